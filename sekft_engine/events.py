@@ -1,0 +1,219 @@
+"""Typed events: what the engine says, in the order it happened.
+
+Every screen is a reducer over these, so live view, replay and tests share one path. An event is
+journalled before anyone sees it. ``t`` is seconds since the epoch, ``job`` the job that caused it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """What all events carry."""
+
+    job: str
+    t: float = 0.0
+
+
+# --- jobs -----------------------------------------------------------------------------------
+
+
+class JobQueued(Event, frozen=True, kw_only=True, tag=True):
+    kind: str
+    label: str = ""
+
+
+class JobStarted(Event, frozen=True, kw_only=True, tag=True):
+    kind: str
+    label: str = ""
+
+
+class Progress(Event, frozen=True, kw_only=True, tag=True):
+    """A long task moved on; ``total`` 0 = unknown."""
+
+    label: str
+    done: int
+    total: int = 0
+    detail: str = ""
+
+
+class Log(Event, frozen=True, kw_only=True, tag=True):
+    level: str
+    text: str
+
+
+class JobDone(Event, frozen=True, kw_only=True, tag=True):
+    """``result`` is what the command prints with ``--json``."""
+
+    kind: str
+    result: dict[str, Any]
+
+
+class JobFailed(Event, frozen=True, kw_only=True, tag=True):
+    """``error`` is one line for a person; ``trace`` the traceback of an unexpected error."""
+
+    kind: str
+    error: str
+    exit_status: int = 1
+    trace: str = ""
+
+
+class JobCancelled(Event, frozen=True, kw_only=True, tag=True):
+    kind: str
+    detail: str = ""
+
+
+# --- base and adapters ----------------------------------------------------------------------
+
+
+class BaseLoaded(Event, frozen=True, kw_only=True, tag=True):
+    """``digest`` is over the base's config and weight files; ``memory`` in bytes."""
+
+    base: str
+    digest: str
+    parameters: int
+    dtype: str
+    device: str
+    seconds: float
+    memory: int = 0
+    quantised: bool = False
+
+
+class AdapterAttached(Event, frozen=True, kw_only=True, tag=True):
+    name: str
+    digest: str
+    path: str = ""
+    active: bool = True
+
+
+class AdapterDropped(Event, frozen=True, kw_only=True, tag=True):
+    name: str
+
+
+# --- training -------------------------------------------------------------------------------
+
+
+class RunCreated(Event, frozen=True, kw_only=True, tag=True):
+    """``kind``: train or eval. ``about`` holds the recipe (train) or the subjects (eval)."""
+
+    run: str
+    path: str
+    kind: str
+    about: dict[str, Any] = {}
+
+
+class RowsReady(Event, frozen=True, kw_only=True, tag=True):
+    kept: int
+    dropped: dict[str, int]
+    tokens: int
+    trained_tokens: int
+    heldout: int
+    steps: int
+
+
+class StepDone(Event, frozen=True, kw_only=True, tag=True):
+    """One optimiser step. ``loss`` is the mean over its trained tokens, in nats."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    lr: float
+    grad_norm: float
+    trained_tokens: int
+    tokens: int
+    tokens_per_s: float
+    seconds: float
+    eta_s: float
+
+
+class HeldoutDone(Event, frozen=True, kw_only=True, tag=True):
+    step: int
+    loss: float
+    tokens: int
+
+
+class AdapterSaved(Event, frozen=True, kw_only=True, tag=True):
+    name: str
+    path: str
+    digest: str
+    step: int
+
+
+# --- eval -----------------------------------------------------------------------------------
+
+
+class EvalStarted(Event, frozen=True, kw_only=True, tag=True):
+    """``scenarios`` are ids in order, ``archetypes`` theirs, ``subjects`` names (base, adapters)."""
+
+    subjects: list[str]
+    scenarios: list[str]
+    archetypes: list[str]
+
+
+class EpisodeStarted(Event, frozen=True, kw_only=True, tag=True):
+    subject: str
+    scenario: str
+
+
+class TurnDone(Event, frozen=True, kw_only=True, tag=True):
+    """A turn of a running episode. ``at`` = seconds from the episode's start."""
+
+    subject: str
+    scenario: str
+    number: int
+    role: str
+    content: str
+    at: float
+
+
+class EpisodeDone(Event, frozen=True, kw_only=True, tag=True):
+    """The verdict. ``invalid`` names why an episode does not count ('' = it counts)."""
+
+    subject: str
+    scenario: str
+    archetype: str
+    outcome: str
+    expected: str
+    steps: int
+    turns: int
+    clean: bool
+    operates: bool
+    terminates: bool
+    verified: bool
+    clean_termination: bool
+    invalid: str
+    seconds: float
+    path: str = ""
+
+
+AnyEvent = (
+    JobQueued
+    | JobStarted
+    | Progress
+    | Log
+    | JobDone
+    | JobFailed
+    | JobCancelled
+    | BaseLoaded
+    | AdapterAttached
+    | AdapterDropped
+    | RunCreated
+    | RowsReady
+    | StepDone
+    | HeldoutDone
+    | AdapterSaved
+    | EvalStarted
+    | EpisodeStarted
+    | TurnDone
+    | EpisodeDone
+)
+
+#: Events that end a job.
+ENDINGS = (JobDone, JobFailed, JobCancelled)
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(AnyEvent).decode

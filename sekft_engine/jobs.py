@@ -1,0 +1,101 @@
+"""Jobs: what the engine can be asked to do. The same structs come from flags, keys and JSON lines."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sekft_engine.recipe import Recipe
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="job", forbid_unknown_fields=True):
+    """What all jobs carry; ``id`` is given by the engine when empty."""
+
+    id: str = ""
+
+
+class Load(Job, frozen=True, kw_only=True, tag="load"):
+    """Make ``base`` resident."""
+
+    base: str
+    load_4bit: bool = False
+
+
+class Train(Job, frozen=True, kw_only=True, tag="train"):
+    """Fine-tune an adapter on the resident base (loading ``base`` first where it is not).
+
+    ``out`` is the run's folder; empty = a new one under the workspace's ``runs/``.
+    ``name`` is the adapter's name on the base afterwards; empty = the run's id.
+    """
+
+    base: str
+    data: str = ""
+    hub: str = ""
+    out: str = ""
+    name: str = ""
+    recipe: Recipe = Recipe()
+    load_4bit: bool = False
+
+
+class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
+    """Run episodes of the base (``with_base``) and of ``adapters`` on ``scenarios``.
+
+    ``adapters`` are folders, or names of attached adapters. ``n`` scenarios are taken in
+    an order that ``seed`` fixes, spread evenly over archetypes; 0 = all.
+    """
+
+    base: str
+    adapters: tuple[str, ...] = ()
+    with_base: bool = True
+    scenarios: str
+    n: int = 16
+    out: str = ""
+    sandbox: str = "auto"
+    seed: int = 0
+    temperature: float = 0.0
+    step_cap: int = 12
+    turn_tokens: int = 64
+    load_4bit: bool = False
+    resume: bool = False
+
+
+class Attach(Job, frozen=True, kw_only=True, tag="attach"):
+    """Load the adapter in folder ``path`` under ``name``."""
+
+    path: str
+    name: str = ""
+
+
+class Swap(Job, frozen=True, kw_only=True, tag="swap"):
+    """Make ``name`` the active adapter; empty = the bare base."""
+
+    name: str = ""
+
+
+class Drop(Job, frozen=True, kw_only=True, tag="drop"):
+    name: str
+
+
+class Status(Job, frozen=True, kw_only=True, tag="status"):
+    """Tell what is resident. Answered at once, also while another job runs."""
+
+
+class Cancel(Job, frozen=True, kw_only=True, tag="cancel"):
+    """Cancel the job ``target``; empty = the running one. ``after_step``: let its step finish and
+    save. Answered at once."""
+
+    target: str = ""
+    after_step: bool = False
+
+
+class Setup(Job, frozen=True, kw_only=True, tag="setup"):
+    """Make the demo workspace: the small base, scenarios and trajectories. Idempotent."""
+
+    workspace: str
+    train: int = 240
+    holdout: int = 48
+    seed: int = 0
+
+
+AnyJob = Load | Train | Evaluate | Attach | Swap | Drop | Status | Cancel | Setup
+
+decode = msgspec.json.Decoder(AnyJob).decode
