@@ -147,7 +147,7 @@ class AdapterSaved(Event, frozen=True, kw_only=True, tag=True):
 
 
 class EvalStarted(Event, frozen=True, kw_only=True, tag=True):
-    """``scenarios`` are ids in order, ``archetypes`` theirs, ``subjects`` names (base, adapters)."""
+    """``scenarios`` are ids in order, ``archetypes`` theirs; ``subjects`` base and adapters."""
 
     subjects: list[str]
     scenarios: list[str]

@@ -1,4 +1,4 @@
-"""Jobs: what the engine can be asked to do. The same structs come from flags, keys and JSON lines."""
+"""Jobs: what the engine can be asked to do, from flags, keys and JSON lines alike."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Hyperparameters of one run. Defaults suit a 7B base; the demo raises the learning rate."""
 
     rank: Annotated[int, Meta(ge=1, le=1024, description="LoRA rank r")] = 16
-    alpha: Annotated[
-        float, Meta(gt=0, description="LoRA alpha; the update is scaled by alpha/r")
-    ] = 32.0
+    alpha: Annotated[float, Meta(gt=0, description="LoRA alpha; the update scales by alpha/r")] = (
+        32.0
+    )
     dropout: Annotated[float, Meta(ge=0, lt=1, description="dropout on the LoRA input")] = 0.05
     targets: Annotated[
         str, Meta(description="modules to adapt: all-linear, or names separated by commas")
@@ -27,13 +27,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedule: Annotated[
         Literal["cosine", "linear", "constant"], Meta(description="decay after the warm-up")
     ] = "cosine"
-    warmup: Annotated[
-        float, Meta(ge=0, lt=1, description="share of the steps spent warming up")
-    ] = 0.05
+    warmup: Annotated[float, Meta(ge=0, lt=1, description="share of steps to warm up")] = 0.05
     epochs: Annotated[float, Meta(gt=0, description="passes over the trajectories")] = 3.0
-    max_steps: Annotated[
-        int, Meta(ge=0, description="stop after this many steps; 0 = no limit")
-    ] = 0
+    max_steps: Annotated[int, Meta(ge=0, description="most steps; 0 = no limit")] = 0
     batch: Annotated[int, Meta(ge=1, description="trajectories per optimiser step")] = 8
     micro_batch: Annotated[int, Meta(ge=1, description="trajectories per forward pass")] = 4
     max_length: Annotated[
@@ -43,7 +39,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clip: Annotated[float, Meta(ge=0, description="gradient norm limit; 0 = none")] = 1.0
     heldout: Annotated[
         float,
-        Meta(ge=0, lt=1, description="share of the trajectories kept aside for held-out loss"),
+        Meta(ge=0, lt=1, description="share of trajectories kept for held-out loss"),
     ] = 0.05
     heldout_every: Annotated[
         int, Meta(ge=0, description="steps between held-out losses; 0 = only at the end")
@@ -77,6 +73,4 @@ def recipe_from(values: dict[str, Any], where: str = "recipe") -> Recipe:
     try:
         return msgspec.convert(values, Recipe, strict=False)
     except msgspec.ValidationError as error:
-        raise BadInput(
-            f"{error}", where=where, mend="sekft train --help lists each field"
-        ) from error
+        raise BadInput(f"{error}", where=where, mend="`sekft train --help` lists them") from error

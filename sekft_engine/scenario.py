@@ -100,4 +100,4 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         """The strict form that sekft writes; unknown fields are kept."""
         out: dict[str, Any] = msgspec.to_builtins(self)
         extra = out.pop("extra")
-        return {"schema": SCHEMA} | out | extra
+        return {"schema": SCHEMA, **out, **extra}

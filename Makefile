@@ -1,0 +1,32 @@
+# Two commands do all the set-up: `make demo` opens the workbench, `make test` passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test proof clean
+
+demo: $(STAMP)
+	$(BIN)/sekft tui --demo
+
+proof: $(STAMP)
+	$(BIN)/sekft demo --run
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+# The constraints hold the torch that CI uses. With an NVIDIA card, or with TORCH_CUDA=1, torch is
+# left to pip instead, which then brings the CUDA build; a torch already in the environment stays.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	sh -c 'if [ -n "$$TORCH_CUDA" ] || command -v nvidia-smi >/dev/null 2>&1; \
+	  then grep -v "^torch==" constraints.txt; else cat constraints.txt; fi' > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[gpu,sandbox,dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .cache demo

@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests: a real small base, and a tiny real model with its tokenizer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.models import make_tiny_base, smollm2_folder
+
+# Tests share two cores with sandboxes and terminals: one thread each keeps them from spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the real SmolLM2-135M-Instruct, converted once and cached between runs."""
+    return smollm2_folder()
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+    """A two-layer Llama with seeded random weights and the real SmolLM2 tokenizer and template."""
+    return make_tiny_base(tmp_path_factory.mktemp("bases") / "tiny", smollm2)
+
+
+@pytest.fixture
+def tiny_base_copy(tmp_path: Path, tiny_base: Path) -> Path:
+    """A private copy of the tiny base, for tests that damage it."""
+    return Path(shutil.copytree(tiny_base, tmp_path / "tiny"))

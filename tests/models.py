@@ -1,0 +1,39 @@
+"""Real models for the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+def smollm2_folder() -> Path:
+    """Fetch and convert the real base as `sekft base add` does, or take it from the cache."""
+    return Path(os.environ.get("SEKFT_SMOLLM2", "/tmp/dev/bases/smollm2-135m"))
+
+
+def make_tiny_base(folder: Path, tokenizer_from: Path) -> Path:
+    """Save a Llama of 2 layers and width 64 to ``folder``: real code paths in milliseconds."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copy(tokenizer_from / name, folder / name)
+    return folder
