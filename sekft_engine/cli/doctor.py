@@ -1,0 +1,35 @@
+"""``sekft doctor``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import msgspec
+
+from sekft_engine.doctor import examine
+
+
+@click.command("doctor")
+@click.option(
+    "--workspace", type=click.Path(path_type=Path), default=Path(), help="Its disk is checked."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(workspace: Path, as_json: bool) -> int:
+    """Say what this machine can do, what is missing, and the command that mends it."""
+    checks = examine(workspace.absolute())
+    if as_json:
+        click.echo(json.dumps({"checks": msgspec.to_builtins(checks)}, indent=2))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            mark = (
+                click.style("ok  ", fg="green")
+                if check.ok
+                else click.style("MEND", fg="red", bold=True)
+            )
+            click.echo(f"{mark}  {check.name:<{width}}  {check.detail}")
+            if not check.ok and check.mend:
+                click.echo(f"      {'':<{width}}  -> {check.mend}")
+    return 0 if all(check.ok for check in checks) else 1
