@@ -62,8 +62,19 @@ class JobFailed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class JobCancelled(Event, frozen=True, kw_only=True, tag=True):
+    """``detail`` says what is kept; ``result`` holds what a finished job's result would."""
+
     kind: str
     detail: str = ""
+    result: dict[str, Any] = {}
+
+
+class JobPaused(Event, frozen=True, kw_only=True, tag=True):
+    kind: str
+
+
+class JobResumed(Event, frozen=True, kw_only=True, tag=True):
+    kind: str
 
 
 # --- base and adapters ----------------------------------------------------------------------
@@ -198,6 +209,8 @@ AnyEvent = (
     | JobDone
     | JobFailed
     | JobCancelled
+    | JobPaused
+    | JobResumed
     | BaseLoaded
     | AdapterAttached
     | AdapterDropped

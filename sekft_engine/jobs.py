@@ -87,6 +87,14 @@ class Cancel(Job, frozen=True, kw_only=True, tag="cancel"):
     after_step: bool = False
 
 
+class Pause(Job, frozen=True, kw_only=True, tag="pause"):
+    """Hold the running job at its next step until :class:`Resume`. Answered at once."""
+
+
+class Resume(Job, frozen=True, kw_only=True, tag="resume"):
+    """Let a paused job go on. Answered at once."""
+
+
 class Setup(Job, frozen=True, kw_only=True, tag="setup"):
     """Make the demo workspace: the small base, scenarios and trajectories. Idempotent."""
 
@@ -96,6 +104,6 @@ class Setup(Job, frozen=True, kw_only=True, tag="setup"):
     seed: int = 0
 
 
-AnyJob = Load | Train | Evaluate | Attach | Swap | Drop | Status | Cancel | Setup
+AnyJob = Load | Train | Evaluate | Attach | Swap | Drop | Status | Cancel | Pause | Resume | Setup
 
 decode = msgspec.json.Decoder(AnyJob).decode

@@ -1,0 +1,21 @@
+"""Bases on disk: the catalogue of known ones, conversion from GGUF, digests, resolving a name."""
+
+from __future__ import annotations
+
+from sekft_engine.bases.catalogue import KNOWN, KnownBase
+from sekft_engine.bases.digest import base_digest
+from sekft_engine.bases.resolve import resolve_base
+from sekft_engine.bases.store import Added, BaseInfo, add_base, cache_root, check_base, list_bases
+
+__all__ = [
+    "KNOWN",
+    "Added",
+    "BaseInfo",
+    "KnownBase",
+    "add_base",
+    "base_digest",
+    "cache_root",
+    "check_base",
+    "list_bases",
+    "resolve_base",
+]

@@ -1,0 +1,54 @@
+"""The digest of a base: its weights and its architecture, not the words around them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from sekft_engine.errors import BadInput
+from sekft_engine.files import file_sha256, write_whole
+
+#: Fields of config.json that change with the library or the place and not with the model.
+_VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a base, sorted by name."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def base_digest(folder: Path, memo: Path | None = None) -> str:
+    """SHA-256 over the model's configuration and weight files, as 64 hexadecimal digits.
+
+    ``memo`` is a folder where digests of large files are kept by path, size and time of change.
+    """
+    config_path = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadInput(f"not JSON: {error}", where=str(config_path)) from error
+    facts = {key: value for key, value in config.items() if key not in _VOLATILE}
+    total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for path in weight_files(folder):
+        total.update(f"\n{path.name} {_remembered_sha256(path, memo)}".encode())
+    return total.hexdigest()
+
+
+def _remembered_sha256(path: Path, memo: Path | None) -> str:
+    if memo is None:
+        return file_sha256(path)
+    state = path.stat()
+    key = f"{path.resolve()}\n{state.st_size}\n{state.st_mtime_ns}\n{state.st_ino}"
+    entry = memo / hashlib.sha256(key.encode()).hexdigest()[:32]
+    with contextlib.suppress(OSError):
+        known = entry.read_text(encoding="ascii")
+        if len(known) == 64:
+            return known
+    digest = file_sha256(path)
+    with contextlib.suppress(OSError):  # a memo that cannot be written only costs time
+        memo.mkdir(parents=True, exist_ok=True)
+        write_whole(entry, digest.encode())
+    return digest

