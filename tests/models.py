@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+
+from sekft_engine.bases import add_base, cache_root
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 def smollm2_folder() -> Path:
-    """Fetch and convert the real base as `sekft base add` does, or take it from the cache."""
-    return Path(os.environ.get("SEKFT_SMOLLM2", "/tmp/dev/bases/smollm2-135m"))
+    """The real base as `sekft base add` makes it, in the cache that all workspaces share."""
+    return Path(add_base("smollm2-135m", cache_root()).base.path)
 
 
 def make_tiny_base(folder: Path, tokenizer_from: Path) -> Path:
