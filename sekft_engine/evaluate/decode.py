@@ -33,7 +33,7 @@ class Sampled(msgspec.Struct, frozen=True):
 
 
 class _Row:
-    """What the decoder knows of one row: ``length`` ids lie in the cache, ``pending`` do not yet."""
+    """One row: ``length`` of its ids lie in the cache, ``pending`` do not yet."""
 
     def __init__(self, generator: Generator | None) -> None:
         self.length = 0
@@ -148,9 +148,7 @@ class BatchedDecoder:
                     break
                 self._heed()
                 logits = self._advance(open_keys)
-        return {
-            key: Sampled(tuple(ids_of[key]), tuple(logprobs[key]), stops[key]) for key in feeds
-        }
+        return {key: Sampled(tuple(ids_of[key]), tuple(logprobs[key]), stops[key]) for key in feeds}
 
     def _heed(self) -> None:
         if self._cancelled():
@@ -183,7 +181,9 @@ class BatchedDecoder:
         put a filler into their bin), which spares a copy of the cache; else only the open ones."""
         wanted = set(keys)
         rows = list(self._rows) if 2 * len(keys) > len(self._rows) else keys
-        logits = self._pass(rows, {key: self._take(key, 0) if key in wanted else [] for key in rows})
+        logits = self._pass(
+            rows, {key: self._take(key, 0) if key in wanted else [] for key in rows}
+        )
         return {key: logits[at] for at, key in enumerate(rows) if key in wanted}
 
     def _pass(self, keys: list[str], ids: Mapping[str, list[int]]) -> Tensor:
@@ -213,7 +213,9 @@ class BatchedDecoder:
         if self._additive:
             dtype = next(self._model.parameters()).dtype
             floor = torch.finfo(dtype).min
-            mask = torch.zeros(mask.shape, dtype=dtype, device=self._device).masked_fill(~mask, floor)
+            mask = torch.zeros(mask.shape, dtype=dtype, device=self._device).masked_fill(
+                ~mask, floor
+            )
         result = self._model(
             input_ids=tokens,
             attention_mask=mask,

@@ -2,7 +2,7 @@
 
 Slot 0 of each row is a bin; the token at position ``p`` of a row lies in slot ``p + 1``. New tokens
 are written in place (no concatenation per step), and what a row may see follows from its positions
-alone: query at ``p`` sees slots ``1 .. p + 1``. Padding is written to the bin and sees only the bin,
+alone: query ``p`` sees slots ``1 .. p + 1``. Padding is written to the bin and sees only the bin,
 so it can neither be seen by a token nor leave a row of attention empty (which would give NaN).
 """
 
@@ -32,7 +32,7 @@ class SlotCache:
         self.values: list[Tensor] = []
         self._batch = 0
         self._rows: Tensor | None = None
-        self._slots: Tensor | None = None
+        self._slots: Tensor
         self._span = 0
 
     def aim(self, batch: int, rows: Tensor | None, slots: Tensor, span: int) -> None:
@@ -49,7 +49,7 @@ class SlotCache:
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write ``[r, heads, q, width]`` and return what the rows see, ``[r, heads, span, width]``."""
+        """Write ``[r, heads, q, width]``; return what the rows see, ``[r, heads, span, width]``."""
         if layer_idx == len(self.keys):
             self.keys.append(self._empty(key_states))
             self.values.append(self._empty(value_states))
@@ -64,10 +64,10 @@ class SlotCache:
         self.values = [layer.index_select(0, rows) for layer in self.values]
         self._batch = len(rows)
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
+    def get_seq_length(self, layer_idx: int = 0) -> int:
         return self._span
 
-    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:  # noqa: ARG002
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
         return self._span, 0
 
     def _capacity(self) -> int:
@@ -84,7 +84,6 @@ class SlotCache:
         if rows > 0 or slots > 0:
             more = (0, 0, 0, max(0, self._capacity() - store.shape[2]), 0, 0, 0, max(0, rows))
             store = layers[index] = torch.nn.functional.pad(store, more)
-        assert self._slots is not None
         fed = self._rows if self._rows is not None else torch.arange(self._batch, device=new.device)
         store[fed[:, None], :, self._slots] = new.transpose(1, 2)
         seen = store[:, :, : self._span]

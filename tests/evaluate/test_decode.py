@@ -1,4 +1,4 @@
-"""Batched decoding gives each row what it would get alone: the same tokens as plain ``generate``."""
+"""Batched decoding gives each row what it would get alone, and plain ``generate`` gives."""
 
 from __future__ import annotations
 
@@ -35,9 +35,14 @@ def generated(model: Any, ids: list[int], count: int) -> list[int]:
     import torch
 
     out = model.generate(
-        torch.tensor([ids]), max_new_tokens=count, do_sample=False, eos_token_id=STOP, pad_token_id=0
+        torch.tensor([ids]),
+        max_new_tokens=count,
+        do_sample=False,
+        eos_token_id=STOP,
+        pad_token_id=0,
     )
-    return out[0, len(ids) :].tolist()
+    new: list[int] = out[0, len(ids) :].tolist()
+    return new
 
 
 def whole(turn: Sampled) -> list[int]:
@@ -76,7 +81,7 @@ def test_a_row_does_not_notice_who_else_is_in_the_batch_nor_when_they_leave(mode
     decoder = BatchedDecoder(model, stop_ids=[STOP])
     for key in prompts():
         decoder.add(key)
-    first_turns = decoder.turns(prompts(), {key: 9 for key in prompts()})
+    first_turns = decoder.turns(prompts(), dict.fromkeys(prompts(), 9))
     decoder.drop(["row1"])
     left = [key for key in prompts() if key != "row1"]
     second_turns = decoder.turns({key: [11, 12, 13] for key in left}, dict.fromkeys(left, 9))
