@@ -1,1 +1,26 @@
+"""Sources: read trajectories and bundles, naming file and line when something is wrong."""
 
+from sekft_engine.sources.dropped import Dropped
+from sekft_engine.sources.hub import load_hub
+from sekft_engine.sources.scenarios import load_scenarios
+from sekft_engine.sources.trajectories import (
+    Loaded,
+    data_digest,
+    iter_trajectories,
+    load_trajectories,
+)
+from sekft_engine.sources.write import staged, write_json, write_jsonl, write_trajectory
+
+__all__ = [
+    "Dropped",
+    "Loaded",
+    "data_digest",
+    "iter_trajectories",
+    "load_hub",
+    "load_scenarios",
+    "load_trajectories",
+    "staged",
+    "write_json",
+    "write_jsonl",
+    "write_trajectory",
+]

@@ -1,0 +1,66 @@
+"""The scaffold: what a chat template writes around the contents of the turns.
+
+Rendered once per number of turns with placeholders for the contents, and kept: normalised turns
+alternate, so their number says everything about their roles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from sekft_engine.render.guard import CLOSE, OPEN
+from sekft_engine.render.normalise import Refused
+from sekft_engine.render.template import ChatTemplate
+
+
+class Scaffold(msgspec.Struct, frozen=True):
+    """``parts[k]`` stands before the content of turn *k*; the last one closes the render."""
+
+    parts: tuple[str, ...]
+
+    def fill(self, contents: Sequence[str]) -> str:
+        """The text with ``contents`` between the parts."""
+        out = [self.parts[0]]
+        for content, part in zip(contents, self.parts[1:], strict=True):
+            out += (content, part)
+        return "".join(out)
+
+
+class Scaffolds:
+    """The scaffolds of one chat template, for sessions of any number of turns."""
+
+    def __init__(self, template: ChatTemplate) -> None:
+        self._template = template
+        self._get = lru_cache(maxsize=4096)(self._make)
+
+    def get(self, turns: int, *, prompt: bool = False) -> Scaffold:
+        """The scaffold of ``turns`` alternating turns, with the generation prompt if ``prompt``.
+
+        Raises:
+            Refused: the template refuses such a session, or moves or repeats its contents.
+        """
+        return self._get(turns, prompt)
+
+    def _make(self, turns: int, prompt: bool) -> Scaffold:
+        names = [f"{OPEN}turn {number}{CLOSE}" for number in range(turns)]
+        rest = self._template.render(messages(names), add_generation_prompt=prompt)
+        parts = []
+        for number, name in enumerate(names):
+            if rest.count(name) != 1:
+                raise Refused(
+                    "template_rewrites_content",
+                    f"the chat template does not show turn {number} of {turns} exactly once",
+                    where=self._template.where,
+                )
+            part, rest = rest.split(name)
+            parts.append(part)
+        return Scaffold((*parts, rest))
+
+
+def messages(contents: Sequence[str]) -> list[dict[str, str]]:
+    """``contents`` as the alternating messages that a chat template takes."""
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": text} for n, text in enumerate(contents)]

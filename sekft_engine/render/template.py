@@ -1,0 +1,113 @@
+"""A tokenizer's chat template, rendered as transformers renders it but without transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+
+from sekft_engine.render.normalise import Refused
+
+
+class ChatTemplate:
+    """A compiled chat template. ``tokens`` are the named special tokens that it may print."""
+
+    def __init__(self, source: str, tokens: Mapping[str, str], where: str) -> None:
+        self.source = source
+        self.where = where
+        self._tokens = dict(tokens)
+        try:
+            self._compiled = _environment().from_string(source)
+        except jinja2.TemplateError as error:
+            raise Refused(
+                "template_error",
+                f"broken chat template: {error}",
+                where=where,
+                mend="take the template from the base's own repository",
+            ) from error
+
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = False
+    ) -> str:
+        """The text of ``messages``, or :class:`Refused` with what the template objects to."""
+        try:
+            return self._compiled.render(
+                messages=[dict(message) for message in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self._tokens,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
+            raise Refused(
+                "template_error",
+                f"the chat template refuses the session: {error}",
+                where=self.where,
+            ) from error
+
+
+class _GenerationTag(jinja2.ext.Extension):
+    """``{% generation %}`` marks what a model said; here it only passes its body through."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Dict:
+    """``dict(...)`` for templates, without the attributes of the real class."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args, **kwargs)
+
+
+def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+    """The environment that transformers gives a template: a template is code from outside."""
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_GenerationTag, jinja2.ext.loopcontrols],
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    environment.globals["dict"] = _Dict()
+    return environment
+
+
+def _raise_exception(message: str) -> str:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(pattern: str) -> str:
+    # Templates print the local date, as the serving side does.
+    return datetime.now().strftime(pattern)  # noqa: DTZ005
+
+
+def _tojson(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON without jinja's HTML escapes."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )

@@ -1,0 +1,106 @@
+"""Read trajectories: a raw folder (filtered on keep), or a curated ``.jsonl`` (taken whole)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sekft_engine.errors import BadInput
+from sekft_engine.sources.dropped import Dropped
+from sekft_engine.sources.read import json_files, records
+from sekft_engine.trajectory import Trajectory
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read. ``digest`` is over the contents of ``trajectories``, in any order."""
+
+    trajectories: tuple[Trajectory, ...]
+    skipped: tuple[Dropped, ...]
+    digest: str
+
+
+def load_trajectories(path: str | PathLike[str], *, keep_only: bool = True) -> Loaded:
+    """Read ``path``: a folder of ``.json`` and ``.jsonl`` files, or one such file.
+
+    With ``keep_only``, raw recordings (``.json``) whose ``keep`` is not true are skipped and
+    listed; a ``.jsonl`` file is curated already and taken whole.
+
+    Raises:
+        BadInput: a file is broken or an id occurs twice; names file and line.
+        Unavailable: a file cannot be read.
+    """
+    return collect(_read(Path(path)), keep_only=keep_only)
+
+
+def iter_trajectories(path: str | PathLike[str]) -> Iterator[Trajectory]:
+    """All trajectories of ``path``, one at a time, whatever their ``keep``."""
+    for trajectory, _, _ in _read(Path(path)):
+        yield trajectory
+
+
+def collect(read: Iterable[tuple[Trajectory, str, str]], *, keep_only: bool = True) -> Loaded:
+    """Gather (trajectory, where, why it is not kept or ''), refusing an id that occurs twice."""
+    kept: list[Trajectory] = []
+    skipped: list[Dropped] = []
+    seen: dict[str, str] = {}
+    for trajectory, where, unkept in read:
+        if trajectory.id in seen:
+            raise BadInput(
+                f"the id {trajectory.id!r} stands in {seen[trajectory.id]} already",
+                where=where,
+                mend="give each trajectory its own id, or remove one of the two",
+            )
+        seen[trajectory.id] = where
+        if keep_only and unkept:
+            skipped.append(Dropped(trajectory.id, "not_kept", unkept))
+        else:
+            kept.append(trajectory)
+    return Loaded(trajectories=tuple(kept), skipped=tuple(skipped), digest=data_digest(kept))
+
+
+def data_digest(trajectories: Iterable[Trajectory]) -> str:
+    """A digest of the contents, the same for any order and any spread over files."""
+    each = sorted(
+        hashlib.sha256(
+            json.dumps(trajectory.to_json(), sort_keys=True, default=str).encode()
+        ).digest()
+        for trajectory in trajectories
+    )
+    return hashlib.sha256(b"".join(each)).hexdigest()[:16]
+
+
+def _read(path: Path) -> Iterator[tuple[Trajectory, str, str]]:
+    for file in json_files(path, what="trajectories"):
+        raw_file = file.suffix == ".json"
+        for raw, where, name in records(file):
+            trajectory = _parse(raw, where, name)
+            yield trajectory, where, _unkept(raw, trajectory) if raw_file else ""
+
+
+def _unkept(raw: Any, trajectory: Trajectory) -> str:
+    """Why a raw recording is not kept; '' when it is."""
+    if trajectory.keep:
+        return ""
+    return "keep is false" if "keep" in raw else "it has no keep field"
+
+
+def _parse(raw: object, where: str, name: str) -> Trajectory:
+    if isinstance(raw, dict):
+        if "reference_solution" in raw and "checker" in raw:
+            raise BadInput(
+                "a scenario bundle where a trajectory belongs",
+                where=where,
+                mend="give bundles with --scenarios, or roll them out with sekft factory rollout",
+            )
+        number = raw.get("id")
+        if number is None or number == "":
+            raw = raw | {"id": name}
+        elif isinstance(number, int):
+            raw = raw | {"id": str(number)}
+    return Trajectory.from_json(raw, where)
