@@ -1,0 +1,196 @@
+"""The holder: a trusted sandbox that keeps the world's trees while sessions in it come and go.
+
+It runs a few lines of sh. The session, and later the checker, are sandboxes inside it on the same
+trees; the checker and its script are never in the session's file system.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+
+from sekft_engine.worlds.launcher import Bubblewrap
+from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, Entry, Layout, shell_start
+from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.seccomp import program
+from sekft_engine.worlds.userland import Userland, signal_reset
+
+_NAMESPACES = (
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-net",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+    "--die-with-parent",
+    "--uid",
+    "1000",
+    "--gid",
+    "1000",
+    "--cap-drop",
+    "ALL",
+)
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file for the holder's tree, given to bwrap as a descriptor."""
+
+    path: str
+    content: bytes
+    mode: str = "0444"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The holder's arguments; each ``File`` stands for its own descriptor."""
+
+    arguments: tuple[str | File, ...]
+    command: tuple[str, ...]
+
+
+def plan(
+    layout: Layout,
+    checker: str,
+    *,
+    bwrap: Bubblewrap,
+    userland: Userland,
+    limits: Limits,
+    nonce: str,
+) -> Plan:
+    """Everything the holder is started with."""
+    filter_ = program()
+    arguments: list[str | File] = [*_NAMESPACES, "--size", str(limits.other_bytes), "--tmpfs", "/"]
+    # bwrap builds each sandbox on a mount point of its own, /tmp, which must be there.
+    arguments += [*userland.mounts, "--proc", "/proc", "--dev", "/dev", "--dir", "/tmp"]
+    if bwrap.tree:
+        arguments += ["--ro-bind", bwrap.tree, "/w/bwrap"]
+    session = _inner(layout, userland, limits) + [
+        "--setenv", "ENV", "/.start",
+        "--ro-bind", "/w/start", "/.start",
+        "--ro-bind", "/w/login", "/.login",
+        "--remount-ro", "/",
+    ]  # fmt: skip
+    checking = _inner(layout, userland, limits) + [
+        "--new-session",
+        "--ro-bind",
+        "/w/checker",
+        "/.checker",
+        "--remount-ro",
+        "/",
+    ]
+    limited = _limited(userland, limits)
+    script = _script(
+        bwrap,
+        nonce,
+        session=[*limited, *signal_reset(), userland.setsid, "-c", *userland.shell],
+        checking=[*limited, userland.sh, "/.checker"],
+        filtered=filter_ is not None,
+    )  # fmt: skip
+    files = [
+        File("/w/session", _listing(session)),
+        File("/w/checking", _listing(checking)),
+        File("/w/filter", filter_ or b""),
+        File("/w/start", shell_start(nonce).encode()),
+        File("/w/login", layout.login.encode("utf-8", "surrogateescape")),
+        File("/w/checker", checker.encode("utf-8", "surrogateescape")),
+        File("/w/passwd", PASSWD.encode()),
+        File("/w/group", GROUP.encode()),
+        File("/w/holder", script.encode()),
+    ]
+    files += [File(f"/w/local/{e.path}", e.content or b"", e.mode) for e in layout.local]
+    files += [File(f"/w{e.path}", e.content or b"", e.mode) for e in layout.etc]
+    for file in files:
+        arguments += ["--perms", file.mode, "--file", file, file.path]
+    arguments += _trees(layout, limits)
+    return Plan(tuple(arguments), (userland.sh, "/w/holder"))
+
+
+def _trees(layout: Layout, limits: Limits) -> list[str | File]:
+    """The world's own file systems, each of a fixed size, with the bundle's files in them."""
+    out: list[str | File] = [
+        "--size", str(limits.home_bytes), "--tmpfs", "/world/home",
+        "--perms", "0755", "--dir", f"/world{HOME}",
+        "--size", str(limits.tmp_bytes), "--perms", "1777", "--tmpfs", "/world/tmp",
+    ]  # fmt: skip
+    for tree in layout.trees:
+        out += ["--size", str(limits.other_bytes), "--perms", "0755", "--tmpfs", f"/world{tree}"]
+    tops = set(layout.trees)
+    folders: list[Entry] = []
+    for entry in layout.entries:
+        path = f"/world{entry.path}"
+        if entry.content is not None:
+            out += ["--perms", entry.mode, "--file", File(path, entry.content), path]
+        elif entry.path not in tops:
+            out += ["--perms", "0755", "--dir", path]
+            folders.append(entry)
+    for entry in reversed(folders):  # a folder is closed only after its children are in
+        if entry.mode != "0755":
+            out += ["--chmod", entry.mode, f"/world{entry.path}"]
+    return out
+
+
+def _inner(layout: Layout, userland: Userland, limits: Limits) -> list[str]:
+    """What session and checker have in common: the world as its inhabitants see it."""
+    variables = {
+        "PATH": _PATH,
+        "HOME": HOME,
+        "USER": "user",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "PAGER": "cat",
+    } | dict(layout.variables)
+    out = [*_NAMESPACES, "--disable-userns", "--hostname", "box", "--clearenv"]
+    for name, value in variables.items():
+        out += ["--setenv", name, value]
+    # Everything but the world's trees is read-only in the end: a bare tmpfs would be writable
+    # and as large as half the memory.
+    out += ["--size", str(limits.other_bytes), "--tmpfs", "/", *userland.mounts]
+    out += ["--ro-bind", "/w/local", "/usr/local"]
+    out += ["--ro-bind", "/w/passwd", "/etc/passwd", "--ro-bind", "/w/group", "/etc/group"]
+    for entry in layout.etc:
+        out += ["--bind", f"/w{entry.path}", entry.path]
+    out += ["--proc", "/proc", "--dev", "/dev"]
+    out += ["--size", "1048576", "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    for tree in ("/home", "/tmp", *layout.trees):
+        out += ["--bind", f"/world{tree}", tree]
+    return [*out, "--chdir", HOME]
+
+
+def _limited(userland: Userland, limits: Limits) -> list[str]:
+    # Inside: there NPROC counts this user namespace; outside it would count the user's desktop.
+    return [
+        userland.prlimit,
+        f"--nproc={limits.nproc}",
+        f"--as={limits.address_space}",
+        f"--fsize={limits.file_size}",
+        f"--cpu={limits.cpu_s}",
+        f"--nofile={limits.open_files}",
+        "--core=0",
+        "--",
+    ]
+
+
+def _listing(arguments: list[str]) -> bytes:
+    """Arguments as bwrap --args reads them; the command after ``--`` may stand there too."""
+    return b"".join(part.encode("utf-8", "surrogateescape") + b"\0" for part in arguments)
+
+
+def _script(
+    bwrap: Bubblewrap, nonce: str, *, session: list[str], checking: list[str], filtered: bool
+) -> str:
+    """The holder's whole program: orders on stdin, the session's terminal on stdout, reports
+    on stderr. End of orders means that the engine is gone, and everything ends."""
+    start = f"{bwrap.inner} --args 9 9</w/%s" + (" --seccomp 8 8</w/filter" if filtered else "")
+    return f"""\
+while read -r order; do
+case $order in
+session)
+{start % "session"} -- {shlex.join(session)} <&1 2>&1
+printf '\\n{nonce} ended %s\\n' "$?" >&2 ;;
+check)
+{start % "checking"} -- {shlex.join(checking)} </dev/null >&2
+printf '\\n{nonce} checked %s\\n' "$?" >&2 ;;
+esac
+done
+"""

@@ -1,0 +1,126 @@
+"""Probe: which sandboxes work here, found by running them, and what mends those that do not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from sekft_engine.errors import SekftError
+from sekft_engine.scenario import Announcement, Provider, Scenario
+from sekft_engine.worlds.bubblewrap import BubblewrapWorld
+from sekft_engine.worlds.launcher import find_bubblewrap
+from sekft_engine.worlds.limits import Limits
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """One sandbox of this machine: whether worlds run in it, and if not, why and what mends it."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+    version: str = ""
+
+
+def probe() -> tuple[Backend, ...]:
+    """Every sandbox known to sekft, the usable ones tried with the full argument list."""
+    return (_bubblewrap(), _container("docker"), _container("podman"))
+
+
+def _bubblewrap() -> Backend:
+    name = "bubblewrap"
+    try:
+        bwrap = find_bubblewrap()
+    except SekftError as error:
+        return Backend(name=name, ok=False, detail=error.what, mend=error.mend or "")
+    try:
+        _try_world()
+    except SekftError as error:
+        detail, mend = classify(str(error))
+        return Backend(
+            name=name, ok=False, detail=detail, mend=mend or error.mend or "", version=bwrap.version
+        )
+    return Backend(name=name, ok=True, detail=f"worlds run in {bwrap.path}", version=bwrap.version)
+
+
+def _try_world() -> None:
+    """A whole small world: session, exit status, continuation lines, checker."""
+    scenario = Scenario(
+        id="probe",
+        provider=Provider(name="probe"),
+        announcement=Announcement(),
+        checker="/bin/true",
+    )
+    with BubblewrapWorld(scenario, limits=Limits(command_s=5)) as world:
+        seen = [world.run("/bin/true"), world.run("false"), world.run("echo 'a\nb'")]
+        if [result.status for result in seen] != [0, 1, 0] or seen[2].output != "a\nb\n":
+            raise SekftError(
+                "the shell does not behave like a POSIX sh",
+                where="sandbox",
+                mend="apt-get install dash",
+            )
+        if world.run("exit").ended != "exit" or not world.check().passed:
+            raise SekftError("sessions do not end as they should", where="sandbox")
+
+
+def _setting(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def classify(said: str) -> tuple[str, str]:
+    """The cause behind bubblewrap's words, and the one thing that mends it."""
+    if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" and (
+        "uid map" in said or "Permission denied" in said
+    ):
+        return (
+            "AppArmor forbids user namespaces to ordinary programs",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give bwrap a profile "
+            "with userns",
+        )
+    if _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return (
+            "the kernel forbids user namespaces to ordinary users",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        )
+    if "nesting depth" in said or _setting("/proc/sys/user/max_user_namespaces") == "0":
+        return (
+            "no user namespaces are left or allowed",
+            "sysctl -w user.max_user_namespaces=15000",
+        )
+    if _in_container() and ("namespace" in said or "mount proc" in said or "permitted" in said):
+        return (
+            "this container does not allow sandboxes inside it",
+            "start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined",
+        )
+    return said, ""
+
+
+def _in_container() -> bool:
+    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+def _container(name: str) -> Backend:
+    """Present or absent; worlds run in bubblewrap only."""
+    path = shutil.which(name)
+    if path is None:
+        return Backend(name=name, ok=False, detail="not installed")
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Backend(name=name, ok=False, detail=f"installed but broken: {error}")
+    version = done.stdout.strip().split("\n")[0][:80]
+    return Backend(
+        name=name,
+        ok=False,
+        detail="installed; worlds run in bubblewrap only",
+        version=version,
+    )
