@@ -258,6 +258,8 @@ def _row(
     turn = np.minimum(np.searchsorted(closes, starts, side="right"), len(closes) - 1)
     content = (ends > opens[turn]) & (starts < closes[turn])
     content[controls] = False
+    control = np.zeros(len(ids), dtype=np.bool_)
+    control[controls] = True
     # A turn's first control token after its content closes it and belongs to it.
     for number, part in enumerate(item.layout.parts[1:]):
         closing = item.guard.sentinel.search(part)
@@ -277,10 +279,11 @@ def _row(
         ends=shown.astype(np.int32),
         turn_of=turn.astype(np.int32),
         content=content,
+        control=control,
         spans=spans,
         certificate=certificate,
         render_digest=tokenizer.render_digest,
     )
-    for array in (row.ids, row.ends, row.turn_of, row.content):
+    for array in (row.ids, row.ends, row.turn_of, row.content, row.control):
         array.setflags(write=False)
     return row

@@ -69,7 +69,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     ``text[ends[k-1]:ends[k]]``, so the pieces join to exactly the text. ``turn_of`` is the turn
     (of ``turns``, the normalised ones) that each token belongs to, its header and end-of-turn
     included; ``content`` tells the tokens that come from what was said rather than from the
-    template. Arrays are of one length and read-only.
+    template, and ``control`` the template's control tokens. Arrays are of one length and read-only.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     ends: IntArray
     turn_of: IntArray
     content: BoolArray
+    control: BoolArray
     spans: tuple[Span, ...]
     certificate: Certificate
     render_digest: str
