@@ -1,0 +1,174 @@
+"""One table of keys: bindings, footer, help screen, command palette and README come from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from textual.binding import Binding
+
+Place = Literal["global", "motion", "trajectories", "train", "eval", "replay", "runs", "log"]
+
+#: The panes in tab order, with the title their tab shows.
+PANES: tuple[tuple[Place, str], ...] = (
+    ("trajectories", "Trajectories"),
+    ("train", "Train"),
+    ("eval", "Eval"),
+    ("replay", "Replay"),
+    ("runs", "Runs"),
+    ("log", "Log"),
+)
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One thing a key does. ``show`` orders it in the footer (1 first); 0 keeps it out.
+
+    ``action`` is the Textual action without namespace: the app's for ``global``, the focused
+    list or text's for ``motion``, the pane's otherwise.
+    """
+
+    place: Place
+    keys: tuple[str, ...]
+    action: str
+    label: str
+    description: str
+    show: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.place}.{self.action}"
+
+
+def _panes() -> tuple[Key, ...]:
+    return tuple(
+        Key("global", (str(number),), f"pane('{name}')", title, f"Go to the {title} pane")
+        for number, (name, title) in enumerate(PANES, 1)
+    )
+
+
+KEYS: tuple[Key, ...] = (
+    *_panes(),
+    Key("global", ("?", "f1"), "help", "help", "Show every key of this pane", 90),
+    Key("global", ("ctrl+p",), "command_palette", "palette", "Find a command by name"),
+    Key("global", ("y",), "copy", "copy", "Copy what is shown to the terminal's clipboard"),
+    Key("global", ("Y",), "copy_file", "save text", "Write what is shown to a text file"),
+    Key("global", ("z",), "zoom", "zoom", "Give the focused part the whole screen, and back"),
+    Key("global", ("T",), "next_theme", "theme", "Switch between the dark and the light theme"),
+    Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
+    Key("global", ("e",), "details", "details", "Show the last error in full"),
+    Key("global", ("ctrl+c",), "interrupt", "cancel", "Cancel the running job; else ask to quit"),
+    Key("global", ("q",), "quit", "quit", "Leave; asks first while a job runs", 99),
+    # Moving in whatever has the focus.
+    Key("motion", ("j", "down"), "down", "down", "One line down"),
+    Key("motion", ("k", "up"), "up", "up", "One line up"),
+    Key("motion", ("ctrl+d", "pagedown"), "page_down", "page down", "Half a page down"),
+    Key("motion", ("ctrl+u", "pageup"), "page_up", "page up", "Half a page up"),
+    Key("motion", ("g", "home"), "top", "top", "To the first line"),
+    Key("motion", ("G", "end"), "bottom", "bottom", "To the last line"),
+    Key("motion", ("enter",), "choose", "open", "Open or edit what the cursor is on"),
+    # Trajectories.
+    Key("trajectories", ("m",), "mask", "mask", "Show all tokens, only trained, only masked", 1),
+    Key("trajectories", ("l", "right"), "turn(1)", "next turn", "To the next turn", 2),
+    Key("trajectories", ("h", "left"), "turn(-1)", "previous turn", "To the previous turn"),
+    Key("trajectories", ("L",), "trajectory(1)", "next", "To the next trajectory", 3),
+    Key("trajectories", ("H",), "trajectory(-1)", "previous", "To the previous trajectory"),
+    Key("trajectories", ("}",), "boundary(1)", "boundary", "To the next mask boundary", 4),
+    Key("trajectories", ("{",), "boundary(-1)", "boundary back", "To the previous mask boundary"),
+    Key("trajectories", ("t",), "edges", "edges", "Show where each token begins", 5),
+    Key("trajectories", ("f",), "filter", "filter", "Filter the list", 6),
+    Key("trajectories", ("/",), "search", "search", "Find text in the trajectories", 7),
+    Key("trajectories", ("n",), "match(1)", "next match", "To the next match"),
+    Key("trajectories", ("N",), "match(-1)", "previous match", "To the previous match"),
+    Key("trajectories", ("space",), "mark", "mark", "Mark this turn, or remove the mark"),
+    Key("trajectories", ("]",), "marked(1)", "next mark", "To the next marked turn"),
+    Key("trajectories", ("[",), "marked(-1)", "previous mark", "To the previous marked turn"),
+    Key("trajectories", ("escape",), "back", "list", "Back to the list; there, clear the filter"),
+    # Train.
+    Key("train", ("s",), "start", "start", "Start a run with this recipe", 1),
+    Key("train", ("x",), "stop", "stop after step", "Let the step end, save, and stop", 2),
+    Key("train", ("o",), "recipe", "recipe", "Show or hide the recipe", 3),
+    Key("train", ("v",), "log_y", "log", "Logarithmic or linear loss axis", 4),
+    Key("train", ("S",), "smooth", "smoothing", "More or less smoothing of the curve"),
+    Key("train", ("+",), "zoom_in", "zoom in", "Show fewer steps, round the cursor", 5),
+    Key("train", ("-",), "zoom_out", "zoom out", "Show more steps"),
+    Key("train", ("right", "l"), "cursor(1)", "read", "Read the curve: cursor to the right"),
+    Key("train", ("left", "h"), "cursor(-1)", "read", "Read the curve: cursor to the left", 6),
+    Key("train", ("F",), "follow", "follow", "Follow the newest step"),
+    Key("train", ("r",), "reset", "reset view", "Whole curve, no cursor"),
+    Key("train", ("escape",), "back", "back", "Close the edit; then the cursor"),
+    # Eval.
+    Key("eval", ("s",), "start", "start", "Evaluate the chosen subjects", 1),
+    Key("eval", ("x",), "stop", "stop", "Stop; finished episodes are kept", 2),
+    Key("eval", ("o",), "setup", "set-up", "Show or hide the set-up", 3),
+    Key("eval", ("space",), "toggle", "choose", "Take this subject in, or leave it out", 4),
+    Key("eval", ("right", "l"), "column(1)", "subject", "To the next subject's verdicts", 5),
+    Key("eval", ("left", "h"), "column(-1)", "subject back", "To the previous subject's verdicts"),
+    Key("eval", ("escape",), "back", "back", "From the verdicts to the set-up"),
+    # Replay.
+    Key("replay", ("space",), "play", "play", "Play or pause", 1),
+    Key("replay", (".",), "step(1)", "step", "One turn on", 2),
+    Key("replay", (",",), "step(-1)", "step back", "One turn back"),
+    Key("replay", ("right", "l"), "seek(5)", "+5 s", "Five seconds on", 3),
+    Key("replay", ("left", "h"), "seek(-5)", "-5 s", "Five seconds back"),
+    Key("replay", ("]",), "marker(1)", "marker", "To the next marker", 4),
+    Key("replay", ("[",), "marker(-1)", "marker back", "To the previous marker"),
+    Key("replay", (">",), "speed(1)", "faster", "Play faster", 5),
+    Key("replay", ("<",), "speed(-1)", "slower", "Play slower"),
+    Key("replay", ("i",), "idle", "idle limit", "Cut long waits to two seconds, or not"),
+    Key("replay", ("L",), "episode(1)", "next", "To the next episode", 6),
+    Key("replay", ("H",), "episode(-1)", "previous", "To the previous episode"),
+    Key("replay", ("f",), "filter", "filter", "Filter the episodes"),
+    Key("replay", ("escape",), "back", "list", "Back to the list; there, clear the filter"),
+    # Runs.
+    Key("runs", ("o",), "open", "open", "Show this run in Train or Eval", 1),
+    Key("runs", ("a",), "evaluate", "evaluate", "Choose this run's adapter in Eval", 2),
+    Key("runs", ("p",), "episodes", "replay", "Replay this run's episodes", 3),
+    # Log.
+    Key("log", ("F",), "follow", "follow", "Follow the newest line", 1),
+)
+
+_TEXTUAL_NAMES = {",": "comma"}
+_SHOWN_NAMES = {
+    "space": "␣", "enter": "⏎", "escape": "esc", "left": "←", "right": "→", "up": "↑", "down": "↓",
+    "pagedown": "PgDn", "pageup": "PgUp", "home": "Home", "end": "End", "f1": "F1",
+}  # fmt: skip
+
+
+def bindings(place: Place) -> list[Binding]:
+    """Textual's bindings for one place."""
+    return [
+        Binding(
+            ",".join(_TEXTUAL_NAMES.get(name, name) for name in key.keys),
+            key.action,
+            key.label,
+            show=False,
+            id=key.id,
+        )
+        for key in KEYS
+        if key.place == place
+    ]
+
+
+def shown(name: str) -> str:
+    """A key as the footer and the help print it; ``ctrl+d`` becomes ``^d``."""
+    return _SHOWN_NAMES.get(name, name.replace("ctrl+", "^"))
+
+
+def of(*places: Place) -> tuple[Key, ...]:
+    return tuple(key for key in KEYS if key.place in places)
+
+
+def footer(place: Place) -> tuple[Key, ...]:
+    """The few keys worth a place at the bottom of a pane, in order."""
+    chosen = [key for key in of("global", place) if key.show]
+    return tuple(sorted(chosen, key=lambda key: key.show))
+
+
+def key_markdown() -> str:
+    """The table for the README."""
+    titles = {"global": "Everywhere", "motion": "Lists and texts"} | dict(PANES)
+    lines = ["| where | keys | what |", "|---|---|---|"]
+    for key in KEYS:
+        names = " ".join(f"`{shown(name)}`" for name in key.keys)
+        lines.append(f"| {titles[key.place]} | {names} | {key.description} |")
+    return "\n".join(lines) + "\n"

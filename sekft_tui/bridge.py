@@ -1,0 +1,86 @@
+"""Between the engine's thread and the screen: frequent events are pulled, rare ones posted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from textual.message import Message
+
+from sekft_engine import events
+from sekft_engine.events import Event
+from sekft_engine.jobs import Job
+from sekft_tui import reducer
+from sekft_tui.reducer import Shared
+
+#: Events that a pane reacts to (a toast, a reload), not just draws.
+RARE = (*events.ENDINGS, events.JobStarted, events.RunCreated, events.AdapterSaved)
+
+
+class EngineLike(Protocol):
+    """What the workbench needs of an engine; tests bring one that plays a script."""
+
+    def start(self) -> object: ...
+    def submit(self, job: Job) -> str: ...
+    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
+    def status(self) -> dict[str, Any]: ...
+    def close(self, timeout: float = 30.0) -> bool: ...
+
+
+class EngineSaid(Message):
+    """A rare event arrived."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__()
+        self.event = event
+
+
+class Bridge:
+    """Reduces events as they come, on the thread they come from, and never waits for the screen."""
+
+    def __init__(self, engine: EngineLike, post: Callable[[Message], Any]) -> None:
+        self.engine = engine
+        self._post = post
+        self._lock = threading.Lock()
+        self._shared = Shared()
+        self._unsubscribe = engine.subscribe(self._heard)
+
+    def _heard(self, event: Event) -> None:
+        with self._lock:
+            reducer.reduce(self._shared, event)
+        if isinstance(event, RARE):
+            self._post(EngineSaid(event))
+
+    @property
+    def version(self) -> int:
+        """Changes whenever there is something new to draw."""
+        return self._shared.version
+
+    @contextmanager
+    def shared(self) -> Iterator[Shared]:
+        """The state, held still for as long as it is drawn."""
+        with self._lock:
+            yield self._shared
+
+    def submit(self, job: Job) -> str:
+        return self.engine.submit(job)
+
+    def stop(self, *, after_step: bool) -> bool:
+        """Ask the running job to stop."""
+        with self._lock:
+            job = self._shared.active
+        if job is None:
+            return False
+        asked = self.engine.cancel(job.id, after_step=after_step)
+        if asked:
+            with self._lock:
+                reducer.stop_asked(self._shared, job.id)
+        return asked
+
+    def close(self) -> None:
+        self._unsubscribe()

@@ -1,0 +1,24 @@
+"""``sekft tui``. Textual is imported when the workbench opens, not for ``--help``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("tui")
+@click.option(
+    "--workspace",
+    type=click.Path(file_okay=False),
+    default=None,
+    help="The folder with bases, data, scenarios and runs (default: here; ./demo with --demo).",
+)
+@click.option("--base", default="", help="A folder, a .gguf file or a Hub id.")
+@click.option("--demo", is_flag=True, help="Make the demo workspace first where it is not there.")
+def command(workspace: str | None, base: str, demo: bool) -> int:
+    """Open the workbench: browse, train, evaluate, replay.
+
+    It wants a terminal of at least 80 by 24 characters. Press ? in it for all keys.
+    """
+    from sekft_tui.launch import launch
+
+    return launch(workspace or ("demo" if demo else "."), base=base, demo=demo)

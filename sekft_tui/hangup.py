@@ -1,0 +1,49 @@
+"""When the terminal goes away (a dropped SSH connection): save, then leave.
+
+Textual has no handler for SIGHUP, so the process would die in the middle of a step. Here the engine
+is asked to end its step and save; then the process leaves by ``os._exit``, because the screen it
+would tidy up is gone. The run can be resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from sekft_tui.bridge import EngineLike
+
+#: The longest a step and its saving may take before we leave anyhow.
+PATIENCE_S = 600.0
+EXIT_STATUS = 128 + signal.SIGHUP
+
+
+@contextmanager
+def on_hangup(engine: EngineLike, app: App[int], patience: float = PATIENCE_S) -> Iterator[None]:
+    """While the workbench runs, let SIGHUP and SIGTERM save and leave."""
+
+    def save_and_leave() -> None:
+        with suppress(Exception):
+            if app._driver is not None:  # noqa: SLF001 - its input thread spins on a dead terminal
+                app._driver.disable_input()  # noqa: SLF001
+        with suppress(Exception):
+            engine.close(timeout=patience)
+        os._exit(EXIT_STATUS)
+
+    def handler(signum: int, frame: object) -> None:
+        # On a thread of its own: the main one may be stuck writing to the dead terminal.
+        del signum, frame
+        threading.Thread(target=save_and_leave, name="sekft-hangup", daemon=True).start()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,64 @@
+"""Start the workbench: the environment first, then Textual, then the engine's thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.workspace import Workspace
+
+#: Over SSH each frame is traffic: fewer frames, no animation. Read by Textual at its import.
+SSH_DEFAULTS = {
+    "TEXTUAL_FPS": "20",
+    "TEXTUAL_ANIMATIONS": "none",
+    "TEXTUAL_SMOOTH_SCROLL": "0",
+}
+#: Progress bars of libraries would only fill the log.
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def launch(workspace: str, *, base: str = "", demo: bool = False) -> int:
+    """Open the workbench on ``workspace`` and return the exit status."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Unavailable(
+            "the workbench needs a terminal",
+            mend="run it in one, or use sekft train, eval, mask or demo --run",
+        )
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get("SSH_CONNECTION"):
+        for name, value in SSH_DEFAULTS.items():
+            os.environ.setdefault(name, value)
+    place = Workspace(workspace)
+    if demo:
+        place.create()
+    elif not place.root.is_dir():
+        raise BadInput(
+            "no such folder", where=str(place.root), mend="sekft tui --demo makes one to try"
+        )
+    _ = place.base  # a broken sekft.toml is told here, on a sane terminal
+    return _run(place, base, demo)
+
+
+def _run(place: Workspace, base: str, demo: bool) -> int:
+    from sekft_engine.engine import Engine
+    from sekft_tui.app import Workbench
+    from sekft_tui.fdguard import guarded
+    from sekft_tui.hangup import on_hangup
+    from sekft_tui.state import state_path
+
+    engine = Engine(place)
+    log = state_path().with_name("tui.log")
+    with guarded(log):
+        app = Workbench(engine, place, base=base, demo=demo)
+        with on_hangup(engine, app):
+            app.run()
+    # The engine's thread is a daemon: leaving now ends whatever still runs, and the journal on
+    # disk is whole up to its last event.
+    engine.close(timeout=2.0)
+    return app.return_code or 0

@@ -1,0 +1,112 @@
+"""Trajectories for the screen: loaded once, rendered one by one when they are looked at.
+
+Everything here may run on a thread of its own and touches no widget. The tokenizer is imported with
+the first rendered row, so that the first paint does without.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sekft_engine.errors import SekftError
+from sekft_engine.trajectory import Trajectory
+from sekft_tui.widgets.token_doc import Token, TokenDoc
+
+if TYPE_CHECKING:
+    from sekft_engine.render import ChatTokenizer, Row
+
+#: Rendered rows kept; each is a few hundred tokens.
+KEPT = 64
+
+
+class Rendered(NamedTuple):
+    """A trajectory as tokens, or why there are none."""
+
+    doc: TokenDoc | None
+    certificate: tuple[tuple[str, bool], ...]
+    dropped: str = ""
+
+
+class Library:
+    """The trajectories of one folder or file and their rendered rows."""
+
+    def __init__(self, path: Path, base: str, max_length: int) -> None:
+        self.path = path
+        self.base = base
+        self.max_length = max_length
+        self.trajectories: tuple[Trajectory, ...] = ()
+        self.skipped: tuple[str, ...] = ()
+        self._tokenizer: ChatTokenizer | None = None
+        self._lock = threading.Lock()
+        self._rows: OrderedDict[str, Rendered] = OrderedDict()
+
+    def load(self) -> None:
+        """Read the trajectories, also those that are not kept for training."""
+        from sekft_engine.sources import load_trajectories
+
+        loaded = load_trajectories(self.path, keep_only=False)
+        self.trajectories = tuple(loaded.trajectories)
+        self.skipped = tuple(f"{drop.id}: {drop.detail or drop.reason}" for drop in loaded.skipped)
+
+    def cached(self, trajectory: Trajectory) -> Rendered | None:
+        return self._rows.get(trajectory.id)
+
+    def render(self, trajectory: Trajectory) -> Rendered:
+        """Render one row; a problem of the tokenizer or the data becomes its message."""
+        with self._lock:
+            found = self._rows.get(trajectory.id)
+            if found is None:
+                try:
+                    found = self._render(trajectory)
+                except SekftError as error:
+                    found = Rendered(None, (), str(error))
+                self._rows[trajectory.id] = found
+                while len(self._rows) > KEPT:
+                    self._rows.popitem(last=False)
+            return found
+
+    def _render(self, trajectory: Trajectory) -> Rendered:
+        from sekft_engine.render import Dropped, build_row
+
+        tokenizer = self._load_tokenizer()
+        row = build_row(trajectory, tokenizer, max_length=self.max_length)
+        if isinstance(row, Dropped):
+            return Rendered(plain_doc(trajectory), (), f"{row.reason}: {row.detail}".rstrip(": "))
+        return Rendered(token_doc(row, tokenizer), tuple(row.certificate.lines.items()))
+
+    def _load_tokenizer(self) -> ChatTokenizer:
+        if self._tokenizer is None:
+            from sekft_engine.render import ChatTokenizer
+
+            self._tokenizer = ChatTokenizer.load(self.base)
+        return self._tokenizer
+
+
+def token_doc(row: Row, tokenizer: ChatTokenizer) -> TokenDoc:
+    """A row as the token view draws it: what the template wrote is told from what was said."""
+    tokens: list[Token] = []
+    for text, trained, content, turn in zip(
+        row.pieces(),
+        row.trained.tolist(),
+        row.content.tolist(),
+        row.turn_of.tolist(),
+        strict=True,
+    ):
+        # The line end that a template writes after a turn is drawn with that turn.
+        closes = bool(tokens) and turn != tokens[-1].turn and not content and text.isspace()
+        tokens.append(Token(text, trained, not content, tokens[-1].turn if closes else turn))
+    notes = [
+        f"exit {turn.exit_status}" if turn.exit_status is not None else "" for turn in row.turns
+    ]
+    return TokenDoc(tokens, notes)
+
+
+def plain_doc(trajectory: Trajectory) -> TokenDoc:
+    """A trajectory that is not trained on: its turns as they stand, nothing of them trained."""
+    return TokenDoc(
+        [Token(turn.content + "\n", False, False, n) for n, turn in enumerate(trajectory.turns)],
+        [turn.role if turn.role == "system" else "" for turn in trajectory.turns],
+    )

@@ -1,0 +1,14 @@
+"""Panes: one per tab; each reads the snapshot that the bridge keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sekft_tui.actions import Place
+from sekft_tui.panes.pane import Pane
+from sekft_tui.panes.trajectories import TrajectoriesPane
+
+#: What makes each pane, at its first visit.
+PANE_TYPES: Mapping[Place, Callable[[], Pane]] = {
+    "trajectories": TrajectoriesPane,
+}

@@ -1,0 +1,71 @@
+"""What all panes have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.widget import Widget
+
+from sekft_tui.actions import Place
+from sekft_tui.widgets.line_view import LineView
+from sekft_tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from sekft_engine.events import Event
+    from sekft_tui.app import Workbench
+    from sekft_tui.reducer import Shared
+
+
+class Part(Vertical):
+    """A titled part of a pane; its title is lit while the focus is inside."""
+
+    DEFAULT_CSS = """
+    Part { height: 1fr; width: 1fr; }
+    Part > .head { background: $panel; height: 1; }
+    Part:focus-within > .head { background: $cursor-background; }
+    """
+
+    def __init__(self, head: Lines, *content: Widget, id: str) -> None:  # noqa: A002
+        head.add_class("head")
+        super().__init__(head, *content, id=id)
+
+
+class Pane(Container):
+    """One tab. It draws the shared state when asked to, and never while hidden."""
+
+    place: ClassVar[Place]
+
+    DEFAULT_CSS = "Pane { height: 1fr; width: 1fr; }"
+
+    def compose(self) -> ComposeResult:
+        raise NotImplementedError
+
+    @property
+    def host(self) -> Workbench:
+        return cast("Workbench", self.app)
+
+    def draw(self, shared: Shared) -> None:
+        """Show ``shared``; called with the bridge's lock held, so it must be quick."""
+
+    def heard(self, event: Event) -> None:
+        """A rare event."""
+
+    def reload(self) -> None:
+        """Read from disk again."""
+
+    def first_focus(self) -> Widget | None:
+        """Where the focus goes when the pane is shown."""
+        return next(iter(self.query(LineView).results(LineView)), None)
+
+    def shown(self) -> None:
+        """The pane has come to the front."""
+
+    def hidden(self) -> None:
+        """Another pane has come to the front: stop every timer."""
+
+    def plain(self) -> str:
+        """What ``y`` copies: by default the focused view's text."""
+        focused = self.screen.focused
+        return focused.plain() if isinstance(focused, LineView) else ""

@@ -1,0 +1,296 @@
+"""From events to what the panes show. The same reducer serves live events and journals on disk."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sekft_engine import events
+from sekft_engine.events import Event
+from sekft_tui.series import Series
+
+JobStatus = Literal["queued", "running", "paused", "stopping", "done", "failed", "cancelled"]
+#: How many log lines are kept for the screen; the journal on disk keeps all.
+LOG_LINES = 2000
+
+CellStatus = Literal["waiting", "running", "done"]
+
+
+@dataclass
+class JobView:
+    """One job and how far it is."""
+
+    id: str
+    kind: str
+    label: str = ""
+    status: JobStatus = "queued"
+    progress: events.Progress | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    error: str = ""
+    trace: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ("queued", "running", "paused", "stopping")
+
+
+@dataclass
+class TrainView:
+    """One training run: its curve and its latest figures."""
+
+    job: str = ""
+    run: str = ""
+    path: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    rows: events.RowsReady | None = None
+    last: events.StepDone | None = None
+    loss: Series = field(default_factory=Series)
+    heldout: Series = field(default_factory=Series)
+    adapter: str = ""
+    nan_step: int = 0
+
+
+@dataclass
+class Cell:
+    """One episode of the verdict grid."""
+
+    status: CellStatus = "waiting"
+    turns: int = 0
+    seconds: float = 0.0
+    verdict: events.EpisodeDone | None = None
+
+
+@dataclass
+class EvalView:
+    """One eval run: scenarios by subjects."""
+
+    job: str = ""
+    run: str = ""
+    path: str = ""
+    subjects: list[str] = field(default_factory=list)
+    scenarios: list[str] = field(default_factory=list)
+    archetypes: list[str] = field(default_factory=list)
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+
+    def cell(self, subject: str, scenario: str) -> Cell:
+        return self.cells.setdefault((subject, scenario), Cell())
+
+    def verdicts(self, subject: str) -> list[events.EpisodeDone]:
+        """The episodes of ``subject`` that count: done and valid."""
+        found = (cell.verdict for (name, _), cell in self.cells.items() if name == subject)
+        return [verdict for verdict in found if verdict is not None and not verdict.invalid]
+
+    def invalid(self, subject: str) -> int:
+        return sum(
+            cell.verdict is not None and bool(cell.verdict.invalid)
+            for (name, _), cell in self.cells.items()
+            if name == subject
+        )
+
+
+@dataclass
+class Shared:
+    """All that the panes draw. Written under the bridge's lock, or by one thread alone."""
+
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    base: events.BaseLoaded | None = None
+    adapters: dict[str, events.AdapterAttached] = field(default_factory=dict)
+    train: TrainView = field(default_factory=TrainView)
+    eval: EvalView = field(default_factory=EvalView)
+    log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    logged: int = 0
+    version: int = 0
+
+    @property
+    def active(self) -> JobView | None:
+        """The job that runs, else the first that waits."""
+        waiting = [job for job in self.jobs.values() if job.active]
+        running = [job for job in waiting if job.status != "queued"]
+        return (running or waiting or [None])[0]
+
+    def say(self, t: float, level: str, text: str) -> None:
+        self.log.append((t, level, text))
+        self.logged += 1
+
+
+def reduce(shared: Shared, event: Event) -> None:
+    """Take one event in. Unknown or out-of-order events never raise."""
+    shared.version += 1
+    handler = _HANDLERS.get(type(event))
+    if handler is not None:
+        handler(shared, event)
+
+
+def _job(shared: Shared, event: Event, kind: str = "") -> JobView:
+    return shared.jobs.setdefault(event.job, JobView(event.job, kind))
+
+
+def _queued(shared: Shared, event: events.JobQueued) -> None:
+    shared.jobs[event.job] = JobView(event.job, event.kind, event.label)
+
+
+def _started(shared: Shared, event: events.JobStarted) -> None:
+    job = _job(shared, event, event.kind)
+    job.status, job.started = "running", event.t
+    job.label = event.label or job.label
+    if event.kind == "train":
+        shared.train = TrainView(job=event.job)
+    elif event.kind == "eval":
+        shared.eval = EvalView(job=event.job)
+    shared.say(event.t, "info", f"{event.kind} started{': ' + job.label if job.label else ''}")
+
+
+def _progress(shared: Shared, event: events.Progress) -> None:
+    _job(shared, event).progress = event
+
+
+def _log(shared: Shared, event: events.Log) -> None:
+    shared.say(event.t, event.level, event.text)
+
+
+def _ended(shared: Shared, event: events.JobDone | events.JobFailed | events.JobCancelled) -> None:
+    job = _job(shared, event, event.kind)
+    if event.kind in ("status", "cancel", "pause", "resume"):
+        shared.jobs.pop(event.job, None)
+        return
+    job.ended, job.progress = event.t, None
+    if isinstance(event, events.JobFailed):
+        job.status, job.error, job.trace = "failed", event.error, event.trace
+        shared.say(event.t, "error", f"{event.kind} failed: {event.error}")
+    elif isinstance(event, events.JobCancelled):
+        job.status, job.error = "cancelled", event.detail
+        shared.say(event.t, "warning", f"{event.kind} stopped: {event.detail}".rstrip(": "))
+    else:
+        job.status, job.result = "done", event.result
+        shared.say(event.t, "info", f"{event.kind} done")
+    if event.kind == "eval":
+        for key, cell in list(shared.eval.cells.items()):
+            if cell.status == "running":
+                shared.eval.cells[key] = Cell()
+
+
+def _base(shared: Shared, event: events.BaseLoaded) -> None:
+    shared.base = event
+    shared.adapters.clear()
+    text = f"base {event.base} loaded: {event.dtype} on {event.device}, {event.seconds:.1f} s"
+    shared.say(event.t, "info", text)
+
+
+def _attached(shared: Shared, event: events.AdapterAttached) -> None:
+    shared.adapters[event.name] = event
+
+
+def _dropped(shared: Shared, event: events.AdapterDropped) -> None:
+    shared.adapters.pop(event.name, None)
+
+
+def _run(shared: Shared, event: events.RunCreated) -> None:
+    # A journal on disk begins here, so that the start of the job need not have been seen.
+    if event.kind == "train":
+        if shared.train.job != event.job or shared.train.run:
+            shared.train = TrainView(job=event.job)
+        shared.train.run, shared.train.path = event.run, event.path
+        recipe = event.about.get("recipe", event.about)
+        shared.train.recipe = recipe if isinstance(recipe, dict) else {}
+    elif event.kind == "eval":
+        if shared.eval.job != event.job or shared.eval.run:
+            shared.eval = EvalView(job=event.job)
+        shared.eval.run, shared.eval.path = event.run, event.path
+
+
+def _rows(shared: Shared, event: events.RowsReady) -> None:
+    shared.train.rows = event
+
+
+def _step(shared: Shared, event: events.StepDone) -> None:
+    train = shared.train
+    train.last = event
+    train.loss.append(event.step, event.loss)
+    if event.loss != event.loss and not train.nan_step:
+        train.nan_step = event.step
+
+
+def _heldout(shared: Shared, event: events.HeldoutDone) -> None:
+    shared.train.heldout.append(event.step, event.loss)
+
+
+def _saved(shared: Shared, event: events.AdapterSaved) -> None:
+    shared.train.adapter = event.path
+    shared.say(event.t, "info", f"adapter {event.name} saved at step {event.step}")
+
+
+def _eval(shared: Shared, event: events.EvalStarted) -> None:
+    view = shared.eval
+    view.subjects = list(event.subjects)
+    view.scenarios = list(event.scenarios)
+    view.archetypes = list(event.archetypes)
+
+
+def _episode(shared: Shared, event: events.EpisodeStarted) -> None:
+    shared.eval.cell(event.subject, event.scenario).status = "running"
+
+
+def _turn(shared: Shared, event: events.TurnDone) -> None:
+    cell = shared.eval.cell(event.subject, event.scenario)
+    cell.turns = max(cell.turns, event.number + 1)
+    cell.seconds = event.at
+
+
+def _verdict(shared: Shared, event: events.EpisodeDone) -> None:
+    cell = shared.eval.cell(event.subject, event.scenario)
+    cell.status, cell.verdict = "done", event
+    cell.turns, cell.seconds = event.turns, event.seconds
+
+
+def _paused(shared: Shared, event: Event) -> None:
+    _job(shared, event).status = "paused"
+
+
+def _resumed(shared: Shared, event: Event) -> None:
+    _job(shared, event).status = "running"
+
+
+_HANDLERS: dict[type[Event], Any] = {
+    events.JobQueued: _queued,
+    events.JobStarted: _started,
+    events.Progress: _progress,
+    events.Log: _log,
+    events.JobDone: _ended,
+    events.JobFailed: _ended,
+    events.JobCancelled: _ended,
+    events.JobPaused: _paused,
+    events.JobResumed: _resumed,
+    events.BaseLoaded: _base,
+    events.AdapterAttached: _attached,
+    events.AdapterDropped: _dropped,
+    events.RunCreated: _run,
+    events.RowsReady: _rows,
+    events.StepDone: _step,
+    events.HeldoutDone: _heldout,
+    events.AdapterSaved: _saved,
+    events.EvalStarted: _eval,
+    events.EpisodeStarted: _episode,
+    events.TurnDone: _turn,
+    events.EpisodeDone: _verdict,
+}
+
+
+def stop_asked(shared: Shared, job_id: str) -> None:
+    """The user asked the job to stop; the engine has not said yet that it did."""
+    job = shared.jobs.get(job_id)
+    if job is not None and job.active:
+        job.status = "stopping"
+        shared.version += 1
+        shared.say(time.time(), "info", f"{job.kind}: stopping after this step")
+
+
+def replayed(journal: list[Event]) -> Shared:
+    """What a journal adds up to."""
+    shared = Shared()
+    for event in journal:
+        reduce(shared, event)
+    return shared

@@ -1,0 +1,1 @@
+"""Screens that cover the panes: help, quit, details, set-up."""

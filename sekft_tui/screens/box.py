@@ -1,0 +1,62 @@
+"""A box over the panes, of lines that scroll."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from sekft_tui.text import Parts
+from sekft_tui.widgets.line_view import LineView
+from sekft_tui.widgets.lines import Lines
+
+Answer = TypeVar("Answer")
+
+
+class Sheet(LineView):
+    """Lines given once."""
+
+    def __init__(self) -> None:
+        super().__init__(id="sheet")
+        self.lines: tuple[Parts, ...] = ()
+
+    def show(self, lines: tuple[Parts, ...]) -> None:
+        self.lines = lines
+        self.relines(len(lines))
+
+    def line(self, y: int, width: int) -> Parts:
+        del width
+        return self.lines[y]
+
+
+class BoxScreen(ModalScreen[Answer]):
+    """Title, scrolling lines, a last line that says which keys answer."""
+
+    DEFAULT_CSS = """
+    BoxScreen { align: center middle; background: $background 60%; }
+    BoxScreen #box {
+        width: 84; max-width: 96%; height: auto; max-height: 94%;
+        border: round $primary; background: $surface; padding: 0 1;
+    }
+    BoxScreen Lines { background: $surface; }
+    BoxScreen #sheet { height: auto; max-height: 100%; background: $surface; }
+    BoxScreen .foot { margin-top: 1; }
+    """
+
+    TITLE_TEXT = ""
+    KEYS_TEXT: Parts = ()
+
+    def compose(self) -> ComposeResult:
+        self.sheet = Sheet()
+        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
+        box = Vertical(self.sheet, self.foot, id="box")
+        box.border_title = self.TITLE_TEXT
+        yield box
+
+    def put(self, lines: tuple[Parts, ...]) -> None:
+        """Show ``lines``; the box is as high as they are, up to the screen."""
+        self.sheet.show(lines)
+        room = max(3, int(self.app.size.height * 0.94) - 5)
+        self.sheet.styles.height = max(1, min(len(lines), room))

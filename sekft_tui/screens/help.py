@@ -1,0 +1,84 @@
+"""``?``: every key of the present pane, and what the colours mean."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import Binding
+from textual.events import Mount
+
+from sekft_tui.actions import PANES, Key, Place, of, shown
+from sekft_tui.screens.box import BoxScreen
+from sekft_tui.text import Parts, fit
+
+
+class HelpScreen(BoxScreen[None]):
+    """Drawn from the key table, so it cannot be wrong."""
+
+    BINDINGS = [Binding("escape,q,question_mark,f1", "dismiss", show=False)]
+    KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+    @property
+    def _width(self) -> int:
+        return min(80, int(self.app.size.width * 0.96) - 5)
+
+    def _on_mount(self, event: Mount) -> None:
+        super()._on_mount(event)
+        title = dict(PANES)[self.place]
+        lines: list[Parts] = [((f"{title}", "head"),)]
+        lines += [self._key(key) for key in of(self.place)]
+        if self.place == "trajectories":
+            lines += LEGEND
+        if self.place == "eval":
+            lines += VERDICTS
+        lines += [(), (("Lists and texts", "head"),)]
+        lines += [self._key(key) for key in of("motion")]
+        lines += [(), (("Everywhere", "head"),)]
+        lines += [self._key(key) for key in of("global")]
+        lines += [
+            (("  " + fit("tab", 14), "key"), ("To the next part, shift+tab back", "text")),
+        ]
+        self.query_one("#box").border_title = "keys"
+        self.put(tuple(lines))
+        self.sheet.focus()
+
+    def _key(self, key: Key) -> Parts:
+        names = "  ".join(shown(name) for name in key.keys)
+        return (("  " + fit(names, 14), "key"), (fit(key.description, self._width - 16), "text"))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self:
+            self.dismiss()
+
+
+LEGEND: list[Parts] = [
+    (),
+    (("What is drawn", "head"),),
+    (("  ▌ trained text", "trained"), ("      the model learns to write it", "text")),
+    (("    masked text", "masked"), ("       the model only reads it", "text")),
+    (("    <control>", "special"), ("         a control token of the chat template", "text")),
+    (
+        ("    ", ""),
+        ("<control>", "special-trained"),
+        ("         the one that ends a turn: trained", "text"),
+    ),
+    (
+        ("    a␛b <202e>", "text"),
+        ("        a control or invisible character, made visible", "text"),
+    ),
+]
+VERDICTS: list[Parts] = [
+    (),
+    (("Verdicts", "head"),),
+    (("  ✔ exit", "good"), ("      ended by itself, the right way, and the check passed", "text")),
+    (("  ● exit", "accent"), ("      ended by itself, the right way; the check failed", "text")),
+    (("  ◐ panic", "warn"), ("     ended by itself, but the wrong way", "text")),
+    (("  ▢ cap", "bad"), ("       cut off after too many steps", "text")),
+    (("  ✎ prose", "bad"), ("     wrote prose where a command belongs", "text")),
+    (("  ! invalid", "warn"), ("   the sandbox broke; does not count", "text")),
+    (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
+    (("  ·", "quiet"), ("           waiting", "text")),
+]

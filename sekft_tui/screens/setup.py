@@ -1,0 +1,86 @@
+"""While the demo workspace is made: what is being done and how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding
+from textual.events import Mount
+
+from sekft_engine import events
+from sekft_engine.events import Event
+from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.details import wrapped
+from sekft_tui.text import Parts, bar, clip, fit, visible
+
+if TYPE_CHECKING:
+    from sekft_tui.reducer import Shared
+
+
+class SetupScreen(BoxScreen[bool]):
+    """One line per task; closes itself when all is there."""
+
+    BINDINGS = [Binding("escape,q", "close", show=False)]
+    KEYS_TEXT = (
+        ("esc", "key"),
+        (" look around meanwhile   ", "quiet"),
+        ("^c", "key"),
+        (" cancel", "quiet"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: dict[str, events.Progress] = {}
+        self._failed = ""
+
+    def _on_mount(self, event: Mount) -> None:
+        super()._on_mount(event)
+        self.query_one("#box").border_title = "making the demo workspace"
+        self._put()
+
+    def _put(self) -> None:
+        width = min(78, int(self.app.size.width * 0.96) - 6)
+        lines: list[Parts] = [
+            (("A small real model, sandboxed worlds and recorded sessions.", "text"),),
+            (("This is done once; later starts open at once.", "quiet"),),
+            (),
+        ]
+        for task in self._tasks.values():
+            lines.append(_task(task, width))
+        if not self._tasks and not self._failed:
+            lines.append((("  starting …", "quiet"),))
+        if self._failed:
+            lines += [(), *(((line, "bad"),) for line in wrapped(self._failed, width))]
+        self.put(tuple(lines))
+
+    def draw(self, shared: Shared) -> None:
+        job = next((job for job in shared.jobs.values() if job.kind == "setup"), None)
+        if job is None:
+            return
+        if job.progress is not None:
+            self._tasks[job.progress.label] = job.progress
+        if job.status in ("failed", "cancelled"):
+            self._failed = job.error or "the set-up was cancelled"
+        self._put()
+
+    def heard(self, event: Event) -> None:
+        if isinstance(event, events.JobDone) and event.kind == "setup":
+            self.dismiss(True)
+
+    def action_close(self) -> None:
+        self.dismiss(False)
+
+
+def _task(task: events.Progress, width: int) -> Parts:
+    done = task.total > 0 and task.done >= task.total
+    share = task.done / task.total if task.total else 0.0
+    filled, empty = bar(share, 18)
+    count = f"{task.done}/{task.total}" if task.total else (str(task.done) if task.done else "")
+    return (
+        (" ✔ " if done else " ▸ ", "good" if done else "accent"),
+        (fit(visible(task.label), 26), "strong"),
+        (filled, "good" if done else "accent"),
+        (empty, "rule"),
+        (f" {count:>9} ", "text"),
+        (clip(visible(task.detail), max(0, width - 58)), "quiet"),
+    )

@@ -1,0 +1,1 @@
+"""Widgets: each draws lines on demand and knows nothing of the engine."""

@@ -1,0 +1,73 @@
+"""The tab bar at the top and the key bar at the bottom, both drawn from the key table."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+from sekft_tui.actions import PANES, Place, footer, shown
+from sekft_tui.text import Parts, clip
+from sekft_tui.widgets.lines import Lines
+
+
+class TabBar(Lines):
+    """Numbered tabs to the left; base and what the engine does to the right."""
+
+    DEFAULT_CSS = "TabBar { dock: top; height: 1; }"
+
+    def __init__(self) -> None:
+        super().__init__(self._bar, id="tabs")
+        self.pane: Place = "trajectories"
+        self.badges: dict[Place, str] = {}
+        self.base = ""
+        self.state: tuple[str, str] = ("", "quiet")
+
+    def _bar(self, width: int) -> tuple[Parts, ...]:
+        parts: list[tuple[str, str]] = []
+        clicks: list[tuple[int, int, int, str]] = []
+        at = 0
+        long = width >= 76
+        for number, (name, title) in enumerate(PANES, 1):
+            label = title if long or name == self.pane else title[:5]
+            label += self.badges.get(name, "")
+            if name == self.pane:
+                pieces = [(f" {number} {label} ", "chip")]
+            else:
+                pieces = [(f" {number}", "key"), (f" {label} ", "text")]
+            size = sum(cell_len(text) for text, _ in pieces)
+            clicks.append((0, at, at + size, f"app.pane('{name}')"))
+            parts += pieces
+            at += size
+        self.clicks = tuple(clicks)
+        text, style = self.state
+        base = f" {self.base} " if self.base and width - at - cell_len(text) > 24 else ""
+        right = clip(text, max(0, width - at - cell_len(base) - 1))
+        gap = width - at - cell_len(base) - cell_len(right) - 1
+        parts += [(" " * max(0, gap), ""), (base, "quiet"), (right, style)]
+        return (tuple(parts),)
+
+
+class KeyBar(Lines):
+    """The few keys that matter in the present pane."""
+
+    DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; }"
+
+    def __init__(self) -> None:
+        super().__init__(self._bar, id="keys")
+        self.pane: Place = "trajectories"
+
+    def _bar(self, width: int) -> tuple[Parts, ...]:
+        parts: list[tuple[str, str]] = []
+        clicks: list[tuple[int, int, int, str]] = []
+        at = 0
+        for key in footer(self.pane):
+            pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
+            size = sum(cell_len(text) for text, _ in pieces)
+            if at + size > width:
+                break
+            everywhere = key.place == "global"
+            action = f"app.{key.action}" if everywhere else f"app.in_pane({key.action!r})"
+            clicks.append((0, at, at + size, action))
+            parts += pieces
+            at += size
+        self.clicks = tuple(clicks)
+        return (tuple(parts),)

@@ -1,0 +1,180 @@
+"""The base of everything drawn here: a scrollable view that makes each line on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.cache import LRUCache
+from textual.geometry import Region, Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from sekft_tui.actions import bindings
+from sekft_tui.text import Parts
+
+_STYLES = {
+    "text": "color: $foreground;",
+    "strong": "color: $foreground; text-style: bold;",
+    "quiet": "color: $quiet;",
+    "rule": "color: $line;",
+    "key": "color: $primary; text-style: bold;",
+    "head": "color: $primary; text-style: bold;",
+    "accent": "color: $accent; text-style: bold;",
+    "good": "color: $good; text-style: bold;",
+    "bad": "color: $bad; text-style: bold;",
+    "warn": "color: $warn; text-style: bold;",
+    "note": "color: $note;",
+    "trained": "color: $trained; text-style: bold;",
+    "trained-edge": "color: $trained; background: $trained 22%; text-style: bold underline;",
+    "masked": "color: $masked; text-style: dim;",
+    "masked-edge": "color: $masked; background: $masked 16%; text-style: dim underline;",
+    "special": "color: $special;",
+    "special-trained": "color: $special; text-style: bold reverse;",
+    "match": "background: $warn; color: $background; text-style: bold;",
+    "curve": "color: $curve; text-style: bold;",
+    "curve-raw": "color: $curve-raw; text-style: dim;",
+    "curve-heldout": "color: $curve-heldout; text-style: bold;",
+    "read": "color: $foreground; text-style: reverse;",
+    "chip": "background: $primary; color: $background; text-style: bold;",
+    "chip-good": "background: $good; color: $background; text-style: bold;",
+    "chip-bad": "background: $bad; color: $background; text-style: bold;",
+    "cursor": "background: $cursor-background;",
+    "cursor-off": "background: $panel;",
+}  # fmt: skip
+
+
+def style_css(selector: str) -> str:
+    """Component styles for ``selector``, one per style name."""
+    return "\n".join(f"{selector} > .line--{name} {{ {css} }}" for name, css in _STYLES.items())
+
+
+class LineView(ScrollView, can_focus=True):
+    """A view of ``count`` lines; a subclass says what each holds in :meth:`line`.
+
+    Drawn lines are kept in an LRU under :meth:`cache_key`. A subclass calls :meth:`relines` when
+    their number changes and :meth:`redraw` when their content does.
+    """
+
+    COMPONENT_CLASSES = {f"line--{name}" for name in _STYLES}
+    DEFAULT_CSS = """
+    LineView {
+        height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: auto;
+        scrollbar-size-vertical: 1; background: $background;
+    }
+    """ + style_css("LineView")
+    BINDINGS = bindings("motion")
+
+    count = reactive(0, layout=False, repaint=False)
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._strips: LRUCache[Hashable, Strip] = LRUCache(600)
+        self._styles: dict[str, Style] = {}
+
+    # --- what a subclass says ---------------------------------------------------------------
+
+    def line(self, y: int, width: int) -> Parts:
+        """Line ``y`` in at most ``width`` cells, each piece already made visible."""
+        raise NotImplementedError
+
+    def cache_key(self, y: int) -> Hashable:
+        """What line ``y``'s look depends on, besides width, focus and theme."""
+        return y
+
+    def line_style(self, y: int) -> str:
+        """A style name laid under the whole of line ``y``; '' = none."""
+        del y
+        return ""
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def relines(self, count: int) -> None:
+        """The number of lines is now ``count``."""
+        self.count = count
+        self.virtual_size = Size(self.content_width, count)
+        self.redraw()
+
+    def redraw(self) -> None:
+        self._strips.clear()
+        self.refresh()
+
+    def refresh_line(self, y: int) -> None:
+        """Draw only line ``y`` again, if it is in view."""
+        row = y - round(self.scroll_y)
+        if 0 <= row < self.size.height:
+            self.refresh(Region(0, row, self.size.width, 1))
+
+    @property
+    def content_width(self) -> int:
+        return max(1, self.scrollable_content_region.width)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._strips.clear()
+        self._styles.clear()
+
+    def style(self, name: str) -> Style:
+        found = self._styles.get(name)
+        if found is None:
+            found = self.get_component_rich_style(f"line--{name}", partial=True)
+            self._styles[name] = found
+        return found
+
+    def strip(self, parts: Parts, width: int, under: str = "") -> Strip:
+        """Pieces as a strip of exactly ``width`` cells on the view's background."""
+        base = self.rich_style
+        if under:
+            base += self.style(under)
+        segments = [
+            Segment(text, base + self.style(name) if name else base) for text, name in parts if text
+        ]
+        return Strip(segments).simplify().adjust_cell_length(width, base)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        number = y + round(self.scroll_y)
+        if number >= self.count or width <= 0:
+            return Strip.blank(width, self.rich_style)
+        key = (number, self.cache_key(number), width, self.has_focus)
+        found = self._strips.get(key)
+        if found is None:
+            parts = self.line(number, self.content_width)
+            found = self.strip(parts, width, self.line_style(number))
+            self._strips[key] = found
+        return found
+
+    # --- moving -----------------------------------------------------------------------------
+
+    def move(self, lines: int) -> None:
+        """Scroll; lists move their cursor instead."""
+        self.scroll_to(y=self.scroll_y + lines, animate=False)
+
+    def action_down(self) -> None:
+        self.move(1)
+
+    def action_up(self) -> None:
+        self.move(-1)
+
+    def action_page_down(self) -> None:
+        self.move(max(1, self.size.height // 2))
+
+    def action_page_up(self) -> None:
+        self.move(-max(1, self.size.height // 2))
+
+    def action_top(self) -> None:
+        self.move(-self.count)
+
+    def action_bottom(self) -> None:
+        self.move(self.count)
+
+    def action_choose(self) -> None:
+        """Lists and forms say what this means."""
+
+    def plain(self) -> str:
+        """Everything as text, for copying."""
+        width = self.content_width
+        lines = ("".join(text for text, _ in self.line(y, width)) for y in range(self.count))
+        return "\n".join(line.rstrip() for line in lines)
