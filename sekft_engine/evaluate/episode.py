@@ -1,0 +1,244 @@
+"""One episode: one operator in one world, from login to verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from sekft_engine.evaluate.clean import why_prose
+from sekft_engine.evaluate.verdict import Verdict, judge
+from sekft_engine.scenario import Scenario
+from sekft_engine.trajectory import Outcome, Trajectory, Turn
+from sekft_engine.worlds import World, WorldBroken
+
+#: What a world notes when a session has used up its time.
+_TIME_IS_UP = "session time is up"
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator said in one command turn.
+
+    ``cut``: it reached the limit of tokens without closing the turn. ``exhausted``: there was no
+    room left to say anything, so nothing is typed.
+    """
+
+    text: str
+    ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    cut: bool = False
+    exhausted: bool = False
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode with its verdict, as stored."""
+
+    trajectory: Trajectory
+    verdict: Verdict
+    seconds: float
+
+
+class Episode:
+    """A session in a world. Its methods may run on any thread, one at a time.
+
+    Args:
+        open_world: makes the world; called by :meth:`open`.
+        on_turn: called with each turn's number, the turn, as soon as it is known.
+        about: more facts for the trajectory's ``meta``.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        subject: str,
+        *,
+        step_cap: int,
+        open_world: Callable[[Scenario], World],
+        on_turn: Callable[[Episode, int, Turn], None] = lambda _episode, _number, _turn: None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.subject = subject
+        self.key = episode_key(subject, scenario.id)
+        self.turns: list[Turn] = []
+        self.steps = 0
+        self._step_cap = step_cap
+        self._open_world = open_world
+        self._on_turn = on_turn
+        self._about = about or {}
+        self._world: World | None = None
+        self._began = time.monotonic()
+        self._outcome: Outcome | None = None
+        self._invalid = ""
+        self._prose: list[dict[str, Any]] = []
+        self._cuts: list[int] = []
+        self._notes: list[dict[str, Any]] = []
+        self._typed_s = 0.0
+        self._known = _programs(scenario)
+
+    @property
+    def over(self) -> bool:
+        return self._outcome is not None
+
+    def open(self) -> str | None:
+        """Make the world; returns the first environment turn, None where the sandbox broke."""
+        self._began = time.monotonic()
+        try:
+            self._world = self._open_world(self.scenario)
+        except WorldBroken as error:
+            self._break(error)
+            return None
+        login = self._world.login
+        self._add(Turn(role="user", content=login, t=self._elapsed()))
+        return login
+
+    def type(self, said: Said) -> str | None:
+        """Type a command turn; returns the environment's answer, None when the episode is over."""
+        world = self._world
+        if world is None or self.over:
+            raise RuntimeError(f"episode {self.key} is not open")
+        if said.exhausted:
+            self._outcome = "cap"
+            return None
+        command = said.text.strip()
+        number, at = len(self.turns), self._elapsed()
+        try:
+            result = world.run(command)
+        except WorldBroken as error:
+            self._add_command(command, said, at, None)
+            self._break(error)
+            return None
+        self._typed_s += result.seconds
+        self._add_command(command, said, at, result.status)
+        if result.notes:
+            self._notes.append({"turn": number, "notes": list(result.notes)})
+        if result.ended == "died":
+            # A session that used up its time was stopped by a limit; else it killed its shell.
+            self._outcome = "cap" if _TIME_IS_UP in result.notes else "error"
+            return None
+        if result.ended:
+            self._outcome = result.ended
+            return None
+        answer = world.environment_turn(result)
+        self._add(Turn(role="user", content=answer, t=self._elapsed()))
+        if self.steps >= self._step_cap:
+            self._outcome = "cap"
+            return None
+        return answer
+
+    def finish(self) -> Finished:
+        """Run the checker, end the world and give the verdict."""
+        checker: dict[str, Any] | None = None
+        verified = False
+        try:
+            if self._world is not None and not self._invalid:
+                result = self._world.check()
+                verified = result.passed
+                checker = {"status": result.status, "output": result.output}
+        except WorldBroken as error:
+            self._break(error)
+        finally:
+            self.close()
+        verdict = judge(
+            outcome=self._outcome or "error",
+            expected=self.scenario.terminal,
+            steps=self.steps,
+            prose_turns=len(self._prose),
+            verified=verified,
+            invalid=self._invalid,
+        )
+        seconds = self._elapsed()
+        meta = self._meta(verdict, seconds, checker)
+        trajectory = Trajectory(
+            id=self.key,
+            turns=tuple(self.turns),
+            scenario=self.scenario.id,
+            archetype=self.scenario.archetype,
+            provider=self.scenario.provider.name,
+            announcement=self.scenario.announcement.channel,
+            steps=self.steps,
+            outcome=verdict.outcome,
+            verified=verdict.verified,
+            keep=verdict.keep,
+            meta=meta,
+        )
+        return Finished(trajectory=trajectory, verdict=verdict, seconds=seconds)
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever state the episode is in."""
+        if self._world is not None:
+            self._world.close()
+
+    def _meta(
+        self, verdict: Verdict, seconds: float, checker: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        meta: dict[str, Any] = {
+            "clean": verdict.clean,
+            "subject": self.subject,
+            "expected": verdict.expected,
+            "operates": verdict.operates,
+            "terminates": verdict.terminates,
+            "clean_termination": verdict.clean_termination,
+            "invalid": verdict.invalid,
+            "difficulty": self.scenario.difficulty,
+            "doc_depth": self.scenario.doc_depth,
+            "seconds": round(seconds, 3),
+            "world_seconds": round(self._typed_s, 3),
+        }
+        facts = {
+            "prose_turns": self._prose,
+            "cut_turns": self._cuts,
+            "world_notes": self._notes,
+            "checker": checker,
+        }
+        meta |= {name: value for name, value in facts.items() if value}
+        return meta | self._about
+
+    def _add_command(self, command: str, said: Said, at: float, status: int | None) -> None:
+        number = len(self.turns)
+        reason = why_prose(command, status=status, known=self._known)
+        if reason:
+            self._prose.append({"turn": number, "why": reason})
+        if said.cut:
+            self._cuts.append(number)
+        self.steps += 1
+        self._add(
+            Turn(
+                role="assistant",
+                content=command,
+                ids=said.ids,
+                logprobs=said.logprobs,
+                t=at,
+                exit_status=status,
+                extra={"cut": True} if said.cut else {},
+            )
+        )
+
+    def _add(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        self._on_turn(self, len(self.turns) - 1, turn)
+
+    def _break(self, error: WorldBroken) -> None:
+        self._outcome = "error"
+        self._invalid = str(error)
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._began, 4)
+
+
+def episode_key(subject: str, scenario: str) -> str:
+    return f"{subject}--{scenario}"
+
+
+def _programs(scenario: Scenario) -> frozenset[str]:
+    """Names that are commands in this world beyond the usual ones."""
+    provider = scenario.provider
+    names = {provider.name, PurePosixPath(provider.path).name, provider.path}
+    for fixture in scenario.fixtures:
+        mode = fixture.mode
+        if mode.isdigit() and any(int(digit) & 1 for digit in mode[-3:]):
+            names |= {PurePosixPath(fixture.path).name, fixture.path}
+    return frozenset(names - {""})
