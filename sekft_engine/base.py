@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +77,7 @@ class ResidentBase:
         import_torch()
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
 
         cuda = torch.cuda.is_available()
         # Without AVX-512-BF16 or AMX, bf16 on a CPU is some sixty times slower than fp32.
@@ -90,8 +92,8 @@ class ResidentBase:
         }
         if load_4bit:
             options["quantization_config"] = _nf4(dtype)
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
+        bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()
         try:
             model = AutoModelForCausalLM.from_pretrained(str(path), **options)
         except (ValueError, KeyError, RuntimeError) as error:
@@ -99,7 +101,7 @@ class ResidentBase:
             raise BadInput(f"cannot load this base: {line}", where=str(path)) from error
         finally:
             if bars:
-                logging.enable_progress_bar()
+                transformers_logging.enable_progress_bar()
         model.eval()
         model.requires_grad_(requires_grad=False)
         return cls(
@@ -117,7 +119,8 @@ class ResidentBase:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        found: torch.device = next(self.model.parameters()).device
+        return found
 
     @property
     def parameters(self) -> int:
@@ -222,7 +225,9 @@ class ResidentBase:
         config = LoraConfig(**{k: v for k, v in raw.items() if k in _lora_fields()})
         config.inference_mode = True
         misfit = DigestMismatch(
-            "its weights do not fit the base that is loaded", where=str(folder), mend="load its base"
+            "its weights do not fit the base that is loaded",
+            where=str(folder),
+            mend="load its base",
         )
         try:
             weights = load_file(str(folder / WEIGHTS), device=str(self.device))
@@ -291,7 +296,9 @@ class ResidentBase:
         from safetensors.torch import save_file
 
         self._known(name)
-        weights = get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
+        weights = get_peft_model_state_dict(
+            self._peft, adapter_name=name, save_embedding_layers=False
+        )
         config = self._peft.peft_config[name].to_dict()
         config |= {"inference_mode": True, "base_model_name_or_path": str(self.path)}
         config["target_modules"] = sorted(config["target_modules"])
@@ -327,7 +334,9 @@ class ResidentBase:
             raise BadInput("not a name for an adapter", where=repr(name), mend="no dots, not empty")
         if name in self._digests:
             raise BadInput(
-                "an adapter of this name is on the base", where=name, mend="drop it, or name another"
+                "an adapter of this name is on the base",
+                where=name,
+                mend="drop it, or name another",
             )
 
     def _inject(self, name: str, config: Any) -> None:
@@ -358,6 +367,9 @@ def import_torch() -> None:
     """Import torch for the first time with settings that must be there before it is."""
     # Idle threads of a parallel loop would spin, at the cost of whoever needs the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What these libraries say to their developers is noise on a user's terminal.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
@@ -370,11 +382,7 @@ def import_torch() -> None:
 
 def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
     """Digests of tokenizer, chat template and normaliser, as adapters record them."""
-    return {
-        "tokenizer": str(tokenizer.tokenizer_digest),
-        "template": str(tokenizer.template_digest),
-        "render": str(tokenizer.render_digest),
-    }
+    return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}
 
 
 def _nf4(compute: torch.dtype) -> Any:
@@ -415,8 +423,8 @@ def _is_adapter_weight(name: str) -> bool:
     return ".lora_" in name
 
 
-def _raw_bytes(tensor: torch.Tensor) -> memoryview:
+def _raw_bytes(tensor: torch.Tensor) -> bytes:
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

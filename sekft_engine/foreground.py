@@ -1,4 +1,4 @@
-"""Run one job for a command: wait for its end, pass its events on, turn signals into a clean stop."""
+"""Run one job for a command: wait for its end, pass events on, turn signals into a clean stop."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ def create_run(
         identity = folder.name
     else:
         raise BadInput(
-            "nowhere to put the run", mend="name a folder with --out, or a workspace with --workspace"
+            "nowhere to put the run",
+            mend="name a folder with --out, or a workspace with --workspace",
         )
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     info = RunInfo(
@@ -131,7 +132,9 @@ def create_run(
 def _next_folder(root: Path, kind: str, name: str) -> Path:
     """Numbers grow with each run, so that a list sorted by name is sorted by time."""
     root.mkdir(parents=True, exist_ok=True)
-    tail = "-".join(part for part in (kind, re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-")) if part)
+    tail = "-".join(
+        part for part in (kind, re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-")) if part
+    )
     taken = (re.match(r"\d+", path.name) for path in root.iterdir())
     number = max((int(found[0]) for found in taken if found), default=0) + 1
     while True:
@@ -204,7 +207,7 @@ def adapter_folder(path: str | Path) -> Path:
 
 
 def export_run(info: RunInfo, target: Path) -> Path:
-    """Copy a run's manifest, journal, adapter and episodes to ``target``, a folder or ``.tar.gz``."""
+    """Copy what a run holds to ``target``, a new folder or ``.tar.gz``."""
     source = Path(info.path)
     kept = (MANIFEST, EVENTS, ADAPTER, "episodes")
     present = [source / name for name in kept if (source / name).exists()]

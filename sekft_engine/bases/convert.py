@@ -14,7 +14,9 @@ Report = Callable[[str, int, int], None]
 MAGIC = b"GGUF"
 
 
-def convert_gguf(gguf: Path, folder: Path, *, context: int = 0, report: Report | None = None) -> None:
+def convert_gguf(
+    gguf: Path, folder: Path, *, context: int = 0, report: Report | None = None
+) -> None:
     """Write the model in ``gguf`` to ``folder``.
 
     Args:

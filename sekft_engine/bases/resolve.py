@@ -31,7 +31,9 @@ def resolve_base(
     """
     spec = spec or (workspace.base if workspace else "")
     if not spec:
-        raise BadInput("no base named", mend="name one with --base, or: sekft base add smollm2-135m")
+        raise BadInput(
+            "no base named", mend="name one with --base, or: sekft base add smollm2-135m"
+        )
     path = Path(spec).expanduser()
     if workspace is not None and not path.exists() and (workspace.bases / spec).is_dir():
         path = workspace.bases / spec

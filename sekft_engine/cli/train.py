@@ -1,0 +1,137 @@
+"""``sekft train``: fine-tune an adapter, or inspect what would be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from sekft_engine import jobs
+from sekft_engine.cli.display import Display
+from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.context import Stopped
+from sekft_engine.errors import SekftError
+from sekft_engine.foreground import run_job
+from sekft_engine.recipe import recipe_fields, recipe_from
+from sekft_engine.workspace import Workspace
+
+
+def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One flag per field of the recipe."""
+    for field in reversed(recipe_fields()):
+        kind: Any = click.Choice(field.choices) if field.choices else field.type
+        function = click.option(
+            f"--{field.name.replace('_', '-')}",
+            field.name,
+            type=kind,
+            default=field.default,
+            show_default=True,
+            help=field.help,
+        )(function)
+    return function
+
+
+@click.command("train")
+@click.option("--data", default="", help="Trajectories: a folder of .json, or a .jsonl file.")
+@click.option(
+    "--hub",
+    default="",
+    is_flag=False,
+    flag_value="tiararodney/posix-sdc",
+    help="A Hub data set instead; without a name, the published posix-sdc corpus.",
+)
+@click.option("--base", default="", help="A folder, a .gguf file, a known base, or a Hub id.")
+@click.option("--out", default="", help="The run's folder [default: the next in the workspace].")
+@click.option("--name", default="", help="The adapter's name.")
+@click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
+@click.option("--inspect", is_flag=True, help="Only tell what would be trained; needs no torch.")
+@click.option("-v", "--verbose", is_flag=True, help="A line for every step.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
+@json_option
+@workspace_option
+@recipe_options
+def command(
+    data: str,
+    hub: str,
+    base: str,
+    out: str,
+    name: str,
+    load_4bit: bool,
+    inspect: bool,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
+    workspace: Path | None,
+    **recipe: Any,
+) -> int:
+    """Fine-tune a LoRA adapter on trajectories.
+
+    Ctrl-C ends after the running step and keeps the adapter; a second one does not wait.
+    """
+    place = find_workspace(workspace)
+    if not data and not hub and place is not None and place.trajectories.is_dir():
+        data = str(place.trajectories)
+    job = jobs.Train(
+        base=base,
+        data=data,
+        hub=hub,
+        out=out,
+        name=name,
+        recipe=recipe_from(recipe),
+        load_4bit=load_4bit,
+    )
+    if inspect:
+        return _inspect(job, place, as_json)
+    if place is not None and not out:
+        place.create()
+    try:
+        with Display(quiet=quiet, verbose=verbose) as display:
+            result = run_job(job, place, display.show)
+    except Stopped as stop:
+        if as_json and stop.result:
+            print_json(stop.result)
+        raise
+    except SekftError as error:
+        if verbose:
+            for note in getattr(error, "__notes__", ()):
+                click.echo(note, err=True)
+        raise
+    if as_json:
+        print_json(result)
+    elif not quiet:
+        click.echo(_summary(result))
+    return 0
+
+
+def _summary(result: dict[str, Any]) -> str:
+    loss = result["loss"]
+    heldout = f", held out {loss['heldout']:.4f}" if loss["heldout"] is not None else ""
+    return (
+        f"run {result['run']}: {result['steps']} steps in {result['seconds']:.0f} s, "
+        f"loss {loss['first']:.4f} -> {loss['last']:.4f}{heldout}\n"
+        f"adapter: {result['adapter']}\n"
+        f"sha256:  {result['adapter_sha256']}"
+    )
+
+
+def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
+    from sekft_engine.bases import resolve_base
+    from sekft_engine.render import ChatTokenizer
+    from sekft_engine.render.report import inspect_report
+    from sekft_engine.sft.data import limited, read_data
+
+    tokenizer = ChatTokenizer.load(resolve_base(job.base, place))
+    loaded = limited(read_data(job.data, job.hub), job.recipe.limit)
+    report = inspect_report(loaded, tokenizer, max_length=job.recipe.max_length)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        from rich.console import Console
+
+        from sekft_engine.render.show import print_inspect
+
+        print_inspect(report, Console())
+    return 0

@@ -1,0 +1,65 @@
+"""The jobs about what is resident: load, attach, swap, drop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sekft_engine import events, jobs
+from sekft_engine.base import ResidentBase, resolve_base
+from sekft_engine.context import Context
+from sekft_engine.runs import ADAPTER
+
+
+def load_resident(
+    context: Context, resident: ResidentBase | None, spec: str, load_4bit: bool
+) -> ResidentBase:
+    """The base for ``spec``: the resident one where it is that one, else loaded in its place."""
+    folder = resolve_base(spec, context.workspace, report=context.progress)
+    if resident is not None and resident.path == folder and resident.quantised == load_4bit:
+        return resident
+    context.progress("loading the base", 0, 0, folder.name)
+    loaded = ResidentBase.load(folder, load_4bit=load_4bit)
+    context.emit(
+        events.BaseLoaded(
+            job="",
+            base=str(folder),
+            digest=loaded.digest,
+            parameters=loaded.parameters,
+            dtype="nf4" if load_4bit else str(loaded.model.dtype).removeprefix("torch."),
+            device=str(loaded.device),
+            seconds=round(loaded.seconds, 3),
+            memory=loaded.memory(),
+            quantised=load_4bit,
+        )
+    )
+    return loaded
+
+
+def run_load(job: jobs.Load, context: Context) -> dict[str, Any]:
+    return context.load_base(job.base, job.load_4bit).describe()
+
+
+def run_attach(job: jobs.Attach, context: Context) -> dict[str, Any]:
+    base = context.resident
+    folder = Path(job.path).expanduser()
+    name = job.name or (folder.parent.name if folder.name == ADAPTER else folder.name)
+    name = name.replace(".", "_")
+    digest = base.attach(name, folder)
+    if base.meta(name) is None:
+        context.log(f"{folder}: no sekft.json, so it cannot be told whether it fits this base")
+    context.emit(events.AdapterAttached(job="", name=name, digest=digest, path=str(folder)))
+    return {"name": name, "digest": digest}
+
+
+def run_swap(job: jobs.Swap, context: Context) -> dict[str, Any]:
+    base = context.resident
+    base.activate(job.name or None)
+    return {"active": base.active, "digest": base.adapters.get(job.name, "")}
+
+
+def run_drop(job: jobs.Drop, context: Context) -> dict[str, Any]:
+    base = context.resident
+    base.drop(job.name)
+    context.emit(events.AdapterDropped(job="", name=job.name))
+    return {"adapters": base.adapters, "active": base.active}

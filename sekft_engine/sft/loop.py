@@ -1,0 +1,223 @@
+"""The training loop: forward, backward, clip, step; readable from top to bottom."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from sekft_engine.base import ResidentBase
+from sekft_engine.errors import JobFailed
+from sekft_engine.recipe import Recipe
+from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
+from sekft_engine.sft.data import Data, TrainRow
+from sekft_engine.sft.loss import selected_logits, token_losses
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One optimiser step; ``loss`` is the mean over its trained tokens, in nats."""
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+    trained_tokens: int
+    tokens: int
+    seconds: float
+
+
+class Diverged(JobFailed):
+    """The loss or a gradient is not a number any more; names the step and the trajectories."""
+
+
+class Abandoned(Exception):
+    """The caller asked to leave in the middle of a step; no weight has changed in it."""
+
+
+class Trainer:
+    """Trains adapter ``name`` of ``base`` on ``data``, step by step.
+
+    Args:
+        leave: asked between forward passes; True abandons the step.
+    """
+
+    def __init__(
+        self,
+        base: ResidentBase,
+        name: str,
+        data: Data,
+        recipe: Recipe,
+        leave: Callable[[], bool] = lambda: False,
+    ) -> None:
+        import torch
+
+        self.base = base
+        self.name = name
+        self.data = data
+        self.recipe = recipe
+        self.plan = plan_steps(len(data.train), recipe)
+        self.micro_batch = recipe.micro_batch
+        self._leave = leave
+        self.weights = base.trainable(name)
+        self._optimiser = torch.optim.AdamW(
+            self.weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
+        )
+        self._selected = selected_logits(base.model)
+        # Weights that are known to give finite losses, should the next ones not.
+        self._good = [weight.detach().clone() for weight in self.weights]
+        self.good_step = 0
+        torch.manual_seed(recipe.seed + 1)
+
+    def remaining_tokens(self, step: int) -> int:
+        """Tokens in the steps after ``step``."""
+        rows = self.data.train
+        return sum(len(rows[number]) for batch in self.plan[step:] for number in batch)
+
+    def steps(self) -> Iterator[Step]:
+        """Do one optimiser step per item."""
+        for number, batch in enumerate(self.plan, 1):
+            began = time.monotonic()
+            rows = [self.data.train[row] for row in batch]
+            rate = learning_rate(number, len(self.plan), self.recipe)
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            loss, trained = self._gradients(number, rows)
+            norm = self._clip(number, rows)
+            self._optimiser.step()
+            self._optimiser.zero_grad(set_to_none=True)
+            self.base.touched(self.name)
+            yield Step(
+                step=number,
+                loss=loss,
+                lr=rate,
+                grad_norm=norm,
+                trained_tokens=trained,
+                tokens=sum(len(row) for row in rows),
+                seconds=time.monotonic() - began,
+            )
+
+    def _gradients(self, step: int, rows: Sequence[TrainRow]) -> tuple[float, int]:
+        """Gradients of the mean loss over all trained tokens of ``rows``. Memory that does not
+        suffice halves the forward passes; the sum stays the same."""
+        while True:
+            try:
+                return self._accumulate(step, rows)
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or self.micro_batch == 1:
+                    raise
+            finally:
+                if self._abandoned:
+                    self._optimiser.zero_grad(set_to_none=True)
+            self.micro_batch = max(1, self.micro_batch // 2)
+            self._optimiser.zero_grad(set_to_none=True)
+            _free_memory()
+
+    _abandoned = False
+
+    def _accumulate(self, step: int, rows: Sequence[TrainRow]) -> tuple[float, int]:
+        import torch
+
+        trained = sum(row.trained for row in rows)
+        total = torch.zeros((), dtype=torch.float64)
+        for group in split_rows(rows, self.micro_batch):
+            if self._leave():
+                self._abandoned = True
+                raise Abandoned
+            losses, owners = token_losses(self._selected, group, self.base.device)
+            part = losses.sum()
+            if not bool(torch.isfinite(part)):
+                bad = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
+                self._diverged(step, "the loss", [group[row].id for row in sorted(bad)])
+            torch.autograd.backward(part / trained)
+            total += part.detach().double().cpu()
+        self._remember(step - 1)
+        return float(total) / trained, trained
+
+    def _clip(self, step: int, rows: Sequence[TrainRow]) -> float:
+        import torch
+
+        limit = self.recipe.clip or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(self.weights, limit))
+        if not math.isfinite(norm):
+            self._diverged(step, "the gradient", [row.id for row in rows])
+        return norm
+
+    def _remember(self, step: int) -> None:
+        import torch
+
+        with torch.no_grad():
+            for kept, weight in zip(self._good, self.weights, strict=True):
+                kept.copy_(weight)
+        self.good_step = step
+
+    def _diverged(self, step: int, what: str, ids: list[str]) -> None:
+        """Go back to the last weights that gave finite losses, and say what happened."""
+        import torch
+
+        self._optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for kept, weight in zip(self._good, self.weights, strict=True):
+                weight.copy_(kept)
+        self.base.touched(self.name)
+        named = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+        kept_as = (
+            f"the adapter of step {self.good_step} is kept" if self.good_step else "no adapter"
+        )
+        raise Diverged(
+            f"{what} is not finite at step {step}, trajectory {named or 'unknown'}; {kept_as}",
+            mend="lower the learning rate, or look at that trajectory with: sekft mask",
+        )
+
+    def heldout_loss(self) -> tuple[float, int]:
+        """Mean loss over the trained tokens of the rows kept aside, and their number."""
+        import torch
+
+        model = self.base.model
+        model.eval()
+        total, tokens = 0.0, 0
+        try:
+            with torch.no_grad():
+                for group in split_rows(self.data.heldout, self.micro_batch):
+                    if self._leave():
+                        raise Abandoned
+                    losses, _ = token_losses(self._selected, group, self.base.device)
+                    total += float(losses.double().sum())
+                    tokens += len(losses)
+        finally:
+            model.train()
+        return total / max(1, tokens), tokens
+
+    def close(self) -> None:
+        """Leave the adapter frozen on the base, and free what training held."""
+        for weight in self.weights:
+            weight.grad = None
+        self._optimiser.state.clear()
+        self._good = []
+        self.base.activate(self.name)
+        _free_memory()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def mean_rate(recent: Sequence[Any]) -> float:
+    """Tokens per second over the last steps."""
+    seconds = sum(step.seconds for step in recent)
+    return sum(step.tokens for step in recent) / seconds if seconds > 0 else 0.0
