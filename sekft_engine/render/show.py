@@ -18,8 +18,9 @@ TRAINED, MASKED_STYLE, CONTROL = "bold green", "dim", "cyan"
 _GUTTER = {True: ("┃ ", TRAINED), False: ("  ", MASKED_STYLE)}
 
 
-def print_inspect(report: Inspect, console: Console) -> None:
+def print_inspect(report: Inspect, console: Console | None = None) -> None:
     """The table of ``sekft train --inspect``."""
+    console = console or Console(highlight=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")

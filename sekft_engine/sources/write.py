@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -12,19 +11,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sekft_engine.errors import Unavailable
+from sekft_engine.errors import SekftError, Unavailable
+from sekft_engine.files import explain_os_error, sync_folder
 from sekft_engine.trajectory import Trajectory
-
-_MEND = {
-    errno.ENOSPC: "free some disk space, or choose another place",
-    errno.EDQUOT: "free some of your disk quota, or choose another place",
-    errno.EACCES: "choose a folder you may write to",
-    errno.EPERM: "choose a folder you may write to",
-    errno.EROFS: "choose a folder you may write to",
-    errno.ENOENT: "make the folder first, or check the path",
-    errno.ENOTDIR: "a part of the path is a file; check the path",
-    errno.EISDIR: "the path is a folder; name a file in it",
-}
 
 
 def write_trajectory(path: str | PathLike[str], trajectory: Trajectory) -> None:
@@ -69,13 +58,9 @@ def staged(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         stage.chmod(0o666 & ~_umask())
         stage.replace(target)
         stage = None
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
-        raise Unavailable(
-            f"cannot write: {error.strerror or error}",
-            where=str(target),
-            mend=_MEND.get(error.errno or 0),
-        ) from error
+        raise _unwritable(target, error) from error
     finally:
         if stage is not None:
             with contextlib.suppress(OSError):
@@ -89,14 +74,13 @@ def _line(value: Any) -> bytes:
         return (json.dumps(value) + "\n").encode()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename last through a power cut, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _unwritable(target: Path, error: OSError) -> SekftError:
+    known = explain_os_error(error)
+    what = known.what if known else error.strerror or str(error)
+    # The stage's name would say nothing to a person.
+    return Unavailable(
+        f"cannot write: {what}", where=str(target), mend=known.mend if known else None
+    )
 
 
 def _umask() -> int:
