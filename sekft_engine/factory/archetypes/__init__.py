@@ -1,0 +1,34 @@
+"""The archetypes: kinds of work. Some train, others are held out and never seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sekft_engine.factory.archetypes import columns, held_out, lines, paths, texts
+from sekft_engine.factory.job import Desk, Job
+
+Archetype = Callable[[Desk], Job]
+
+TRAINING: dict[str, Archetype] = {
+    "append": texts.append,
+    "copy": paths.copy,
+    "count": lines.count,
+    "delete": paths.delete,
+    "extract": columns.extract,
+    "filter": lines.keep_matching,
+    "head": lines.head,
+    "merge": columns.merge,
+    "move": paths.move,
+    "note": texts.note,
+    "rename": paths.rename,
+    "replace": texts.replace,
+    "sort": lines.sort,
+    "tree": paths.tree,
+    "unique": lines.unique,
+    "upper": texts.upper,
+}
+HELD_OUT: dict[str, Archetype] = {
+    "checksum": held_out.checksum,
+    "link": held_out.link,
+    "permit": held_out.permit,
+}

@@ -1,0 +1,54 @@
+"""Work across lines: take a field out, put files together."""
+
+from __future__ import annotations
+
+from sekft_engine.factory.job import Desk, Job, content, holds
+
+_SIGNS = {",": "comma", ":": "colon", ";": "semicolon"}
+
+
+def extract(desk: Desk) -> Job:
+    source, target = desk.path("csv"), desk.path()
+    sign = desk.pick((",", ":"))
+    number = desk.rng.randint(1, 3)
+    rows = [desk.names.words(3) for _ in range(desk.rng.randint(2, 4))]
+    nth = ("first", "second", "third")[number - 1]
+    text = desk.pick(
+        (
+            f"Write the {nth} field of {source} to {target}. A {_SIGNS[sign]} parts the fields.",
+            f"The fields of {source} are parted by {sign} signs. Put field {number} into {target}.",
+            f"Take column {number} of {source} (cut at {sign}) and save it as {target}.",
+            f"{target} must hold the {nth} column of {source}, whose columns end at each {sign}.",
+        )
+    )
+    delimiter = f"-d '{sign}'" if sign == ";" else f"-d{sign}"
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"cut {delimiter} -f{number} {source} > {target}",),
+        files={source: content(sign.join(row) for row in rows)},
+        checks=(holds(target, [row[number - 1] for row in rows]),),
+        made=(target,),
+    )
+
+
+def merge(desk: Desk) -> Job:
+    first, second, target = desk.path(), desk.path(), desk.path()
+    upper, lower = desk.text(2, 3), desk.text(2, 3)
+    text = desk.pick(
+        (
+            f"Join {first} and {second} into {target}.",
+            f"Write {first} and then {second} to {target}.",
+            f"{target} must hold {first} followed by {second}.",
+            f"Put {first} and {second} together, in this order, as {target}.",
+            f"Merge {first} with {second} and save the whole as {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=first,
+        acts=(f"cat {first} {second} > {target}",),
+        files={first: content(upper), second: content(lower)},
+        checks=(holds(target, (*upper, *lower)), holds(first, upper), holds(second, lower)),
+        made=(target,),
+    )

@@ -1,0 +1,103 @@
+"""Held out: permissions, links, checksums. Training never sees these kinds of work."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sekft_engine.factory.job import Desk, Job, content, holds
+
+
+def checksum(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = desk.text(2, 4)
+    name, program, digest = {
+        "md5": ("MD5", "md5sum", hashlib.md5(content(rows).encode(), usedforsecurity=False)),
+        "sha1": ("SHA-1", "sha1sum", hashlib.sha1(content(rows).encode(), usedforsecurity=False)),
+        "sha256": ("SHA-256", "sha256sum", hashlib.sha256(content(rows).encode())),
+    }[desk.pick(("md5", "sha1", "sha256"))]
+    text = desk.pick(
+        (
+            f"Write the {name} checksum of {source} to {target}.",
+            f"{target} must hold the {name} sum of {source}, as {program} prints it.",
+            f"Run {program} on {source} and keep what it says in {target}.",
+            f"Take the {name} fingerprint of {source} and save it as {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"{program} {source} > {target}",),
+        files={source: content(rows)},
+        checks=(f"grep -q ^{digest.hexdigest()} {target}", holds(source, rows)),
+        made=(target,),
+    )
+
+
+def link(desk: Desk) -> Job:
+    source, target = desk.path(), desk.folder + desk.names.word()
+    rows = desk.text(1, 3)
+    name = source.rsplit("/", 1)[-1] if desk.folder else source
+    soft = desk.rng.random() < 0.7
+    kind, flag = ("symbolic", "-s ") if soft else ("hard", "")
+    text = desk.pick(
+        (
+            f"Make a {kind} link {target} that points at {source}.",
+            f"{source} needs a {kind} link with the name {target}.",
+            f"Link {target} to {source}, as a {kind} link.",
+            f"Set up {target} as a {kind} link to {source}.",
+        )
+    )
+    same = f'[ "$(readlink -f {target})" = "$(readlink -f {source})" ] && [ -L {target} ]'
+    if not soft:
+        same = f"[ {target} -ef {source} ] && [ ! -L {target} ]"
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"ln {flag}{name if soft else source} {target}",),
+        files={source: content(rows)},
+        checks=(same, holds(source, rows)),
+        made=(target,),
+    )
+
+
+def permit(desk: Desk) -> Job:
+    source = desk.path()
+    rows = desk.text(1, 3)
+    mode, texts = desk.rng.choice(
+        [
+            (
+                "755",
+                (
+                    f"Make {source} executable: mode 755.",
+                    f"Everybody may run {source}. Set its mode to 755.",
+                    f"Change the mode of {source} to 755.",
+                    f"{source} must have the permissions 755.",
+                ),
+            ),
+            (
+                "600",
+                (
+                    f"Only the owner may read and write {source}: set mode 600.",
+                    f"Make {source} private, mode 600.",
+                    f"Change the permissions of {source} to 600.",
+                    f"{source} must have mode 600.",
+                ),
+            ),
+            (
+                "444",
+                (
+                    f"Make {source} read-only for all: mode 444.",
+                    f"Nobody may write {source}. Set its mode to 444.",
+                    f"Change the permissions of {source} to 444.",
+                    f"{source} must have mode 444.",
+                ),
+            ),
+        ]
+    )
+    return Job(
+        text=desk.pick(texts),
+        look=source,
+        acts=(f"chmod {mode} {source}",),
+        files={source: content(rows)},
+        checks=(f'[ "$(stat -c %a {source})" = {mode} ]', holds(source, rows)),
+    )

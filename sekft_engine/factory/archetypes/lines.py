@@ -1,0 +1,131 @@
+"""Work on the lines of a file: count, sort, filter, cut off, drop repeats."""
+
+from __future__ import annotations
+
+from sekft_engine.factory.job import Desk, Job, content, holds
+
+
+def count(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = desk.text()
+    text = desk.pick(
+        (
+            f"Count the lines of {source} and put the number into {target}.",
+            f"How many lines has {source}? Write the number to {target}.",
+            f"Write the number of lines in {source} to {target}.",
+            f"{target} must hold the line count of {source}.",
+            f"Put into {target} how many lines there are in {source}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"wc -l < {source} > {target}",),
+        files={source: content(rows)},
+        checks=(f'[ "$(tr -d " " < {target})" = {len(rows)} ]', holds(source, rows)),
+        made=(target,),
+    )
+
+
+def sort(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = desk.text()
+    if desk.rng.random() < 0.3:
+        order, flag = sorted(rows, reverse=True), "-r "
+        text = desk.pick(
+            (
+                f"Sort {source} in reverse order into {target}.",
+                f"Write the lines of {source} to {target}, sorted from z to a.",
+                f"{target} must hold the lines of {source} in reverse order of the alphabet.",
+                f"Put the lines of {source} into {target}, reverse sorted.",
+            )
+        )
+    else:
+        order, flag = sorted(rows), ""
+        text = desk.pick(
+            (
+                f"Sort the lines of {source} into {target}.",
+                f"Write {source} to {target} in sorted order.",
+                f"{target} must hold the lines of {source}, sorted from a to z.",
+                f"Put the lines of {source} in order and save them as {target}.",
+                f"Bring the lines of {source} into order and keep the result in {target}.",
+            )
+        )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"sort {flag}{source} > {target}",),
+        files={source: content(rows)},
+        checks=(holds(target, order), holds(source, rows)),
+        made=(target,),
+    )
+
+
+def keep_matching(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    key, *others = desk.names.words(4)
+    rows = [f"{key} {others[0]}", f"{others[1]} {others[2]}", f"{others[1]} {key}", others[0]]
+    desk.rng.shuffle(rows)
+    text = desk.pick(
+        (
+            f"Copy the lines with {key} from {source} to {target}.",
+            f"Find the lines of {source} that contain {key} and put them into {target}.",
+            f"{target} must hold only those lines of {source} that mention {key}.",
+            f"Search {source} for {key} and save the lines in {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"grep {key} {source} > {target}",),
+        files={source: content(rows)},
+        checks=(holds(target, [row for row in rows if key in row.split()]), holds(source, rows)),
+        made=(target,),
+    )
+
+
+def head(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = desk.text(5, 7)
+    number = desk.rng.randint(2, 4)
+    first = desk.rng.random() < 0.5
+    end, program = ("first", "head") if first else ("last", "tail")
+    text = desk.pick(
+        (
+            f"Put the {end} {number} lines of {source} into {target}.",
+            f"Save the {end} {number} lines of {source} as {target}.",
+            f"{target} must hold the {end} {number} lines of {source}.",
+            f"Take the {end} {number} lines of {source} and write them to {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"{program} -n {number} {source} > {target}",),
+        files={source: content(rows)},
+        checks=(holds(target, rows[:number] if first else rows[-number:]), holds(source, rows)),
+        made=(target,),
+    )
+
+
+def unique(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = list(desk.text(3, 4))
+    rows += desk.rng.sample(rows, 2)
+    desk.rng.shuffle(rows)
+    text = desk.pick(
+        (
+            f"Write each line of {source} once into {target}, sorted.",
+            f"Sort {source} into {target} without repeated lines.",
+            f"{target} must hold the sorted lines of {source}, no line twice.",
+            f"Drop the double lines of {source}, sort the rest and save it as {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"sort -u {source} > {target}",),
+        files={source: content(rows)},
+        checks=(holds(target, sorted(set(rows))), holds(source, rows)),
+        made=(target,),
+    )

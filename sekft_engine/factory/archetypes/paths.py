@@ -1,0 +1,127 @@
+"""Work on names and places: copy, delete, move, rename, make folders."""
+
+from __future__ import annotations
+
+from sekft_engine.factory.job import Desk, Job, absent, content, holds
+
+
+def copy(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = desk.text(1, 3)
+    text = desk.pick(
+        (
+            f"Copy {source} to {target}.",
+            f"Make a copy of {source} and name it {target}.",
+            f"Keep a second copy of {source} as {target}.",
+            f"{target} must be a copy of {source}.",
+            f"Back up {source} as {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"cp {source} {target}",),
+        files={source: content(rows)},
+        checks=(holds(target, rows), holds(source, rows), f"[ ! -L {target} ]"),
+        made=(target,),
+    )
+
+
+def delete(desk: Desk) -> Job:
+    source, other = desk.path(), desk.path()
+    rows = desk.text(1, 2)
+    text = desk.pick(
+        (
+            f"Delete {source}.",
+            f"Remove the file {source}.",
+            f"The file {source} is no longer needed. Remove it.",
+            f"Get rid of {source} and keep the rest.",
+            f"Clean up: {source} must go.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"rm {source}",),
+        files={source: content(rows), other: content(rows)},
+        checks=(absent(source), holds(other, rows)),
+    )
+
+
+def rename(desk: Desk) -> Job:
+    source, target = desk.path(), desk.path()
+    rows = desk.text(1, 3)
+    text = desk.pick(
+        (
+            f"Rename {source} to {target}.",
+            f"Give {source} the new name {target}.",
+            f"The file {source} must be called {target} from now on.",
+            f"Change the name of {source} to {target}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"mv {source} {target}",),
+        files={source: content(rows)},
+        checks=(holds(target, rows), absent(source)),
+        made=(target,),
+    )
+
+
+def move(desk: Desk) -> Job:
+    source = desk.path()
+    folder = desk.folder + desk.names.word()
+    rows = desk.text(1, 3)
+    name = source.rsplit("/", 1)[-1]
+    text = desk.pick(
+        (
+            f"Move {source} into the folder {folder}.",
+            f"Put the file {source} into {folder}, not a copy.",
+            f"{source} belongs into the folder {folder}. Move it there.",
+            f"Take {source} and move it to the folder {folder}.",
+        )
+    )
+    return Job(
+        text=text,
+        look=source,
+        acts=(f"mv {source} {folder}/",),
+        files={source: content(rows), f"{folder}/": ""},
+        checks=(holds(f"{folder}/{name}", rows), absent(source)),
+        made=(f"{folder}/{name}",),
+    )
+
+
+def tree(desk: Desk) -> Job:
+    top = desk.folder + desk.names.word()
+    middle, leaf = desk.names.words(2)
+    keep = f"{top}/{desk.names.file()}"
+    if desk.rng.random() < 0.5:
+        text = desk.pick(
+            (
+                f"In {top} make the folder {middle} and in that the folder {leaf}.",
+                f"Make the folder {top}/{middle}/{leaf}.",
+                f"The folder {top} needs a folder {middle} with a folder {leaf} in it.",
+                f"Create {middle}/{leaf} below the folder {top}.",
+            )
+        )
+        acts, made = f"mkdir -p {top}/{middle}/{leaf}", [f"{top}/{middle}/{leaf}"]
+    else:
+        text = desk.pick(
+            (
+                f"In the folder {top} make two folders, {middle} and {leaf}.",
+                f"Make the folders {top}/{middle} and {top}/{leaf}.",
+                f"The folder {top} needs the folders {middle} and {leaf}.",
+                f"Create {middle} and {leaf} as folders inside {top}.",
+            )
+        )
+        made = [f"{top}/{middle}", f"{top}/{leaf}"]
+        acts = f"mkdir {top}/{middle} {top}/{leaf}"
+    return Job(
+        text=text,
+        look=top,
+        acts=(acts,),
+        files={keep: content([leaf])},
+        checks=tuple(f"[ -d {path} ]" for path in made),
+        made=tuple(made),
+    )

@@ -1,0 +1,145 @@
+"""Compose bundles: archetype x provider x announcement x depth x difficulty x terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import TypeVar
+
+import msgspec
+
+from sekft_engine.factory import providers
+from sekft_engine.factory.archetypes import HELD_OUT, TRAINING
+from sekft_engine.factory.job import Desk, Job, absent, content
+from sekft_engine.factory.words import Names
+from sekft_engine.scenario import Channel, DocDepth, Fixture, Scenario, Terminal
+
+T = TypeVar("T")
+
+#: Nine scenarios hold two that end by panic (22 %).
+_TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
+_DIFFICULTIES = (1, 1, 1, 2, 2, 3)
+#: Why a scenario cannot be done: its input is not there, or its directives are not to be had.
+_BLOCKS = ("missing", "missing", "sealed")
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """The point of the taxonomy that one scenario stands for."""
+
+    id: str
+    seed: str
+    archetype: str
+    channel: Channel
+    depth: DocDepth
+    difficulty: int
+    block: str
+    holdout: bool
+
+    @property
+    def terminal(self) -> Terminal:
+        return "panic" if self.block else "exit"
+
+
+def _rounds(rng: Random, options: Sequence[T]) -> Iterator[T]:
+    """``options`` over and over, each round in a new order: every prefix is nearly balanced."""
+    while True:
+        round_ = list(options)
+        rng.shuffle(round_)
+        yield from round_
+
+
+def specs(split: str, count: int, seed: int) -> list[Spec]:
+    """The first ``count`` points of ``split`` (``train`` or ``holdout``); a longer list starts
+    with the same ones."""
+    holdout = split == "holdout"
+    rng = Random(f"sekft:{seed}:{split}")  # noqa: S311 (reproducible, not secret)
+    streams = [Random(rng.random()) for _ in range(6)]  # noqa: S311
+    archetypes = _rounds(streams[0], sorted(HELD_OUT if holdout else TRAINING))
+    channels = _rounds(streams[1], providers.CHANNELS)
+    depths = _rounds(streams[2], providers.DEPTHS)
+    difficulties = _rounds(streams[3], _DIFFICULTIES)
+    terminals = _rounds(streams[4], _TERMINALS)
+    blocks = _rounds(streams[5], _BLOCKS)
+    out = []
+    for index in range(count):
+        archetype = next(archetypes)
+        out.append(
+            Spec(
+                id=f"{split}-{index:04d}-{archetype}",
+                seed=f"sekft:{seed}:{split}:{index}",
+                archetype=archetype,
+                channel=next(channels),
+                depth=next(depths),
+                difficulty=next(difficulties),
+                block=next(blocks) if next(terminals) == "panic" else "",
+                holdout=holdout,
+            )
+        )
+    return out
+
+
+def compose(spec: Spec) -> Scenario:
+    """The bundle of ``spec``; the same spec gives the same bundle."""
+    rng = Random(spec.seed)  # noqa: S311 (reproducible, not secret)
+    names = Names(rng, holdout=spec.holdout)
+    folder = f"{names.word()}/" if rng.random() < 0.4 else ""
+    archetype = (HELD_OUT if spec.holdout else TRAINING)[spec.archetype]
+    count = 2 if spec.difficulty == 3 else 1
+    jobs = [archetype(Desk(rng, names, folder)) for _ in range(count)]
+    directives = " Then: ".join(job.text for job in jobs)
+    desk = providers.build(rng, names, spec.depth, directives, sealed=spec.block == "sealed")
+    announcement = providers.announce(rng, desk.provider.name, spec.depth, spec.channel)
+    files = {path: text for job in jobs for path, text in job.files.items()}
+    if spec.difficulty > 1:  # files that have nothing to do with the work
+        for _ in range(rng.randint(1, 2)):
+            files[folder + names.file()] = content(names.words(2))
+    if spec.block == "missing":
+        files = _without(files, jobs[0].look)
+    if not any("/" not in path.rstrip("/") for path in files):
+        files[names.file()] = content(names.words(2))
+    solution = [*providers.discover(announcement), desk.learn, desk.fetch]
+    solution += _ending(spec, jobs, desk.sealed)
+    return Scenario(
+        id=spec.id,
+        archetype=spec.archetype,
+        difficulty=str(spec.difficulty),
+        doc_depth=spec.depth,
+        provider=desk.provider,
+        announcement=announcement,
+        directives=directives,
+        fixtures=tuple(
+            Fixture(path=path, content=text, mode="0755" if path.endswith("/") else "0644")
+            for path, text in sorted(files.items())
+        ),
+        checker=_checker(spec, jobs),
+        reference_solution=tuple(solution),
+        terminal=spec.terminal,
+    )
+
+
+def _without(files: dict[str, str], look: str) -> dict[str, str]:
+    """``files`` without ``look``: the file, or the folder with all that is in it."""
+    return {
+        path: text
+        for path, text in files.items()
+        if path.rstrip("/") != look and not path.startswith(f"{look}/")
+    }
+
+
+def _ending(spec: Spec, jobs: list[Job], sealed: str) -> list[str]:
+    """From the directives to the terminal: look at the input, act, end."""
+    if spec.block == "sealed":
+        return [f"panic {sealed}"]
+    look = jobs[0].look
+    if spec.block == "missing":
+        return [f"ls {look}", f"panic {look} is missing"]
+    return [f"ls {look}", *(act for job in jobs for act in job.acts), "exit"]
+
+
+def _checker(spec: Spec, jobs: list[Job]) -> str:
+    """State, not transcript: the work is done, or it was given up with a reason and not faked."""
+    if spec.block:
+        lines = ["[ -s .panic ]", *(absent(path) for job in jobs for path in job.made)]
+    else:
+        lines = [*(line for job in jobs for line in job.checks), absent(".panic")]
+    return "#!/bin/sh\ncd ~ || exit 1\n" + "".join(f"{{ {line}; }} || exit 1\n" for line in lines)

@@ -1,0 +1,67 @@
+"""The reference gate: a bundle is admitted only if its own solution proves it, in a real world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
+from sekft_engine.errors import SekftError
+from sekft_engine.factory.record import rollout
+from sekft_engine.scenario import Scenario
+from sekft_engine.trajectory import Trajectory
+from sekft_engine.worlds import Limits, check_untouched
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a bundle passed the gate, why not, and the recorded reference session."""
+
+    scenario: str
+    admitted: bool
+    reason: str = ""
+    trajectory: Trajectory | None = None
+
+
+def admit_one(
+    scenario: Scenario,
+    *,
+    sandbox: str = "auto",
+    dialect: Dialect = DEFAULT_DIALECT,
+    limits: Limits | None = None,
+) -> Admission:
+    """Try one bundle: its checker must fail before, and pass after, its own solution."""
+
+    def refuse(reason: str, trajectory: Trajectory | None = None) -> Admission:
+        return Admission(
+            scenario=scenario.id, admitted=False, reason=reason, trajectory=trajectory
+        )
+
+    try:
+        if check_untouched(scenario, sandbox=sandbox, limits=limits).passed:
+            return refuse("the checker passes on the untouched world")
+        trajectory, _ = rollout(scenario, sandbox=sandbox, dialect=dialect, limits=limits)
+    except SekftError as error:
+        if error.exit_status == 2 and type(error).__name__ == "Unavailable":
+            raise
+        return refuse(str(error))
+    if trajectory.outcome != scenario.terminal:
+        return refuse(
+            f"the solution ends by {trajectory.outcome}, not by {scenario.terminal}", trajectory
+        )
+    if not trajectory.verified:
+        return refuse("the checker fails after the solution", trajectory)
+    return Admission(scenario=scenario.id, admitted=True, trajectory=trajectory)
+
+
+def admit(
+    bundles: Iterable[Scenario],
+    *,
+    sandbox: str = "auto",
+    dialect: Dialect = DEFAULT_DIALECT,
+    limits: Limits | None = None,
+) -> tuple[Admission, ...]:
+    """The gate's answer for each bundle, in order."""
+    return tuple(
+        admit_one(bundle, sandbox=sandbox, dialect=dialect, limits=limits) for bundle in bundles
+    )

@@ -1,0 +1,93 @@
+"""Names for made-up worlds: files, folders, plain words, programs; disjoint for the holdout."""
+
+from __future__ import annotations
+
+import hashlib
+from random import Random
+
+_WORDS = """
+acorn almond amber anchor apple apron arrow aster bacon badge bagel bamboo banjo barley barn
+basil basket beach beacon bean bell berry birch bishop blanket blossom boat bolt bonnet bottle
+branch brass bread brick bridge broom brush bucket button cabin cactus camel candle canoe canvas
+carpet carrot castle cedar cellar chain chalk cherry chess chimney cider cinder circus clay cliff
+clover coal cobalt comet copper coral cork cotton crane crate creek cricket crown crystal cup
+curtain daisy delta desert diamond dragon drum dune eagle ember engine falcon feather fern ferry
+fiddle field flag flame flute forest fossil fox frost garden garlic gate ginger glacier glass
+globe glove grain granite grape gravel guitar hammer harbor harp hazel hedge heron hinge honey
+horn hotel island ivory jacket jasmine jewel jungle kettle kite knot ladder lagoon lake lamp
+lantern laurel lava leaf lemon lever lily linen lizard lobster locket lotus magnet mango maple
+marble market meadow melon mercury mill mint mirror mitten moon moss motor mountain nectar needle
+nest nickel north nutmeg oak oasis ocean olive onion opal orange orchard orchid otter oyster
+paddle palace palm panther paper parrot pasture pearl pebble pepper piano pigeon pillow pine
+pistol planet plum pocket pond poppy potato prairie pumpkin puzzle quail quarry quartz rabbit
+radish raft rain ranch raven reed ribbon river robin rocket rope rose ruby saddle saffron sail
+salmon sand satin scarf shadow shell shovel silk silver slate snow spark spice spider spruce
+squash stable star steel stone storm straw sugar summer sunset swan table tailor temple thistle
+thunder tiger timber toast tomato topaz tower trail tree trout tulip tunnel turnip valley vanilla
+velvet vessel violet violin wagon walnut water whale wheat wheel willow window winter wolf wood
+wool yarn zebra zinc
+""".split()
+_KINDS = ("txt", "txt", "txt", "log", "list", "dat", "md", "csv")
+_STARTS = "b br c cl d dr f fl g gr h j k kl l m n p pl qu r s sk st t tr v w z".split()
+_MIDDLES = "a e i o u ai ea oo".split()
+_ENDS = "b ck d g l ll m n nd nk p r rn s sk st t x".split()
+_TAILS = "a o i er el in on us ix".split()
+#: Verbs under which a program may hand out its directives.
+_FETCH = """
+fetch pull next task orders show get give read open today work job brief plan todo duty ask
+agenda list item start print tell say see view need want turn errand chore note call goal
+""".split()
+#: Verbs for everything else a program may do.
+_OTHER = """
+version count users status about age size check ping owner hello stats date level color motto
+uptime mood rank score weather quote seal limit month news
+""".split()
+
+
+def for_holdout(word: str) -> bool:
+    """Whether a name belongs to the holdout: about one in four, by the name alone."""
+    return hashlib.sha256(word.encode()).digest()[0] < 64
+
+
+class Names:
+    """Draws names for one scenario, none twice.
+
+    Args:
+        rng: the scenario's own generator.
+        holdout: draw from the names that training never sees.
+    """
+
+    def __init__(self, rng: Random, *, holdout: bool) -> None:
+        self.rng = rng
+        self._words = [word for word in _WORDS if for_holdout(word) == holdout]
+        self._fetch = [word for word in _FETCH if for_holdout(word) == holdout]
+        self._other = [word for word in _OTHER if for_holdout(word) == holdout]
+        self._holdout = holdout
+        rng.shuffle(self._words)
+
+    def word(self) -> str:
+        """A plain word."""
+        return self._words.pop()
+
+    def words(self, count: int) -> list[str]:
+        return [self.word() for _ in range(count)]
+
+    def file(self, kind: str = "") -> str:
+        """A file name with an ending."""
+        return f"{self.word()}.{kind or self.rng.choice(_KINDS)}"
+
+    def program(self) -> str:
+        """A made-up name for a program."""
+        while True:
+            pick = self.rng.choice
+            name = pick(_STARTS) + pick(_MIDDLES) + pick(_ENDS)
+            if self.rng.random() < 0.6:
+                name += pick(_TAILS)
+            if len(name) >= 4 and for_holdout(name) == self._holdout and name not in _WORDS:
+                return name
+
+    def fetch_verb(self) -> str:
+        return self.rng.choice(self._fetch)
+
+    def other_verbs(self, count: int) -> list[str]:
+        return self.rng.sample(self._other, count)
