@@ -12,7 +12,7 @@ from sekft_engine import events
 from sekft_engine.errors import BadInput, Interrupted
 from sekft_engine.events import Event
 from sekft_engine.jobs import Job
-from sekft_engine.runs import Run, create_run
+from sekft_engine.runs import Run, create_run, reopen_run
 from sekft_engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -90,3 +90,14 @@ class Context:
             )
         )
         return self.run
+
+    def reopen_run(self, folder: Path) -> Run:
+        """Go on with an earlier run; this job's events are added to its journal."""
+        self.run = run = reopen_run(folder)
+        self._engine.move_journal(self.job.id, run.journal)
+        self.emit(
+            events.RunCreated(
+                job="", run=run.id, path=str(folder), kind=run.info.kind, about=run.info.about
+            )
+        )
+        return run

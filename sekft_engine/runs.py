@@ -26,6 +26,7 @@ __all__ = [
     "read_events",
     "read_from",
     "read_run",
+    "reopen_run",
 ]
 
 MANIFEST = "run.json"
@@ -127,6 +128,17 @@ def create_run(
         about=about,
     )
     return Run(folder, info)
+
+
+def reopen_run(folder: Path) -> Run:
+    """Go on writing the run in ``folder``; its journal is continued.
+
+    Raises:
+        BadInput: there is no run in it.
+        Unavailable: another process is writing it.
+    """
+    info = read_run(folder)
+    return Run(folder, msgspec.structs.replace(info, status="running", error="", result={}))
 
 
 def _next_folder(root: Path, kind: str, name: str) -> Path:
