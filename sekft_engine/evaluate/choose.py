@@ -19,6 +19,8 @@ def choose_scenarios(scenarios: Sequence[Scenario], n: int, seed: int) -> tuple[
     Archetypes take turns; within an archetype the two terminals take turns, so any ``n`` is as
     evenly spread as the bundles allow, and a larger ``n`` only adds to a smaller one.
     """
+    if not scenarios:
+        raise BadInput("no scenarios", where="--scenarios", mend="make some: sekft factory make")
     if n > len(scenarios):
         raise BadInput(
             f"only {len(scenarios)} scenarios for n={n}", where="--n", mend="make more, or lower n"

@@ -46,7 +46,6 @@ class Episode:
 
     Args:
         open_world: makes the world; called by :meth:`open`.
-        on_turn: called with each turn's number, the turn, as soon as it is known.
         about: more facts for the trajectory's ``meta``.
     """
 
@@ -57,7 +56,6 @@ class Episode:
         *,
         step_cap: int,
         open_world: Callable[[Scenario], World],
-        on_turn: Callable[[Episode, int, Turn], None] = lambda _episode, _number, _turn: None,
         about: dict[str, Any] | None = None,
     ) -> None:
         self.scenario = scenario
@@ -67,7 +65,6 @@ class Episode:
         self.steps = 0
         self._step_cap = step_cap
         self._open_world = open_world
-        self._on_turn = on_turn
         self._about = about or {}
         self._world: World | None = None
         self._began = time.monotonic()
@@ -92,7 +89,7 @@ class Episode:
             self._break(error)
             return None
         login = self._world.login
-        self._add(Turn(role="user", content=login, t=self._elapsed()))
+        self.turns.append(Turn(role="user", content=login, t=self._elapsed()))
         return login
 
     def type(self, said: Said) -> str | None:
@@ -123,7 +120,7 @@ class Episode:
             self._outcome = result.ended
             return None
         answer = world.environment_turn(result)
-        self._add(Turn(role="user", content=answer, t=self._elapsed()))
+        self.turns.append(Turn(role="user", content=answer, t=self._elapsed()))
         if self.steps >= self._step_cap:
             self._outcome = "cap"
             return None
@@ -205,7 +202,7 @@ class Episode:
         if said.cut:
             self._cuts.append(number)
         self.steps += 1
-        self._add(
+        self.turns.append(
             Turn(
                 role="assistant",
                 content=command,
@@ -216,10 +213,6 @@ class Episode:
                 extra={"cut": True} if said.cut else {},
             )
         )
-
-    def _add(self, turn: Turn) -> None:
-        self.turns.append(turn)
-        self._on_turn(self, len(self.turns) - 1, turn)
 
     def _break(self, error: WorldBroken) -> None:
         self._outcome = "error"

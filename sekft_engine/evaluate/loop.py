@@ -16,6 +16,7 @@ from zlib import crc32
 
 from sekft_engine.evaluate.episode import Episode, Finished
 from sekft_engine.evaluate.operator import Operator
+from sekft_engine.trajectory import Turn
 
 Result = TypeVar("Result")
 
@@ -27,13 +28,14 @@ def run_episodes(
     rows: int,
     seed: int = 0,
     on_start: Callable[[Episode], None] = lambda _episode: None,
+    on_turn: Callable[[Episode, int, Turn], None] = lambda _episode, _number, _turn: None,
     on_done: Callable[[Episode, Finished], None] = lambda _episode, _finished: None,
     between: Callable[[], None] = lambda: None,
 ) -> None:
     """Run ``episodes``, at most ``rows`` at a time.
 
     Args:
-        on_start, on_done: called on the calling thread, ``on_done`` as soon as a verdict stands.
+        on_start, on_turn, on_done: called on the calling thread as soon as something is known.
         between: called between waves; what it raises ends the loop.
 
     Whatever ends the loop, no world is left behind.
@@ -41,6 +43,13 @@ def run_episodes(
     waiting = deque(episodes)
     live: dict[str, Episode] = {}
     shown: dict[str, str] = {}
+    told: dict[str, int] = {}
+
+    def tell(episode: Episode) -> None:
+        for number in range(told.get(episode.key, 0), len(episode.turns)):
+            on_turn(episode, number, episode.turns[number])
+        told[episode.key] = len(episode.turns)
+
     pool = ThreadPoolExecutor(max_workers=_hands(rows), thread_name_prefix="world")
     try:
         while waiting or live:
@@ -53,11 +62,13 @@ def run_episodes(
             for episode in fresh:
                 operator.open(episode.key, episode_seed(seed, episode.scenario.id))
                 on_start(episode)
+                tell(episode)
                 _sort(episode, logins[episode], shown, ended)
             said = operator.act(shown) if shown else {}
             typing = {live[key]: partial(live[key].type, said[key]) for key in shown}
             shown = {}
             for episode, answer in _each(pool, typing):
+                tell(episode)
                 _sort(episode, answer, shown, ended)
             for episode, finished in _each(pool, {one: one.finish for one in ended}):
                 on_done(episode, finished)

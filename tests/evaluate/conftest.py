@@ -44,7 +44,7 @@ def make_scenario() -> Callable[..., Scenario]:
     def make(name: str = "copy-1", archetype: str = "copy", terminal: str = "exit") -> Scenario:
         fixtures = (Fixture(path="word.txt", content="plover\n"),) if terminal == "exit" else ()
         checker = (
-            "test \"$(cat ~/copy.txt)\" = plover"
+            'test "$(cat ~/copy.txt)" = plover'
             if terminal == "exit"
             else "test -e ~/.panic && ! test -e ~/copy.txt"
         )

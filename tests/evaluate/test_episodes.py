@@ -55,9 +55,9 @@ def test_a_session_that_does_the_work_and_exits_is_a_clean_termination(make_scen
     assert "Copy word.txt to copy.txt" in recorded.turns[2].content
     assert operator.shown[recorded.id] == [turn.content for turn in recorded.turns[0::2]]
     assert [turn.exit_status for turn in recorded.turns if turn.is_command][:2] == [0, 0]
-    times = [turn.t for turn in recorded.turns]
-    assert None not in times
-    assert times == sorted(times, key=float)
+    times = [turn.t for turn in recorded.turns if turn.t is not None]
+    assert len(times) == len(recorded.turns)
+    assert times == sorted(times)
     assert operator.closed == [recorded.id]
 
 
@@ -125,8 +125,9 @@ def test_a_sandbox_that_dies_makes_the_episode_invalid_and_no_failure(make_scena
     worlds: list[Any] = []
 
     def doomed(scenario: Scenario) -> World:
-        worlds.append(open_world(scenario))
-        return worlds[0]
+        world = open_world(scenario)
+        worlds.append(world)
+        return world
 
     class Killer(Scripted):
         def act(self, shown: Any) -> dict[str, Said]:
@@ -177,8 +178,9 @@ def test_a_stop_between_waves_leaves_no_world_behind(make_scenario: Make) -> Non
     worlds: list[Any] = []
 
     def remembered(scenario: Scenario) -> World:
-        worlds.append(open_world(scenario))
-        return worlds[-1]
+        world = open_world(scenario)
+        worlds.append(world)
+        return world
 
     waves = iter(range(100))
 

@@ -1,0 +1,74 @@
+"""Episodes on disk: one trajectory per file, written whole, read back as they were."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from sekft_engine.errors import BadInput, SekftError
+from sekft_engine.evaluate.episode import Finished, episode_key
+from sekft_engine.evaluate.verdict import verdict_of
+from sekft_engine.sources import write_trajectory
+from sekft_engine.trajectory import Trajectory
+
+
+def episode_path(folder: Path, subject: str, scenario: str) -> Path:
+    """``<subject>--<scenario>.json``; a name that no file can have is told apart by a checksum."""
+    key = episode_key(subject, scenario)
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", key)[:180]
+    if safe != key or safe.startswith("."):
+        safe = f"e{safe}-{crc32(key.encode()):08x}"
+    return folder / f"{safe}.json"
+
+
+def write_episode(folder: Path, subject: str, finished: Finished) -> Path:
+    """Store a finished episode. Raises :class:`~sekft_engine.errors.Unavailable`."""
+    path = episode_path(folder, subject, finished.trajectory.scenario)
+    write_trajectory(path, finished.trajectory)
+    return path
+
+
+def read_episode(path: Path) -> Finished:
+    """Read one episode back, raising :class:`BadInput` that names the file."""
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"broken episode: {error}", where=str(path)) from error
+    return as_finished(Trajectory.from_json(raw, str(path)))
+
+
+def as_finished(trajectory: Trajectory) -> Finished:
+    """The verdict and time of a stored episode."""
+    verdict = verdict_of(
+        trajectory.meta,
+        outcome=trajectory.outcome,
+        steps=trajectory.steps,
+        verified=trajectory.verified,
+    )
+    seconds = trajectory.meta.get("seconds", 0.0)
+    return Finished(
+        trajectory=trajectory,
+        verdict=verdict,
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+    )
+
+
+def finished_already(
+    folder: Path, subject: str, scenarios: Iterable[str]
+) -> Iterator[tuple[str, Finished]]:
+    """The episodes of ``subject`` that need not be run again. Invalid ones do not count, and a
+    damaged file is run again."""
+    for scenario in scenarios:
+        path = episode_path(folder, subject, scenario)
+        if not path.is_file():
+            continue
+        try:
+            finished = read_episode(path)
+        except SekftError:
+            continue
+        if not finished.verdict.invalid and finished.trajectory.scenario == scenario:
+            yield scenario, finished
