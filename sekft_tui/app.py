@@ -103,6 +103,10 @@ class Workbench(App[int]):
     def data(self) -> Path:
         return self.workspace.trajectories
 
+    @property
+    def narrow(self) -> bool:
+        return self.screen.has_class("-narrow")
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults(self.current_theme.dark if self.theme else True)
 

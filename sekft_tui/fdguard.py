@@ -38,7 +38,7 @@ def guarded(log: Path) -> Iterator[None]:
         for fd, copy in kept.items():
             os.dup2(copy, fd)
             os.close(copy)
-        sys.__stdout__, sys.__stderr__ = cast(tuple[TextIO, TextIO], before)  # type: ignore[misc,assignment]
+        sys.__stdout__, sys.__stderr__ = cast("tuple[TextIO, TextIO]", before)  # type: ignore[misc,assignment]
         for screen in screens.values():
             screen.close()
         os.close(target)

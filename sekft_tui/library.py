@@ -75,7 +75,7 @@ class Library:
         row = build_row(trajectory, tokenizer, max_length=self.max_length)
         if isinstance(row, Dropped):
             return Rendered(plain_doc(trajectory), (), f"{row.reason}: {row.detail}".rstrip(": "))
-        return Rendered(token_doc(row, tokenizer), tuple(row.certificate.lines.items()))
+        return Rendered(token_doc(row), tuple(row.certificate.lines.items()))
 
     def _load_tokenizer(self) -> ChatTokenizer:
         if self._tokenizer is None:
@@ -85,7 +85,7 @@ class Library:
         return self._tokenizer
 
 
-def token_doc(row: Row, tokenizer: ChatTokenizer) -> TokenDoc:
+def token_doc(row: Row) -> TokenDoc:
     """A row as the token view draws it: what the template wrote is told from what was said."""
     tokens: list[Token] = []
     for text, trained, content, turn in zip(

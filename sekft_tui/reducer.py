@@ -62,6 +62,7 @@ class Cell:
     turns: int = 0
     seconds: float = 0.0
     verdict: events.EpisodeDone | None = None
+    said: list[events.TurnDone] = field(default_factory=list)
 
 
 @dataclass
@@ -231,13 +232,14 @@ def _eval(shared: Shared, event: events.EvalStarted) -> None:
 
 
 def _episode(shared: Shared, event: events.EpisodeStarted) -> None:
-    shared.eval.cell(event.subject, event.scenario).status = "running"
+    shared.eval.cells[event.subject, event.scenario] = Cell(status="running")
 
 
 def _turn(shared: Shared, event: events.TurnDone) -> None:
     cell = shared.eval.cell(event.subject, event.scenario)
     cell.turns = max(cell.turns, event.number + 1)
     cell.seconds = event.at
+    cell.said.append(event)
 
 
 def _verdict(shared: Shared, event: events.EpisodeDone) -> None:

@@ -8,6 +8,7 @@ would hide. None of them may reach the terminal, and none may vanish without a t
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 
@@ -76,3 +77,22 @@ def bar(share: float, width: int) -> tuple[str, str]:
     """A progress bar as (filled, empty) text of together ``width`` cells."""
     filled = round(max(0.0, min(1.0, share)) * width)
     return "━" * filled, "─" * (width - filled)
+
+
+def short_path(path: str) -> str:
+    """A path as short as it can be said: relative to here, or to the home."""
+    home = str(Path.home())
+    try:
+        near = str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        near = path
+    return visible("~" + near[len(home) :] if near.startswith(home + "/") else near)
+
+
+def clip_left(text: str, width: int) -> str:
+    """``text`` in at most ``width`` cells, cut at its beginning: for paths."""
+    if cell_len(text) <= width:
+        return text
+    while text and cell_len(text) > width - 1:
+        text = text[1:]
+    return "…" + text

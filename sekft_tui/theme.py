@@ -12,7 +12,9 @@ from textual.theme import Theme
 #: Variables that widgets use; every theme has them, the built-in ones through these defaults.
 DEFAULTS_DARK = {
     "trained": "#ffb454",
+    "trained-edge": "#3d2f17",
     "masked": "#b4bfd0",
+    "masked-edge": "#2a3342",
     "special": "#56b4e9",
     "good": "#3ecf9b",
     "bad": "#f0743e",
@@ -27,7 +29,9 @@ DEFAULTS_DARK = {
 }
 DEFAULTS_LIGHT = {
     "trained": "#9a4a00",
+    "trained-edge": "#f6e2cb",
     "masked": "#3c4554",
+    "masked-edge": "#e0e5ec",
     "special": "#005f99",
     "good": "#00694c",
     "bad": "#b03a00",

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sekft_tui.actions import Place
+from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.pane import Pane
+from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
 
 #: What makes each pane, at its first visit.
 PANE_TYPES: Mapping[Place, Callable[[], Pane]] = {
     "trajectories": TrajectoriesPane,
+    "train": TrainPane,
+    "eval": EvalPane,
 }

@@ -30,6 +30,7 @@ class TrajectoriesPane(Pane):
 
     place: ClassVar[Place] = "trajectories"
     BINDINGS = bindings("trajectories")
+    SCOPED_CSS = False
     DEFAULT_CSS = """
     TrajectoriesPane #tra-split { layout: horizontal; }
     TrajectoriesPane #tra-left { width: 44; border-right: solid $line; }

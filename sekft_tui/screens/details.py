@@ -43,7 +43,7 @@ class DetailsScreen(BoxScreen[None]):
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """``text`` made visible and cut into lines of at most ``width`` cells, at spaces if possible."""
+    """``text`` in visible lines of at most ``width`` cells, cut at spaces if possible."""
     out: list[str] = []
     for line in visible_lines(text):
         rest = line

@@ -45,8 +45,7 @@ class SetupScreen(BoxScreen[bool]):
             (("This is done once; later starts open at once.", "quiet"),),
             (),
         ]
-        for task in self._tasks.values():
-            lines.append(_task(task, width))
+        lines += [_task(task, width) for task in self._tasks.values()]
         if not self._tasks and not self._failed:
             lines.append((("  starting …", "quiet"),))
         if self._failed:

@@ -1,0 +1,134 @@
+"""The verdict grid: scenarios down, subjects across, a glyph and a word for each episode."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from textual import events as textual_events
+
+from sekft_engine.events import EpisodeDone
+from sekft_tui.text import Parts, clip, duration, fit, visible
+from sekft_tui.widgets.line_list import LineList
+
+
+class Mark(NamedTuple):
+    """How a verdict is drawn: never by colour alone."""
+
+    glyph: str
+    word: str
+    style: str
+
+
+def mark_of(verdict: EpisodeDone) -> Mark:
+    """The one thing to know of an episode, worst first."""
+    if verdict.invalid:
+        return Mark("!", "invalid", "warn")
+    if not verdict.clean:
+        return Mark("✎", "prose", "bad")
+    if verdict.outcome == "cap":
+        return Mark("▢", "cap", "bad")
+    if not verdict.terminates:
+        return Mark("✗", verdict.outcome, "bad")
+    if not verdict.clean_termination:
+        return Mark("◐", verdict.outcome, "warn")
+    if not verdict.verified:
+        return Mark("●", verdict.outcome, "accent")
+    return Mark("✔", verdict.outcome, "good")
+
+
+class CellLook(NamedTuple):
+    """A cell as the grid draws it, taken from the shared state while it was held still."""
+
+    status: str = "waiting"
+    turns: int = 0
+    seconds: float = 0.0
+    verdict: EpisodeDone | None = None
+
+
+class GridRow(NamedTuple):
+    scenario: str
+    archetype: str
+    cells: tuple[CellLook, ...]
+
+
+class VerdictGrid(LineList):
+    """Rows of scenarios with a cursor on one subject's cell."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(self._grid_row, id=id, empty="")
+        self.subjects: tuple[str, ...] = ()
+        self.grid: tuple[GridRow, ...] = ()
+        self.column = 0
+
+    def show(self, subjects: tuple[str, ...], grid: tuple[GridRow, ...]) -> None:
+        """Draw ``grid``; rows that are as they were are not painted again."""
+        before = self.grid
+        if subjects != self.subjects or len(grid) != len(before):
+            self.subjects, self.grid = subjects, grid
+            self.column = max(0, min(self.column, len(subjects) - 1))
+            self.set_rows(len(grid))
+            return
+        self.grid = grid
+        for y, row in enumerate(grid):
+            if row != before[y]:
+                self.refresh_line(y)
+
+    def cache_key(self, y: int) -> Hashable:
+        row = self.grid[y] if y < len(self.grid) else None
+        return y == self.cursor, row, self.column if y == self.cursor else -1
+
+    def step_column(self, by: int) -> None:
+        self.column = max(0, min(self.column + by, len(self.subjects) - 1))
+        self.refresh_line(self.cursor)
+
+    @property
+    def chosen(self) -> tuple[str, str] | None:
+        """Subject and scenario under the cursor."""
+        if self.cursor < len(self.grid) and self.subjects:
+            return self.subjects[self.column], self.grid[self.cursor].scenario
+        return None
+
+    def widths(self, width: int) -> tuple[int, int]:
+        """Cells for the scenario's name and for each subject."""
+        count = max(1, len(self.subjects))
+        name = max(12, min(34, width - 16 * count))
+        return name, max(4, min(22, (width - name - 1) // count))
+
+    def header(self, width: int) -> Parts:
+        name, each = self.widths(width)
+        parts = [(" " + fit("scenario", name - 1), "quiet")]
+        parts += [(fit(visible(subject), each - 1) + " ", "strong") for subject in self.subjects]
+        return tuple(parts)
+
+    def _grid_row(self, y: int, width: int) -> Parts:
+        row = self.grid[y]
+        name, each = self.widths(width)
+        here = y == self.cursor and self.has_focus
+        label = visible(row.scenario)
+        parts: list[tuple[str, str]] = [(" " + fit(label, name - 2) + " ", "text")]
+        for number, cell in enumerate(row.cells):
+            text, style = _cell_text(cell, each - 2)
+            lit = here and number == self.column and len(self.subjects) > 1
+            parts.append((fit(text, each - 1), "read" if lit else style))
+            parts.append((" ", ""))
+        return tuple(parts)
+
+    def on_click(self, event: textual_events.Click) -> None:
+        name, each = self.widths(self.content_width)
+        if event.x >= name and self.subjects:
+            self.column = min((event.x - name) // each, len(self.subjects) - 1)
+        super().on_click(event)
+
+
+def _cell_text(cell: CellLook, room: int) -> tuple[str, str]:
+    if cell.verdict is not None:
+        mark = mark_of(cell.verdict)
+        text = f"{mark.glyph} {mark.word}"
+        tail = f"{cell.verdict.steps:>3} cmd {duration(cell.seconds):>6}"
+        if len(text) + len(tail) < room:
+            text = fit(text, room - len(tail)) + tail
+        return clip(text, room), mark.style
+    if cell.status == "running":
+        return f"▸ {cell.turns}", "key"
+    return "·", "quiet"
