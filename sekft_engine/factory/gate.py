@@ -33,9 +33,7 @@ def admit_one(
     """Try one bundle: its checker must fail before, and pass after, its own solution."""
 
     def refuse(reason: str, trajectory: Trajectory | None = None) -> Admission:
-        return Admission(
-            scenario=scenario.id, admitted=False, reason=reason, trajectory=trajectory
-        )
+        return Admission(scenario=scenario.id, admitted=False, reason=reason, trajectory=trajectory)
 
     try:
         if check_untouched(scenario, sandbox=sandbox, limits=limits).passed:

@@ -62,7 +62,9 @@ def make(
     for part in _PARTS:
         if (out / part).is_dir() and any((out / part).iterdir()):
             raise BadInput(
-                "already holds files", where=str(out / part), mend="choose another folder with --out"
+                "already holds files",
+                where=str(out / part),
+                mend="choose another folder with --out",
             )
     wanted = [*specs("train", train, seed), *specs("holdout", holdout, seed)]
     bundles = [compose(spec) for spec in wanted]

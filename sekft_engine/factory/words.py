@@ -5,7 +5,14 @@ from __future__ import annotations
 import hashlib
 from random import Random
 
-_WORDS = """
+from sekft_engine.evaluate.clean import COMMANDS
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_WORDS = _listed("""
 acorn almond amber anchor apple apron arrow aster bacon badge bagel bamboo banjo barley barn
 basil basket beach beacon bean bell berry birch bishop blanket blossom boat bolt bonnet bottle
 branch brass bread brick bridge broom brush bucket button cabin cactus camel candle canoe canvas
@@ -26,22 +33,49 @@ squash stable star steel stone storm straw sugar summer sunset swan table tailor
 thunder tiger timber toast tomato topaz tower trail tree trout tulip tunnel turnip valley vanilla
 velvet vessel violet violin wagon walnut water whale wheat wheel willow window winter wolf wood
 wool yarn zebra zinc
-""".split()
+""")
 _KINDS = ("txt", "txt", "txt", "log", "list", "dat", "md", "csv")
-_STARTS = "b br c cl d dr f fl g gr h j k kl l m n p pl qu r s sk st t tr v w z".split()
-_MIDDLES = "a e i o u ai ea oo".split()
-_ENDS = "b ck d g l ll m n nd nk p r rn s sk st t x".split()
-_TAILS = "a o i er el in on us ix".split()
+_STARTS = _listed("b br c cl d dr f fl g gr h j k kl l m n p pl qu r s sk st t tr v w z")
+_MIDDLES = _listed("a e i o u ai ea oo")
+_ENDS = _listed("b ck d g l ll m n nd nk p r rn s sk st t x")
+_TAILS = _listed("a o i er el in on us ix")
 #: Verbs under which a program may hand out its directives.
-_FETCH = """
+_FETCH = _listed("""
 fetch pull next task orders show get give read open today work job brief plan todo duty ask
 agenda list item start print tell say see view need want turn errand chore note call goal
-""".split()
-#: Verbs for everything else a program may do.
-_OTHER = """
-version count users status about age size check ping owner hello stats date level color motto
-uptime mood rank score weather quote seal limit month news
-""".split()
+""")
+#: Verbs for everything else a program may do, and what its help says about them.
+_OTHER = {
+    "version": "print the version",
+    "count": "count the users",
+    "users": "show the list of users",
+    "status": "say if the store is open",
+    "about": "tell who wrote this",
+    "age": "print how old the store is",
+    "size": "print the size of the store",
+    "check": "check the disk",
+    "ping": "say that it lives",
+    "owner": "show who runs this",
+    "hello": "say hello",
+    "stats": "print numbers of last week",
+    "date": "print the date",
+    "level": "show the water level",
+    "color": "show the colours",
+    "motto": "print the motto",
+    "uptime": "print how long it runs",
+    "mood": "tell how it feels",
+    "rank": "show your rank",
+    "score": "print the score",
+    "weather": "show the weather",
+    "quote": "print a quote",
+    "limit": "show the limits",
+    "month": "print the month",
+    "news": "print old news",
+    "map": "draw the rooms",
+    "bill": "print the last bill",
+    "menu": "show what is for lunch",
+    "keys": "count the keys",
+}
 
 
 def for_holdout(word: str) -> bool:
@@ -83,11 +117,13 @@ class Names:
             name = pick(_STARTS) + pick(_MIDDLES) + pick(_ENDS)
             if self.rng.random() < 0.6:
                 name += pick(_TAILS)
-            if len(name) >= 4 and for_holdout(name) == self._holdout and name not in _WORDS:
+            taken = name in _WORDS or name in COMMANDS
+            if len(name) >= 4 and not taken and for_holdout(name) == self._holdout:
                 return name
 
     def fetch_verb(self) -> str:
         return self.rng.choice(self._fetch)
 
-    def other_verbs(self, count: int) -> list[str]:
-        return self.rng.sample(self._other, count)
+    def other_verbs(self, count: int) -> list[tuple[str, str]]:
+        """Verbs that hand out nothing, each with what a help text says about it."""
+        return [(verb, _OTHER[verb]) for verb in self.rng.sample(self._other, count)]

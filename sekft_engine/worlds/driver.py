@@ -214,9 +214,7 @@ class ShellDriver:
                 return "timeout", None
             got = self._listen(capture, left)
             fresh = (fresh + got)[-2 * LONGEST_LINE :]
-            found = None
-            for found in self._prompt.finditer(fresh):
-                pass
+            found = self._last_prompt(fresh)
             if found is not None:
                 return ("more" if found["more"] else "prompt"), found
             if capture.total - start > self._limits.flood_bytes:
@@ -265,13 +263,17 @@ class ShellDriver:
 
     def _before_prompt(self, data: bytes) -> bytes:
         """``data`` up to its last prompt; what follows belongs to the next command."""
-        last = None
-        for last in self._prompt.finditer(data):
-            pass
+        last = self._last_prompt(data)
         if last is None:
             return data
         self._pending = data[last.end() :]
         return data[: last.start()]
+
+    def _last_prompt(self, data: bytes) -> re.Match[bytes] | None:
+        last = None
+        for match in self._prompt.finditer(data):
+            last = match
+        return last
 
     def _clean(self, data: bytes) -> bytes:
         return self._noise.sub(b"", data)

@@ -11,7 +11,7 @@ import shlex
 import msgspec
 
 from sekft_engine.worlds.launcher import Bubblewrap
-from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, Entry, Layout, shell_start
+from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, TMP, Entry, Layout, shell_start
 from sekft_engine.worlds.limits import Limits
 from sekft_engine.worlds.seccomp import program
 from sekft_engine.worlds.userland import Userland, signal_reset
@@ -31,6 +31,7 @@ _NAMESPACES = (
     "--cap-drop",
     "ALL",
 )
+_SHM = "/dev/shm"  # noqa: S108 (a path of the world, not of this machine)
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -62,16 +63,19 @@ def plan(
     filter_ = program()
     arguments: list[str | File] = [*_NAMESPACES, "--size", str(limits.other_bytes), "--tmpfs", "/"]
     # bwrap builds each sandbox on a mount point of its own, /tmp, which must be there.
-    arguments += [*userland.mounts, "--proc", "/proc", "--dev", "/dev", "--dir", "/tmp"]
+    arguments += [*userland.mounts, "--proc", "/proc", "--dev", "/dev", "--dir", TMP]
     if bwrap.tree:
         arguments += ["--ro-bind", bwrap.tree, "/w/bwrap"]
-    session = _inner(layout, userland, limits) + [
+    inner = _inner(layout, userland, limits)
+    session = [
+        *inner,
         "--setenv", "ENV", "/.start",
         "--ro-bind", "/w/start", "/.start",
         "--ro-bind", "/w/login", "/.login",
         "--remount-ro", "/",
     ]  # fmt: skip
-    checking = _inner(layout, userland, limits) + [
+    checking = [
+        *inner,
         "--new-session",
         "--ro-bind",
         "/w/checker",
@@ -151,8 +155,8 @@ def _inner(layout: Layout, userland: Userland, limits: Limits) -> list[str]:
     for entry in layout.etc:
         out += ["--bind", f"/w{entry.path}", entry.path]
     out += ["--proc", "/proc", "--dev", "/dev"]
-    out += ["--size", "1048576", "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    for tree in ("/home", "/tmp", *layout.trees):
+    out += ["--size", "1048576", "--perms", "1777", "--tmpfs", _SHM, "--remount-ro", "/dev"]
+    for tree in ("/home", TMP, *layout.trees):
         out += ["--bind", f"/world{tree}", tree]
     return [*out, "--chdir", HOME]
 

@@ -152,18 +152,22 @@ def launch(
     try:
         # An empty environment: pid 1 of the sandbox is bwrap itself, and --clearenv clears
         # only its child, so the session could read ours in /proc/1/environ.
-        start = functools.partial(
-            subprocess.Popen[bytes],
-            [bwrap.path, "--args", str(listing), "--", *command],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=(*pass_fds, listing),
-            env={"PATH": "/usr/bin:/bin"},
-            cwd="/",
-            start_new_session=True,
-            **_drop(),
-        )
+        def start() -> subprocess.Popen[bytes]:
+            uid = SANDBOX_UID if os.geteuid() == 0 and _can_drop() else None
+            return subprocess.Popen(
+                [bwrap.path, "--args", str(listing), "--", *command],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=(*pass_fds, listing),
+                env={"PATH": "/usr/bin:/bin"},
+                cwd="/",
+                start_new_session=True,
+                user=uid,
+                group=uid,
+                extra_groups=None if uid is None else [],
+            )
+
         return _executor.submit(start).result()
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable(
@@ -182,12 +186,6 @@ def _can_drop() -> bool:
         return True
     spans = [(int(inside), int(count)) for inside, _, count in map(str.split, lines)]
     return any(inside <= SANDBOX_UID < inside + count for inside, count in spans)
-
-
-def _drop() -> dict[str, object]:
-    if os.geteuid() != 0 or not _can_drop():
-        return {}
-    return {"user": SANDBOX_UID, "group": SANDBOX_UID, "extra_groups": []}
 
 
 def memory_file(data: bytes) -> int:

@@ -10,6 +10,7 @@ from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Fixture, Scenario
 
 HOME = "/home/user"
+TMP = "/tmp"  # noqa: S108 (a path of the world, not of this machine)
 PANIC_FILE = f"{HOME}/.panic"
 PANIC_STATUS = 97
 #: Trees that are the world's own and writable; /etc and /usr/local take single files.
@@ -61,9 +62,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 def absolute(path: str, where: str) -> str:
     """``path`` as an absolute path of the world; ``~`` and relative ones start at the home."""
-    if path.startswith("~/"):
-        path = path[2:]
-    full = posixpath.normpath(posixpath.join(HOME, path))
+    full = posixpath.normpath(posixpath.join(HOME, path.removeprefix("~/")))
     if "\0" in full or not full.startswith("/") or full.startswith("//") or full == "/":
         raise BadInput(f"not a path of a world: {path!r}", where=where)
     return full
@@ -143,7 +142,7 @@ def _text(text: str) -> bytes:
 def _with_parents(entries: list[Entry]) -> list[Entry]:
     """``entries`` with every missing parent folder before its children."""
     named = {entry.path for entry in entries}
-    made: set[str] = {HOME, "/home", "/tmp", "/"}
+    made: set[str] = {HOME, "/home", TMP, "/"}
     out: list[Entry] = []
     for entry in entries:
         missing: list[str] = []
@@ -154,7 +153,7 @@ def _with_parents(entries: list[Entry]) -> list[Entry]:
         made.update(missing)
         out += [Entry(path, None, "0755") for path in reversed(missing)]
         made.add(entry.path)
-        if entry.path not in (HOME, "/home", "/tmp"):
+        if entry.path not in (HOME, "/home", TMP):
             out.append(entry)
     return out
 

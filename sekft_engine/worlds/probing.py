@@ -80,8 +80,10 @@ def classify(said: str) -> tuple[str, str]:
     ):
         return (
             "AppArmor forbids user namespaces to ordinary programs",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give bwrap a profile "
-            "with userns",
+            (
+                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give bwrap "
+                "an AppArmor profile with userns"
+            ),
         )
     if _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
         return (
@@ -96,8 +98,10 @@ def classify(said: str) -> tuple[str, str]:
     if _in_container() and ("namespace" in said or "mount proc" in said or "permitted" in said):
         return (
             "this container does not allow sandboxes inside it",
-            "start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
-            "--security-opt systempaths=unconfined",
+            (
+                "start it with --security-opt seccomp=unconfined "
+                "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+            ),
         )
     return said, ""
 

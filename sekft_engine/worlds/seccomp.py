@@ -48,40 +48,48 @@ def _instruction(code: int, yes: int, no: int, value: int) -> bytes:
     return struct.pack("=HBBI", code, yes, no, value)
 
 
+def _load(offset: int) -> bytes:
+    return _instruction(_LD_W_ABS, 0, 0, offset)
+
+
+def _refuse(code: int) -> bytes:
+    return _instruction(_RET, 0, 0, _ERRNO | code)
+
+
+_ALLOWED = _instruction(_RET, 0, 0, _ALLOW)
+
+
 def program(machine: str | None = None) -> bytes | None:
     """The filter for ``machine`` (default: this one), or None where its tables are not known."""
     known = _ARCHES.get(machine or platform.machine())
     if known is None:
         return None
     arch, column, socket, socketpair, ioctl, clone3 = known
-    load = lambda offset: _instruction(_LD_W_ABS, 0, 0, offset)  # noqa: E731
-    refuse = lambda code: _instruction(_RET, 0, 0, _ERRNO | code)  # noqa: E731
-    allow = _instruction(_RET, 0, 0, _ALLOW)
     out = [
-        load(_ARCH),
+        _load(_ARCH),
         _instruction(_JEQ, 1, 0, arch),
-        refuse(errno.ENOSYS),
-        load(_NR),
+        _refuse(errno.ENOSYS),
+        _load(_NR),
     ]
     if column == 0:  # the x32 calls are a second door to the same rooms
-        out += [_instruction(_JGE, 0, 1, _X32), refuse(errno.ENOSYS)]
+        out += [_instruction(_JGE, 0, 1, _X32), _refuse(errno.ENOSYS)]
     # glibc falls back to clone when clone3 is not there; its flags cannot be looked at.
-    out += [_instruction(_JEQ, 0, 1, clone3), refuse(errno.ENOSYS)]
+    out += [_instruction(_JEQ, 0, 1, clone3), _refuse(errno.ENOSYS)]
     for numbers in _DENIED.values():
         number = numbers[column]
         if number is not None:
-            out += [_instruction(_JEQ, 0, 1, number), refuse(errno.EPERM)]
-    families = [load(_ARG0)]
+            out += [_instruction(_JEQ, 0, 1, number), _refuse(errno.EPERM)]
+    families = [_load(_ARG0)]
     for index, family in enumerate(_FAMILIES):
         families.append(_instruction(_JEQ, len(_FAMILIES) - index, 0, family))
-    families += [refuse(errno.EAFNOSUPPORT), allow]
+    families += [_refuse(errno.EAFNOSUPPORT), _ALLOWED]
     for number in (socket, socketpair):
         out += [_instruction(_JEQ, 0, len(families), number), *families]
     terminal = [
-        load(_ARG1),
+        _load(_ARG1),
         _instruction(_JEQ, 0, 1, _TIOCSTI),
-        refuse(errno.EPERM),
-        allow,
+        _refuse(errno.EPERM),
+        _ALLOWED,
     ]
-    out += [_instruction(_JEQ, 0, len(terminal), ioctl), *terminal, allow]
+    out += [_instruction(_JEQ, 0, len(terminal), ioctl), *terminal, _ALLOWED]
     return b"".join(out)

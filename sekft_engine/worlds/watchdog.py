@@ -90,13 +90,13 @@ def _resident(namespaces: list[str]) -> dict[str, int]:
     """Resident bytes of all processes in each of ``namespaces``."""
     wanted = set(namespaces)
     held: dict[str, int] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
             continue
         # Processes come and go, and others' namespaces may not be read: neither is ours.
         with contextlib.suppress(OSError, IndexError, ValueError):
-            namespace = os.readlink(f"/proc/{name}/ns/pid")
+            namespace = str((process / "ns/pid").readlink())
             if namespace in wanted:
-                statm = Path(f"/proc/{name}/statm").read_text(encoding="ascii")
+                statm = (process / "statm").read_text(encoding="ascii")
                 held[namespace] = held.get(namespace, 0) + int(statm.split()[1]) * _PAGE
     return held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sekft_engine.factory.job import Desk, Job, content, holds
 
-_SIGNS = {",": "comma", ":": "colon", ";": "semicolon"}
+_SIGNS = {",": "comma", ":": "colon"}
 
 
 def extract(desk: Desk) -> Job:
@@ -17,15 +17,14 @@ def extract(desk: Desk) -> Job:
         (
             f"Write the {nth} field of {source} to {target}. A {_SIGNS[sign]} parts the fields.",
             f"The fields of {source} are parted by {sign} signs. Put field {number} into {target}.",
-            f"Take column {number} of {source} (cut at {sign}) and save it as {target}.",
-            f"{target} must hold the {nth} column of {source}, whose columns end at each {sign}.",
+            f"Take column {number} of {source}, cut at each {_SIGNS[sign]}, into {target}.",
+            f"{target} must hold the {nth} column of {source}, cut at each {_SIGNS[sign]}.",
         )
     )
-    delimiter = f"-d '{sign}'" if sign == ";" else f"-d{sign}"
     return Job(
         text=text,
         look=source,
-        acts=(f"cut {delimiter} -f{number} {source} > {target}",),
+        acts=(f"cut -d{sign} -f{number} {source} > {target}",),
         files={source: content(sign.join(row) for row in rows)},
         checks=(holds(target, [row[number - 1] for row in rows]),),
         made=(target,),
