@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 import secrets
@@ -20,7 +19,7 @@ from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.scenario import Scenario
 from sekft_engine.worlds import watchdog
 from sekft_engine.worlds.driver import LONGEST_LINE, ShellDriver, open_terminal
-from sekft_engine.worlds.holder import File, plan
+from sekft_engine.worlds.holder import File, Plan, plan
 from sekft_engine.worlds.launcher import Bubblewrap, find_bubblewrap, launch, memory_file
 from sekft_engine.worlds.layout import PANIC_STATUS, lay_out
 from sekft_engine.worlds.limits import Limits
@@ -60,6 +59,8 @@ class BubblewrapWorld:
         self._watch: watchdog.Watch | None = None
         self._driver: ShellDriver | None = None
         self._init: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._orders = self._reports = -1
         self._login = ""
         self._start(bwrap or find_bubblewrap(), session=session)
 
@@ -74,57 +75,58 @@ class BubblewrapWorld:
             limits=self._limits,
             nonce=self._nonce,
         )
+        try:
+            self._hold(planned, bwrap, session=session)
+            if self._driver is not None:
+                self._log_in(self._driver)
+        except BaseException:
+            self.close()
+            raise
+
+    def _hold(self, planned: Plan, bwrap: Bubblewrap, *, session: bool) -> None:
+        """Start the holder and wait until bubblewrap has told its first process."""
         with contextlib.ExitStack() as stack:
-            ours = functools.partial(_owned, stack)
             orders_read, self._orders = os.pipe()
             self._reports, reports_write = os.pipe()
             facts_read, facts_write = os.pipe()
-            for descriptor in (orders_read, reports_write, facts_read):
-                ours(descriptor)
-            terminal = os.open(os.devnull, os.O_RDWR)
-            if session:
-                master, slave = open_terminal()
-                os.dup2(slave, terminal, inheritable=False)
-                os.close(slave)
-                self._driver = ShellDriver(master, self._reports, self._nonce, self._limits)
-            ours(terminal)
-            passed: list[int] = [facts_write]
-            arguments: list[str] = ["--json-status-fd", str(facts_write)]
-            for part in planned.arguments:
-                if isinstance(part, File):
-                    descriptor = ours(memory_file(part.content))
-                    passed.append(descriptor)
-                    arguments.append(str(descriptor))
-                else:
-                    arguments.append(part)
-            self._process: subprocess.Popen[bytes] = launch(
-                bwrap,
-                arguments,
-                list(planned.command),
-                stdin=orders_read,
-                stdout=terminal,
-                stderr=reports_write,
-                pass_fds=tuple(passed),
-            )
-            os.close(facts_write)  # so that a bwrap that dies early ends the reading
-            try:
-                self._know_init(facts_read)
-            except BaseException:
-                self.close()
-                raise
-        if session and self._driver is not None:
-            try:
-                self._order("session")
-                login = self._driver.wait_for_login()
-                self._login = self._dialect.environment_turn(
-                    login.decode("utf-8", "replace"), self._driver.cwd
+            _owned(stack, facts_read)
+            with contextlib.ExitStack() as theirs:
+                for descriptor in (orders_read, reports_write, facts_write):
+                    _owned(theirs, descriptor)
+                terminal = _owned(theirs, os.open(os.devnull, os.O_RDWR))
+                if session:
+                    master, slave = open_terminal()
+                    os.dup2(slave, terminal, inheritable=False)
+                    os.close(slave)
+                    self._driver = ShellDriver(master, self._reports, self._nonce, self._limits)
+                passed: list[int] = [facts_write]
+                arguments: list[str] = ["--json-status-fd", str(facts_write)]
+                for part in planned.arguments:
+                    if isinstance(part, File):
+                        passed.append(_owned(theirs, memory_file(part.content)))
+                        arguments.append(str(passed[-1]))
+                    else:
+                        arguments.append(part)
+                self._process = launch(
+                    bwrap,
+                    arguments,
+                    list(planned.command),
+                    stdin=orders_read,
+                    stdout=terminal,
+                    stderr=reports_write,
+                    pass_fds=tuple(passed),
                 )
-                self._watch = watchdog.watch(
-                    self._driver.leader_pid, self._limits, self._kill_session
-                )
-            except BaseException:
-                self.close()
-                raise
+            # Their ends are closed here by now, so a bwrap that dies early ends the reading.
+            self._know_init(facts_read)
+
+    def _log_in(self, driver: ShellDriver) -> None:
+        self._order("session")
+        login = driver.wait_for_login().decode("utf-8", "replace")
+        self._login = self._dialect.environment_turn(login, driver.cwd)
+        try:
+            self._watch = watchdog.watch(driver.leader_pid, self._limits, self._kill_session)
+        except OSError as error:
+            raise WorldBroken("the session ended at login", where="sandbox") from error
 
     def _know_init(self, facts: int) -> None:
         """A handle on pid 1 of the holder: when it is gone, every process of the world is."""
@@ -140,8 +142,9 @@ class BubblewrapWorld:
             fact = msgspec.json.decode(text.split(b"\n")[0])
             self._init = os.pidfd_open(int(fact["child-pid"]))
             return
-        self._process.kill()
-        self._process.wait(10)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
         said = os.read(self._reports, 4096).decode("utf-8", "replace").strip()
         raise WorldBroken(
             f"bubblewrap did not start: {said or 'no word'}",
@@ -174,10 +177,12 @@ class BubblewrapWorld:
             poll.register(self._init, select.POLLIN)
             poll.poll(5000)
             os.close(self._init)
-        self._process.kill()
-        self._process.wait(10)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
         for descriptor in (self._orders, self._reports):
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
         if self._driver is not None:
             self._driver.close()
 
@@ -208,7 +213,7 @@ class BubblewrapWorld:
         if driver.ended_status is not None:
             return CommandResult(command=command, cwd=driver.cwd, ended="died", notes=("ended",))
         typed = command.replace("\r\n", "\n").replace("\r", "\n")
-        longest = max(len(line.encode("utf-8", "surrogateescape")) for line in typed.split("\n"))
+        longest = max(len(line.encode("utf-8", "replace")) for line in typed.split("\n"))
         if longest > LONGEST_LINE:
             return CommandResult(
                 command=command,

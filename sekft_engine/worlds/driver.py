@@ -22,6 +22,7 @@ from sekft_engine.worlds.world import WorldBroken
 #: The kernel cuts longer lines of a cooked terminal without a word.
 LONGEST_LINE = 4095
 _GRACE_S = 1.0
+_SETTLE_S = 0.03
 _TIOCGSID = 0x5429  # the termios module has no name for it
 _ROOM = 65536
 
@@ -121,9 +122,14 @@ class ShellDriver:
         notes: list[str] = []
         stop: Stop = "prompt"
         found: re.Match[bytes] | None = None
+        # What came since the last prompt (a background job's words) belongs to what comes now;
+        # a late second prompt in it must not be taken for the answer.
+        self._settle(capture, 0)
+        if self.ended_status is not None:
+            stop = "ended"
         deadline = time.monotonic() + seconds
-        for line in command.split("\n"):
-            self._write(line.encode("utf-8", "surrogateescape") + b"\n")
+        for line in command.split("\n") if stop != "ended" else ():
+            self._write(line.encode("utf-8", "replace") + b"\n")
             stop, found = self._await(capture, deadline - time.monotonic())
             if stop not in ("prompt", "more"):
                 break
@@ -174,6 +180,7 @@ class ShellDriver:
             again, found = self._await(capture, _GRACE_S)
         self._restore_terminal()
         if again in ("prompt", "ended"):
+            self._settle(capture, _SETTLE_S)
             return again, found
         self.kill()
         self.wait_for_end(5.0)
@@ -220,12 +227,17 @@ class ShellDriver:
             if capture.total - start > self._limits.flood_bytes:
                 return "flood", None
 
+    def _settle(self, capture: Capture, seconds: float) -> None:
+        """Read until the terminal has been quiet for ``seconds``."""
+        while self.ended_status is None and self._listen(capture, seconds):
+            pass
+
     def _listen(self, capture: Capture, seconds: float) -> bytes:
         """Wait for output or the end of the session; returns what came from the terminal."""
         poll = select.poll()
         poll.register(self.master, select.POLLIN)
         poll.register(self._reports, select.POLLIN)
-        ready = dict(poll.poll(max(int(seconds * 1000), 1)))
+        ready = dict(poll.poll(max(int(seconds * 1000), 0)))
         got = b""
         if self.master in ready:
             got = self._read(self.master)
@@ -233,7 +245,8 @@ class ShellDriver:
         if self._reports in ready:
             heard = self._read(self._reports)
             if not heard and ready[self._reports] & select.POLLHUP:
-                raise WorldBroken("the sandbox died", where="sandbox")
+                said = self._heard.decode("utf-8", "replace").strip()
+                raise WorldBroken(f"the sandbox died: {said or 'no word'}", where="sandbox")
             self._heard = (self._heard + heard)[-1024:]
             found = self._ending.search(self._heard)
             if found:

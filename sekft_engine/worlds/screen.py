@@ -8,7 +8,7 @@ MARK = "[... {count} bytes left out ...]"
 class Capture:
     """Bytes of one command; past ``room`` the middle is dropped and counted.
 
-    The newest ``room`` bytes are always whole, so a prompt marker at the end is always found.
+    The newest ``room`` bytes are always whole, so a prompt marker at the end is whole too.
     """
 
     def __init__(self, room: int) -> None:
@@ -26,15 +26,6 @@ class Capture:
         self._tail += data
         if len(self._tail) > 4 * self.room:
             del self._tail[: -2 * self.room]
-
-    @property
-    def recent(self) -> bytes:
-        """The last bytes, enough to hold a marker."""
-        return bytes(self._tail) if len(self._tail) >= self.room else self._head + self._tail
-
-    @property
-    def complete(self) -> bool:
-        return self.total == len(self._head) + len(self._tail)
 
     def parts(self) -> tuple[bytes, int, bytes]:
         """Head, number of bytes left out after it, tail."""
