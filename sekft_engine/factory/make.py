@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
-from sekft_engine.errors import BadInput, JobFailed, Unavailable
+from sekft_engine.errors import BadInput, JobFailed
 from sekft_engine.factory.compose import compose, specs
 from sekft_engine.factory.gate import Admission, admit_one
+from sekft_engine.files import explain_os_error, staged_folder
 from sekft_engine.scenario import Scenario
 
 Progress = Callable[[str, int, int], None]
@@ -54,18 +53,13 @@ def make(
 
     Raises:
         BadInput: the counts are negative, or ``out`` already holds data.
-        Unavailable: no sandbox, or ``out`` cannot be written.
+        Unavailable: no sandbox, or ``out`` cannot be written to.
         JobFailed: a bundle did not pass its reference gate: a bug of the factory or the machine.
     """
     if train < 0 or holdout < 0:
         raise BadInput("counts cannot be negative", where="sekft factory make")
     for part in _PARTS:
-        if (out / part).is_dir() and any((out / part).iterdir()):
-            raise BadInput(
-                "already holds files",
-                where=str(out / part),
-                mend="choose another folder with --out",
-            )
+        _must_be_free(out / part)
     wanted = [*specs("train", train, seed), *specs("holdout", holdout, seed)]
     bundles = [compose(spec) for spec in wanted]
     admissions = _gate(bundles, workers, sandbox, dialect, progress)
@@ -88,6 +82,13 @@ def make(
         by_channel=_counts(bundle.announcement.channel for bundle in bundles),
         by_terminal=_counts(bundle.terminal for bundle in bundles),
     )
+
+
+def _must_be_free(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadInput(
+            "already holds files", where=str(folder), mend="choose another folder with --out"
+        )
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
@@ -120,39 +121,23 @@ def _gate(
 def _write(
     out: Path, train: list[Scenario], holdout: list[Scenario], recorded: list[Admission]
 ) -> None:
-    """Stage everything beside ``out``, then rename each folder into place."""
+    """Stage all folders, then put one after the other in its place."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".making-", dir=out))
-        try:
-            for part in _PARTS:
-                (staging / part).mkdir(parents=True)
-            for part, bundles in zip(_PARTS[:2], (train, holdout), strict=True):
+        with contextlib.ExitStack() as stack:
+            # Left in reverse: trajectories come last, so where they are, all is.
+            folders = [stack.enter_context(staged_folder(out / part)) for part in reversed(_PARTS)]
+            trajectories, held_out, trained = folders
+            for folder, bundles in ((trained, train), (held_out, holdout)):
                 for bundle in bundles:
-                    _dump(staging / part / f"{bundle.id}.json", bundle.to_json())
+                    _dump(folder / f"{bundle.id}.json", bundle.to_json())
             for admission in recorded:
                 if admission.trajectory is not None:
-                    path = staging / _PARTS[2] / f"{admission.scenario}.json"
+                    path = trajectories / f"{admission.scenario}.json"
                     _dump(path, admission.trajectory.to_json())
-            for part in _PARTS:
-                target = out / part
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if target.is_dir():
-                    target.rmdir()
-                (staging / part).rename(target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise Unavailable(
-            f"cannot write: {error.strerror}",
-            where=str(error.filename or out),
-            mend="choose a folder you may write to with --out",
-        ) from error
+        raise explain_os_error(error) or error from error
 
 
 def _dump(path: Path, document: object) -> None:
-    data = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")

@@ -1,0 +1,164 @@
+"""``sekft factory``: make scenarios, try bundles at the gate, record reference sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sekft_engine.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from sekft_engine.scenario import Scenario
+    from sekft_engine.worlds import CommandResult
+
+
+def _sandbox_option(function: Any) -> Any:
+    return click.option(
+        "--sandbox",
+        default="auto",
+        show_default=True,
+        help="auto, bubblewrap, bubblewrap-system or bubblewrap-wheel.",
+    )(function)
+
+
+@click.group("factory")
+def command() -> None:
+    """Make scenarios and record trajectories in real worlds."""
+
+
+@command.command("make")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--train", default=240, show_default=True, type=click.IntRange(min=0))
+@click.option("--holdout", default=48, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@_sandbox_option
+@json_option
+def make_command(
+    out: Path, train: int, holdout: int, seed: int, workers: int, sandbox: str, as_json: bool
+) -> None:
+    """Write scenarios/train, scenarios/holdout and trajectories below --out.
+
+    Every bundle passes its reference gate in a real world first; the sessions are recorded from
+    the training scenarios. The held-out ones are of kinds of work that training never shows.
+    """
+    import msgspec
+
+    from sekft_engine.cli.display import Display
+    from sekft_engine.factory import make
+
+    with Display(quiet=as_json) as display:
+        report = make(
+            out,
+            train=train,
+            holdout=holdout,
+            seed=seed,
+            workers=workers,
+            sandbox=sandbox,
+            progress=display.report,
+        )
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+        return
+    click.echo(f"{report.train} training and {report.holdout} held-out scenarios in {report.out}")
+    click.echo(f"{report.trajectories} recorded sessions in {Path(report.out) / 'trajectories'}")
+    for label, counts in (
+        ("archetypes", report.by_archetype),
+        ("channels", report.by_channel),
+        ("terminals", report.by_terminal),
+    ):
+        click.echo(f"{label}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+@command.command("admit")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_sandbox_option
+@json_option
+def admit_command(folder: Path, sandbox: str, as_json: bool) -> None:
+    """Try each bundle in DIR at the reference gate: does its own solution prove it?
+
+    A bundle is admitted if its solution ends by its terminal and its checker passes, and the
+    checker fails on the untouched world. Exit status 1 if any is refused.
+    """
+    from sekft_engine.cli.display import Display
+    from sekft_engine.factory.gate import admit_one
+    from sekft_engine.sources import load_scenarios
+
+    bundles = load_scenarios(folder)
+    admissions = []
+    with Display(quiet=as_json) as display:
+        for bundle in bundles:
+            admissions.append(admit_one(bundle, sandbox=sandbox))
+            display.progress("at the gate", len(admissions), len(bundles))
+    refused = [each for each in admissions if not each.admitted]
+    if as_json:
+        print_json(
+            {
+                "admitted": [each.scenario for each in admissions if each.admitted],
+                "refused": [{"scenario": each.scenario, "reason": each.reason} for each in refused],
+            }
+        )
+    else:
+        for each in refused:
+            click.echo(f"refused {each.scenario}: {each.reason}")
+        click.echo(f"{len(admissions) - len(refused)} of {len(admissions)} bundles admitted")
+    if refused:
+        click.get_current_context().exit(1)
+
+
+@command.command("rollout")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_sandbox_option
+@json_option
+def rollout_command(folder: Path, sandbox: str, as_json: bool) -> None:
+    """Type each bundle's reference solution into its real world and show what happened."""
+    from sekft_engine.sources import load_scenarios
+
+    rollouts = [_rollout(bundle, sandbox, quiet=as_json) for bundle in load_scenarios(folder)]
+    if as_json:
+        print_json({"rollouts": rollouts})
+
+
+def _rollout(bundle: Scenario, sandbox: str, *, quiet: bool) -> dict[str, Any]:
+    from sekft_engine.factory import rollout
+    from sekft_engine.worlds import WorldBroken
+
+    try:
+        trajectory, transcript = rollout(bundle, sandbox=sandbox)
+    except WorldBroken as error:  # says nothing about the bundle, and the others go on
+        click.echo(f"{bundle.id}: {error}", err=True)
+        return {
+            "scenario": bundle.id,
+            "outcome": "error",
+            "verified": False,
+            "clean": False,
+            "keep": False,
+            "invalid": str(error),
+            "transcript": [],
+        }
+    if not quiet:
+        verdict = "kept" if trajectory.keep else "not kept"
+        verified = "verified" if trajectory.verified else "not verified"
+        click.echo(f"== {bundle.id}: {trajectory.outcome}, {verified}, {verdict}")
+        for result in transcript:
+            click.echo(f"$ {result.command}")
+            click.echo(result.output, nl=bool(result.output) and not result.output.endswith("\n"))
+    return {
+        "scenario": bundle.id,
+        "outcome": trajectory.outcome,
+        "verified": trajectory.verified,
+        "clean": trajectory.clean,
+        "keep": trajectory.keep,
+        "transcript": [_line(result) for result in transcript],
+    }
+
+
+def _line(result: CommandResult) -> dict[str, Any]:
+    return {
+        "command": result.command,
+        "output": result.output,
+        "status": result.status,
+        "seconds": round(result.seconds, 6),
+    }
