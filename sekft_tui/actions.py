@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 Place = Literal["global", "motion", "trajectories", "train", "eval", "replay", "runs", "log"]
 
@@ -101,7 +101,7 @@ KEYS: tuple[Key, ...] = (
     Key("eval", ("s",), "start", "start", "Evaluate the chosen subjects", 1),
     Key("eval", ("x",), "stop", "stop", "Stop; finished episodes are kept", 2),
     Key("eval", ("o",), "setup", "set-up", "Show or hide the set-up", 3),
-    Key("eval", ("space",), "toggle", "choose", "Take this subject in, or leave it out", 4),
+    Key("eval", ("space",), "take", "choose", "Take this subject in, or leave it out", 4),
     Key("eval", ("right", "l"), "column(1)", "subject", "To the next subject's verdicts", 5),
     Key("eval", ("left", "h"), "column(-1)", "subject back", "To the previous subject's verdicts"),
     Key("eval", ("escape",), "back", "back", "From the verdicts to the set-up"),
@@ -121,7 +121,7 @@ KEYS: tuple[Key, ...] = (
     Key("replay", ("f",), "filter", "filter", "Filter the episodes"),
     Key("replay", ("escape",), "back", "list", "Back to the list; there, clear the filter"),
     # Runs.
-    Key("runs", ("o",), "open", "open", "Show this run in Train or Eval", 1),
+    Key("runs", ("o",), "open", "show", "Show this run in Train or Eval", 1),
     Key("runs", ("a",), "evaluate", "evaluate", "Choose this run's adapter in Eval", 2),
     Key("runs", ("p",), "episodes", "replay", "Replay this run's episodes", 3),
     # Log.
@@ -135,7 +135,7 @@ _SHOWN_NAMES = {
 }  # fmt: skip
 
 
-def bindings(place: Place) -> list[Binding]:
+def bindings(place: Place) -> list[BindingType]:
     """Textual's bindings for one place."""
     return [
         Binding(

@@ -23,8 +23,11 @@ from sekft_tui.actions import Place, bindings
 from sekft_tui.bridge import Bridge, EngineLike, EngineSaid
 from sekft_tui.palette import KeyCommands
 from sekft_tui.panes import PANE_TYPES
+from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.pane import Pane
-from sekft_tui.reducer import Shared
+from sekft_tui.panes.replay import ReplayPane
+from sekft_tui.panes.train import TrainPane
+from sekft_tui.reducer import EvalView, Shared
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.quit import QuitScreen
@@ -54,7 +57,7 @@ class Workbench(App[int]):
         *bindings("global"),
         Binding("ctrl+q", "quit", show=False, priority=False),
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    HORIZONTAL_BREAKPOINTS = [
         (0, "-narrow"),
         (110, "-wide"),
     ]
@@ -125,7 +128,7 @@ class Workbench(App[int]):
     async def on_mount(self) -> None:
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
-        wanted = self.state.pane if self.state.pane in PANE_TYPES else "trajectories"
+        wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
         await self.action_pane(wanted)
         if self.demo and not is_set_up(self.workspace):
             self.push_screen(SetupScreen(), self._set_up)
@@ -186,7 +189,7 @@ class Workbench(App[int]):
         """Go to a pane, made at its first visit."""
         switcher = self.query_one("#panes", ContentSwitcher)
         before = self.current_pane
-        if name in PANE_TYPES and self.pane_of(name) is None:
+        if self.pane_of(name) is None:
             await switcher.add_content(PANE_TYPES[name](), id=name)
         if before is not None and name != self.pane:
             before.hidden()
@@ -207,6 +210,42 @@ class Workbench(App[int]):
         pane = self.current_pane
         if pane is not None:
             await self.run_action(action, default_namespace=pane)
+
+    # --- from one pane to another -----------------------------------------------------------
+
+    async def open_episode(self, view: EvalView, subject: str, scenario: str) -> None:
+        """Show an episode of an eval in Replay."""
+        await self.action_pane("replay")
+        pane = self.pane_of("replay")
+        if isinstance(pane, ReplayPane):
+            pane.open_cell(view, subject, scenario)
+            pane.view.focus()
+
+    async def show_episodes(self, run: str) -> None:
+        await self.action_pane("replay")
+        pane = self.pane_of("replay")
+        if isinstance(pane, ReplayPane):
+            pane.show_run(run)
+
+    async def show_run(self, kind: str, shared: Shared) -> None:
+        """Show what a journal adds up to, in the pane of its kind."""
+        if kind == "train":
+            await self.action_pane("train")
+            train = self.pane_of("train")
+            if isinstance(train, TrainPane):
+                train.open_run(shared.train)
+        else:
+            await self.action_pane("eval")
+            pane = self.pane_of("eval")
+            if isinstance(pane, EvalPane):
+                pane.open_run(shared.eval)
+
+    async def evaluate(self, adapter: str) -> None:
+        """Choose an adapter in Eval."""
+        await self.action_pane("eval")
+        pane = self.pane_of("eval")
+        if isinstance(pane, EvalPane):
+            pane.choose(adapter)
 
     @on(EngineSaid)
     def _heard(self, message: EngineSaid) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+Terms = tuple[tuple[str, str], ...]
 HINT = "words  archetype:…  outcome:exit|panic|cap|error  keep:yes|no"
 
 
-def parse(text: str) -> tuple[tuple[str, str], ...]:
+def parse(text: str) -> Terms:
     """``(field, value)`` pairs, all to hold; a bare word has the field ''. Lower case."""
     terms = []
     for word in text.lower().split():
@@ -17,7 +18,7 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def matches(
-    terms: tuple[tuple[str, str], ...],
+    terms: Terms,
     facts: Mapping[str, str],
     text: Callable[[], str],
 ) -> bool:

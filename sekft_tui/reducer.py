@@ -111,7 +111,7 @@ class Shared:
         """The job that runs, else the first that waits."""
         waiting = [job for job in self.jobs.values() if job.active]
         running = [job for job in waiting if job.status != "queued"]
-        return (running or waiting or [None])[0]
+        return next(iter(running or waiting), None)
 
     def say(self, t: float, level: str, text: str) -> None:
         self.log.append((t, level, text))

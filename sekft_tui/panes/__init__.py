@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 
 from sekft_tui.actions import Place
 from sekft_tui.panes.eval import EvalPane
+from sekft_tui.panes.log import LogPane
 from sekft_tui.panes.pane import Pane
+from sekft_tui.panes.replay import ReplayPane
+from sekft_tui.panes.runs import RunsPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
 
@@ -15,4 +18,7 @@ PANE_TYPES: Mapping[Place, Callable[[], Pane]] = {
     "trajectories": TrajectoriesPane,
     "train": TrainPane,
     "eval": EvalPane,
+    "replay": ReplayPane,
+    "runs": RunsPane,
+    "log": LogPane,
 }

@@ -98,8 +98,11 @@ class EvalPane(Pane):
 
     # --- set-up -----------------------------------------------------------------------------
 
+    def reload(self) -> None:
+        self._read_disk()
+
     @work(exclusive=True, group="eval-load")
-    async def reload(self) -> None:
+    async def _read_disk(self) -> None:
         """Look for finished runs with an adapter, newest first."""
         host = self.host
         adapters, count = await asyncio.to_thread(
@@ -256,7 +259,7 @@ class EvalPane(Pane):
     # --- keys -------------------------------------------------------------------------------
 
     @on(LineList.Chosen, "#eval-grid")
-    def _open(self) -> None:
+    async def _open(self) -> None:
         chosen = self.grid.chosen
         if chosen is None:
             return
@@ -264,7 +267,7 @@ class EvalPane(Pane):
         if cell is None or cell.status == "waiting":
             self.host.note("this episode has not begun")
             return
-        self.host.open_episode(self.view, *chosen)
+        await self.host.open_episode(self.view, *chosen)
 
     def action_start(self) -> None:
         if self.form.editing and not self.form.commit():
@@ -304,7 +307,7 @@ class EvalPane(Pane):
         self.toggle_class("-no-form")
         (self.grid if self.has_class("-no-form") else self.form).focus()
 
-    def action_toggle(self) -> None:
+    def action_take(self) -> None:
         field = self.form.field
         if self.form.has_focus and field is not None and field.kind == "check":
             self.form.action_choose()

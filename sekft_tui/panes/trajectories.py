@@ -70,8 +70,11 @@ class TrajectoriesPane(Pane):
 
     # --- the list ---------------------------------------------------------------------------
 
+    def reload(self) -> None:
+        self._read_disk()
+
     @work(exclusive=True, group="load")
-    async def reload(self) -> None:
+    async def _read_disk(self) -> None:
         """Read the workspace's trajectories on a thread."""
         library = Library(self.host.data, self.host.base, self.host.recipe.max_length)
         try:
@@ -91,12 +94,7 @@ class TrajectoriesPane(Pane):
             return
         terms = filters.parse(self.filter)
         under = self.current
-        self.rows = [
-            trajectory
-            for trajectory in self.library.trajectories
-            if not terms
-            or filters.matches(terms, _facts(trajectory), lambda t=trajectory: _text(t))
-        ]
+        self.rows = [row for row in self.library.trajectories if _matches(row, terms)]
         if not self.library.trajectories:
             self.list.empty = self.host.empty_hint(f"no trajectories in {self.library.path}")
         else:
@@ -323,6 +321,10 @@ def _facts(row: Trajectory) -> dict[str, str]:
         "scenario": row.scenario,
         "id": row.id,
     }
+
+
+def _matches(row: Trajectory, terms: filters.Terms) -> bool:
+    return not terms or filters.matches(terms, _facts(row), lambda: _text(row))
 
 
 def _text(row: Trajectory) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual.binding import Binding
-from textual.events import Mount
 
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, visible_lines
@@ -23,8 +22,7 @@ class DetailsScreen(BoxScreen[None]):
         self.text = text
         self.trace = trace
 
-    def _on_mount(self, event: Mount) -> None:
-        super()._on_mount(event)
+    def on_mount(self) -> None:
         self.query_one("#box").border_title = "error"
         width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
         lines: list[Parts] = [((line, "bad"),) for line in wrapped(self.text, width)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual import events
 from textual.binding import Binding
-from textual.events import Mount
 
 from sekft_tui.actions import PANES, Key, Place, of, shown
 from sekft_tui.screens.box import BoxScreen
@@ -25,8 +24,7 @@ class HelpScreen(BoxScreen[None]):
     def _width(self) -> int:
         return min(80, int(self.app.size.width * 0.96) - 5)
 
-    def _on_mount(self, event: Mount) -> None:
-        super()._on_mount(event)
+    def on_mount(self) -> None:
         title = dict(PANES)[self.place]
         lines: list[Parts] = [((f"{title}", "head"),)]
         lines += [self._key(key) for key in of(self.place)]

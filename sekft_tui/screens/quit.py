@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
-from textual.events import Mount
 
 from sekft_tui.screens.box import BoxScreen
 
@@ -29,8 +28,7 @@ class QuitScreen(BoxScreen[str]):
         self.kind = kind
         self._stopping = False
 
-    def _on_mount(self, event: Mount) -> None:
-        super()._on_mount(event)
+    def on_mount(self) -> None:
         self.query_one("#box").styles.width = 58
         self.query_one("#box").border_title = "leave?"
         self._put()

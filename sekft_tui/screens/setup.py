@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
-from textual.events import Mount
 
 from sekft_engine import events
 from sekft_engine.events import Event
@@ -33,8 +32,7 @@ class SetupScreen(BoxScreen[bool]):
         self._tasks: dict[str, events.Progress] = {}
         self._failed = ""
 
-    def _on_mount(self, event: Mount) -> None:
-        super()._on_mount(event)
+    def on_mount(self) -> None:
         self.query_one("#box").border_title = "making the demo workspace"
         self._put()
 

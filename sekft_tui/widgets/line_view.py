@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from rich.segment import Segment
 from rich.style import Style
 from textual.cache import LRUCache
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -100,12 +100,6 @@ class LineView(ScrollView, can_focus=True):
     def redraw(self) -> None:
         self._strips.clear()
         self.refresh()
-
-    def refresh_line(self, y: int) -> None:
-        """Draw only line ``y`` again, if it is in view."""
-        row = y - round(self.scroll_y)
-        if 0 <= row < self.size.height:
-            self.refresh(Region(0, row, self.size.width, 1))
 
     @property
     def content_width(self) -> int:

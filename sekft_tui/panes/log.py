@@ -1,0 +1,77 @@
+"""Log: what the engine said, in the order it said it."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.widget import Widget
+
+from sekft_tui.actions import Place, bindings
+from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.reducer import Shared
+from sekft_tui.screens.details import wrapped
+from sekft_tui.text import Parts
+from sekft_tui.widgets.line_list import LineList
+from sekft_tui.widgets.lines import Lines
+
+_STYLES = {"error": "bad", "warning": "warn", "info": "text", "debug": "quiet"}
+
+
+class LogPane(Pane):
+    """Follows the newest line until one moves away from it."""
+
+    place: ClassVar[Place] = "log"
+    BINDINGS = bindings("log")
+
+    def __init__(self) -> None:
+        super().__init__(id="log")
+        self._lines: list[Parts] = []
+        self._logged = 0
+        self._width = 0
+
+    def compose(self) -> ComposeResult:
+        self.head = Lines(self._head)
+        self.list = LineList(lambda y, _: self._lines[y], empty="nothing said yet", id="log-list")
+        yield Part(self.head, self.list, id="log-part")
+
+    def first_focus(self) -> Widget:
+        return self.list
+
+    @property
+    def _at_end(self) -> bool:
+        return self.list.cursor >= self.list.rows - 1
+
+    def _head(self, width: int) -> tuple[Parts, ...]:
+        del width
+        state = ("following", "accent") if self._at_end else ("F follows", "quiet")
+        return (((" Log", "strong"), (f"  {self._logged} entries  ", "quiet"), state),)
+
+    def draw(self, shared: Shared) -> None:
+        width = self.list.content_width
+        if shared.logged == self._logged and width == self._width:
+            return
+        at_end = self._at_end
+        self._logged, self._width = shared.logged, width
+        self._lines = [
+            line for entry in shared.log for line in _entry(*entry, width=width)
+        ]  # fmt: skip
+        self.list.set_rows(len(self._lines), len(self._lines) - 1 if at_end else None)
+        self.head.update()
+
+    def on_line_list_moved(self) -> None:
+        self.head.update()
+
+    def action_follow(self) -> None:
+        self.list.action_bottom()
+
+
+def _entry(t: float, level: str, text: str, *, width: int) -> list[Parts]:
+    clock = time.strftime("%H:%M:%S", time.localtime(t))
+    style = _STYLES.get(level, "text")
+    rows = wrapped(text, max(20, width - 12))
+    return [
+        ((f" {clock if not number else '':8}  ", "quiet"), (row, style))
+        for number, row in enumerate(rows)
+    ]

@@ -1,0 +1,224 @@
+"""Runs: everything that was trained and evaluated here, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widget import Widget
+
+from sekft_engine import events
+from sekft_engine.errors import SekftError
+from sekft_engine.events import Event
+from sekft_tui.actions import Place, bindings
+from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.reducer import replayed
+from sekft_tui.screens.box import Sheet
+from sekft_tui.text import Parts, clip, fit, short_path, visible
+from sekft_tui.widgets.line_list import LineList
+from sekft_tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from sekft_engine.runs import RunInfo
+
+_STATUS = {
+    "running": ("▶", "accent"),
+    "done": ("✔", "good"),
+    "failed": ("✗", "bad"),
+    "stopped": ("■", "warn"),
+    "died": ("†", "bad"),
+}
+
+
+class RunsPane(Pane):
+    """A table above, the facts of the run under the cursor below."""
+
+    place: ClassVar[Place] = "runs"
+    BINDINGS = bindings("runs")
+    SCOPED_CSS = False
+    DEFAULT_CSS = """
+    RunsPane #runs-top { height: 3fr; }
+    RunsPane #runs-below { height: 2fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="runs")
+        self.runs: list[RunInfo] = []
+
+    def compose(self) -> ComposeResult:
+        self.head = Lines(self._head)
+        self.list = LineList(self._row, empty="reading runs …", id="runs-list")
+        self.facts_head = Lines(self._facts_head)
+        self.facts = Sheet()
+        with Container():
+            yield Part(self.head, self.list, id="runs-top")
+            yield Part(self.facts_head, self.facts, id="runs-below")
+
+    def on_mount(self) -> None:
+        self.reload()
+
+    def first_focus(self) -> Widget:
+        return self.list
+
+    def shown(self) -> None:
+        self.reload()
+
+    def reload(self) -> None:
+        self._read_disk()
+
+    @work(exclusive=True, group="runs")
+    async def _read_disk(self) -> None:
+        from sekft_engine.runs import list_runs
+
+        under = self.current.id if self.current else ""
+        try:
+            found = await asyncio.to_thread(list_runs, self.host.workspace.runs)
+        except (OSError, SekftError) as error:
+            self.host.error(str(error))
+            found = ()
+        self.runs = list(reversed(found))
+        ids = [run.id for run in self.runs]
+        self.list.empty = "no runs yet\n2 goes to Train, 3 to Eval; s starts one there"
+        self.list.set_rows(len(self.runs), ids.index(under) if under in ids else 0)
+        self.head.update()
+
+    def heard(self, event: Event) -> None:
+        if isinstance(event, (*events.ENDINGS, events.RunCreated)):
+            self.reload()
+
+    @property
+    def current(self) -> RunInfo | None:
+        return self.runs[self.list.cursor] if self.list.cursor < len(self.runs) else None
+
+    def _head(self, width: int) -> tuple[Parts, ...]:
+        name = _name_width(width)
+        titles = fit("   run", name + 3) + fit("when", 13) + fit("status", 10) + "result"
+        return (((titles, "quiet"),),)
+
+    def _row(self, y: int, width: int) -> Parts:
+        run = self.runs[y]
+        glyph, style = _STATUS.get(run.status, ("·", "quiet"))
+        name = _name_width(width)
+        return (
+            (f" {glyph} ", style),
+            (fit(visible(run.id), name), "strong"),
+            (fit(_when(run.created), 13), "quiet"),
+            (fit(run.status, 10), style),
+            (clip(summary(run), max(0, width - name - 26)), "text"),
+        )
+
+    @on(LineList.Moved, "#runs-list")
+    def _moved(self) -> None:
+        run = self.current
+        self.facts.show(tuple(_facts(run)) if run else ())
+        self.facts_head.update()
+
+    def _facts_head(self, width: int) -> tuple[Parts, ...]:
+        run = self.current
+        if run is None:
+            return ((),)
+        return (
+            (
+                (f" {visible(run.id)}", "strong"),
+                (clip("  " + short_path(run.path), width), "quiet"),
+            ),
+        )
+
+    # --- keys -------------------------------------------------------------------------------
+
+    @on(LineList.Chosen, "#runs-list")
+    def action_open(self) -> None:
+        if self.current is not None:
+            self._open(self.current)
+
+    @work(exclusive=True, group="open")
+    async def _open(self, run: RunInfo) -> None:
+        from sekft_engine.runs import read_events
+
+        try:
+            journal = await asyncio.to_thread(read_events, run.events_path)
+        except (OSError, SekftError) as error:
+            self.host.error(str(error))
+            return
+        shared = await asyncio.to_thread(replayed, list(journal))
+        await self.host.show_run(run.kind, shared)
+
+    async def action_evaluate(self) -> None:
+        run = self.current
+        if run is None or not run.adapter:
+            self.host.note("this run has no adapter")
+            return
+        await self.host.evaluate(run.adapter)
+
+    async def action_episodes(self) -> None:
+        run = self.current
+        if run is not None:
+            await self.host.show_episodes(run.id)
+
+
+def _name_width(width: int) -> int:
+    return 20 if width < 100 else 34
+
+
+def _when(created: str) -> str:
+    """Local time, short."""
+    try:
+        return dt.datetime.fromisoformat(created).astimezone().strftime("%d %b %H:%M")
+    except ValueError:
+        return created[:12]
+
+
+def summary(run: RunInfo) -> str:
+    """What came of a run, in one line."""
+    if run.error:
+        return visible(run.error)
+    result = run.result
+    if run.kind == "train":
+        loss = result.get("loss")
+        if isinstance(loss, dict):
+            figures = [f"loss {_figure(loss.get('first'))} → {_figure(loss.get('last'))}"]
+            if loss.get("heldout") is not None:
+                figures.append(f"held-out {_figure(loss['heldout'])}")
+            return f"{result.get('steps', '?')} steps  " + "  ".join(figures)
+    subjects = result.get("subjects")
+    if isinstance(subjects, list):
+        return "  ".join(
+            f"{visible(str(one.get('name', '?')))} {one.get('clean_termination', '?')}"
+            f"/{one.get('n', '?')}"
+            for one in subjects
+            if isinstance(one, dict)
+        )
+    return ""
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float | int) else "-"
+
+
+def _facts(run: RunInfo) -> list[Parts]:
+    lines: list[Parts] = [_fact("result", summary(run) or "-")]
+    if run.adapter:
+        lines.append(_fact("adapter", short_path(run.adapter)))
+    recipe = run.about.get("recipe", run.about)
+    if isinstance(recipe, dict):
+        for name, value in recipe.items():
+            lines.append(_fact(str(name), _short(value)))
+    for name, value in run.facts.items():
+        lines.append(_fact(str(name), _short(value)))
+    return lines
+
+
+def _fact(name: str, value: str) -> Parts:
+    return ((" " + fit(visible(name.replace("_", " ")), 16) + " ", "quiet"), (value, "text"))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{visible(str(k))} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_short(one) for one in value)
+    return visible(f"{value:g}" if isinstance(value, float) else str(value))

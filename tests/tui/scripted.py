@@ -1,0 +1,148 @@
+"""An engine that plays a script of events, and scripts to play."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from sekft_engine import events
+from sekft_engine.events import Event
+from sekft_engine.jobs import Job
+
+
+class ScriptedEngine:
+    """Remembers what it was asked and says what it is told to, as the real one would."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.cancelled: list[tuple[str, bool]] = []
+        self.paused = False
+        self.started = False
+        self.closed = False
+        self._subscribers: list[Callable[[Event], None]] = []
+
+    def start(self) -> ScriptedEngine:
+        self.started = True
+        return self
+
+    def submit(self, job: Job) -> str:
+        name = f"{job.__struct_config__.tag}-{len(self.jobs) + 1}"
+        self.jobs.append(msgspec.structs.replace(job, id=name))
+        self.say(events.JobQueued(job=name, kind=str(job.__struct_config__.tag)))
+        return name
+
+    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool:
+        self.cancelled.append((job_id, after_step))
+        return True
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def close(self, timeout: float = 30.0) -> bool:
+        self.closed = True
+        return True
+
+    def say(self, *script: Event) -> None:
+        for event in script:
+            for callback in tuple(self._subscribers):
+                callback(event)
+
+
+def training(
+    steps: int = 60, upto: int = 0, job: str = "train-1", run: str = "0001-train", seed: int = 1
+) -> Iterable[Event]:
+    """A run's journal up to step ``upto`` (0 = to its end)."""
+    dice = random.Random(seed)
+    upto = upto or steps
+    yield events.JobStarted(job=job, kind="train", t=1.0)
+    yield events.RunCreated(
+        job=job, run=run, path=f"/runs/{run}", kind="train", about={"recipe": {"rank": 16}}
+    )
+    yield events.BaseLoaded(
+        job=job, base="tiny", digest="0", parameters=1, dtype="float32", device="cpu", seconds=1.0
+    )
+    yield events.RowsReady(
+        job=job, kept=212, dropped={"too_long": 3}, tokens=84_000, trained_tokens=13_200,
+        heldout=11, steps=steps,
+    )  # fmt: skip
+    for step in range(1, upto + 1):
+        loss = 2.6 * math.exp(-step / 14) + 0.32 + dice.gauss(0, 0.12) * math.exp(-step / 40)
+        yield events.StepDone(
+            job=job, step=step, steps=steps, epoch=3 * step / steps, loss=max(loss, 0.05),
+            lr=1e-3 * (1 + math.cos(math.pi * step / steps)) / 2,
+            grad_norm=1 + dice.random(), trained_tokens=500 * step, tokens=3000 * step,
+            tokens_per_s=412.0, seconds=7.1, eta_s=7.1 * (steps - step),
+        )  # fmt: skip
+        if step % 10 == 0:
+            yield events.HeldoutDone(job=job, step=step, loss=max(loss, 0.05) + 0.06, tokens=600)
+    if upto == steps:
+        yield events.AdapterSaved(
+            job=job, name=run, path=f"/runs/{run}/adapter", digest="0", step=steps
+        )
+        yield events.JobDone(job=job, kind="train", result={})
+
+
+def verdict(subject: str, scenario: str, how: str, job: str = "eval-1") -> events.EpisodeDone:
+    """An episode that went as ``how`` says: good, unverified, wrong, cap, prose, invalid."""
+    good = how in ("good", "unverified")
+    outcome = {"wrong": "panic", "cap": "cap", "prose": "cap", "invalid": "error"}.get(how, "exit")
+    return events.EpisodeDone(
+        job=job, subject=subject, scenario=scenario, archetype=scenario.split("-")[0],
+        outcome=outcome, expected="exit", steps=5, turns=11, clean=how != "prose",
+        operates=how not in ("prose", "invalid"), terminates=outcome in ("exit", "panic"),
+        verified=how == "good", clean_termination=good,
+        invalid="the sandbox died" if how == "invalid" else "", seconds=12.5,
+    )  # fmt: skip
+
+
+def evaluation(
+    outcomes: dict[str, list[str]], scenarios: int, job: str = "eval-1", run: str = "0002-eval"
+) -> Iterable[Event]:
+    """An eval's journal: per subject, how each episode went; 'run' = still running."""
+    names = [f"{('tidy', 'count', 'merge')[n % 3]}-{n:03}" for n in range(scenarios)]
+    yield events.JobStarted(job=job, kind="eval", t=1.0)
+    yield events.RunCreated(job=job, run=run, path=f"/runs/{run}", kind="eval")
+    yield events.EvalStarted(
+        job=job, subjects=list(outcomes), scenarios=names,
+        archetypes=[name.split("-")[0] for name in names],
+    )  # fmt: skip
+    for subject, hows in outcomes.items():
+        for name, how in zip(names, hows, strict=False):
+            yield events.EpisodeStarted(job=job, subject=subject, scenario=name)
+            yield from session(subject, name, job)
+            if how != "run":
+                yield verdict(subject, name, how, job)
+
+
+SESSION = (
+    ("user", "Welcome.\nYour duties are held by `warden`.\nuser@box:~$", 0.0),
+    ("assistant", "warden --help", 0.9),
+    ("user", "usage: warden [--help] show\nuser@box:~$", 1.1),
+    ("assistant", "warden show", 9.0),
+    ("user", "Write the number of lines of notes to count, then exit.\nuser@box:~$", 9.2),
+    ("assistant", "wc -l < notes > count", 10.4),
+    ("user", "user@box:~$", 10.5),
+    ("assistant", "exit", 12.5),
+)
+
+
+def session(subject: str, scenario: str, job: str = "eval-1") -> Iterable[Event]:
+    for number, (role, content, at) in enumerate(SESSION):
+        yield events.TurnDone(
+            job=job, subject=subject, scenario=scenario, number=number, role=role,
+            content=content, at=at,
+        )  # fmt: skip
