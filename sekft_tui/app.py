@@ -171,7 +171,7 @@ class Workbench(App[int]):
                 progress = f" {done}/{len(shared.eval.scenarios) * len(shared.eval.subjects)}"
             elif job.progress is not None:
                 progress = f" {job.progress.label}"
-            glyph = {"paused": "⏸", "queued": "…", "stopping": "■"}.get(job.status, "▶")
+            glyph = {"paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
             self.tabs.state = (f"{glyph} {job.kind}{progress}", "accent")
         self.tabs.update()
 

@@ -218,7 +218,7 @@ def verdict_lines(verdict: EpisodeDone, width: int) -> list[Parts]:
         (verdict.verified, "the checker passed", "the checker failed"),
     )
     for ok, yes, no in rows:
-        mark = ("✔ ", "good") if ok else ("✗ ", "bad")
+        mark = ("✓ ", "good") if ok else ("✗ ", "bad")
         out.append((mark, (yes if ok else no, "text")))
     took = f"{verdict.steps} commands in {duration(verdict.seconds)}"
     out.append((("  ", ""), (took, "quiet")))

@@ -62,7 +62,7 @@ class Library:
                 try:
                     found = self._render(trajectory)
                 except SekftError as error:
-                    found = Rendered(None, (), str(error))
+                    found = Rendered(plain_doc(trajectory), (), str(error))
                 self._rows[trajectory.id] = found
                 while len(self._rows) > KEPT:
                     self._rows.popitem(last=False)
@@ -71,6 +71,8 @@ class Library:
     def _render(self, trajectory: Trajectory) -> Rendered:
         from sekft_engine.render import Dropped, build_row
 
+        if not self.base:
+            return Rendered(plain_doc(trajectory), (), "no base in this workspace, so no tokenizer")
         tokenizer = self._load_tokenizer()
         row = build_row(trajectory, tokenizer, max_length=self.max_length)
         if isinstance(row, Dropped):

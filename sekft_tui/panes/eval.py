@@ -146,7 +146,7 @@ class EvalPane(Pane):
                 Field("scenarios", f"{self.scenarios} held out", short_path(str(where)), "fact"),
                 *numbers,
                 Field("start", "", "let the chosen subjects act in sandboxed worlds", "button",
-                      label="▶ start the eval"),
+                      label="▸ start the eval"),
             )
         )  # fmt: skip
         if self.form.cursor == 0:
@@ -239,17 +239,17 @@ class EvalPane(Pane):
             return ()
         wide = width >= 100
         each = 22 if wide else 15
-        name = max(8, min(26, width - each * len(MEASURES) - 8))
-        head: list[tuple[str, str]] = [(" " + fit("rates, 95 % interval", name + 6), "quiet")]
+        name = max(8, min(26, width - each * len(MEASURES) - 10))
+        head: list[tuple[str, str]] = [(" " + fit("rates, 95 % interval", name + 9), "quiet")]
         head += [(fit(title, each), "quiet") for _, title in MEASURES]
         lines: list[Parts] = [tuple(head)]
         for subject in view.subjects[:7]:
             verdicts = view.verdicts(subject)
             invalid = view.invalid(subject)
-            n = f"n={len(verdicts)}" + (f"-{invalid}!" if invalid else "")
+            n = f"n={len(verdicts)}" + (f" +{invalid}!" if invalid else "")
             row: list[tuple[str, str]] = [
                 (" " + fit(visible(subject), name), "strong"),
-                (fit(n, 6), "warn" if invalid else "quiet"),
+                (fit(n, 9), "warn" if invalid else "quiet"),
             ]
             for measure, _ in MEASURES:
                 row += _rate(verdicts, measure, each, wide)

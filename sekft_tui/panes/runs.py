@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sekft_engine.runs import RunInfo
 
 _STATUS = {
-    "running": ("▶", "accent"),
-    "done": ("✔", "good"),
+    "running": ("▸", "accent"),
+    "done": ("✓", "good"),
     "failed": ("✗", "bad"),
     "stopped": ("■", "warn"),
     "died": ("†", "bad"),

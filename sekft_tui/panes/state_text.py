@@ -6,10 +6,10 @@ from sekft_tui.reducer import JobView
 
 _STATES = {
     "queued": ("… queued", "quiet"),
-    "running": ("▶ running", "accent"),
-    "paused": ("⏸ paused", "warn"),
+    "running": ("▸ running", "accent"),
+    "paused": ("‖ paused", "warn"),
     "stopping": ("■ stopping", "warn"),
-    "done": ("✔ done", "good"),
+    "done": ("✓ done", "good"),
     "failed": ("✗ failed", "bad"),
     "cancelled": ("■ stopped", "warn"),
 }

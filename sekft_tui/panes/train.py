@@ -88,8 +88,8 @@ class TrainPane(Pane):
     def _fill(self) -> None:
         base = self.host.base
         facts = [
-            Field("base", short_path(base) if base else "none: sekft base add smollm2-135m",
-                  base or "no base in this workspace", "fact"),
+            Field("base", short_path(base) if base else "none here",
+                  base or "no base in this workspace: sekft base add smollm2-135m", "fact"),
             Field("data", short_path(str(self.host.data)), str(self.host.data), "fact"),
         ]  # fmt: skip
         fields = [
@@ -103,7 +103,7 @@ class TrainPane(Pane):
             for field in recipe_fields()
         ]
         start = Field("start", "", "train an adapter on the base with this recipe", "button",
-                      label="▶ start the run")  # fmt: skip
+                      label="▸ start the run")  # fmt: skip
         self.form.set_fields((*facts, *fields, start))
 
     def _check(self, name: str, value: str) -> str:

@@ -205,12 +205,15 @@ class TrajectoriesPane(Pane):
         total = len(doc.tokens)
         share = f" trained {doc.trained} / {total} = {percent(doc.trained, total)} "
         mode = _MASK_NAMES[self.view.mode] + (" · edges" if self.view.edges else "")
-        samples = (
+        samples: Parts = (
             ("▌", "trained"), ("trained", "trained"), ("  masked", "masked"),
             ("  <control>", "special"), (" ", ""), ("<trained>", "special-trained"),
         )  # fmt: skip
         used = len(share) + sum(len(text) for text, _ in samples)
-        right = fit(f"m: {mode} ", max(0, width - used), right=True)
+        room = width - used
+        if room < len(mode) + 5:  # narrow: the help shows the samples too
+            samples, room = samples[:3], width - len(share) - 16
+        right = fit(f" m: {mode} ", max(0, room), right=True)
         return (((share, "strong"), *samples, (right, "accent")),)
 
     def _certificate(self, width: int) -> tuple[Parts, ...]:
@@ -224,7 +227,7 @@ class TrajectoriesPane(Pane):
         room = width - 13
         for name, ok in sorted(rendered.certificate, key=lambda line: line[1]):
             name = name.replace("_", " ")
-            text = f"{'✔' if ok else '✗'} {name}  "
+            text = f"{'✓' if ok else '✗'} {name}  "
             if len(text) > room:
                 parts.append(("…", "quiet"))
                 break

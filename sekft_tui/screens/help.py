@@ -71,10 +71,10 @@ LEGEND: list[Parts] = [
 VERDICTS: list[Parts] = [
     (),
     (("Verdicts", "head"),),
-    (("  ✔ exit", "good"), ("      ended by itself, the right way, and the check passed", "text")),
+    (("  ✓ exit", "good"), ("      ended by itself, the right way, and the check passed", "text")),
     (("  ● exit", "accent"), ("      ended by itself, the right way; the check failed", "text")),
     (("  ◐ panic", "warn"), ("     ended by itself, but the wrong way", "text")),
-    (("  ▢ cap", "bad"), ("       cut off after too many steps", "text")),
+    (("  □ cap", "bad"), ("       cut off after too many steps", "text")),
     (("  ✎ prose", "bad"), ("     wrote prose where a command belongs", "text")),
     (("  ! invalid", "warn"), ("   the sandbox broke; does not count", "text")),
     (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),

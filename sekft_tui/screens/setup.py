@@ -74,7 +74,7 @@ def _task(task: events.Progress, width: int) -> Parts:
     filled, empty = bar(share, 18)
     count = f"{task.done}/{task.total}" if task.total else (str(task.done) if task.done else "")
     return (
-        (" ✔ " if done else " ▸ ", "good" if done else "accent"),
+        (" ✓ " if done else " ▸ ", "good" if done else "accent"),
         (fit(visible(task.label), 26), "strong"),
         (filled, "good" if done else "accent"),
         (empty, "rule"),

@@ -12,7 +12,15 @@ from textual.strip import Strip
 from sekft_tui.series import Floats, Series, ema
 from sekft_tui.text import Parts
 from sekft_tui.widgets.line_view import LineView
-from sekft_tui.widgets.raster import Frame, braille, frame_for, rasterise, tick_label, ticks
+from sekft_tui.widgets.raster import (
+    Frame,
+    braille,
+    frame_for,
+    log_ticks,
+    rasterise,
+    tick_label,
+    ticks,
+)
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 AXIS = 8
@@ -194,9 +202,8 @@ class LossChart(LineView):
     @staticmethod
     def _y_labels(frame: Frame, height: int) -> dict[int, str]:
         labels: dict[int, str] = {}
-        values = ticks(frame.y0, frame.y1, max(2, height // 3))
-        if frame.log and len([value for value in values if value == int(value)]) >= 2:
-            values = [value for value in values if value == int(value)]
+        make = log_ticks if frame.log else ticks
+        values = make(frame.y0, frame.y1, max(2, height // 3))
         for value in values:
             row = round((frame.y1 - value) / ((frame.y1 - frame.y0) or 1.0) * (height * 4 - 1)) // 4
             if 0 <= row < height:

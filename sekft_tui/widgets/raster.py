@@ -133,6 +133,20 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [low]
 
 
+def log_ticks(low: float, high: float, count: int) -> list[float]:
+    """Logarithms of at most ``count`` round numbers between ``10**low`` and ``10**high``."""
+    for digits in ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
+        found = [
+            power + math.log10(digit)
+            for power in range(math.floor(low), math.ceil(high) + 1)
+            for digit in digits
+        ]
+        found = [value for value in found if low <= value <= high]
+        if len(found) <= count:
+            return found
+    return ticks(low, high, count)
+
+
 def _multiples(low: float, high: float, step: float) -> list[float]:
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     if last - first > 1000:

@@ -149,7 +149,7 @@ class ReplayView(LineView):
         cast = self.cast
         if cast is None or not cast.frames:
             return (), ()
-        state = "▶" if self.playing else "⏸"
+        state = "▸" if self.playing else "‖"
         head = f" {state} {duration(cast.recorded_at(self.position)):>7} "
         tail = f" {duration(cast.recorded)} "
         room = max(4, width - len(head) - len(tail))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual import events as textual_events
 
 from sekft_engine.events import EpisodeDone
-from sekft_tui.text import Parts, clip, duration, fit, visible
+from sekft_tui.text import Parts, duration, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
 
@@ -27,14 +27,14 @@ def mark_of(verdict: EpisodeDone) -> Mark:
     if not verdict.clean:
         return Mark("✎", "prose", "bad")
     if verdict.outcome == "cap":
-        return Mark("▢", "cap", "bad")
+        return Mark("□", "cap", "bad")
     if not verdict.terminates:
         return Mark("✗", verdict.outcome, "bad")
     if not verdict.clean_termination:
         return Mark("◐", verdict.outcome, "warn")
     if not verdict.verified:
         return Mark("●", verdict.outcome, "accent")
-    return Mark("✔", verdict.outcome, "good")
+    return Mark("✓", verdict.outcome, "good")
 
 
 class CellLook(NamedTuple):
@@ -93,7 +93,7 @@ class VerdictGrid(LineList):
         """Cells for the scenario's name and for each subject."""
         count = max(1, len(self.subjects))
         name = max(12, min(34, width - 16 * count))
-        return name, max(4, min(22, (width - name - 1) // count))
+        return name, max(4, min(28, (width - name - 1) // count))
 
     def header(self, width: int) -> Parts:
         name, each = self.widths(width)
@@ -108,10 +108,13 @@ class VerdictGrid(LineList):
         label = visible(row.scenario)
         parts: list[tuple[str, str]] = [(" " + fit(label, name - 2) + " ", "text")]
         for number, cell in enumerate(row.cells):
-            text, style = _cell_text(cell, each - 2)
             lit = here and number == self.column and len(self.subjects) > 1
-            parts.append((fit(text, each - 1), "read" if lit else style))
-            parts.append((" ", ""))
+            text, style, tail = _cell_text(cell)
+            room = each - 1
+            if len(text) + len(tail) + 1 > room:
+                tail = ""
+            parts.append((fit(text, room - len(tail)), "read" if lit else style))
+            parts.append((tail + " ", "quiet"))
         return tuple(parts)
 
     def on_click(self, event: textual_events.Click) -> None:
@@ -121,14 +124,12 @@ class VerdictGrid(LineList):
         super().on_click(event)
 
 
-def _cell_text(cell: CellLook, room: int) -> tuple[str, str]:
+def _cell_text(cell: CellLook) -> tuple[str, str, str]:
+    """Glyph and word, their style, and figures for where there is room."""
     if cell.verdict is not None:
         mark = mark_of(cell.verdict)
-        text = f"{mark.glyph} {mark.word}"
-        tail = f"{cell.verdict.steps:>3} cmd {duration(cell.seconds):>6}"
-        if len(text) + len(tail) < room:
-            text = fit(text, room - len(tail)) + tail
-        return clip(text, room), mark.style
+        tail = f"{cell.verdict.steps:>2} cmd {duration(cell.seconds):>6}"
+        return f"{mark.glyph} {mark.word}", mark.style, tail
     if cell.status == "running":
-        return f"▸ {cell.turns}", "key"
-    return "·", "quiet"
+        return f"▸ {cell.turns}", "key", ""
+    return "·", "quiet", ""
