@@ -169,10 +169,10 @@ class Engine:
                 "queued": [_job_facts(job) for job in self._queue],
             }
 
-    def close(self, timeout: float = 30.0, *, drain: bool = False) -> bool:
+    def close(self, timeout: float | None = 30.0, *, drain: bool = False) -> bool:
         """End the thread: cancel what runs and waits, or with ``drain`` let it finish.
 
-        Returns whether it ended within ``timeout`` seconds.
+        Returns whether it ended within ``timeout`` seconds (None = however long it takes).
         """
         with self._changed:
             self._closing = True

