@@ -91,8 +91,9 @@ class Layouts:
                 "once more turns follow",
                 mend="use a template that only appends",
             )
-        after = marked[turn + 1]
-        closing = guard.sentinel.search(after)
+        # As the last turn: what follows there closes the command and is no next turn's header.
+        closed = guard.mark(self._scaffolds.get(turn + 1).parts[turn + 1])
+        closing = guard.sentinel.search(closed)
         lead = marked[turn][len(header) :]
         if closing is None or guard.control_ids(lead):
             raise Refused(
@@ -100,10 +101,16 @@ class Layouts:
                 f"no control token closes command turn {turn}",
                 mend="use an instruct base whose template ends turns",
             )
+        if not marked[turn + 1].startswith(closed[: closing.end()]):
+            raise Refused(
+                "not_additive",
+                f"the chat template closes command turn {turn} in another way once more follow",
+                mend="use a template that only appends",
+            )
         return Seam(
             turn=turn,
             header=len(header),
             lead=lead,
-            tail=after[: closing.start()],
+            tail=closed[: closing.start()],
             closing=sum(len(guard.control_ids(part)) for part in marked[: turn + 1]),
         )

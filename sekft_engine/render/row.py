@@ -70,6 +70,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     (of ``turns``, the normalised ones) that each token belongs to, its header and end-of-turn
     included; ``content`` tells the tokens that come from what was said rather than from the
     template, and ``control`` the template's control tokens. Arrays are of one length and read-only.
+    ``lost`` counts characters of the environment that the vocabulary has no token for.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     control: BoolArray
     spans: tuple[Span, ...]
     certificate: Certificate
+    lost: int
     render_digest: str
 
     def __len__(self) -> int:

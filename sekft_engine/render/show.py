@@ -110,6 +110,8 @@ def print_row(row: Row, console: Console) -> None:
         f"{'✓' if holds else '✗'} {name}" for name, holds in row.certificate.lines.items()
     )
     console.print(Text(f"\ncertificate: {lines}"))
+    if row.lost:
+        console.print(f"{row.lost} characters of the environment have no token in this vocabulary")
 
 
 def _lines(row: Row) -> list[tuple[Text, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -46,6 +47,8 @@ class ChatTokenizer:
         tokens: named special tokens (``bos_token``, ``eos_token``, ...) as the template sees them.
         extra: more special tokens that the configuration names and ``spec`` may lack.
         where: what errors name.
+
+    ``spec`` is then what was given, completed by those tokens.
     """
 
     def __init__(
@@ -59,17 +62,28 @@ class ChatTokenizer:
     ) -> None:
         self.where = where
         self.tokens = dict(tokens)
-        self._plain, self._spec = _complete(spec, self.tokens, extra, where)
-        self.template = ChatTemplate(template, self.tokens, where)
+        self._plain, self.spec = _complete(spec, self.tokens, extra, where)
+        self.guard = Guard(self.spec)
+        self._tails: dict[tuple[int, str], list[int]] = {}
+        self._spec_digest = _digest(msgspec.json.encode(self.spec, order="sorted"))
+        self._set_template(template)
+
+    def _set_template(self, template: str) -> None:
+        self.template = ChatTemplate(template, self.tokens, self.where)
         self.scaffolds = Scaffolds(self.template)
         self.layouts = Layouts(self.scaffolds)
-        self.guard = Guard(self._spec)
-        self._tails: dict[tuple[int, str], list[int]] = {}
         self.digest = RenderDigest(
-            tokenizer=_digest(msgspec.json.encode(self._spec, order="sorted")),
+            tokenizer=self._spec_digest,
             template=_digest(msgspec.json.encode([template, self.tokens], order="sorted")),
             normaliser=f"{NORMALISER_VERSION}.{GUARD_VERSION}",
         )
+
+    def with_template(self, template: str) -> ChatTokenizer:
+        """The same tokenizer with another chat template."""
+        other = copy.copy(self)
+        other.__dict__.pop("end_of_turn_ids", None)
+        other._set_template(template)  # noqa: SLF001  # our own
+        return other
 
     @classmethod
     def load(cls, folder: str | Path) -> ChatTokenizer:
@@ -150,21 +164,24 @@ class ChatTokenizer:
     @cached_property
     def end_of_turn_ids(self) -> frozenset[int]:
         """Ids that close a command turn in this template; generation stops at any of them."""
-        marked = (self.guard.mark(self.scaffolds.get(count).parts[2]) for count in (2, 4))
+        marked = (self.guard.mark(self.scaffolds.get(turns).parts[-1]) for turns in (2, 4))
         found = frozenset(ids[0] for part in marked if (ids := self.guard.control_ids(part)))
         if not found:
-            raise Refused(
-                "no_end_of_turn",
-                "the chat template closes a command turn with no control token",
-                where=self.where,
-                mend="use an instruct base whose template ends turns",
-            )
+            raise self._open_ended()
         return found
 
     @property
     def end_of_turn_id(self) -> int:
         """The id that closes a command turn and is trained with it."""
-        return self.guard.control_ids(self.guard.mark(self.scaffolds.get(2).parts[2]))[0]
+        return min(self.end_of_turn_ids)
+
+    def _open_ended(self) -> Refused:
+        return Refused(
+            "no_end_of_turn",
+            "the chat template closes a command turn with no control token",
+            where=self.where,
+            mend="use an instruct base whose template ends turns",
+        )
 
     # --- text and ids ---------------------------------------------------------------------------
 
@@ -208,14 +225,10 @@ class ChatTokenizer:
         parts = self.scaffolds.get(after + 1, prompt=True).parts
         written = self._as_written(["x"] * after + [environment])[-1]
         guard = self.guard_for([written])
-        lead = guard.mark(parts[after])
-        closing = guard.sentinel.search(lead)
+        closing = guard.sentinel.search(guard.mark(self.scaffolds.get(after).parts[after]))
         if closing is None:
-            raise Refused(
-                "no_end_of_turn",
-                "the chat template closes a command turn with no control token",
-                where=self.where,
-            )
+            raise self._open_ended()
+        lead = guard.mark(parts[after])
         # The end-of-turn token goes first so that what follows is cut as in the whole render.
         text = lead[closing.start() :] + written + guard.mark(parts[after + 1])
         ids = guard.ids(guard.encode(_whole(text, self.where))).tolist()
@@ -268,7 +281,7 @@ class ChatTokenizer:
         """A guard whose sentinels occur in none of ``contents``."""
         guard = self.guard
         while guard.collides(contents):
-            guard = Guard(self._spec, guard.nonce + 1)
+            guard = Guard(self.spec, guard.nonce + 1)
         # Kept, so that one hostile session costs one rebuild and not one per call.
         self.guard = guard
         return guard
