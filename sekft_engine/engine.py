@@ -253,7 +253,9 @@ class Engine:
     def _main(self) -> None:
         if self._nice:
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+                thread = threading.get_native_id()
+                now = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, min(19, now + self._nice))
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
