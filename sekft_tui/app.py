@@ -11,9 +11,10 @@ import msgspec
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input
 
 from sekft_engine import events, jobs
 from sekft_engine.recipe import Recipe
@@ -34,7 +35,9 @@ from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
 from sekft_tui.state import State, load_state, save_state
 from sekft_tui.widgets.bars import KeyBar, TabBar
+from sekft_tui.widgets.line_edit import Typist
 from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.widgets.recipe_form import RecipeForm
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
@@ -201,7 +204,7 @@ class Workbench(App[int]):
         if pane is not None:
             focus = pane.first_focus()
             if focus is not None:
-                focus.focus()
+                pane.go_to(focus)
             pane.shown()
         self.redraw_pane()
 
@@ -219,7 +222,7 @@ class Workbench(App[int]):
         pane = self.pane_of("replay")
         if isinstance(pane, ReplayPane):
             pane.open_cell(view, subject, scenario)
-            pane.view.focus()
+            pane.go_to(pane.view)
 
     async def show_episodes(self, run: str) -> None:
         await self.action_pane("replay")
@@ -255,7 +258,7 @@ class Workbench(App[int]):
         elif isinstance(event, events.JobCancelled):
             self.note(f"{event.kind} stopped. {event.detail}".strip())
         elif isinstance(event, events.JobDone) and event.kind in ("train", "eval", "setup"):
-            self.note(f"{event.kind} done", title="done")
+            self.note(f"{event.kind} done")
         for screen in self.screen_stack:
             if isinstance(screen, SetupScreen):
                 screen.heard(event)
@@ -264,8 +267,9 @@ class Workbench(App[int]):
 
     # --- telling the user -------------------------------------------------------------------
 
-    def note(self, text: str, *, title: str = "") -> None:
-        self.notify(text, title=title, markup=False, timeout=4)
+    def note(self, text: str) -> None:
+        """A line in place of the keys, for a while."""
+        self.keys.note(text)
 
     def error(self, text: str, trace: str = "") -> None:
         """A toast now, the whole story under ``e``; the workbench goes on."""
@@ -282,6 +286,40 @@ class Workbench(App[int]):
             shared.version += 1
 
     # --- keys -------------------------------------------------------------------------------
+
+    async def on_event(self, event: Event) -> None:
+        """Run what a key is bound to before the next key is looked at.
+
+        Textual lets a key travel to the focused widget and back before it looks for bindings, so
+        in a burst of keys (a slow link delivers them so) the second would arrive before the
+        first had opened a prompt or moved the focus.
+        """
+        if isinstance(event, Key) and not event.is_forwarded and await self._key(event):
+            return
+        if isinstance(event, Paste) and not event.is_forwarded and (typist := self._typist()):
+            typist.type_text(event.text)
+            return
+        await super().on_event(event)
+
+    async def _key(self, event: Key) -> bool:
+        typist = self._typist()
+        if typist is not None and typist.type_key(event.key, event.character):
+            return True
+        if isinstance(self.focused, Input):  # the command palette's
+            return False
+        if event.key == "escape" and self.screen.maximized is not None:
+            return False
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or not bound.enabled:
+            return False
+        return await self.run_action(bound.binding.action, bound.node)
+
+    def _typist(self) -> Typist | None:
+        """What is being typed into, if anything."""
+        if self.prompt.typing and self.screen is self.prompt.screen:
+            return self.prompt
+        focused = self.focused
+        return focused if isinstance(focused, RecipeForm) and focused.typing else None
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.pane))

@@ -2,7 +2,8 @@
 
 Textual paints on ``sys.__stderr__`` and measures the terminal through ``sys.__stdout__``. CUDA,
 tokenizers and bitsandbytes write to file descriptors 1 and 2 behind Python's back, which tears the
-picture. So Textual gets its own duplicates, and 1 and 2 point at a log file while it runs.
+picture. So Textual gets a duplicate of the terminal (also where stderr was sent elsewhere), and 1
+and 2 point at a log file while it runs.
 """
 
 from __future__ import annotations
@@ -12,23 +13,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
 
 
 @contextmanager
 def guarded(log: Path) -> Iterator[None]:
-    """Point fds 1 and 2 at ``log`` and ``sys.__stdout__``, ``sys.__stderr__`` at the terminal."""
+    """Point fds 1 and 2 at ``log``, and ``sys.__stdout__`` and ``sys.__stderr__`` at the terminal
+    that fd 1 is."""
     sys.stdout.flush()
     sys.stderr.flush()
     log.parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     kept = {fd: os.dup(fd) for fd in (1, 2)}
-    screens: dict[int, TextIO] = {
-        fd: os.fdopen(os.dup(fd), "w", encoding="utf-8", errors="replace") for fd in kept
-    }
+    screen = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     before = sys.__stdout__, sys.__stderr__
     try:
-        sys.__stdout__, sys.__stderr__ = screens[1], screens[2]  # type: ignore[misc,assignment]
+        sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
         for fd in kept:
             os.dup2(target, fd)
         yield
@@ -38,7 +37,6 @@ def guarded(log: Path) -> Iterator[None]:
         for fd, copy in kept.items():
             os.dup2(copy, fd)
             os.close(copy)
-        sys.__stdout__, sys.__stderr__ = cast("tuple[TextIO, TextIO]", before)  # type: ignore[misc,assignment]
-        for screen in screens.values():
-            screen.close()
+        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
+        screen.close()
         os.close(target)

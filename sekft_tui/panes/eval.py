@@ -112,9 +112,10 @@ class EvalPane(Pane):
         self.scenarios = count
         known = {choice.path for choice in self.choices}
         self.chosen = (self.chosen & known) or {""}
-        if self._wanted in known:
+        if self._wanted and self._wanted in known:
             self.chosen.add(self._wanted)
-        elif len(adapters) and self.chosen == {""}:
+            self._wanted = ""
+        elif adapters and self.chosen == {""}:
             self.chosen.add(adapters[0].path)
         self._fill()
 
@@ -193,7 +194,7 @@ class EvalPane(Pane):
         self.opened = view
         self.add_class("-no-form")
         self.host.redraw_pane()
-        self.grid.focus()
+        self.go_to(self.grid)
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
@@ -270,7 +271,7 @@ class EvalPane(Pane):
         await self.host.open_episode(self.view, *chosen)
 
     def action_start(self) -> None:
-        if self.form.editing and not self.form.commit():
+        if self.form.typing and not self.form.commit():
             return
         host = self.host
         if not host.base:
@@ -295,7 +296,7 @@ class EvalPane(Pane):
         )
         if host.narrow:
             self.add_class("-no-form")
-        self.grid.focus()
+        self.go_to(self.grid)
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:
@@ -305,11 +306,11 @@ class EvalPane(Pane):
 
     def action_setup(self) -> None:
         self.toggle_class("-no-form")
-        (self.grid if self.has_class("-no-form") else self.form).focus()
+        self.go_to(self.grid if self.has_class("-no-form") else self.form)
 
     def action_take(self) -> None:
         field = self.form.field
-        if self.form.has_focus and field is not None and field.kind == "check":
+        if self.is_on(self.form) and field is not None and field.kind == "check":
             self.form.action_choose()
 
     def action_column(self, by: int) -> None:
@@ -318,9 +319,9 @@ class EvalPane(Pane):
     def action_back(self) -> None:
         if self.form.drop():
             return
-        if self.grid.has_focus:
+        if self.is_on(self.grid):
             self.remove_class("-no-form")
-            self.form.focus()
+            self.go_to(self.form)
         elif self.opened is not None:
             self.opened = None
             self.host.redraw_pane()
@@ -334,7 +335,7 @@ class EvalPane(Pane):
             self.reload()
 
     def plain(self) -> str:
-        if self.form.has_focus:
+        if self.is_on(self.form):
             return self.form.plain()
         rows = [self.columns.plain(), self.grid.plain(), "", self.rates.plain()]
         return "\n".join(rows)

@@ -48,6 +48,9 @@ class LogPane(Pane):
         state = ("following", "accent") if self._at_end else ("F follows", "quiet")
         return (((" Log", "strong"), (f"  {self._logged} entries  ", "quiet"), state),)
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.host.redraw_pane)
+
     def draw(self, shared: Shared) -> None:
         width = self.list.content_width
         if shared.logged == self._logged and width == self._width:

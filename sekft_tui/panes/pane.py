@@ -59,6 +59,13 @@ class Pane(Container):
         """Where the focus goes when the pane is shown."""
         return next(iter(self.query(LineView).results(LineView)), None)
 
+    def go_to(self, widget: Widget) -> None:
+        """Move the focus at once: the next key may be here already."""
+        self.screen.set_focus(widget)
+
+    def is_on(self, widget: Widget) -> bool:
+        return self.screen.focused is widget
+
     def shown(self) -> None:
         """The pane has come to the front."""
 

@@ -149,7 +149,7 @@ class ReplayPane(Pane):
     def _open(self) -> None:
         self.live = None
         self._moved()
-        self.view.focus()
+        self.go_to(self.view)
         self.view.toggle()
         self._run_clock()
 
@@ -271,11 +271,11 @@ class ReplayPane(Pane):
         self.host.prompt.ask("filter", change, value=self.filter, hint=HINT, changed=change)
 
     def action_back(self) -> None:
-        if not self.list.has_focus:
+        if not self.is_on(self.list):
             self.view.playing = False
             self._run_clock()
             self.live = None
-            self.list.focus()
+            self.go_to(self.list)
             self._moved()
         elif self.filter:
             self.filter = ""

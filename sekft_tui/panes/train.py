@@ -145,7 +145,7 @@ class TrainPane(Pane):
         self.opened = view
         self.add_class("-no-form")
         self.host.redraw_pane()
-        self.chart.focus()
+        self.go_to(self.chart)
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.train.job)
@@ -239,7 +239,7 @@ class TrainPane(Pane):
     # --- keys -------------------------------------------------------------------------------
 
     def action_start(self) -> None:
-        if self.form.editing and not self.form.commit():
+        if self.form.typing and not self.form.commit():
             return
         if not self.host.base:
             self.host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
@@ -255,7 +255,7 @@ class TrainPane(Pane):
         )
         if self.host.narrow:
             self.add_class("-no-form")
-        self.chart.focus()
+        self.go_to(self.chart)
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:
@@ -274,7 +274,7 @@ class TrainPane(Pane):
 
     def action_recipe(self) -> None:
         self.toggle_class("-no-form")
-        (self.chart if self.has_class("-no-form") else self.form).focus()
+        self.go_to(self.chart if self.has_class("-no-form") else self.form)
 
     def action_log_y(self) -> None:
         self.chart.set_view(self.chart.view._replace(log=not self.chart.view.log))
@@ -309,7 +309,7 @@ class TrainPane(Pane):
             self.host.redraw_pane()
 
     def plain(self) -> str:
-        return self.form.plain() if self.form.has_focus else self.chart.plain()
+        return self.form.plain() if self.is_on(self.form) else self.chart.plain()
 
 
 def _shown(value: object) -> str:

@@ -239,7 +239,7 @@ class TrajectoriesPane(Pane):
 
     @on(LineList.Chosen, "#tra-list")
     def _open(self) -> None:
-        self.view.focus()
+        self.go_to(self.view)
 
     def action_mask(self) -> None:
         self.view.next_mode()
@@ -300,15 +300,15 @@ class TrajectoriesPane(Pane):
         if self.needle:
             self.needle = ""
             self.view.find("")
-        elif self.view.has_focus:
-            self.list.focus()
+        elif self.is_on(self.view):
+            self.go_to(self.list)
         elif self.filter:
             self.filter = ""
             self._fill()
 
     def plain(self) -> str:
         """The token view's text; from the list, the whole trajectory's."""
-        if self.view.has_focus or self.current is None:
+        if self.is_on(self.view) or self.current is None:
             return self.view.plain()
         return "\n".join(turn.content for turn in self.current.turns)
 

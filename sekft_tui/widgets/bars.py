@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
+from textual.timer import Timer
 
 from sekft_tui.actions import PANES, Place, footer, shown
-from sekft_tui.text import Parts, clip
+from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 
 
@@ -54,8 +55,25 @@ class KeyBar(Lines):
     def __init__(self) -> None:
         super().__init__(self._bar, id="keys")
         self.pane: Place = "trajectories"
+        self._note = ""
+        self._timer: Timer | None = None
+
+    def note(self, text: str, seconds: float = 4.0) -> None:
+        """Say something in place of the keys for a while: it covers nothing else."""
+        self._note = text
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(seconds, self._note_over)
+        self.update()
+
+    def _note_over(self) -> None:
+        self._note = ""
+        self.update()
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
+        if self._note:
+            self.clicks = ()
+            return (((" › ", "accent"), (clip(visible(self._note), width - 4), "strong")),)
         parts: list[tuple[str, str]] = []
         clicks: list[tuple[int, int, int, str]] = []
         at = 0

@@ -18,7 +18,7 @@ from sekft_tui.widgets.raster import (
     frame_for,
     log_ticks,
     rasterise,
-    tick_label,
+    tick_labels,
     ticks,
 )
 
@@ -204,10 +204,11 @@ class LossChart(LineView):
         labels: dict[int, str] = {}
         make = log_ticks if frame.log else ticks
         values = make(frame.y0, frame.y1, max(2, height // 3))
-        for value in values:
+        texts = [f"{10**value:.2g}" for value in values] if frame.log else tick_labels(values)
+        for value, text in zip(values, texts, strict=True):
             row = round((frame.y1 - value) / ((frame.y1 - frame.y0) or 1.0) * (height * 4 - 1)) // 4
             if 0 <= row < height:
-                labels[row] = tick_label(10**value if frame.log else value)
+                labels[row] = text
         return labels
 
     def _x_axis(self, frame: Frame, width: int, xs: Floats, ys: Floats) -> list[Parts]:

@@ -154,11 +154,19 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def tick_label(value: float) -> str:
-    """A number on an axis, in at most six characters where it can be."""
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size >= 10000 or size < 0.001:
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:.4g}" if size >= 1 else f"{value:.3g}"
+def tick_labels(values: list[float]) -> list[str]:
+    """Numbers on an axis: as few decimals as tell them apart, in at most seven characters."""
+    if not values:
+        return []
+    top = max(abs(value) for value in values)
+    if top >= 100000 or 0 < top < 0.0005:
+        return [f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e") for value in values]
+    for digits in range(6):
+        labels = [f"{value:.{digits}f}" for value in values]
+        right = all(
+            abs(float(label) - value) <= 1e-9 * top
+            for label, value in zip(labels, values, strict=True)
+        )
+        if right:
+            break
+    return labels

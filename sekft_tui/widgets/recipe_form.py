@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from textual import events
 from textual.message import Message
 
 from sekft_tui.text import Parts, clip, clip_left, fit, visible
+from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_list import LineList
 
 NAME_WIDTH = 14
@@ -77,8 +77,7 @@ class RecipeForm(LineList):
         super().__init__(self._field, id=id)
         self.fields: tuple[Field, ...] = ()
         self._check = check
-        self._typed: str | None = None
-        self._caret = 0
+        self._edit: LineEdit | None = None
 
     def set_fields(self, fields: tuple[Field, ...]) -> None:
         """Show these; what is being typed is kept."""
@@ -93,19 +92,22 @@ class RecipeForm(LineList):
     def field(self) -> Field | None:
         return self.fields[self.cursor] if self.cursor < len(self.fields) else None
 
-    @property
-    def editing(self) -> bool:
-        return self._typed is not None
-
     def move_to(self, row: int) -> None:
-        if self._typed is not None and not self.commit():
+        if self._edit is not None and not self.commit():
             return
-        super().move_to(row)
+        by = 1 if row > self.cursor else -1
+        row = max(0, min(row, len(self.fields) - 1))
+        while 0 <= row < len(self.fields) and self.fields[row].kind == "head":
+            row += by
+        if 0 <= row < len(self.fields):
+            super().move_to(row)
+        else:
+            self.scroll_to(y=0 if by < 0 else self.count, animate=False)
         self._tell()
 
-    def cache_key(self, y: int) -> tuple[bool, str | None, int]:
-        edited = y == self.cursor
-        return edited, self._typed if edited else None, self._caret if edited else 0
+    def cache_key(self, y: int) -> Hashable:
+        edit = self._edit if y == self.cursor else None
+        return y == self.cursor, (edit.text, edit.caret) if edit else None
 
     # --- drawing ----------------------------------------------------------------------------
 
@@ -126,21 +128,12 @@ class RecipeForm(LineList):
             )
         room = max(1, width - NAME_WIDTH - 3)
         head = (" " + fit(name, NAME_WIDTH) + " ", "quiet")
-        if here and self._typed is not None:
-            return (head, *self._edited(self._typed, room))
+        if y == self.cursor and self._edit is not None:
+            return (head, *self._edit.parts(room))
         if field.kind == "fact":
             return (head, (clip_left(visible(field.value), room), "text"))
         style = "accent" if field.changed else "strong"
         return (head, (clip(visible(field.value), room), style))
-
-    def _edited(self, typed: str, room: int) -> Parts:
-        start = max(0, self._caret - room + 1)
-        before, after = typed[start : self._caret], typed[self._caret :]
-        return (
-            (visible(before), "accent"),
-            (visible(after[:1]) or " ", "read"),
-            (clip(visible(after[1:]), max(0, room - len(before) - 1)), "accent"),
-        )
 
     def _tell(self, complaint: str = "") -> None:
         field = self.field
@@ -153,7 +146,7 @@ class RecipeForm(LineList):
         field = self.field
         if field is None:
             return
-        if self._typed is not None:
+        if self._edit is not None:
             self.commit()
         elif field.kind == "button":
             self.post_message(self.Pressed(self, field.name))
@@ -164,69 +157,56 @@ class RecipeForm(LineList):
             value = field.choices[(at + 1) % len(field.choices)]
             self.post_message(self.Changed(self, field.name, value))
         elif field.kind == "text":
-            self._typed = field.value
-            self._caret = len(field.value)
+            self._edit = LineEdit(field.value)
             self.redraw()
 
     def commit(self) -> bool:
         """Take what was typed, if it is right; else say why it is not."""
-        field, typed = self.field, self._typed
-        if field is None or typed is None:
+        field, edit = self.field, self._edit
+        if field is None or edit is None:
             return True
-        complaint = self._check(field.name, typed.strip())
+        typed = edit.text.strip()
+        complaint = self._check(field.name, typed)
         if complaint:
             self._tell(complaint)
             return False
-        self._typed = None
+        self._edit = None
         self.redraw()
-        if typed.strip() != field.value:
-            self.post_message(self.Changed(self, field.name, typed.strip()))
+        if typed != field.value:
+            self.post_message(self.Changed(self, field.name, typed))
         self._tell()
         return True
 
     def drop(self) -> bool:
         """Forget what was typed; whether there was something."""
-        if self._typed is None:
+        if self._edit is None:
             return False
-        self._typed = None
+        self._edit = None
         self.redraw()
         self._tell()
         return True
 
-    def on_key(self, event: events.Key) -> None:
-        """While a value is edited its keys come here first; all others go their way."""
-        if self._typed is None:
-            return
-        typed, caret = self._typed, self._caret
-        if event.key == "backspace":
-            typed, caret = typed[: max(0, caret - 1)] + typed[caret:], max(0, caret - 1)
-        elif event.key == "delete":
-            typed = typed[:caret] + typed[caret + 1 :]
-        elif event.key == "ctrl+u":
-            typed, caret = typed[caret:], 0
-        elif event.key in ("left", "right", "home", "end"):
-            places = {"left": caret - 1, "right": caret + 1, "home": 0, "end": len(typed)}
-            caret = max(0, min(len(typed), places[event.key]))
-        elif event.character and event.is_printable:
-            typed, caret = typed[:caret] + event.character + typed[caret:], caret + 1
-        else:
-            return
-        event.stop()
-        event.prevent_default()
-        if typed != self._typed:
-            self._typed = typed
-            field = self.field
-            self._tell(self._check(field.name, typed.strip()) if field else "")
-        self._caret = caret
-        self.redraw()
+    @property
+    def typing(self) -> bool:
+        return self._edit is not None
 
-    def on_paste(self, event: events.Paste) -> None:
-        if self._typed is not None:
-            event.stop()
-            text = visible(event.text.strip())
-            self._typed = self._typed[: self._caret] + text + self._typed[self._caret :]
-            self._caret += len(text)
-            self.redraw()
+    def type_key(self, key: str, character: str | None) -> bool:
+        """While a value is edited its keys come here first; all others go their way."""
+        if self._edit is None or not self._edit.press(key, character):
+            return False
+        self._typed_more()
+        return True
+
+    def type_text(self, text: str) -> None:
+        if self._edit is not None:
+            self._edit.insert(text)
+            self._typed_more()
+
+    def _typed_more(self) -> None:
+        field, edit = self.field, self._edit
+        if field is not None and edit is not None:
+            self._tell(self._check(field.name, edit.text.strip()))
+        self.redraw()
 
     def on_blur(self) -> None:
         self.drop()

@@ -1,0 +1,67 @@
+"""One line of text under the keys: what a prompt and a form field share.
+
+Keys are fed to it at once and in order. Textual's own input box takes the focus first, which
+happens later, so a burst of keys (a slow link delivers them so) would run past it into commands.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sekft_tui.text import Parts, clip, visible
+
+
+class Typist(Protocol):
+    """Something that may be typed into."""
+
+    @property
+    def typing(self) -> bool: ...
+
+    def type_key(self, key: str, character: str | None) -> bool:
+        """Take a key; False = not one for typing."""
+
+    def type_text(self, text: str) -> None:
+        """Take pasted text."""
+
+
+class LineEdit:
+    """A text and a caret."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+        self.caret = len(text)
+
+    def insert(self, text: str) -> None:
+        text = " ".join(text.split("\n"))
+        self.text = self.text[: self.caret] + text + self.text[self.caret :]
+        self.caret += len(text)
+
+    def press(self, key: str, character: str | None) -> bool:
+        """Edit; False = not an editing key."""
+        text, caret = self.text, self.caret
+        if key == "backspace":
+            self.text, self.caret = text[: max(0, caret - 1)] + text[caret:], max(0, caret - 1)
+        elif key == "delete":
+            self.text = text[:caret] + text[caret + 1 :]
+        elif key == "ctrl+u":
+            self.text, self.caret = text[caret:], 0
+        elif key == "ctrl+k":
+            self.text = text[:caret]
+        elif key == "ctrl+w":
+            start = len(text[:caret].rstrip().rpartition(" ")[0])
+            self.text, self.caret = text[:start] + text[caret:], start
+        elif key in ("left", "right", "home", "end", "ctrl+a", "ctrl+e"):
+            places = {"left": caret - 1, "right": caret + 1, "home": 0, "ctrl+a": 0}
+            self.caret = max(0, min(len(text), places.get(key, len(text))))
+        elif character and character.isprintable():
+            self.insert(character)
+        else:
+            return False
+        return True
+
+    def parts(self, room: int, style: str = "accent") -> Parts:
+        """The text with its caret in at most ``room`` cells."""
+        start = max(0, self.caret - room + 2)
+        before, after = self.text[start : self.caret], self.text[self.caret :]
+        rest = clip(visible(after[1:]), max(0, room - len(before) - 1))
+        return (visible(before), style), (visible(after[:1]) or " ", "read"), (rest, style)
