@@ -86,7 +86,7 @@ def compose(spec: Spec) -> Scenario:
     archetype = (HELD_OUT if spec.holdout else TRAINING)[spec.archetype]
     count = 2 if spec.difficulty == 3 else 1
     jobs = [archetype(Desk(rng, names, folder)) for _ in range(count)]
-    directives = " Then: ".join(job.text for job in jobs)
+    directives = "\n".join(job.text for job in jobs)
     desk = providers.build(rng, names, spec.depth, directives, sealed=spec.block == "sealed")
     announcement = providers.announce(rng, desk.provider.name, spec.depth, spec.channel)
     files = {path: text for job in jobs for path, text in job.files.items()}

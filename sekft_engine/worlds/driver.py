@@ -165,7 +165,7 @@ class ShellDriver:
         self, capture: Capture, stop: Stop, notes: list[str] | None = None
     ) -> tuple[Stop, re.Match[bytes] | None]:
         """Get the prompt back: Ctrl-C, kill the foreground group, re-open the prompt's output."""
-        capture.add(b"^C\n")
+        capture.add(b"^C")
         self._write(b"\x03")
         found: re.Match[bytes] | None
         again, found = self._await(capture, _GRACE_S)

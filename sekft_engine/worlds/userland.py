@@ -98,7 +98,7 @@ def _shell() -> tuple[str, ...]:
     sh = _program("sh")
     kind = Path(sh).resolve().name if sh else ""
     if kind == "bash":  # a POSIX sh by that name; readline would redraw the line it reads
-        return (sh, "--noediting", "-i")
+        return (sh, "--posix", "--noediting", "-i")
     if kind == "dash":
         return (sh, "-i")
     raise Unavailable("dash is not installed", where="sandbox", mend="apt-get install dash")

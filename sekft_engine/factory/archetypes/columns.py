@@ -15,10 +15,10 @@ def extract(desk: Desk) -> Job:
     nth = ("first", "second", "third")[number - 1]
     text = desk.pick(
         (
-            f"Write the {nth} field of {source} to {target}. A {_SIGNS[sign]} parts the fields.",
-            f"The fields of {source} are parted by {sign} signs. Put field {number} into {target}.",
-            f"Take column {number} of {source}, cut at each {_SIGNS[sign]}, into {target}.",
-            f"{target} must hold the {nth} column of {source}, cut at each {_SIGNS[sign]}.",
+            f"Cut {source} at each {_SIGNS[sign]} and write the {nth} field to {target}",
+            f"A {_SIGNS[sign]} parts the fields of {source}, put field {number} into {target}",
+            f"Take column {number} of {source}, cut at each {_SIGNS[sign]}, into {target}",
+            f"The {nth} column of {source}, cut at each {_SIGNS[sign]}, belongs into {target}",
         )
     )
     return Job(
@@ -36,11 +36,11 @@ def merge(desk: Desk) -> Job:
     upper, lower = desk.text(2, 3), desk.text(2, 3)
     text = desk.pick(
         (
-            f"Join {first} and {second} into {target}.",
-            f"Write {first} and then {second} to {target}.",
-            f"{target} must hold {first} followed by {second}.",
-            f"Put {first} and {second} together, in this order, as {target}.",
-            f"Merge {first} with {second} and save the whole as {target}.",
+            f"Join {first} and {second} into {target}",
+            f"Write {first} and then {second} to {target}",
+            f"First {first}, then {second} belong into {target}",
+            f"Put {first} and {second} together, in this order, as {target}",
+            f"Merge {first} with {second} and save the whole as {target}",
         )
     )
     return Job(

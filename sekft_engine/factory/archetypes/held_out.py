@@ -17,10 +17,10 @@ def checksum(desk: Desk) -> Job:
     }[desk.pick(("md5", "sha1", "sha256"))]
     text = desk.pick(
         (
-            f"Write the {name} checksum of {source} to {target}.",
-            f"{target} must hold the {name} sum of {source}, as {program} prints it.",
-            f"Run {program} on {source} and keep what it says in {target}.",
-            f"Take the {name} fingerprint of {source} and save it as {target}.",
+            f"Write the {name} checksum of {source} to {target}",
+            f"The {name} sum of {source}, as {program} prints it, must go to {target}",
+            f"Run {program} on {source} and keep what it says in {target}",
+            f"Make the {name} fingerprint of {source} with {program}, output in {target}",
         )
     )
     return Job(
@@ -41,10 +41,10 @@ def link(desk: Desk) -> Job:
     kind, flag = ("symbolic", "-s ") if soft else ("hard", "")
     text = desk.pick(
         (
-            f"Make a {kind} link {target} that points at {source}.",
-            f"{source} needs a {kind} link with the name {target}.",
-            f"Link {target} to {source}, as a {kind} link.",
-            f"Set up {target} as a {kind} link to {source}.",
+            f"Make a {kind} link to {source} under the name {target}",
+            f"The file {source} needs a {kind} link called {target}",
+            f"Link to {source} from {target}, as a {kind} link",
+            f"Set up a {kind} link for {source}: it is to be called {target}",
         )
     )
     same = f'[ "$(readlink -f {target})" = "$(readlink -f {source})" ] && [ -L {target} ]'
@@ -68,28 +68,28 @@ def permit(desk: Desk) -> Job:
             (
                 "755",
                 (
-                    f"Make {source} executable: mode 755.",
-                    f"Everybody may run {source}. Set its mode to 755.",
-                    f"Change the mode of {source} to 755.",
-                    f"{source} must have the permissions 755.",
+                    f"Make {source} executable: mode 755",
+                    f"Everybody may run {source}, set its mode to 755",
+                    f"Change the mode of {source} to 755",
+                    f"{source} must have the permissions 755",
                 ),
             ),
             (
                 "600",
                 (
-                    f"Only the owner may read and write {source}: set mode 600.",
-                    f"Make {source} private, mode 600.",
-                    f"Change the permissions of {source} to 600.",
-                    f"{source} must have mode 600.",
+                    f"Only the owner may read and write {source}: set mode 600",
+                    f"Make {source} private, mode 600",
+                    f"Change the permissions of {source} to 600",
+                    f"{source} must have mode 600",
                 ),
             ),
             (
                 "444",
                 (
-                    f"Make {source} read-only for all: mode 444.",
-                    f"Nobody may write {source}. Set its mode to 444.",
-                    f"Change the permissions of {source} to 444.",
-                    f"{source} must have mode 444.",
+                    f"Make {source} read-only for all: mode 444",
+                    f"Nobody may write {source}, set its mode to 444",
+                    f"Change the permissions of {source} to 444",
+                    f"{source} must have mode 444",
                 ),
             ),
         ]

@@ -10,11 +10,11 @@ def count(desk: Desk) -> Job:
     rows = desk.text()
     text = desk.pick(
         (
-            f"Count the lines of {source} and put the number into {target}.",
-            f"How many lines has {source}? Write the number to {target}.",
-            f"Write the number of lines in {source} to {target}.",
-            f"{target} must hold the line count of {source}.",
-            f"Put into {target} how many lines there are in {source}.",
+            f"Count the lines of {source} and put the number into {target}",
+            f"How many lines has {source}? Write the number to {target}",
+            f"Write the number of lines in {source} to {target}",
+            f"The line count of {source} belongs into {target}",
+            f"Find out how many lines {source} has and save that as {target}",
         )
     )
     return Job(
@@ -34,21 +34,21 @@ def sort(desk: Desk) -> Job:
         order, flag = sorted(rows, reverse=True), "-r "
         text = desk.pick(
             (
-                f"Sort {source} in reverse order into {target}.",
-                f"Write the lines of {source} to {target}, sorted from z to a.",
-                f"{target} must hold the lines of {source} in reverse order of the alphabet.",
-                f"Put the lines of {source} into {target}, reverse sorted.",
+                f"Sort {source} in reverse order into {target}",
+                f"Sort the lines of {source} from z to a and write them to {target}",
+                f"The lines of {source} belong into {target} in reverse order of the alphabet",
+                f"Reverse sort {source} and save it as {target}",
             )
         )
     else:
         order, flag = sorted(rows), ""
         text = desk.pick(
             (
-                f"Sort the lines of {source} into {target}.",
-                f"Write {source} to {target} in sorted order.",
-                f"{target} must hold the lines of {source}, sorted from a to z.",
-                f"Put the lines of {source} in order and save them as {target}.",
-                f"Bring the lines of {source} into order and keep the result in {target}.",
+                f"Sort the lines of {source} into {target}",
+                f"Write {source} to {target} in sorted order",
+                f"The lines of {source} belong into {target}, sorted from a to z",
+                f"Put the lines of {source} in order and save them as {target}",
+                f"Bring the lines of {source} into order and keep the result in {target}",
             )
         )
     return Job(
@@ -68,10 +68,10 @@ def keep_matching(desk: Desk) -> Job:
     desk.rng.shuffle(rows)
     text = desk.pick(
         (
-            f"Copy the lines with {key} from {source} to {target}.",
-            f"Find the lines of {source} that contain {key} and put them into {target}.",
-            f"{target} must hold only those lines of {source} that mention {key}.",
-            f"Search {source} for {key} and save the lines in {target}.",
+            f"Copy the lines with {key} from {source} to {target}",
+            f"Find the lines of {source} that contain {key} and put them into {target}",
+            f"Of {source}, only the lines that mention {key} belong into {target}",
+            f"Search {source} for {key} and save the lines in {target}",
         )
     )
     return Job(
@@ -92,10 +92,10 @@ def head(desk: Desk) -> Job:
     end, program = ("first", "head") if first else ("last", "tail")
     text = desk.pick(
         (
-            f"Put the {end} {number} lines of {source} into {target}.",
-            f"Save the {end} {number} lines of {source} as {target}.",
-            f"{target} must hold the {end} {number} lines of {source}.",
-            f"Take the {end} {number} lines of {source} and write them to {target}.",
+            f"Put the {end} {number} lines of {source} into {target}",
+            f"Save the {end} {number} lines of {source} as {target}",
+            f"From {source}, only the {end} {number} lines belong into {target}",
+            f"Take the {end} {number} lines of {source} and write them to {target}",
         )
     )
     return Job(
@@ -115,10 +115,10 @@ def unique(desk: Desk) -> Job:
     desk.rng.shuffle(rows)
     text = desk.pick(
         (
-            f"Write each line of {source} once into {target}, sorted.",
-            f"Sort {source} into {target} without repeated lines.",
-            f"{target} must hold the sorted lines of {source}, no line twice.",
-            f"Drop the double lines of {source}, sort the rest and save it as {target}.",
+            f"Write each line of {source} once and sorted into {target}",
+            f"Sort {source} into {target} without repeated lines",
+            f"The sorted lines of {source} belong into {target}, no line twice",
+            f"Drop the double lines of {source}, sort the rest and save it as {target}",
         )
     )
     return Job(

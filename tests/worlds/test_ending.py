@@ -1,0 +1,165 @@
+"""How worlds end: checked in a fresh process, and with nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.worlds import Limits, World, WorldBroken, check_untouched, open_world
+from tests.worlds.conftest import Opener, processes_with, scenario, wait_until
+
+
+def test_the_checker_sees_the_state_that_the_session_left(opener: Opener) -> None:
+    world = opener(checker="echo looking; cd ~ && test -e done && test -e /tmp/too")
+    world.run("touch done /tmp/too")
+    verdict = world.check()
+    assert (verdict.passed, verdict.status, verdict.output) == (True, 0, "looking\n")
+
+
+def test_a_failing_checker_tells_why(opener: Opener) -> None:
+    verdict = opener(checker="echo nothing done >&2; exit 4").check()
+    assert (verdict.passed, verdict.status) == (False, 4)
+    assert verdict.output == "nothing done\n"
+
+
+def test_no_process_of_the_session_is_left_when_the_checker_runs(opener: Opener) -> None:
+    world = opener(checker="! grep -l 31415 /proc/[0-9]*/cmdline && ! test -e ~/late")
+    world.run("nohup setsid sh -c 'sleep 1.31415; touch late' >/dev/null 2>&1 &")
+    world.run("exit")
+    assert world.check().passed
+    assert not processes_with("sleep 1.31415")
+
+
+def test_a_session_cannot_fake_the_verdict(opener: Opener) -> None:
+    world = opener(checker="exit 1")
+    world.run("echo 'x checked 0'; echo 'x ended 0'")
+    assert not world.check().passed
+
+
+def test_a_checker_that_hangs_is_a_failure_not_a_wait(opener: Opener) -> None:
+    world = opener(limits=Limits(checker_s=0.5), checker="sleep 1000")
+    verdict = world.check()
+    assert (verdict.passed, verdict.status) == (False, 124)
+
+
+def test_the_untouched_world_can_be_checked_without_a_session() -> None:
+    assert check_untouched(scenario(checker="test -e ~/notes/plum.txt")).passed
+    assert not check_untouched(scenario()).passed
+
+
+def test_close_leaves_no_process_and_no_descriptor(opener: Opener) -> None:
+    opener().close()
+    before = _descriptors()
+    world = opener()
+    world.run("for i in 1 2 3; do nohup setsid sleep 271.828 >/dev/null 2>&1 & done")
+    assert wait_until(lambda: len(processes_with("sleep 271.828")) >= 3)
+    world.close()
+    world.close()
+    assert not processes_with("sleep 271.828")
+    assert _descriptors() == before
+    with pytest.raises(WorldBroken):
+        world.run("ls")
+
+
+def test_an_open_world_is_closed_when_its_block_fails() -> None:
+    with contextlib.suppress(RuntimeError), open_world(scenario()) as world:
+        world.run("sleep 271.829 &")
+        raise RuntimeError
+    assert not processes_with("sleep 271.829")
+
+
+_ENGINE = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.worlds.conftest import scenario
+from sekft_engine.worlds import open_world
+world = open_world(scenario())
+world.run("nohup setsid sleep 161.803 >/dev/null 2>&1 &")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_when_the_engine_is_killed() -> None:
+    root = str(Path(__file__).parents[2])
+    engine = subprocess.Popen(
+        [sys.executable, "-c", _ENGINE.format(root=root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert engine.stdout is not None
+    assert engine.stdin is not None
+    assert engine.stdout.readline() == "ready\n"
+    assert processes_with("sleep 161.803")
+    engine.send_signal(signal.SIGKILL)
+    engine.wait()
+    assert wait_until(lambda: not processes_with("sleep 161.803"))
+    engine.stdin.close()
+    engine.stdout.close()
+
+
+def test_a_world_outlives_the_thread_that_opened_it(opener: Opener) -> None:
+    worlds: list[World] = []
+    thread = threading.Thread(target=lambda: worlds.append(opener()))
+    thread.start()
+    thread.join()
+    assert worlds[0].run("echo here").output == "here\n"
+
+
+def test_memory_of_the_whole_world_is_held(opener: Opener) -> None:
+    world = opener(limits=Limits(memory_bytes=64 * 1024 * 1024))
+    hog = "(head -c 40000000 /dev/zero; sleep 9) | tail -c 39000000 >/dev/null"
+    result = world.run(f"{hog} & {hog} & {hog} & wait")
+    assert result.ended == "died"
+    assert result.notes == ("killed: memory",)
+
+
+def test_the_number_of_files_is_held(opener: Opener) -> None:
+    world = opener(limits=Limits(inodes=300))
+    result = world.run("i=0; while :; do : > f$i; i=$((i+1)); done")
+    assert result.ended == "died"
+    assert result.notes == ("killed: files",)
+
+
+def test_a_session_has_a_budget_of_time_spent_in_commands(opener: Opener) -> None:
+    world = opener(limits=Limits(session_s=0.5, command_s=5))
+    assert "timeout" in world.run("sleep 5").notes
+    late = world.run("echo late")
+    assert (late.ended, late.notes) == ("died", ("session time is up",))
+
+
+def test_a_dead_sandbox_is_broken_not_a_failed_episode(opener: Opener) -> None:
+    world = opener()
+    # What only a fault of the machine does: everything dies at once, and from outside.
+    os.kill(world._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    with pytest.raises(WorldBroken):
+        _use(world)
+
+
+def _use(world: World) -> None:
+    for _ in range(100):
+        world.run("sleep 0.05")
+
+
+def _descriptors() -> list[str]:
+    """What each open descriptor of this process is, without the numbers."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(entry.readlink()))
+    return sorted(name for name in found if not name.startswith("/proc/"))
+
+
+def test_many_worlds_live_side_by_side(opener: Opener) -> None:
+    worlds = [opener() for _ in range(12)]
+    for number, world in enumerate(worlds):
+        world.run(f"echo {number} > mine")
+    assert [world.run("cat mine").output for world in worlds] == [f"{n}\n" for n in range(12)]
