@@ -60,7 +60,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def from_json(cls, raw: object, where: str) -> Scenario:
         """Read a bundle tolerantly, raising :class:`BadInput` that names ``where``."""
         if not isinstance(raw, dict):
-            raise BadInput("a scenario bundle must be a JSON object", where=where)
+            raise BadInput(
+                "a scenario bundle must be a JSON object",
+                where=where,
+                mend="compare it with docs/formats.md",
+            )
         known = dict(raw)
         schema = known.pop("schema", SCHEMA)
         if schema != SCHEMA:

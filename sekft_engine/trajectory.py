@@ -19,6 +19,8 @@ CONTENT_KEYS = ("content", "value")
 #: Other names for the roles, as common data sets write them.
 ROLE_ALIASES = {"human": "user", "gpt": "assistant"}
 
+_MEND = "compare it with docs/formats.md"
+
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One turn: an environment turn (``user``, ``system``) or a command turn (``assistant``).
@@ -43,7 +45,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     def from_json(cls, raw: object, where: str) -> Turn:
         """Read one turn, raising :class:`BadInput` that names ``where``."""
         if not isinstance(raw, dict):
-            raise BadInput("a turn must be an object with role and content", where=where)
+            raise BadInput(
+                "a turn must be an object with role and content", where=where, mend=_MEND
+            )
         known = dict(raw)
         role = _take(known, ROLE_KEYS)
         content = _take(known, CONTENT_KEYS)
@@ -53,7 +57,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
                 f"unknown role {role!r}", where=where, mend="use system, user or assistant"
             )
         if not isinstance(content, str):
-            raise BadInput("a turn's content must be a string", where=where)
+            raise BadInput("a turn's content must be a string", where=where, mend=_MEND)
         fields: dict[str, Any] = {"role": role, "content": content}
         for name in ("ids", "logprobs", "t", "exit_status"):
             if name in known:
@@ -61,7 +65,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.convert(fields | {"extra": known}, cls)
         except msgspec.ValidationError as error:
-            raise BadInput(f"broken turn: {error}", where=where) from error
+            raise BadInput(f"broken turn: {error}", where=where, mend=_MEND) from error
 
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"role": self.role, "content": self.content}
@@ -101,7 +105,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     def from_json(cls, raw: object, where: str) -> Trajectory:
         """Read one trajectory, raising :class:`BadInput` that names ``where``."""
         if not isinstance(raw, dict):
-            raise BadInput("a trajectory must be a JSON object", where=where)
+            raise BadInput("a trajectory must be a JSON object", where=where, mend=_MEND)
         known = dict(raw)
         turns = _take(known, TURN_KEYS)
         if not isinstance(turns, list):
@@ -134,7 +138,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
         try:
             read = msgspec.convert(fields | {"turns": ()}, cls)
         except msgspec.ValidationError as error:
-            raise BadInput(f"broken trajectory: {error}", where=where) from error
+            raise BadInput(f"broken trajectory: {error}", where=where, mend=_MEND) from error
         return msgspec.structs.replace(read, turns=parsed, extra=known)
 
     def to_json(self) -> dict[str, Any]:
