@@ -1,4 +1,4 @@
-"""``sekft factory make``: the same seed gives the same bytes, and training never sees the holdout."""
+"""``sekft factory make``: same seed, same bytes; and training never sees the holdout."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_nothing_is_half_written_when_the_disk_is_full(
     with pytest.raises(Unavailable, match="disk is full"):
         make(out, train=4, holdout=1, seed=0)
     assert not [path for path in out.rglob("*") if path.is_file()]
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
 
 
 def test_a_bundle_that_fails_its_gate_stops_the_making(
