@@ -14,6 +14,7 @@ from sekft_tui.text import Parts, duration, visible_lines
 IDLE_LIMIT_S = 2.0
 #: A command appears character by character over at most so long before its time.
 TYPING_S = 1.2
+_PROMPT_ENDS = ("$", "#", "%", ">")
 #: Between turns of a session that was recorded without a clock.
 STEP_S = 1.0
 
@@ -148,11 +149,11 @@ class Cast:
                 prompt = ()
             else:
                 body = visible_lines(frame.text)
-                out += [_wrapped for line in body[:-1] for _wrapped in _output(line, width)]
+                out += [piece for line in body[:-1] for piece in _output(line, width)]
                 prompt = (("  ", ""), (body[-1], "note"))
-                ends = number == len(self.frames) - 1
-                if ends:
-                    out += _output(body[-1], width) if not body[-1].endswith("$") else [prompt]
+                if number == len(self.frames) - 1:  # nobody types here any more
+                    waiting = body[-1].endswith(_PROMPT_ENDS)
+                    out += [prompt] if waiting else _output(body[-1], width)
                     prompt = ()
         if moment.shown < len(self.frames):
             typed = self.frames[moment.shown].text[: moment.typed]
@@ -161,8 +162,6 @@ class Cast:
                 out += _command(prompt, typed, None, width, caret=waiting)
         elif self.verdict is not None:
             out += verdict_lines(self.verdict, width)
-        elif self.frames and self.frames[-1].kind == "command":
-            pass
         return out
 
 
@@ -176,12 +175,12 @@ def _command(
         last = number == len(rows) - 1
         head = (*gutter, *prompt[1:], (" ", "")) if not number else (*gutter, ("> ", "quiet"))
         used = sum(len(piece) for piece, _ in head)
-        for cut, piece in enumerate(_chop(row, max(8, width - used - 8))):
+        pieces = _chop(row, max(8, width - used - 11))
+        for cut, piece in enumerate(pieces):
             tail: Parts = ()
-            if last and status:
-                tail = ((f"  exit {status}", "bad"),)
-            elif last and caret:
-                tail = (("▏", "accent"),)
+            if last and cut == len(pieces) - 1:
+                tail = ((f"  exit {status}", "bad"),) if status else ()
+                tail = (("▏", "accent"),) if caret else tail
             indent = head if not cut else (*gutter, (" " * max(0, used - 2), ""))
             out.append((*indent, (piece, "trained"), *tail))
     return out

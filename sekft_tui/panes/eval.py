@@ -66,7 +66,7 @@ class EvalPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="eval")
-        self.choices: tuple[Choice, ...] = ()
+        self.choices: tuple[Choice, ...] = (Choice("base"),)
         self.chosen: set[str] = {""}
         self.values = {"n": "16", "step_cap": "12", "turn_tokens": "64", "seed": "0"}
         self.scenarios = 0
@@ -238,10 +238,11 @@ class EvalPane(Pane):
         """A table: measures across, subjects down, with n and the 95 % interval."""
         if not view.subjects:
             return ()
-        wide = width >= 100
+        wide = width >= 116
         each = 22 if wide else 15
-        name = max(8, min(26, width - each * len(MEASURES) - 10))
-        head: list[tuple[str, str]] = [(" " + fit("rates, 95 % interval", name + 9), "quiet")]
+        longest = max(len(subject) for subject in view.subjects)
+        name = max(8, min(longest + 1, width - each * len(MEASURES) - 10))
+        head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
         head += [(fit(title, each), "quiet") for _, title in MEASURES]
         lines: list[Parts] = [tuple(head)]
         for subject in view.subjects[:7]:

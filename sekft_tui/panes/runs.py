@@ -218,7 +218,10 @@ def _fact(name: str, value: str) -> Parts:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{visible(str(k))} {_short(v)}" for k, v in value.items())
+        return ", ".join(f"{visible(str(k))} {_short(v)}".rstrip() for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_short(one) for one in value)
-    return visible(f"{value:g}" if isinstance(value, float) else str(value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if len(text) >= 32 and all(letter in "0123456789abcdef" for letter in text):
+        return text[:12] + "…"
+    return short_path(text) if text.startswith("/") else visible(text)

@@ -61,6 +61,7 @@ class LineList(LineView):
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, rows - 1))
         self.relines(max(rows, len(self.empty.splitlines()) + 1 if not rows else 0))
         self.show_cursor()
+        self.call_after_refresh(self.show_cursor)  # the new height is known then
         self.post_message(self.Moved(self, self.cursor if rows else -1))
 
     def line(self, y: int, width: int) -> Parts:

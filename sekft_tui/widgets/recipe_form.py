@@ -81,9 +81,11 @@ class RecipeForm(LineList):
 
     def set_fields(self, fields: tuple[Field, ...]) -> None:
         """Show these; what is being typed is kept."""
+        under = self.field.name if self.field else ""
         self.fields = fields
         if len(fields) != self.rows:
-            self.set_rows(len(fields))
+            names = [field.name for field in fields]
+            self.set_rows(len(fields), names.index(under) if under in names else None)
         else:
             self.redraw()
         self._tell()

@@ -1,0 +1,127 @@
+"""What the screen shows is what the journal adds up to, live or from disk."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekft_engine import events
+from sekft_engine.events import Event
+from sekft_tui.reducer import Shared, reduce, replayed, stop_asked
+from sekft_tui.series import Series, ema
+from tests.tui.scripted import evaluation, training, verdict
+
+SCRIPT: list[Event] = [
+    events.JobQueued(job="train-1", kind="train"),
+    *training(steps=12),
+    *evaluation({"base": ["prose", "cap", "run"], "0001-train": ["good", "invalid"]}, 3),
+]
+
+
+def test_a_training_run_becomes_a_curve_and_its_figures() -> None:
+    shared = replayed(list(training(steps=30)))
+    xs, ys = shared.train.loss.view()
+    assert xs.tolist() == list(range(1, 31))
+    assert shared.train.last is not None
+    assert ys[-1] == shared.train.last.loss
+    assert shared.train.heldout.view()[0].tolist() == [10, 20, 30]
+    assert shared.train.adapter == "/runs/0001-train/adapter"
+    assert shared.jobs["train-1"].status == "done"
+    assert shared.active is None
+
+
+def test_an_eval_becomes_a_grid_and_counts_only_what_is_valid() -> None:
+    shared = replayed(
+        list(evaluation({"base": ["prose", "run"], "a": ["good", "invalid", "wrong"]}, 3))
+    )
+    view = shared.eval
+    assert view.cell("base", "tidy-000").verdict is not None
+    assert view.cell("base", "count-001").status == "running"
+    assert view.cell("base", "count-001").turns == 8
+    assert view.cell("base", "merge-002").status == "waiting"
+    assert [v.outcome for v in view.verdicts("a")] == ["exit", "panic"]
+    assert view.invalid("a") == 1
+    assert shared.active is not None
+    assert shared.active.kind == "eval"
+
+
+def test_a_cancelled_eval_shows_no_episode_as_running() -> None:
+    script = [*evaluation({"base": ["good", "run"]}, 2)]
+    shared = replayed([*script, events.JobCancelled(job="eval-1", kind="eval")])
+    assert {cell.status for cell in shared.eval.cells.values()} == {"done", "waiting"}
+
+
+def test_a_new_run_starts_a_new_curve_and_a_resumed_one_continues_it() -> None:
+    shared = replayed([*training(steps=5), *training(steps=3, job="train-2", run="0002")])
+    assert len(shared.train.loss) == 3
+    series = Series()
+    for step in (1, 2, 3, 4, 3, 4, 5):
+        series.append(step, float(step))
+    assert series.view()[0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_nan_is_told_and_kept() -> None:
+    step = next(event for event in training() if isinstance(event, events.StepDone))
+    bad = msgspec.structs.replace(step, step=7, loss=math.nan)
+    shared = replayed([step, bad])
+    assert shared.train.nan_step == 7
+    assert math.isnan(shared.train.loss.view()[1][1])
+
+
+def test_a_view_taken_once_never_changes() -> None:
+    series = Series()
+    for step in range(1, 300):
+        series.append(step, step)
+    xs, ys = series.view()
+    for step in range(300, 900):
+        series.append(step, step)
+    series.append(10, -1.0)
+    assert xs.tolist() == ys.tolist() == list(range(1, 300))
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, len(SCRIPT)))
+def test_events_in_any_order_and_any_part_never_raise(dice: random.Random, count: int) -> None:
+    script = SCRIPT[:]
+    dice.shuffle(script)
+    shared = Shared()
+    for event in script[:count]:
+        reduce(shared, event)
+    assert shared.version == count
+
+
+@given(st.integers(0, len(SCRIPT)))
+def test_the_journal_on_disk_gives_the_same_picture(count: int) -> None:
+    live = replayed(SCRIPT[:count])
+    stored = replayed([events.decode(events.encode(event)) for event in SCRIPT[:count]])
+    assert stored.jobs == live.jobs
+    assert stored.eval == live.eval
+    assert stored.train.last == live.train.last
+    assert stored.train.loss.view()[1].tolist() == live.train.loss.view()[1].tolist()
+
+
+def test_asking_to_stop_is_shown_until_the_engine_answers() -> None:
+    shared = replayed(list(training(upto=3)))
+    stop_asked(shared, "train-1")
+    assert shared.jobs["train-1"].status == "stopping"
+    stop_asked(shared, "no such job")
+    reduce(shared, events.JobCancelled(job="train-1", kind="train", detail="saved"))
+    assert shared.jobs["train-1"].status == "cancelled"
+
+
+def test_smoothing_starts_at_the_first_value_and_leaves_gaps() -> None:
+    import numpy as np
+
+    smooth = ema(np.array([4.0, np.nan, 2.0, np.inf, 2.0]), 0.5)
+    assert smooth[0] == 4.0
+    assert np.isnan(smooth[1])
+    assert 2.0 < smooth[4] < smooth[2] < 4.0
+
+
+def test_a_verdict_of_every_kind_can_be_told() -> None:
+    kinds = {how: verdict("base", "tidy-000", how) for how in ("good", "cap", "prose", "invalid")}
+    assert kinds["good"].clean_termination
+    assert not kinds["prose"].operates
