@@ -24,15 +24,13 @@ class EvalDisplay(Display):
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
-        self._hush = quiet
-        self._turns = verbose
         self._total = 0
         self._done: Counter[str] = Counter()
         self._clean: Counter[str] = Counter()
 
     def show(self, event: Event) -> None:
         super().show(event)
-        if self._hush:
+        if self._quiet:
             return
         if isinstance(event, events.EvalStarted):
             from sekft_engine.evaluate.stats import what_n_shows
@@ -40,7 +38,7 @@ class EvalDisplay(Display):
             self._total = len(event.scenarios)
             self.line(f"{', '.join(event.subjects)} on {self._total} worlds")
             self.line(what_n_shows(self._total))
-        elif isinstance(event, events.TurnDone) and self._turns and event.role == "assistant":
+        elif isinstance(event, events.TurnDone) and self._verbose and event.role == "assistant":
             self.line(f"  {event.subject} {event.scenario}: {event.content!r}")
         elif isinstance(event, events.EpisodeDone):
             self._episode(event)
