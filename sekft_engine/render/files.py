@@ -30,6 +30,7 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
     spec: dict[str, Any]
     template: str
     tokens: dict[str, str]
+    added: tuple[AddedToken, ...]
     extra: tuple[AddedToken, ...]
 
 
@@ -50,7 +51,13 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
             where=str(folder),
             mend="use an instruct base, or put its chat_template.jinja into the folder",
         )
-    return TokenizerFiles(spec=spec, template=template, tokens=tokens, extra=_extra(config))
+    return TokenizerFiles(
+        spec=spec,
+        template=template,
+        tokens={name: tokens[name] for name in NAMED if name in tokens},
+        added=_added(config),
+        extra=_extra(config),
+    )
 
 
 def named_tokens(config: Mapping[str, Any]) -> dict[str, str]:
@@ -65,28 +72,28 @@ def _content(token: object) -> str:
     return token if isinstance(token, str) else ""
 
 
-def _extra(config: Mapping[str, Any]) -> tuple[AddedToken, ...]:
-    """Added tokens that only the configuration knows, in the order of their ids."""
+def _added(config: Mapping[str, Any]) -> tuple[AddedToken, ...]:
+    """Added tokens as the configuration repeats them, in the order of their ids."""
     table = config.get("added_tokens_decoder")
-    found = []
-    if isinstance(table, dict):
-        for _, token in sorted(table.items(), key=lambda item: int(item[0])):
-            if isinstance(token, dict) and _content(token):
-                flags = {
-                    name: bool(token.get(name, False))
-                    for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
-                }
-                found.append(AddedToken(_content(token), **flags))
+    if not isinstance(table, dict):
+        return ()
+    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    return tuple(
+        AddedToken(_content(token), **{flag: bool(token.get(flag, False)) for flag in flags})
+        for _, token in sorted(table.items(), key=lambda item: (len(item[0]), item[0]))
+        if isinstance(token, dict) and _content(token)
+    )
+
+
+def _extra(config: Mapping[str, Any]) -> tuple[AddedToken, ...]:
+    """Special tokens that the configuration names beside the usual ones."""
+    found: list[str] = []
     for key in ("additional_special_tokens", "extra_special_tokens"):
         more = config.get(key) or ()
-        values = more.values() if isinstance(more, dict) else more
-        known = {token.content for token in found}
-        found += [
-            AddedToken(text, special=True, normalized=False)
-            for text in map(_content, values)
-            if text and text not in known
-        ]
-    return tuple(found)
+        found += map(_content, more.values() if isinstance(more, dict) else more)
+    return tuple(
+        AddedToken(text, special=True, normalized=False) for text in dict.fromkeys(found) if text
+    )
 
 
 def _template(folder: Path, config: Mapping[str, Any]) -> str:

@@ -45,7 +45,8 @@ class ChatTokenizer:
         spec: a parsed ``tokenizer.json``.
         template: the source of the chat template.
         tokens: named special tokens (``bos_token``, ``eos_token``, ...) as the template sees them.
-        extra: more special tokens that the configuration names and ``spec`` may lack.
+        added, extra: more tokens that the configuration knows and ``spec`` may lack; they get
+            their ids as transformers gives them: the added, the named, the extra ones.
         where: what errors name.
 
     ``spec`` is then what was given, completed by those tokens.
@@ -57,12 +58,13 @@ class ChatTokenizer:
         template: str,
         tokens: Mapping[str, str],
         *,
+        added: Iterable[AddedToken] = (),
         extra: Iterable[AddedToken] = (),
         where: str = "tokenizer",
     ) -> None:
         self.where = where
         self.tokens = dict(tokens)
-        self._plain, self.spec = _complete(spec, self.tokens, extra, where)
+        self._plain, self.spec = _complete(spec, (added, self.tokens, extra), where)
         self.guard = Guard(self.spec)
         self._tails: dict[tuple[int, str], list[int]] = {}
         self._spec_digest = _digest(msgspec.json.encode(self.spec, order="sorted"))
@@ -93,7 +95,14 @@ class ChatTokenizer:
             BadInput: a file is missing or broken, or there is no chat template.
         """
         read = files.read_tokenizer_files(Path(folder))
-        return cls(read.spec, read.template, read.tokens, extra=read.extra, where=str(folder))
+        return cls(
+            read.spec,
+            read.template,
+            read.tokens,
+            added=read.added,
+            extra=read.extra,
+            where=str(folder),
+        )
 
     @classmethod
     def from_transformers(cls, tokenizer: Any) -> ChatTokenizer:
@@ -316,9 +325,11 @@ def _whole(text: str, where: str) -> str:
 
 
 def _complete(
-    spec: Mapping[str, Any], tokens: Mapping[str, str], extra: Iterable[AddedToken], where: str
+    spec: Mapping[str, Any],
+    more: tuple[Iterable[AddedToken], Mapping[str, str], Iterable[AddedToken]],
+    where: str,
 ) -> tuple[Tokenizer, dict[str, Any]]:
-    """The tokenizer with the special tokens that its configuration adds, and its description."""
+    """The tokenizer with the tokens that its configuration adds, and its description."""
     try:
         plain = Tokenizer.from_str(msgspec.json.encode(spec).decode())
     except Exception as error:  # tokenizers raises bare Exception
@@ -327,19 +338,22 @@ def _complete(
             where=where,
             mend="take the file from the base's own repository",
         ) from error
-    known = {token["content"]: token["special"] for token in spec.get("added_tokens") or []}
-    wanted = {token.content: token for token in extra}
-    for literal in tokens.values():
-        wanted.setdefault(literal, AddedToken(literal, special=True, normalized=False))
-        if known.get(literal) is False:
-            # A named token is special whatever the file says: it may not come from content.
-            wanted[literal] = AddedToken(literal, special=True, normalized=False)
-            known.pop(literal)
-    missing = [token for literal, token in wanted.items() if literal not in known]
+    added, named, extra = more
+    # A named token is special whatever the file says: it may not come from content.
+    unmarked = set(named.values())
+    known = {
+        token["content"]
+        for token in spec.get("added_tokens") or []
+        if token["special"] or token["content"] not in unmarked
+    }
+    special = (AddedToken(text, special=True, normalized=False) for text in named.values())
+    missing: dict[str, AddedToken] = {}
+    for token in (*added, *special, *extra):
+        if token.content not in known:
+            missing.setdefault(token.content, token)
     if not missing and "added_tokens" in spec:
         return plain, dict(spec)
-    plain.add_special_tokens([token for token in missing if token.special])
-    plain.add_tokens([token for token in missing if not token.special])
+    plain.add_tokens(list(missing.values()))
     return plain, msgspec.json.decode(plain.to_str())
 
 
