@@ -82,7 +82,7 @@ def find_userland() -> Userland:
             )
     return Userland(
         shell=shell,
-        sh=_program("sh") or shell[0],
+        sh=_program("sh") or _program("dash"),
         prlimit=_program("prlimit"),
         setsid=_program("setsid"),
         mounts=_mounts(),
@@ -91,16 +91,19 @@ def find_userland() -> Userland:
 
 
 def _shell() -> tuple[str, ...]:
-    """The interactive shell: dash, else a /bin/sh that can do without line editing."""
-    dash = _program("dash")
-    if dash:
-        return (dash, "-i")
-    sh = _program("sh")
+    """The interactive shell: dash, else a /bin/sh that can do without line editing.
+
+    It is called by its bare name where that is sure to be it, since it signs its messages so:
+    ``sh: 1: foo: not found``.
+    """
+    dash, sh = _program("dash"), _program("sh")
     kind = Path(sh).resolve().name if sh else ""
+    if kind == "dash":
+        return ("sh", "-i")
+    if dash:
+        return ("dash", "-i")
     if kind == "bash":  # a POSIX sh by that name; readline would redraw the line it reads
         return (sh, "--posix", "--noediting", "-i")
-    if kind == "dash":
-        return (sh, "-i")
     raise Unavailable("dash is not installed", where="sandbox", mend="apt-get install dash")
 
 

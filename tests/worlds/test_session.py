@@ -33,6 +33,13 @@ def test_status_folder_and_variables_are_kept(world: World) -> None:
     assert world.run("sh -c 'exit 7'").status == 7
 
 
+def test_the_shell_signs_its_messages_by_its_short_name(world: World) -> None:
+    result = world.run("nosuchprogram")
+    assert result.status == 127
+    assert result.output.split(":")[0] in ("sh", "dash")
+    assert "not found" in result.output
+
+
 def test_output_and_errors_come_in_order(world: World) -> None:
     assert world.run("echo a; echo b >&2; echo c").output == "a\nb\nc\n"
 
