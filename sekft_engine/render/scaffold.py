@@ -6,6 +6,7 @@ alternate, so their number says everything about their roles.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -14,6 +15,8 @@ import msgspec
 from sekft_engine.render.guard import CLOSE, OPEN
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.template import ChatTemplate
+
+_NAME = re.compile(f"{OPEN}turn ([0-9]+){CLOSE}")
 
 
 class Scaffold(msgspec.Struct, frozen=True):
@@ -34,6 +37,8 @@ class Scaffolds:
 
     def __init__(self, template: ChatTemplate) -> None:
         self._template = template
+        # The same few parts stand in thousands of scaffolds.
+        self._shared: dict[str, str] = {}
         self._get = lru_cache(maxsize=4096)(self._make)
 
     def get(self, turns: int, *, prompt: bool = False) -> Scaffold:
@@ -46,18 +51,21 @@ class Scaffolds:
 
     def _make(self, turns: int, prompt: bool) -> Scaffold:
         names = [f"{OPEN}turn {number}{CLOSE}" for number in range(turns)]
-        rest = self._template.render(messages(names), add_generation_prompt=prompt)
-        parts = []
-        for number, name in enumerate(names):
-            if rest.count(name) != 1:
-                raise Refused(
-                    "template_rewrites_content",
-                    f"the chat template does not show turn {number} of {turns} exactly once",
-                    where=self._template.where,
-                )
-            part, rest = rest.split(name)
-            parts.append(part)
-        return Scaffold((*parts, rest))
+        text = self._template.render(messages(names), add_generation_prompt=prompt)
+        parts = _NAME.split(text)
+        # Parts and the numbers of the placeholders between them, in turns.
+        shown, expected = parts[1::2], [str(number) for number in range(turns)]
+        if shown != expected:
+            missing = next(
+                (number for number in expected if shown.count(number) != 1), "out of order"
+            )
+            raise Refused(
+                "template_rewrites_content",
+                f"the chat template does not show each of {turns} turns once, in order "
+                f"(turn {missing})",
+                where=self._template.where,
+            )
+        return Scaffold(tuple(self._shared.setdefault(part, part) for part in parts[::2]))
 
 
 def messages(contents: Sequence[str]) -> list[dict[str, str]]:

@@ -76,7 +76,7 @@ def test_one_false_line_spoils_the_certificate(line: str, smol: Base) -> None:
         (templates.LEAVES_OPEN, ("$", "ls", "$"), "no_end_of_turn", "command turn 1"),
         (templates.CLOSES_LAST, ("$", "ls", "$"), "not_additive", "closes command turn 1"),
         (templates.DOUBLE_BOS, ("$", "ls"), "double_bos", "two BOS"),
-        (templates.DROPS_A_TURN, ("$", "ls"), "template_rewrites_content", "turn 0 of 2"),
+        (templates.DROPS_A_TURN, ("$", "ls"), "template_rewrites_content", "each of 2 turns"),
         ("{{ raise_exception('no shells') }}", ("$", "ls"), "template_error", "no shells"),
         ("{{ messages[0].nothing.more }}", ("$", "ls"), "template_error", "refuses the session"),
         ("{{ messages.append(1) }}", ("$", "ls"), "template_error", "refuses the session"),
