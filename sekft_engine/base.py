@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import time
@@ -64,7 +65,8 @@ class ResidentBase:
         self._peft: Any = None
         self._digests: dict[str, str] = {}
         self._metas: dict[str, AdapterMeta | None] = {}
-        self._unsaved = 0
+        self._slots: dict[str, str] = {}
+        self._count = itertools.count()
         self._linear = _linear_names(model)
 
     # --- loading ------------------------------------------------------------------------------
@@ -171,6 +173,12 @@ class ResidentBase:
         """The PEFT wrapper, for mixed batches; None while no adapter is on the base."""
         return self._peft
 
+    def slot(self, name: str) -> str:
+        """What PEFT calls the adapter. Its own rules for names (no dots, none that is part of
+        another or of ``lora_``) are no concern of whoever names an adapter."""
+        self._known(name)
+        return self._slots[name]
+
     def new_adapter(self, name: str, recipe: Recipe) -> None:
         """Put a fresh adapter on the base, active; its seed decides its weights."""
         import torch
@@ -236,11 +244,12 @@ class ResidentBase:
         before = self.active
         try:
             self._inject(name, config)
-            outcome = set_peft_model_state_dict(self._peft, weights, adapter_name=name)
+            slot = self._slots[name]
+            outcome = set_peft_model_state_dict(self._peft, weights, adapter_name=slot)
         except (RuntimeError, ValueError, KeyError) as error:
             self._remove(name, before)
             raise misfit from error
-        missing = [key for key in outcome.missing_keys if f".{name}." in key]
+        missing = [key for key in outcome.missing_keys if f".{slot}." in key]
         if outcome.unexpected_keys or missing:
             self._remove(name, before)
             raise misfit
@@ -257,7 +266,7 @@ class ResidentBase:
         else:
             self._known(name)
             self._peft.base_model.enable_adapter_layers()
-            self._peft.set_adapter(name, inference_mode=True)
+            self._peft.set_adapter(self._slots[name], inference_mode=True)
         self.active = name
         # Switching layers on makes PEFT ask for gradients, whatever was there before.
         for tensor in self.model.parameters():
@@ -267,11 +276,8 @@ class ResidentBase:
     def trainable(self, name: str) -> list[torch.nn.Parameter]:
         """Make ``name`` active and its weights (only) trainable; returns them in a fixed order."""
         self.activate(name)
-        found = [
-            tensor
-            for key, tensor in self.model.named_parameters()
-            if _is_adapter_weight(key) and f".{name}." in key
-        ]
+        slot = f".{self._slots[name]}."
+        found = [tensor for key, tensor in self.model.named_parameters() if slot in key]
         for tensor in found:
             tensor.requires_grad_(requires_grad=True)
         self.model.train()
@@ -279,8 +285,7 @@ class ResidentBase:
 
     def touched(self, name: str) -> None:
         """Say that the adapter's weights have changed: no cache of before may match it."""
-        self._unsaved += 1
-        self._digests[name] = f"unsaved:{os.getpid()}:{self._unsaved}"
+        self._digests[name] = f"unsaved:{os.getpid()}:{next(self._count)}"
 
     def drop(self, name: str) -> None:
         """Take an adapter off the base. The active one leaves the bare base behind."""
@@ -296,10 +301,11 @@ class ResidentBase:
         from safetensors.torch import save_file
 
         self._known(name)
+        slot = self._slots[name]
         weights = get_peft_model_state_dict(
-            self._peft, adapter_name=name, save_embedding_layers=False
+            self._peft, adapter_name=slot, save_embedding_layers=False
         )
-        config = self._peft.peft_config[name].to_dict()
+        config = self._peft.peft_config[slot].to_dict()
         config |= {"inference_mode": True, "base_model_name_or_path": str(self.path)}
         config["target_modules"] = sorted(config["target_modules"])
         with staged_folder(folder) as stage:
@@ -330,8 +336,8 @@ class ResidentBase:
             raise BadInput("no such adapter on the base", where=name, mend=f"there: {there}")
 
     def _free(self, name: str) -> None:
-        if not name or "." in name or name == "__base__":
-            raise BadInput("not a name for an adapter", where=repr(name), mend="no dots, not empty")
+        if not name or name == "__base__":
+            raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
         if name in self._digests:
             raise BadInput(
                 "an adapter of this name is on the base",
@@ -342,24 +348,23 @@ class ResidentBase:
     def _inject(self, name: str, config: Any) -> None:
         from peft import get_peft_model
 
+        slot = self._slots[name] = f"sekft{next(self._count):06d}"
         if self._peft is None:
-            self._peft = get_peft_model(self.model, config, adapter_name=name)
+            self._peft = get_peft_model(self.model, config, adapter_name=slot)
         else:
-            self._peft.add_adapter(name, config)
+            self._peft.add_adapter(slot, config)
 
     def _remove(self, name: str, active: str | None) -> None:
         """Deleting the last adapter would leave PEFT pointing at it: then unwrap altogether."""
         self._digests.pop(name, None)
         self._metas.pop(name, None)
-        if self._peft is not None and name in self._peft.peft_config:
-            if self._digests:
-                self._peft.delete_adapter(name)
-            else:
+        slot = self._slots.pop(name, "")
+        if self._peft is not None:
+            if not self._digests:
                 self._peft.unload()
                 self._peft = None
-        elif self._peft is not None and not self._digests:
-            self._peft.unload()
-            self._peft = None
+            elif slot in self._peft.peft_config:
+                self._peft.delete_adapter(slot)
         self.activate(active if active in self._digests else None)
 
 

@@ -44,7 +44,6 @@ def run_attach(job: jobs.Attach, context: Context) -> dict[str, Any]:
     base = context.resident
     folder = Path(job.path).expanduser()
     name = job.name or (folder.parent.name if folder.name == ADAPTER else folder.name)
-    name = name.replace(".", "_")
     digest = base.attach(name, folder)
     if base.meta(name) is None:
         context.log(f"{folder}: no sekft.json, so it cannot be told whether it fits this base")

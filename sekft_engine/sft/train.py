@@ -251,7 +251,7 @@ def _refuse_taken_name(name: str, base: ResidentBase | None) -> None:
 
 
 def _free_name(wanted: str, base: ResidentBase) -> str:
-    name = stem = wanted.replace(".", "_")
+    name = stem = wanted
     number = 2
     while name in base.adapters:
         name, number = f"{stem}-{number}", number + 1

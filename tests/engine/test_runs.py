@@ -76,9 +76,14 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         with staged_folder(target) as stage:
             (stage / "weights").write_text(text)
         assert (target / "weights").read_text() == text
-    with pytest.raises(RuntimeError), staged_folder(target) as stage:
-        (stage / "weights").write_text("half of three")
-        raise RuntimeError("the power fails")
+
+    def fail() -> None:
+        with staged_folder(target) as stage:
+            (stage / "weights").write_text("half of three")
+            raise RuntimeError("the power fails")
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (target / "weights").read_text() == "two"
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 

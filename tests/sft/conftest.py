@@ -1,0 +1,40 @@
+"""A resident tiny base, and rows to train it on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.base import ResidentBase
+from sekft_engine.recipe import Recipe
+from sekft_engine.sft.data import Data, load_data
+from tests.sft.sessions import write_sessions
+
+#: Small and eager: a few steps show an effect.
+RECIPE = Recipe(rank=4, alpha=8, lr=0.01, batch=4, micro_batch=2, epochs=1, heldout=0.25)
+
+
+@pytest.fixture(scope="session")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 16 short trajectories."""
+    return write_sessions(tmp_path_factory.mktemp("data") / "trajectories", 16)
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_base: Path) -> ResidentBase:
+    return ResidentBase.load(tiny_base)
+
+
+@pytest.fixture
+def base(loaded: ResidentBase) -> Iterator[ResidentBase]:
+    """The tiny base without any adapter."""
+    yield loaded
+    for name in loaded.adapters:
+        loaded.drop(name)
+
+
+@pytest.fixture(scope="session")
+def data(loaded: ResidentBase, sessions: Path) -> Data:
+    return load_data(str(sessions), "", loaded.tokenizer, RECIPE)

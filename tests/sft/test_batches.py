@@ -1,0 +1,59 @@
+"""Which rows make up which step."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from sekft_engine.recipe import Recipe
+from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
+from sekft_engine.sft.data import Data, choose_heldout
+
+
+def test_every_pass_visits_every_trajectory_once_in_a_new_order() -> None:
+    plan = plan_steps(10, Recipe(batch=4, epochs=2))
+    assert [len(step) for step in plan] == [4, 4, 4, 4, 4]
+    order = [row for step in plan for row in step]
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert order[:10] != order[10:]
+
+
+def test_part_of_a_pass_and_a_limit_of_steps_are_kept_to() -> None:
+    assert [len(step) for step in plan_steps(10, Recipe(batch=4, epochs=0.5))] == [4, 1]
+    assert len(plan_steps(10, Recipe(batch=4, epochs=3, max_steps=2))) == 2
+    assert len(plan_steps(1, Recipe(batch=8, epochs=0.1))) == 1
+
+
+def test_the_same_seed_gives_the_same_order_and_the_same_rows_kept_aside() -> None:
+    recipe = Recipe(seed=3)
+    assert plan_steps(50, recipe) == plan_steps(50, recipe)
+    assert plan_steps(50, recipe) != plan_steps(50, Recipe(seed=4))
+    assert choose_heldout(50, recipe) == choose_heldout(50, recipe)
+    assert len(choose_heldout(50, msgspec.structs.replace(recipe, heldout=0.2))) == 10
+    assert len(choose_heldout(1, msgspec.structs.replace(recipe, heldout=0.9))) == 0
+
+
+def test_rows_of_similar_length_go_together(data: Data) -> None:
+    groups = split_rows(data.train, 5)
+    lengths = [len(row) for group in groups for row in group]
+    assert lengths == sorted(lengths)
+    assert max(len(group) for group in groups) == 5
+
+
+def test_rows_kept_aside_are_not_trained_on(data: Data) -> None:
+    train, heldout = ({row.id for row in rows} for rows in (data.train, data.heldout))
+    assert not train & heldout
+    assert (len(train), len(heldout)) == (12, 4)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_the_rate_rises_to_its_peak_and_never_below_nothing(schedule: str) -> None:
+    recipe = Recipe(lr=1.0, warmup=0.1, schedule=schedule)  # type: ignore[arg-type]
+    rates = [learning_rate(step, 100, recipe) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
+    assert max(rates) == 1.0
+    assert all(rate > 0 for rate in rates)
+    if schedule != "constant":
+        assert rates[10:] == sorted(rates[10:], reverse=True)
+        assert rates[-1] < 0.02
+    assert learning_rate(1, 1, Recipe(lr=1.0, warmup=0.0)) == 1.0

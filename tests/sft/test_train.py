@@ -1,0 +1,324 @@
+"""The train job and its command: a run on disk, an adapter that is of use however it ended."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekft_engine import events, jobs
+from sekft_engine.adapters import adapter_digest, read_meta
+from sekft_engine.base import ResidentBase
+from sekft_engine.context import Stopped
+from sekft_engine.engine import Engine
+from sekft_engine.errors import BadInput, JobFailed
+from sekft_engine.events import Event
+from sekft_engine.foreground import run_job
+from sekft_engine.recipe import Recipe
+from sekft_engine.runs import read_events, read_run
+from sekft_engine.sft import loop, loss
+from tests.sft.conftest import RECIPE
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """One engine for all: the base is loaded once."""
+    engine = Engine(nice=0).start()
+    yield engine
+    assert engine.close(timeout=60)
+
+
+def job(base: Path, data: Path, out: Path, /, **changes: Any) -> jobs.Train:
+    fields: dict[str, Any] = {"recipe": RECIPE, "base": str(base), "data": str(data)}
+    return jobs.Train(out=str(out), **(fields | changes))
+
+
+def with_recipe(**changes: Any) -> Recipe:
+    return Recipe(**({name: getattr(RECIPE, name) for name in RECIPE.__struct_fields__} | changes))
+
+
+def test_a_run_tells_its_whole_story(
+    engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    seen: list[Event] = []
+    recipe = with_recipe(heldout_every=2, epochs=2)
+    out = tmp_path / "run"
+    result = run_job(job(tiny_base, sessions, out, recipe=recipe), None, seen.append, engine=engine)
+    steps = [event for event in seen if isinstance(event, events.StepDone)]
+    assert [step.step for step in steps] == list(range(1, 7))
+    assert result["steps"] == 6 == steps[0].steps
+    assert result["loss"]["first"] == steps[0].loss
+    assert result["loss"]["last"] == steps[-1].loss
+    assert steps[-1].eta_s == 0.0
+    assert steps[-1].epoch == 2.0
+    heldout = [event for event in seen if isinstance(event, events.HeldoutDone)]
+    assert [event.step for event in heldout] == [2, 4, 6]
+    assert result["loss"]["heldout"] == heldout[-1].loss
+    assert result["trained_tokens"] == sum(step.trained_tokens for step in steps)
+    info = read_run(out)
+    assert (info.status, info.result) == ("done", result)
+    assert info.about["recipe"]["rank"] == RECIPE.rank
+    assert read_events(info.events_path) == seen
+    meta = read_meta(out / "adapter")
+    assert meta is not None
+    assert (meta.step, meta.run, meta.base_digest) == (6, "run", info.facts["base"]["digest"])
+    assert set(meta.render) == {"tokenizer", "template", "normaliser"}
+    assert meta.dialect["prompt"]
+    assert result["adapter_sha256"] == adapter_digest(out / "adapter")
+    assert result["resumed"] is False
+
+
+def test_the_same_seed_gives_the_same_adapter(
+    engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    digests = {
+        run_job(job(tiny_base, sessions, tmp_path / name), engine=engine)["adapter_sha256"]
+        for name in ("one", "two")
+    }
+    assert len(digests) == 1
+
+
+def test_two_adapters_are_trained_on_one_load_of_the_base(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    seen: list[Event] = []
+    engine = Engine(nice=0).start()
+    engine.subscribe(seen.append)
+    for name in ("one", "two"):
+        run_job(job(tiny_base, sessions, tmp_path / name, name=name), engine=engine)
+    facts = engine.status()["resident"]
+    assert engine.close()
+    assert len([event for event in seen if isinstance(event, events.BaseLoaded)]) == 1
+    assert list(facts["adapters"]) == ["one", "two"]
+    assert facts["active"] == "two"
+
+
+def test_stopping_after_a_step_keeps_the_adapter(
+    engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, events.StepDone) and event.step == 2:
+            engine.cancel(after_step=True)
+
+    unsubscribe = engine.subscribe(stop)
+    out = tmp_path / "run"
+    with pytest.raises(Stopped, match="stopped after step 2; adapter saved") as caught:
+        run_job(job(tiny_base, sessions, out, recipe=with_recipe(epochs=50)), engine=engine)
+    unsubscribe()
+    assert caught.value.result["steps"] == 2
+    assert read_run(out).status == "stopped"
+    base = ResidentBase.load(tiny_base)
+    assert base.attach("kept", out) == caught.value.result["adapter_sha256"]
+
+
+def test_a_pause_holds_between_two_steps(
+    engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    held = threading.Event()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, events.StepDone) and event.step == 1:
+            engine.pause()
+        if isinstance(event, events.JobPaused):
+            held.set()
+
+    def go_on() -> None:
+        assert held.wait(60)
+        engine.resume()
+
+    unsubscribe = engine.subscribe(watch)
+    waker = threading.Thread(target=go_on)
+    waker.start()
+    result = run_job(job(tiny_base, sessions, tmp_path / "run"), engine=engine)
+    waker.join()
+    unsubscribe()
+    assert result["steps"] == 3
+
+
+def test_a_run_that_diverges_keeps_its_last_good_adapter(
+    engine: Engine,
+    tiny_base: Path,
+    sessions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = loss.token_losses, itertools.count(1)
+
+    def explode(*arguments: Any) -> Any:
+        losses, owners = real(*arguments)
+        return (losses * float("nan") if next(calls) == 8 else losses), owners
+
+    monkeypatch.setattr(loop, "token_losses", explode)
+    out = tmp_path / "run"
+    # Two forward passes a step: the eighth is the second of step 4, so step 3's weights are the
+    # ones that gave it, and step 2's the last that are known to be good.
+    with pytest.raises(JobFailed, match="not finite at step 4, trajectory session-"):
+        run_job(job(tiny_base, sessions, out, recipe=with_recipe(epochs=3)), engine=engine)
+    info = read_run(out)
+    assert info.status == "failed"
+    assert "the adapter of step 2 is kept" in info.error
+    meta = read_meta(out / "adapter")
+    assert meta is not None
+    assert meta.step == 2
+    ResidentBase.load(tiny_base).attach("kept", out)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"base": "/no/such/base"}, "no such base"),
+        ({"data": "/no/such/data"}, "/no/such/data: no such file or folder"),
+        ({"data": ""}, "no trajectories named"),
+        ({"recipe": Recipe(max_length=16)}, "no trajectory can be trained on"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_written(
+    engine: Engine,
+    tiny_base: Path,
+    sessions: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    line: str,
+) -> None:
+    with pytest.raises(BadInput, match=line):
+        run_job(job(tiny_base, sessions, tmp_path / "run", **change), engine=engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_one_may_not_write_to_is_told_in_one_line(tiny_base: Path, sessions: Path) -> None:
+    with tempfile.TemporaryDirectory() as locked:
+        Path(locked).chmod(0o555)
+        me = os.geteuid()
+        if me == 0:  # root may write everywhere
+            locked_out = "/proc/nowhere/run"
+            wanted = r"/proc/nowhere.*no such file"
+        else:
+            locked_out, wanted = f"{locked}/run", "no permission"
+        with pytest.raises(BadInput, match=wanted) as caught:
+            run_job(job(tiny_base, sessions, Path(locked_out)))
+    assert caught.value.exit_status == 2
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def sekft(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    code = "import sys; from sekft_engine.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def flags(base: Path, data: Path, out: Path) -> list[str]:
+    return ["train", "--base", str(base), "--data", str(data), "--out", str(out), "--rank", "4"]
+
+
+def test_the_command_prints_one_document(tiny_base: Path, sessions: Path, tmp_path: Path) -> None:
+    process = sekft(*flags(tiny_base, sessions, tmp_path / "run"), "--json", "--max-steps", "2")
+    status, out, err = finished(process)
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["steps"] == 2
+    assert {
+        "run",
+        "steps",
+        "loss",
+        "trained_tokens",
+        "seconds",
+        "adapter",
+        "adapter_sha256",
+    } <= set(document)
+    assert "step 2/2" in err
+    quiet = sekft(*flags(tiny_base, sessions, tmp_path / "two"), "-q", "--max-steps", "1")
+    assert finished(quiet) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_command_leaves_a_usable_adapter(
+    number: signal.Signals, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = sekft(*flags(tiny_base, sessions, out), "-v", "--epochs", "5000", "--json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 2/"):
+            break
+    process.send_signal(number)
+    status, printed, err = finished(process)
+    assert status == 130, err
+    assert "stopped after step" in err
+    document = json.loads(printed)
+    assert document["adapter_sha256"] == adapter_digest(out / "adapter")
+    assert read_run(out).status == "stopped"
+    ResidentBase.load(tiny_base).attach("kept", out)
+
+
+def test_a_killed_command_leaves_a_run_that_says_so(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = sekft(*flags(tiny_base, sessions, out), "-v", "--epochs", "5000")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 25/"):
+            break
+    process.kill()
+    finished(process)
+    info = read_run(out)
+    assert info.status == "died"
+    assert len([e for e in read_events(info.events_path) if isinstance(e, events.StepDone)]) >= 25
+    ResidentBase.load(tiny_base).attach("kept", out)
+    assert not [path for path in out.iterdir() if path.name.startswith(".")] or info.adapter
+
+
+def test_bad_usage_is_one_line_and_status_2(
+    tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.jsonl").write_text('{"turns": [}\n')
+    for arguments, wanted in (
+        (flags(tiny_base, tmp_path / "broken.jsonl", tmp_path / "run"), "broken.jsonl:1"),
+        (["train", "--base", str(tiny_base), "--data", str(sessions)], "--out"),
+        ([*flags(tiny_base, sessions, tmp_path / "run"), "--lr", "-1"], "lr"),
+    ):
+        status, out, err = finished(sekft(*arguments))
+        assert (status, out) == (2, ""), err
+        assert err.count("\n") == 1
+        assert wanted in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_inspecting_needs_no_torch(tiny_base: Path, sessions: Path) -> None:
+    code = """
+import sys
+from sekft_engine.cli.main import run
+assert run(sys.argv[1:]) == 0
+assert not {"torch", "transformers", "peft"} & set(sys.modules)
+"""
+    arguments = ["train", "--inspect", "--json", "--base", str(tiny_base), "--data", str(sessions)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    document = json.loads(done.stdout)
+    assert (document["trajectories"], document["kept"], document["dropped"]) == (16, 16, {})
+    assert document["tokens"] > document["trained_tokens"] > 0
