@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -21,12 +21,12 @@ LONGEST_LINE = 1 << 20
 
 
 def serve_lines(
-    lines: BinaryIO, write: Callable[[bytes], None], engine: Engine, first: jobs.Job | None = None
+    source: int, write: Callable[[bytes], None], engine: Engine, first: jobs.Job | None = None
 ) -> int:
-    """Take jobs from ``lines`` until their end, then let the queue drain; returns an exit status.
+    """Take jobs from the descriptor ``source`` until its end, then let the queue drain.
 
-    A line that is no job is answered by a ``JobFailed`` whose ``job`` is empty, and the process
-    lives on. SIGTERM, SIGINT and SIGHUP let the running step finish, save, and leave.
+    Returns an exit status. A line that is no job is answered by a ``JobFailed`` without a job,
+    and the process lives on. SIGTERM, SIGINT and SIGHUP let the step finish, save, and leave.
     """
     outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     leaving = threading.Event()
@@ -39,7 +39,7 @@ def serve_lines(
     def read() -> None:
         if first is not None:
             engine.submit(first)
-        while line := lines.readline(LONGEST_LINE):
+        for line in _lines(source):
             if line.strip():
                 _take(line, engine, outgoing)
         engine.close(timeout=None, drain=True)
@@ -56,6 +56,19 @@ def serve_lines(
     outgoing.put(None)
     writer.join(timeout=5.0)
     return 130 if leaving.is_set() else 0
+
+
+def _lines(source: int) -> Iterator[bytes]:
+    """Lines as they arrive. Not through a Python file: a thread that waits in one holds its lock,
+    and the interpreter cannot end."""
+    held = b""
+    while chunk := os.read(source, 1 << 16):
+        *whole, held = (held + chunk).split(b"\n")
+        yield from whole
+        if len(held) > LONGEST_LINE:
+            yield held
+            held = b""
+    yield held
 
 
 def _take(line: bytes, engine: Engine, outgoing: queue.SimpleQueue[Event | None]) -> None:

@@ -38,6 +38,6 @@ def command(base: str, load_4bit: bool, workspace: Path | None) -> int:
             line = line[os.write(stream, line) :]
 
     first = jobs.Load(base=base, load_4bit=load_4bit) if base else None
-    status = serve_lines(sys.stdin.buffer, write, open_resident(place), first)
+    status = serve_lines(sys.stdin.fileno(), write, open_resident(place), first)
     os.close(stream)
     return status
