@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import click
 
@@ -13,7 +13,7 @@ from sekft_engine.recipe import Recipe
 
 @click.command("mask")
 @click.option("--data", required=True, help="Folder of .json files, or a curated .jsonl file.")
-@click.option("--base", required=True, help="Base whose tokenizer and template render the data.")
+@click.option("--base", required=True, help="Base whose tokenizer renders the data; no weights.")
 @click.option("--id", "only", default="", help="Show this trajectory only.")
 @click.option("--all", "everything", is_flag=True, help="Also raw recordings that are not kept.")
 @click.option(
@@ -32,8 +32,8 @@ def command(
     Trained are the commands with the token that ends each; all that the environment said is
     masked. Without --id (and more than one trajectory) a listing is printed.
     """
-    from sekft_engine.bases import resolve_base
-    from sekft_engine.render import ChatTokenizer, build_rows
+    from sekft_engine.render import build_rows
+    from sekft_engine.render.load import load_tokenizer
     from sekft_engine.render.report import mask_document
     from sekft_engine.sources import load_trajectories
 
@@ -44,7 +44,7 @@ def command(
         raise BadInput(
             f"no trajectory has the id {only!r}", where=data, mend="sekft mask lists the ids"
         )
-    tokenizer = ChatTokenizer.load(resolve_base(base))
+    tokenizer = load_tokenizer(base)
     rows = build_rows(chosen, tokenizer, max_length=max_length)
     if as_json:
         _write(mask_document(rows, skipped))
@@ -65,7 +65,7 @@ def command(
     print_listing(rows, skipped, console)
 
 
-def _write(pieces: Iterable[bytes] | Iterator[bytes]) -> None:
+def _write(pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()

@@ -75,13 +75,6 @@ def inspect_rows(rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ())
     )
 
 
-def print_inspect(report: Inspect) -> None:
-    """Print the report on stdout as tables."""
-    from sekft_engine.render import show
-
-    show.print_inspect(report)
-
-
 def _lengths(lengths: list[int]) -> Lengths:
     if not lengths:
         return Lengths()

@@ -16,13 +16,12 @@ from rich.console import Console
 
 from sekft_engine.cli.mask import command as mask
 from sekft_engine.errors import BadInput
-from sekft_engine.render.report import inspect_report, print_inspect
-from sekft_engine.render.show import print_inspect as print_tables
-from sekft_engine.render.show import print_listing, print_row
+from sekft_engine.render.report import inspect_report
+from sekft_engine.render.show import print_inspect, print_listing, print_row
 from sekft_engine.render.visible import visible
 from sekft_engine.sources import Dropped, load_trajectories, write_jsonl, write_trajectory
 from sekft_engine.trajectory import Trajectory
-from tests.render.conftest import Base
+from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, session, turns
 from tests.render.test_equals_transformers import row
 
@@ -106,6 +105,16 @@ def test_the_mask_on_screen(data: Path, smollm2: Path) -> None:
     assert "melts  boundary_merge:" in run("--data", data, "--base", smollm2, "--id", "melts")
 
 
+def test_a_tokenizer_without_weights_is_enough(data: Path, bases: MakeBase) -> None:
+    folder = bases("v3").folder
+    assert not list(folder.glob("*.safetensors"))
+    document = json.loads(run("--data", data, "--base", folder, "--json"))
+    found = {one["id"]: one for one in document["trajectories"]}
+    expected = row(Trajectory(id="one", turns=PLAIN.turns), bases("v3").ours)
+    assert found["one"]["ids"] == expected.ids.tolist()
+    assert found["one"]["certificate"]["ok"] is True
+
+
 def test_trained_and_masked_differ_without_any_colour(smol: Base) -> None:
     out = io.StringIO()
     print_row(
@@ -181,7 +190,7 @@ def test_inspect_of_nothing(tmp_path: Path, smol: Base, capsys: pytest.CaptureFi
 def test_the_inspect_table(data: Path, smol: Base) -> None:
     out = io.StringIO()
     report = inspect_report(load_trajectories(data), smol.ours, max_length=2048)
-    print_tables(report, Console(file=out, width=80, no_color=True))
+    print_inspect(report, Console(file=out, width=80, no_color=True))
     shown = out.getvalue()
     assert re.search(r"^kept +2$", shown, re.MULTILINE)
     assert re.search(r"^trained share +\d+\.\d%$", shown, re.MULTILINE)
