@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from sekft_engine.errors import BadInput, SekftError, Unavailable
 from sekft_engine.sources import data_digest, iter_trajectories, load_trajectories
 from sekft_engine.trajectory import Trajectory
-from tests.sources.conftest import lines, raw
+from tests.sources.conftest import lines, raw, without_privileges
 
 
 def test_a_raw_folder_is_filtered_on_keep_and_the_rest_is_counted(tmp_path: Path) -> None:
@@ -150,13 +149,18 @@ def test_no_such_path_and_nothing_there(tmp_path: Path) -> None:
             load_trajectories(odd)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission_to_read(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
+@pytest.mark.parametrize("name", ["a.json", "b.jsonl"])
+def test_no_permission_to_read(name: str, public_folder: Path) -> None:
+    file = public_folder / name
     file.write_text("{}")
     file.chmod(0)
-    with pytest.raises(Unavailable, match=r"a\.json: cannot read: Permission denied"):
-        load_trajectories(tmp_path)
+    with without_privileges(), pytest.raises(Unavailable) as caught:
+        load_trajectories(public_folder)
+    assert str(caught.value).startswith(f"{file}: cannot read: Permission denied (check")
+    public_folder.chmod(0)
+    for path in (public_folder, file):
+        with without_privileges(), pytest.raises(Unavailable, match="Permission denied"):
+            load_trajectories(path)
 
 
 @pytest.mark.parametrize("name", ["a.json", "b.jsonl"])

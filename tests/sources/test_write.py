@@ -19,7 +19,7 @@ from sekft_engine.sources import (
     write_trajectory,
 )
 from sekft_engine.trajectory import Trajectory
-from tests.sources.conftest import raw
+from tests.sources.conftest import raw, without_privileges
 
 ONE = Trajectory.from_json(
     raw("a", score=1, turns=[{"role": "user", "content": "é👋\ud83d\n"}]), "x"
@@ -109,11 +109,12 @@ def test_no_such_folder(tmp_path: Path) -> None:
         write_trajectory(tmp_path / "nowhere" / "a.json", ONE)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission_to_write(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(Unavailable, match="no permission"):
-        write_trajectory(tmp_path / "a.json", ONE)
+def test_no_permission_to_write(public_folder: Path) -> None:
+    public_folder.chmod(0o555)
+    with without_privileges(), pytest.raises(Unavailable) as caught:
+        write_trajectory(public_folder / "a.json", ONE)
+    assert str(caught.value).startswith(f"{public_folder}/a.json: cannot write: no permission (")
+    assert names(public_folder) == []
 
 
 def test_a_reader_of_the_folder_never_sees_the_stage(tmp_path: Path) -> None:
