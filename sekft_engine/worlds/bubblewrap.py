@@ -23,6 +23,7 @@ from sekft_engine.worlds.holder import File, Plan, plan
 from sekft_engine.worlds.launcher import Bubblewrap, find_bubblewrap, launch, memory_file
 from sekft_engine.worlds.layout import PANIC_STATUS, lay_out
 from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.orphans import kill_first_process_of, sweep
 from sekft_engine.worlds.screen import cut
 from sekft_engine.worlds.userland import find_userland
 from sekft_engine.worlds.world import CheckResult, CommandResult, Ended, WorldBroken
@@ -75,6 +76,7 @@ class BubblewrapWorld:
             limits=self._limits,
             nonce=self._nonce,
         )
+        sweep()
         try:
             self._hold(planned, bwrap, session=session)
             if self._driver is not None:
@@ -142,9 +144,7 @@ class BubblewrapWorld:
             fact = msgspec.json.decode(text.split(b"\n")[0])
             self._init = os.pidfd_open(int(fact["child-pid"]))
             return
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
+        self._end_process()
         said = os.read(self._reports, 4096).decode("utf-8", "replace").strip()
         raise WorldBroken(
             f"bubblewrap did not start: {said or 'no word'}",
@@ -177,14 +177,20 @@ class BubblewrapWorld:
             poll.register(self._init, select.POLLIN)
             poll.poll(5000)
             os.close(self._init)
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
+        self._end_process()
         for descriptor in (self._orders, self._reports):
             if descriptor >= 0:
                 os.close(descriptor)
         if self._driver is not None:
             self._driver.close()
+
+    def _end_process(self) -> None:
+        if self._process is None:
+            return
+        if self._init is None:
+            kill_first_process_of(self._process.pid)
+        self._process.kill()
+        self._process.wait(10)
 
     def __enter__(self) -> Self:
         return self

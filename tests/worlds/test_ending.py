@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from sekft_engine.worlds import Limits, World, WorldBroken, check_untouched, open_world
+from sekft_engine.worlds import Limits, World, WorldBroken, check_untouched, open_world, orphans
 from tests.worlds.conftest import Opener, processes_with, scenario, wait_until
 
 
@@ -86,6 +87,17 @@ print("ready", flush=True)
 sys.stdin.read()
 """
 
+_STARTER = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.worlds.conftest import scenario
+from sekft_engine.worlds import open_world
+open_world(scenario()).close()
+print("ready", flush=True)
+while True:
+    open_world(scenario()).close()
+"""
+
 
 def test_nothing_is_left_when_the_engine_is_killed() -> None:
     root = str(Path(__file__).parents[2])
@@ -104,6 +116,32 @@ def test_nothing_is_left_when_the_engine_is_killed() -> None:
     assert wait_until(lambda: not processes_with("sleep 161.803"))
     engine.stdin.close()
     engine.stdout.close()
+
+
+def test_an_engine_killed_while_it_starts_a_world_leaves_nothing_that_the_next_does_not_end(
+    opener: Opener,
+) -> None:
+    """bubblewrap's first process waits for ever if bubblewrap dies in the wrong millisecond."""
+    root = str(Path(__file__).parents[2])
+    for delay in range(12):
+        engine = subprocess.Popen(
+            [sys.executable, "-c", _STARTER.format(root=root)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert engine.stdout is not None
+        assert engine.stdout.readline() == "ready\n"
+        time.sleep(0.0005 * delay)
+        engine.send_signal(signal.SIGKILL)
+        engine.wait()
+        engine.stdout.close()
+    orphans.sweep.cache_clear()
+    opener().close()
+    assert wait_until(lambda: not _abandoned())
+
+
+def _abandoned() -> list[int]:
+    return [pid for pid, parent in orphans._first_processes() if not orphans._is_holder(parent)]
 
 
 def test_a_world_outlives_the_thread_that_opened_it(opener: Opener) -> None:

@@ -1,0 +1,59 @@
+"""Holders that lost their bubblewrap while it was still building them.
+
+bubblewrap binds its first process to its own life only after the mounts are made. Killed before
+that, it leaves a process that waits for it for ever: without a world in it, but there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+_MARK = b"/w/holder"
+
+
+def _status(pid: int | str) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def _is_holder(pid: int | str) -> bool:
+    try:
+        return _MARK in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _first_processes() -> Iterator[tuple[int, int]]:
+    """(pid, parent) of each holder's pid 1, seen from here."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _is_holder(folder.name):
+            with contextlib.suppress(OSError, KeyError, IndexError, ValueError):
+                status = _status(folder.name)
+                inside = status["NSpid"]
+                if len(inside) > 1 and inside[-1] == "1":
+                    yield int(folder.name), int(status["PPid"][0])
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_first_process_of(bwrap: int) -> None:
+    """Kill the process that the bubblewrap of pid ``bwrap`` has started, if it has."""
+    for pid, parent in _first_processes():
+        if parent == bwrap:
+            _kill(pid)
+
+
+@functools.cache
+def sweep() -> None:
+    """Once per process: end what an engine killed in the wrong millisecond has left."""
+    for pid, parent in _first_processes():
+        if not _is_holder(parent):
+            _kill(pid)
