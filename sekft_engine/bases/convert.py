@@ -13,6 +13,9 @@ Report = Callable[[str, int, int], None]
 
 MAGIC = b"GGUF"
 
+#: Raised when a conversion comes out differently, so that older ones in a cache are made anew.
+CONVERTER_VERSION = 2
+
 
 def convert_gguf(
     gguf: Path, folder: Path, *, context: int = 0, report: Report | None = None
@@ -60,9 +63,26 @@ def convert_gguf(
         if report:
             report("writing safetensors", 0, 0)
         model.to(torch.bfloat16).save_pretrained(str(folder))
+        _mend_pre_tokenizer(tokenizer, gguf)
         tokenizer.save_pretrained(str(folder))
     for path in folder.iterdir():
         path.chmod(0o644)
+
+
+def _mend_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
+    """Split digits one by one where the file says so: transformers overlooks that key, and then
+    the same columns of numbers become other tokens than the base was trained on."""
+    from gguf import GGUFReader
+    from tokenizers import pre_tokenizers
+
+    field = GGUFReader(str(gguf)).get_field("tokenizer.ggml.pre")
+    if field is not None and field.contents() == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
+        )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from sekft_engine.bases.catalogue import KNOWN
 from sekft_engine.bases.convert import Report, convert_gguf
 from sekft_engine.bases.digest import weight_files
-from sekft_engine.bases.store import cache_root, read_record, write_record
+from sekft_engine.bases.store import cache_root, is_current, write_record
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.files import file_sha256, staged_folder
 from sekft_engine.workspace import Workspace
@@ -49,7 +49,7 @@ def resolve_base(
             mend="change its permissions",
         ) from error
     if spec in KNOWN:
-        if read_record(cache_root() / spec) is not None:
+        if is_current(cache_root() / spec):
             return check_folder(cache_root() / spec)
         raise Unavailable("this base is not here yet", where=spec, mend=f"sekft base add {spec}")
     if _HUB_ID.fullmatch(spec):
@@ -88,7 +88,7 @@ def _from_gguf(file: Path, report: Report | None) -> Path:
         raise BadInput("a base is a folder or a .gguf file", where=str(file))
     digest = file_sha256(file)
     target = cache_root() / f"gguf-{digest[:16]}"
-    if read_record(target) is None:
+    if not is_current(target):
         with staged_folder(target) as folder:
             convert_gguf(file, folder, report=report)
             write_record(folder, title=file.stem, source=file.name, source_sha256=digest)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
-from sekft_engine.bases.convert import convert_gguf
+from sekft_engine.bases.convert import CONVERTER_VERSION, convert_gguf
 from sekft_engine.bases.digest import base_digest, weight_files
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.files import file_sha256, staged_folder, write_whole
@@ -59,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     source_sha256: str
     converted: str
     files: dict[str, str]
+    converter: int = 0
 
 
 def cache_root() -> Path:
@@ -194,6 +195,7 @@ def write_record(
         source_sha256=source_sha256,
         converted=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         files={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+        converter=CONVERTER_VERSION,
     )
     text = msgspec.json.format(msgspec.json.encode(record), indent=1)
     write_whole(folder / RECORD, text + b"\n")
@@ -206,11 +208,19 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
+def is_current(folder: Path) -> bool:
+    """Whether this version of sekft, or one that converts the same way, made ``folder``."""
+    record = read_record(folder)
+    return record is not None and record.converter >= CONVERTER_VERSION
+
+
 def damage(folder: Path) -> str:
     """What is wrong with the files of a converted base; '' = nothing."""
     record = read_record(folder)
     if record is None:
         return "no record of its files"
+    if not is_current(folder):
+        return "an older version of sekft converted it"
     for name, digest in record.files.items():
         path = folder / name
         if not path.is_file():

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from sekft_engine.bases import KNOWN, KnownBase, add_base, check_base, list_bases, store
 from sekft_engine.cli.base import command
 from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.render import ChatTokenizer
 
 
 @pytest.fixture
@@ -150,3 +151,18 @@ def test_the_command_says_what_it_did(real_cache: Path, tmp_path: Path) -> None:
         command, ["list", "--workspace", str(tmp_path), "--json"], standalone_mode=False
     )
     assert [base["name"] for base in json.loads(listed.stdout)["bases"]] == ["smollm2-135m"]
+
+
+def test_digits_are_split_one_by_one_as_the_base_was_trained(smollm2: Path) -> None:
+    tokenizer = ChatTokenizer.load(smollm2)
+    ids = tokenizer.guard.ids(tokenizer.guard.encode("total   128"))
+    assert [tokenizer.token_text(token) for token in ids] == ["total", "   ", "1", "2", "8"]
+
+
+def test_a_base_that_an_older_sekft_converted_is_made_anew(real_cache: Path) -> None:
+    record = real_cache / "smollm2-135m" / store.RECORD
+    old = json.loads(record.read_bytes()) | {"converter": 0}
+    record.unlink()
+    record.write_text(json.dumps(old))
+    assert store.damage(record.parent) == "an older version of sekft converted it"
+    assert not store.is_current(record.parent)
