@@ -21,6 +21,10 @@ _TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
 _DIFFICULTIES = (1, 1, 1, 2, 2, 3)
 #: Why a scenario cannot be done: its input is not there, or its directives are not to be had.
 _BLOCKS = ("missing", "missing", "sealed")
+#: What the first try may run into although the work can be done: the folder for the result is
+#: not there, the program that the directives name is not installed, or both. Only those who have
+#: met an error of their own doing learn that it is no reason to give up.
+_STUMBLES = ("", "", "", "", "", "", "folder", "folder", "program", "program", "both")
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     depth: DocDepth
     difficulty: int
     block: str
+    stumble: str
     holdout: bool
 
     @property
@@ -53,16 +58,18 @@ def specs(split: str, count: int, seed: int) -> list[Spec]:
     with the same ones."""
     holdout = split == "holdout"
     rng = Random(f"sekft:{seed}:{split}")  # noqa: S311 (reproducible, not secret)
-    streams = [Random(rng.random()) for _ in range(6)]  # noqa: S311
+    streams = [Random(rng.random()) for _ in range(7)]  # noqa: S311
     archetypes = _rounds(streams[0], sorted(HELD_OUT if holdout else TRAINING))
     channels = _rounds(streams[1], providers.CHANNELS)
     depths = _rounds(streams[2], providers.DEPTHS)
     difficulties = _rounds(streams[3], _DIFFICULTIES)
     terminals = _rounds(streams[4], _TERMINALS)
     blocks = _rounds(streams[5], _BLOCKS)
+    stumbles = _rounds(streams[6], _STUMBLES)
     out = []
     for index in range(count):
         archetype = next(archetypes)
+        block = next(blocks) if next(terminals) == "panic" else ""
         out.append(
             Spec(
                 id=f"{split}-{index:04d}-{archetype}",
@@ -71,7 +78,8 @@ def specs(split: str, count: int, seed: int) -> list[Spec]:
                 channel=next(channels),
                 depth=next(depths),
                 difficulty=next(difficulties),
-                block=next(blocks) if next(terminals) == "panic" else "",
+                block=block,
+                stumble="" if block or holdout else next(stumbles),
                 holdout=holdout,
             )
         )
@@ -85,7 +93,10 @@ def compose(spec: Spec) -> Scenario:
     folder = f"{names.word()}/" if rng.random() < 0.4 else ""
     archetype = (HELD_OUT if spec.holdout else TRAINING)[spec.archetype]
     count = 2 if spec.difficulty == 3 else 1
-    jobs = [archetype(Desk(rng, names, folder)) for _ in range(count)]
+    nook = f"{folder}{names.word()}/" if spec.stumble in ("folder", "both") else ""
+    jobs = [archetype(Desk(rng, names, folder, nook)) for _ in range(count)]
+    if spec.stumble:
+        jobs[0] = _stumbling(rng, spec, jobs[0], nook)
     directives = "\n".join(job.text for job in jobs)
     desk = providers.build(rng, names, spec.depth, directives, sealed=spec.block == "sealed")
     announcement = providers.announce(rng, desk.provider.name, spec.depth, spec.channel)
@@ -115,6 +126,28 @@ def compose(spec: Spec) -> Scenario:
         reference_solution=tuple(solution),
         terminal=spec.terminal,
     )
+
+
+def _stumbling(rng: Random, spec: Spec, job: Job, nook: str) -> Job:
+    """``job`` with the errors that its first try meets, and the way on from each."""
+    act, *rest = job.acts
+    program = act.split()[0]
+    elsewhere = f"g{program}"  # where the tools of GNU are guests, their names begin so
+    text, first = job.text, act
+    if spec.stumble in ("program", "both") and program != "echo":
+        first = act.replace(program, elsewhere, 1)
+        if spec.archetype == "run":
+            text = text.replace(program, elsewhere, 1)
+        else:
+            text += rng.choice((f" with {elsewhere}", f", use {elsewhere}", f" ({elsewhere})"))
+    makes_in_nook = nook and any(path.startswith(nook) for path in job.made)
+    tries = [first, act] if first != act else [act]
+    if makes_in_nook:
+        mkdir = f"mkdir {nook.rstrip('/')}"
+        # The shell opens the output before it looks for the program; mv and cp open it themselves.
+        at = 0 if " > " in act else len(tries) - 1
+        tries[at : at + 1] = [tries[at], mkdir, tries[at]]
+    return msgspec.structs.replace(job, text=text, acts=(*tries, *rest))
 
 
 def _without(files: dict[str, str], look: str) -> dict[str, str]:

@@ -33,12 +33,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Desk:
-    """What an archetype works with: a generator, names, and a place for its files."""
+    """What an archetype works with: a generator, names, and places for its files.
 
-    def __init__(self, rng: Random, names: Names, folder: str = "") -> None:
+    Args:
+        folder: where its files are, with a final ``/``; empty is the home.
+        nook: a folder that does not exist, for what it makes; empty is ``folder``.
+    """
+
+    def __init__(self, rng: Random, names: Names, folder: str = "", nook: str = "") -> None:
         self.rng = rng
         self.names = names
         self.folder = folder
+        self.nook = nook
 
     def pick(self, options: Iterable[str]) -> str:
         return self.rng.choice(list(options))
@@ -46,6 +52,10 @@ class Desk:
     def path(self, kind: str = "") -> str:
         """A fresh file in the desk's folder (or the home)."""
         return self.folder + self.names.file(kind)
+
+    def target(self) -> str:
+        """A file that the work is to make; its folder may not be there yet."""
+        return (self.nook or self.folder) + self.names.file()
 
     def text(self, low: int = 3, high: int = 6) -> tuple[str, ...]:
         """Lines of one word each."""

@@ -14,13 +14,13 @@ from sekft_engine.scenario import Announcement, Channel, DocDepth, Provider
 #: What a help text may say about the verb that hands out the directives.
 _FETCH_SAYS = (
     "print your task",
-    "show the task for today",
-    "print what is to be done",
+    "show your task for today",
+    "print your next task",
     "show your orders",
-    "tell you what to do",
-    "print the work order",
-    "show the job that waits",
-    "give you the next job",
+    "print your orders",
+    "give you your job",
+    "tell you your work",
+    "show your work for today",
 )
 _ABOUT = (
     "hands out work",

@@ -36,7 +36,7 @@ wool yarn zebra zinc
 """)
 _KINDS = ("txt", "txt", "txt", "log", "list", "dat", "md", "csv")
 _STARTS = _listed("b br c cl d dr f fl g gr h j k kl l m n p pl qu r s sk st t tr v w z")
-_MIDDLES = _listed("a e i o u ai ea oo")
+_MIDDLES = _listed("a e i o u")
 _ENDS = _listed("b ck d g l ll m n nd nk p r rn s sk st t x")
 _TAILS = _listed("a o i er el in on us ix")
 #: Verbs under which a program may hand out its directives.
@@ -59,12 +59,12 @@ _OTHER = {
     "hello": "say hello",
     "stats": "print numbers of last week",
     "date": "print the date",
-    "level": "show the water level",
+    "level": "print the water level",
     "color": "show the colours",
     "motto": "print the motto",
     "uptime": "print how long it runs",
     "mood": "tell how it feels",
-    "rank": "show your rank",
+    "rank": "print the rank of each user",
     "score": "print the score",
     "weather": "show the weather",
     "quote": "print a quote",

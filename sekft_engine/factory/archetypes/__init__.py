@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sekft_engine.factory.archetypes import columns, held_out, lines, paths, texts
+from sekft_engine.factory.archetypes import (
+    attributes,
+    columns,
+    held_out,
+    lines,
+    paths,
+    programs,
+    texts,
+)
 from sekft_engine.factory.job import Desk, Job
 
 Archetype = Callable[[Desk], Job]
@@ -13,6 +21,7 @@ TRAINING: dict[str, Archetype] = {
     "append": texts.append,
     "copy": paths.copy,
     "count": lines.count,
+    "create": attributes.create,
     "delete": paths.delete,
     "extract": columns.extract,
     "filter": lines.keep_matching,
@@ -22,7 +31,10 @@ TRAINING: dict[str, Archetype] = {
     "note": texts.note,
     "rename": paths.rename,
     "replace": texts.replace,
+    "resize": attributes.resize,
+    "run": programs.run,
     "sort": lines.sort,
+    "stamp": attributes.stamp,
     "tree": paths.tree,
     "unique": lines.unique,
     "upper": texts.upper,

@@ -8,7 +8,7 @@ _SIGNS = {",": "comma", ":": "colon"}
 
 
 def extract(desk: Desk) -> Job:
-    source, target = desk.path("csv"), desk.path()
+    source, target = desk.path("csv"), desk.target()
     sign = desk.pick((",", ":"))
     number = desk.rng.randint(1, 3)
     rows = [desk.names.words(3) for _ in range(desk.rng.randint(2, 4))]
@@ -32,7 +32,7 @@ def extract(desk: Desk) -> Job:
 
 
 def merge(desk: Desk) -> Job:
-    first, second, target = desk.path(), desk.path(), desk.path()
+    first, second, target = desk.path(), desk.path(), desk.target()
     upper, lower = desk.text(2, 3), desk.text(2, 3)
     text = desk.pick(
         (

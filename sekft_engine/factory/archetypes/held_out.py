@@ -43,7 +43,7 @@ def link(desk: Desk) -> Job:
         (
             f"Make a {kind} link to {source} under the name {target}",
             f"The file {source} needs a {kind} link called {target}",
-            f"Link to {source} from {target}, as a {kind} link",
+            f"Link {source} under the name {target}, as a {kind} link",
             f"Set up a {kind} link for {source}: it is to be called {target}",
         )
     )

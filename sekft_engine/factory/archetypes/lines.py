@@ -6,7 +6,7 @@ from sekft_engine.factory.job import Desk, Job, content, holds
 
 
 def count(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = desk.text()
     text = desk.pick(
         (
@@ -28,7 +28,7 @@ def count(desk: Desk) -> Job:
 
 
 def sort(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = desk.text()
     if desk.rng.random() < 0.3:
         order, flag = sorted(rows, reverse=True), "-r "
@@ -62,7 +62,7 @@ def sort(desk: Desk) -> Job:
 
 
 def keep_matching(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     key, *others = desk.names.words(4)
     rows = [f"{key} {others[0]}", f"{others[1]} {others[2]}", f"{others[1]} {key}", others[0]]
     desk.rng.shuffle(rows)
@@ -85,7 +85,7 @@ def keep_matching(desk: Desk) -> Job:
 
 
 def head(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = desk.text(5, 7)
     number = desk.rng.randint(2, 4)
     first = desk.rng.random() < 0.5
@@ -109,7 +109,7 @@ def head(desk: Desk) -> Job:
 
 
 def unique(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = list(desk.text(3, 4))
     rows += desk.rng.sample(rows, 2)
     desk.rng.shuffle(rows)

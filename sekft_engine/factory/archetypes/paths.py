@@ -6,7 +6,7 @@ from sekft_engine.factory.job import Desk, Job, absent, content, holds
 
 
 def copy(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = desk.text(1, 3)
     text = desk.pick(
         (
@@ -30,6 +30,8 @@ def copy(desk: Desk) -> Job:
 def delete(desk: Desk) -> Job:
     source, other = desk.path(), desk.path()
     rows = desk.text(1, 2)
+    if desk.rng.random() < 0.3:
+        return _delete_folder(desk, other)
     text = desk.pick(
         (
             f"Delete {source}",
@@ -48,8 +50,21 @@ def delete(desk: Desk) -> Job:
     )
 
 
+def _delete_folder(desk: Desk, other: str) -> Job:
+    """A folder shows as one only when it is listed; plain rm then says so."""
+    source = desk.folder + desk.names.word()
+    rows = desk.text(1, 2)
+    return Job(
+        text=desk.pick((f"Delete {source}", f"Get rid of {source} and keep the rest")),
+        look=source,
+        acts=(f"rm {source}", f"rm -r {source}"),
+        files={f"{source}/{desk.names.file()}": content(rows), other: content(rows)},
+        checks=(absent(source), holds(other, rows)),
+    )
+
+
 def rename(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = desk.text(1, 3)
     text = desk.pick(
         (

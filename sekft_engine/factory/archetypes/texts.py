@@ -74,7 +74,7 @@ def replace(desk: Desk) -> Job:
 
 
 def upper(desk: Desk) -> Job:
-    source, target = desk.path(), desk.path()
+    source, target = desk.path(), desk.target()
     rows = desk.text(2, 4)
     if desk.rng.random() < 0.6:
         sets, given, wanted, case = "a-z A-Z", rows, [row.upper() for row in rows], "upper"
