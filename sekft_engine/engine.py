@@ -6,6 +6,7 @@ Importing this imports no torch: handlers are named in a table and imported when
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import itertools
 import logging
@@ -208,11 +209,21 @@ class Engine:
         context.emit(events.JobResumed(job="", kind=context.kind))
 
     def make_resident(self, context: Context, spec: str, load_4bit: bool) -> ResidentBase:
-        from sekft_engine.resident_jobs import load_resident
+        """The base for ``spec``: the resident one where it is that one, else loaded in its place.
 
-        loaded = load_resident(context, self.resident, spec, load_4bit)
-        self.resident = loaded
-        return loaded
+        Whatever can be refused is refused before the old one is let go, which happens before the
+        new one is loaded: there need not be memory for both.
+        """
+        from sekft_engine.resident_jobs import find_base, is_resident, load_base
+
+        folder = find_base(context, spec)
+        if self.resident is None or not is_resident(self.resident, folder, load_4bit):
+            self.resident = None
+            self.note_resident()
+            gc.collect()
+            self.resident = load_base(context, folder, load_4bit)
+            self.note_resident()
+        return self.resident
 
     def note_resident(self) -> None:
         """Refresh what :meth:`status` tells about the base, after it changed."""

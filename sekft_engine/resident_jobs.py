@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from sekft_engine import events, jobs
-from sekft_engine.base import ResidentBase, resolve_base
+from sekft_engine.base import ResidentBase
+from sekft_engine.bases import base_digest, resolve_base
+from sekft_engine.bases.store import digest_memo
 from sekft_engine.context import Context
 from sekft_engine.runs import ADAPTER
 
 
-def load_resident(
-    context: Context, resident: ResidentBase | None, spec: str, load_4bit: bool
-) -> ResidentBase:
-    """The base for ``spec``: the resident one where it is that one, else loaded in its place."""
-    folder = resolve_base(spec, context.workspace, report=context.progress)
-    if resident is not None and resident.path == folder and resident.quantised == load_4bit:
-        return resident
+def find_base(context: Context, spec: str) -> Path:
+    """The folder of the base called ``spec``, converted first where it is a GGUF file."""
+    return resolve_base(spec, context.workspace, report=context.progress)
+
+
+def is_resident(resident: ResidentBase, folder: Path, load_4bit: bool) -> bool:
+    """Whether what is loaded is what lies in ``folder`` now."""
+    if resident.path != folder or resident.quantised != load_4bit:
+        return False
+    return resident.digest == base_digest(folder, digest_memo())
+
+
+def load_base(context: Context, folder: Path, load_4bit: bool) -> ResidentBase:
+    """Load the base in ``folder`` and tell so."""
     context.progress("loading the base", 0, 0, folder.name)
     loaded = ResidentBase.load(folder, load_4bit=load_4bit)
     context.emit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,3 +219,27 @@ def test_a_listener_that_leaves_does_not_lose_the_adapter(
     assert one.process.wait(timeout=120) == 130
     assert read_run(tmp_path / "run").status == "stopped"
     assert adapter_digest(tmp_path / "run" / "adapter")
+
+
+def test_a_base_that_changed_on_disk_or_is_another_is_loaded_anew(
+    resident: Callable[..., Resident], tiny_base: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(tiny_base, tmp_path / "other"))
+    one = resident()
+    for base in (tiny_base, tiny_base, other, other):
+        one.say({"job": "load", "base": str(base)})
+        one.end_of("load")
+    config = other / "config.json"
+    config.write_text(config.read_text().replace("1e-06", "1e-05"))
+    one.say({"job": "load", "base": str(other)})
+    one.end_of("load")
+    one.say({"job": "load", "base": "/no/such/base"})
+    assert one.end_of("load")["event"] == "JobFailed"
+    one.say({"job": "status"})
+    assert one.end_of("status")["result"]["resident"]["base"] == str(other), "still there"
+    assert one.leave() == 0
+    assert [event["base"] for event in one.named("BaseLoaded")] == [
+        str(tiny_base),
+        str(other),
+        str(other),
+    ]
