@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Input
 
+from sekft_engine import demo as demo_jobs
 from sekft_engine import events, jobs
 from sekft_engine.recipe import Recipe
 from sekft_engine.workspace import Workspace
@@ -85,7 +86,7 @@ class Workbench(App[int]):
         self.demo = demo
         self._base = base
         self.state: State = load_state()
-        self.recipe = Recipe()
+        self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
         self.tabs = TabBar()
         self.keys = KeyBar()
@@ -104,6 +105,11 @@ class Workbench(App[int]):
     def base(self) -> str:
         """The base to use: as given, else the workspace's."""
         return self._base or self.workspace.base
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the demo's base is used, which wants the demo's recipe and caps."""
+        return self.demo or Path(self.base).name == demo_jobs.BASE
 
     @property
     def data(self) -> Path:
@@ -132,8 +138,9 @@ class Workbench(App[int]):
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
         wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
-        await self.action_pane(wanted)
-        if self.demo and not is_set_up(self.workspace):
+        fresh = self.demo and not is_set_up(self.workspace)
+        await self.action_pane("trajectories" if fresh else wanted)
+        if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
 
@@ -409,8 +416,4 @@ class Workbench(App[int]):
 
 def is_set_up(workspace: Workspace) -> bool:
     """Whether the workspace has a base, scenarios and trajectories."""
-    return bool(
-        workspace.base
-        and any(workspace.trajectories.glob("*.json*"))
-        and any(workspace.holdout_scenarios.glob("*.json"))
-    )
+    return bool(workspace.base and demo_jobs.has_data(workspace))

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import events, jobs
+from sekft_engine import demo, events, jobs
 from sekft_engine.errors import SekftError
 from sekft_engine.evaluate.stats import what_n_shows, wilson
 from sekft_engine.events import EpisodeDone, Event
@@ -90,6 +90,8 @@ class EvalPane(Pane):
             yield Part(self.grid_head, self.columns, self.grid, self.rates, id="eval-right")
 
     def on_mount(self) -> None:
+        if self.host.is_demo:
+            self.values |= {"step_cap": str(demo.STEP_CAP), "turn_tokens": str(demo.TURN_TOKENS)}
         self._fill()
         self.reload()
 

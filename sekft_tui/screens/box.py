@@ -46,10 +46,13 @@ class BoxScreen(ModalScreen[Answer]):
     """
 
     TITLE_TEXT = ""
+    #: Whether the keys that move in a text are wanted here; else they may answer.
+    SCROLLS = True
     KEYS_TEXT: Parts = ()
 
     def compose(self) -> ComposeResult:
         self.sheet = Sheet()
+        self.sheet.can_focus = self.SCROLLS
         self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
         box = Vertical(self.sheet, self.foot, id="box")
         box.border_title = self.TITLE_TEXT

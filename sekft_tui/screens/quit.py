@@ -21,7 +21,7 @@ class QuitScreen(BoxScreen[str]):
         Binding("k,escape", "keep", show=False),
         Binding("q,ctrl+c", "now", show=False),
     ]
-    KEYS_TEXT = ()
+    SCROLLS = False
 
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ class SetupScreen(BoxScreen[bool]):
     """One line per task; closes itself when all is there."""
 
     BINDINGS = [Binding("escape,q", "close", show=False)]
+    SCROLLS = False
     KEYS_TEXT = (
         ("esc", "key"),
         (" look around meanwhile   ", "quiet"),
@@ -43,7 +44,8 @@ class SetupScreen(BoxScreen[bool]):
             (("This is done once; later starts open at once.", "quiet"),),
             (),
         ]
-        lines += [_task(task, width) for task in self._tasks.values()]
+        latest = next(reversed(self._tasks), "")
+        lines += [_task(task, width, task.label != latest) for task in self._tasks.values()]
         if not self._tasks and not self._failed:
             lines.append((("  starting …", "quiet"),))
         if self._failed:
@@ -68,11 +70,13 @@ class SetupScreen(BoxScreen[bool]):
         self.dismiss(False)
 
 
-def _task(task: events.Progress, width: int) -> Parts:
-    done = task.total > 0 and task.done >= task.total
-    share = task.done / task.total if task.total else 0.0
+def _task(task: events.Progress, width: int, over: bool) -> Parts:
+    """A line per task; one that another followed is ``over``, whatever was last heard of it."""
+    done = over or (task.total > 0 and task.done >= task.total)
+    share = 1.0 if done else task.done / task.total if task.total else 0.0
     filled, empty = bar(share, 18)
-    count = f"{task.done}/{task.total}" if task.total else (str(task.done) if task.done else "")
+    seen = task.total if done else task.done
+    count = f"{seen}/{task.total}" if task.total else (str(task.done) if task.done else "")
     return (
         (" ✓ " if done else " ▸ ", "good" if done else "accent"),
         (fit(visible(task.label), 26), "strong"),

@@ -44,7 +44,7 @@ class ReplayView(LineView):
             self.position = self.cast.length
         self._draw(force=True)
         if at_end:
-            self._to_end()
+            self.call_after_refresh(self._to_end)  # the new height is known then
 
     # --- the clock --------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class ReplayView(LineView):
         if self.cast is not None:
             self.position = max(0.0, min(position, self.cast.length))
             self._draw()
-            self._to_end()
+            self.call_after_refresh(self._to_end)
 
     def step(self, by: int) -> None:
         if self.cast is not None:

@@ -22,11 +22,14 @@ def rows(xs: list[float], ys: list[float], frame: Frame, width: int, height: int
 
 
 def test_a_straight_line_goes_from_corner_to_corner() -> None:
-    assert rows([0, 1], [0, 1], Frame(0, 1, 0, 1), 4, 2) == ["  ⢀⡴⠋"[1:], "⡴⠋  "] or True
-    drawn = rows([0, 1], [0, 1], Frame(0, 1, 0, 1), 4, 2)
-    assert drawn[0].startswith("  ")
-    assert drawn[1].endswith("  ")
-    assert all(cell != " " for cell in drawn[1][:2] + drawn[0][2:])
+    assert rows([0, 1], [0, 1], Frame(0, 1, 0, 1), 4, 2) == ["  ⣠⠞", "⡤⠏⠁ "]
+
+
+def test_corners_of_the_curve_are_where_the_points_are() -> None:
+    zigzag = rows([0, 1, 2, 3, 4], [0, 2, 0, 2, 0], Frame(0, 4, 0, 2), 8, 2)
+    assert zigzag == [" ⡼⢳⡀⢀⡞⢧ ", "⡼⠁ ⢳⡞ ⠈⢧"]
+    spike = rows([0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 0, 0, 0, 9, 0, 0, 0, 0], Frame(0, 8, 0, 9), 5, 2)
+    assert spike == ["  ⣿  ", "⣀⣠⠿⣄⣀"]
 
 
 def test_one_point_is_one_dot() -> None:

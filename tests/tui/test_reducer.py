@@ -109,7 +109,7 @@ def test_asking_to_stop_is_shown_until_the_engine_answers() -> None:
     assert shared.jobs["train-1"].status == "stopping"
     stop_asked(shared, "no such job")
     reduce(shared, events.JobCancelled(job="train-1", kind="train", detail="saved"))
-    assert shared.jobs["train-1"].status == "cancelled"
+    assert not shared.jobs["train-1"].active
 
 
 def test_smoothing_starts_at_the_first_value_and_leaves_gaps() -> None:
