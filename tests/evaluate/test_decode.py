@@ -70,6 +70,32 @@ def test_each_row_of_a_batch_gets_the_tokens_of_plain_generate_over_several_turn
             history[key] = history[key] + ids
 
 
+def test_an_adapter_on_the_base_is_decoded_as_generate_decodes_it(tiny_base: Path) -> None:
+    import torch
+
+    from sekft_engine.base import ResidentBase
+    from sekft_engine.recipe import Recipe
+
+    base = ResidentBase.load(tiny_base)
+    base.new_adapter("mine", Recipe(rank=4))
+    torch.manual_seed(3)
+    for name, weight in base.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    base.activate("mine")
+    said = {}
+    for active in ("mine", None):
+        base.activate(active)
+        decoder = BatchedDecoder(base.model, stop_ids=[STOP])
+        for key in prompts():
+            decoder.add(key)
+        got = decoder.turns(prompts(), dict.fromkeys(prompts(), 10))
+        said[active] = {key: whole(turn) for key, turn in got.items()}
+        for key, ids in prompts().items():
+            assert said[active][key] == generated(base.model, ids, 10)
+    assert said["mine"] != said[None]
+
+
 def test_a_row_does_not_notice_who_else_is_in_the_batch_nor_when_they_leave(model: Any) -> None:
     alone = {}
     for key, ids in prompts().items():
