@@ -29,7 +29,6 @@ class FactoryReport(msgspec.Struct, frozen=True, kw_only=True):
     holdout: int
     trajectories: int
     seed: int
-    refused: dict[str, str] = {}
     by_archetype: dict[str, int] = {}
     by_channel: dict[str, int] = {}
     by_terminal: dict[str, int] = {}

@@ -36,7 +36,6 @@ class Userland(msgspec.Struct, frozen=True):
     prlimit: str
     setsid: str
     mounts: tuple[str, ...]
-    man: str = ""
 
 
 def _program(name: str) -> str:
@@ -86,7 +85,6 @@ def find_userland() -> Userland:
         prlimit=_program("prlimit"),
         setsid=_program("setsid"),
         mounts=_mounts(),
-        man=_program("man"),
     )
 
 
