@@ -20,6 +20,7 @@ from sekft_engine.workspace import Workspace
 
 #: How long a second Ctrl-C waits for a job to notice before the command leaves without it.
 HARD_STOP_S = 10.0
+STOPPING = "stopping as soon as what is kept is whole; once more to leave without waiting"
 
 
 def run_job(
@@ -49,6 +50,8 @@ def run_job(
                 if signalled() > requests:
                     requests = signalled()
                     engine.cancel(job_id, after_step=requests == 1)
+                    if requests == 1 and on_event is not None:
+                        on_event(events.Log(job=job_id, level="info", text=STOPPING))
                 try:
                     event = arrived.get(timeout=HARD_STOP_S if requests > 1 else 0.2)
                 except queue.Empty:

@@ -106,17 +106,15 @@ class Trainer:
         while True:
             try:
                 return self._accumulate(step, rows)
+            except Abandoned:
+                self._optimiser.zero_grad(set_to_none=True)
+                raise
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error) or self.micro_batch == 1:
                     raise
-            finally:
-                if self._abandoned:
-                    self._optimiser.zero_grad(set_to_none=True)
             self.micro_batch = max(1, self.micro_batch // 2)
             self._optimiser.zero_grad(set_to_none=True)
             _free_memory()
-
-    _abandoned = False
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow]) -> tuple[float, int]:
         import torch
@@ -125,7 +123,6 @@ class Trainer:
         total = torch.zeros((), dtype=torch.float64)
         for group in split_rows(rows, self.micro_batch):
             if self._leave():
-                self._abandoned = True
                 raise Abandoned
             losses, owners = token_losses(self._selected, group, self.base.device)
             part = losses.sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import time
 from collections import deque
@@ -177,7 +178,7 @@ class _Session:
 
     def _measure_heldout(self, step: int) -> None:
         loss, tokens = self.trainer.heldout_loss()
-        self.heldout = loss
+        self.heldout = loss if math.isfinite(loss) else None
         self.context.emit(events.HeldoutDone(job="", step=step, loss=loss, tokens=tokens))
 
     def _save_due(self, step: int) -> bool:

@@ -104,6 +104,20 @@ def test_two_adapters_are_trained_on_one_load_of_the_base(
     assert facts["active"] == "two"
 
 
+def test_four_bits_train_on_the_cpu_and_the_adapter_serves_the_whole_base(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    seen: list[Event] = []
+    recipe = with_recipe(epochs=4)
+    four_bit = job(tiny_base, sessions, tmp_path / "run", load_4bit=True, recipe=recipe)
+    result = run_job(four_bit, None, seen.append)
+    [loaded] = [event for event in seen if isinstance(event, events.BaseLoaded)]
+    assert (loaded.quantised, loaded.dtype) == (True, "nf4")
+    assert result["loss"]["last"] < result["loss"]["first"]
+    assert read_run(tmp_path / "run").facts["base"]["load_4bit"] is True
+    ResidentBase.load(tiny_base).attach("trained-in-4-bits", tmp_path / "run")
+
+
 def test_stopping_after_a_step_keeps_the_adapter(
     engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path
 ) -> None:
