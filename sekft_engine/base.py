@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import os
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +23,9 @@ from sekft_engine.adapters import (
 )
 from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
-from sekft_engine.errors import BadInput, DigestMismatch, Unavailable
+from sekft_engine.errors import BadInput, DigestMismatch
 from sekft_engine.files import staged_folder
+from sekft_engine.loading import load_model
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import adapter_folder
@@ -76,36 +75,7 @@ class ResidentBase:
         """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``."""
         began = time.monotonic()
         path = resolve_base(str(folder))
-        import_torch()
-        import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging as transformers_logging
-
-        cuda = torch.cuda.is_available()
-        # Without AVX-512-BF16 or AMX, bf16 on a CPU is some sixty times slower than fp32.
-        dtype = torch.bfloat16 if cuda else torch.float32
-        options: dict[str, Any] = {
-            "dtype": dtype,
-            "use_safetensors": True,
-            "local_files_only": True,
-            "trust_remote_code": False,
-            "attn_implementation": "sdpa",
-            "device_map": {"": 0} if cuda else {"": "cpu"},
-        }
-        if load_4bit:
-            options["quantization_config"] = _nf4(dtype)
-        bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-        try:
-            model = AutoModelForCausalLM.from_pretrained(str(path), **options)
-        except (ValueError, KeyError, RuntimeError) as error:
-            line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise BadInput(f"cannot load this base: {line}", where=str(path)) from error
-        finally:
-            if bars:
-                transformers_logging.enable_progress_bar()
-        model.eval()
-        model.requires_grad_(requires_grad=False)
+        model = load_model(path, load_4bit=load_4bit)
         return cls(
             model,
             ChatTokenizer.load(path),
@@ -369,37 +339,9 @@ class ResidentBase:
         self.activate(active if active in self._digests else None)
 
 
-def import_torch() -> None:
-    """Import torch for the first time with settings that must be there before it is."""
-    # Idle threads of a parallel loop would spin, at the cost of whoever needs the core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # What these libraries say to their developers is noise on a user's terminal.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            f"the Python package {error.name} is missing",
-            mend="pip install 'sekft-tui[gpu]'",
-        ) from error
-
-
 def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
     """Digests of tokenizer, chat template and normaliser, as adapters record them."""
     return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}
-
-
-def _nf4(compute: torch.dtype) -> Any:
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
 
 
 def _linear_names(model: PreTrainedModel) -> list[str]:
