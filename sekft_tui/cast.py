@@ -79,7 +79,7 @@ class Cast:
         """The recorded time at a playing position."""
         shown = bisect_right(self.times, position)
         if shown == 0:
-            return 0.0
+            return self.frames[0].at if self.frames else 0.0
         if shown == len(self.frames):
             return self.recorded
         before, after = self.times[shown - 1], self.times[shown]
@@ -226,7 +226,8 @@ def verdict_lines(verdict: EpisodeDone, width: int) -> list[Parts]:
 
 def _play_times(frames: Sequence[Frame], limit: float) -> list[float]:
     times: list[float] = []
-    position, before = 0.0, 0.0
+    # Playing begins with the first frame: what came before it is nobody's waiting.
+    position, before = 0.0, frames[0].at if frames else 0.0
     for frame in frames:
         gap = max(0.0, frame.at - before)
         position += min(gap, limit) if limit else gap

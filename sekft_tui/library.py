@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Rendered rows kept; each is a few hundred tokens.
 KEPT = 64
+#: Characters that are rendered in a few milliseconds.
+SHORT = 20_000
 
 
 class Rendered(NamedTuple):
@@ -51,8 +53,14 @@ class Library:
         self.trajectories = tuple(loaded.trajectories)
         self.skipped = tuple(f"{drop.id}: {drop.detail or drop.reason}" for drop in loaded.skipped)
 
-    def cached(self, trajectory: Trajectory) -> Rendered | None:
-        return self._rows.get(trajectory.id)
+    def at_once(self, trajectory: Trajectory) -> Rendered | None:
+        """The row where that takes no time worth a thread: it is known, or short."""
+        found = self._rows.get(trajectory.id)
+        if found is None and (self._tokenizer is not None or not self.base):
+            size = sum(len(turn.content) for turn in trajectory.turns)
+            if size <= SHORT:
+                found = self.render(trajectory)
+        return found
 
     def render(self, trajectory: Trajectory) -> Rendered:
         """Render one row; a problem of the tokenizer or the data becomes its message."""

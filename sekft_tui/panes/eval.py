@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from textual import on, work
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
@@ -17,10 +17,9 @@ from sekft_engine.evaluate.stats import what_n_shows, wilson
 from sekft_engine.events import EpisodeDone, Event
 from sekft_tui.actions import Place, bindings
 from sekft_tui.panes.pane import Pane, Part
-from sekft_tui.panes.state_text import state_text
+from sekft_tui.panes.state_text import hint, state_text
 from sekft_tui.reducer import EvalView, JobView, Shared
 from sekft_tui.text import Parts, clip, fit, short_path, visible
-from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.recipe_form import Field, RecipeForm
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
@@ -32,6 +31,7 @@ MEASURES = (
     ("operates", "operates"),
     ("terminates", "terminates"),
 )
+_IDLE = ("no verdicts yet", "", "s lets the chosen subjects act", "space chooses who")
 _NUMBERS = {
     "n": "how many held-out scenarios, spread over archetypes; 0 = all",
     "step_cap": "commands after which an episode is cut off",
@@ -78,9 +78,15 @@ class EvalPane(Pane):
         self._wanted: str = ""
 
     def compose(self) -> ComposeResult:
-        self.form = RecipeForm(self._check, id="eval-form")
+        self.form = RecipeForm(
+            check=self._check,
+            changed=self._changed,
+            pressed=lambda _: self.action_start(),
+            told=self._tell,
+            id="eval-form",
+        )
         self.help = Lines(self._help, id="eval-help")
-        self.grid = VerdictGrid(id="eval-grid")
+        self.grid = VerdictGrid(self._open, id="eval-grid")
         self.grid_head = Lines(self._grid_head)
         self.columns = Lines(lambda width: (self.grid.header(width),), id="eval-columns")
         self.rates = Lines(lambda _: self._rates, id="eval-rates")
@@ -112,6 +118,8 @@ class EvalPane(Pane):
         )
         self.choices = (Choice("base"), *adapters)
         self.scenarios = count
+        if 0 < count < int(self.values["n"]):
+            self.values["n"] = str(count)
         known = {choice.path for choice in self.choices}
         self.chosen = (self.chosen & known) or {""}
         if self._wanted and self._wanted in known:
@@ -157,25 +165,21 @@ class EvalPane(Pane):
 
     def _check(self, name: str, value: str) -> str:
         low = 0 if name in ("n", "seed") else 1
+        if name == "n" and value.isdecimal() and int(value) > self.scenarios > 0:
+            return f"n: there are only {self.scenarios} held-out scenarios"
         if not value.isdecimal() or int(value) < low:
             return f"{name.replace('_', ' ')}: a whole number from {low} on is wanted"
         return ""
 
-    @on(RecipeForm.Changed)
-    def _changed(self, event: RecipeForm.Changed) -> None:
-        if event.name in self.values:
-            self.values[event.name] = event.value
+    def _changed(self, name: str, value: str) -> None:
+        if name in self.values:
+            self.values[name] = value
         else:
-            self.chosen ^= {"" if event.name == "base" else event.name}
+            self.chosen ^= {"" if name == "base" else name}
         self._fill()
 
-    @on(RecipeForm.Pressed)
-    def _pressed(self) -> None:
-        self.action_start()
-
-    @on(RecipeForm.Told)
-    def _tell(self, event: RecipeForm.Told) -> None:
-        self._told = (event.text, event.wrong)
+    def _tell(self, text: str, wrong: bool) -> None:
+        self._told = (text, wrong)
         self.help.update()
 
     def _help(self, width: int) -> tuple[Parts, ...]:
@@ -207,7 +211,7 @@ class EvalPane(Pane):
             GridRow(scenario, archetype, tuple(_look_of(view, name, scenario) for name in subjects))
             for scenario, archetype in zip(view.scenarios, view.archetypes, strict=False)
         )
-        self.grid.empty = self._hint()
+        self.grid.empty = hint(self._job, _IDLE, "preparing the worlds", self.grid.content_width)
         self.grid.show(subjects, grid)
         if not grid:
             self.grid.set_rows(0)
@@ -215,16 +219,6 @@ class EvalPane(Pane):
         self.rates.styles.height = max(2, min(8, len(self._rates)))
         for lines in (self.grid_head, self.columns, self.rates):
             lines.update()
-
-    def _hint(self) -> str:
-        job = self._job
-        if job is None or not job.active:
-            return "no verdicts yet\n\ns lets the chosen subjects act\nspace chooses who"
-        progress = job.progress
-        if progress is None:
-            return "waiting for the engine" if job.status == "queued" else "preparing the worlds …"
-        count = f" {progress.done}/{progress.total}" if progress.total else ""
-        return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
 
     def _grid_head(self, width: int) -> tuple[Parts, ...]:
         view = self.view
@@ -262,7 +256,6 @@ class EvalPane(Pane):
 
     # --- keys -------------------------------------------------------------------------------
 
-    @on(LineList.Chosen, "#eval-grid")
     async def _open(self) -> None:
         chosen = self.grid.chosen
         if chosen is None:

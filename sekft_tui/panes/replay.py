@@ -61,9 +61,11 @@ class ReplayPane(Pane):
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self._list_head)
-        self.list = LineList(self._row, empty="reading episodes …", id="replay-list")
+        self.list = LineList(
+            self._row, chosen=self._open, empty="reading episodes …", id="replay-list"
+        )
         self.view_head = Lines(lambda _: (self._title,))
-        self.view = ReplayView(id="replay-view")
+        self.view = ReplayView(self._run_clock, id="replay-view")
         self.time_line = Lines(lambda width: self.view.timeline(width), id="replay-time")
         with Container(id="replay-split"):
             yield Part(self.list_head, self.list, id="replay-left")
@@ -102,7 +104,9 @@ class ReplayPane(Pane):
             self.list.empty = "no episodes yet\n3 goes to Eval, s there starts one"
             self.view.empty = "an episode plays here"
         paths = [one.path for one in self.rows]
-        wanted = self._wanted if self._wanted in paths else under
+        if self._wanted not in paths:
+            self._wanted = ""
+        wanted = self._wanted or under
         self.list.set_rows(len(self.rows), paths.index(wanted) if wanted in paths else 0)
         self.list_head.update()
 
@@ -133,8 +137,9 @@ class ReplayPane(Pane):
     @on(LineList.Moved, "#replay-list")
     def _moved(self) -> None:
         one = self.current
-        if self.live is not None and (one is None or one.path != self._wanted):
-            return
+        opened = self.live is not None or (self._wanted and (not one or one.path != self._wanted))
+        if opened and not self.is_on(self.list):
+            return  # the list was filled, nobody moved in it
         self.live = None
         self._wanted = ""
         if one is None:
@@ -145,7 +150,6 @@ class ReplayPane(Pane):
             self.view.show(cast_of(one.trajectory, one.verdict))
         self._legends()
 
-    @on(LineList.Chosen, "#replay-list")
     def _open(self) -> None:
         self.live = None
         self._moved()
@@ -175,6 +179,7 @@ class ReplayPane(Pane):
         else:
             self.live = (view, subject, scenario)
             self._said = -1
+            self.view.show(None)
             self._entitle(subject, scenario, view.run)
             self._grow()
 
@@ -195,9 +200,10 @@ class ReplayPane(Pane):
             first = self._said < 0
             self._said = said
             cast = cast_of_events(cell.said, cell.verdict)
-            if first:
+            if first and cell.verdict is not None:
                 self.view.show(cast)
-            self.view.grow(cast)
+            else:
+                self.view.grow(cast)
             self._legends()
 
     def draw(self, shared: Shared) -> None:

@@ -51,7 +51,9 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
-        self.list = LineList(self._row, empty="reading runs …", id="runs-list")
+        self.list = LineList(
+            self._row, chosen=self.action_open, empty="reading runs …", id="runs-list"
+        )
         self.facts_head = Lines(self._facts_head)
         self.facts = Sheet()
         with Container():
@@ -130,7 +132,6 @@ class RunsPane(Pane):
 
     # --- keys -------------------------------------------------------------------------------
 
-    @on(LineList.Chosen, "#runs-list")
     def action_open(self) -> None:
         if self.current is not None:
             self._open(self.current)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
@@ -16,7 +15,7 @@ from sekft_engine.events import Event
 from sekft_engine.recipe import RecipeField, recipe_fields, recipe_from
 from sekft_tui.actions import Place, bindings
 from sekft_tui.panes.pane import Pane, Part
-from sekft_tui.panes.state_text import state_text
+from sekft_tui.panes.state_text import hint, state_text
 from sekft_tui.reducer import JobView, Shared, TrainView
 from sekft_tui.text import (
     Parts,
@@ -62,7 +61,13 @@ class TrainPane(Pane):
         self._told: tuple[str, bool] = ("", False)
 
     def compose(self) -> ComposeResult:
-        self.form = RecipeForm(self._check, id="train-form")
+        self.form = RecipeForm(
+            check=self._check,
+            changed=self._changed,
+            pressed=lambda _: self.action_start(),
+            told=self._tell,
+            id="train-form",
+        )
         self.help = Lines(self._help, id="train-help")
         self.chart = LossChart(id="train-chart")
         self.stats = Lines(self._stats, id="train-stats")
@@ -113,19 +118,13 @@ class TrainPane(Pane):
             return _complaint(error.what)
         return ""
 
-    @on(RecipeForm.Changed)
-    def _changed(self, event: RecipeForm.Changed) -> None:
-        self.values[event.name] = event.value
+    def _changed(self, name: str, value: str) -> None:
+        self.values[name] = value
         self.host.recipe = recipe_from(self.values)
         self._fill()
 
-    @on(RecipeForm.Pressed)
-    def _pressed(self) -> None:
-        self.action_start()
-
-    @on(RecipeForm.Told)
-    def _tell(self, event: RecipeForm.Told) -> None:
-        self._told = (event.text, event.wrong)
+    def _tell(self, text: str, wrong: bool) -> None:
+        self._told = (text, wrong)
         self.help.update()
 
     def _help(self, width: int) -> tuple[Parts, ...]:
@@ -154,20 +153,10 @@ class TrainPane(Pane):
         self.view = self.opened if self.opened is not None else shared.train
         last, rows = self.view.last, self.view.rows
         total = last.steps if last else (rows.steps if rows else 0)
-        self.chart.hint = self._hint()
+        self.chart.hint = hint(self._job, _WAITING, "preparing the run", self.chart.size.width - 10)
         self.chart.show(self.view.loss, self.view.heldout, total)
         self.stats.update()
         self.chart_head.update()
-
-    def _hint(self) -> str:
-        job = self._job
-        if job is None or not job.active:
-            return "\n".join(_WAITING)
-        progress = job.progress
-        if progress is None:
-            return "waiting for the engine" if job.status == "queued" else "preparing the run"
-        count = f" {progress.done}/{progress.total}" if progress.total else ""
-        return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
 
     def heard(self, event: Event) -> None:
         if isinstance(event, events.JobStarted) and event.kind == "train":

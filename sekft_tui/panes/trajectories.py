@@ -52,7 +52,9 @@ class TrajectoriesPane(Pane):
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self._list_head)
-        self.list = LineList(self._row, empty="reading trajectories …", id="tra-list")
+        self.list = LineList(
+            self._row, chosen=self._open, empty="reading trajectories …", id="tra-list"
+        )
         self.view_head = Lines(self._view_head)
         self.view = TokenView(id="tra-view")
         self.legend = Lines(self._legend, classes="foot")
@@ -140,7 +142,7 @@ class TrajectoriesPane(Pane):
             self._show(None)
         elif row.id != self._shown:
             self._shown = row.id
-            found = self.library.cached(row) if self.library else None
+            found = self.library.at_once(row) if self.library else None
             if found is not None:
                 self._show(found)
             else:
@@ -237,31 +239,40 @@ class TrajectoriesPane(Pane):
 
     # --- keys -------------------------------------------------------------------------------
 
-    @on(LineList.Chosen, "#tra-list")
     def _open(self) -> None:
+        self._settle()
         self.go_to(self.view)
 
+    def _settle(self) -> None:
+        """Show what the cursor is on, though its message may not have come round yet."""
+        self._moved()
+
     def action_mask(self) -> None:
+        self._settle()
         self.view.next_mode()
 
     def action_edges(self) -> None:
         self.view.toggle_edges()
 
     def action_turn(self, by: int) -> None:
+        self._settle()
         self.view.step_turn(by)
 
     def action_trajectory(self, by: int) -> None:
         self.list.move(by)
 
     def action_boundary(self, by: int) -> None:
+        self._settle()
         if not self.view.step_boundary(by):
             self.host.note("no further mask boundary")
 
     def action_mark(self) -> None:
+        self._settle()
         self.view.toggle_mark()
         self.list.redraw()
 
     def action_marked(self, by: int) -> None:
+        self._settle()
         if not self.view.step_marked(by):
             self.host.note("no further mark; space sets one")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 
 from textual import events
 from textual.message import Message
@@ -12,7 +12,11 @@ from sekft_tui.widgets.line_view import LineView
 
 
 class LineList(LineView):
-    """``rows`` lines of which one is under the cursor."""
+    """``rows`` lines of which one is under the cursor.
+
+    Moving posts :class:`Moved`, which folds into one when many keys come at once; choosing calls
+    ``chosen`` at once.
+    """
 
     class Moved(Message):
         """The cursor is on another row (or the rows are new)."""
@@ -29,28 +33,18 @@ class LineList(LineView):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, LineList.Moved) and message.sender is self.sender
 
-    class Chosen(Message):
-        """Enter or a second click on a row."""
-
-        def __init__(self, sender: LineList, row: int) -> None:
-            super().__init__()
-            self.sender = sender
-            self.row = row
-
-        @property
-        def control(self) -> LineList:
-            return self.sender
-
     def __init__(
         self,
         draw: Callable[[int, int], Parts],
         *,
+        chosen: Callable[[], Awaitable[None] | None] | None = None,
         empty: str = "nothing here",
         id: str | None = None,  # noqa: A002
         classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._draw = draw
+        self._chosen = chosen
         self.rows = 0
         self.cursor = 0
         self.empty = empty
@@ -105,13 +99,15 @@ class LineList(LineView):
     def on_resize(self) -> None:
         self.call_after_refresh(self.show_cursor)
 
-    def action_choose(self) -> None:
-        if self.rows:
-            self.post_message(self.Chosen(self, self.cursor))
+    def action_choose(self) -> Awaitable[None] | None:
+        """Enter or a double click; answered at once, for the next key may be here already."""
+        if self.rows and self._chosen is not None:
+            return self._chosen()
+        return None
 
     def on_click(self, event: events.Click) -> None:
         row = event.y + round(self.scroll_y)
         if row < self.rows:
-            if row == self.cursor and event.chain > 1:
-                self.action_choose()
             self.move_to(row)
+            if event.chain > 1:
+                self.call_later(self.action_choose)

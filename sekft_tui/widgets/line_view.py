@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 
 from rich.segment import Segment
 from rich.style import Style
@@ -164,8 +164,9 @@ class LineView(ScrollView, can_focus=True):
     def action_bottom(self) -> None:
         self.move(self.count)
 
-    def action_choose(self) -> None:
+    def action_choose(self) -> Awaitable[None] | None:
         """Lists and forms say what this means."""
+        return None
 
     def plain(self) -> str:
         """Everything as text, for copying."""

@@ -25,6 +25,8 @@ from sekft_tui.widgets.raster import (
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 AXIS = 8
 HELDOUT = "◆"
+#: Marks stand at least so many cells apart, the newest first, so that they do not hide the curve.
+MARK_GAP = 5
 
 
 class View(NamedTuple):
@@ -187,11 +189,14 @@ class LossChart(LineView):
     ) -> dict[int, set[int]]:
         found: dict[int, set[int]] = {}
         drawn = frame.y_of(ys)
-        for x, y in zip(xs.tolist(), drawn.tolist(), strict=True):
-            if frame.x0 <= x <= frame.x1 and math.isfinite(y):
+        last = width + MARK_GAP
+        for x, y in zip(xs[::-1].tolist(), drawn[::-1].tolist(), strict=True):
+            column = self._column(x, frame, width)
+            if frame.x0 <= x <= frame.x1 and math.isfinite(y) and column <= last - MARK_GAP:
+                last = column
                 row = round((frame.y1 - y) / ((frame.y1 - frame.y0) or 1.0) * (height * 4 - 1)) // 4
                 if 0 <= row < height:
-                    found.setdefault(row, set()).add(self._column(x, frame, width))
+                    found.setdefault(row, set()).add(column)
         return found
 
     @staticmethod

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from textual.message import Message
-
 from sekft_tui.text import Parts, clip, clip_left, fit, visible
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_list import LineList
@@ -28,55 +26,30 @@ class Field(NamedTuple):
 
 
 class RecipeForm(LineList):
-    """Fields with a cursor. ``check`` is asked for a message why a value is wrong, '' = right."""
+    """Fields with a cursor.
 
-    class Changed(Message):
-        """A field has a new, valid value."""
-
-        def __init__(self, sender: RecipeForm, name: str, value: str) -> None:
-            super().__init__()
-            self.sender = sender
-            self.name = name
-            self.value = value
-
-        @property
-        def control(self) -> RecipeForm:
-            return self.sender
-
-    class Pressed(Message):
-        """A button line."""
-
-        def __init__(self, sender: RecipeForm, name: str) -> None:
-            super().__init__()
-            self.sender = sender
-            self.name = name
-
-        @property
-        def control(self) -> RecipeForm:
-            return self.sender
-
-    class Told(Message):
-        """Help or a complaint for the line below the form."""
-
-        def __init__(self, sender: RecipeForm, text: str, wrong: bool) -> None:
-            super().__init__()
-            self.sender = sender
-            self.text = text
-            self.wrong = wrong
-
-        @property
-        def control(self) -> RecipeForm:
-            return self.sender
+    Args:
+        check: says why a value is wrong, '' = it is right.
+        changed: hears a field's name and its new, valid value.
+        pressed: hears a button's name.
+        told: hears help or a complaint (then with True) for the line below the form.
+    """
 
     def __init__(
         self,
-        check: Callable[[str, str], str],
         *,
+        check: Callable[[str, str], str],
+        changed: Callable[[str, str], None],
+        pressed: Callable[[str], None],
+        told: Callable[[str, bool], None],
         id: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(self._field, id=id)
         self.fields: tuple[Field, ...] = ()
         self._check = check
+        self._changed = changed
+        self._pressed = pressed
+        self._told = told
         self._edit: LineEdit | None = None
 
     def set_fields(self, fields: tuple[Field, ...]) -> None:
@@ -140,7 +113,7 @@ class RecipeForm(LineList):
     def _tell(self, complaint: str = "") -> None:
         field = self.field
         text = complaint or (field.help if field else "")
-        self.post_message(self.Told(self, text, bool(complaint)))
+        self._told(text, bool(complaint))
 
     # --- editing ----------------------------------------------------------------------------
 
@@ -151,13 +124,13 @@ class RecipeForm(LineList):
         if self._edit is not None:
             self.commit()
         elif field.kind == "button":
-            self.post_message(self.Pressed(self, field.name))
+            self._pressed(field.name)
         elif field.kind == "check":
-            self.post_message(self.Changed(self, field.name, "" if field.value else "yes"))
+            self._changed(field.name, "" if field.value else "yes")
         elif field.choices:
             at = field.choices.index(field.value) if field.value in field.choices else -1
             value = field.choices[(at + 1) % len(field.choices)]
-            self.post_message(self.Changed(self, field.name, value))
+            self._changed(field.name, value)
         elif field.kind == "text":
             self._edit = LineEdit(field.value)
             self.redraw()
@@ -175,7 +148,7 @@ class RecipeForm(LineList):
         self._edit = None
         self.redraw()
         if typed != field.value:
-            self.post_message(self.Changed(self, field.name, typed))
+            self._changed(field.name, typed)
         self._tell()
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from sekft_tui.cast import IDLE_LIMIT_S, Cast, Moment
 from sekft_tui.text import Parts, clip, duration, fit
@@ -12,10 +12,12 @@ SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class ReplayView(LineView):
-    """Plays a :class:`Cast`. Someone else's clock drives :meth:`advance`."""
+    """Plays a :class:`Cast`. Someone else's clock drives :meth:`advance`; ``moved`` is called when
+    the position changed otherwise."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, moved: Callable[[], None], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
+        self._moved = moved
         self.cast: Cast | None = None
         self.position = 0.0
         self.playing = False
@@ -56,7 +58,7 @@ class ReplayView(LineView):
         if self.position >= self.cast.length:
             self.playing = False
         self._draw()
-        self._to_end()
+        self.call_after_refresh(self._to_end)
 
     def toggle(self) -> None:
         """Play or pause; from the end, play from the beginning."""
@@ -71,6 +73,7 @@ class ReplayView(LineView):
             self.position = max(0.0, min(position, self.cast.length))
             self._draw()
             self.call_after_refresh(self._to_end)
+            self._moved()
 
     def step(self, by: int) -> None:
         if self.cast is not None:

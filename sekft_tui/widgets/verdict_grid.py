@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import NamedTuple
 
 from textual import events as textual_events
@@ -55,8 +55,8 @@ class GridRow(NamedTuple):
 class VerdictGrid(LineList):
     """Rows of scenarios with a cursor on one subject's cell."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(self._grid_row, id=id, empty="")
+    def __init__(self, chosen: Callable[[], Awaitable[None]], *, id: str) -> None:  # noqa: A002
+        super().__init__(self._grid_row, chosen=chosen, id=id, empty="")
         self.subjects: tuple[str, ...] = ()
         self.grid: tuple[GridRow, ...] = ()
         self.column = 0

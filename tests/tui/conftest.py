@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,9 @@ from tests.tui.scripted import ScriptedEngine
 GREETING = "Welcome. warden has work for you.\nuser@box:~$"
 
 
-def trajectory(number: int, archetype: str, outcome: str = "exit", keep: bool = True) -> dict:
+def trajectory(
+    number: int, archetype: str, outcome: str = "exit", keep: bool = True
+) -> dict[str, Any]:
     """A session as the factory records it, with hostile text in its output."""
     turns = [
         {"role": "user", "content": GREETING, "t": 0.1},
@@ -36,7 +39,7 @@ def trajectory(number: int, archetype: str, outcome: str = "exit", keep: bool = 
     }  # fmt: skip
 
 
-def scenario(number: int) -> dict:
+def scenario(number: int) -> dict[str, Any]:
     """A world whose solution is to make a file."""
     return {
         "schema": 1, "id": f"held-{number:03}", "archetype": "touch", "difficulty": "1",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from textual.app import App
 from textual.pilot import Pilot
 
-DEADLINE_S = 12.0
+DEADLINE_S = 60.0
 
 
 def screen_text(app: App[int]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyte
 
-DEADLINE_S = 40.0
+DEADLINE_S = 150.0
 ROOT = Path(__file__).parents[2]
 SEKFT = "from sekft_engine.cli.main import main; main()"
 

@@ -113,4 +113,5 @@ def test_any_session_can_be_shown_at_any_moment(
     for line in cast.lines(cast.moment(position), width):
         assert "\x1b" not in "".join(text for text, _ in line)
     assert 0 <= cast.recorded_at(position) <= cast.recorded
+    assert not cast.times or cast.times[0] == 0, "playing begins with the first frame"
     assert list(cast.times) == sorted(cast.times)

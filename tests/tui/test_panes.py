@@ -177,7 +177,7 @@ async def test_verdicts_fill_the_grid_and_open_in_replay(
         job = engine.jobs[0]
         assert isinstance(job, jobs.Evaluate)
         assert job.with_base
-        assert job.n == 16
+        assert job.n == 2
         hows = ["prose", "cap", "wrong", "invalid", "unverified", "good", "run"]
         engine.say(*evaluation({"base": hows}, 8))
         shown = await until_shown(
