@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 from textual import on
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import ContentSwitcher, Input
+from textual.widgets import ContentSwitcher
 
 from sekft_engine import demo as demo_jobs
 from sekft_engine import events, jobs
@@ -23,11 +23,13 @@ from sekft_engine.workspace import Workspace
 from sekft_tui import clipboard, theme
 from sekft_tui.actions import Place, bindings
 from sekft_tui.bridge import Bridge, EngineLike, EngineSaid
+from sekft_tui.keys import OrderedKeys
 from sekft_tui.palette import KeyCommands
 from sekft_tui.panes import PANE_TYPES
 from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
+from sekft_tui.panes.state_text import engine_text
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.reducer import EvalView, Shared
 from sekft_tui.screens.details import DetailsScreen
@@ -44,7 +46,7 @@ from sekft_tui.widgets.recipe_form import RecipeForm
 PULLS = 6
 
 
-class Workbench(App[int]):
+class Workbench(OrderedKeys):
     """``sekft tui``.
 
     Args:
@@ -143,6 +145,9 @@ class Workbench(App[int]):
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+        elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
+            self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
+            self.keys.note("tmux would keep this session when the connection drops", 10)
 
     def _set_up(self, done: bool | None) -> None:
         if done:
@@ -168,21 +173,8 @@ class Workbench(App[int]):
         self.pull()
 
     def _draw_tabs(self, shared: Shared) -> None:
-        job = shared.active
         self.tabs.base = Path(self.base).name
-        if job is None:
-            self.tabs.state = ("idle", "quiet")
-        else:
-            progress = ""
-            if job.kind == "train" and shared.train.last is not None:
-                progress = f" {shared.train.last.step}/{shared.train.last.steps}"
-            elif job.kind == "eval" and shared.eval.scenarios:
-                done = sum(cell.status == "done" for cell in shared.eval.cells.values())
-                progress = f" {done}/{len(shared.eval.scenarios) * len(shared.eval.subjects)}"
-            elif job.progress is not None:
-                progress = f" {job.progress.label}"
-            glyph = {"paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
-            self.tabs.state = (f"{glyph} {job.kind}{progress}", "accent")
+        self.tabs.state = engine_text(shared)
         self.tabs.update()
 
     # --- panes ------------------------------------------------------------------------------
@@ -266,6 +258,7 @@ class Workbench(App[int]):
             self.note(f"{event.kind} stopped. {event.detail}".strip())
         elif isinstance(event, events.JobDone) and event.kind in ("train", "eval", "setup"):
             self.note(f"{event.kind} done")
+            self.bell()
         for screen in self.screen_stack:
             if isinstance(screen, SetupScreen):
                 screen.heard(event)
@@ -294,35 +287,7 @@ class Workbench(App[int]):
 
     # --- keys -------------------------------------------------------------------------------
 
-    async def on_event(self, event: Event) -> None:
-        """Run what a key is bound to before the next key is looked at.
-
-        Textual lets a key travel to the focused widget and back before it looks for bindings, so
-        in a burst of keys (a slow link delivers them so) the second would arrive before the
-        first had opened a prompt or moved the focus.
-        """
-        if isinstance(event, Key) and not event.is_forwarded and await self._key(event):
-            return
-        if isinstance(event, Paste) and not event.is_forwarded and (typist := self._typist()):
-            typist.type_text(event.text)
-            return
-        await super().on_event(event)
-
-    async def _key(self, event: Key) -> bool:
-        typist = self._typist()
-        if typist is not None and typist.type_key(event.key, event.character):
-            return True
-        if isinstance(self.focused, Input):  # the command palette's
-            return False
-        if event.key == "escape" and self.screen.maximized is not None:
-            return False
-        bound = self.screen.active_bindings.get(event.key)
-        if bound is None or not bound.enabled:
-            return False
-        return await self.run_action(bound.binding.action, bound.node)
-
-    def _typist(self) -> Typist | None:
-        """What is being typed into, if anything."""
+    def typist(self) -> Typist | None:
         if self.prompt.typing and self.screen is self.prompt.screen:
             return self.prompt
         focused = self.focused
@@ -412,6 +377,11 @@ class Workbench(App[int]):
         )
         if screen.query("HelpPanel"):
             yield SystemCommand("Hide keys", "Hide the key panel", self.action_hide_help_panel)
+
+
+def over_bare_ssh(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal may vanish with a connection."""
+    return bool(environ.get("SSH_CONNECTION")) and not (environ.get("TMUX") or environ.get("STY"))
 
 
 def is_set_up(workspace: Workspace) -> bool:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sekft_engine.errors import SekftError
+from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.trajectory import Trajectory
 from sekft_tui.widgets.token_doc import Token, TokenDoc
 
@@ -49,9 +49,31 @@ class Library:
         """Read the trajectories, also those that are not kept for training."""
         from sekft_engine.sources import load_trajectories
 
-        loaded = load_trajectories(self.path, keep_only=False)
-        self.trajectories = tuple(loaded.trajectories)
-        self.skipped = tuple(f"{drop.id}: {drop.detail or drop.reason}" for drop in loaded.skipped)
+        try:
+            self.trajectories = load_trajectories(self.path, keep_only=False).trajectories
+            return
+        except BadInput as error:
+            if not self.path.is_dir():
+                raise
+            self.skipped = (str(error),)
+        self._load_one_by_one()
+
+    def _load_one_by_one(self) -> None:
+        """Training refuses a folder with a broken file; looking at the others needs not."""
+        from sekft_engine.sources import load_trajectories
+
+        found: dict[str, Trajectory] = {}
+        broken: list[str] = []
+        for path in sorted(self.path.rglob("*.json*")):
+            try:
+                loaded = load_trajectories(path, keep_only=False)
+            except SekftError as error:
+                broken.append(str(error))
+                continue
+            twice = [one.id for one in loaded.trajectories if one.id in found]
+            broken += [f"{path}: the id {name!r} was seen before" for name in twice]
+            found = {one.id: one for one in loaded.trajectories} | found
+        self.trajectories, self.skipped = tuple(found.values()), tuple(broken)
 
     def at_once(self, trajectory: Trajectory) -> Rendered | None:
         """The row where that takes no time worth a thread: it is known, or short."""

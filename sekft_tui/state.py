@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -39,4 +40,5 @@ def save_state(state: State, path: Path | None = None) -> None:
         staged.write_bytes(msgspec.json.encode(state))
         staged.replace(path)
     except OSError:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)

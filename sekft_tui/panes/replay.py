@@ -41,7 +41,7 @@ class ReplayPane(Pane):
     SCOPED_CSS = False
     DEFAULT_CSS = """
     ReplayPane #replay-split { layout: horizontal; }
-    ReplayPane #replay-left { width: 46; border-right: solid $line; }
+    ReplayPane #replay-left { width: 52; border-right: solid $line; }
     .-narrow ReplayPane #replay-split { layout: vertical; }
     .-narrow ReplayPane #replay-left { width: 1fr; height: 7; border: none; }
     ReplayPane #replay-time { height: 2; }

@@ -1,8 +1,8 @@
-"""How a job's state is said in the head of a pane."""
+"""How a job's state is said: in the head of a pane, in an empty pane, in the tab bar."""
 
 from __future__ import annotations
 
-from sekft_tui.reducer import JobView
+from sekft_tui.reducer import JobView, Shared
 from sekft_tui.screens.details import wrapped
 from sekft_tui.text import visible
 
@@ -37,3 +37,20 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
         return "waiting for the engine" if job.status == "queued" else begun
     count = f" {progress.done}/{progress.total}" if progress.total else ""
     return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
+
+
+def engine_text(shared: Shared) -> tuple[str, str]:
+    """What the engine does, in a few words, and their style."""
+    job = shared.active
+    if job is None:
+        return "idle", "quiet"
+    progress = ""
+    if job.kind == "train" and shared.train.last is not None:
+        progress = f" {shared.train.last.step}/{shared.train.last.steps}"
+    elif job.kind == "eval" and shared.eval.scenarios:
+        done = sum(cell.status == "done" for cell in shared.eval.cells.values())
+        progress = f" {done}/{len(shared.eval.scenarios) * len(shared.eval.subjects)}"
+    elif job.progress is not None:
+        progress = f" {visible(job.progress.label)}"
+    glyph = {"paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
+    return f"{glyph} {job.kind}{progress}", "accent"

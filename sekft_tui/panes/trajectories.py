@@ -86,9 +86,11 @@ class TrajectoriesPane(Pane):
         self.library = library
         self._shown = ""
         if library.skipped:
-            self.host.note(f"{len(library.skipped)} trajectories could not be read")
-            for line in library.skipped:
-                self.host.say("warning", line)
+            self.host.error(
+                f"{len(library.skipped)} of the files cannot be trained on; the first: "
+                f"{library.skipped[0]}",
+                "\n".join(library.skipped),
+            )
         self._fill()
 
     def _fill(self) -> None:

@@ -110,11 +110,11 @@ class VerdictGrid(LineList):
         for number, cell in enumerate(row.cells):
             lit = here and number == self.column and len(self.subjects) > 1
             text, style, tail = _cell_text(cell)
-            room = each - 1
+            room = each - 3
             if len(text) + len(tail) + 1 > room:
                 tail = ""
             parts.append((fit(text, room - len(tail)), "read" if lit else style))
-            parts.append((tail + " ", "quiet"))
+            parts.append((tail + "   ", "quiet"))
         return tuple(parts)
 
     def on_click(self, event: textual_events.Click) -> None:
