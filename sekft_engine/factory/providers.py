@@ -101,9 +101,9 @@ def discover(announcement: Announcement) -> tuple[str, ...]:
     """The commands that lead from the first prompt to the announcement."""
     match announcement.channel:
         case "env":
-            return ("ls", "env")
+            return ("env",)
         case "file":
-            return ("ls", f"cat {announcement.path}")
+            return ("env", "ls", f"cat {announcement.path}")
         case _:
             return ()
 
@@ -113,9 +113,9 @@ def build(
 ) -> Desk:
     """A provider that hands out ``directives``, or one whose store nobody can open."""
     name = names.program()
-    verb = names.fetch_verb()
+    verb, *others = names.verbs(rng.randint(2, 3))
     verbs = [(verb, rng.choice(_FETCH_SAYS))]
-    verbs += names.other_verbs(rng.randint(1, 2))
+    verbs += zip(others, names.other_says(len(others)), strict=True)
     rng.shuffle(verbs)
     about = rng.choice(_ABOUT)
     width = max(len(each) for each, _ in verbs)

@@ -142,7 +142,6 @@ def _inner(layout: Layout, userland: Userland, limits: Limits) -> list[str]:
         "USER": "user",
         "LANG": "C.UTF-8",
         "TERM": "dumb",
-        "PAGER": "cat",
     } | dict(layout.variables)
     out = [*_NAMESPACES, "--disable-userns", "--hostname", "box", "--clearenv"]
     for name, value in variables.items():

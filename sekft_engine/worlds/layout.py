@@ -23,7 +23,7 @@ MAN = """\
 for name; do :; done
 page=/usr/local/share/man/$name
 if [ $# -gt 0 ] && [ -f "$page" ]; then exec cat "$page"; fi
-[ -x /usr/bin/man ] && exec /usr/bin/man "$@"
+[ -x /usr/bin/man ] && MANPAGER=cat exec /usr/bin/man "$@"
 [ $# -gt 0 ] || { echo 'What manual page do you want?'; exit 1; }
 echo "No manual entry for $name" >&2
 exit 16
