@@ -97,7 +97,9 @@ def compose(spec: Spec) -> Scenario:
     count = 2 if spec.difficulty == 3 else 1
     nook = f"{folder}{names.word()}/" if spec.stumble == "folder" else ""
     jobs = [archetype(Desk(rng, names, folder, nook)) for _ in range(count)]
-    jobs = [_hinted(rng, job) for job in jobs]
+    if not spec.holdout:
+        # The held-out side keeps its own phrasings, most of which name no program.
+        jobs = [_hinted(rng, job) for job in jobs]
     if spec.stumble:
         jobs[0] = _stumbling(jobs[0], spec, nook)
     directives = "\n".join(job.text for job in jobs)

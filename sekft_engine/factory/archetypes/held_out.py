@@ -54,7 +54,6 @@ def link(desk: Desk) -> Job:
         text=text,
         look=source,
         acts=(f"ln {flag}{name if soft else source} {target}",),
-        tool=f"ln {flag}".strip(),
         files={source: content(rows)},
         checks=(same, holds(source, rows)),
         made=(target,),
