@@ -68,7 +68,6 @@ class Workbench(OrderedKeys):
         (110, "-wide"),
     ]
     CSS = """
-    Screen { background: $background; color: $foreground; layers: base; }
     #panes { height: 1fr; }
     ToastRack { align-horizontal: right; }
     Toast { max-width: 64; }
@@ -133,8 +132,8 @@ class Workbench(OrderedKeys):
     def compose(self) -> ComposeResult:
         yield self.tabs
         yield ContentSwitcher(id="panes")
-        yield self.prompt
         yield self.keys
+        yield self.prompt  # over the keys while it is open
 
     async def on_mount(self) -> None:
         self.engine.start()

@@ -247,7 +247,7 @@ class EvalPane(Pane):
             n = f"n={len(verdicts)}" + (f" +{invalid}!" if invalid else "")
             row: list[tuple[str, str]] = [
                 (" " + fit(visible(subject), name), "strong"),
-                (fit(n, 9), "warn" if invalid else "quiet"),
+                (fit(n, 8, right=True) + " ", "warn" if invalid else "quiet"),
             ]
             for measure, _ in MEASURES:
                 row += _rate(verdicts, measure, each, wide)

@@ -54,7 +54,7 @@ class BoxScreen(ModalScreen[Answer]):
         self.sheet = Sheet()
         self.sheet.can_focus = self.SCROLLS
         self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
-        box = Vertical(self.sheet, self.foot, id="box")
+        box = Vertical(self.sheet, *([self.foot] if self.KEYS_TEXT else []), id="box")
         box.border_title = self.TITLE_TEXT
         yield box
 

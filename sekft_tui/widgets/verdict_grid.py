@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual import events as textual_events
 
 from sekft_engine.events import EpisodeDone
-from sekft_tui.text import Parts, duration, fit, visible
+from sekft_tui.text import Parts, clip, duration, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
 
@@ -92,7 +92,8 @@ class VerdictGrid(LineList):
     def widths(self, width: int) -> tuple[int, int]:
         """Cells for the scenario's name and for each subject."""
         count = max(1, len(self.subjects))
-        name = max(12, min(34, width - 16 * count))
+        longest = max((len(row.scenario) for row in self.grid), default=0)
+        name = max(12, min(longest + 3, 40, width - 16 * count))
         return name, max(4, min(28, (width - name - 1) // count))
 
     def header(self, width: int) -> Parts:
@@ -113,7 +114,8 @@ class VerdictGrid(LineList):
             room = each - 3
             if len(text) + len(tail) + 1 > room:
                 tail = ""
-            parts.append((fit(text, room - len(tail)), "read" if lit else style))
+            parts.append((clip(text, room), "read" if lit else style))
+            parts.append((fit("", room - len(tail) - len(text)), ""))
             parts.append((tail + "   ", "quiet"))
         return tuple(parts)
 

@@ -82,7 +82,7 @@ async def test_the_list_is_filtered_and_searched(make_app: Make, size: tuple[int
     async with make_app().run_test(size=size) as pilot:
         await until_shown(pilot, "certificate")
         await pilot.press("f", *"outcome:panic")
-        await until_shown(pilot, "1 of 12 trajectories", "tidy-005")
+        await until_shown(pilot, "1 of 12 trajectories", "tidy-005", " filter: outcome:panic")
         await pilot.press("enter", "escape")
         await until_shown(pilot, "12 trajectories")
         await pilot.press("f", *"keep:no")
