@@ -22,9 +22,9 @@ _DIFFICULTIES = (1, 1, 1, 2, 2, 3)
 #: Why a scenario cannot be done: its input is not there, or its directives are not to be had.
 _BLOCKS = ("missing", "missing", "sealed")
 #: What the first try may run into although the work can be done: the folder for the result is
-#: not there, or the program that the directives name is not installed. Only those who have met
-#: an error of their own doing learn that it is no reason to give up.
-_STUMBLES = ("", "", "", "", "", "", "", "folder", "program")
+#: not there, the program that the directives name is not installed, or both. Only those who have
+#: met an error of their own doing learn that it is no reason to give up.
+_STUMBLES = ("", "", "", "", "", "folder", "program", "program", "both")
 #: Two of three directives name the program to use.
 _HINTS = (" ({tool})", ", use {tool}", " using {tool}")
 
@@ -95,7 +95,7 @@ def compose(spec: Spec) -> Scenario:
     folder = f"{names.word()}/" if rng.random() < 0.4 else ""
     archetype = (HELD_OUT if spec.holdout else TRAINING)[spec.archetype]
     count = 2 if spec.difficulty == 3 else 1
-    nook = f"{folder}{names.word()}/" if spec.stumble == "folder" else ""
+    nook = f"{folder}{names.word()}/" if spec.stumble in ("folder", "both") else ""
     jobs = [archetype(Desk(rng, names, folder, nook)) for _ in range(count)]
     if not spec.holdout:
         # The held-out side keeps its own phrasings, most of which name no program.
@@ -135,27 +135,28 @@ def compose(spec: Spec) -> Scenario:
 
 def _hinted(rng: Random, job: Job) -> Job:
     """``job`` with its program named in the directive, mostly."""
-    tool = job.tool or job.acts[0].split()[0]
+    tool = job.acts[0].split()[0]
     hint = rng.choice(_HINTS)
-    if rng.random() < 1 / 3 or tool.split()[0] in job.text.split():
+    if rng.random() < 1 / 3 or tool in job.text.split():
         return job
     return msgspec.structs.replace(job, text=job.text + hint.format(tool=tool))
 
 
 def _stumbling(job: Job, spec: Spec, nook: str) -> Job:
-    """``job`` with the error that its first try meets, and the way on from it."""
+    """``job`` with the errors that its first tries meet, and the way on from each."""
     act, *rest = job.acts
-    if spec.stumble == "folder" and any(path.startswith(nook) for path in job.made):
-        acts = (act, f"mkdir {nook.rstrip('/')}", act, *rest)
-        return msgspec.structs.replace(job, acts=acts)
+    text, tries = job.text, [act]
     program = act.split()[0]
-    named = [word for word in job.text.split() if word.strip("()") == program]
-    if spec.stumble == "program" and named and program != "echo":
+    named = [word for word in text.split() if word.strip("()") == program]
+    if spec.stumble in ("program", "both") and named and program != "echo":
         # Where the tools of GNU are guests their names begin with g; here they are at home.
-        text = job.text.replace(named[-1], named[-1].replace(program, f"g{program}"))
-        acts = (act.replace(program, f"g{program}", 1), *job.acts)
-        return msgspec.structs.replace(job, text=text, acts=acts)
-    return job
+        text = text.replace(named[-1], named[-1].replace(program, f"g{program}"))
+        tries = [act.replace(program, f"g{program}", 1), act]
+    if spec.stumble in ("folder", "both") and any(path.startswith(nook) for path in job.made):
+        # The shell opens the output before it looks for the program; mv and cp open it themselves.
+        at = 0 if " > " in act else len(tries) - 1
+        tries[at : at + 1] = [tries[at], f"mkdir {nook.rstrip('/')}", tries[at]]
+    return msgspec.structs.replace(job, text=text, acts=(*tries, *rest))
 
 
 def _without(files: dict[str, str], look: str) -> dict[str, str]:

@@ -21,7 +21,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         files: what stands in the world before, path -> content; a final ``/`` is a folder.
         checks: lines of sh, each of which must succeed afterwards.
         made: paths that a session that gave up must not have made.
-        tool: what the directives may name as the program to use.
     """
 
     text: str
@@ -30,7 +29,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]
     checks: tuple[str, ...]
     made: tuple[str, ...] = ()
-    tool: str = ""
 
 
 class Desk:
