@@ -58,7 +58,11 @@ def _run(place: Workspace, base: str, demo: bool) -> int:
         app = Workbench(engine, place, base=base, demo=demo)
         with on_hangup(engine, app):
             app.run()
-    # The engine's thread is a daemon: leaving now ends whatever still runs, and the journal on
-    # disk is whole up to its last event.
-    engine.close(timeout=2.0)
-    return app.return_code or 0
+    status = app.return_code or 0
+    if not engine.close(timeout=2.0):
+        # Still in a step, and the user chose not to wait. The journal on disk is whole up to its
+        # last event; an orderly shutdown of Python would pull the floor from under torch.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status

@@ -92,7 +92,7 @@ class Library:
                 try:
                     found = self._render(trajectory)
                 except SekftError as error:
-                    found = Rendered(plain_doc(trajectory), (), str(error))
+                    found = Rendered(plain_doc(trajectory), (), f"not rendered: {error}")
                 self._rows[trajectory.id] = found
                 while len(self._rows) > KEPT:
                     self._rows.popitem(last=False)
@@ -102,11 +102,16 @@ class Library:
         from sekft_engine.render import Dropped, build_row
 
         if not self.base:
-            return Rendered(plain_doc(trajectory), (), "no base in this workspace, so no tokenizer")
+            return Rendered(
+                plain_doc(trajectory),
+                (),
+                "not rendered: no base in this workspace, so no tokenizer",
+            )
         tokenizer = self._load_tokenizer()
         row = build_row(trajectory, tokenizer, max_length=self.max_length)
         if isinstance(row, Dropped):
-            return Rendered(plain_doc(trajectory), (), f"{row.reason}: {row.detail}".rstrip(": "))
+            why = f"not trained on: {row.reason}: {row.detail}".rstrip(": ")
+            return Rendered(plain_doc(trajectory), (), why)
         return Rendered(token_doc(row), tuple(row.certificate.lines.items()))
 
     def _load_tokenizer(self) -> ChatTokenizer:

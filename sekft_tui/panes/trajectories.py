@@ -225,7 +225,7 @@ class TrajectoriesPane(Pane):
         if rendered is None:
             return ((),)
         if rendered.dropped:
-            text = clip(f" not trained on: {visible(rendered.dropped)}", width - 2)
+            text = clip(f" {visible(rendered.dropped)}", width - 2)
             return (((" ✗", "bad"), (text, "bad")),)
         parts: list[tuple[str, str]] = [(" certificate ", "quiet")]
         room = width - 13

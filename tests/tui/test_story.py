@@ -87,6 +87,24 @@ def test_a_lost_connection_saves_the_run(workspace: Workspace, tmp_path: Path) -
     assert (Path(run.adapter) / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.slow
+def test_leaving_now_leaves_now_and_what_is_on_disk_is_whole(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
+        screen.until_shown("12 trajectories")
+        screen.press("2")
+        screen.until_shown("epochs")
+        screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
+        screen.until(lambda text: re.search(r"step [1-9]\d*/\d+ ", text), "steps")
+        screen.press("q")
+        screen.until_shown("still running")
+        screen.press("q")
+        assert screen.ended() == 0
+    journal = read_events(list_runs(workspace.runs)[0].events_path)
+    assert any(isinstance(event, events.StepDone) for event in journal)
+
+
 NOISY = """
 import os, sys, threading, time
 import sekft_tui.app as app

@@ -1,0 +1,79 @@
+"""Take the README's pictures of the real workbench on a workspace with a run and an eval.
+
+    python docs/take_pictures.py WORKSPACE
+
+Needs rsvg-convert. The journals of the newest runs are shown; nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from sekft_engine.engine import Engine
+from sekft_engine.workspace import Workspace
+from sekft_tui.app import Workbench
+
+PICTURES = Path(__file__).parent / "pictures"
+CELL = 12.2  # the width that Textual's SVG gives a character
+
+
+async def settle(pilot: Pilot[int], seconds: float = 1.2) -> None:
+    """Threads read files and render; their work shows with the next pull."""
+    await asyncio.sleep(seconds)
+    await pilot.pause()
+
+
+async def take(workspace: Workspace, name: str, size: tuple[int, int], keys: list[str]) -> None:
+    app = Workbench(Engine(workspace), workspace)
+    app.theme = "sekft-dark"
+    async with app.run_test(size=size) as pilot:
+        await app.action_pane("trajectories")
+        await settle(pilot, 2.0)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+        svg = app.export_screenshot(title="sekft tui")
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".svg") as file:
+        file.write(shifted(svg))
+        file.flush()
+        target = PICTURES / f"{name}.png"
+        width = str(min(1600, size[0] * 12))
+        subprocess.run(["rsvg-convert", "-w", width, file.name, "-o", str(target)], check=True)
+
+
+def shifted(svg: str) -> str:
+    """rsvg drops spaces at the beginning of a text: move the text instead."""
+
+    def shift(found: re.Match[str]) -> str:
+        before, x, after, text = found.groups()
+        lead = len(re.match(r"(?:&#160;)*", text)[0]) // 6  # type: ignore[index]
+        return f'<text{before}x="{float(x) + CELL * lead}"{after}>{text[6 * lead :]}</text>'
+
+    return re.sub(r'<text([^>]*?)x="([\d.]+)"([^>]*)>(.*?)</text>', shift, svg)
+
+
+async def main(root: str) -> None:
+    """The pictures that the README names; Runs lists the eval first, then the training."""
+    workspace = Workspace(root)
+    large, small = (140, 40), (80, 24)
+    to_command = ["enter", "l", "l", "l"]
+    await take(workspace, "trajectories", large, to_command)
+    await take(workspace, "small", small, to_command)
+    await take(workspace, "train", large, ["5", "j", "enter"])
+    await take(workspace, "eval", large, ["5", "enter", "l"])
+    await take(workspace, "replay", large, ["5", "enter", "l", "enter"])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as state:
+        os.environ["XDG_STATE_HOME"] = state
+        asyncio.run(main(sys.argv[1]))
