@@ -26,8 +26,8 @@ BASE = "smollm2-135m"
 #: finding the orders half learnt, two take some nine minutes on two cores.
 RECIPE = Recipe(lr=1e-3, epochs=2, batch=4, dropout=0.0, heldout=0.03, heldout_every=0)
 EPISODES = 16
-#: More than any reference session needs, in commands and in tokens of a command. The base, which
-#: rambles on, is stopped at these.
+#: What the longest reference session needs, and more tokens than its longest command has. The base
+#: rambles on and is stopped at these.
 STEP_CAP = 12
 TURN_TOKENS = 48
 
