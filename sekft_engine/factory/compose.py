@@ -22,9 +22,10 @@ _DIFFICULTIES = (1, 1, 1, 2, 2, 3)
 #: Why a scenario cannot be done: its input is not there, or its directives are not to be had.
 _BLOCKS = ("missing", "missing", "sealed")
 #: What the first try may run into although the work can be done: the folder for the result is
-#: not there, the program that the directives name is not installed, or both. Only those who have
-#: met an error of their own doing learn that it is no reason to give up.
-_STUMBLES = ("", "", "", "", "", "folder", "program", "program", "both")
+#: not there, the program that the directives name is not installed, or both; a verb of the
+#: provider that gives something else; the provider's name mistyped. Only those who have met an
+#: error of their own doing learn that it is no reason to give up.
+_STUMBLES = (*("",) * 5, "folder", "program", "both", "verb", "typo")
 #: Two of three directives name the program to use.
 _HINTS = (" ({tool})", ", use {tool}", " using {tool}")
 
@@ -113,7 +114,9 @@ def compose(spec: Spec) -> Scenario:
         files = _without(files, jobs[0].look)
     if not any("/" not in path.rstrip("/") for path in files):
         files[names.file()] = content(names.words(2))
-    solution = [*providers.discover(announcement), desk.learn, desk.fetch]
+    solution = list(providers.discover(announcement))
+    solution += [desk.mistyped, desk.learn] if spec.stumble == "typo" else [desk.learn]
+    solution += [desk.beside, desk.fetch] if spec.stumble == "verb" else [desk.fetch]
     solution += _ending(spec, jobs, desk.sealed)
     return Scenario(
         id=spec.id,

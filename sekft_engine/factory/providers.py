@@ -78,11 +78,21 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider with the ways to it: how to read about it and how to ask for directives."""
+    """A provider with the ways to it, and two ways past it.
+
+    Args:
+        learn: the command that reads about it.
+        fetch: the command that asks for the directives.
+        beside: one that asks it for something else.
+        mistyped: ``learn`` with a slip of the finger.
+        sealed: what it says when its store is closed; empty = it is open.
+    """
 
     provider: Provider
     learn: str
     fetch: str
+    beside: str
+    mistyped: str
     sealed: str = ""
 
 
@@ -113,9 +123,9 @@ def build(
 ) -> Desk:
     """A provider that hands out ``directives``, or one whose store nobody can open."""
     name = names.program()
-    verb, *others = names.verbs(rng.randint(2, 3))
-    verbs = [(verb, rng.choice(_FETCH_SAYS))]
-    verbs += zip(others, names.other_says(len(others)), strict=True)
+    verb = names.fetch_verb()
+    others = names.other_verbs(rng.randint(1, 2))
+    verbs = [(verb, rng.choice(_FETCH_SAYS)), *others]
     rng.shuffle(verbs)
     about = rng.choice(_ABOUT)
     width = max(len(each) for each, _ in verbs)
@@ -125,6 +135,7 @@ def build(
     answers = {
         other: rng.choice(("none", "ok", "1.2", "7 today", "all is well")) for other, _ in verbs
     }
+    learn = {"help": f"{name} --help", "man": f"man {name}", "usage": name}[depth]
     return Desk(
         provider=Provider(
             name=name,
@@ -132,10 +143,19 @@ def build(
             script=_script(name, depth, page, verb, directives, answers, refusal),
             man=page if depth == "man" else "",
         ),
-        learn={"help": f"{name} --help", "man": f"man {name}", "usage": name}[depth],
+        learn=learn,
         fetch=f"{name} {verb}",
+        beside=f"{name} {others[0][0]}",
+        mistyped=learn.replace(name, _mistyped(rng, name)),
         sealed=refusal,
     )
+
+
+def _mistyped(rng: Random, name: str) -> str:
+    """``name`` with two neighbouring letters exchanged."""
+    swaps = [at for at in range(1, len(name) - 1) if name[at] != name[at + 1]]
+    at = rng.choice(swaps)
+    return f"{name[:at]}{name[at + 1]}{name[at]}{name[at + 2 :]}"
 
 
 def _script(

@@ -39,45 +39,43 @@ _STARTS = _listed("b br c cl d dr f fl g gr h j k kl l m n p pl qu r s sk st t t
 _MIDDLES = _listed("a e i o u")
 _ENDS = _listed("b ck d g l ll m n nd nk p r rn s sk st t x")
 _TAILS = _listed("a o i er el in on us ix")
-#: Verbs of made-up programs. Any of them may hand out the directives: what the help says about a
-#: verb decides, never the verb itself.
-_VERBS = _listed("""
+#: Verbs under which a program may hand out its directives.
+_FETCH = _listed("""
 fetch pull next task orders show get give read open today work job brief plan todo duty ask
 agenda list item start print tell say see view need want turn errand chore note call goal
-menu news check stats about info dump log tick ring pick draw post mark scan load peek poll
-sync push spin trip play hint fact page line desk card slip memo sheet roll queue batch
 """)
-#: What a help text says about verbs that hand out nothing.
-_OTHER_SAYS = (
-    "print the version",
-    "count the users",
-    "show the list of users",
-    "say if the store is open",
-    "tell who wrote this",
-    "print how old the store is",
-    "print the size of the store",
-    "check the disk",
-    "say that it lives",
-    "show who runs this",
-    "say hello",
-    "print numbers of last week",
-    "print the date",
-    "print the water level",
-    "show the colours",
-    "print the motto",
-    "print how long it runs",
-    "print the rank of each user",
-    "print the score",
-    "show the weather",
-    "print a quote",
-    "show the limits",
-    "print the month",
-    "print old news",
-    "draw the rooms",
-    "print the last bill",
-    "show what is for lunch",
-    "count the keys",
-)
+#: Verbs for everything else a program may do, and what its help says about them.
+_OTHER = {
+    "version": "print the version",
+    "count": "count the users",
+    "users": "show the list of users",
+    "status": "say if the store is open",
+    "about": "tell who wrote this",
+    "age": "print how old the store is",
+    "size": "print the size of the store",
+    "check": "check the disk",
+    "ping": "say that it lives",
+    "owner": "show who runs this",
+    "hello": "say hello",
+    "stats": "print numbers of last week",
+    "date": "print the date",
+    "level": "print the water level",
+    "color": "show the colours",
+    "motto": "print the motto",
+    "uptime": "print how long it runs",
+    "mood": "tell how it feels",
+    "rank": "print the rank of each user",
+    "score": "print the score",
+    "weather": "show the weather",
+    "quote": "print a quote",
+    "limit": "show the limits",
+    "month": "print the month",
+    "news": "print old news",
+    "map": "draw the rooms",
+    "bill": "print the last bill",
+    "menu": "show what is for lunch",
+    "keys": "count the keys",
+}
 
 
 def for_holdout(word: str) -> bool:
@@ -96,7 +94,8 @@ class Names:
     def __init__(self, rng: Random, *, holdout: bool) -> None:
         self.rng = rng
         self._words = [word for word in _WORDS if for_holdout(word) == holdout]
-        self._verbs = [word for word in _VERBS if for_holdout(word) == holdout]
+        self._fetch = [word for word in _FETCH if for_holdout(word) == holdout]
+        self._other = [word for word in _OTHER if for_holdout(word) == holdout]
         self._holdout = holdout
         rng.shuffle(self._words)
 
@@ -122,9 +121,9 @@ class Names:
             if len(name) >= 4 and not taken and for_holdout(name) == self._holdout:
                 return name
 
-    def verbs(self, count: int) -> list[str]:
-        return self.rng.sample(self._verbs, count)
+    def fetch_verb(self) -> str:
+        return self.rng.choice(self._fetch)
 
-    def other_says(self, count: int) -> list[str]:
-        """What a help text says about verbs that hand out nothing."""
-        return self.rng.sample(_OTHER_SAYS, count)
+    def other_verbs(self, count: int) -> list[tuple[str, str]]:
+        """Verbs that hand out nothing, each with what a help text says about it."""
+        return [(verb, _OTHER[verb]) for verb in self.rng.sample(self._other, count)]
