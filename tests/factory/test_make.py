@@ -97,6 +97,10 @@ def test_sessions_follow_the_routine(made: Path) -> None:
         verb = trajectory.commands[fetch].removeprefix(f"{name} ")
         assert verb in said[fetch].split(), "the verb stands in the help"
         if scenario.terminal == "exit":
+            if scenario.directives not in said[fetch + 1]:
+                fetch += 1  # the first verb gave something else; the next one is in the help too
+                verb = trajectory.commands[fetch].removeprefix(f"{name} ")
+                assert verb in said[fetch - 1].split()
             assert scenario.directives in said[fetch + 1]
             assert trajectory.commands[fetch + 1].startswith("ls ")
 
