@@ -56,6 +56,7 @@ class BubblewrapWorld:
         self._nonce = secrets.token_hex(8)
         self._closed = False
         self._spent = 0.0
+        self._status: int | None = 0  # of the last command: what a bare `exit` ends with
         self._killed: list[str] = []
         self._watch: watchdog.Watch | None = None
         self._driver: ShellDriver | None = None
@@ -243,12 +244,13 @@ class BubblewrapWorld:
         notes = list(report.notes) + (["output cut"] if short else [])
         ended: Ended = ""
         if report.stop == "ended":
-            ended = _how(typed, report.status, panicked=report.panicked)
+            ended = _how(typed, report.status, self._status, panicked=report.panicked)
             if self._killed:
                 ended = "died"
                 notes += [f"killed: {reason}" for reason in self._killed]
             if "shell stuck" in notes:
                 ended = "died"
+        self._status = report.status
         return CommandResult(
             command=command,
             output=output,
@@ -299,11 +301,15 @@ class BubblewrapWorld:
         return CheckResult(passed=False, status=124, output=f"{text}\nthe checker timed out")
 
 
-def _how(command: str, status: int | None, *, panicked: bool) -> Ended:
-    """How a session ended with ``command``: by its own word, or by dying under it."""
+def _how(command: str, status: int | None, before: int | None, *, panicked: bool) -> Ended:
+    """How a session ended with ``command``: by its own word, or by dying under it.
+
+    A status of 128 and more tells of a signal, but a bare `exit` after an interrupted command ends
+    with that command's status.
+    """
     if panicked and status == PANIC_STATUS:
         return "panic"
-    if _EXIT.search(command) and (status is None or status < 128):
+    if _EXIT.search(command) and (status is None or status < 128 or status == before):
         return "exit"
     return "died"
 

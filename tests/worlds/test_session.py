@@ -82,6 +82,11 @@ def test_a_command_that_waits_is_stopped_like_a_person_would(opener: Opener, com
     assert world.run("echo next").output == "next\n"
 
 
+def test_an_exit_after_an_interrupted_command_is_an_exit(world: World) -> None:
+    assert world.run("echo 'open").status == 130
+    assert world.run("exit").ended == "exit"
+
+
 def test_lines_after_a_timeout_are_not_typed(opener: Opener) -> None:
     world = opener(limits=QUICK)
     world.run("sleep 1000\ntouch typed")
