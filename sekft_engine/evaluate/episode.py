@@ -62,7 +62,7 @@ class Episode:
         self.subject = subject
         self.key = episode_key(subject, scenario.id)
         self.turns: list[Turn] = []
-        self.steps = 0
+        self.steps = 0  # commands; a blank line is a turn but no command
         self._step_cap = step_cap
         self._open_world = open_world
         self._about = about or {}
@@ -121,7 +121,7 @@ class Episode:
             return None
         answer = world.environment_turn(result)
         self.turns.append(Turn(role="user", content=answer, t=self._elapsed()))
-        if self.steps >= self._step_cap:
+        if sum(turn.is_command for turn in self.turns) >= self._step_cap:
             self._outcome = "cap"
             return None
         return answer
@@ -201,7 +201,7 @@ class Episode:
             self._prose.append({"turn": number, "why": reason})
         if said.cut:
             self._cuts.append(number)
-        self.steps += 1
+        self.steps += bool(command)
         self.turns.append(
             Turn(
                 role="assistant",

@@ -19,7 +19,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         outcome: how the session ended; ``cap`` = by a limit, ``error`` = the shell or sandbox died.
         expected: the terminal that the scenario asks for.
-        steps: command turns typed.
+        steps: commands typed; a blank line is none.
         clean: command-only; no turn is prose.
         operates: it typed commands, and nothing but commands.
         terminates: it ended by its own ``exit`` or ``panic``.

@@ -87,6 +87,14 @@ def test_work_without_an_end_runs_into_the_cap(make_scenario: Make) -> None:
     assert operator.scripts[finished.trajectory.id] == []
 
 
+def test_blank_lines_are_turns_but_operate_nothing(make_scenario: Make) -> None:
+    finished, _ = play(make_scenario(), ["", "", ""], step_cap=3)
+    assert finished.verdict.outcome == "cap"
+    assert finished.trajectory.steps == 0
+    assert finished.verdict.clean
+    assert not finished.verdict.operates
+
+
 def test_prose_is_typed_at_the_shell_and_makes_the_session_unclean(make_scenario: Make) -> None:
     finished, _ = play(
         make_scenario(), ["I will copy the file now.", "cp word.txt copy.txt", "exit"]

@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(f"{tmp_path}/a.json: cannot write: File too large")
+    assert done.stdout.startswith(f"{tmp_path}/a.json: cannot write: the file grows over a limit")
     assert names(tmp_path) == []
 
 
