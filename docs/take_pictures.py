@@ -70,7 +70,7 @@ async def main(root: str) -> None:
     await take(workspace, "small", small, to_command)
     await take(workspace, "train", large, ["5", "j", "enter"])
     await take(workspace, "eval", large, ["5", "enter", "l"])
-    await take(workspace, "replay", large, ["5", "enter", "l", "enter"])
+    await take(workspace, "replay", large, ["5", "enter", "l", "j", "j", "enter"])
 
 
 if __name__ == "__main__":
