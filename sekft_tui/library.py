@@ -116,9 +116,9 @@ class Library:
 
     def _load_tokenizer(self) -> ChatTokenizer:
         if self._tokenizer is None:
-            from sekft_engine.render import ChatTokenizer
+            from sekft_engine.render.load import load_tokenizer
 
-            self._tokenizer = ChatTokenizer.load(self.base)
+            self._tokenizer = load_tokenizer(self.base)
         return self._tokenizer
 
 

@@ -118,12 +118,11 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
-    from sekft_engine.bases import resolve_base
-    from sekft_engine.render import ChatTokenizer
+    from sekft_engine.render.load import load_tokenizer
     from sekft_engine.render.report import inspect_report
     from sekft_engine.sft.data import limited, read_data
 
-    tokenizer = ChatTokenizer.load(resolve_base(job.base, place))
+    tokenizer = load_tokenizer(job.base, place)
     loaded = limited(read_data(job.data, job.hub), job.recipe.limit)
     report = inspect_report(loaded, tokenizer, max_length=job.recipe.max_length)
     if as_json:
