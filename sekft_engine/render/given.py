@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sekft_engine.errors import BadInput
+from sekft_engine.render.difference import first_difference
 from sekft_engine.render.normalise import normalize_for_template
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.trajectory import Turn
@@ -45,9 +46,5 @@ def difference(ours: ChatTokenizer, tokenizer: Any, turns: Sequence[Turn]) -> st
     """Where the prompt of ``turns`` differs between ours and the given tokenizer; '' = nowhere."""
     left = ours.encode_prompt(turns)
     right = template_ids(tokenizer, turns, add_generation_prompt=True)
-    if left == right:
-        return ""
-    pairs = zip(left, right, strict=False)
-    at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
-    here = [repr(ours.token_text(ids[at])) if at < len(ids) else "the end" for ids in (left, right)]
-    return f"token {at}: {here[0]} here, {here[1]} there"
+    found = first_difference(left, right, ours)
+    return "" if found is None else found.sentence()
