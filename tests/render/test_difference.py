@@ -45,8 +45,8 @@ def test_one_side_may_end_first(smol: Base) -> None:
 def test_the_same_text_in_other_tokens_is_told_apart_from_another_text(bases: MakeBase) -> None:
     tokenizer = bases("v3").ours
     prompt = tokenizer.encode_prompt(PLAIN.turns[:1])
-    canonical = [*prompt, *pieces(bases("v3"), "▁ls"), *pieces(bases("v3"), "</s>")]
-    sampled = [*prompt, *pieces(bases("v3"), "▁l", "s"), *pieces(bases("v3"), "</s>")]
+    canonical = [*prompt, *pieces(bases("v3"), "▁l", "s"), *pieces(bases("v3"), "</s>")]
+    sampled = [*prompt, *pieces(bases("v3"), "▁", "ls"), *pieces(bases("v3"), "</s>")]
     found = first_difference(sampled, canonical, tokenizer)
     assert found is not None
     assert found.index == len(prompt)
