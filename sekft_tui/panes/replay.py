@@ -29,7 +29,7 @@ from sekft_tui.widgets.verdict_grid import Mark, mark_of
 
 #: Frames per second while playing.
 RATE = 15
-HINT = "words  run:…  subject:…  outcome:…  verified:yes|no  clean:yes|no"
+HINT = "words -not run:… subject:… outcome:panic verified:yes clean:no"
 _UNJUDGED = Mark("·", "not judged", "quiet")
 
 
@@ -96,8 +96,8 @@ class ReplayPane(Pane):
 
     def _fill(self) -> None:
         under = self.current.path if self.current else ""
-        terms = filters.parse(self.filter)
-        self.rows = [one for one in self.episodes if _matches(one, terms)]
+        wanted = filters.parse(self.filter, filters.EPISODE)
+        self.rows = [one for one in self.episodes if _matches(one, wanted)]
         if self.episodes:
             self.list.empty = f"nothing matches {self.filter!r}\npress esc to clear the filter"
         else:
@@ -106,8 +106,8 @@ class ReplayPane(Pane):
         paths = [one.path for one in self.rows]
         if self._wanted not in paths:
             self._wanted = ""
-        wanted = self._wanted or under
-        self.list.set_rows(len(self.rows), paths.index(wanted) if wanted in paths else 0)
+        under = self._wanted or under
+        self.list.set_rows(len(self.rows), paths.index(under) if under in paths else 0)
         self.list_head.update()
 
     @property
@@ -270,6 +270,7 @@ class ReplayPane(Pane):
 
     def action_filter(self) -> None:
         def change(text: str) -> None:
+            filters.parse(text, filters.EPISODE)  # says what is wrong, and the old one stays
             self.filter = text.strip()
             self.live = None
             self._fill()
@@ -291,20 +292,16 @@ class ReplayPane(Pane):
         return self.view.plain()
 
 
-def _facts(one: Episode) -> dict[str, str]:
-    return {
-        "run": one.run,
-        "subject": one.subject,
-        "outcome": one.trajectory.outcome,
-        "archetype": one.trajectory.archetype,
-        "scenario": one.trajectory.scenario,
-        "verified": "yes" if one.trajectory.verified else "no",
-        "clean": "yes" if one.trajectory.clean else "no",
-    }
+def _matches(one: Episode, wanted: filters.Filter) -> bool:
+    def ask(field: str) -> filters.Value:
+        if field in ("run", "subject"):
+            return str(getattr(one, field))
+        if field == "invalid":
+            return one.verdict is not None and bool(one.verdict.invalid)
+        found: filters.Value = getattr(one.trajectory, field)
+        return found
 
-
-def _matches(one: Episode, terms: filters.Terms) -> bool:
-    return not terms or filters.matches(terms, _facts(one), lambda: _text(one))
+    return filters.matches(wanted, ask, lambda: _text(one))
 
 
 def _text(one: Episode) -> str:

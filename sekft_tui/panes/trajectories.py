@@ -280,6 +280,7 @@ class TrajectoriesPane(Pane):
 
     def action_filter(self) -> None:
         def change(text: str) -> None:
+            filters.parse(text)
             self.filter = text.strip()
             self._fill()
 
@@ -326,21 +327,16 @@ class TrajectoriesPane(Pane):
         return "\n".join(turn.content for turn in self.current.turns)
 
 
-def _facts(row: Trajectory) -> dict[str, str]:
-    return {
-        "archetype": row.archetype,
-        "outcome": row.outcome,
-        "keep": "yes" if row.keep else "no",
-        "verified": "yes" if row.verified else "no",
-        "provider": row.provider,
-        "announcement": row.announcement,
-        "scenario": row.scenario,
-        "id": row.id,
-    }
+def _matches(row: Trajectory, wanted: filters.Filter) -> bool:
+    def ask(field: str) -> filters.Value:
+        if field == "turns":
+            return len(row.turns)
+        if field == "length":
+            return sum(len(turn.content) for turn in row.turns)
+        found: filters.Value = getattr(row, {"channel": "announcement"}.get(field, field), None)
+        return found
 
-
-def _matches(row: Trajectory, terms: filters.Terms) -> bool:
-    return not terms or filters.matches(terms, _facts(row), lambda: _text(row))
+    return filters.matches(wanted, ask, lambda: _text(row))
 
 
 def _text(row: Trajectory) -> str:

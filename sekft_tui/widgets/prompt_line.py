@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sekft_tui.text import Parts, fit
+from rich.cells import cell_len
+
+from sekft_engine.errors import SekftError
+from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.lines import Lines
 
@@ -23,6 +26,7 @@ class PromptLine(Lines):
         self._label = ""
         self._hint = ""
         self._first = ""
+        self._wrong = ""
         self._done: Callable[[str], None] | None = None
         self._changed: Callable[[str], None] | None = None
 
@@ -35,8 +39,11 @@ class PromptLine(Lines):
         hint: str = "",
         changed: Callable[[str], None] | None = None,
     ) -> None:
-        """Let the user type; ``changed`` hears every key, and the first value when dropped."""
-        self._label, self._hint, self._first = label, hint, value
+        """Let the user type; ``changed`` hears every key, and the first value when dropped.
+
+        Either may raise a :class:`SekftError`: it is shown in place of the hint; typing goes on.
+        """
+        self._label, self._hint, self._first, self._wrong = label, hint, value, ""
         self._done, self._changed = done, changed
         self._edit = LineEdit(value)
         self.add_class("-open")
@@ -49,32 +56,49 @@ class PromptLine(Lines):
     def type_key(self, key: str, character: str | None) -> bool:
         if key == "enter":
             done = self._done
-            self.remove_class("-open")
-            if done is not None:
-                done(self._edit.text)
+            if done is None or self._tell(done, self._edit.text):
+                self.remove_class("-open")
+            self.update()
         elif key in ("escape", "ctrl+c"):
             self.remove_class("-open")
             if self._changed is not None:
-                self._changed(self._first)
+                self._tell(self._changed, self._first)
         else:
             before = self._edit.text
             self._edit.press(key, character)
-            if self._changed is not None and self._edit.text != before:
-                self._changed(self._edit.text)
+            if self._edit.text != before:
+                self._heard()
             self.update()
         return True
 
     def type_text(self, text: str) -> None:
         self._edit.insert(text)
-        if self._changed is not None:
-            self._changed(self._edit.text)
+        self._heard()
         self.update()
+
+    def _heard(self) -> None:
+        self._wrong = ""
+        if self._changed is not None:
+            self._tell(self._changed, self._edit.text)
+
+    def _tell(self, whom: Callable[[str], None], text: str) -> bool:
+        """Hand ``text`` on; False = it was refused, and the reason is shown."""
+        try:
+            whom(text)
+        except SekftError as error:
+            self._wrong = visible(str(error))
+            return False
+        return True
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
         label = f" {self._label}: "
-        hint = self._hint if width - len(label) - len(self._hint) > 24 else ""
-        room = max(4, width - len(label) - len(hint) - 1)
+        spare = width - len(label) - max(18, len(self._edit.text) + 2) - 1
+        if self._wrong:
+            hint, style = clip(self._wrong, max(0, spare)), "bad"
+        else:
+            hint, style = self._hint if len(self._hint) <= spare else "", "quiet"
+        room = max(4, width - len(label) - cell_len(hint) - 1)
         text = self._edit.parts(room)
         used = sum(len(piece) for piece, _ in text)
         gap = fit("", max(0, room - used))
-        return (((label, "key"), *text, (gap, ""), (hint, "quiet")),)
+        return (((label, "key"), *text, (gap, ""), (hint, style)),)

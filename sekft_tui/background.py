@@ -1,0 +1,99 @@
+"""Work beside the screen: a daemon thread that does one short step after another.
+
+Textual's own thread workers share a pool that Python waits for when it exits; a daemon thread never
+keeps anyone from leaving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+
+#: A step of about this many seconds gives way often enough.
+STEP_S = 0.03
+#: How long after a key the work waits, so that the answer to the key has the interpreter alone.
+QUIET_S = 0.12
+
+
+class Courtesy:
+    """Knows when a key was last pressed; work that can wait does."""
+
+    def __init__(self) -> None:
+        self._busy_until = 0.0
+
+    def key(self) -> None:
+        """A key arrived."""
+        self._busy_until = time.monotonic() + QUIET_S
+
+    def wait(self) -> float:
+        """Seconds to hold still; 0 = go on."""
+        return max(0.0, self._busy_until - time.monotonic())
+
+
+class Background:
+    """Calls ``step`` on a thread of its own until told to stop.
+
+    Args:
+        name: the thread's.
+        step: does a little and returns the seconds to wait before the next (0 = at once, None =
+            until :meth:`wake`).
+        failed: told of an exception; the thread lives on and waits to be woken.
+        courtesy: whom to give way to, if anyone.
+        nice: how far the thread steps back behind others of this machine.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], float | None],
+        *,
+        failed: Callable[[Exception], None],
+        courtesy: Courtesy | None = None,
+        nice: int = 0,
+    ) -> None:
+        self._step = step
+        self._failed = failed
+        self._courtesy = courtesy
+        self._nice = nice
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+
+    def start(self) -> Background:
+        self._thread.start()
+        return self
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the present step; does not wait for it."""
+        self._stopped = True
+        self._wake.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def _main(self) -> None:
+        if self._nice:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+        while not self._stopped:
+            if self._courtesy is not None and (rest := self._courtesy.wait()):
+                time.sleep(rest)
+                continue
+            self._wake.clear()
+            try:
+                pause = self._step()
+            except Exception as error:  # noqa: BLE001 - told to the user; the thread lives on
+                self._failed(error)
+                pause = None
+            if pause == 0:
+                time.sleep(0)
+            else:
+                self._wake.wait(pause)
