@@ -81,7 +81,8 @@ def _prepare(trajectory: Trajectory, tokenizer: ChatTokenizer) -> _Prepared | Dr
     try:
         return _render(trajectory, tokenizer)
     except Refused as error:
-        return Dropped(trajectory.id, error.reason, error.what)
+        detail = f"{error.what}; {error.mend}" if error.mend else error.what
+        return Dropped(trajectory.id, error.reason, detail)
     except BadInput as error:
         return Dropped(trajectory.id, "bad_input", error.what)
 

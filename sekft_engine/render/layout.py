@@ -10,6 +10,9 @@ from sekft_engine.render.guard import Guard
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.scaffold import Scaffolds
 
+#: The way out of a template that renders a session anew at every turn.
+APPEND = "put a chat_template.jinja that only appends into the base's folder"
+
 
 class Seam(msgspec.Struct, frozen=True, kw_only=True):
     """The scaffold around one command turn.
@@ -84,28 +87,42 @@ class Layouts:
     ) -> Seam:
         prompt = self._scaffolds.get(turn, prompt=True).parts
         header = guard.mark(prompt[turn])
-        if plain[:turn] != prompt[:turn] or not marked[turn].startswith(header):
+        if plain[:turn] != prompt[:turn]:
             raise Refused(
                 "not_additive",
                 f"the chat template renders the turns before command turn {turn} in another way "
                 "once more turns follow",
-                mend="use a template that only appends",
+                mend=APPEND,
+            )
+        if not marked[turn].startswith(header):
+            raise Refused(
+                "not_additive",
+                f"the chat template asks for command turn {turn} with {prompt[turn]!r}, but shows "
+                f"{plain[turn]!r} before it once it is said",
+                mend=APPEND,
             )
         # As the last turn: what follows there closes the command and is no next turn's header.
         closed = guard.mark(self._scaffolds.get(turn + 1).parts[turn + 1])
         closing = guard.sentinel.search(closed)
         lead = marked[turn][len(header) :]
-        if closing is None or guard.control_ids(lead):
+        if closing is None:
             raise Refused(
                 "no_end_of_turn",
                 f"no control token closes command turn {turn}",
                 mend="use an instruct base whose template ends turns",
             )
+        if guard.control_ids(lead) or lead.strip():
+            raise Refused(
+                "writes_before_command",
+                f"the chat template writes {guard.unmark(lead)!r} before command turn {turn}, "
+                "which its generation prompt does not ask with",
+                mend=APPEND,
+            )
         if not marked[turn + 1].startswith(closed[: closing.end()]):
             raise Refused(
                 "not_additive",
                 f"the chat template closes command turn {turn} in another way once more follow",
-                mend="use a template that only appends",
+                mend=APPEND,
             )
         return Seam(
             turn=turn,

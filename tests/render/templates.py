@@ -80,3 +80,9 @@ DROPS_A_TURN = (
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endif %}{% endfor %}"
 )
+#: A channel that the model has to open by itself before it can say anything.
+OPENS_A_CHANNEL = chatml(
+    "('<file_sep>' if message['role'] == 'assistant' else '') + message['content']"
+)
+#: The same in plain words.
+SIGNS_COMMANDS = chatml("('sh: ' if message['role'] == 'assistant' else '') + message['content']")
