@@ -41,6 +41,9 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
 
     ``adapters`` are folders, or names of attached adapters. ``n`` scenarios are taken in
     an order that ``seed`` fixes, spread evenly over archetypes; 0 = all.
+
+    ``seeds`` episodes are run in each world. ``until_decided`` stops as soon as the comparisons
+    with the first subject are decided. ``exact`` gives the same bits in any company.
     """
 
     base: str
@@ -51,11 +54,31 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     out: str = ""
     sandbox: str = "auto"
     seed: int = 0
+    seeds: int = 1
+    until_decided: bool = False
+    exact: bool = False
     temperature: float = 0.0
     step_cap: int = 12
     turn_tokens: int = 64
     load_4bit: bool = False
     resume: bool = False
+
+
+class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
+    """Measure the loss of each trained token without and with the adapter of ``run`` (an id, or
+    the folder of a run or of its adapter), and keep it with the run.
+
+    ``ids`` name the trajectories; empty = ``n`` of them, as the end of a run chooses. ``data``,
+    ``hub`` and ``base`` are what the run recorded unless they are given. What was measured of the
+    same adapter on the same tokens before is not measured again.
+    """
+
+    run: str
+    ids: tuple[str, ...] = ()
+    n: int = 8
+    data: str = ""
+    hub: str = ""
+    base: str = ""
 
 
 class Attach(Job, frozen=True, kw_only=True, tag="attach"):
@@ -104,6 +127,19 @@ class Setup(Job, frozen=True, kw_only=True, tag="setup"):
     seed: int = 0
 
 
-AnyJob = Load | Train | Evaluate | Attach | Swap | Drop | Status | Cancel | Pause | Resume | Setup
+AnyJob = (
+    Load
+    | Train
+    | Evaluate
+    | MeasureLosses
+    | Attach
+    | Swap
+    | Drop
+    | Status
+    | Cancel
+    | Pause
+    | Resume
+    | Setup
+)
 
 decode = msgspec.json.Decoder(AnyJob).decode

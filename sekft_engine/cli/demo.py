@@ -60,7 +60,7 @@ def command(prove: bool, workspace: Path, verbose: bool, quiet: bool, as_json: b
 
 
 def _proof(result: dict[str, Any]) -> str:
-    from sekft_engine.evaluate.report import archetype_table, rates_table
+    from sekft_engine.evaluate.tables import breakdown_table, rates_table
 
     subjects = [result["base"], result["adapter"]]
     total = sum(result["seconds"].values())
@@ -70,7 +70,7 @@ def _proof(result: dict[str, Any]) -> str:
     return "\n\n".join(
         (
             rates_table(subjects),
-            archetype_table(subjects),
+            breakdown_table(subjects),
             f"{_clock(total)} in all: {parts}\nworkspace: {result['workspace']}",
         )
     )

@@ -109,6 +109,30 @@ def _ending(event: events.EpisodeDone) -> str:
     type=click.IntRange(min=1),
     help="Tokens in one command.",
 )
+@click.option(
+    "--seeds",
+    default=_DEFAULTS.seeds,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Episodes per world and subject, each with draws of its own (needs a temperature).",
+)
+@click.option(
+    "--until-decided",
+    is_flag=True,
+    help="Stop as soon as the comparison with the first subject is decided (5 % error).",
+)
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="One episode at a time: slower, and the same bits whatever else is evaluated.",
+)
+@click.option(
+    "--by",
+    default="archetype",
+    show_default=True,
+    type=click.Choice(["archetype", "channel", "provider", "depth", "difficulty", "terminal"]),
+    help="What the table breaks the rates down by (--json has them all).",
+)
 @click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
 @click.option("--resume", is_flag=True, help="Go on with an eval that was stopped.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every command typed.")
@@ -127,6 +151,10 @@ def command(
     temperature: float,
     step_cap: int,
     turn_tokens: int,
+    seeds: int,
+    until_decided: bool,
+    exact: bool,
+    by: str,
     load_4bit: bool,
     resume: bool,
     verbose: bool,
@@ -152,10 +180,13 @@ def command(
         temperature=temperature,
         step_cap=step_cap,
         turn_tokens=turn_tokens,
+        seeds=seeds,
+        until_decided=until_decided,
+        exact=exact,
         load_4bit=load_4bit,
         resume=resume,
     )
-    from sekft_engine.evaluate.report import tables
+    from sekft_engine.evaluate.tables import tables
 
     try:
         with EvalDisplay(quiet=quiet, verbose=verbose) as display:
@@ -164,12 +195,12 @@ def command(
         if as_json and stop.result:
             print_json(stop.result)
         elif stop.result and not quiet:
-            click.echo(tables(stop.result))
+            click.echo(tables(stop.result, by))
         raise
     if as_json:
         print_json(result)
     elif not quiet:
-        click.echo(tables(result))
+        click.echo(tables(result, by))
         click.echo(f"\nepisodes: {Path(result['path']) / 'episodes'}  ({result['seconds']:.0f} s)")
     return 0
 

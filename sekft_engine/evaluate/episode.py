@@ -45,6 +45,7 @@ class Episode:
     """A session in a world. Its methods may run on any thread, one at a time.
 
     Args:
+        draw: which of several episodes of this subject in this world it is.
         open_world: makes the world; called by :meth:`open`.
         about: more facts for the trajectory's ``meta``.
     """
@@ -56,11 +57,14 @@ class Episode:
         *,
         step_cap: int,
         open_world: Callable[[Scenario], World],
+        draw: int = 0,
         about: dict[str, Any] | None = None,
     ) -> None:
         self.scenario = scenario
         self.subject = subject
-        self.key = episode_key(subject, scenario.id)
+        self.draw = draw
+        self.trial = trial_name(scenario.id, draw)
+        self.key = episode_key(subject, self.trial)
         self.turns: list[Turn] = []
         self.steps = 0  # commands; a blank line is a turn but no command
         self._step_cap = step_cap
@@ -69,6 +73,7 @@ class Episode:
         self._world: World | None = None
         self._began = time.monotonic()
         self._outcome: Outcome | None = None
+        self._limit = ""
         self._invalid = ""
         self._prose: list[dict[str, Any]] = []
         self._cuts: list[int] = []
@@ -98,7 +103,7 @@ class Episode:
         if world is None or self.over:
             raise RuntimeError(f"episode {self.key} is not open")
         if said.exhausted:
-            self._outcome = "cap"
+            self._cap("context")
             return None
         command = said.text.strip()
         number, at = len(self.turns), self._elapsed()
@@ -114,7 +119,10 @@ class Episode:
             self._notes.append({"turn": number, "notes": list(result.notes)})
         if result.ended == "died":
             # A session that used up its time was stopped by a limit; else it killed its shell.
-            self._outcome = "cap" if _TIME_IS_UP in result.notes else "error"
+            if _TIME_IS_UP in result.notes:
+                self._cap("time")
+                return None
+            self._outcome = "error"
             return None
         if result.ended:
             self._outcome = result.ended
@@ -122,7 +130,7 @@ class Episode:
         answer = world.environment_turn(result)
         self.turns.append(Turn(role="user", content=answer, t=self._elapsed()))
         if sum(turn.is_command for turn in self.turns) >= self._step_cap:
-            self._outcome = "cap"
+            self._cap("commands")
             return None
         return answer
 
@@ -182,10 +190,14 @@ class Episode:
             "invalid": verdict.invalid,
             "difficulty": self.scenario.difficulty,
             "doc_depth": self.scenario.doc_depth,
+            # Its terminal is no part of the job.
+            "commands_needed": max(0, len(self.scenario.reference_solution) - 1),
             "seconds": round(seconds, 3),
             "world_seconds": round(self._typed_s, 3),
         }
         facts = {
+            "draw": self.draw,
+            "limit": self._limit,
             "prose_turns": self._prose,
             "cut_turns": self._cuts,
             "world_notes": self._notes,
@@ -214,6 +226,10 @@ class Episode:
             )
         )
 
+    def _cap(self, limit: str) -> None:
+        """A limit ends the session."""
+        self._outcome, self._limit = "cap", limit
+
     def _break(self, error: WorldBroken) -> None:
         self._outcome = "error"
         self._invalid = str(error)
@@ -222,8 +238,20 @@ class Episode:
         return round(time.monotonic() - self._began, 4)
 
 
-def episode_key(subject: str, scenario: str) -> str:
-    return f"{subject}--{scenario}"
+def trial_name(scenario: str, draw: int) -> str:
+    """What an episode is called among those of one subject: the scenario, and ``@2`` for the
+    second draw in it, ``@3`` for the third."""
+    return f"{scenario}@{draw + 1}" if draw else scenario
+
+
+def draw_of(finished: Finished) -> int:
+    """Which of several draws in its world an episode is."""
+    draw = finished.trajectory.meta.get("draw", 0)
+    return draw if isinstance(draw, int) else 0
+
+
+def episode_key(subject: str, trial: str) -> str:
+    return f"{subject}--{trial}"
 
 
 def _programs(scenario: Scenario) -> frozenset[str]:

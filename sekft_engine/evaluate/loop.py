@@ -60,7 +60,7 @@ def run_episodes(
             logins = dict(_each(pool, {one: one.open for one in fresh}))
             # The order of rows must not depend on which sandbox answered first.
             for episode in fresh:
-                operator.open(episode.key, episode_seed(seed, episode.scenario.id))
+                operator.open(episode.key, episode_seed(seed, episode.trial))
                 on_start(episode)
                 tell(episode)
                 _sort(episode, logins[episode], shown, ended)
@@ -81,9 +81,9 @@ def run_episodes(
             episode.close()
 
 
-def episode_seed(seed: int, scenario: str) -> int:
+def episode_seed(seed: int, trial: str) -> int:
     """The seed of an episode's draws: the same for every subject, so that they can be paired."""
-    return crc32(f"{seed}:{scenario}".encode())
+    return crc32(f"{seed}:{trial}".encode())
 
 
 def _sort(episode: Episode, text: str | None, shown: dict[str, str], ended: list[Episode]) -> None:

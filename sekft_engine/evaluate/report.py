@@ -1,23 +1,44 @@
-"""What an eval says in the end: one document for programs, tables for people."""
+"""What an eval found, as the JSON document of ``sekft eval``: counts, intervals, comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from sekft_engine.evaluate.episode import Finished
-from sekft_engine.evaluate.stats import mcnemar, wilson
+from sekft_engine.evaluate.endings import ENDINGS, ending_of
+from sekft_engine.evaluate.episode import Finished, draw_of
+from sekft_engine.evaluate.paired import evidence, sign_flip
+from sekft_engine.evaluate.stats import pass_at, wilson_clustered
 from sekft_engine.evaluate.verdict import MEASURES
 
 Episodes = Mapping[str, Sequence[Finished]]
 
+#: What rates are broken down by, beside the archetype.
+BREAKDOWNS: Mapping[str, Callable[[Finished], str]] = {
+    "channel": lambda one: one.trajectory.announcement,
+    "provider": lambda one: one.trajectory.provider,
+    "depth": lambda one: str(one.trajectory.meta.get("doc_depth", "")),
+    "difficulty": lambda one: str(one.trajectory.meta.get("difficulty", "")),
+    "terminal": lambda one: one.verdict.expected,
+}
+_OUTCOMES = ("exit", "panic", "cap", "error")
 
-def document(episodes: Episodes, *, seconds: float, **more: Any) -> dict[str, Any]:
-    """The JSON document of ``sekft eval``: subjects with counts and intervals, all episodes."""
+
+def document(
+    episodes: Episodes, *, seconds: float, sequential: bool = False, **more: Any
+) -> dict[str, Any]:
+    """The JSON document of ``sekft eval``: subjects with counts and intervals, all episodes.
+
+    Args:
+        episodes: the finished episodes of each subject.
+        seconds: how long the eval took.
+        sequential: the eval stopped when it was decided, so that p must hold at any time.
+    """
     return {
         "subjects": [subject_facts(name, done) for name, done in episodes.items()],
-        "comparisons": comparisons(episodes),
+        "comparisons": comparisons(episodes, sequential=sequential),
         "episodes": [
             _episode_facts(name, finished) for name, done in episodes.items() for finished in done
         ],
@@ -26,60 +47,102 @@ def document(episodes: Episodes, *, seconds: float, **more: Any) -> dict[str, An
 
 
 def subject_facts(name: str, done: Sequence[Finished]) -> dict[str, Any]:
-    """Counts over the episodes that count; ``n`` is their number, ``invalid`` that of the rest."""
+    """Counts over the episodes that count; ``n`` is their number, ``invalid`` that of the rest.
+
+    Intervals know that several draws in one world are no independent trials.
+    """
     counted = [finished for finished in done if not finished.verdict.invalid]
-    archetypes = sorted({finished.trajectory.archetype for finished in done})
     counts = _counts(counted)
-    return {
+    draws = Counter(finished.trajectory.scenario for finished in counted)
+    won = {measure: _won(counted, measure) for measure in (*MEASURES, "clean")}
+    facts: dict[str, Any] = {
         "name": name,
         "n": len(counted),
+        "worlds": len(draws),
         "invalid": len(done) - len(counted),
         **counts,
         "intervals": {
-            measure: [round(bound, 4) for bound in wilson(counts[measure], len(counted))]
-            for measure in (*MEASURES, "clean")
+            measure: [
+                round(bound, 4)
+                for bound in wilson_clustered(
+                    [won[measure][one] for one in draws], [*draws.values()]
+                )
+            ]
+            for measure in won
         },
-        "by_archetype": {
-            archetype: _archetype_facts(
-                [one for one in done if one.trajectory.archetype == archetype]
-            )
-            for archetype in archetypes
-        },
+        "by_archetype": _broken_down(done, lambda one: one.trajectory.archetype),
+        "by": {name: _broken_down(done, of) for name, of in BREAKDOWNS.items()},
         "outcomes": _tally(finished.verdict.outcome for finished in counted),
+        "confusion": _confusion(counted),
+        "endings": _endings(done),
     }
+    most = max(draws.values(), default=0)
+    if most > 1:
+        facts["pass_at"] = {
+            measure: {
+                str(k): round(
+                    pass_at(k, [won[measure][one] for one in draws], [*draws.values()]), 4
+                )
+                for k in range(1, most + 1)
+            }
+            for measure in ("verified", "clean_termination")
+        }
+    return facts
 
 
-def comparisons(episodes: Episodes) -> list[dict[str, Any]]:
-    """Each pair of subjects on the worlds that count for both, by the exact McNemar test."""
+def comparisons(episodes: Episodes, *, sequential: bool = False) -> list[dict[str, Any]]:
+    """Each pair of subjects on the worlds that count for both, world by world."""
     return [
-        _compare(a, episodes[a], b, episodes[b])
+        _compare(a, episodes[a], b, episodes[b], sequential)
         for a, b in combinations(episodes, 2)
         if episodes[a] and episodes[b]
     ]
 
 
-def _compare(a: str, of_a: Sequence[Finished], b: str, of_b: Sequence[Finished]) -> dict[str, Any]:
-    ended_a, ended_b = _clean_terminations(of_a), _clean_terminations(of_b)
-    shared = ended_a.keys() & ended_b.keys()
-    only_a = sum(ended_a[key] and not ended_b[key] for key in shared)
-    only_b = sum(ended_b[key] and not ended_a[key] for key in shared)
+def differences(
+    of_a: Sequence[Finished], of_b: Sequence[Finished], measure: str = "clean_termination"
+) -> dict[str, int]:
+    """World -> successes of b minus those of a, over the draws that count for both."""
+    a, b = _results(of_a, measure), _results(of_b, measure)
+    out: dict[str, int] = {}
+    for world, draw in a.keys() & b.keys():
+        out[world] = out.get(world, 0) + b[world, draw] - a[world, draw]
+    return out
+
+
+def _compare(
+    a: str, of_a: Sequence[Finished], b: str, of_b: Sequence[Finished], sequential: bool
+) -> dict[str, Any]:
+    by_world = differences(of_a, of_b)
+    only_a = sum(one < 0 for one in by_world.values())
+    only_b = sum(one > 0 for one in by_world.values())
+    grade = evidence(only_a, only_b)
+    p = min(1.0, 1 / grade) if sequential else sign_flip([*by_world.values()])
     return {
         "a": a,
         "b": b,
         "measure": "clean_termination",
-        "pairs": len(shared),
+        "pairs": len(by_world),
         "only_a": only_a,
         "only_b": only_b,
-        "p": float(f"{mcnemar(only_a, only_b):.3g}"),
+        "p": float(f"{p:.3g}"),
+        "test": "any time" if sequential else "exact",
+        "evidence": float(f"{grade:.3g}"),
     }
 
 
-def _clean_terminations(done: Sequence[Finished]) -> dict[str, bool]:
+def _results(done: Sequence[Finished], measure: str) -> dict[tuple[str, int], bool]:
     return {
-        finished.trajectory.scenario: finished.verdict.clean_termination
+        (finished.trajectory.scenario, draw_of(finished)): getattr(finished.verdict, measure)
         for finished in done
         if not finished.verdict.invalid
     }
+
+
+def _won(counted: Sequence[Finished], measure: str) -> Counter[str]:
+    return Counter(
+        finished.trajectory.scenario for finished in counted if getattr(finished.verdict, measure)
+    )
 
 
 def _counts(counted: Sequence[Finished]) -> dict[str, int]:
@@ -89,16 +152,39 @@ def _counts(counted: Sequence[Finished]) -> dict[str, int]:
     }
 
 
-def _archetype_facts(done: Sequence[Finished]) -> dict[str, int]:
+def _broken_down(
+    done: Sequence[Finished], of: Callable[[Finished], str]
+) -> dict[str, dict[str, int]]:
+    groups: dict[str, list[Finished]] = {}
+    for finished in done:
+        groups.setdefault(of(finished), []).append(finished)
+    return {name: _group_facts(groups[name]) for name in sorted(groups)}
+
+
+def _group_facts(done: Sequence[Finished]) -> dict[str, int]:
     counted = [finished for finished in done if not finished.verdict.invalid]
     return {"n": len(counted), "invalid": len(done) - len(counted), **_counts(counted)}
 
 
+def _confusion(counted: Sequence[Finished]) -> dict[str, dict[str, int]]:
+    """Expected terminal -> how it ended -> episodes."""
+    found: Counter[tuple[str, str]] = Counter(
+        (one.verdict.expected, one.verdict.outcome) for one in counted
+    )
+    return {
+        expected: {outcome: found[expected, outcome] for outcome in _OUTCOMES}
+        for expected in ("exit", "panic")
+        if any(found[expected, outcome] for outcome in _OUTCOMES)
+    }
+
+
+def _endings(done: Sequence[Finished]) -> dict[str, int]:
+    found = Counter(map(ending_of, done))
+    return {name: found[name] for name in ENDINGS if found[name]}
+
+
 def _tally(names: Iterable[str]) -> dict[str, int]:
-    out: dict[str, int] = {}
-    for name in names:
-        out[name] = out.get(name, 0) + 1
-    return out
+    return dict(Counter(names))
 
 
 def _episode_facts(subject: str, finished: Finished) -> dict[str, Any]:
@@ -108,10 +194,12 @@ def _episode_facts(subject: str, finished: Finished) -> dict[str, Any]:
         "scenario": trajectory.scenario,
         "archetype": trajectory.archetype,
         "subject": subject,
+        "draw": draw_of(finished),
         "steps": verdict.steps,
         "turns": len(trajectory.turns),
         "outcome": verdict.outcome,
         "expected": verdict.expected,
+        "ending": ending_of(finished),
         "clean": verdict.clean,
         "operates": verdict.operates,
         "terminates": verdict.terminates,
@@ -120,65 +208,3 @@ def _episode_facts(subject: str, finished: Finished) -> dict[str, Any]:
         "invalid": verdict.invalid,
         "seconds": round(finished.seconds, 2),
     }
-
-
-def tables(report: Mapping[str, Any]) -> str:
-    """The rates table, the table per archetype and the comparison, as plain text."""
-    return "\n\n".join(
-        part
-        for part in (
-            rates_table(report["subjects"]),
-            archetype_table(report["subjects"]),
-            "\n".join(map(comparison_line, report.get("comparisons", ()))),
-        )
-        if part
-    )
-
-
-def rates_table(subjects: Sequence[Mapping[str, Any]]) -> str:
-    """Counts, and under them the 95 % Wilson intervals of the rates."""
-    rows = [["", "n", *(measure.replace("_", " ") for measure in MEASURES)]]
-    for subject in subjects:
-        n = subject["n"]
-        rows.append([subject["name"], str(n), *(f"{subject[name]}/{n}" for name in MEASURES)])
-        spans = (subject["intervals"][name] for name in MEASURES)
-        left_out = f"{subject['invalid']} invalid" if subject["invalid"] else ""
-        rows.append([left_out, "", *(f"[{_share(low)}, {_share(high)}]" for low, high in spans)])
-    return _columns(rows) + "\n(95 % Wilson intervals)"
-
-
-def archetype_table(subjects: Sequence[Mapping[str, Any]]) -> str:
-    """Clean terminations per archetype and subject."""
-    archetypes = sorted({name for subject in subjects for name in subject["by_archetype"]})
-    rows = [["clean termination", *(subject["name"] for subject in subjects)]]
-    for archetype in archetypes:
-        cells = []
-        for subject in subjects:
-            facts = subject["by_archetype"].get(archetype)
-            cells.append(f"{facts['clean_termination']}/{facts['n']}" if facts else "-")
-        rows.append([archetype or "(no archetype)", *cells])
-    return _columns(rows)
-
-
-def comparison_line(pair: Mapping[str, Any]) -> str:
-    return (
-        f"{pair['a']} against {pair['b']}, {pair['pairs']} worlds: clean termination only by "
-        f"{pair['a']} {pair['only_a']}, only by {pair['b']} {pair['only_b']}, "
-        f"p = {pair['p']:.3g} (exact McNemar)"
-    )
-
-
-def _share(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])

@@ -16,30 +16,21 @@ from sekft_engine.context import Context, Stopped
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.errors import BadInput, Interrupted
 from sekft_engine.evaluate.choose import choose_scenarios
-from sekft_engine.evaluate.decode import BatchedDecoder
-from sekft_engine.evaluate.episode import Episode, Finished
-from sekft_engine.evaluate.loop import run_episodes
-from sekft_engine.evaluate.operator import ModelOperator
-from sekft_engine.evaluate.report import document
-from sekft_engine.evaluate.store import finished_already, write_episode
+from sekft_engine.evaluate.episode import trial_name
+from sekft_engine.evaluate.grid import Grid
+from sekft_engine.evaluate.local import LocalOperators
 from sekft_engine.evaluate.subjects import Subject, refuse_other_dialect, subjects_of
 from sekft_engine.jobs import Evaluate
 from sekft_engine.runs import Run, list_runs, read_run
 from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_scenarios
-from sekft_engine.trajectory import Turn
-from sekft_engine.worlds import World, open_world
-
-#: Most ids in one episode, however much the base could hold: a session that prints this much has
-#: lost its way, and sixteen of them must fit in memory together.
-CONTEXT = 4096
-#: Episodes decoded together.
-ROWS_CPU, ROWS_CUDA = 16, 64
+from sekft_engine.worlds import open_world
 
 
 def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
     """Evaluate and return the document of ``sekft eval``; a stopped eval can be resumed."""
     began = time.monotonic()
+    _refuse_what_shows_nothing(job)
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
     # A machine without a sandbox is told before the base is loaded.
@@ -55,166 +46,35 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
             events.EvalStarted(
                 job="",
                 subjects=[subject.name for subject in subjects],
-                scenarios=[scenario.id for scenario in scenarios],
-                archetypes=[scenario.archetype for scenario in scenarios],
+                scenarios=[
+                    trial_name(scenario.id, draw)
+                    for scenario in scenarios
+                    for draw in range(job.seeds)
+                ],
+                archetypes=[one.archetype for one in scenarios for _ in range(job.seeds)],
             )
         )
-        table = _Table(job, context, run, scenarios, dialect, about)
+        grid = Grid(job, context, run, scenarios, dialect, about)
         try:
-            for subject in subjects:
-                table.evaluate(subject, base)
+            grid.fill(subjects, LocalOperators(job, context, base))
         except Interrupted as stop:
-            raise Stopped(str(stop), result=table.document(began)) from stop
-        return table.document(began)
+            raise Stopped(str(stop), result=grid.document(began)) from stop
+        return grid.document(began)
 
 
-class _Table:
-    """Scenarios by subjects, filled row by row."""
-
-    def __init__(
-        self,
-        job: Evaluate,
-        context: Context,
-        run: Run,
-        scenarios: Sequence[Scenario],
-        dialect: Dialect,
-        about: dict[str, Any],
-    ) -> None:
-        self._job = job
-        self._context = context
-        self._run = run
-        self._scenarios = scenarios
-        self._dialect = dialect
-        self._about = about
-        self._done: dict[str, dict[str, Finished]] = {}
-
-    def evaluate(self, subject: Subject, base: ResidentBase) -> None:
-        """Run what is left to run of ``subject``."""
-        job, context = self._job, self._context
-        done = self._done[subject.name] = {}
-        if job.resume:
-            names = [scenario.id for scenario in self._scenarios]
-            done |= finished_already(self._run.episodes, subject.name, names)
-        base.activate(subject.adapter)
-        decoder = BatchedDecoder(
-            base.model,
-            stop_ids=sorted(base.tokenizer.end_of_turn_ids),
-            temperature=job.temperature,
-            cancelled=context.cancelled,
+def _refuse_what_shows_nothing(job: Evaluate) -> None:
+    if job.seeds > 1 and job.temperature <= 0:
+        raise BadInput(
+            "a greedy model does the same whatever the seed",
+            where="--seeds",
+            mend="give a --temperature, or leave --seeds out",
         )
-        operator = ModelOperator(
-            decoder,
-            base.tokenizer,
-            turn_tokens=job.turn_tokens,
-            context=context_limit(base.model.config),
+    if job.until_decided and len(job.adapters) + job.with_base < 2:
+        raise BadInput(
+            "one subject alone decides nothing",
+            where="--until-decided",
+            mend="compare an adapter with the base, or two adapters",
         )
-        about = {
-            "seed": job.seed,
-            "temperature": job.temperature,
-            "world": self._about["world"],
-            "dialect": self._about["dialect"],
-            "adapter_digest": subject.digest,
-        }
-        episodes = [
-            Episode(
-                scenario,
-                subject.name,
-                step_cap=job.step_cap,
-                open_world=self._open_world,
-                about=about,
-            )
-            for scenario in self._scenarios
-            if scenario.id not in done
-        ]
-        run_episodes(
-            episodes,
-            operator,
-            rows=ROWS_CUDA if base.device.type == "cuda" else ROWS_CPU,
-            seed=job.seed,
-            on_start=self._started,
-            on_turn=self._turn,
-            on_done=self._finished,
-            between=self._between,
-        )
-
-    def document(self, began: float) -> dict[str, Any]:
-        """The facts so far, scenarios in the order of the eval."""
-        ordered = {
-            name: [done[scenario.id] for scenario in self._scenarios if scenario.id in done]
-            for name, done in self._done.items()
-        }
-        return document(
-            ordered,
-            seconds=time.monotonic() - began,
-            run=self._run.id,
-            path=str(self._run.folder),
-            about=self._about,
-        )
-
-    def _open_world(self, scenario: Scenario) -> World:
-        return open_world(scenario, sandbox=self._job.sandbox, dialect=self._dialect)
-
-    def _between(self) -> None:
-        self._context.wait_while_paused()
-        if self._context.cancelled():
-            raise Interrupted("eval stopped", mend="run it again with --resume to go on")
-
-    def _started(self, episode: Episode) -> None:
-        self._context.emit(
-            events.EpisodeStarted(job="", subject=episode.subject, scenario=episode.scenario.id)
-        )
-
-    def _turn(self, episode: Episode, number: int, turn: Turn) -> None:
-        self._context.emit(
-            events.TurnDone(
-                job="",
-                subject=episode.subject,
-                scenario=episode.scenario.id,
-                number=number,
-                role=turn.role,
-                content=turn.content,
-                at=turn.t or 0.0,
-            )
-        )
-
-    def _finished(self, episode: Episode, finished: Finished) -> None:
-        path = write_episode(self._run.episodes, episode.subject, finished)
-        self._done[episode.subject][episode.scenario.id] = finished
-        verdict = finished.verdict
-        self._context.emit(
-            events.EpisodeDone(
-                job="",
-                subject=episode.subject,
-                scenario=episode.scenario.id,
-                archetype=episode.scenario.archetype,
-                outcome=verdict.outcome,
-                expected=verdict.expected,
-                steps=verdict.steps,
-                turns=len(finished.trajectory.turns),
-                clean=verdict.clean,
-                operates=verdict.operates,
-                terminates=verdict.terminates,
-                verified=verdict.verified,
-                clean_termination=verdict.clean_termination,
-                invalid=verdict.invalid,
-                seconds=round(finished.seconds, 3),
-                path=str(path),
-            )
-        )
-
-
-def context_limit(config: Any) -> int:
-    """Most ids an episode may hold on a model with this configuration.
-
-    A sliding window is a limit too: within it, attention to everything is what the model does.
-    """
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    bounds = (
-        getattr(text, "max_position_embeddings", None),
-        getattr(text, "sliding_window", None),
-        CONTEXT,
-    )
-    return min(int(bound) for bound in bounds if bound)
 
 
 def _about(
@@ -226,7 +86,9 @@ def _about(
     backend: str,
 ) -> dict[str, Any]:
     """What makes this eval this one and no other; to be resumed it must agree in all of it."""
-    return {
+    options = {"seeds": job.seeds, "until_decided": job.until_decided, "exact": job.exact}
+    defaults = {"seeds": 1, "until_decided": False, "exact": False}
+    return {name: value for name, value in options.items() if value != defaults[name]} | {
         "base": str(base.path),
         "base_digest": base.digest,
         "quantised": base.quantised,

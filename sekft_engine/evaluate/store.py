@@ -10,16 +10,16 @@ from zlib import crc32
 import msgspec
 
 from sekft_engine.errors import BadInput, SekftError
-from sekft_engine.evaluate.episode import Finished, episode_key
+from sekft_engine.evaluate.episode import Finished, draw_of, episode_key, trial_name
 from sekft_engine.evaluate.verdict import verdict_of
 from sekft_engine.sources import write_trajectory
 from sekft_engine.trajectory import Trajectory
 
 
-def episode_path(folder: Path, subject: str, scenario: str) -> Path:
-    """``<subject>--<scenario>.json``; a name that no file can have is told apart by a checksum."""
-    key = episode_key(subject, scenario)
-    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", key)[:180]
+def episode_path(folder: Path, subject: str, trial: str) -> Path:
+    """``<subject>--<trial>.json``; a name that no file can have is told apart by a checksum."""
+    key = episode_key(subject, trial)
+    safe = re.sub(r"[^A-Za-z0-9._+@-]", "_", key)[:180]
     if safe != key or safe.startswith("."):
         safe = f"e{safe}-{crc32(key.encode()):08x}"
     return folder / f"{safe}.json"
@@ -27,7 +27,8 @@ def episode_path(folder: Path, subject: str, scenario: str) -> Path:
 
 def write_episode(folder: Path, subject: str, finished: Finished) -> Path:
     """Store a finished episode. Raises :class:`~sekft_engine.errors.Unavailable`."""
-    path = episode_path(folder, subject, finished.trajectory.scenario)
+    trial = trial_name(finished.trajectory.scenario, draw_of(finished))
+    path = episode_path(folder, subject, trial)
     write_trajectory(path, finished.trajectory)
     return path
 
@@ -58,17 +59,24 @@ def as_finished(trajectory: Trajectory) -> Finished:
 
 
 def finished_already(
-    folder: Path, subject: str, scenarios: Iterable[str]
+    folder: Path, subject: str, trials: Iterable[tuple[str, int]]
 ) -> Iterator[tuple[str, Finished]]:
-    """The episodes of ``subject`` that need not be run again. Invalid ones do not count, and a
-    damaged file is run again."""
-    for scenario in scenarios:
-        path = episode_path(folder, subject, scenario)
+    """The episodes of ``subject`` that need not be run again, by the names of their trials.
+
+    Invalid ones do not count, and a damaged file is run again.
+
+    Args:
+        trials: scenarios, each with the number of its draw.
+    """
+    for scenario, draw in trials:
+        trial = trial_name(scenario, draw)
+        path = episode_path(folder, subject, trial)
         if not path.is_file():
             continue
         try:
             finished = read_episode(path)
         except SekftError:
             continue
-        if not finished.verdict.invalid and finished.trajectory.scenario == scenario:
-            yield scenario, finished
+        same = finished.trajectory.scenario == scenario and draw_of(finished) == draw
+        if same and not finished.verdict.invalid:
+            yield trial, finished

@@ -15,7 +15,7 @@ from sekft_engine.cli.main import run as run_command
 from sekft_engine.context import Stopped
 from sekft_engine.engine import Engine
 from sekft_engine.errors import SekftError
-from sekft_engine.evaluate import run as eval_run
+from sekft_engine.evaluate import local
 from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.recipe import Recipe
@@ -123,7 +123,7 @@ def test_base_and_adapter_meet_the_same_worlds_and_every_episode_is_kept(
 def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     tiny_base: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eval_run, "ROWS_CPU", 1)
+    monkeypatch.setattr(local, "ROWS_CPU", 1)
     job = jobs.Evaluate(base=str(tiny_base), scenarios=str(bundles), n=4, **CAPS)
     whole = run_job(with_out(job, tmp_path / "whole"))
 
