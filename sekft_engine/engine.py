@@ -44,6 +44,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Drop: "sekft_engine.resident_jobs:run_drop",
     jobs.Train: "sekft_engine.sft.train:run_train",
     jobs.Evaluate: "sekft_engine.evaluate.run:run_evaluate",
+    jobs.MeasureLosses: "sekft_engine.sft.measure_job:run_measure",
     jobs.Setup: "sekft_engine.demo:run_setup",
 }
 
@@ -362,7 +363,7 @@ def _job_facts(job: Job) -> dict[str, Any]:
 
 def label_of(job: Job) -> str:
     """What a person calls the job: the data, adapter or base it is about."""
-    for name in ("name", "data", "hub", "path", "scenarios", "base", "workspace"):
+    for name in ("name", "run", "data", "hub", "path", "scenarios", "base", "workspace"):
         value = getattr(job, name, "")
         if value:
             return str(value)

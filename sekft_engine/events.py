@@ -154,6 +154,18 @@ class AdapterSaved(Event, frozen=True, kw_only=True, tag=True):
     step: int
 
 
+class LossesMeasured(Event, frozen=True, kw_only=True, tag=True):
+    """The losses of trained tokens are in the run's ``token_losses.jsonl`` for ``trajectories``
+    more trajectories; ``before`` and ``after`` are means over their ``tokens``, in nats."""
+
+    run: str
+    path: str
+    trajectories: int
+    tokens: int
+    before: float
+    after: float
+
+
 # --- eval -----------------------------------------------------------------------------------
 
 
@@ -219,6 +231,7 @@ AnyEvent = (
     | StepDone
     | HeldoutDone
     | AdapterSaved
+    | LossesMeasured
     | EvalStarted
     | EpisodeStarted
     | TurnDone

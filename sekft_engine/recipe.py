@@ -44,6 +44,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heldout_every: Annotated[
         int, Meta(ge=0, description="steps between held-out losses; 0 = only at the end")
     ] = 10
+    token_losses: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="trajectories whose loss is measured token by token before and after, "
+            "half of them held-out ones; 0 = none",
+        ),
+    ] = 8
     limit: Annotated[int, Meta(ge=0, description="use at most this many trajectories; 0 = all")] = 0
     seed: Annotated[int, Meta(ge=0, description="seed of data order, initialisation, dropout")] = 0
 

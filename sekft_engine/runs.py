@@ -27,11 +27,13 @@ __all__ = [
     "read_from",
     "read_run",
     "reopen_run",
+    "run_of",
 ]
 
 MANIFEST = "run.json"
 EVENTS = "events.jsonl"
 ADAPTER = "adapter"
+TOKEN_LOSSES = "token_losses.jsonl"
 SCHEMA = 1
 
 
@@ -203,6 +205,22 @@ def find_run(root: Path, identity: str) -> RunInfo:
     raise BadInput(what, where=identity, mend="sekft runs list")
 
 
+def run_of(spec: str, root: Path | None = None) -> RunInfo:
+    """The run called ``spec``: its id under ``root`` or the beginning of one, its folder, or the
+    folder of its adapter."""
+    folder = Path(spec).expanduser().absolute()
+    for candidate in (folder, folder.parent) if folder.name == ADAPTER else (folder,):
+        if (candidate / MANIFEST).is_file():
+            return read_run(candidate)
+    if root is None:
+        raise BadInput(
+            "no such run",
+            where=spec,
+            mend="name its folder, or its workspace with --workspace",
+        )
+    return find_run(root, spec)
+
+
 def adapter_folder(path: str | Path) -> Path:
     """The adapter in ``path``: the folder itself, or ``adapter/`` inside a run's folder."""
     folder = Path(path).expanduser()
@@ -221,7 +239,7 @@ def adapter_folder(path: str | Path) -> Path:
 def export_run(info: RunInfo, target: Path) -> Path:
     """Copy what a run holds to ``target``, a new folder or ``.tar.gz``."""
     source = Path(info.path)
-    kept = (MANIFEST, EVENTS, ADAPTER, "episodes")
+    kept = (MANIFEST, EVENTS, ADAPTER, TOKEN_LOSSES, "episodes")
     present = [source / name for name in kept if (source / name).exists()]
     if target.exists():
         raise BadInput("already there", where=str(target), mend="choose another name")

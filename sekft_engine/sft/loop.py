@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from sekft_engine.recipe import Recipe
 from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
+from sekft_engine.sft.memory import free_memory, out_of_memory
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,11 +110,11 @@ class Trainer:
                 self._optimiser.zero_grad(set_to_none=True)
                 raise
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or self.micro_batch == 1:
+                if not out_of_memory(error) or self.micro_batch == 1:
                     raise
             self.micro_batch = max(1, self.micro_batch // 2)
             self._optimiser.zero_grad(set_to_none=True)
-            _free_memory()
+            free_memory()
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow]) -> tuple[float, int]:
         import torch
@@ -195,23 +195,7 @@ class Trainer:
         self._optimiser.state.clear()
         self._good = []
         self.base.activate(self.name)
-        _free_memory()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "allocate memory" in str(error) or "not enough memory" in str(error)
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        free_memory()
 
 
 def mean_rate(recent: Sequence[Any]) -> float:

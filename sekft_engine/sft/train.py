@@ -7,6 +7,7 @@ import math
 import platform
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,13 +19,16 @@ from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
 from sekft_engine.context import Context, Stopped
 from sekft_engine.dialect import DEFAULT_DIALECT
-from sekft_engine.errors import BadInput
+from sekft_engine.engine import known_error
+from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import Run
 from sekft_engine.sft.batches import plan_steps
 from sekft_engine.sft.data import Data, load_data
 from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer, mean_rate
+from sekft_engine.sft.measure import choose_measured
+from sekft_engine.sft.measure_job import measure_rows
 
 #: The adapter on disk is never older than this, so that a killed run leaves something of use.
 SAVE_EVERY_STEPS = 20
@@ -58,7 +62,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
         versions=versions(),
     )
-    run.write(facts=_facts(meta, str(folder), data, job.load_4bit))
+    run.write(facts=_facts(meta, str(folder), data, job))
     context.emit(
         events.RowsReady(
             job="",
@@ -112,6 +116,7 @@ class _Session:
         self._saved_at = time.monotonic()
         self._recent: deque[Step] = deque(maxlen=10)
         self._digest = ""
+        self.token_losses: dict[str, Any] | None = None
 
     def train(self) -> dict[str, Any]:
         micro_batch = self.trainer.micro_batch
@@ -142,6 +147,7 @@ class _Session:
         if self.context.cancelled() and done < len(self.trainer.plan):
             kept = f"adapter saved in {self.run.adapter}" if done else "nothing was trained"
             raise Stopped(f"stopped after step {done}; {kept}", result=self.result())
+        self._measure_tokens()
         return self.result()
 
     def _note(self, step: Step) -> None:
@@ -180,6 +186,20 @@ class _Session:
         loss, tokens = self.trainer.heldout_loss()
         self.heldout = loss if math.isfinite(loss) else None
         self.context.emit(events.HeldoutDone(job="", step=step, loss=loss, tokens=tokens))
+
+    def _measure_tokens(self) -> None:
+        """What the adapter did to single tokens. The run is whole without it."""
+        rows = choose_measured(self.data, self.recipe)
+        if not rows:
+            return
+        try:
+            totals = measure_rows(
+                rows, self.base, self.name, self._digest, self.run.info, self.context
+            )
+        except (SekftError, OSError, RuntimeError, MemoryError) as error:
+            self.context.log(f"token losses are not measured: {known_error(error)}", "warning")
+        else:
+            self.token_losses = totals.to_json() if totals.ids else None
 
     def _save_due(self, step: int) -> bool:
         return (
@@ -220,6 +240,7 @@ class _Session:
             "adapter": str(self.run.adapter) if self.saved_step else "",
             "adapter_sha256": self._digest,
             "resumed": False,
+            "token_losses": self.token_losses,
         }
 
 
@@ -234,10 +255,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _facts(meta: AdapterMeta, base: str, data: Data, load_4bit: bool) -> dict[str, Any]:
+def _facts(meta: AdapterMeta, base: str, data: Data, job: jobs.Train) -> dict[str, Any]:
+    """``data.path`` or ``data.hub`` is where the data can be found again from any folder."""
+    path = "" if job.hub else str(Path(job.data).expanduser().absolute())
     return {
-        "base": {"path": base, "digest": meta.base_digest, "load_4bit": load_4bit},
-        "data": meta.data | {"heldout": len(data.heldout), "dropped": data.dropped},
+        "base": {"path": base, "digest": meta.base_digest, "load_4bit": job.load_4bit},
+        "data": meta.data
+        | {"heldout": len(data.heldout), "dropped": data.dropped, "path": path, "hub": job.hub},
         "render": meta.render,
         "dialect": meta.dialect,
         "versions": meta.versions,
