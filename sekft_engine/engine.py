@@ -39,6 +39,7 @@ Handler = Callable[[Any, Context], dict[str, Any]]
 #: Which function does which job: ``module:function``, imported at the first such job.
 HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Load: "sekft_engine.resident_jobs:run_load",
+    jobs.Prepare: "sekft_engine.resident_jobs:run_prepare",
     jobs.Attach: "sekft_engine.resident_jobs:run_attach",
     jobs.Swap: "sekft_engine.resident_jobs:run_swap",
     jobs.Drop: "sekft_engine.resident_jobs:run_drop",

@@ -20,6 +20,12 @@ class Load(Job, frozen=True, kw_only=True, tag="load"):
     load_4bit: bool = False
 
 
+class Prepare(Job, frozen=True, kw_only=True, tag="prepare"):
+    """Have ``base`` lie ready on this machine, fetched and converted if need be, but not loaded."""
+
+    base: str
+
+
 class Train(Job, frozen=True, kw_only=True, tag="train"):
     """Fine-tune an adapter on the resident base (loading ``base`` first where it is not).
 
@@ -129,6 +135,7 @@ class Setup(Job, frozen=True, kw_only=True, tag="setup"):
 
 AnyJob = (
     Load
+    | Prepare
     | Train
     | Evaluate
     | MeasureLosses

@@ -1,4 +1,4 @@
-"""The jobs about what is resident: load, attach, swap, drop."""
+"""The jobs about what is resident: prepare, load, attach, swap, drop."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ def load_base(context: Context, folder: Path, load_4bit: bool) -> ResidentBase:
 
 def run_load(job: jobs.Load, context: Context) -> dict[str, Any]:
     return context.load_base(job.base, job.load_4bit).describe()
+
+
+def run_prepare(job: jobs.Prepare, context: Context) -> dict[str, Any]:
+    return {"base": job.base, "path": str(find_base(context, job.base))}
 
 
 def run_attach(job: jobs.Attach, context: Context) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.digest import base_digest
-from sekft_engine.bases.resolve import resolve_base
+from sekft_engine.bases.resolve import ready_base, resolve_base
 from sekft_engine.bases.store import Added, BaseInfo, add_base, cache_root, check_base, list_bases
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "cache_root",
     "check_base",
     "list_bases",
+    "ready_base",
     "resolve_base",
 ]

@@ -59,6 +59,32 @@ def resolve_base(
     )
 
 
+def ready_base(spec: str, workspace: Workspace | None = None) -> Path | None:
+    """The folder that :func:`resolve_base` would give, where it lies ready already; None where it
+    has to be fetched or converted first. A folder needs no weights for this. Needs no torch.
+
+    Raises:
+        BadInput, Unavailable: as :func:`resolve_base`.
+    """
+    spec = spec or (workspace.base if workspace else "")
+    path = Path(spec).expanduser()
+    if workspace is not None and spec and not path.exists() and (workspace.bases / spec).is_dir():
+        path = workspace.bases / spec
+    if spec and (path / "tokenizer.json").is_file():
+        return path.absolute()
+    if path.suffix.lower() == ".gguf" and os.access(path, os.R_OK):
+        target = _converted(file_sha256(path))
+        return check_folder(target) if is_current(target) else None
+    if spec and not path.exists() and spec not in KNOWN and _HUB_ID.fullmatch(spec):
+        return None
+    return resolve_base(spec, workspace)
+
+
+def _converted(digest: str) -> Path:
+    """Where a GGUF file of this content is, or will be, as safetensors."""
+    return cache_root() / f"gguf-{digest[:16]}"
+
+
 def check_folder(folder: Path) -> Path:
     """``folder`` where it can be loaded as a base without running anyone's code or pickles."""
     config = folder / "config.json"
@@ -87,7 +113,7 @@ def _from_gguf(file: Path, report: Report | None) -> Path:
     if file.suffix.lower() != ".gguf":
         raise BadInput("a base is a folder or a .gguf file", where=str(file))
     digest = file_sha256(file)
-    target = cache_root() / f"gguf-{digest[:16]}"
+    target = _converted(digest)
     if not is_current(target):
         with staged_folder(target) as folder:
             convert_gguf(file, folder, report=report)

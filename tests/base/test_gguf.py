@@ -12,7 +12,7 @@ import torch
 
 from sekft_engine.base import ResidentBase
 from sekft_engine.bases import cache_root, resolve
-from sekft_engine.bases.resolve import resolve_base
+from sekft_engine.bases.resolve import ready_base, resolve_base
 from sekft_engine.bases.store import check_base
 from sekft_engine.trajectory import Turn
 
@@ -79,6 +79,7 @@ def test_a_gguf_file_is_a_base_and_is_converted_once(
 ) -> None:
     monkeypatch.setenv("SEKFT_CACHE", str(tmp_path))
     said: list[str] = []
+    assert ready_base(str(gguf_file)) is None, "to be converted first"
     folder = resolve_base(str(gguf_file), report=lambda what, _done, _total: said.append(what))
     assert folder.parent == cache_root()
     assert set(said) == {"converting", "writing safetensors"}
@@ -89,6 +90,7 @@ def test_a_gguf_file_is_a_base_and_is_converted_once(
 
     monkeypatch.setattr(resolve, "convert_gguf", forbidden)
     assert resolve_base(str(gguf_file)) == folder
+    assert ready_base(str(gguf_file)) == folder
     base = ResidentBase.load(folder)
     turns = [Turn(role="user", content="ls  -l\n10 234  x")]
     ids = base.tokenizer.encode_prompt(turns)

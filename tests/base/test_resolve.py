@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.bases import base_digest, cache_root, resolve_base
+from sekft_engine.bases import base_digest, cache_root, ready_base, resolve_base
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.workspace import Workspace
 
@@ -20,6 +20,7 @@ def test_a_folder_and_a_name_in_the_workspace_are_found(tiny_base: Path, tmp_pat
     assert resolve_base(str(tiny_base)) == tiny_base
     assert resolve_base("tiny", workspace) == workspace.bases / "tiny"
     assert resolve_base("", workspace) == workspace.bases / "tiny"
+    assert ready_base("tiny", workspace) == workspace.bases / "tiny"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,8 @@ def test_what_is_not_there_is_told_with_the_way_out(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("SEKFT_CACHE", str(tmp_path))
+    if spec == "some-org/some-model":
+        assert ready_base(spec) is None, "the engine looks whether it can be fetched"
     with pytest.raises(error) as caught:
         resolve_base(spec)
     assert line in str(caught.value)
