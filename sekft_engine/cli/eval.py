@@ -14,6 +14,7 @@ from sekft_engine.context import Stopped
 from sekft_engine.errors import BadInput
 from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
+from sekft_engine.runs import read_run
 from sekft_engine.workspace import Workspace
 
 _DEFAULTS = jobs.Evaluate(base="", scenarios="")
@@ -134,6 +135,11 @@ def _ending(event: events.EpisodeDone) -> str:
     help="What the table breaks the rates down by (--json has them all).",
 )
 @click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a self-contained HTML page with tables, plots and transcripts.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an eval that was stopped.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every command typed.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
@@ -156,6 +162,7 @@ def command(
     exact: bool,
     by: str,
     load_4bit: bool,
+    report: Path | None,
     resume: bool,
     verbose: bool,
     quiet: bool,
@@ -197,11 +204,17 @@ def command(
         elif stop.result and not quiet:
             click.echo(tables(stop.result, by))
         raise
+    if report is not None:
+        from sekft_engine.evaluate.page import write_page
+
+        write_page(read_run(Path(result["path"])), report.expanduser().absolute())
     if as_json:
         print_json(result)
     elif not quiet:
         click.echo(tables(result, by))
         click.echo(f"\nepisodes: {Path(result['path']) / 'episodes'}  ({result['seconds']:.0f} s)")
+        if report is not None:
+            click.echo(f"report: {report}")
     return 0
 
 

@@ -78,6 +78,40 @@ def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -
     return 0
 
 
+@command.command("report")
+@click.argument("identity", metavar="ID")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@workspace_option
+def report(identity: str, target: Path, workspace: Path | None) -> int:
+    """Write an eval's report to TARGET, a self-contained HTML page."""
+    from sekft_engine.evaluate.page import write_page
+
+    info = find_run(_root(workspace, identity), identity)
+    click.echo(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
+    return 0
+
+
+@command.command("cast")
+@click.argument("identity", metavar="ID")
+@click.argument("episode")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@workspace_option
+def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> int:
+    """Write an EPISODE of an eval as an asciicast, which asciinema plays.
+
+    EPISODE is its id, as --json shows it, or a part that no other has.
+    """
+    from sekft_engine.evaluate.asciicast import asciicast
+    from sekft_engine.evaluate.store import find_episode, read_episode
+    from sekft_engine.files import write_whole
+
+    info = find_run(_root(workspace, identity), identity)
+    found = find_episode(Path(info.path) / "episodes", episode)
+    write_whole(target.expanduser().absolute(), asciicast(read_episode(found)).encode())
+    click.echo(f"{found.stem} -> {target}")
+    return 0
+
+
 def journal_facts(info: RunInfo) -> dict[str, Any]:
     """Counts and last values from a run's journal, finite numbers only."""
     read = read_events(info.events_path)

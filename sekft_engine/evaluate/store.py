@@ -42,6 +42,22 @@ def read_episode(path: Path) -> Finished:
     return as_finished(Trajectory.from_json(raw, str(path)))
 
 
+def find_episode(folder: Path, name: str) -> Path:
+    """The file of the episode called ``name``, or of the only one whose name holds it."""
+    paths = sorted(folder.glob("*.json"))
+    found = [path for path in paths if path.stem == name]
+    found = found or [path for path in paths if name in path.stem]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} episodes have that in their names" if found else "no such episode"
+    others = ", ".join(path.stem for path in (found or paths)[:3])
+    raise BadInput(
+        f"{what}: {name}",
+        where=str(folder),
+        mend=f"there are {others}, ..." if others else "run the eval first",
+    )
+
+
 def as_finished(trajectory: Trajectory) -> Finished:
     """The verdict and time of a stored episode."""
     verdict = verdict_of(
