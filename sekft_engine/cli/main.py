@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": ("sekft_engine.cli.eval", "Let base and adapters act in sandboxed worlds, and judge."),
     "resident": ("sekft_engine.cli.resident", "Keep a base loaded; jobs in, events out."),
     "mask": ("sekft_engine.cli.mask", "Show which tokens are trained, with the certificate."),
+    "contract": ("sekft_engine.cli.contract", "Check that a live server feeds what was trained."),
     "base": ("sekft_engine.cli.base", "Add, list and check bases."),
     "factory": ("sekft_engine.cli.factory", "Make scenarios and record trajectories."),
     "demo": ("sekft_engine.cli.demo", "Make the demo workspace; --run proves the effect."),

@@ -1,0 +1,315 @@
+"""The likely cause of a difference, by name: small pure functions over what both sides have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+import msgspec
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """A cause as it is shown: a ``title`` of a few words, what it means, and the way out."""
+
+    title: str
+    meaning: str
+    mend: str
+
+
+_TOKENS_IN = "send token ids instead of messages, or a tokenizer mode that encodes content apart"
+_SAME_FILES = "serve the base's own folder: its chat template and its tokenizer files"
+
+#: Name (as ``--json`` has it) -> how it is told.
+CAUSES: Mapping[str, Cause] = {
+    "double_bos": Cause(
+        "double BOS",
+        "The server puts a BOS before the one that the template writes.",
+        "switch off add_special_tokens (or add_bos_token): the template does it",
+    ),
+    "missing_bos": Cause(
+        "missing BOS",
+        "The server leaves out the BOS with which every training row begins.",
+        "switch on add_special_tokens (or add_bos_token), or take the base's own template",
+    ),
+    "added_bos": Cause(
+        "added BOS",
+        "The server begins with a BOS that the base's template does not write.",
+        "switch off add_special_tokens (or add_bos_token)",
+    ),
+    "added_eos": Cause(
+        "added EOS",
+        "The server closes the prompt with an EOS: to the model everything is said.",
+        "switch off add_eos_token in the server's tokenizer files",
+    ),
+    "no_generation_prompt": Cause(
+        "no generation prompt",
+        "The server leaves out what asks for the next command.",
+        "send add_generation_prompt true, or mend the server's template",
+    ),
+    "longer_generation_prompt": Cause(
+        "longer generation prompt",
+        "The server's prompt goes on after ours, as the templates of reasoning models do.",
+        "switch thinking off in chat_template_kwargs, or take the base's own template",
+    ),
+    "trimmed_content": Cause(
+        "trimmed content",
+        "White space at the edges of turns is lost on the way to the model.",
+        "take the base's own template; look for trim or strip in the server's",
+    ),
+    "newlines_rewritten": Cause(
+        "newlines rewritten",
+        "CR LF reaches the model as LF.",
+        "look for a gateway before the server that rewrites what it passes on",
+    ),
+    "characters_rewritten": Cause(
+        "characters rewritten",
+        "Characters reach the model in another Unicode form.",
+        "look for a gateway or a tokenizer that normalises to NFC or NFKC",
+    ),
+    "thoughts_cut": Cause(
+        "thoughts cut",
+        "The server's template cuts <think>...</think> out of earlier turns.",
+        "take the base's own template",
+    ),
+    "content_rewritten": Cause(
+        "content rewritten",
+        "The scaffold is the same, but what the turns say is not.",
+        "compare the server's template with the base's own",
+    ),
+    "default_system_prompt": Cause(
+        "default system prompt",
+        "The server's template opens with a system prompt that training never saw.",
+        "take the base's own template, or empty the server's default system prompt",
+    ),
+    "missing_system_prompt": Cause(
+        "missing system prompt",
+        "The base's template opens with a system prompt, the server's does not.",
+        "take the base's own template",
+    ),
+    "other_system_prompt": Cause(
+        "other system prompt",
+        "The server opens with another system prompt than the base's template.",
+        "take the base's own template",
+    ),
+    "date_in_template": Cause(
+        "date in the template",
+        "The template prints the date, and the two sides have another day.",
+        "give both sides one date, or a template without",
+    ),
+    "forged_control_token": Cause(
+        "forged control token",
+        "A control token that a turn merely quotes reaches the model as a real one.",
+        _TOKENS_IN,
+    ),
+    "other_tokenizer": Cause(
+        "other tokenizer",
+        "The text is the same but is cut into other tokens.",
+        "serve the tokenizer files of the base (mind the legacy flag)",
+    ),
+    "other_vocabulary": Cause(
+        "other vocabulary",
+        "The same ids mean other tokens there: this is another base.",
+        "is it the right server and the right --model?",
+    ),
+    "other_template": Cause(
+        "other template",
+        "The turns are wrapped in other control tokens: this is another chat template.",
+        _SAME_FILES,
+    ),
+    "system_refused": Cause(
+        "system turn refused",
+        "The server's template takes no system turn.",
+        "fold it into the first user turn first, as sekft does (or serve with its normaliser)",
+    ),
+    "roles_refused": Cause(
+        "roles refused",
+        "The server's template refuses turns that alternate as training has them.",
+        "look for a system turn or a tool turn that the server adds",
+    ),
+    "too_long": Cause(
+        "too long",
+        "The prompt does not fit into the server's context.",
+        "serve with a longer context, or train with a smaller --max-length",
+    ),
+    "refused": Cause(
+        "refused",
+        "The server refuses the prompt.",
+        "see its own words above, and its log",
+    ),
+    "unknown": Cause(
+        "cause unknown",
+        "None of the known faults fits.",
+        "compare template and tokenizer files of both sides",
+    ),
+}
+
+_DATES = re.compile(
+    r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
+    r"|\d{1,2}\s+[A-Z][a-z]{2,8}\.?,?\s+\d{4}|[A-Z][a-z]{2,8}\.?\s+\d{1,2},?\s+\d{4}"
+)
+_LONG = ("context length", "context size", "maximum context", "too long", "max_model_len")
+
+
+# --- from what a server refuses -------------------------------------------------------------------
+
+
+def refusal_cause(message: str, roles: Sequence[str]) -> str:
+    """Why a server refused turns of ``roles``, from its own words."""
+    low = message.lower()
+    if any(words in low for words in _LONG):
+        return "too_long"
+    if "system" in roles and ("system" in low or "role" in low or "alternate" in low):
+        return "system_refused"
+    if "alternate" in low or "role" in low:
+        return "roles_refused"
+    return "refused"
+
+
+# --- from ids -------------------------------------------------------------------------------------
+
+
+def two_bos(ours: Sequence[int], theirs: Sequence[int], bos: int | None) -> bool:
+    """Whether only theirs begins with two BOS."""
+    return bos is not None and [*theirs[:2]] == [bos, bos] and [*ours[:2]] != [bos, bos]
+
+
+def lost_bos(ours: Sequence[int], theirs: Sequence[int], bos: int | None) -> bool:
+    """Whether theirs begins with what follows our BOS."""
+    following = [*ours[1:4]]
+    return bool(following) and ours[0] == bos and [*theirs[: len(following)]] == following
+
+
+def goes_on(ours: Sequence[int], theirs: Sequence[int]) -> bool:
+    """Whether theirs is ours and more."""
+    return len(theirs) > len(ours) and [*theirs[: len(ours)]] == [*ours]
+
+
+def stops_early(ours: Sequence[int], theirs: Sequence[int], asked: Sequence[int]) -> bool:
+    """Whether theirs is ours without its end ``asked``, the generation prompt."""
+    return bool(asked) and [*theirs, *asked] == [*ours]
+
+
+def forged(
+    ours: Sequence[int], theirs: Sequence[int], literals: Mapping[int, str], contents: Iterable[str]
+) -> bool:
+    """Whether theirs has more control tokens than ours, all of which content quotes.
+
+    Args:
+        literals: control token id -> its text.
+    """
+    mine, other = (Counter(token for token in ids if token in literals) for ids in (ours, theirs))
+    more = other - mine
+    quoted = "\0".join(contents)
+    return bool(more) and not mine - other and all(literals[token] in quoted for token in more)
+
+
+def other_skeleton(ours: Sequence[int], theirs: Sequence[int], control: Set[int]) -> bool:
+    """Whether the control tokens of the two are others, or in another order."""
+    mine, other = ([token for token in ids if token in control] for ids in (ours, theirs))
+    return mine != other
+
+
+def other_vocabulary(
+    theirs: Sequence[int], pieces: Sequence[str] | None, ours: Mapping[int, str]
+) -> bool:
+    """Whether ids mean other tokens to the server: it names them in another way, or we lack them.
+
+    Args:
+        pieces: the server's names for ``theirs``; None = it does not tell.
+        ours: id -> our name for it.
+    """
+    if any(token not in ours for token in theirs):
+        return True
+    if pieces is None:
+        return False
+    wrong = sum(ours[token] != piece for token, piece in zip(theirs, pieces, strict=True))
+    # Servers spell a few pieces (bytes, spaces) in their own way; another vocabulary, most.
+    return wrong * 2 > len(theirs)
+
+
+# --- from texts -----------------------------------------------------------------------------------
+
+
+def other_day(ours: str, theirs: str) -> bool:
+    """Whether two texts differ in dates only."""
+    return ours != theirs and _DATES.sub("\0", ours) == _DATES.sub("\0", theirs)
+
+
+def preamble_cause(ours: str, theirs: str, head: int) -> str:
+    """The cause when the texts differ only before the first turn's content; else ''.
+
+    Args:
+        head: where in ``ours`` that content begins.
+    """
+    rest = ours[head:]
+    if not rest or not theirs.endswith(rest):
+        return ""
+    mine, other = ours[:head], theirs[: len(theirs) - len(rest)]
+    if _letters(mine) == _letters(other):
+        return ""
+    if _within(mine, other):
+        return "default_system_prompt"
+    return "missing_system_prompt" if _within(other, mine) else "other_system_prompt"
+
+
+def _within(short: str, long: str) -> bool:
+    """Whether ``long`` is ``short`` with one piece put in somewhere."""
+    return len(short) < len(long) and any(
+        long.startswith(short[:cut]) and long.endswith(short[cut:]) for cut in range(len(short) + 1)
+    )
+
+
+def same_words(ours: str, theirs: str) -> bool:
+    """Whether the texts are equal but for white space, which decoders put as they like."""
+    return "".join(ours.split()) == "".join(theirs.split())
+
+
+def holds_all(theirs: str, contents: Iterable[str]) -> bool:
+    """Whether all ``contents`` stand in ``theirs`` in order, but for white space."""
+    squeezed, at = "".join(theirs.split()), 0
+    for content in contents:
+        words = "".join(content.split())
+        found = squeezed.find(words, at)
+        if found < 0:
+            return False
+        at = found + len(words)
+    return True
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text if character.isalnum())
+
+
+# --- from counts ----------------------------------------------------------------------------------
+
+
+def common_cause(candidates: Sequence[Set[str]], surplus: Sequence[int]) -> list[str]:
+    """The likeliest cause of each prompt whose number of tokens differs.
+
+    Args:
+        candidates: per prompt, the faults that would give just its count.
+        surplus: per prompt, how many tokens theirs has more.
+    """
+    votes = Counter(cause for each in candidates for cause in each)
+    steady = len(surplus) > 1 and len(set(surplus)) == 1
+    found = []
+    for each in candidates:
+        if each:
+            found.append(max(each, key=lambda cause: (votes[cause], _RANK[cause])))
+        elif steady:
+            found.append(_steady(surplus[0]))
+        else:
+            found.append("unknown")
+    return found
+
+
+def _steady(surplus: int) -> str:
+    """The cause when every prompt has the same number of tokens more."""
+    if abs(surplus) < 4:  # no system prompt is so short
+        return "unknown"
+    return "default_system_prompt" if surplus > 0 else "missing_system_prompt"
+
+
+#: Among causes that fit equally often, the plainer one.
+_RANK = {cause: -number for number, cause in enumerate(CAUSES)}

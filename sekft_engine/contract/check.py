@@ -1,0 +1,261 @@
+"""Is a server feeding its model what training fed? Asked prompt by prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from sekft_engine.contract.causes import CAUSES, refusal_cause
+from sekft_engine.contract.client import Client
+from sekft_engine.contract.compare import Case, Comparer, Verdict
+from sekft_engine.contract.faults import Simulator
+from sekft_engine.contract.routes import (
+    ChatRoute,
+    Prompt,
+    Refusal,
+    Route,
+    Strength,
+    Unusable,
+    find_route,
+    list_models,
+    messages_of,
+)
+from sekft_engine.contract.samples import SAMPLES, Sample, built_in, choose
+from sekft_engine.errors import BadInput, DigestMismatch, SekftError, Unavailable
+from sekft_engine.render.normalise import Refused
+from sekft_engine.render.tokenizer import ChatTokenizer
+from sekft_engine.render.visible import visible
+from sekft_engine.sources.dropped import Dropped
+from sekft_engine.trajectory import Trajectory
+
+#: How many prompts are sent once more with their turns as recorded.
+RAW = 4
+
+
+class RawTurns(msgspec.Struct, frozen=True, kw_only=True):
+    """Prompts whose turns training normalises (a system turn, say), sent as recorded: would the
+    server have done the same with them? For information; it is no part of the verdict."""
+
+    asked: int
+    equal: int
+    refused: int
+    cause: str = ""
+    said: str = ""
+
+
+class ChatCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt through the chat route as well: its number of tokens, which must be that of the
+    route that was compared. Else the server answers from other prompts than it shows."""
+
+    shown: int
+    fed: int
+
+    @property
+    def equal(self) -> bool:
+        return self.shown == self.fed
+
+
+class ContractReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked and what came of it. ``render`` is the digest of what training feeds."""
+
+    endpoint: str
+    model: str
+    route: str
+    strength: Strength
+    render: str
+    equal: bool
+    sessions: tuple[Verdict, ...]
+    skipped: tuple[Dropped, ...]
+    raw: RawTurns | None
+    chat: ChatCount | None
+    note: str
+
+    @property
+    def differing(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.sessions if not verdict.equal)
+
+    def summary(self) -> str:
+        """The verdict in a clause."""
+        total, wrong = len(self.sessions), self.differing
+        if not wrong and self.chat is not None and not self.chat.equal:
+            return (
+                f"its chat route feeds {self.chat.fed} tokens where {self.route} "
+                f"shows {self.chat.shown}"
+            )
+        if not wrong:
+            return f"all {total} prompts are equal in {_UNITS[self.strength]}"
+        titles = dict.fromkeys(CAUSES[verdict.cause].title for verdict in wrong)
+        return f"{len(wrong)} of {total} prompts differ: {', '.join(titles)}"
+
+    def require_equal(self) -> None:
+        """Raise :class:`DigestMismatch` unless the server feeds what training fed."""
+        if not self.equal:
+            raise DigestMismatch(
+                f"the server does not feed its model what training fed ({self.summary()})",
+                where=self.endpoint,
+                mend="sekft contract check shows where and why",
+            )
+
+    def document(self) -> dict[str, Any]:
+        """The report as ``--json`` has it."""
+        out: dict[str, Any] = msgspec.to_builtins(self)
+        return out | {"causes": sorted({verdict.cause for verdict in self.differing})}
+
+
+_UNITS = {"tokens": "every token", "text": "their whole text", "counts": "their number of tokens"}
+
+
+def check_endpoint(
+    endpoint: str,
+    tokenizer: ChatTokenizer,
+    sessions: Iterable[Trajectory],
+    *,
+    model: str = "",
+    api_key: str = "",
+    samples: int = SAMPLES,
+    hostile: bool = True,
+    timeout: float = 30.0,
+    client: Client | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> ContractReport:
+    """Compare what the server at ``endpoint`` feeds its model with what training feeds.
+
+    Args:
+        sessions: prompts are taken out of these, see :func:`sekft_engine.contract.samples.choose`.
+        model: its name there; '' = the server's first.
+        samples: how many of ``sessions`` to take prompts from.
+        hostile: ask about the built-in hard sessions too.
+        timeout: seconds per request.
+        client: used in place of one made of ``endpoint``, ``api_key`` and ``timeout``.
+        progress: called with (label, done, total).
+
+    Raises:
+        BadInput: no session gives a prompt, or ``endpoint`` is no address.
+        Unavailable: no server, a wrong key, or none of its routes tells anything.
+    """
+    marks = set(tokenizer.guard.literals.values())
+    prompts = choose(sessions, marks, samples) + (built_in(tokenizer) if hostile else [])
+    own = client is None
+    client = client or Client(endpoint, api_key=api_key, timeout=timeout)
+    try:
+        return _check(client, tokenizer, prompts, model, progress or (lambda *_: None))
+    finally:
+        if own:
+            client.close()
+
+
+def _check(
+    client: Client,
+    tokenizer: ChatTokenizer,
+    prompts: Sequence[Sample],
+    model: str,
+    progress: Callable[[str, int, int], None],
+) -> ContractReport:
+    models = list_models(client)
+    named = model or (models[0] if models else "")
+    route = _find(client, named, models)
+    comparer = Comparer(Simulator(tokenizer), route)
+    cases: list[Case] = []
+    skipped: list[Dropped] = []
+    for number, sample in enumerate(prompts):
+        progress("asking", number, len(prompts))
+        try:
+            cases.append(comparer.ask(sample))
+        except Refused as refusal:
+            skipped.append(Dropped(sample.id, refusal.reason, refusal.what))
+        except Unusable as reason:
+            raise Unavailable(
+                f"{route.name} stopped answering: {reason}",
+                where=client.endpoint,
+                mend="look at the server's log",
+            ) from None
+    if not cases:
+        raise BadInput(
+            "no session gives a prompt"
+            + (f": {skipped[0].id}: {skipped[0].detail}" if skipped else ""),
+            where="--data",
+            mend="give sessions with at least one command",
+        )
+    verdicts = tuple(comparer.judge(cases))
+    chat = _chat(client, named, route, cases)
+    notes = []
+    if not model and len(models) > 1:
+        others = ", ".join(visible(name) for name in models[1:4])
+        notes.append(f"the server's first model was asked; it also has {others}")
+    if route.strength == "counts":
+        notes.append("only numbers of tokens were compared: other tokens may be as many")
+    if route.strength == "text":
+        notes.append("only texts were compared: BOS and the cut into tokens were not seen")
+    return ContractReport(
+        endpoint=client.endpoint,
+        model=visible(named),
+        route=route.name,
+        strength=route.strength,
+        render=tokenizer.render_digest,
+        equal=all(verdict.equal for verdict in verdicts) and (chat is None or chat.equal),
+        sessions=verdicts,
+        skipped=tuple(skipped),
+        raw=_raw(route, cases),
+        chat=chat,
+        note="; ".join(notes),
+    )
+
+
+def _find(client: Client, model: str, models: Sequence[str]) -> Route:
+    try:
+        return find_route(client, model, [{"role": "user", "content": "$"}])
+    except Unavailable as error:
+        if model and models and model not in models:
+            has = ", ".join(visible(name) for name in models[:6])
+            raise BadInput(
+                f"the server has no model {model!r}",
+                where=client.endpoint,
+                mend=f"name one of its own: {has}",
+            ) from error
+        raise
+
+
+def _chat(client: Client, model: str, route: Route, cases: Sequence[Case]) -> ChatCount | None:
+    """The shortest answered prompt through the chat route; None where it tells no count."""
+    if isinstance(route, ChatRoute) or route.strength != "tokens":
+        return None
+    counted = [
+        (case.answer.count, case)
+        for case in cases
+        if isinstance(case.answer, Prompt) and case.answer.count is not None
+    ]
+    if not counted:
+        return None
+    shown, case = min(counted, key=lambda pair: pair[0])
+    try:
+        fed = ChatRoute(client, model).probe(messages_of(case.turns))
+    except (Unusable, SekftError):
+        return None
+    if isinstance(fed, Refusal) or fed.count is None:
+        return None
+    return ChatCount(shown=shown, fed=fed.count)
+
+
+def _raw(route: Route, cases: Sequence[Case]) -> RawTurns | None:
+    """What the server makes of turns as recorded, where training changes them."""
+    changed = [case for case in cases if messages_of(case.sample.turns) != messages_of(case.turns)]
+    asked = equal = 0
+    refusals: list[tuple[str, str]] = []
+    for case in changed[:RAW]:
+        try:
+            answer = route.ask(messages_of(case.sample.turns))
+        except Unusable:
+            continue
+        asked += 1
+        if isinstance(answer, Refusal):
+            roles = [turn.role for turn in case.sample.turns]
+            said = f"HTTP {answer.status}: {answer.message}".rstrip(": ")
+            refusals.append((refusal_cause(answer.message, roles), said))
+        elif isinstance(case.answer, Prompt):
+            equal += answer == case.answer
+    if not asked:
+        return None
+    cause, said = refusals[0] if refusals else ("", "")
+    return RawTurns(asked=asked, equal=equal, refused=len(refusals), cause=cause, said=said)

@@ -1,0 +1,271 @@
+"""The ways in which a server can tell what it would feed its model, strongest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from sekft_engine.contract.client import Answer, Client
+from sekft_engine.errors import Unavailable
+from sekft_engine.trajectory import Turn
+
+#: What is compared: every token, the text of the prompt, or only the number of tokens.
+Strength = Literal["tokens", "text", "counts"]
+Messages = list[dict[str, str]]
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server makes of messages; what it does not tell is None.
+
+    ``pieces`` are its names for ``ids``. ``opened`` tells that ``text`` may lack the BOS, which
+    is put before it only as it is tokenised.
+    """
+
+    count: int | None = None
+    ids: tuple[int, ...] | None = None
+    text: str | None = None
+    pieces: tuple[str, ...] | None = None
+    opened: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A server that will not have these messages, in its own words."""
+
+    status: int
+    message: str
+
+
+class Route(Protocol):
+    """One way to ask."""
+
+    name: str
+    strength: Strength
+
+    def ask(self, messages: Messages) -> Prompt | Refusal:
+        """What the server would feed its model before it answers ``messages``."""
+
+    def text(self, ids: Sequence[int]) -> str | None:
+        """The server's own text of ``ids``; None = it does not say."""
+
+
+class Unusable(Exception):
+    """This server does not have the route; the message says how it showed."""
+
+
+class TokenizeRoute:
+    """``POST /tokenize`` with ``messages``: vLLM, and ``sekft serve``."""
+
+    strength: Strength = "tokens"
+
+    def __init__(self, client: Client, model: str, path: str = "/tokenize") -> None:
+        self.name = f"POST {path}"
+        self._client, self._model, self._path = client, model, path
+
+    def ask(self, messages: Messages) -> Prompt | Refusal:
+        body: dict[str, Any] = {
+            "messages": messages,
+            "add_generation_prompt": True,
+            # As the chat route has it: the template writes the BOS.
+            "add_special_tokens": False,
+            "return_token_strs": True,
+        }
+        if self._model:
+            body["model"] = self._model
+        answer = self._client.post(self._path, body)
+        if refusal := _refusal(answer, self._client):
+            return refusal
+        ids = _ids(_fields(answer).get("tokens"))
+        if not ids:
+            # llama.cpp has a route of this name for text; of messages it makes no tokens.
+            raise Unusable("no tokens for messages")
+        pieces = _fields(answer).get("token_strs")
+        named = isinstance(pieces, list) and len(pieces) == len(ids)
+        return Prompt(
+            count=len(ids), ids=ids, pieces=tuple(map(str, pieces)) if named and pieces else None
+        )
+
+    def text(self, ids: Sequence[int]) -> str | None:
+        body: dict[str, Any] = {"tokens": list(ids)}
+        if self._model:
+            body["model"] = self._model
+        answer = self._client.post(self._path.replace("tokenize", "detokenize"), body)
+        text = answer.body.get("prompt") if answer.ok and isinstance(answer.body, dict) else None
+        return text if isinstance(text, str) else None
+
+
+class TemplateRoute:
+    """llama.cpp: ``POST /apply-template`` gives the text, its own ``POST /tokenize`` the ids."""
+
+    def __init__(self, client: Client, model: str) -> None:
+        self.name = "POST /apply-template"
+        self.strength: Strength = "text"
+        self._client, self._model = client, model
+
+    def probe(self, messages: Messages) -> Prompt | Refusal:
+        """The first question, which settles whether the server also tells ids."""
+        self.strength = "tokens"
+        prompt = self.ask(messages)
+        if isinstance(prompt, Prompt) and prompt.ids is None:
+            self.strength = "text"
+        else:
+            self.name = "POST /apply-template, POST /tokenize"
+        return prompt
+
+    def ask(self, messages: Messages) -> Prompt | Refusal:
+        body: dict[str, Any] = {"messages": messages, "add_generation_prompt": True}
+        if self._model:
+            body["model"] = self._model
+        answer = self._client.post("/apply-template", body)
+        if refusal := _refusal(answer, self._client):
+            return refusal
+        text = _fields(answer).get("prompt")
+        if not isinstance(text, str):
+            raise Unusable("no prompt in the answer")
+        ids = self._tokens(text) if self.strength == "tokens" else None
+        return Prompt(text=text, ids=ids, count=len(ids) if ids is not None else None, opened=True)
+
+    def _tokens(self, text: str) -> tuple[int, ...] | None:
+        # As its chat route does it: BOS by the vocabulary's own rule, control tokens parsed.
+        answer = self._client.post(
+            "/tokenize", {"content": text, "add_special": True, "parse_special": True}
+        )
+        return _ids(answer.body.get("tokens")) if _is_object(answer) else None
+
+    def text(self, ids: Sequence[int]) -> str | None:
+        return None
+
+
+class ChatRoute:
+    """``POST /v1/chat/completions`` for one token. Servers that know ``return_token_ids`` (vLLM)
+    show the prompt's ids; of the others only ``usage.prompt_tokens`` is known."""
+
+    path = "/v1/chat/completions"
+
+    def __init__(self, client: Client, model: str) -> None:
+        self.name = f"POST {self.path}"
+        self.strength: Strength = "counts"
+        self._client, self._model = client, model
+        self._more: dict[str, Any] = {"return_token_ids": True}
+
+    def probe(self, messages: Messages) -> Prompt | Refusal:
+        """The first question, which settles what the server tells."""
+        prompt = self.ask(messages)
+        if isinstance(prompt, Refusal) and prompt.status in (400, 422):
+            # A strict server may refuse the field that it does not know.
+            self._more = {}
+            prompt = self.ask(messages)
+        if isinstance(prompt, Prompt) and prompt.ids is not None:
+            self.strength = "tokens"
+        return prompt
+
+    def ask(self, messages: Messages) -> Prompt | Refusal:
+        body = {
+            "model": self._model or "default",
+            "messages": messages,
+            "max_tokens": 1,
+            "temperature": 0,
+            "stream": False,
+        }
+        answer = self._client.post(self.path, body | self._more)
+        if refusal := _refusal(answer, self._client):
+            return refusal
+        fields = _fields(answer)
+        ids = _ids(fields.get("prompt_token_ids")) or None
+        usage = fields.get("usage")
+        count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        if ids is None and not isinstance(count, int):
+            raise Unusable("no usage.prompt_tokens in the answer")
+        return Prompt(ids=ids, count=len(ids) if ids is not None else count)
+
+    def text(self, ids: Sequence[int]) -> str | None:
+        return None
+
+
+def find_route(client: Client, model: str, probe: Messages) -> Route:
+    """The strongest route that the server answers ``probe`` on.
+
+    Raises:
+        Unavailable: it answers on none, or wants another key.
+    """
+    tried: list[str] = []
+    for route in (
+        TokenizeRoute(client, model),
+        TokenizeRoute(client, model, "/v1/tokenize"),
+        TemplateRoute(client, model),
+        ChatRoute(client, model),
+    ):
+        try:
+            settle = getattr(route, "probe", route.ask)
+            answer: Prompt | Refusal = settle(probe)
+        except Unusable as reason:
+            tried.append(f"{route.name}: {reason}")
+            continue
+        if isinstance(answer, Prompt):
+            return route
+        tried.append(f"{route.name}: {_said(answer)}")
+    raise Unavailable(
+        f"no route tells what is fed to the model ({'; '.join(tried)})",
+        where=client.endpoint,
+        mend="give the address of an OpenAI-compatible server, and its model with --model",
+    )
+
+
+def list_models(client: Client) -> tuple[str, ...]:
+    """The names of the server's models; empty when it does not tell."""
+    answer = client.get("/v1/models")
+    if answer.status in (401, 403):
+        raise _wrong_key(answer, client)
+    data = answer.body.get("data") if _is_object(answer) else None
+    rows = data if isinstance(data, list) else []
+    names = (row.get("id") for row in rows if isinstance(row, dict))
+    return tuple(name for name in names if isinstance(name, str) and name)
+
+
+def messages_of(turns: Sequence[Turn]) -> Messages:
+    """``turns`` as a chat request has them."""
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def _refusal(answer: Answer, client: Client) -> Refusal | None:
+    """The server's refusal, if it is one; a wrong key is an error of the whole check."""
+    if answer.status in (401, 403):
+        raise _wrong_key(answer, client)
+    if answer.fault and answer.status < 400:
+        raise Unusable(answer.fault)
+    if answer.status >= 300:
+        return Refusal(answer.status, answer.message)
+    return None
+
+
+def _wrong_key(answer: Answer, client: Client) -> Unavailable:
+    said = f": {answer.message}" if answer.message else ""
+    return Unavailable(
+        f"the server wants another API key (HTTP {answer.status}{said})",
+        where=client.endpoint,
+        mend="name the environment variable that holds its key with --api-key-env",
+    )
+
+
+def _said(refusal: Refusal) -> str:
+    return f"HTTP {refusal.status}" + (f" {refusal.message}" if refusal.message else "")
+
+
+def _is_object(answer: Answer) -> bool:
+    return answer.ok and isinstance(answer.body, dict)
+
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    if not isinstance(answer.body, dict):
+        raise Unusable("no JSON object")
+    return answer.body
+
+
+def _ids(tokens: Any) -> tuple[int, ...]:
+    """Ids as plain numbers; llama.cpp may wrap each with its piece. Empty = none to be had."""
+    if not isinstance(tokens, list):
+        return ()
+    found = [item.get("id") if isinstance(item, dict) else item for item in tokens]
+    whole = tuple(item for item in found if type(item) is int)
+    return whole if len(whole) == len(found) else ()
