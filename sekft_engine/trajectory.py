@@ -127,8 +127,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
             value = fields.get(name)
             if isinstance(value, dict):
                 known[name] = value
-                label = value.get("name") or value.get("id") or value.get("channel") or ""
-                fields[name] = str(label)
+                fields[name] = label(value)
             elif value is None:
                 fields.pop(name, None)
         fields.setdefault("id", where)
@@ -157,6 +156,13 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
             "meta": self.meta,
         }
         return out | self.extra
+
+
+def label(value: str | dict[str, Any] | None) -> str:
+    """The name of a scenario, archetype, provider or announcement that may be stored whole."""
+    if isinstance(value, dict):
+        return str(value.get("name") or value.get("id") or value.get("channel") or "")
+    return value or ""
 
 
 def _take(raw: dict[str, Any], names: tuple[str, ...]) -> Any:

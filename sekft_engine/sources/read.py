@@ -44,7 +44,7 @@ def json_files(path: Path, *, what: str) -> list[Path]:
                 mend="give a folder of .json files, a .json or a .jsonl file",
             )
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except ValueError as error:  # a NUL in the path
         raise BadInput(str(error), where=repr(str(path)), mend="check the path") from error
     return [path]
@@ -65,7 +65,7 @@ def records(path: Path) -> Iterator[tuple[Any, str, str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     yield parse(data, str(path)), str(path), path.stem
 
 
@@ -76,7 +76,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if line.strip():
                     yield number, line
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def parse(data: bytes, where: str) -> Any:
@@ -114,7 +114,8 @@ def _deeper(where: str, lines: int) -> str:
     return where if head and tail.isdigit() else f"{where}:{lines + 1}"
 
 
-def _unreadable(path: Path, error: OSError) -> SekftError:
+def unreadable(path: Path, error: OSError) -> SekftError:
+    """What to tell of a file that the operating system does not let us read."""
     return Unavailable(
         f"cannot read: {error.strerror or error}",
         where=str(error.filename or path),

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.errors import BadInput
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.sources.read import json_files, records
+from sekft_engine.sources.record import trajectory_of, twice
 from sekft_engine.trajectory import Trajectory
 
 
@@ -51,11 +51,7 @@ def collect(read: Iterable[tuple[Trajectory, str, str]], *, keep_only: bool = Tr
     seen: dict[str, str] = {}
     for trajectory, where, unkept in read:
         if trajectory.id in seen:
-            raise BadInput(
-                f"the id {trajectory.id!r} stands in {seen[trajectory.id]} already",
-                where=where,
-                mend="give each trajectory its own id, or remove one of the two",
-            )
+            raise twice(trajectory.id, seen[trajectory.id], where)
         seen[trajectory.id] = where
         if keep_only and unkept:
             skipped.append(Dropped(trajectory.id, "not_kept", unkept))
@@ -79,7 +75,7 @@ def _read(path: Path) -> Iterator[tuple[Trajectory, str, str]]:
     for file in json_files(path, what="trajectories"):
         raw_file = file.suffix == ".json"
         for raw, where, name in records(file):
-            trajectory = _parse(raw, where, name)
+            trajectory = trajectory_of(raw, where, name)
             yield trajectory, where, _unkept(raw, trajectory) if raw_file else ""
 
 
@@ -88,19 +84,3 @@ def _unkept(raw: Any, trajectory: Trajectory) -> str:
     if trajectory.keep:
         return ""
     return "keep is false" if "keep" in raw else "it has no keep field"
-
-
-def _parse(raw: object, where: str, name: str) -> Trajectory:
-    if isinstance(raw, dict):
-        if "reference_solution" in raw and "checker" in raw:
-            raise BadInput(
-                "a scenario bundle where a trajectory belongs",
-                where=where,
-                mend="give bundles with --scenarios, or roll them out with sekft factory rollout",
-            )
-        number = raw.get("id")
-        if number is None or number == "":
-            raw = raw | {"id": name}
-        elif isinstance(number, int):
-            raw = raw | {"id": str(number)}
-    return Trajectory.from_json(raw, where)

@@ -1,0 +1,240 @@
+"""The catalogue: facts and places of all trajectories of an index, a few tens of bytes for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekft_engine.sources.columns import Numbers, Rows, Strings, Words
+from sekft_engine.sources.facts import CLEAN, KEEP, OUTCOMES, VERIFIED, Facts, Known, Problem
+from sekft_engine.sources.record import twice
+
+ROW = np.dtype(
+    [
+        ("file", "u4"),
+        ("line", "u4"),  # from 1 in a .jsonl, 0 in a .json, the row's number in a table
+        ("offset", "u8"),
+        ("length", "u8"),
+        ("id_at", "u8"),
+        ("id_length", "u4"),
+        ("scenario", "u4"),
+        ("archetype", "u4"),
+        ("provider", "u4"),
+        ("announcement", "u4"),
+        ("steps", "i4"),
+        ("turns", "u4"),
+        ("characters", "u8"),
+        ("outcome", "u1"),
+        ("flags", "u1"),
+    ]
+)
+#: The scenario's code where its name is the trajectory's own id.
+_SAME = 0xFFFFFFFF
+#: Problems that are kept; beyond, they are only counted.
+KEPT_PROBLEMS = 10_000
+_WORDS = ("archetype", "provider", "announcement")
+_FLAGS = {"verified": VERIFIED, "keep": KEEP, "clean": CLEAN}
+
+Numeric = NDArray[np.int64] | NDArray[np.bool_]
+#: file, line, offset and length in bytes
+Place = tuple[int, int, int, int]
+
+
+class Catalogue:
+    """Rows are added in batches; what was added is seen after :meth:`flush`."""
+
+    def __init__(self, where: Callable[[int, int], str]) -> None:
+        self._where = where
+        self._rows = Rows(ROW)
+        self._ids = Strings()
+        self._numbers = Numbers()
+        self._words = {name: Words() for name in ("scenario", *_WORDS)}
+        self._batch: list[tuple[Place, Known]] = []
+        self._batch_ids: dict[str, int] = {}
+        self.problems: list[tuple[int, Problem]] = []
+        self.more_problems = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays and buffers."""
+        words = sum(words.nbytes for words in self._words.values())
+        return self._rows.nbytes + self._ids.nbytes + self._numbers.nbytes + words
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the next :meth:`flush` brings."""
+        return len(self._batch)
+
+    # --- growing ------------------------------------------------------------------------------
+
+    def add(self, place: Place, known: Known) -> None:
+        """One more trajectory, unless its id is known: that becomes a problem."""
+        first = self._batch_ids.setdefault(known.id, len(self._batch))
+        if first < len(self._batch):
+            self._twice(place, known.id, self._batch[first][0])
+        else:
+            self._batch.append((place, known))
+
+    def problem(self, file: int, problem: Problem) -> None:
+        if len(self.problems) < KEPT_PROBLEMS:
+            self.problems.append((file, problem))
+        else:
+            self.more_problems += 1
+
+    def flush(self) -> None:
+        batch, self._batch, self._batch_ids = self._batch, [], {}
+        if not batch:
+            return
+        hashes = np.array([hash(known.id) for _, known in batch], np.int64)
+        for n in np.flatnonzero(self._numbers.first(hashes) >= 0)[::-1].tolist():
+            place, known = batch[n]
+            first = self.find(known.id)
+            if first is not None:
+                self._twice(place, known.id, self.place(first))
+                del batch[n]
+                hashes = np.delete(hashes, n)
+        start = len(self._rows)
+        records = np.array([self._record(place, known) for place, known in batch], ROW)
+        self._rows.extend(records)
+        if batch:
+            self._numbers.add(hashes, np.arange(start, start + len(batch), dtype=np.uint32))
+
+    def _record(self, place: Place, known: Known) -> tuple[int, ...]:
+        same = known.scenario == known.id
+        return (
+            *place,
+            *self._ids.add(known.id),
+            _SAME if same else self._words["scenario"].code(known.scenario),
+            self._words["archetype"].code(known.archetype),
+            self._words["provider"].code(known.provider),
+            self._words["announcement"].code(known.announcement),
+            known.steps,
+            known.turns,
+            known.characters,
+            known.outcome,
+            known.flags,
+        )
+
+    def _twice(self, place: Place, identity: str, first: Place) -> None:
+        error = twice(identity, self._where(*first[:2]), self._where(*place[:2]))
+        self.problem(place[0], Problem.of(error, "twice"))
+
+    def overwrite(self, row: int, place: Place, known: Known) -> None:
+        """Give the row that has this id already new facts and a new place."""
+        self._rows.view[row] = np.array([self._record(place, known)], ROW)[0]
+
+    def forget(self, file: int, *, offset: int = -1) -> bool:
+        """Take out the rows of a file, or only the one at ``offset``; whether there were any."""
+        rows = self._rows.view
+        out = rows["file"] == file
+        if offset >= 0:
+            out &= rows["offset"] == offset
+        if not out.any():
+            return False
+        self._numbers.renumber(np.where(out, -1, np.cumsum(~out) - 1))
+        self._rows.keep(~out)
+        return True
+
+    def forget_problems(self, file: int) -> None:
+        self.problems = [each for each in self.problems if each[0] != file]
+
+    def files_with(self, reason: str) -> set[int]:
+        """The files that have a problem of this name."""
+        return {file for file, problem in self.problems if problem.reason == reason}
+
+    # --- looking up ---------------------------------------------------------------------------
+
+    def place(self, row: int) -> Place:
+        file, line, offset, length, *_ = self._rows.view[row].item()
+        return file, line, offset, length
+
+    def rows_of(self, file: int) -> NDArray[np.int64]:
+        """The numbers of the rows that stand in ``file``."""
+        return np.flatnonzero(self._rows.view["file"] == file)
+
+    def id(self, row: int) -> str:
+        record = self._rows.view[row]
+        return self._ids.get(int(record["id_at"]), int(record["id_length"]))
+
+    def known(self, row: int) -> Known:
+        values: tuple[int, ...] = self._rows.view[row].item()
+        id_at, id_length, scenario, archetype, provider, announcement = values[4:10]
+        steps, turns, characters, outcome, flags = values[10:]
+        name = self._ids.get(id_at, id_length)
+        words = self._words
+        return Known(
+            id=name,
+            scenario=name if scenario == _SAME else words["scenario"][scenario],
+            archetype=words["archetype"][archetype],
+            provider=words["provider"][provider],
+            announcement=words["announcement"][announcement],
+            outcome=outcome,
+            steps=steps,
+            turns=turns,
+            characters=characters,
+            flags=flags,
+        )
+
+    def facts(self, row: int) -> Facts:
+        known = self.known(row)
+        file, line, *_ = self.place(row)
+        return Facts(
+            id=known.id,
+            where=self._where(file, line),
+            scenario=known.scenario,
+            archetype=known.archetype,
+            provider=known.provider,
+            announcement=known.announcement,
+            outcome=OUTCOMES[known.outcome],
+            steps=known.steps,
+            turns=known.turns,
+            characters=known.characters,
+            verified=bool(known.flags & VERIFIED),
+            keep=bool(known.flags & KEEP),
+            clean=bool(known.flags & CLEAN),
+        )
+
+    def find(self, identity: str) -> int | None:
+        """The row of this id."""
+        for row in self._numbers.rows(hash(identity)):
+            if row < len(self._rows) and self.id(row) == identity:
+                return row
+        return None
+
+    def places(self) -> NDArray[np.void]:
+        """All rows, as :data:`ROW`; not to be written to."""
+        return self._rows.view
+
+    def column(self, name: str) -> Numeric:
+        """``steps``, ``turns``, ``characters``, or the flags ``verified``, ``keep``, ``clean``."""
+        rows = self._rows.view
+        column: Numeric
+        if name in _FLAGS:
+            column = (rows["flags"] & _FLAGS[name]) != 0
+        else:
+            column = rows[name].astype(np.int64)
+        return column
+
+    def mask(self, name: str, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
+        """Which rows have a ``wanted`` word; each different word is asked for once."""
+        rows = self._rows.view
+        found: NDArray[np.bool_]
+        if name == "id":
+            found = np.fromiter((wanted(self.id(n)) for n in range(len(rows))), bool, len(rows))
+        elif name == "outcome":
+            found = np.array([wanted(word) for word in OUTCOMES])[rows["outcome"]]
+        elif name == "scenario":
+            codes = rows[name]
+            same = codes == _SAME
+            words = np.append(self._words[name].mask(wanted), False)
+            found = words[np.where(same, len(words) - 1, codes)]
+            for n in np.flatnonzero(same).tolist():
+                found[n] = wanted(self.id(n))
+        else:
+            found = self._words[name].mask(wanted)[rows[name]]
+        return found

@@ -1,0 +1,190 @@
+"""Index: any amount of trajectories, found and filtered without being kept in memory.
+
+An index is read on with :meth:`Index.advance` and looks for what is new with :meth:`Index.refresh`;
+one thread at a time does either, while others look at the rows there are. Rows stand in the order
+of their files' names and lines; what turns up later stands at the end, in that order again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekft_engine.errors import BadInput
+from sekft_engine.sources.catalog import Catalogue
+from sekft_engine.sources.facts import Facts, Problem, known
+from sekft_engine.sources.fetch import Fetcher
+from sekft_engine.sources.filetable import SKIPPED
+from sekft_engine.sources.listing import check_path
+from sekft_engine.sources.scan import Scan
+from sekft_engine.sources.watch import Watch
+from sekft_engine.trajectory import Trajectory
+
+#: Trajectories kept after they were read, and the characters in them at most.
+KEPT, KEPT_CHARACTERS = 64, 32_000_000
+
+
+def open_index(path: str | PathLike[str], *, keep_only: bool = False) -> Index:
+    """An index over ``path``: a folder or a file. Returns at once; nothing is read yet.
+
+    With ``keep_only``, raw recordings whose ``keep`` is not true have no row, as in training.
+
+    Raises:
+        BadInput: there is nothing at ``path``, or nothing that holds trajectories.
+        Unavailable: no permission.
+    """
+    place = Path(path).expanduser()
+    check_path(place)
+    return Index(place, keep_only=keep_only)
+
+
+class Index:
+    """The trajectories of one path, by number."""
+
+    def __init__(self, path: Path, *, keep_only: bool = False) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._scan = Scan(path, keep_only=keep_only)
+        self._watch = Watch(self._scan)
+        self._fetcher = Fetcher()
+        self._kept: OrderedDict[int, Trajectory] = OrderedDict()
+        self._kept_characters = 0
+        self._kept_generation = 0
+        self._kept_lock = threading.Lock()
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self._scan.catalogue
+
+    def __len__(self) -> int:
+        """How many are indexed so far."""
+        return len(self._catalogue)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left to read, as far as the last look at the disk goes."""
+        return self._scan.complete
+
+    @property
+    def generation(self) -> int:
+        """Goes up when a row's number or its facts may have changed; new rows do not count."""
+        return self._scan.generation
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the index takes in memory, without the few trajectories read last."""
+        return self._catalogue.nbytes + self._scan.files.nbytes
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What cannot be used, with file and line; the rest is indexed all the same. After
+        the first thousands they are only counted, in the last one."""
+        return self._scan.problems
+
+    @property
+    def skipped(self) -> int:
+        """Raw recordings left out for want of ``keep``."""
+        return int(np.count_nonzero(self._scan.files.states == SKIPPED))
+
+    # --- growing ------------------------------------------------------------------------------
+
+    def advance(self, seconds: float = 0.05) -> bool:
+        """Read on for about ``seconds``; true while more is left."""
+        with self._lock:
+            return self._scan.advance(time.monotonic() + seconds)
+
+    def refresh(self) -> bool:
+        """Look for new, grown, changed and vanished files; true when anything changed or is left
+        to read. Costs next to nothing when nothing did."""
+        with self._lock:
+            return self._watch.refresh()
+
+    def read_all(self) -> Index:
+        """Read to the end, and take what is there for finished."""
+        while self.advance(1.0):
+            pass
+        self.refresh()
+        return self
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def facts(self, n: int) -> Facts:
+        """The facts of row ``n``; IndexError beyond the end."""
+        return self._catalogue.facts(self._number(n))
+
+    def find(self, identity: str) -> int | None:
+        """The row with this id."""
+        return self._catalogue.find(identity)
+
+    def column(self, name: str) -> NDArray[np.int64] | NDArray[np.bool_]:
+        """``steps``, ``turns`` or ``characters`` (int64), or ``verified``, ``keep`` or ``clean``
+        (bool) of all rows, to filter or sort them at once."""
+        return self._catalogue.column(name)
+
+    def mask(self, name: str, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
+        """Which rows have a ``wanted`` word as their ``id``, ``scenario``, ``archetype``,
+        ``provider``, ``announcement`` or ``outcome``; each different word is asked for once."""
+        return self._catalogue.mask(name, wanted)
+
+    def trajectory(self, n: int) -> Trajectory:
+        """Row ``n`` as it stands on disk.
+
+        Raises:
+            BadInput: the file no longer holds there what was indexed; names file and line.
+            Unavailable: the file cannot be read any more.
+        """
+        n = self._number(n)
+        with self._kept_lock:
+            if self._kept_generation != self.generation:
+                self._kept_generation = self.generation
+                self._kept.clear()
+                self._kept_characters = 0
+            found = self._kept.get(n)
+            if found is not None:
+                self._kept.move_to_end(n)
+                return found
+            generation = self._kept_generation
+        read, characters = self._read(n)
+        with self._kept_lock:
+            if generation == self._kept_generation and n not in self._kept:
+                self._kept[n] = read
+                self._kept_characters += characters
+                while len(self._kept) > KEPT or self._kept_characters > KEPT_CHARACTERS:
+                    _, old = self._kept.popitem(last=False)
+                    self._kept_characters -= known(old).characters
+        return read
+
+    def _read(self, n: int) -> tuple[Trajectory, int]:
+        catalogue = self._catalogue
+        place, expected = catalogue.place(n), catalogue.known(n)
+        where = self._scan.where(place[0], place[1])
+        try:
+            read = self._fetcher.trajectory(self._scan.path(place[0]), place, where)
+            facts = known(read)
+        except BadInput as error:
+            raise BadInput(
+                f"changed on disk since it was indexed: {error.what}",
+                where=error.where,
+                mend="reload the data",
+            ) from error
+        if facts != expected:
+            raise BadInput(
+                "changed on disk since it was indexed", where=where, mend="reload the data"
+            )
+        return read, facts.characters
+
+    def text(self, n: int) -> str:
+        """The contents of all turns of row ``n``, a line between two, in lower case."""
+        return "\n".join(turn.content for turn in self.trajectory(n).turns).lower()
+
+    def _number(self, n: int) -> int:
+        if not 0 <= n < len(self):
+            raise IndexError(f"row {n} of {len(self)}")
+        return n
