@@ -145,6 +145,14 @@ def _vendor_template(file: Path) -> str:
     return str(convert_tokenizer_to_chat_template(file))
 
 
+@pytest.fixture(scope="session")
+def families(bases: MakeBase, tmp_path_factory: pytest.TempPathFactory) -> MakeBase:
+    """Any family of :data:`tests.render.families.FAMILIES` by name."""
+    from tests.render.families import family_maker
+
+    return family_maker(bases, tmp_path_factory.mktemp("families"))
+
+
 ALL_BASES = (
     "smollm2",
     *MISTRAL_FILES,

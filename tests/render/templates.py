@@ -86,3 +86,14 @@ OPENS_A_CHANNEL = chatml(
 )
 #: The same in plain words.
 SIGNS_COMMANDS = chatml("('sh: ' if message['role'] == 'assistant' else '') + message['content']")
+#: Zephyr 7B: Mistral's first tokenizer, role names in plain text, turns closed with EOS.
+ZEPHYR = (
+    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n"
+    "{{ '<|user|>\n' + message['content'] + eos_token }}\n"
+    "{% elif message['role'] == 'system' %}\n"
+    "{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+    "{% elif message['role'] == 'assistant' %}\n"
+    "{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n"
+    "{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n"
+    "{% endif %}\n{% endfor %}"
+)
