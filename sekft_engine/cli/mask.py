@@ -1,21 +1,54 @@
-"""``sekft mask``: which tokens are trained, and the certificate that this is right."""
+"""``sekft mask``: which tokens are trained, the certificate that this is right, and what an
+adapter did to each of them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
+from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
 from sekft_engine.errors import BadInput
 from sekft_engine.recipe import Recipe
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sekft_engine.render import ChatTokenizer, Dropped, Row
+    from sekft_engine.sft.find import Source
+    from sekft_engine.trajectory import Trajectory
+
 
 @click.command("mask")
-@click.option("--data", required=True, help="Folder of .json files, or a curated .jsonl file.")
-@click.option("--base", required=True, help="Base whose tokenizer renders the data; no weights.")
+@click.option(
+    "--data",
+    default="",
+    help="Trajectories: a folder of .json, or a .jsonl or .parquet file "
+    "[default: the workspace's, with --loss the run's].",
+)
+@click.option(
+    "--hub",
+    default="",
+    is_flag=False,
+    flag_value="tiararodney/posix-sdc",
+    help="A Hub data set instead; without a name, the published posix-sdc corpus.",
+)
+@click.option(
+    "--base",
+    default="",
+    help="Base whose tokenizer renders the data; no weights [default: the workspace's, with "
+    "--loss the run's].",
+)
 @click.option("--id", "only", default="", help="Show this trajectory only.")
 @click.option("--all", "everything", is_flag=True, help="Also raw recordings that are not kept.")
+@click.option(
+    "--limit", default=0, type=click.IntRange(min=0), help="Only the first so many; 0 = all."
+)
 @click.option(
     "--max-length",
     default=Recipe().max_length,
@@ -23,49 +56,148 @@ from sekft_engine.recipe import Recipe
     type=click.IntRange(min=0),
     help="Longest trajectory in tokens; 0 = any.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--stats", is_flag=True, help="Counts over all of them instead of a list.")
+@click.option(
+    "--loss",
+    "run",
+    default="",
+    metavar="RUN",
+    help="What this run's adapter did to the loss of each trained token: the run's id, its "
+    "folder, or its adapter's.",
+)
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="With --loss: measure what is not measured yet (loads the base), with --id that one.",
+)
+@json_option
+@workspace_option
 def command(
-    data: str, base: str, only: str, everything: bool, max_length: int, as_json: bool
-) -> None:
+    data: str,
+    hub: str,
+    base: str,
+    only: str,
+    everything: bool,
+    limit: int,
+    max_length: int,
+    stats: bool,
+    run: str,
+    measure: bool,
+    as_json: bool,
+    workspace: Path | None,
+) -> int:
     """Show per trajectory which tokens are trained, and its certificate.
 
     Trained are the commands with the token that ends each; all that the environment said is
-    masked. Without --id (and more than one trajectory) a listing is printed.
+    masked. Without --id (and more than one trajectory) a listing is printed. With --loss, what
+    an adapter learned of each trained token.
     """
-    from sekft_engine.render import build_rows
-    from sekft_engine.render.load import load_tokenizer
-    from sekft_engine.render.report import mask_document
-    from sekft_engine.sources import load_trajectories
+    place = find_workspace(workspace)
+    if run:
+        if stats or everything:
+            raise click.UsageError("--loss goes with neither --stats nor --all")
+        from sekft_engine.cli.mask_loss import show_losses
 
-    loaded = load_trajectories(data, keep_only=not everything)
-    chosen = [item for item in loaded.trajectories if not only or item.id == only]
-    skipped = [item for item in loaded.skipped if not only or item.id == only]
-    if only and not chosen and not skipped:
-        raise BadInput(
-            f"no trajectory has the id {only!r}", where=data, mend="sekft mask lists the ids"
+        return show_losses(
+            run,
+            place,
+            data=data,
+            hub=hub,
+            base=base,
+            only=only,
+            limit=limit,
+            measure=measure,
+            as_json=as_json,
         )
-    tokenizer = load_tokenizer(base)
-    rows = build_rows(chosen, tokenizer, max_length=max_length)
-    if as_json:
-        _write(mask_document(rows, skipped))
-        return
+    if measure:
+        raise click.UsageError("--measure needs --loss RUN")
+    if not data and not hub and place is not None and place.trajectories.is_dir():
+        data = str(place.trajectories)
 
+    from sekft_engine.render.load import load_tokenizer
+    from sekft_engine.sft.find import Source
+
+    source = Source(data, hub)
+    items = _items(source, only, keep_only=not everything)
+    rows = rows_of(islice(items, limit or None), load_tokenizer(base, place), max_length)
+    if stats:
+        _stats(rows, as_json)
+    elif as_json:
+        from sekft_engine.render.report import mask_document
+
+        write_pieces(mask_document(rows))
+    else:
+        _show(rows, terminal(), single=bool(only) or len(source) == 1)
+    return 0
+
+
+def rows_of(
+    items: Iterable[Trajectory | Dropped], tokenizer: ChatTokenizer, max_length: int
+) -> Iterator[Row | Dropped]:
+    """The rows of trajectories; what is dropped already stays so, about where it stood."""
+    from sekft_engine.render import Dropped, build_rows
+
+    dropped: list[Dropped] = []
+
+    def kept() -> Iterator[Trajectory]:
+        for item in items:
+            if isinstance(item, Dropped):
+                dropped.append(item)
+            else:
+                yield item
+
+    for row in build_rows(kept(), tokenizer, max_length=max_length):
+        yield from dropped
+        dropped.clear()
+        yield row
+    yield from dropped
+
+
+def terminal() -> Console:
     from rich.console import Console
 
-    from sekft_engine.render.row import Row
+    return Console(highlight=False)
+
+
+def write_pieces(pieces: Iterable[bytes]) -> None:
+    """Write one JSON document to stdout as it comes."""
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+def _items(source: Source, only: str, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
+    if not only:
+        return source.each(keep_only=keep_only)
+    found = source.one(only, keep_only=keep_only)
+    if found is None:
+        raise BadInput(
+            f"no trajectory has the id {only!r}",
+            where=source.where,
+            mend="sekft mask lists the ids",
+        )
+    return iter([found])
+
+
+def _stats(rows: Iterable[Row | Dropped], as_json: bool) -> None:
+    from sekft_engine.render.report import inspect_rows
+    from sekft_engine.render.show import print_inspect
+
+    report = inspect_rows(rows)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        print_inspect(report, terminal())
+
+
+def _show(rows: Iterator[Row | Dropped], console: Console, *, single: bool) -> None:
+    from sekft_engine.render import Row
     from sekft_engine.render.show import print_listing, print_row
 
-    console = Console(highlight=False)
-    if len(chosen) == 1:
+    if single:
         row = next(rows)
         if isinstance(row, Row):
             print_row(row, console)
             return
         rows = iter([row])
-    print_listing(rows, skipped, console)
-
-
-def _write(pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+    print_listing(rows, (), console)

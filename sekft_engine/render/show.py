@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from collections.abc import Iterable
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -59,33 +62,95 @@ def _counts(title: str, counts: dict[str, int], console: Console) -> None:
 def print_listing(
     rows: Iterable[Row | Dropped], skipped: Iterable[Dropped], console: Console
 ) -> None:
-    """One line per trajectory, then those that were dropped with the reason."""
-    dropped = list(skipped)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("trajectory", overflow="fold")
-    table.add_column("archetype", overflow="fold")
-    for name in ("turns", "tokens", "trained", "share"):
-        table.add_column(name, justify="right")
-    table.add_column("certificate")
+    """One line per trajectory as it comes, then those that were dropped with the reason, then the
+    sums. Any number of rows passes in little memory."""
+    listing = _Listing(console)
+    for item in skipped:
+        listing.drop(item)
     for row in rows:
         if isinstance(row, Dropped):
-            dropped.append(row)
-            continue
-        table.add_row(
-            Text(visible(row.id)),
-            Text(visible(row.archetype)),
+            listing.drop(row)
+        else:
+            listing.add(row)
+    listing.end()
+
+
+class _Listing:
+    """Lines in columns whose widths the first rows decide; what is wider later shifts its line.
+
+    Lines of dropped trajectories wait on the disk where they are many.
+    """
+
+    HEAD = ("trajectory", "archetype", "turns", "tokens", "trained", "share", "certificate")
+    LEFT = (0, 1, 6)
+    FIRST = 100
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._waiting: list[tuple[str, ...]] = []
+        self._widths: tuple[int, ...] = ()
+        self._dropped = tempfile.SpooledTemporaryFile(1 << 20, "w+", encoding="utf-8")  # noqa: SIM115
+        self._reasons: Counter[str] = Counter()
+        self._kept = self._tokens = self._trained = 0
+
+    def add(self, row: Row) -> None:
+        self._kept += 1
+        self._tokens += len(row)
+        self._trained += row.trained_tokens
+        line = (
+            visible(row.id),
+            visible(row.archetype),
             f"{len(row.turns)}",
             f"{len(row):,}",
             f"{row.trained_tokens:,}",
             f"{row.trained_tokens / len(row):.0%}",
             "ok",
         )
-    if table.row_count:
-        console.print(table)
-    if dropped:
-        console.print(f"\ndropped: {len(dropped)}", style="bold")
-        for item in dropped:
-            console.print(Text(visible(f"  {item.id}  {item.reason}: {item.detail}")))
+        if self._widths:
+            self._print(line)
+        else:
+            self._waiting.append(line)
+            if len(self._waiting) == self.FIRST:
+                self._flush()
+
+    def drop(self, item: Dropped) -> None:
+        self._reasons[item.reason] += 1
+        text = f"  {item.id}  {item.reason}: {item.detail}"
+        self._dropped.write(visible(text) + "\n")
+
+    def end(self) -> None:
+        if self._waiting:
+            self._flush()
+        with self._dropped as file:
+            if self._reasons:
+                self._console.print(f"\ndropped: {self._reasons.total():,}", style="bold")
+                file.seek(0)
+                for line in file:
+                    self._console.print(Text(line.rstrip("\n")), soft_wrap=True)
+        if self._kept + self._reasons.total() < 2:
+            return
+        share = self._trained / max(1, self._tokens)
+        reasons = ", ".join(f"{count:,} {name}" for name, count in self._reasons.most_common())
+        self._console.print(
+            f"\n{self._kept:,} trajectories, {self._tokens:,} tokens, {self._trained:,} trained "
+            f"({share:.1%})" + (f"; dropped: {reasons}" if reasons else ""),
+            soft_wrap=True,
+        )
+
+    def _flush(self) -> None:
+        lines = [self.HEAD, *self._waiting]
+        self._widths = tuple(max(cell_len(line[n]) for line in lines) for n in range(7))
+        self._print(self.HEAD, "bold")
+        for line in self._waiting:
+            self._print(line)
+        self._waiting = []
+
+    def _print(self, line: tuple[str, ...], style: str = "") -> None:
+        parts = []
+        for n, (text, width) in enumerate(zip(line, self._widths, strict=True)):
+            room = " " * max(0, width - cell_len(text))
+            parts.append(text + room if n in self.LEFT else room + text)
+        self._console.print(Text("  ".join(parts).rstrip(), style=style), soft_wrap=True)
 
 
 def print_row(row: Row, console: Console) -> None:
@@ -106,12 +171,30 @@ def print_row(row: Row, console: Console) -> None:
     )  # fmt: skip
     for line, trained in _lines(row):
         console.print(Text.assemble(_GUTTER[trained], line), soft_wrap=True)
-    lines = ", ".join(
-        f"{'✓' if holds else '✗'} {name}" for name, holds in row.certificate.lines.items()
-    )
-    console.print(Text(f"\ncertificate: {lines}"))
+    console.print("\ncertificate", style="bold")
+    for name, holds in row.certificate.lines.items():
+        console.print(
+            Text.assemble(
+                ("  ✓ ", "green") if holds else ("  ✗ ", "bold red"),
+                f"{name.replace('_', ' '):<18}",
+                (_CERTIFIED[name], "dim"),
+            ),
+            soft_wrap=True,
+        )
     if row.lost:
         console.print(f"{row.lost} characters of the environment have no token in this vocabulary")
+
+
+#: What each line of the certificate has checked.
+_CERTIFIED = {
+    "additive": "at every command, the prompt's tokens are how the whole row begins",
+    "decodes": "the trained tokens give back exactly the commands",
+    "terminal_whole": "the last command is there up to its end-of-turn token",
+    "no_forged_control": "no control token comes from what was said",
+    "single_bos": "the row does not open with two BOS tokens",
+    "template_faithful": "the template neither trimmed nor rewrote what was said",
+    "within_limit": "the row is no longer than the limit",
+}
 
 
 def _lines(row: Row) -> list[tuple[Text, bool]]:

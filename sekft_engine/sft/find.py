@@ -1,34 +1,67 @@
-"""Find trajectories by their ids, kept or not."""
+"""The trajectories of a path or of a Hub data set: in order, one at a time, or by id."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from sekft_engine.errors import BadInput
-from sekft_engine.sources import iter_trajectories, load_hub
+from sekft_engine.sources import Dropped, load_hub
+from sekft_engine.sources.index import open_index
 from sekft_engine.trajectory import Trajectory
 
 
-def find_trajectories(data: str, hub: str, ids: Sequence[str]) -> list[Trajectory]:
-    """The trajectories called ``ids``, in that order, of the path ``data`` or the set ``hub``.
+class Source:
+    """What ``data`` (a path) or ``hub`` (the name of a data set) holds. A path is indexed and its
+    trajectories are read when they are asked for, so that any amount of them takes little memory.
 
     Raises:
-        BadInput: one is not there; names it.
+        BadInput: neither or both are named, something in it is no trajectory, or an id occurs
+            twice; names file and line.
+        Unavailable: it cannot be read.
     """
-    wanted = set(ids)
-    found: dict[str, Trajectory] = {}
-    every = load_hub(hub).trajectories if hub else iter_trajectories(Path(data).expanduser())
-    for trajectory in every:
-        if trajectory.id in wanted:
-            found[trajectory.id] = trajectory
-            if len(found) == len(wanted):
-                break
-    for identity in ids:
-        if identity not in found:
+
+    def __init__(self, data: str, hub: str) -> None:
+        if data and hub:
+            raise BadInput("both a path and a Hub data set are named", mend="use --data or --hub")
+        if not data and not hub:
+            raise BadInput("no trajectories named", mend="name a file or folder with --data")
+        self.where = data or hub
+        self._loaded = load_hub(hub).trajectories if hub else ()
+        self._by_id = {each.id: n for n, each in enumerate(self._loaded)}
+        self._index = None if hub else open_index(Path(data).expanduser()).read_all()
+        for problem in self._index.problems if self._index is not None else ():
+            raise BadInput(problem.what, where=problem.where, mend=problem.mend or None)
+
+    def __len__(self) -> int:
+        return len(self._loaded) if self._index is None else len(self._index)
+
+    def each(self, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
+        """All in order; with ``keep_only`` a raw recording that is not kept is only named."""
+        for n in range(len(self)):
+            yield self._at(n, keep_only)
+
+    def one(self, identity: str, *, keep_only: bool = False) -> Trajectory | Dropped | None:
+        """The one with this id; None where there is none."""
+        n = self._by_id.get(identity) if self._index is None else self._index.find(identity)
+        return None if n is None else self._at(n, keep_only)
+
+    def get(self, identity: str) -> Trajectory:
+        """The one with this id, kept or not; :class:`BadInput` where there is none."""
+        found = self.one(identity)
+        if found is None or isinstance(found, Dropped):
             raise BadInput(
                 f"no trajectory has the id {identity!r}",
-                where=data or hub,
-                mend="sekft mask lists the ids; name other data with --data",
+                where=self.where,
+                mend="sekft mask lists the ids; other data are named with --data",
             )
-    return [found[identity] for identity in ids]
+        return found
+
+    def _at(self, n: int, keep_only: bool) -> Trajectory | Dropped:
+        if self._index is None:
+            return self._loaded[n]
+        if keep_only:
+            facts = self._index.facts(n)
+            if not facts.keep and facts.where.endswith(".json"):
+                return Dropped(facts.id, "not_kept", "keep is false or not there")
+        return self._index.trajectory(n)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from sekft_engine.render.load import load_tokenizer
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.runs import RunInfo, run_of
 from sekft_engine.sft.data import TrainRow, load_data, train_row
-from sekft_engine.sft.find import find_trajectories
+from sekft_engine.sft.find import Source
 from sekft_engine.sft.measure import choose_measured, measure
 from sekft_engine.sft.recorded import Recorded, recorded
 from sekft_engine.sft.token_loss import (
@@ -29,7 +28,6 @@ from sekft_engine.sft.token_loss import (
     read_token_losses,
     write_token_losses,
 )
-from sekft_engine.sources import iter_trajectories
 
 #: Rows are made again to tell what they were to a run up to so many.
 MANY = 2000
@@ -114,10 +112,11 @@ def _chosen(
 
 
 def _named(job: jobs.MeasureLosses, given: Recorded, tokenizer: ChatTokenizer) -> Rows:
-    parts = _parts(given, tokenizer)
+    source = Source(given.data, given.hub)
+    parts = _parts(given, tokenizer, len(source))
     rows: Rows = []
-    for trajectory in find_trajectories(given.data, given.hub, job.ids):
-        row = build_row(trajectory, tokenizer, max_length=given.recipe.max_length)
+    for identity in job.ids:
+        row = build_row(source.get(identity), tokenizer, max_length=given.recipe.max_length)
         if isinstance(row, Dropped):
             raise BadInput(
                 f"cannot be measured, since it is dropped as {row.reason}: {row.detail}",
@@ -127,13 +126,11 @@ def _named(job: jobs.MeasureLosses, given: Recorded, tokenizer: ChatTokenizer) -
     return rows
 
 
-def _parts(given: Recorded, tokenizer: ChatTokenizer) -> dict[str, Part]:
+def _parts(given: Recorded, tokenizer: ChatTokenizer, count: int) -> dict[str, Part]:
     """What each trajectory was to the run: found out by making its rows again, so it stays
     unknown where they are many or not what they were."""
-    if not given.hub:
-        every = iter_trajectories(Path(given.data).expanduser())
-        if sum(1 for _ in islice(every, MANY + 1)) > MANY:
-            return {}
+    if count > MANY:
+        return {}
     data = load_data(given.data, given.hub, tokenizer, given.recipe)
     if data.digest != given.data_digest:
         return {}

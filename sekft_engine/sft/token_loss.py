@@ -133,8 +133,8 @@ def _means(rows: int, tokens: int, before: float, after: float) -> dict[str, Any
     return {
         "trajectories": rows,
         "tokens": tokens,
-        "before": before / tokens if tokens else None,
-        "after": after / tokens if tokens else None,
+        "before": round(before / tokens, DECIMALS) if tokens else None,
+        "after": round(after / tokens, DECIMALS) if tokens else None,
     }
 
 
