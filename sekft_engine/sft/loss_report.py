@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from sekft_engine.render.row import Row, Span
-from sekft_engine.sft.token_loss import DECIMALS, FloatArray, TokenLosses, Totals
+from sekft_engine.sft.token_loss import DECIMALS, FloatArray, TokenLosses, Totals, encode
 
 #: The places in a command: its first token is the choice of what to do, the last one the
 #: end-of-turn token, which says that nothing but the command is typed.
@@ -121,7 +121,6 @@ class Unshown(msgspec.Struct, frozen=True):
 
 def loss_document(facts: dict[str, Any], measured: Iterable[Measured | Unshown]) -> Iterator[bytes]:
     """The document of ``sekft mask --loss --json`` in pieces: ``facts`` of the run first."""
-    encode = msgspec.json.encode
     summary, unshown = Summary(), []
     glue = encode(facts)[:-1] + b',"trajectories":['
     for one in measured:

@@ -52,13 +52,13 @@ def run_measure(job: jobs.MeasureLosses, context: Context) -> dict[str, Any]:
             known.append(row.id)
         else:
             wanted.append((row, part))
-    result: dict[str, Any] = {"run": info.id, "path": info.path, "known": known}
+    result: dict[str, Any] = {"run": info.id, "path": info.path, "known": _plain(known)}
     totals = Totals()
     if wanted:
         base = context.load_base(given.base, given.load_4bit)
         with _adapter_on(base, info, context) as (name, digest):
             totals = measure_rows(wanted, base, name, digest, info, context)
-    result |= {"measured": totals.ids, **totals.to_json()}
+    result |= {"measured": _plain(totals.ids), **totals.to_json()}
     if len(totals.ids) < len(wanted):
         left = len(wanted) - len(totals.ids)
         raise Stopped(f"stopped with {left} to go; what was measured is kept", result=result)
@@ -157,6 +157,11 @@ def _adapter_on(base: ResidentBase, info: RunInfo, context: Context) -> Iterator
     finally:
         base.drop(name)
         base.activate(active)
+
+
+def _plain(ids: list[str]) -> list[str]:
+    """Ids that any writer of JSON takes."""
+    return [identity.encode("utf-8", "backslashreplace").decode() for identity in ids]
 
 
 def _free(wanted: str, taken: Iterable[str]) -> str:

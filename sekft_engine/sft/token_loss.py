@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -216,7 +217,19 @@ def _decode(line: bytes, decoder: msgspec.json.Decoder[Found]) -> Found | None:
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:  # an id may hold half of a surrogate pair
+        return msgspec.convert(json.loads(line), decoder.type)
+    except (ValueError, RecursionError):
         return None
+
+
+def encode(value: Any) -> bytes:
+    """JSON, also of ids that hold half of a surrogate pair."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value)).encode()
 
 
 def read_token_losses(run_folder: str | Path) -> LossFile:
@@ -244,7 +257,7 @@ def write_token_losses(run_folder: Path, losses: Iterable[TokenLosses]) -> None:
     Raises:
         OSError: the disk refuses; the file then ends where it ended before.
     """
-    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in losses)
+    lines = b"".join(encode(one) + b"\n" for one in losses)
     path = run_folder / TOKEN_LOSSES
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
