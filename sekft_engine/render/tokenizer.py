@@ -200,10 +200,10 @@ class ChatTokenizer:
 
     def token_text(self, token: int) -> str:
         """One token as text; for a piece of a character, its name in the vocabulary."""
-        text = self.decode([token])
-        if text and "\ufffd" not in text:
-            return text
-        return self._plain.id_to_token(int(token)) or ""
+        text, name = self.decode([token]), self._plain.id_to_token(int(token)) or ""
+        if name.startswith("\u2581") and not text.startswith(" "):
+            return f" {text}"  # a SentencePiece decoder drops the first space of what it decodes
+        return text if text and "\ufffd" not in text else name
 
     def render_text(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
         """The template's own text of the normalised turns."""

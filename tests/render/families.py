@@ -49,7 +49,7 @@ _GEMMA = ("<start_of_turn>", "<end_of_turn>")
 _PHI = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 
 FAMILIES = {
-    "chatml": Family(CHATML, "smollm2", _CHATML, eos="<|im_end|>"),
+    "chatml": Family(CHATML, "smollm2", (*_CHATML, *_LLAMA), eos="<|im_end|>"),
     "eurollm": Family(CHATML, "v3", _CHATML, "<s>", "<|im_end|>"),
     "zephyr": Family(ZEPHYR, "v1", (), "<s>", "</s>"),
     "llama3": Family(trl_template("llama3"), *_TEKKEN),

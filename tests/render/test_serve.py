@@ -129,3 +129,13 @@ def test_a_token_that_is_half_a_character_has_a_name(smol: Base, bases: MakeBase
     assert smol.ours.token_text(int(half))
     fallback = bases("v3").ours.encode_prompt(turns("👋"))
     assert any(bases("v3").ours.token_text(token) == "<0xF0>" for token in fallback)
+
+
+def test_a_token_keeps_the_space_that_it_begins_with(bases: MakeBase) -> None:
+    for name in ("v1", "v3", "v3/legacy", "tekken-v3"):
+        tokenizer = bases(name).ours
+        built = row(PLAIN, tokenizer)
+        shown = [tokenizer.token_text(int(token)) for token in built.ids]
+        assert " notes" in shown
+        assert "notes" not in shown
+        assert " " in shown
