@@ -114,7 +114,7 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "other_template": Cause(
         "other template",
-        "The turns are wrapped in other control tokens: this is another chat template.",
+        "The turns are wrapped in another scaffold: this is another chat template.",
         _SAME_FILES,
     ),
     "system_refused": Cause(
@@ -191,23 +191,24 @@ def stops_early(ours: Sequence[int], theirs: Sequence[int], asked: Sequence[int]
 
 
 def forged(
-    ours: Sequence[int], theirs: Sequence[int], literals: Mapping[int, str], contents: Iterable[str]
+    ours: Sequence[int],
+    theirs: Sequence[int],
+    index: int,
+    literals: Mapping[int, str],
+    contents: Iterable[str],
 ) -> bool:
-    """Whether theirs has more control tokens than ours, all of which content quotes.
+    """Whether theirs has a control token where ours parts from it, which content quotes.
 
     Args:
+        index: the first difference. White space before the token may be cut otherwise too.
         literals: control token id -> its text.
     """
-    mine, other = (Counter(token for token in ids if token in literals) for ids in (ours, theirs))
-    more = other - mine
+    place = slice(index, index + 3)
     quoted = "\0".join(contents)
-    return bool(more) and not mine - other and all(literals[token] in quoted for token in more)
-
-
-def other_skeleton(ours: Sequence[int], theirs: Sequence[int], control: Set[int]) -> bool:
-    """Whether the control tokens of the two are others, or in another order."""
-    mine, other = ([token for token in ids if token in control] for ids in (ours, theirs))
-    return mine != other
+    return any(
+        token in literals and token not in ours[place] and literals[token] in quoted
+        for token in theirs[place]
+    )
 
 
 def other_vocabulary(
@@ -236,17 +237,19 @@ def other_day(ours: str, theirs: str) -> bool:
     return ours != theirs and _DATES.sub("\0", ours) == _DATES.sub("\0", theirs)
 
 
-def preamble_cause(ours: str, theirs: str, head: int) -> str:
-    """The cause when the texts differ only before the first turn's content; else ''.
+def preamble_cause(ours: str, theirs: str, head: int, literals: Iterable[str] = ()) -> str:
+    """The cause when the texts differ only before the first turn's content, in words; else ''.
 
     Args:
         head: where in ``ours`` that content begins.
+        literals: the texts of control tokens, which are no words.
     """
     rest = ours[head:]
     if not rest or not theirs.endswith(rest):
         return ""
     mine, other = ours[:head], theirs[: len(theirs) - len(rest)]
-    if _letters(mine) == _letters(other):
+    control = [literal for literal in literals if literal in mine or literal in other]
+    if _letters(mine, control) == _letters(other, control):
         return ""
     if _within(mine, other):
         return "default_system_prompt"
@@ -262,22 +265,29 @@ def _within(short: str, long: str) -> bool:
 
 def same_words(ours: str, theirs: str) -> bool:
     """Whether the texts are equal but for white space, which decoders put as they like."""
-    return "".join(ours.split()) == "".join(theirs.split())
+    return _squeezed(ours) == _squeezed(theirs)
 
 
 def holds_all(theirs: str, contents: Iterable[str]) -> bool:
     """Whether all ``contents`` stand in ``theirs`` in order, but for white space."""
-    squeezed, at = "".join(theirs.split()), 0
+    text, at = _squeezed(theirs), 0
     for content in contents:
-        words = "".join(content.split())
-        found = squeezed.find(words, at)
+        words = _squeezed(content)
+        found = text.find(words, at)
         if found < 0:
             return False
         at = found + len(words)
     return True
 
 
-def _letters(text: str) -> str:
+def _squeezed(text: str) -> str:
+    # SentencePiece writes spaces as ▁ and cannot tell the two apart.
+    return "".join(text.replace("▁", " ").split())
+
+
+def _letters(text: str, control: Iterable[str]) -> str:
+    for literal in control:
+        text = text.replace(literal, " ")
     return "".join(character for character in text if character.isalnum())
 
 
@@ -292,15 +302,14 @@ def common_cause(candidates: Sequence[Set[str]], surplus: Sequence[int]) -> list
         surplus: per prompt, how many tokens theirs has more.
     """
     votes = Counter(cause for each in candidates for cause in each)
-    steady = len(surplus) > 1 and len(set(surplus)) == 1
+    ((most, times),) = Counter(surplus).most_common(1) or ((0, 0),)
+    steady = times > 1 and times * 3 >= len(surplus) * 2
     found = []
-    for each in candidates:
+    for each, more in zip(candidates, surplus, strict=True):
         if each:
             found.append(max(each, key=lambda cause: (votes[cause], _RANK[cause])))
-        elif steady:
-            found.append(_steady(surplus[0]))
         else:
-            found.append("unknown")
+            found.append(_steady(most) if steady and more == most else "unknown")
     return found
 
 

@@ -122,7 +122,7 @@ class Comparer:
         found = first_difference(case.ours, theirs, self._tokenizer, CONTEXT)
         if found is None:
             return _verdict(case, equal=True, theirs=len(theirs))
-        cause, certain = self._cause(case, answer, theirs)
+        cause, certain = self._cause(case, answer, theirs, found.index)
         there = found.theirs
         if cause == "other_vocabulary":
             names = answer.pieces or tuple(f"<id {token}>" for token in theirs)
@@ -136,7 +136,9 @@ class Comparer:
             difference=_apart("token", found.index, found.before, found.ours, there),
         )
 
-    def _cause(self, case: Case, answer: Prompt, theirs: tuple[int, ...]) -> tuple[str, bool]:
+    def _cause(
+        self, case: Case, answer: Prompt, theirs: tuple[int, ...], index: int
+    ) -> tuple[str, bool]:
         """The cause of a difference in ids, and whether it is certain."""
         ours, tokenizer = case.ours, self._tokenizer
         if causes.other_vocabulary(theirs, answer.pieces, self._simulator.names):
@@ -149,7 +151,6 @@ class Comparer:
             tokenizer.guard,
             tokenizer.guard.mark(self._simulator.generation_prompt(len(case.turns))),
         )
-        contents = [turn.content for turn in case.turns]
         for cause, holds in (
             ("double_bos", causes.two_bos(ours, theirs, tokenizer.bos_id)),
             ("missing_bos", causes.lost_bos(ours, theirs, tokenizer.bos_id)),
@@ -159,16 +160,19 @@ class Comparer:
             if holds:
                 return cause, True
         mine, other = self._texts(case, answer, theirs)
-        if causes.forged(ours, theirs, tokenizer.guard.literals, contents):
-            return "forged_control_token", False
-        cause = self._text_cause(case, mine, other)
-        if cause:
+        contents = [turn.content for turn in case.turns]
+        if cause := self._text_cause(case, mine, other):
             return cause, False
-        if causes.other_skeleton(ours, theirs, tokenizer.control_ids) or not causes.same_words(
-            mine, other
-        ):
+        if causes.forged(ours, theirs, index, tokenizer.guard.literals, contents):
+            return "forged_control_token", False
+        if not causes.same_words(mine, other):
             return _wrapped(other, contents), False
-        return "other_tokenizer", False
+        # Decoders put spaces as they like. Let the server cut our text, and see who differs.
+        text = self._rendered(case, mine)
+        cut = self._route.cut(text)
+        if cut is not None and cut != theirs and [*cut] == self._simulator.naive(text):
+            return _wrapped(other, contents), True
+        return "other_tokenizer", cut == theirs
 
     def _texts(self, case: Case, answer: Prompt, theirs: tuple[int, ...]) -> tuple[str, str]:
         """What both sides say, made in the same way, so that they can be compared."""
@@ -186,7 +190,8 @@ class Comparer:
         head = mine.find(first) if first else -1
         if head < 0:
             head = len(self._tokenizer.scaffolds.get(len(case.turns), prompt=True).parts[0])
-        return causes.preamble_cause(mine, other, head)
+        literals = self._tokenizer.guard.literals.values()
+        return causes.preamble_cause(mine, other, head, literals)
 
     # --- text -------------------------------------------------------------------------------------
 

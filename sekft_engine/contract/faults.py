@@ -19,24 +19,26 @@ from sekft_engine.render.scaffold import messages
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.trajectory import Turn
 
-#: Rewrites content as a template or a gateway may; the second argument is whether it is a command.
-Rewrite = Callable[[str, bool], str]
+#: Rewrites content as a template or a gateway may; told whether it is a command, and the last turn.
+Rewrite = Callable[[str, bool, bool], str]
 
 _THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 REWRITES: tuple[tuple[str, Rewrite], ...] = (
-    ("trimmed_content", lambda text, _: text.strip()),
-    ("trimmed_content", lambda text, command: text if command else text.strip()),
-    ("trimmed_content", lambda text, command: text.strip() if command else text),
-    ("trimmed_content", lambda text, _: text.rstrip()),
-    ("trimmed_content", lambda text, _: text.lstrip()),
-    ("newlines_rewritten", lambda text, _: text.replace("\r\n", "\n")),
-    ("newlines_rewritten", lambda text, _: text.replace("\r\n", "\n").replace("\r", "\n")),
-    ("characters_rewritten", lambda text, _: unicodedata.normalize("NFC", text)),
-    ("characters_rewritten", lambda text, _: unicodedata.normalize("NFKC", text)),
-    ("thoughts_cut", lambda text, command: cut_thoughts(text) if command else text),
-    ("thoughts_cut", lambda text, command: after_thoughts(text) if command else text),
-    ("thoughts_cut", lambda text, _: cut_thoughts(text)),
+    ("trimmed_content", lambda text, *_: text.strip()),
+    ("trimmed_content", lambda text, command, _: text if command else text.strip()),
+    ("trimmed_content", lambda text, command, _: text.strip() if command else text),
+    ("trimmed_content", lambda text, *_: text.rstrip()),
+    ("trimmed_content", lambda text, *_: text.lstrip()),
+    ("newlines_rewritten", lambda text, *_: text.replace("\r\n", "\n")),
+    ("newlines_rewritten", lambda text, *_: "\n".join(re.split("\r\n?", text))),
+    ("characters_rewritten", lambda text, *_: unicodedata.normalize("NFC", text)),
+    ("characters_rewritten", lambda text, *_: unicodedata.normalize("NFKC", text)),
+    ("thoughts_cut", lambda text, command, _: cut_thoughts(text) if command else text),
+    ("thoughts_cut", lambda text, command, _: after_thoughts(text) if command else text),
+    ("thoughts_cut", lambda text, command, _: after_thoughts(text, "") if command else text),
+    ("thoughts_cut", lambda text, _, last: text if last else after_thoughts(text, "")),
+    ("thoughts_cut", lambda text, *_: cut_thoughts(text)),
 )
 
 
@@ -45,9 +47,9 @@ def cut_thoughts(text: str) -> str:
     return _THOUGHT.sub("", text)
 
 
-def after_thoughts(text: str) -> str:
+def after_thoughts(text: str, trimmed: str = "\n") -> str:
     """What follows the last thought, as the templates of reasoning models keep it."""
-    return text.rsplit("</think>", 1)[-1].lstrip("\n")
+    return text.rsplit("</think>", 1)[-1].lstrip(trimmed)
 
 
 def double_bos(ids: Sequence[int], bos: int | None) -> list[int] | None:
@@ -125,7 +127,11 @@ class Simulator:
     def _texts(self, turns: Sequence[Turn]) -> Iterator[tuple[str, list[int] | None]]:
         whole = self._render([turn.content for turn in turns])
         if whole is not None:
-            yield "forged_control_token", self.naive(whole)
+            forged = self.naive(whole)
+            yield "forged_control_token", forged
+            # Servers that forge may err with the BOS as well.
+            yield "double_bos", double_bos(forged, self.tokenizer.bos_id)
+            yield "missing_bos", missing_bos(forged, self.tokenizer.bos_id)
         for cause, contents, text in self._changed(turns):
             yield cause, self.naive(text)
             if contents is not None:
@@ -141,7 +147,7 @@ class Simulator:
         if asked and whole.endswith(asked):
             yield "no_generation_prompt", None, whole[: -len(asked)]
         for cause, rewrite in REWRITES:
-            other = [rewrite(turn.content, turn.is_command) for turn in turns]
+            other = [rewrite(turn.content, turn.is_command, turn is turns[-1]) for turn in turns]
             text = self._render(other) if other != contents else None
             if text is not None and text != whole:
                 yield cause, other, text

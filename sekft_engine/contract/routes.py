@@ -49,6 +49,9 @@ class Route(Protocol):
     def text(self, ids: Sequence[int]) -> str | None:
         """The server's own text of ``ids``; None = it does not say."""
 
+    def cut(self, text: str) -> tuple[int, ...] | None:
+        """The ids into which the server cuts a rendered ``text``; None = it does not say."""
+
 
 class Unusable(Exception):
     """This server does not have the route; the message says how it showed."""
@@ -91,8 +94,15 @@ class TokenizeRoute:
         if self._model:
             body["model"] = self._model
         answer = self._client.post(self._path.replace("tokenize", "detokenize"), body)
-        text = answer.body.get("prompt") if answer.ok and isinstance(answer.body, dict) else None
+        text = answer.body.get("prompt") if _is_object(answer) else None
         return text if isinstance(text, str) else None
+
+    def cut(self, text: str) -> tuple[int, ...] | None:
+        body: dict[str, Any] = {"prompt": text, "add_special_tokens": False}
+        if self._model:
+            body["model"] = self._model
+        answer = self._client.post(self._path, body)
+        return _ids(answer.body.get("tokens")) or None if _is_object(answer) else None
 
 
 class TemplateRoute:
@@ -135,6 +145,9 @@ class TemplateRoute:
 
     def text(self, ids: Sequence[int]) -> str | None:
         return None
+
+    def cut(self, text: str) -> tuple[int, ...] | None:
+        return self._tokens(text) if self.strength == "tokens" else None
 
 
 class ChatRoute:
@@ -180,6 +193,9 @@ class ChatRoute:
         return Prompt(ids=ids, count=len(ids) if ids is not None else count)
 
     def text(self, ids: Sequence[int]) -> str | None:
+        return None
+
+    def cut(self, text: str) -> tuple[int, ...] | None:
         return None
 
 

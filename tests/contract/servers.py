@@ -72,7 +72,7 @@ class ModelServer:
                 self.end_headers()
                 self.wfile.write(reply.data)
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *args: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -133,6 +133,9 @@ def vllm(feed: Feed, tokenizer: Any, *, chat: Feed | None = None) -> dict[str, A
     """vLLM's ``/tokenize``, ``/detokenize`` and chat route."""
 
     def tokenize(body: Body) -> dict[str, Any]:
+        if "prompt" in body:
+            ids = tokenizer.encode(body["prompt"], add_special_tokens=body["add_special_tokens"])
+            return {"count": len(ids), "max_model_len": 8192, "tokens": ids, "token_strs": None}
         assert set(body) <= {
             "model", "messages", "add_generation_prompt", "add_special_tokens", "return_token_strs",
             "continue_final_message",
