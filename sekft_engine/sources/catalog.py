@@ -128,17 +128,19 @@ class Catalogue:
         """Give the row that has this id already new facts and a new place."""
         self._rows.view[row] = np.array([self._record(place, known)], ROW)[0]
 
-    def forget(self, file: int, *, offset: int = -1) -> bool:
-        """Take out the rows of a file, or only the one at ``offset``; whether there were any."""
+    def has(self, file: int) -> bool:
+        """Whether any row stands in ``file``."""
+        return bool((self._rows.view["file"] == file).any())
+
+    def forget(self, file: int, *, offset: int = -1) -> None:
+        """Take out the rows of a file, or only the one at ``offset``."""
         rows = self._rows.view
         out = rows["file"] == file
         if offset >= 0:
             out &= rows["offset"] == offset
-        if not out.any():
-            return False
-        self._numbers.renumber(np.where(out, -1, np.cumsum(~out) - 1))
-        self._rows.keep(~out)
-        return True
+        if out.any():
+            self._numbers.renumber(np.where(out, -1, np.cumsum(~out) - 1))
+            self._rows.keep(~out)
 
     def forget_problems(self, file: int) -> None:
         self.problems = [each for each in self.problems if each[0] != file]
@@ -161,13 +163,15 @@ class Catalogue:
         record = self._rows.view[row]
         return self._ids.get(int(record["id_at"]), int(record["id_length"]))
 
-    def known(self, row: int) -> Known:
+    def look(self, row: int) -> tuple[Place, Known]:
+        """Place and facts of a row, both as they were at one instant."""
         values: tuple[int, ...] = self._rows.view[row].item()
+        file, line, offset, length = values[:4]
         id_at, id_length, scenario, archetype, provider, announcement = values[4:10]
         steps, turns, characters, outcome, flags = values[10:]
         name = self._ids.get(id_at, id_length)
         words = self._words
-        return Known(
+        known = Known(
             id=name,
             scenario=name if scenario == _SAME else words["scenario"][scenario],
             archetype=words["archetype"][archetype],
@@ -179,10 +183,10 @@ class Catalogue:
             characters=characters,
             flags=flags,
         )
+        return (file, line, offset, length), known
 
     def facts(self, row: int) -> Facts:
-        known = self.known(row)
-        file, line, *_ = self.place(row)
+        (file, line, *_), known = self.look(row)
         return Facts(
             id=known.id,
             where=self._where(file, line),
@@ -219,6 +223,16 @@ class Catalogue:
         else:
             column = rows[name].astype(np.int64)
         return column
+
+    def codes(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """Of a field of few words (``archetype``, ``provider``, ``announcement``, ``outcome``) each
+        row's code, and the words by their codes."""
+        rows = self._rows.view
+        if name == "outcome":
+            return rows[name].astype(np.int64), list(OUTCOMES)
+        words = self._words[name]
+        codes: NDArray[np.int64] = rows[name].astype(np.int64)
+        return codes, [words[code] for code in range(len(words))]
 
     def mask(self, name: str, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
         """Which rows have a ``wanted`` word; each different word is asked for once."""

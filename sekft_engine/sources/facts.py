@@ -16,7 +16,7 @@ from sekft_engine.trajectory import Outcome, Role, Trajectory, label
 
 #: Outcomes by their code in an index.
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
-_CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 
 VERIFIED, KEEP, CLEAN = 1, 2, 4
 _STEPS = 0x7FFFFFFF
@@ -87,15 +87,15 @@ def known(trajectory: Trajectory) -> Known:
         trajectory.archetype,
         trajectory.provider,
         trajectory.announcement,
-        _CODES[trajectory.outcome],
-        _clip(trajectory.steps),
+        CODES[trajectory.outcome],
+        clip(trajectory.steps),
         len(trajectory.turns),
         sum([len(turn.content) for turn in trajectory.turns]),
         trajectory.verified * VERIFIED + trajectory.keep * KEEP + trajectory.clean * CLEAN,
     )
 
 
-def _clip(steps: int) -> int:
+def clip(steps: int) -> int:
     """As a column holds it."""
     return max(-_STEPS, min(steps, _STEPS))
 
@@ -135,8 +135,8 @@ def skim(line: bytes | memoryview, name: str) -> Known | None:
         label(read.archetype),
         label(read.provider),
         label(read.announcement),
-        _CODES[read.outcome],
-        _clip(steps),
+        CODES[read.outcome],
+        clip(steps),
         len(turns),
         sum([len(content) for content in contents]),
         read.verified * VERIFIED

@@ -22,8 +22,8 @@ from sekft_engine.sources.catalog import Catalogue
 from sekft_engine.sources.facts import Facts, Problem, known
 from sekft_engine.sources.fetch import Fetcher
 from sekft_engine.sources.filetable import SKIPPED
-from sekft_engine.sources.listing import check_path
 from sekft_engine.sources.scan import Scan
+from sekft_engine.sources.source import HubSource, Source
 from sekft_engine.sources.watch import Watch
 from sekft_engine.trajectory import Trajectory
 
@@ -31,27 +31,40 @@ from sekft_engine.trajectory import Trajectory
 KEPT, KEPT_CHARACTERS = 64, 32_000_000
 
 
-def open_index(path: str | PathLike[str], *, keep_only: bool = False) -> Index:
-    """An index over ``path``: a folder or a file. Returns at once; nothing is read yet.
+#: What a name on the Hub begins with where a path could stand.
+HUB = "hub:"
 
-    With ``keep_only``, raw recordings whose ``keep`` is not true have no row, as in training.
+
+def open_index(
+    path: str | PathLike[str] = "", *, hub: str | None = None, keep_only: bool = False
+) -> Index:
+    """An index over a folder or a file. Returns at once; nothing is read yet.
+
+    Args:
+        path: a folder, a file, or ``hub:owner/set[:config]``.
+        hub: a data set on the Hub instead; '' is the published corpus. It is looked for, and
+            fetched unless it is cached, with the first :meth:`Index.advance`; what goes wrong
+            with that is in ``problems``.
+        keep_only: raw recordings whose ``keep`` is not true have no row, as in training.
 
     Raises:
         BadInput: there is nothing at ``path``, or nothing that holds trajectories.
         Unavailable: no permission.
     """
-    place = Path(path).expanduser()
-    check_path(place)
-    return Index(place, keep_only=keep_only)
+    if hub is None and str(path).startswith(HUB):
+        hub = str(path).removeprefix(HUB)
+    if hub is not None:
+        return Index(HubSource(hub), keep_only=keep_only)
+    return Index(Source(Path(path).expanduser()), keep_only=keep_only)
 
 
 class Index:
-    """The trajectories of one path, by number."""
+    """The trajectories of one source, by number."""
 
-    def __init__(self, path: Path, *, keep_only: bool = False) -> None:
-        self.path = path
+    def __init__(self, source: Source, *, keep_only: bool = False) -> None:
+        self.source = source
         self._lock = threading.Lock()
-        self._scan = Scan(path, keep_only=keep_only)
+        self._scan = Scan(source, keep_only=keep_only)
         self._watch = Watch(self._scan)
         self._fetcher = Fetcher()
         self._kept: OrderedDict[int, Trajectory] = OrderedDict()
@@ -74,7 +87,7 @@ class Index:
 
     @property
     def generation(self) -> int:
-        """Goes up when a row's number or its facts may have changed; new rows do not count."""
+        """Goes up just before a row's number or its facts change; new rows do not count."""
         return self._scan.generation
 
     @property
@@ -128,6 +141,11 @@ class Index:
         (bool) of all rows, to filter or sort them at once."""
         return self._catalogue.column(name)
 
+    def codes(self, name: str) -> tuple[NDArray[np.int64], Sequence[str]]:
+        """Of ``archetype``, ``provider``, ``announcement`` or ``outcome`` the code of each row, and
+        the words by their codes; a word may have two."""
+        return self._catalogue.codes(name)
+
     def mask(self, name: str, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
         """Which rows have a ``wanted`` word as their ``id``, ``scenario``, ``archetype``,
         ``provider``, ``announcement`` or ``outcome``; each different word is asked for once."""
@@ -162,13 +180,14 @@ class Index:
         return read
 
     def _read(self, n: int) -> tuple[Trajectory, int]:
-        catalogue = self._catalogue
-        place, expected = catalogue.place(n), catalogue.known(n)
+        place, expected = self._catalogue.look(n)
         where = self._scan.where(place[0], place[1])
         try:
-            read = self._fetcher.trajectory(self._scan.path(place[0]), place, where)
+            read = self._fetcher.trajectory(self._scan.path(place[0]), place)
             facts = known(read)
         except BadInput as error:
+            if self._scan.unchanged(place[0]):
+                raise
             raise BadInput(
                 f"changed on disk since it was indexed: {error.what}",
                 where=error.where,

@@ -9,14 +9,17 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from sekft_engine.errors import SekftError
+from sekft_engine.errors import SekftError, Unavailable
 from sekft_engine.sources.catalog import Catalogue, Place
 from sekft_engine.sources.facts import KEEP, Known, Problem, known, skim
 from sekft_engine.sources.filetable import DONE, NEW, SKIPPED, FileTable
 from sekft_engine.sources.lines import LineFile, Shrunk
-from sekft_engine.sources.listing import LINES, kind, list_files
+from sekft_engine.sources.listing import LINES, TABLE, kind
 from sekft_engine.sources.read import unreadable
 from sekft_engine.sources.record import trajectory_in, twice
+from sekft_engine.sources.skim_table import COLUMNS, skim_batch
+from sekft_engine.sources.source import Source, record_where
+from sekft_engine.sources.tables import Table
 
 #: Rows that are gathered before they are put into the columns.
 BATCH = 1024
@@ -29,8 +32,8 @@ FOLDER = -1
 class Scan:
     """The files of one path, how far each is read, and the catalogue that they fill."""
 
-    def __init__(self, root: Path, *, keep_only: bool) -> None:
-        self.root = root
+    def __init__(self, source: Source, *, keep_only: bool) -> None:
+        self.source = source
         self.catalogue = Catalogue(self.where)
         self.files = FileTable()
         self.generation = 0
@@ -39,7 +42,7 @@ class Scan:
         self.lines: dict[int, LineFile] = {}
         self.held: dict[int, Problem] = {}  # may be half written: not told yet
         self.loose: dict[int, Problem] = {}  # was so when last read; may be mended
-        self._keep_only = keep_only
+        self._keep_only = keep_only and source.raw
         self._next = 0  # the first file that was never read
         self._running: Iterator[None] | None = None
 
@@ -58,16 +61,24 @@ class Scan:
         told += [problem for _, problem in sorted(self.loose.items())]
         more = self.catalogue.more_problems
         if more:
-            told.append(Problem(where=str(self.root), what=f"{more} more problems", reason="more"))
+            told.append(
+                Problem(where=str(self.source), what=f"{more} more problems", reason="more")
+            )
         return told
 
     def path(self, file: int) -> Path:
-        return self.root / self.files.name(file)
+        return self.source.path(self.files.name(file))
 
     def where(self, file: int, line: int) -> str:
         """The place as a person is told it."""
-        path = self.path(file)
-        return f"{path}:{line}" if kind(path.name) == LINES else str(path)
+        return record_where(self.path(file), line)
+
+    def unchanged(self, file: int) -> bool:
+        """Whether a file is what it was when it was read."""
+        try:
+            return self.files.same(file, self.path(file).stat())
+        except OSError:
+            return False
 
     # --- reading on -----------------------------------------------------------------------------
 
@@ -91,7 +102,7 @@ class Scan:
     def _list(self) -> None:
         self.listed = True
         try:
-            found = list_files(self.root)
+            found = self.source.list()
         except SekftError as error:
             self.loose[FOLDER] = Problem.of(error, "unreadable")
             return
@@ -108,8 +119,10 @@ class Scan:
             self.catalogue.forget_problems(file)
         self.held.pop(file, None)
         self.loose.pop(file, None)
-        read = self._read_lines if kind(path.name) == LINES else self._read_raw
-        return read(file, path)
+        format_ = kind(path.name)
+        if format_ == TABLE:
+            return self._read_table(file, path)
+        return self._read_lines(file, path) if format_ == LINES else self._read_raw(file, path)
 
     # --- one trajectory per file ------------------------------------------------------------------
 
@@ -131,12 +144,37 @@ class Scan:
             self.forget(file)
             self.files.states[file] = SKIPPED
         elif rows and self.catalogue.id(rows[0]) == found.id:
-            self.catalogue.overwrite(rows[0], (file, 0, 0, len(data)), found)
             self.generation += 1
+            self.catalogue.overwrite(rows[0], (file, 0, 0, len(data)), found)
         else:
             self.forget(file)
             self.catalogue.add((file, 0, 0, len(data)), found)
         yield
+
+    # --- one trajectory per row -------------------------------------------------------------------
+
+    def _read_table(self, file: int, path: Path) -> Iterator[None]:
+        try:
+            status = path.stat()
+        except OSError as error:
+            self._unreadable(file, path, error)
+            return
+        self.forget(file)
+        self.files.note(file, status, DONE)
+        try:
+            with contextlib.closing(Table(path)) as table:
+                columns = [name for name in COLUMNS if name in table.columns]
+                for first, batch in table.batches(columns, size=BATCH):
+                    for n, told in enumerate(skim_batch(batch, first, str(path), path.stem), first):
+                        if isinstance(told, SekftError):
+                            self.catalogue.problem(file, Problem.of(told, "broken"))
+                        else:
+                            self.catalogue.add((file, n, 0, 0), told)
+                    yield
+        except Unavailable as error:
+            self.loose[file] = Problem.of(error, "unreadable")
+        except SekftError as error:
+            self._hold(file, Problem.of(error, "broken"), status)
 
     # --- one trajectory per line ------------------------------------------------------------------
 
@@ -195,8 +233,8 @@ class Scan:
             if (old[0], old[2]) == (place[0], place[2]):
                 self.catalogue.overwrite(row, place, told)
                 return True
-        self.catalogue.forget(place[0], offset=place[2])
         self.generation += 1
+        self.catalogue.forget(place[0], offset=place[2])
         return False
 
     def _take_tail(
@@ -251,9 +289,10 @@ class Scan:
             self.held.pop(each, None)
             self.loose.pop(each, None)
             self.catalogue.forget_problems(each)
-            if not self.catalogue.forget(each):
+            if not self.catalogue.has(each):
                 continue
-            self.generation += 1
+            self.generation += 1  # before the numbers change, so that nobody mistakes them
+            self.catalogue.forget(each)
             others = self.catalogue.files_with("twice") | {
                 other for other, problem in self.loose.items() if problem.reason == "twice"
             }

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Scenario
-from sekft_engine.sources.read import json_files, records
+from sekft_engine.sources.listing import LINES, RAW, kind
+from sekft_engine.sources.records import files_of, records
+from sekft_engine.sources.source import Source
 from sekft_engine.trajectory import TURN_KEYS
 
 
@@ -20,7 +22,9 @@ def load_scenarios(path: str | PathLike[str]) -> tuple[Scenario, ...]:
     """
     found: list[Scenario] = []
     seen: dict[str, str] = {}
-    for file in json_files(Path(path), what="scenario bundles"):
+    for file in files_of(Source(Path(path)), what="scenario bundles"):
+        if kind(file.name) not in (RAW, LINES):
+            continue
         for raw, where, name in records(file):
             scenario = _parse(raw, where, name)
             if scenario.id in seen:

@@ -1,4 +1,5 @@
-"""Read trajectories: a raw folder (filtered on keep), or a curated ``.jsonl`` (taken whole)."""
+"""Read trajectories whole, as training does: a raw folder is filtered on keep; a curated
+``.jsonl``, a table and a data set on the Hub are taken as they are."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ from typing import Any
 import msgspec
 
 from sekft_engine.sources.dropped import Dropped
-from sekft_engine.sources.read import json_files, records
+from sekft_engine.sources.listing import RAW, kind
 from sekft_engine.sources.record import trajectory_of, twice
+from sekft_engine.sources.records import files_of, records
+from sekft_engine.sources.source import HubSource, Source
 from sekft_engine.trajectory import Trajectory
 
 
@@ -26,25 +29,41 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_trajectories(path: str | PathLike[str], *, keep_only: bool = True) -> Loaded:
-    """Read ``path``: a folder of ``.json`` and ``.jsonl`` files, or one such file.
+    """Read ``path``: a folder of ``.json``, ``.jsonl``, ``.parquet`` and ``.arrow`` files, one such
+    file, or a folder that the library ``datasets`` saved.
 
     With ``keep_only``, raw recordings (``.json``) whose ``keep`` is not true are skipped and
-    listed; a ``.jsonl`` file is curated already and taken whole.
+    listed; the others are curated already and taken whole.
 
     Raises:
         BadInput: a file is broken or an id occurs twice; names file and line.
-        Unavailable: a file cannot be read.
+        Unavailable: a file cannot be read, or the extra that reads it is not installed.
     """
-    return collect(_read(Path(path)), keep_only=keep_only)
+    return _collect(_read(Source(Path(path))), keep_only=keep_only)
+
+
+def load_hub(name: str = "", *, split: str = "train") -> Loaded:
+    """A split of a data set on the Hub, taken whole: what is published is curated.
+
+    Args:
+        name: ``owner/set``, or ``owner/set:config`` where the set has several; '' is the
+            published corpus.
+        split: the split to read.
+
+    Raises:
+        Unavailable: the extra is not installed, or the data set is neither reachable nor cached.
+        BadInput: a row is no trajectory, or an id occurs twice; names file and row.
+    """
+    return _collect(_read(HubSource(name, split)), keep_only=False)
 
 
 def iter_trajectories(path: str | PathLike[str]) -> Iterator[Trajectory]:
     """All trajectories of ``path``, one at a time, whatever their ``keep``."""
-    for trajectory, _, _ in _read(Path(path)):
+    for trajectory, _, _ in _read(Source(Path(path))):
         yield trajectory
 
 
-def collect(read: Iterable[tuple[Trajectory, str, str]], *, keep_only: bool = True) -> Loaded:
+def _collect(read: Iterable[tuple[Trajectory, str, str]], *, keep_only: bool = True) -> Loaded:
     """Gather (trajectory, where, why it is not kept or ''), refusing an id that occurs twice."""
     kept: list[Trajectory] = []
     skipped: list[Dropped] = []
@@ -71,9 +90,9 @@ def data_digest(trajectories: Iterable[Trajectory]) -> str:
     return hashlib.sha256(b"".join(each)).hexdigest()[:16]
 
 
-def _read(path: Path) -> Iterator[tuple[Trajectory, str, str]]:
-    for file in json_files(path, what="trajectories"):
-        raw_file = file.suffix == ".json"
+def _read(source: Source) -> Iterator[tuple[Trajectory, str, str]]:
+    for file in files_of(source, what="trajectories"):
+        raw_file = kind(file.name) == RAW
         for raw, where, name in records(file):
             trajectory = trajectory_of(raw, where, name)
             yield trajectory, where, _unkept(raw, trajectory) if raw_file else ""

@@ -10,7 +10,6 @@ import numpy as np
 from sekft_engine.errors import SekftError
 from sekft_engine.sources.facts import Problem
 from sekft_engine.sources.filetable import GONE, NEW
-from sekft_engine.sources.listing import list_files
 from sekft_engine.sources.scan import FOLDER, FRESH_NS, Scan
 
 #: Finished files of one trajectory that one look takes, in turn: who replaces a file is noticed
@@ -31,6 +30,8 @@ class Watch:
         scan = self._scan
         if not scan.complete:
             return True
+        if not scan.source.watched:
+            return False
         before = scan.generation, len(scan.files), len(scan.loose)
         self._look_at_folder()
         for file in self._worth_a_look():
@@ -41,7 +42,7 @@ class Watch:
     def _look_at_folder(self) -> None:
         scan = self._scan
         try:
-            status = scan.root.stat()
+            status = scan.source.root.stat()
         except OSError:
             changed = 0  # listing it tells why
         else:
@@ -60,7 +61,7 @@ class Watch:
         scan = self._scan
         scan.loose.pop(FOLDER, None)
         try:
-            found = list_files(scan.root)
+            found = scan.source.list()
         except SekftError as error:
             scan.loose[FOLDER] = Problem.of(error, "unreadable")
             found = []
