@@ -50,6 +50,10 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
 
     ``seeds`` episodes are run in each world. ``until_decided`` stops as soon as the comparisons
     with the first subject are decided. ``exact`` gives the same bits in any company.
+
+    With ``endpoints`` (addresses of OpenAI-compatible servers that all hold ``models``) nothing
+    is loaded: the models there act, ``concurrency`` episodes at once. Unless ``unchecked``, the
+    eval is refused where a server does not feed its model what training on ``base`` fed.
     """
 
     base: str
@@ -68,6 +72,12 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     turn_tokens: int = 64
     load_4bit: bool = False
     resume: bool = False
+    endpoints: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    api_key_env: str | None = None
+    concurrency: int = 16
+    timeout: float = 120.0
+    unchecked: bool = False
 
 
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):

@@ -136,6 +136,38 @@ def _ending(event: events.EpisodeDone) -> str:
 )
 @click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
 @click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    help="Evaluate models of an OpenAI-compatible server; several addresses make a fleet.",
+)
+@click.option("--model", "models", multiple=True, help="A model of the servers, with --endpoint.")
+@click.option(
+    "--concurrency",
+    default=_DEFAULTS.concurrency,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Episodes at once on the servers.",
+)
+@click.option(
+    "--timeout",
+    default=_DEFAULTS.timeout,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that a server has for each answer.",
+)
+@click.option(
+    "--api-key-env",
+    metavar="VAR",
+    help="Environment variable with the API key  [default: OPENAI_API_KEY, which goes to https:// "
+    "and to this machine only].",
+)
+@click.option(
+    "--unchecked",
+    is_flag=True,
+    help="Do not refuse servers that feed their model something else than training fed.",
+)
+@click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write a self-contained HTML page with tables, plots and transcripts.",
@@ -162,6 +194,12 @@ def command(
     exact: bool,
     by: str,
     load_4bit: bool,
+    endpoints: tuple[str, ...],
+    models: tuple[str, ...],
+    concurrency: int,
+    timeout: float,
+    api_key_env: str | None,
+    unchecked: bool,
     report: Path | None,
     resume: bool,
     verbose: bool,
@@ -173,6 +211,8 @@ def command(
 
     All subjects meet the same worlds. Every episode is kept under the run's folder. Ctrl-C keeps
     what is finished; --resume goes on from there.
+
+    With --endpoint the models of running servers act instead; nothing is loaded here.
     """
     place = find_workspace(workspace)
     job = jobs.Evaluate(
@@ -191,6 +231,12 @@ def command(
         until_decided=until_decided,
         exact=exact,
         load_4bit=load_4bit,
+        endpoints=endpoints,
+        models=models,
+        concurrency=concurrency,
+        timeout=timeout,
+        api_key_env=api_key_env,
+        unchecked=unchecked,
         resume=resume,
     )
     from sekft_engine.evaluate.tables import tables

@@ -23,7 +23,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator said in one command turn.
 
     ``cut``: it reached the limit of tokens without closing the turn. ``exhausted``: there was no
-    room left to say anything, so nothing is typed.
+    room left to say anything, so nothing is typed. ``broken``: why the operator could not be heard
+    (its server is gone); that is no failure of the model, so the episode does not count.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[float, ...] | None = None
     cut: bool = False
     exhausted: bool = False
+    broken: str = ""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +104,9 @@ class Episode:
         world = self._world
         if world is None or self.over:
             raise RuntimeError(f"episode {self.key} is not open")
+        if said.broken:
+            self._break(said.broken)
+            return None
         if said.exhausted:
             self._cap("context")
             return None
@@ -230,9 +235,9 @@ class Episode:
         """A limit ends the session."""
         self._outcome, self._limit = "cap", limit
 
-    def _break(self, error: WorldBroken) -> None:
+    def _break(self, why: object) -> None:
         self._outcome = "error"
-        self._invalid = str(error)
+        self._invalid = str(why)
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._began, 4)

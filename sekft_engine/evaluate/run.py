@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from sekft_engine import events
-from sekft_engine.base import ResidentBase
 from sekft_engine.context import Context, Stopped
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.errors import BadInput, Interrupted
 from sekft_engine.evaluate.choose import choose_scenarios
 from sekft_engine.evaluate.episode import trial_name
-from sekft_engine.evaluate.grid import Grid
+from sekft_engine.evaluate.grid import Grid, Operators
 from sekft_engine.evaluate.local import LocalOperators
 from sekft_engine.evaluate.subjects import Subject, refuse_other_dialect, subjects_of
 from sekft_engine.jobs import Evaluate
@@ -36,16 +36,14 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
     # A machine without a sandbox is told before the base is loaded.
     with open_world(scenarios[0], sandbox=job.sandbox, dialect=dialect) as world:
         backend = str(getattr(world, "backend", ""))
-    base = context.load_base(job.base, job.load_4bit)
-    with subjects_of(job, context, base) as subjects:
-        refuse_other_dialect(base, subjects, dialect)
-        about = _about(job, base, subjects, scenarios, dialect, backend)
+    with _stage(job, context, dialect) as stage:
+        about = stage.about | _about(job, scenarios, dialect, backend)
         run = _open_run(job, context, about)
         run.episodes.mkdir(exist_ok=True)
         context.emit(
             events.EvalStarted(
                 job="",
-                subjects=[subject.name for subject in subjects],
+                subjects=[subject.name for subject in stage.subjects],
                 scenarios=[
                     trial_name(scenario.id, draw)
                     for scenario in scenarios
@@ -56,10 +54,39 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
         )
         grid = Grid(job, context, run, scenarios, dialect, about)
         try:
-            grid.fill(subjects, LocalOperators(job, context, base))
+            grid.fill(stage.subjects, stage.operators)
         except Interrupted as stop:
             raise Stopped(str(stop), result=grid.document(began)) from stop
         return grid.document(began)
+
+
+class Stage(NamedTuple):
+    """Who is evaluated, what makes them act, and what identifies them in the run's facts."""
+
+    subjects: list[Subject]
+    operators: Operators
+    about: dict[str, Any]
+
+
+@contextlib.contextmanager
+def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]:
+    """The subjects on the resident base, or models behind endpoints."""
+    if job.endpoints:
+        from sekft_engine.evaluate.remote import RemoteOperators
+
+        with RemoteOperators(job, context) as remote:
+            yield Stage(remote.subjects, remote, remote.about)
+        return
+    base = context.load_base(job.base, job.load_4bit)
+    with subjects_of(job, context, base) as subjects:
+        refuse_other_dialect(base, subjects, dialect)
+        about = {
+            "base": str(base.path),
+            "base_digest": base.digest,
+            "quantised": base.quantised,
+            "subjects": {subject.name: subject.digest for subject in subjects},
+        }
+        yield Stage(subjects, LocalOperators(job, context, base), about)
 
 
 def _refuse_what_shows_nothing(job: Evaluate) -> None:
@@ -69,30 +96,28 @@ def _refuse_what_shows_nothing(job: Evaluate) -> None:
             where="--seeds",
             mend="give a --temperature, or leave --seeds out",
         )
-    if job.until_decided and len(job.adapters) + job.with_base < 2:
+    subjects = len(job.models) if job.endpoints else len(job.adapters) + job.with_base
+    if job.until_decided and subjects < 2:
         raise BadInput(
             "one subject alone decides nothing",
             where="--until-decided",
-            mend="compare an adapter with the base, or two adapters",
+            mend="compare an adapter with the base, or two models",
+        )
+    if job.endpoints and (job.adapters or job.exact):
+        raise BadInput(
+            "a server has its own adapters and its own arithmetic",
+            where="--endpoint",
+            mend="name its models with --model, and leave --adapter and --exact out",
         )
 
 
 def _about(
-    job: Evaluate,
-    base: ResidentBase,
-    subjects: Sequence[Subject],
-    scenarios: Sequence[Scenario],
-    dialect: Dialect,
-    backend: str,
+    job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, backend: str
 ) -> dict[str, Any]:
     """What makes this eval this one and no other; to be resumed it must agree in all of it."""
     options = {"seeds": job.seeds, "until_decided": job.until_decided, "exact": job.exact}
     defaults = {"seeds": 1, "until_decided": False, "exact": False}
     return {name: value for name, value in options.items() if value != defaults[name]} | {
-        "base": str(base.path),
-        "base_digest": base.digest,
-        "quantised": base.quantised,
-        "subjects": {subject.name: subject.digest for subject in subjects},
         "scenarios": str(Path(job.scenarios).absolute()),
         "scenarios_digest": _scenarios_digest(scenarios),
         "n": len(scenarios),

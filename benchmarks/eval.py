@@ -1,0 +1,190 @@
+"""Episodes per minute: sekft against the plain loop and against transformers' continuous batching.
+
+All three let the same base act in the same worlds, greedily and with the same limits. The peers are
+given what sekft has: a loaded model, ready worlds, no bookkeeping.
+
+plain: one episode at a time; each turn renders the whole history and calls ``model.generate``.
+continuous: all episodes at once; each turn gives the whole histories of the live ones to
+    ``model.generate_batch`` with a persistent manager (its paged cache and block sharing).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sekft_engine.base import ResidentBase
+from sekft_engine.evaluate.decode import BatchedDecoder
+from sekft_engine.evaluate.episode import Episode, Finished, Said
+from sekft_engine.evaluate.loop import run_episodes
+from sekft_engine.evaluate.operator import ModelOperator
+from sekft_engine.factory import make
+from sekft_engine.render.given import as_ids
+from sekft_engine.scenario import Scenario
+from sekft_engine.sources import load_scenarios
+from sekft_engine.worlds import open_world
+
+Commands = dict[str, list[str]]
+
+
+def episodes(scenarios: Sequence[Scenario], options: argparse.Namespace) -> list[Episode]:
+    return [
+        Episode(scenario, "base", step_cap=options.step_cap, open_world=open_world)
+        for scenario in scenarios
+    ]
+
+
+def sekft(
+    base: ResidentBase, scenarios: Sequence[Scenario], options: argparse.Namespace
+) -> Commands:
+    """The product's own loop."""
+    decoder = BatchedDecoder(base.model, stop_ids=sorted(base.tokenizer.end_of_turn_ids))
+    operator = ModelOperator(decoder, base.tokenizer, turn_tokens=options.turn_tokens, context=4096)
+    done: Commands = {}
+
+    def keep(episode: Episode, _finished: Finished) -> None:
+        done[episode.key] = commands_of(episode)
+
+    run_episodes(episodes(scenarios, options), operator, rows=len(scenarios), on_done=keep)
+    return done
+
+
+class Plain:
+    """Renders and encodes the whole history at each turn."""
+
+    def __init__(self, base: ResidentBase, turn_tokens: int) -> None:
+        from transformers import AutoTokenizer, GenerationConfig
+
+        self.model = base.model
+        self.tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+        stop = base.tokenizer.end_of_turn_id
+        self.config = GenerationConfig(
+            max_new_tokens=turn_tokens, do_sample=False, eos_token_id=stop, pad_token_id=stop
+        )
+
+    def prompt(self, episode: Episode) -> list[int]:
+        messages = [{"role": turn.role, "content": turn.content} for turn in episode.turns]
+        return as_ids(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+
+    def text(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def plain(
+    base: ResidentBase, scenarios: Sequence[Scenario], options: argparse.Namespace
+) -> Commands:
+    """One episode after another."""
+    import torch
+
+    operator = Plain(base, options.turn_tokens)
+    done: Commands = {}
+    for episode in episodes(scenarios, options):
+        shown = episode.open()
+        while shown is not None:
+            prompt = operator.prompt(episode)
+            with torch.inference_mode():
+                out = operator.model.generate(
+                    torch.tensor([prompt], device=base.device), generation_config=operator.config
+                )
+            shown = episode.type(Said(text=operator.text(out[0, len(prompt) :].tolist())))
+        episode.finish()
+        done[episode.key] = commands_of(episode)
+    return done
+
+
+def continuous(
+    base: ResidentBase, scenarios: Sequence[Scenario], options: argparse.Namespace
+) -> Commands:
+    """All episodes at once, each turn through continuous batching."""
+    operator = Plain(base, options.turn_tokens)
+    live = episodes(scenarios, options)
+    done: Commands = {}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(Episode.open, live))
+        while live:
+            answers = operator.model.generate_batch(
+                [operator.prompt(episode) for episode in live],
+                generation_config=operator.config,
+                persistent_manager=True,
+                warmup=False,
+            )
+            ordered = sorted(answers.values(), key=lambda one: int(one.request_id.split("_")[-1]))
+            said = [Said(text=operator.text(one.generated_tokens)) for one in ordered]
+            shown = list(pool.map(Episode.type, live, said))
+            for episode, answer in zip(live, shown, strict=True):
+                if answer is None:
+                    episode.finish()
+                    done[episode.key] = commands_of(episode)
+            live = [one for one, answer in zip(live, shown, strict=True) if answer is not None]
+    return done
+
+
+def commands_of(episode: Episode) -> list[str]:
+    return [turn.content for turn in episode.turns if turn.is_command]
+
+
+LOOPS: Mapping[str, Callable[[ResidentBase, Sequence[Scenario], argparse.Namespace], Commands]] = {
+    "sekft": sekft,
+    "plain": plain,
+    "continuous": continuous,
+}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Time each loop once on the same worlds, after a short warm-up of the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder) / "made", train=0, holdout=options.n, seed=0)
+        scenarios = load_scenarios(Path(folder) / "made" / "scenarios" / "holdout")
+    base = ResidentBase.load(options.base)
+    warm = argparse.Namespace(step_cap=1, turn_tokens=4)
+    sekft(base, scenarios[:2], warm)
+    result: dict[str, Any] = {"n": len(scenarios), **vars(options), "loops": {}}
+    typed: dict[str, Commands] = {}
+    for name, loop in LOOPS.items():
+        began = time.perf_counter()
+        typed[name] = loop(base, scenarios, options)
+        seconds = time.perf_counter() - began
+        result["loops"][name] = {
+            "seconds": round(seconds, 2),
+            "episodes_per_minute": round(60 * len(scenarios) / seconds, 2),
+            "same_commands": sum(typed[name][key] == typed["sekft"][key] for key in typed["sekft"]),
+        }
+    loops = result["loops"]
+    for peer in ("plain", "continuous"):
+        result[f"ratio_{peer}"] = round(loops[peer]["seconds"] / loops["sekft"]["seconds"], 2)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--n", type=int, default=16, help="episodes")
+    parser.add_argument("--step-cap", type=int, default=4, help="commands in an episode")
+    parser.add_argument("--turn-tokens", type=int, default=32, help="tokens in a command")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = measure(options)
+    if options.json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['n']} episodes of at most {options.step_cap} commands "
+        f"of {options.turn_tokens} tokens"
+    )
+    print(f"{'':12}{'seconds':>9}{'episodes/min':>14}{'same commands':>15}{'ratio':>8}")
+    for name, loop in result["loops"].items():
+        ratio = result.get(f"ratio_{name}", 1.0)
+        print(
+            f"{name:12}{loop['seconds']:>9.1f}{loop['episodes_per_minute']:>14.1f}"
+            f"{loop['same_commands']:>12}/{result['n']:<2}{ratio:>8.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Subjects behind OpenAI-compatible servers: one machine or a fleet that holds the same models."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from sekft_engine.context import Context
+from sekft_engine.contract import ContractReport, check_endpoint, key_from
+from sekft_engine.contract.client import Answer, Client
+from sekft_engine.contract.routes import list_models
+from sekft_engine.errors import BadInput, SekftError, Unavailable
+from sekft_engine.evaluate.episode import Said
+from sekft_engine.evaluate.subjects import Subject
+from sekft_engine.jobs import Evaluate
+from sekft_engine.render import normalize_for_template
+from sekft_engine.render.load import load_tokenizer
+from sekft_engine.render.visible import visible
+from sekft_engine.trajectory import Turn
+
+#: The cause that an eval passes over, see :mod:`sekft_engine.contract.causes`.
+FORGED = "forged_control_token"
+#: How servers say that a session no longer fits.
+_FULL = ("context length", "context size", "maximum context", "too long", "exceeds the available")
+
+
+class RemoteOperators:
+    """Makes the operator of each model; a context manager that owns the connections.
+
+    Raises:
+        DigestMismatch: a server does not feed its model what training fed.
+        Unavailable: a server does not answer, or does not hold a model.
+        BadInput: no address, or no key where one was promised.
+    """
+
+    def __init__(self, job: Evaluate, context: Context) -> None:
+        self._job, self._context = job, context
+        self._clients: list[Client] = []
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._close)
+            for endpoint in job.endpoints:
+                key = key_from(job.api_key_env, endpoint)
+                self._clients.append(Client(endpoint, api_key=key, timeout=job.timeout))
+            self._models = self._resolve_models()
+            contract = self._check_contract()
+            undo.pop_all()
+        self.subjects = [Subject(name=model) for model in self._models]
+        self.about: dict[str, Any] = {
+            "endpoints": [client.endpoint for client in self._clients],
+            "subjects": dict.fromkeys(self._models, ""),
+            "contract": contract,
+        }
+
+    def __enter__(self) -> RemoteOperators:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+    def __call__(self, subject: Subject) -> tuple[RemoteOperator, int]:
+        operator = RemoteOperator(self._job, subject.name, self._clients)
+        return operator, self._job.concurrency
+
+    def _resolve_models(self) -> list[str]:
+        """The models that were asked for, else the first that the servers name."""
+        wanted = list(dict.fromkeys(self._job.models))
+        for client in self._clients:
+            there = [*list_models(client)]
+            if not wanted and there:
+                wanted = there[:1]
+            missing = [model for model in wanted if there and model not in there]
+            if missing:
+                raise BadInput(
+                    f"the server has no model {missing[0]!r}",
+                    where=client.endpoint,
+                    mend=f"name one of its own: {', '.join(map(visible, there[:6]))}",
+                )
+        if not wanted:
+            raise BadInput(
+                "the server names no models",
+                where=self._clients[0].endpoint,
+                mend="say which one with --model",
+            )
+        return wanted
+
+    def _check_contract(self) -> str:
+        """Hold every server to the training render; what is told of it in the run's facts."""
+        job, context = self._job, self._context
+        if job.unchecked:
+            context.log("the servers' prompts are not compared with the training render", "warning")
+            return "unchecked"
+        if not job.base:
+            raise BadInput(
+                "it cannot be told whether the server feeds what training fed",
+                where="--endpoint",
+                mend="name the base that was trained with --base, or give --unchecked",
+            )
+        tokenizer = load_tokenizer(job.base, context.workspace)
+        weakest = []
+        for client in self._clients:
+            for model in self._models:
+                report = check_endpoint(
+                    client.endpoint, tokenizer, (), model=model, client=client,
+                    progress=context.progress,
+                )  # fmt: skip
+                self._require_equal(report)
+                weakest.append(report.strength)
+        order = ("counts", "text", "tokens")
+        return f"equal in {min(weakest, key=order.index)}"
+
+    def _require_equal(self, report: ContractReport) -> None:
+        """Most servers let a turn forge control tokens by quoting them. That is told, and no reason
+        to refuse: the worlds of an eval seldom quote any."""
+        forged = [one for one in report.differing if one.cause == FORGED]
+        fed_alike = report.chat is None or report.chat.equal
+        if forged and fed_alike and len(forged) == len(report.differing):
+            self._context.log(
+                f"{report.endpoint}: a turn that quotes a control token forges it there", "warning"
+            )
+            return
+        report.require_equal()
+
+
+class RemoteOperator:
+    """A model behind servers. An episode stays on one server, whose cache then holds its history,
+    and moves to the next one when that fails."""
+
+    def __init__(self, job: Evaluate, model: str, clients: Sequence[Client]) -> None:
+        self._job, self._model, self._clients = job, model, clients
+        self._turns: dict[str, list[Turn]] = {}
+        self._seeds: dict[str, int] = {}
+
+    def open(self, key: str, seed: int) -> None:
+        self._turns[key] = []
+        self._seeds[key] = seed
+
+    def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
+        """Ask for one command turn of each episode, side by side."""
+        for key, text in shown.items():
+            self._turns[key].append(Turn(role="user", content=text))
+        with ThreadPoolExecutor(max(1, min(len(shown), self._job.concurrency))) as pool:
+            said = dict(zip(shown, pool.map(self._ask, shown), strict=True))
+        for key, one in said.items():
+            if not one.broken and not one.exhausted:
+                self._turns[key].append(Turn(role="assistant", content=one.text))
+        return said
+
+    def close(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._turns.pop(key, None)
+            self._seeds.pop(key, None)
+
+    def _ask(self, key: str) -> Said:
+        job = self._job
+        try:
+            turns = normalize_for_template(self._turns[key])
+        except BadInput:  # a blank line was typed: no training render has one, but a server may
+            turns = tuple(self._turns[key])
+        body = {
+            "model": self._model,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            "max_tokens": job.turn_tokens,
+            "temperature": job.temperature,
+            "seed": self._seeds[key] & 0x7FFFFFFF,
+            "stream": False,
+        }
+        first = crc32(key.encode())
+        why = ""
+        for number in range(len(self._clients)):
+            client = self._clients[(first + number) % len(self._clients)]
+            try:
+                return _said(client.post("/v1/chat/completions", body), client.endpoint)
+            except SekftError as error:
+                why = str(error)
+        return Said(text="", broken=why)
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+def _said(answer: Answer, where: str) -> Said:
+    """What the model said, from a chat completion.
+
+    Raises:
+        Unavailable: the server refused, or answered with something else.
+    """
+    if not answer.ok:
+        if answer.status == 400 and any(words in answer.message.lower() for words in _FULL):
+            return Said(text="", exhausted=True)
+        raise Unavailable(f"no completion: {answer.summary}", where=where)
+    try:
+        (choice, *_) = msgspec.convert(answer.body, _Completion).choices
+    except (msgspec.ValidationError, ValueError):
+        raise Unavailable("an answer that is no chat completion", where=where) from None
+    return Said(text=choice.message.content or "", cut=choice.finish_reason == "length")
