@@ -113,8 +113,7 @@ def _chosen(
 
 def _named(job: jobs.MeasureLosses, given: Recorded, tokenizer: ChatTokenizer) -> Rows:
     source = Source(given.data, given.hub)
-    parts = _parts(given, tokenizer, len(source))
-    rows: Rows = []
+    rows = []
     for identity in job.ids:
         row = build_row(source.get(identity), tokenizer, max_length=given.recipe.max_length)
         if isinstance(row, Dropped):
@@ -122,8 +121,9 @@ def _named(job: jobs.MeasureLosses, given: Recorded, tokenizer: ChatTokenizer) -
                 f"cannot be measured, since it is dropped as {row.reason}: {row.detail}",
                 where=row.id,
             )
-        rows.append((train_row(row), parts.get(row.id, "")))
-    return rows
+        rows.append(train_row(row))
+    parts = _parts(given, tokenizer, len(source))
+    return [(row, parts.get(row.id, "")) for row in rows]
 
 
 def _parts(given: Recorded, tokenizer: ChatTokenizer, count: int) -> dict[str, Part]:
@@ -131,7 +131,10 @@ def _parts(given: Recorded, tokenizer: ChatTokenizer, count: int) -> dict[str, P
     unknown where they are many or not what they were."""
     if count > MANY:
         return {}
-    data = load_data(given.data, given.hub, tokenizer, given.recipe)
+    try:
+        data = load_data(given.data, given.hub, tokenizer, given.recipe)
+    except BadInput:  # nothing to train on: not what the run had
+        return {}
     if data.digest != given.data_digest:
         return {}
     parts: dict[str, Part] = {row.id: "heldout" for row in data.heldout}
