@@ -1,4 +1,4 @@
-"""Two themes of our own, and the colours that carry meaning.
+"""The themes of our own, and the colours that carry meaning.
 
 The hues are chosen from the Okabe-Ito set, which colour-blind people tell apart, and moved in
 lightness until they hold their contrast on our backgrounds and after quantising to 256 colours.
@@ -7,41 +7,35 @@ Hue never carries a meaning alone: weight, gutter marks and glyphs repeat it.
 
 from __future__ import annotations
 
+import dataclasses
+
 from textual.theme import Theme
 
+from sekft_engine.maskview import palette
+
 #: Variables that widgets use; every theme has them, the built-in ones through these defaults.
-DEFAULTS_DARK = {
-    "trained": "#ffb454",
-    "trained-edge": "#3d2f17",
-    "masked": "#b4bfd0",
-    "masked-edge": "#2a3342",
-    "special": "#56b4e9",
-    "good": "#3ecf9b",
-    "bad": "#f0743e",
-    "warn": "#f0e442",
+_TOKENS = (
+    "trained", "trained-edge", "masked", "masked-edge", "special", "mark", "good", "bad", "warn",
+    "quiet", "line", "match-now", *(f"loss-{step}" for step in range(8)),
+)  # fmt: skip
+
+
+def _tokens(colours: dict[str, str]) -> dict[str, str]:
+    return {name: colours[name] for name in _TOKENS}
+
+
+DEFAULTS_DARK = _tokens(palette.DARK) | {
     "note": "#d695c0",
     "curve": "#ffb454",
     "curve-raw": "#6d7a8f",
     "curve-heldout": "#56b4e9",
-    "line": "#39445a",
-    "quiet": "#8b98ad",
     "cursor-background": "#2a3853",
 }
-DEFAULTS_LIGHT = {
-    "trained": "#9a4a00",
-    "trained-edge": "#f6e2cb",
-    "masked": "#3c4554",
-    "masked-edge": "#e0e5ec",
-    "special": "#005f99",
-    "good": "#00694c",
-    "bad": "#b03a00",
-    "warn": "#7a6400",
+DEFAULTS_LIGHT = _tokens(palette.LIGHT) | {
     "note": "#8a3f72",
     "curve": "#b35900",
     "curve-raw": "#98a2b3",
     "curve-heldout": "#005f99",
-    "line": "#c3cbd8",
-    "quiet": "#5d6879",
     "cursor-background": "#d3e2f5",
 }
 
@@ -95,7 +89,25 @@ LIGHT = Theme(
     },
 )
 
-THEMES = (DARK, LIGHT)
+
+def _safe(theme: Theme, name: str, colours: dict[str, str]) -> Theme:
+    """``theme`` in blue and orange only, which every kind of colour blindness keeps apart."""
+    return dataclasses.replace(
+        theme,
+        name=name,
+        success=colours["good"],
+        warning=colours["warn"],
+        error=colours["bad"],
+        variables=theme.variables
+        | _tokens(colours)
+        | {"note": colours["special"], "curve-heldout": colours["special"]},
+    )
+
+
+SAFE_DARK = _safe(DARK, "sekft-colour-blind-dark", palette.SAFE_DARK)
+SAFE_LIGHT = _safe(LIGHT, "sekft-colour-blind-light", palette.SAFE_LIGHT)
+
+THEMES = (DARK, LIGHT, SAFE_DARK, SAFE_LIGHT)
 
 
 def defaults(dark: bool) -> dict[str, str]:

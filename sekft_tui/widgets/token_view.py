@@ -2,207 +2,447 @@
 
 Trained text is bold, coloured and has a bar in the gutter; masked text is dim. Either is seen
 without colour. Control tokens (which no content can forge) have their own hue, and are reversed
-where they are trained.
+where they are trained. Lines are made when they are looked at, whatever the document's length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+from textual import events
 from textual.message import Message
 
-from sekft_tui.text import Parts, clip, visible_lines
-from sekft_tui.widgets.line_list import LineList
-from sekft_tui.widgets.token_doc import (
-    LINE_END,
-    MODES,
-    Line,
-    Mode,
-    TokenDoc,
-    boundaries,
-    highlight,
-)
+from sekft_engine.errors import BadInput
+from sekft_engine.maskview import lines as token_lines
+from sekft_engine.maskview.document import Document
+from sekft_engine.maskview.layout import GUTTER, MODES, Layout, Line, Mode, View, views_of
+from sekft_engine.maskview.paint import Overlay, paint
+from sekft_engine.maskview.search import Matches
+from sekft_tui.export import export
+from sekft_tui.text import Parts, visible_lines
+from sekft_tui.widgets.line_view import LineView
+from sekft_tui.widgets.token_cursor import Cursor, Place
 
 
-class TokenView(LineList):
-    """Draws a :class:`TokenDoc`, or a plain message where there is none."""
+class Span(NamedTuple):
+    """Text to copy, exactly as it was said, and what to call it."""
+
+    what: str
+    text: str
+
+
+class TokenView(LineView):
+    """Draws a :class:`Document`, or a plain message where there is none."""
+
+    DEFAULT_CSS = "TokenView { scrollbar-gutter: stable; }"
 
     class Looked(Message):
-        """The turn under the cursor, the mode or the document changed: legends follow."""
+        """The token under the cursor, the view or the document changed: legends follow."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, TokenView.Looked)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(self._line, id=id)
-        self.doc: TokenDoc | None = None
+        super().__init__(id=id)
+        self.doc: Document | None = None
         self.mode: Mode = "all"
-        self.edges = False
-        self.needle = ""
         self.marks: set[int] = set()
-        self._lines: tuple[Line, ...] = ()
-        self._boundaries: tuple[int, ...] = ()
-        self._message: tuple[str, ...] = ()
+        self.matches = Matches()
+        self._wanted: View = "context"
+        self._layout: Layout | None = None
+        self._sheet: tuple[Parts, ...] = ()
+        self._message = ""
+        self._cursor = Cursor()
+        #: The line at the top, is the cursor on a head, was it in view: kept over layouts.
+        self._kept: tuple[Place, bool, bool] | None = None
         self._width = 0
 
     # --- what is shown ----------------------------------------------------------------------
 
-    def show(self, doc: TokenDoc | None, message: str = "", marks: set[int] | None = None) -> None:
-        """Show ``doc``, or ``message`` where it is None."""
-        self.doc = doc
+    def show(
+        self,
+        doc: Document | None,
+        message: str = "",
+        marks: set[int] | None = None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Show ``doc``, or ``message`` where it is None.
+
+        ``keep``: it is the same trajectory with more to it, so place and search stay.
+        """
         self.marks = set() if marks is None else marks
-        self._message = tuple(visible_lines(message))
-        self.cursor = 0
+        if keep and doc is not None and self.doc is not None:
+            at, needle, number = self._cursor.at, self.matches.needle, self.matches.at
+            self._keep_place()
+            self.doc = doc
+            self._cursor.token, self._cursor.at = doc.token_at(at), at
+            self.matches = Matches(doc.text, needle)
+            self.matches.at = min(number, len(self.matches) - 1)
+            self._layout = None
+            self._lay_out()
+            return
+        self.doc = doc
+        self.matches = Matches()
+        self._message = message
+        self._cursor = Cursor()
+        self._layout = self._kept = None
         self.scroll_to(y=0, animate=False, immediate=True)
         self._lay_out()
 
     def _lay_out(self) -> None:
+        """Lines for the present width and view; the top line and the cursor keep their place."""
+        self._keep_place()
         self._width = self.content_width
+        self._layout, self._sheet = None, ()
         if self.doc is None:
-            self._lines, self._boundaries = (), ()
-            self.set_rows(len(self._message))
+            lines = visible_lines(self._message) if self._message else ()
+            self._sheet = tuple(((" " + line, "quiet"),) for line in lines)
+        elif self.view_name == "certificate":
+            self._sheet = token_lines.certificate(self.doc, self._width)
         else:
-            self._lines = self.doc.layout(self._width, self.mode)
-            self._boundaries = boundaries(self._lines, self.doc.tokens)
-            self.set_rows(len(self._lines))
+            self._layout = Layout(self.doc, self._width, self.view_name, self.mode)
+        self.relines(len(self._sheet) if self._layout is None else self._layout.rows)
+        if self._layout is None:
+            self.scroll_to(y=0, animate=False, immediate=True)
+        else:
+            self._restore_place(self._layout)
         self.post_message(self.Looked())
+
+    def _keep_place(self) -> None:
+        layout = self._layout
+        if layout is not None and len(layout):
+            top = Place.of(layout, layout.at_row(round(self.scroll_y))[0])
+            self._kept = (top, layout.is_head(self._cursor.line), self._cursor_in_view())
+
+    def _restore_place(self, layout: Layout) -> None:
+        if self._kept is None:
+            self._cursor.on_line(layout, 0)
+            return
+        top, head, seen = self._kept
+        self._cursor.restore(layout, head)
+        if len(layout):
+            row = layout.row_of(top.line(layout))
+            self.scroll_to(y=row, animate=False, immediate=True)
+        if seen:
+            self.show_cursor()
 
     def on_resize(self) -> None:
         if self.content_width != self._width:
-            turn = self.turn
             self._lay_out()
-            self.to_turn(turn)
-        super().on_resize()
+
+    @property
+    def view_name(self) -> View:
+        """The present view; the plain one where this document has not the wanted one."""
+        return self._wanted if self._wanted in self.views else "context"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of this document, in the order of the key."""
+        return views_of(self.doc) if self.doc is not None else ("context",)
+
+    def set_view(self, name: View) -> None:
+        self._wanted = name
+        self._lay_out()
+
+    def next_view(self, by: int = 1) -> View:
+        """The next of :attr:`views`, round and round."""
+        views = self.views
+        self.set_view(views[(views.index(self.view_name) + by) % len(views)])
+        return self.view_name
+
+    def next_mode(self) -> Mode:
+        """All tokens, only the trained ones, only the masked ones."""
+        self.mode = MODES[(MODES.index(self.mode) + 1) % len(MODES)]
+        self._lay_out()
+        return self.mode
+
+    @property
+    def edges(self) -> bool:
+        return self.view_name == "edges"
+
+    def toggle_edges(self) -> None:
+        self.set_view("context" if self.edges else "edges")
+
+    def toggle_mark(self) -> None:
+        """Mark the turn under the cursor, or take its mark away."""
+        self.marks ^= {self.turn}
+        self.redraw()
 
     # --- moving -----------------------------------------------------------------------------
 
     @property
     def turn(self) -> int:
         """The turn under the cursor."""
-        return self._lines[self.cursor].turn if self.cursor < len(self._lines) else 0
+        return int(self.doc.turn[self._cursor.token]) if self.doc and len(self.doc) else 0
 
     @property
-    def turns(self) -> tuple[int, ...]:
-        """The turns that the present mode shows."""
-        return tuple(line.turn for line in self._lines if line.head)
+    def token(self) -> int:
+        """The token under the cursor."""
+        return self._cursor.token
 
-    def move_to(self, row: int) -> None:
-        before = self.turn
-        super().move_to(row)
-        if self.turn != before:
-            self.redraw()
-            self.post_message(self.Looked())
+    def move(self, lines: int) -> None:
+        layout = self._layout
+        if layout is None:
+            super().move(lines)
+            return
+        if abs(lines) == 1:
+            line = self._cursor.line + lines
+        else:
+            row = layout.row_of(self._cursor.line) + lines if len(layout) else 0
+            line = layout.at_row(max(0, min(row, layout.rows - 1)))[0]
+        self._go(lambda: self._cursor.on_line(layout, line))
+
+    def _go(self, move: Callable[[], object]) -> None:
+        """Move the cursor by ``move``; only what looks different then is drawn again."""
+        layout = self._layout
+        if layout is None or not len(layout):
+            return
+        before = self._touched(layout)
+        move()
+        after = self._touched(layout)
+        if before != after:
+            for line in before ^ after | {self._cursor.line}:
+                self._refresh(layout, line)
+        self.show_cursor()
+        self.post_message(self.Looked())
+
+    def _touched(self, layout: Layout) -> set[int]:
+        return {self._cursor.line, layout.head_of(self.turn)}
+
+    def _refresh(self, layout: Layout, line: int) -> None:
+        for row in range(layout.row_of(line), layout.row_of(line + 1)):
+            self.refresh_line(row)
+
+    def show_cursor(self) -> None:
+        """Scroll so that the cursor is in view, with a line of context where there is room."""
+        layout, height = self._layout, self.scrollable_content_region.height
+        if layout is None or not len(layout) or height <= 0:
+            return
+        first = layout.row_of(self._cursor.line)
+        last = layout.row_of(self._cursor.line + 1) - 1
+        margin = 1 if height > 6 else 0
+        top = round(self.scroll_y)
+        if first < top + margin:
+            self.scroll_to(y=max(0, first - margin), animate=False, immediate=True)
+        elif last >= top + height - margin:
+            self.scroll_to(y=last - height + 1 + margin, animate=False, immediate=True)
+
+    def _cursor_in_view(self) -> bool:
+        layout = self._layout
+        if layout is None or not len(layout):
+            return False
+        row, top = layout.row_of(self._cursor.line), round(self.scroll_y)
+        return top <= row < top + max(1, self.scrollable_content_region.height)
 
     def to_turn(self, turn: int) -> None:
         """Put the cursor on the head of ``turn``, or of the last shown one before it."""
-        heads = [row for row, line in enumerate(self._lines) if line.head and line.turn <= turn]
-        if heads:
-            self.move_to(heads[-1])
-            self._bring_up(heads[-1])
+        layout = self._layout
+        if layout is not None and len(layout):
+            self._to_head(layout, layout.head_of(turn))
 
     def step_turn(self, by: int) -> None:
-        shown = self.turns
-        if shown:
-            now = max((i for i, turn in enumerate(shown) if turn <= self.turn), default=0)
-            self.to_turn(shown[max(0, min(now + by, len(shown) - 1))])
+        layout = self._layout
+        if layout is not None and len(layout):
+            self._to_head(layout, layout.head_beside(self._cursor.line, by))
+
+    def _to_head(self, layout: Layout, line: int) -> None:
+        """To a head, with as much in view of its turn as there is room for."""
+        self._go(lambda: self._cursor.on_line(layout, line))
+        height = self.scrollable_content_region.height
+        first, end = layout.row_of(line), layout.row_of(layout.end_of_turn(line))
+        if end - round(self.scroll_y) > height:
+            top = max(0, end - height) if end - first <= height else first
+            self.scroll_to(y=top, animate=False, immediate=True)
+
+    def step_token(self, by: int) -> bool:
+        """To the next or previous token that is shown; False at the end."""
+        layout = self._layout
+        if layout is None or not len(layout):
+            return False
+        moved = []
+        self._go(lambda: moved.append(self._cursor.step(layout, by)))
+        return moved == [True]
 
     def step_boundary(self, by: int) -> bool:
         """To the next or previous line on which trained text begins or ends."""
-        rows = [row for row in self._boundaries if (row - self.cursor) * by > 0]
-        if rows:
-            self.move_to(rows[0] if by > 0 else rows[-1])
-        return bool(rows)
+        return self.doc is not None and self._step_among(self.doc.boundaries, by)
+
+    def step_trained(self, by: int) -> bool:
+        """To the beginning of the next or previous trained span."""
+        return self.doc is not None and self._step_among(self.doc.span_starts, by)
+
+    def _step_among(self, tokens: npt.NDArray[np.int64], by: int) -> bool:
+        """To the next of ``tokens`` that is on another line."""
+        layout = self._layout
+        if layout is None or not len(layout):
+            return False
+        at = int(np.searchsorted(tokens, self._cursor.token)) - (by < 0)
+        for token in tokens[at::by].tolist() if at >= 0 else ():
+            if (layout.line_of(token) - self._cursor.line) * by > 0 and layout.shows(token):
+                self._go(partial(self._cursor.on_token, layout, token))
+                return True
+        return False
 
     def step_marked(self, by: int) -> bool:
+        """To the next or previous marked turn."""
         found = sorted(turn for turn in self.marks if (turn - self.turn) * by > 0)
         if found:
             self.to_turn(found[0] if by > 0 else found[-1])
         return bool(found)
 
-    def _bring_up(self, row: int) -> None:
-        """Scroll so that ``row`` and what follows it is in view."""
-        height = self.scrollable_content_region.height
-        end = next(
-            (n for n in range(row + 1, len(self._lines)) if self._lines[n].head), len(self._lines)
-        )
-        if end - round(self.scroll_y) > height:
-            top = min(row, max(0, end - height))
-            self.scroll_to(y=top if end - row <= height else row, animate=False, immediate=True)
+    def to_blamed(self) -> bool:
+        """To the place for which a trajectory was dropped, where it is known."""
+        spot = self.doc.blamed if self.doc is not None else None
+        return spot is not None and self._to_place(spot.start)
 
-    # --- looks ------------------------------------------------------------------------------
+    def _to_place(self, at: int) -> bool:
+        """To the token that shows the character ``at``; what hides it is put away."""
+        if self.doc is None:
+            return False
+        token = self.doc.token_at(at)
+        if self._layout is None or not self._layout.shows(token):
+            self.mode = "all"
+            self.set_view("context" if self._layout is None else self._wanted)
+        layout = self._layout
+        if layout is not None:
+            self._go(lambda: self._cursor.on_token(layout, token, at))
+        return layout is not None
 
-    def next_mode(self) -> Mode:
-        turn = self.turn
-        self.mode = MODES[(MODES.index(self.mode) + 1) % len(MODES)]
-        self._lay_out()
-        self.to_turn(turn)
-        return self.mode
+    # --- searching --------------------------------------------------------------------------
 
-    def toggle_edges(self) -> None:
-        self.edges = not self.edges
+    def find(self, needle: str, *, last: bool = False) -> int:
+        """Highlight ``needle`` wherever it is, go to the first place from the cursor on (or to the
+        ``last`` of all), and say how many there are."""
+        self.matches = Matches(self.doc.text if self.doc is not None else "", needle)
         self.redraw()
+        if last:
+            self.matches.at = len(self.matches) - 1
+        if len(self.matches) if last else self.matches.from_place(self._cursor.at):
+            self._to_place(self.matches.place)
         self.post_message(self.Looked())
+        return len(self.matches)
 
-    def toggle_mark(self) -> None:
-        self.marks ^= {self.turn}
+    def find_next(self, by: int) -> bool:
+        """To the next or previous match; False where there is no further one in this document."""
+        if not self.matches.step(by):
+            return False
         self.redraw()
+        return self._to_place(self.matches.place)
 
-    def find(self, needle: str) -> None:
-        """Highlight ``needle`` and go to the first line that holds it."""
-        self.needle = needle
-        self.redraw()
-        if needle:
-            for row, line in enumerate(self._lines):
-                text = "".join(piece.text for piece in line.pieces)
-                if needle.lower() in text.lower():
-                    self.move_to(row)
-                    break
+    @property
+    def found(self) -> str:
+        """ "3 of 17", or '' while nothing is searched for."""
+        if not self.matches.needle:
+            return ""
+        if not len(self.matches):
+            return "not here"
+        return f"{self.matches.at + 1:,} of {len(self.matches):,}"
+
+    # --- copying ----------------------------------------------------------------------------
+
+    def span_text(self) -> Span:
+        """The trained span under the cursor, else its turn: exactly as it was said."""
+        doc = self.doc
+        if doc is None or not len(doc):
+            return Span("message", self._message)
+        info = doc.turn_info(self.turn)
+        return Span(
+            f"{'command' if info.command else 'turn'} {self.turn + 1}", doc.turn_text(self.turn)
+        )
+
+    def plain(self) -> str:
+        """What is under the cursor, for copying; the certificate where that is shown."""
+        if self._sheet:
+            return super().plain()
+        return self.span_text().text
+
+    def whole(self) -> str:
+        """The whole document as it was rendered."""
+        return self.doc.text if self.doc is not None else self._message
+
+    def export(self, path: Path) -> None:
+        """Write the present view to ``path``: HTML or SVG, by its suffix."""
+        if self.doc is None:
+            raise BadInput("nothing is shown", mend="choose a trajectory first")
+        export(self.doc, path, self.view_name, width=max(40, self._width), mode=self.mode)
+
+    # --- saying -----------------------------------------------------------------------------
+
+    def statistics(self, width: int) -> Parts:
+        """Tokens, trained, position, terminal, length against the limit, in ``width`` cells."""
+        if self.doc is None:
+            return ()
+        layout = self._layout
+        share = 0.0
+        if layout is not None and layout.rows > 1:
+            share = layout.row_of(self._cursor.line) / (layout.rows - 1)
+        return token_lines.statistics(self.doc, share, width)
+
+    def readout(self, width: int) -> Parts:
+        """The token under the cursor."""
+        return token_lines.readout(self.doc, self.token, width) if self.doc is not None else ()
+
+    def legend(self, width: int) -> Parts:
+        """What is drawn how in this view, and which one it is."""
+        if self.doc is None:
+            return ()
+        return token_lines.legend(self.view_name, self.mode, self.views, width)
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def line(self, y: int, width: int) -> Parts:
+        if self._layout is None:
+            return self._sheet[y] if y < len(self._sheet) else ()
+        layout = self._layout
+        number, lane = layout.at_row(y)
+        if layout.is_head(number):
+            turn = layout.turn_of(number)
+            return token_lines.head(
+                layout.doc,
+                turn,
+                width,
+                current=turn == self.turn,
+                marked=turn in self.marks,
+                losses=layout.view == "loss",
+            )
+        line = layout.line(number)
+        chosen = self._cursor.token if number == self._cursor.line and self.has_focus else -1
+        return paint(layout, line, lane, self._overlays(line), chosen)
+
+    def _overlays(self, line: Line) -> list[Overlay]:
+        if self.doc is None or not line.pieces:
+            return []
+        start, end = line.pieces[0].start, line.pieces[-1].end
+        found = self.matches.within(start, end)
+        if not found and self.doc.blamed is not None:
+            return [Overlay(*self.doc.blamed, "blame")]
+        return [Overlay(a, b, "match-now" if now else "match") for a, b, now in found]
 
     def cache_key(self, y: int) -> Hashable:
-        return y == self.cursor
+        layout = self._layout
+        if layout is None:
+            return None
+        number, _ = layout.at_row(y)
+        if layout.is_head(number):
+            return number == self._cursor.line, layout.turn_of(number) == self.turn
+        return self._cursor.token if number == self._cursor.line else -1
 
-    def _line(self, y: int, width: int) -> Parts:
-        if self.doc is None:
-            return ((" " + self._message[y], "quiet"),)
-        line = self._lines[y]
-        return self._head(line, width) if line.head else self._text(line)
+    def line_style(self, y: int) -> str:
+        layout = self._layout
+        if layout is None or layout.at_row(y)[0] != self._cursor.line:
+            return ""
+        return "cursor" if self.has_focus else "cursor-off"
 
-    def _head(self, line: Line, width: int) -> Parts:
-        if self.doc is None:
-            return ()
-        info = self.doc.turns[line.turn]
-        current = line.turn == self.turn
-        name = "command" if info.command else "environment"
-        tail = (
-            f" {info.trained} of {info.tokens} tokens trained "
-            if info.command
-            else f" {info.tokens} tokens "
-        )
-        tail = f" {info.note} ·{tail}" if info.note else tail
-        mark = "●" if line.turn in self.marks else " "
-        start = f"{line.turn + 1:>3} {name} "
-        room = width - len(start) - len(tail) - 4
-        rule = "─" * max(0, room)
-        style = "head" if current else ("strong" if info.command else "quiet")
-        return (
-            ("▸" if current else " ", "key"),
-            (mark, "accent"),
-            (clip(start, width), style),
-            (rule, "rule"),
-            (tail if room >= 0 else "", "trained" if info.command else "quiet"),
-        )
-
-    def _text(self, line: Line) -> Parts:
-        if self.doc is None:
-            return ()
-        parts: list[tuple[str, str]] = []
-        for piece in line.pieces:
-            token = self.doc.tokens[piece.token]
-            if token.special:
-                style = "special-trained" if token.trained else "special"
-            else:
-                style = "trained" if token.trained else "masked"
-                if self.edges and piece.token % 2:
-                    style += "-edge"
-                elif piece.text == LINE_END and not self.edges and not token.trained:
-                    continue
-            parts.append((piece.text, style))
-        gutter = ("▌ ", "trained") if line.trained else ("  ", "")
-        return (gutter, *highlight(tuple(parts), self.needle))
+    def on_click(self, event: events.Click) -> None:
+        layout = self._layout
+        if layout is None or not len(layout):
+            return
+        line, _ = layout.at_row(min(event.y + round(self.scroll_y), layout.rows - 1))
+        self._cursor.column = max(0, event.x - GUTTER)
+        self._go(lambda: self._cursor.on_line(layout, line))

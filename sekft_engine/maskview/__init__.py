@@ -1,0 +1,1 @@
+"""A rendered trajectory for the eye: lines, views, pictures. Pure data; no widget, no terminal."""

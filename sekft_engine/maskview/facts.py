@@ -1,0 +1,197 @@
+"""What there is to say of a document besides its tokens: figures, certificate, losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from sekft_engine.maskview.cells import shown
+from sekft_engine.maskview.document import Document
+
+Verdict = Literal["holds", "fails", "says"]
+
+
+class Clause(NamedTuple):
+    """A line of the certificate: does it hold, what it means, what was counted."""
+
+    name: str
+    verdict: Verdict
+    meaning: str
+    counted: str = ""
+
+
+class Figures(NamedTuple):
+    """The figures of one document. ``share``: of the tokens, trained; ``full``: of the limit."""
+
+    tokens: int
+    trained: int
+    share: float
+    turns: int
+    commands: int
+    terminal: str
+    limit: int
+    full: float
+
+
+def figures(doc: Document) -> Figures:
+    tokens = len(doc) if doc.tokenised else 0
+    return Figures(
+        tokens=tokens,
+        trained=doc.trained,
+        share=doc.trained / tokens if tokens else 0.0,
+        turns=doc.turn_count,
+        commands=sum(turn.is_command for turn in doc.said),
+        terminal=doc.terminal,
+        limit=doc.limit,
+        full=tokens / doc.limit if doc.limit else 0.0,
+    )
+
+
+_MEANINGS = {
+    "additive": "What the model sees before each command is the same in training as when it is "
+    "asked for that command.",
+    "decodes": "The trained tokens say exactly the commands and the token that ends each turn, "
+    "nothing more and nothing less.",
+    "terminal_whole": "The last command is there to its end, so the model learns how to stop.",
+    "no_forged_control": "Every control token was written by the chat template; none comes from "
+    "what a program printed or a person typed.",
+    "single_bos": "The text opens with at most one token for its beginning.",
+    "template_faithful": "The chat template shows every turn as it was said, neither trimmed nor "
+    "rewritten.",
+    "within_limit": "Nothing had to be cut to fit the limit.",
+}
+
+
+def certificate(doc: Document) -> Iterator[Clause]:
+    """The certificate, clause by clause; for a dropped trajectory why it is none."""
+    if doc.reason or doc.detail:
+        yield Clause("dropped", "fails", "Nothing of this trajectory is trained on.", doc.reason)
+        yield Clause("reason", "says", shown(doc.detail) or "not told")
+        yield Clause("where", "says", _place(doc))
+        return
+    if doc.certificate is None:
+        yield Clause("not rendered", "says", "There is no certificate without a rendered row.")
+        return
+    counted = _counted(doc)
+    for name, holds in doc.certificate.lines.items():
+        yield Clause(
+            name, "holds" if holds else "fails", _MEANINGS.get(name, ""), counted.get(name, "")
+        )
+    trained = doc.certificate.trained_tokens
+    yield Clause(
+        "trained_tokens",
+        "holds" if trained else "fails",
+        "There is something to learn.",
+        f"{trained:,} tokens in {len(doc.spans):,} spans",
+    )
+    if doc.lost:
+        yield Clause(
+            "lost",
+            "says",
+            "Characters of the environment that this vocabulary has no token for are left out, in "
+            "training and in use alike.",
+            f"{doc.lost:,} characters",
+        )
+    for name, digest in doc.digest.items():
+        yield Clause(f"{name} digest", "says", _DIGESTS.get(name, ""), shown(digest))
+
+
+_DIGESTS = {
+    "tokenizer": "Names the tokenizer that made these ids.",
+    "template": "Names the chat template that wrote what stands between the turns.",
+    "normaliser": "The version of the rules that fold turns before the template sees them.",
+    "render": "Names the three together: rows of another digest are not these rows.",
+}
+
+
+def _counted(doc: Document) -> dict[str, str]:
+    commands = sum(turn.is_command for turn in doc.said)
+    characters = sum(len(turn.content) for turn in doc.said)
+    controls = int(np.count_nonzero(doc.control))
+    last = doc.spans[-1] if doc.spans else None
+    return {
+        "additive": f"{commands:,} commands, each with the turns before it",
+        "decodes": f"{len(doc.spans):,} trained spans against {commands:,} commands",
+        "terminal_whole": f"tokens {last.start:,} to {last.end - 1:,}" if last else "no span",
+        "no_forged_control": f"{controls:,} control tokens, {len(doc) - controls:,} others",
+        "single_bos": f"opens with {shown(doc.piece(0))!r}" if len(doc) else "empty",
+        "template_faithful": f"{characters:,} characters in {len(doc.said):,} turns",
+        "within_limit": f"{len(doc):,} tokens, "
+        + (f"the limit is {doc.limit:,}" if doc.limit else "no limit set"),
+    }
+
+
+def _place(doc: Document) -> str:
+    spot = doc.blamed
+    if spot is None:
+        return "No single place in the text is to blame, or it is not known."
+    turn = int(doc.turn[doc.token_at(spot.start)])
+    line = doc.text.count("\n", doc.start(int(doc.turn_starts[turn])), spot.start) + 1
+    return f"In turn {turn + 1}, line {line}; it is marked in the text."
+
+
+# --- losses ----------------------------------------------------------------------------------
+
+#: Losses from which on each block is drawn, in nats. The steps are the same for every document.
+STEPS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+BLOCKS = "▁▂▃▄▅▆▇█"
+#: Nats by which a loss has to grow to be called worse.
+WORSE = 0.05
+
+
+def level(loss: float) -> int | None:
+    """The step of a loss, 0 to 7; None where it is not known."""
+    if math.isnan(loss):
+        return None
+    return max(0, sum(loss >= step for step in STEPS) - 1)
+
+
+class LossFigures(NamedTuple):
+    """Means over the trained tokens that have a loss, in nats; ``worse``: how many grew."""
+
+    tokens: int
+    before: float
+    after: float
+    worse: int
+
+
+def loss_figures(doc: Document) -> LossFigures | None:
+    if doc.losses is None:
+        return None
+    before, after = doc.losses.before, doc.losses.after
+    known = ~(np.isnan(before) | np.isnan(after))
+    count = int(np.count_nonzero(known))
+    if not count:
+        return LossFigures(0, math.nan, math.nan, 0)
+    worse = int(np.count_nonzero(after[known] > before[known] + WORSE))
+    return LossFigures(count, float(before[known].mean()), float(after[known].mean()), worse)
+
+
+class Reading(NamedTuple):
+    """One token read out. ``label`` is None where it is masked or there are no labels."""
+
+    token: int
+    text: str
+    id: int | None
+    trained: bool
+    turn: int
+    control: bool
+    before: float
+    after: float
+
+
+def reading(doc: Document, token: int) -> Reading:
+    losses = doc.losses
+    return Reading(
+        token=token,
+        text=doc.piece(token),
+        id=int(doc.ids[token]) if doc.ids is not None else None,
+        trained=bool(doc.mask[token]),
+        turn=int(doc.turn[token]),
+        control=bool(doc.control[token]),
+        before=float(losses.before[token]) if losses is not None else math.nan,
+        after=float(losses.after[token]) if losses is not None else math.nan,
+    )
