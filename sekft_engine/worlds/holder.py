@@ -10,11 +10,12 @@ import shlex
 
 import msgspec
 
+from sekft_engine.worlds.box import Order
 from sekft_engine.worlds.launcher import Bubblewrap
 from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, TMP, Entry, Layout, shell_start
 from sekft_engine.worlds.limits import Limits
 from sekft_engine.worlds.seccomp import program
-from sekft_engine.worlds.userland import Userland, signal_reset
+from sekft_engine.worlds.userland import ROOT, Userland, signal_reset
 
 _NAMESPACES = (
     "--unshare-user",
@@ -50,20 +51,15 @@ class Plan(msgspec.Struct, frozen=True):
     command: tuple[str, ...]
 
 
-def plan(
-    layout: Layout,
-    checker: str,
-    *,
-    bwrap: Bubblewrap,
-    userland: Userland,
-    limits: Limits,
-    nonce: str,
-) -> Plan:
-    """Everything the holder is started with."""
+def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
+    """Everything the holder is started with; ``own`` is the userland that it runs on itself."""
+    layout, limits, userland = order.layout, order.limits, order.userland
     filter_ = program()
     arguments: list[str | File] = [*_NAMESPACES, "--size", str(limits.other_bytes), "--tmpfs", "/"]
     # bwrap builds each sandbox on a mount point of its own, /tmp, which must be there.
-    arguments += [*userland.mounts, "--proc", "/proc", "--dev", "/dev", "--dir", TMP]
+    arguments += [*own.mounts, "--proc", "/proc", "--dev", "/dev", "--dir", TMP]
+    if userland.root:
+        arguments += ["--ro-bind", userland.root, ROOT]
     if bwrap.tree:
         arguments += ["--ro-bind", bwrap.tree, "/w/bwrap"]
     inner = _inner(layout, userland, limits)
@@ -86,8 +82,8 @@ def plan(
     limited = _limited(userland, limits)
     script = _script(
         bwrap,
-        nonce,
-        session=[*limited, *signal_reset(), userland.setsid, "-c", *userland.shell],
+        order.seal,
+        session=[*limited, *signal_reset(userland), userland.setsid, "-c", *userland.shell],
         checking=[*limited, userland.sh, "/.checker"],
         filtered=filter_ is not None,
     )  # fmt: skip
@@ -95,9 +91,9 @@ def plan(
         File("/w/session", _listing(session)),
         File("/w/checking", _listing(checking)),
         File("/w/filter", filter_ or b""),
-        File("/w/start", shell_start(nonce).encode()),
+        File("/w/start", shell_start(order.nonce).encode()),
         File("/w/login", layout.login.encode("utf-8", "surrogateescape")),
-        File("/w/checker", checker.encode("utf-8", "surrogateescape")),
+        File("/w/checker", order.checker.encode("utf-8", "surrogateescape")),
         File("/w/passwd", PASSWD.encode()),
         File("/w/group", GROUP.encode()),
         File("/w/holder", script.encode()),
@@ -107,7 +103,7 @@ def plan(
     for file in files:
         arguments += ["--perms", file.mode, "--file", file, file.path]
     arguments += _trees(layout, limits)
-    return Plan(tuple(arguments), (userland.sh, "/w/holder"))
+    return Plan(tuple(arguments), (own.sh, "/w/holder"))
 
 
 def _trees(layout: Layout, limits: Limits) -> list[str | File]:
@@ -180,7 +176,7 @@ def _listing(arguments: list[str]) -> bytes:
 
 
 def _script(
-    bwrap: Bubblewrap, nonce: str, *, session: list[str], checking: list[str], filtered: bool
+    bwrap: Bubblewrap, seal: str, *, session: list[str], checking: list[str], filtered: bool
 ) -> str:
     """The holder's whole program: orders on stdin, the session's terminal on stdout, reports
     on stderr. End of orders means that the engine is gone, and everything ends."""
@@ -190,10 +186,10 @@ while read -r order; do
 case $order in
 session)
 {start % "session"} -- {shlex.join(session)} <&1 2>&1
-printf '\\n{nonce} ended %s\\n' "$?" >&2 ;;
+printf '\\n{seal} ended %s\\n' "$?" >&2 ;;
 check)
 {start % "checking"} -- {shlex.join(checking)} </dev/null >&2
-printf '\\n{nonce} checked %s\\n' "$?" >&2 ;;
+printf '\\n{seal} checked %s\\n' "$?" >&2 ;;
 esac
 done
 """

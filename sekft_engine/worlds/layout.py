@@ -181,7 +181,7 @@ def _login(scenario: Scenario) -> str:
             return ""
 
 
-def shell_start(nonce: str) -> str:
+def shell_start(nonce: str, login: str = "/.login") -> str:
     """What the session's shell reads first: nonce prompts, ``panic``, the login text."""
     return (
         f"PS1='\x01{nonce}:$?:$PWD\x02' PS2='\x01{nonce}+\x02'\n"
@@ -192,5 +192,5 @@ def shell_start(nonce: str) -> str:
         f"printf '\\001{nonce}!\\002'\n"
         f"exit {PANIC_STATUS}\n"
         "}\n"
-        "cat /.login\n"
+        f"cat {login}\n"
     )

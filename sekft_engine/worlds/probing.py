@@ -2,59 +2,75 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import msgspec
 
 from sekft_engine.errors import SekftError
 from sekft_engine.scenario import Announcement, Provider, Scenario
-from sekft_engine.worlds.bubblewrap import BubblewrapWorld
-from sekft_engine.worlds.launcher import find_bubblewrap
+from sekft_engine.worlds import opening
+from sekft_engine.worlds.box import Maker
 from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.session import ShellWorld
+from sekft_engine.worlds.userland import Userland
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """One sandbox of this machine: whether worlds run in it, and if not, why and what mends it."""
+    """One sandbox of this machine: whether worlds run in it, and if not, why and what mends it.
+
+    Attributes:
+        holds: what bounds a world's totals, and by what means; empty where it does not run.
+        userland: the userland that was tried.
+    """
 
     name: str
     ok: bool
     detail: str
     mend: str = ""
     version: str = ""
+    holds: dict[str, str] = {}
+    userland: str = ""
 
 
-def probe() -> tuple[Backend, ...]:
-    """Every sandbox known to sekft, the usable ones tried with the full argument list."""
-    return (_bubblewrap(), _container("docker"), _container("podman"))
+def probe(userland: str = "auto") -> tuple[Backend, ...]:
+    """Every sandbox known to sekft, tried with a whole small world."""
+    return tuple(probe_one(name, userland) for name in opening.BACKENDS)
 
 
-def _bubblewrap() -> Backend:
-    name = "bubblewrap"
+def probe_one(name: str, userland: str = "auto") -> Backend:
+    """What ``name`` (as for ``--sandbox``) does on this machine."""
+    version = ""
     try:
-        bwrap = find_bubblewrap()
+        found = opening.maker(name)
+        version = found.version
+        chosen = opening.userland_for(found, userland)
+        try_world(found, chosen)
     except SekftError as error:
-        return Backend(name=name, ok=False, detail=error.what, mend=error.mend or "")
-    try:
-        _try_world()
-    except SekftError as error:
-        detail, mend = classify(str(error))
+        detail, mend = classify(str(error)) if name.startswith("bubblewrap") else (error.what, "")
+        if detail == str(error):
+            detail = error.what
         return Backend(
-            name=name, ok=False, detail=detail, mend=mend or error.mend or "", version=bwrap.version
+            name=name, ok=False, detail=detail, mend=mend or error.mend or "", version=version
         )
-    return Backend(name=name, ok=True, detail=f"worlds run in {bwrap.path}", version=bwrap.version)
+    return Backend(
+        name=name,
+        ok=True,
+        detail="worlds run in it",
+        version=version,
+        holds=found.holds(),
+        userland=chosen.label,
+    )
 
 
-def _try_world() -> None:
-    """A whole small world: session, exit status, continuation lines, checker."""
+def try_world(maker: Maker, userland: Userland) -> None:
+    """A whole small world: session, exit status, continuation lines, checker. Raises SekftError."""
     scenario = Scenario(
         id="probe",
         provider=Provider(name="probe"),
         announcement=Announcement(),
         checker="/bin/true",
     )
-    with BubblewrapWorld(scenario, limits=Limits(command_s=5)) as world:
+    with ShellWorld(scenario, maker, userland, limits=Limits(command_s=5)) as world:
         seen = [world.run("/bin/true"), world.run("false"), world.run("echo 'a\nb'")]
         if [result.status for result in seen] != [0, 1, 0] or seen[2].output != "a\nb\n":
             raise SekftError(
@@ -108,23 +124,3 @@ def classify(said: str) -> tuple[str, str]:
 
 def _in_container() -> bool:
     return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
-
-
-def _container(name: str) -> Backend:
-    """Present or absent; worlds run in bubblewrap only."""
-    path = shutil.which(name)
-    if path is None:
-        return Backend(name=name, ok=False, detail="not installed")
-    try:
-        done = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Backend(name=name, ok=False, detail=f"installed but broken: {error}")
-    version = done.stdout.strip().split("\n")[0][:80]
-    return Backend(
-        name=name,
-        ok=False,
-        detail="installed; worlds run in bubblewrap only",
-        version=version,
-    )

@@ -1,9 +1,11 @@
-"""The userland of a world: a read-only view of the host's /usr, without its /usr/local."""
+"""The userland of a world: which programs stand in it, and how they get there."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,8 @@ import msgspec
 
 from sekft_engine.errors import Unavailable
 
+#: Where a holder keeps a root file system that is not its own.
+ROOT = "/w/root"
 #: Parts of /etc that programs need; nothing in them tells of the host's users or secrets.
 _ETC = (
     "alternatives",
@@ -29,13 +33,30 @@ _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
 class Userland(msgspec.Struct, frozen=True):
-    """Programs of the host that a world is built with, as absolute paths."""
+    """Programs that a world is built with.
+
+    Attributes:
+        shell: the interactive shell's words.
+        sh, prlimit, setsid, env: absolute paths inside the world.
+        mounts: bubblewrap's arguments that show it.
+        name: ``host``, ``debian``, or what an exported image was called.
+        digest: tells this userland from every other; travels with every score.
+        root: its folder on this machine; empty = the host's own system.
+    """
 
     shell: tuple[str, ...]
     sh: str
     prlimit: str
     setsid: str
     mounts: tuple[str, ...]
+    env: str = ""
+    name: str = "host"
+    digest: str = ""
+    root: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}:{self.digest[:12]}"
 
 
 def _program(name: str) -> str:
@@ -66,12 +87,25 @@ def _mounts() -> tuple[str, ...]:
     return tuple(out)
 
 
+def _fingerprint() -> str:
+    """Tells this host's programs from another's, or from its own after an upgrade: names and
+    sizes of all of them, and the libc. No contents: that would take seconds."""
+    total = hashlib.sha256(" ".join(platform.libc_ver()).encode())
+    for folder in ("/usr/bin", "/usr/sbin"):
+        if not Path(folder).is_dir():
+            continue
+        with os.scandir(folder) as entries:
+            lines = [f"{e.path} {e.stat(follow_symlinks=False).st_size}" for e in entries]
+        total.update("\n".join(sorted(lines)).encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
+
+
 @functools.cache
 def find_userland() -> Userland:
-    """The programs a world needs.
+    """The host's own userland: a read-only view of its /usr, without /usr/local.
 
     Raises:
-        Unavailable: one of them is missing, with the package that holds it.
+        Unavailable: a program that worlds need is missing, with the package that holds it.
     """
     shell = _shell()
     for name in ("prlimit", "setsid"):
@@ -84,7 +118,9 @@ def find_userland() -> Userland:
         sh=_program("sh") or _program("dash"),
         prlimit=_program("prlimit"),
         setsid=_program("setsid"),
+        env=_program("env"),
         mounts=_mounts(),
+        digest=_fingerprint(),
     )
 
 
@@ -105,6 +141,45 @@ def _shell() -> tuple[str, ...]:
     raise Unavailable("dash is not installed", where="sandbox", mend="apt-get install dash")
 
 
+def tree_userland(name: str, root: Path, digest: str) -> Userland:
+    """The userland in the folder ``root``, a whole root file system.
+
+    Raises:
+        Unavailable: it lacks a program that worlds need.
+    """
+    for program in ("dash", "prlimit", "setsid", "env", "perl"):
+        if not (root / "usr/bin" / program).is_file():
+            raise Unavailable(
+                f"there is no /usr/bin/{program} in it",
+                where=f"userland {name}",
+                mend="sekft worlds build --again",
+            )
+    mounts = ["--ro-bind", f"{ROOT}/usr", "/usr"]
+    for top in _TOP:
+        if (root / top).is_symlink():
+            mounts += ["--symlink", f"usr/{top}", f"/{top}"]
+    for folder in ("srv", "opt", "mnt", "root", "run", "var"):
+        mounts += ["--perms", "0755", "--dir", f"/{folder}"]
+    mounts += ["--perms", "0755", "--dir", "/etc"]
+    for entry in sorted(os.scandir(root / "etc"), key=lambda entry: entry.name):
+        if entry.is_symlink():
+            mounts += ["--symlink", str(Path(entry.path).readlink()), f"/etc/{entry.name}"]
+        elif entry.name not in ("passwd", "group"):
+            mounts += ["--ro-bind", f"{ROOT}/etc/{entry.name}", f"/etc/{entry.name}"]
+    shell = "sh" if (root / "usr/bin/sh").resolve().name == "dash" else "dash"
+    return Userland(  # noqa: S604 - a field called shell
+        shell=(shell, "-i"),
+        sh="/usr/bin/sh" if shell == "sh" else "/usr/bin/dash",
+        prlimit="/usr/bin/prlimit",
+        setsid="/usr/bin/setsid",
+        env="/usr/bin/env",
+        mounts=tuple(mounts),
+        name=name,
+        digest=digest,
+        root=str(root),
+    )
+
+
 @functools.cache
 def _env_resets_signals(env: str) -> bool:
     done = subprocess.run(
@@ -113,7 +188,7 @@ def _env_resets_signals(env: str) -> bool:
     return done.returncode == 0
 
 
-def signal_reset() -> list[str]:
+def signal_reset(userland: Userland) -> list[str]:
     """A prefix that gives Ctrl-C back its meaning where this process was started without it.
 
     A signal ignored at entry (``nohup``, ``&`` in a script) stays ignored through every exec, and
@@ -122,5 +197,7 @@ def signal_reset() -> list[str]:
     handled = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
     if all(signal.getsignal(number) != signal.SIG_IGN for number in handled):
         return []
-    env = _program("env")
-    return [env, "--default-signal=INT,QUIT,HUP,TERM"] if env and _env_resets_signals(env) else []
+    reset = [userland.env, "--default-signal=INT,QUIT,HUP,TERM"]
+    if userland.root:  # GNU env of a year that knows it
+        return reset
+    return reset if userland.env and _env_resets_signals(userland.env) else []

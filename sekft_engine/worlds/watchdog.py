@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sekft_engine.worlds.limits import Limits
 
-_INTERVAL_S = 0.1
+INTERVAL_S = 0.1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -83,7 +83,7 @@ def _patrol() -> None:
         held = _resident([str(each.namespace) for each in current])
         for each in current:
             each.look(held.get(str(each.namespace), 0))
-        pause.wait(_INTERVAL_S)
+        pause.wait(INTERVAL_S)
 
 
 def _resident(namespaces: list[str]) -> dict[str, int]:

@@ -177,7 +177,7 @@ def test_a_session_has_a_budget_of_time_spent_in_commands(opener: Opener) -> Non
 def test_a_dead_sandbox_is_broken_not_a_failed_episode(opener: Opener) -> None:
     world = opener()
     # What only a fault of the machine does: everything dies at once, and from outside.
-    os.kill(world._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    os.kill(world.box._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
     with pytest.raises(WorldBroken):
         _use(world)
 

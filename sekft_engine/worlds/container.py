@@ -1,0 +1,309 @@
+"""The podman and docker backends: a container per world, kept by a trusted pid 1 of ours.
+
+Everything goes through the standard streams of one ``run -i``: no exec per command, no file of the
+host bound in, and a remote engine will do. When this process dies, however it dies, the container's
+stdin ends, the keeper leaves, and the container goes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.resources
+import itertools
+import os
+import stat
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sekft_engine.worlds import tree
+from sekft_engine.worlds.box import Order, Terminal
+from sekft_engine.worlds.engine_id import engine_id
+from sekft_engine.worlds.engines import (
+    COMMON,
+    Engine,
+    ensure_image,
+    find_engine,
+    sweep_containers,
+    working,
+)
+from sekft_engine.worlds.frames import Line, frame, packed
+from sekft_engine.worlds.layout import HOME, TMP, Entry, shell_start
+from sekft_engine.worlds.limits import MIB, Limits
+from sekft_engine.worlds.ptywire import open_terminal
+from sekft_engine.worlds.seccomp import program
+from sekft_engine.worlds.world import WorldBroken
+
+UID = 1000
+_KEEPERS = ("SETUID", "SETGID", "KILL", "CHOWN")
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_START, _LOGIN = "/usr/local/.start", "/usr/local/.login"
+#: For the keeper, and so that its watch comes before the kernel's last resort.
+_SLACK = 64 * MIB
+_SPARE_PIDS = 8
+_TCGETS = 0x5401
+#: Reads the keeper from its stdin, so that no command line shows it.
+_BOOT = (
+    '$0="init";sysread STDIN,$n,8;$n=hex$n;'
+    "while(length$c<$n){sysread(STDIN,$c,$n-length$c,length$c)||exit}eval$c;die$@if$@"
+)
+#: Files that an engine mounts over /etc itself.
+_ENGINES_OWN = ("hosts", "hostname", "resolv.conf")
+_numbers = itertools.count()
+
+
+class ContainerMaker:
+    """Makes boxes with podman or docker; see :class:`~sekft_engine.worlds.box.Maker`."""
+
+    def __init__(self, name: str) -> None:
+        """Raises Unavailable where ``name`` is not there or does not run containers."""
+        self.name = name
+        self.engine = find_engine(name)
+        self.version = self.engine.version
+
+    def open(self, order: Order) -> ContainerBox:
+        sweep_containers(self.engine)
+        image = ensure_image(self.engine, order.userland)
+        self.engine = working(self.engine, image)
+        return ContainerBox(self.engine, image, order)
+
+    def holds(self) -> dict[str, str]:
+        return {
+            "processes": "cgroup" if self.engine.limits else "RLIMIT_NPROC, counted per world",
+            "memory": "cgroup and a watchdog, 100 ms"
+            if self.engine.limits
+            else "a watchdog, 100 ms (this engine bounds nothing)",
+            "disk": "sized tmpfs",
+            "files": "a watchdog, 100 ms",
+            "cpu": "time limits",
+        }
+
+
+class ContainerBox:
+    """One world's container; see :class:`~sekft_engine.worlds.box.Box`."""
+
+    def __init__(self, engine: Engine, image: str, order: Order) -> None:
+        self._engine = engine
+        self._order = order
+        self._name = f"sekft-{engine_id()}-{next(_numbers)}"
+        self.killed: list[str] = []
+        self._closed = False
+        self._words = os.memfd_create("sekft-words")
+        self._process = subprocess.Popen(
+            [*engine.command, *self._arguments(image)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._words,
+            cwd="/",
+            start_new_session=True,
+        )
+        self._line = Line(self._process, self._words)
+        self._terminal = ContainerTerminal(self._line, self.killed)
+        try:
+            self._furnish()
+        except BaseException:
+            self.close()
+            raise
+
+    def _arguments(self, image: str) -> list[str]:
+        limits, layout = self._order.limits, self._order.layout
+        sizes = {"/home": limits.home_bytes, TMP: limits.tmp_bytes}
+        sizes |= dict.fromkeys(("/usr/local", *layout.trees), limits.other_bytes)
+        if layout.etc:
+            sizes["/etc"] = limits.other_bytes
+        memory = limits.memory_bytes + sum(sizes.values()) + _SLACK
+        out = ["run", "-i", "--rm", "--name", self._name, "--label", f"sekft.engine={engine_id()}"]
+        # For the keeper only: to become the ordinary user, and to end what that one runs.
+        out += [*COMMON, *(f"--cap-add={name}" for name in _KEEPERS)]
+        for path, size in sizes.items():
+            mode = "1777" if path == TMP else "0755"
+            out += ["--tmpfs", f"{path}:rw,exec,nosuid,nodev,size={size},mode={mode}"]
+        if self._engine.limits:
+            pids = limits.nproc + _SPARE_PIDS
+            out += ["--memory", str(memory), "--memory-swap", str(memory)]
+            out += ["--pids-limit", str(pids)]
+        return [*out, *self._engine.run_options, image, "/usr/bin/perl", "-e", _BOOT]
+
+    def _furnish(self) -> None:
+        """Start the keeper and give it the world's files."""
+        keeper = importlib.resources.files("sekft_engine.worlds") / "keeper.pl"
+        code = keeper.read_bytes()
+        start_s = self._order.limits.start_s
+        first = b"%08x" % len(code) + code + b"".join(self._frames()) + frame("G")
+        self._line.send(first, start_s)
+        facts = self._line.answer("r", start_s).decode("utf-8", "replace").split("\n")
+        pids, _, own = (*facts, "", "", "")[:3]
+        if not pids.isdigit() and own != "1":
+            raise WorldBroken(
+                f"{self._engine.name} does not bound the number of processes here",
+                where="sandbox",
+                mend="let it use cgroups, or use bubblewrap",
+            )
+
+    def _frames(self) -> Iterator[bytes]:
+        order = self._order
+        layout, limits = order.layout, order.limits
+        trees = ["/home", TMP, *layout.trees]
+        yield frame("P", packed(_settings(limits, trees)))
+        if layout.etc:
+            # The mount hides the image's own: it is put back, then the bundle's files on it.
+            yield from _etc(order.userland.root)
+        yield _entry(Entry(HOME, None, "0755"), UID)
+        folders = [entry for entry in layout.entries if entry.content is None]
+        for entry in layout.entries:
+            tree = entry.path in layout.trees
+            yield _entry(_while_filled(entry), 0 if tree else UID)
+        for entry in reversed(folders):  # a folder is closed only after its children are in
+            if entry.mode != "0755":
+                yield _entry(entry, UID)
+        for entry in layout.etc:
+            yield from _parents(entry.path, "/etc")
+            yield _entry(entry, UID)
+        for entry in layout.local:
+            path = f"/usr/local/{entry.path}"
+            yield from _parents(path, "/usr/local")
+            yield _entry(Entry(path, entry.content, entry.mode), 0)
+        start = shell_start(order.nonce, _LOGIN).encode()
+        yield _entry(Entry(_START, start, "0444"), 0)
+        login = layout.login.encode("utf-8", "surrogateescape")
+        yield _entry(Entry(_LOGIN, login, "0444"), 0)
+
+    def _variables(self, **more: str) -> bytes:
+        variables = {
+            "PATH": _PATH,
+            "HOME": HOME,
+            "USER": "user",
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+        }
+        variables |= dict(self._order.layout.variables) | more
+        return frame("V", packed(itertools.chain.from_iterable(variables.items())))
+
+    # -- the session -------------------------------------------------------------------------
+
+    def start_session(self) -> Terminal:
+        words = packed([*_terminal_settings(), *self._order.userland.shell])
+        self._line.send(self._variables(ENV=_START) + frame("S", words), self._order.limits.start_s)
+        return self._terminal
+
+    def watch(self) -> None:
+        self._line.send(frame("W"), 5.0)
+
+    def kill_session(self) -> None:
+        self._line.send(frame("X"), 5.0)
+
+    # -- the checker and the end -------------------------------------------------------------
+
+    def check(self, seconds: float) -> tuple[int | None, bytes]:
+        script = self._order.checker.encode("utf-8", "surrogateescape")
+        self._line.output.clear()
+        self._line.send(self._variables() + frame("C", script), 5.0)
+        room = 4 * self._order.limits.output_bytes
+        deadline = time.monotonic() + seconds
+        while "c" not in self._line.answers:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.close()
+                return None, bytes(self._line.output[-room:])
+            self._line.receive(left)
+            del self._line.output[: -2 * room]
+        return int(self._line.answers.pop("c")), bytes(self._line.output[-room:])
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._line.hang_up()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        if self._process.returncode:  # else --rm has done it
+            self._engine.remove(self._name)
+        self._line.close()
+        os.close(self._words)
+
+
+class ContainerTerminal:
+    """See :class:`~sekft_engine.worlds.box.Terminal`."""
+
+    def __init__(self, line: Line, killed: list[str]) -> None:
+        self.ended_status: int | None = None
+        self._line = line
+        self._killed = killed
+
+    def listen(self, seconds: float) -> bytes:
+        if not self._line.output and self.ended_status is None:
+            self._line.receive(seconds)
+        got = bytes(self._line.output)
+        self._line.output.clear()
+        reason = self._line.answers.pop("w", None)
+        if reason is not None:
+            self._killed.append(reason.decode("ascii", "replace"))
+        ended = self._line.answers.pop("e", None)
+        if ended is not None:
+            self.ended_status = int(ended)
+        return got
+
+    def write(self, data: bytes) -> None:
+        self._line.send(frame("I", data), 5.0)
+
+    def kill_foreground(self) -> bool:
+        self._line.send(frame("K"), 5.0)
+        return self._line.answer("k") == b"1"
+
+    def restore(self) -> None:
+        self._line.send(frame("R"), 5.0)
+
+
+def _while_filled(entry: Entry) -> Entry:
+    """A folder as it is while it is being filled."""
+    return entry if entry.content is not None else Entry(entry.path, None, "0755")
+
+
+def _settings(limits: Limits, trees: list[str]) -> list[str | bytes]:
+    return [
+        "uid", str(UID), "home", HOME, "trees", "\n".join(trees), "filter", program() or b"",
+        "as", str(limits.address_space), "fsize", str(limits.file_size),
+        "cpu", str(limits.cpu_s), "nofile", str(limits.open_files),
+        "nproc", str(limits.nproc), "memory", str(limits.memory_bytes),
+        "inodes", str(limits.inodes),
+    ]  # fmt: skip
+
+
+def _terminal_settings() -> tuple[bytes, bytes]:
+    """The kernel's termios and window size of a tamed terminal, as bytes."""
+    master, slave = open_terminal()
+    try:
+        settings = fcntl.ioctl(slave, _TCGETS, b"\0" * 64)
+        size = fcntl.ioctl(slave, termios.TIOCGWINSZ, b"\0" * struct.calcsize("HHHH"))
+    finally:
+        os.close(master)
+        os.close(slave)
+    return settings, size
+
+
+def _entry(entry: Entry, owner: int) -> bytes:
+    parts: list[str | bytes] = [entry.path, entry.mode, str(owner)]
+    if entry.content is None:
+        return frame("D", packed(parts))
+    return frame("F", packed([*parts, entry.content]))
+
+
+def _parents(path: str, top: str) -> Iterator[bytes]:
+    parts = path.removeprefix(top).strip("/").split("/")[:-1]
+    for depth in range(1, len(parts) + 1):
+        yield _entry(Entry(f"{top}/{'/'.join(parts[:depth])}", None, "0755"), 0)
+
+
+def _etc(root: str) -> Iterator[bytes]:
+    for name, status in tree.walk(Path(root) / "etc"):
+        path = Path(root) / "etc" / name
+        if stat.S_ISDIR(status.st_mode):
+            yield _entry(Entry(f"/etc/{name}", None, "0755"), 0)
+        elif name not in _ENGINES_OWN and path.is_file():
+            yield _entry(Entry(f"/etc/{name}", path.read_bytes(), "0644"), 0)
