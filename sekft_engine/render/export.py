@@ -24,13 +24,14 @@ def export(
         BadInput: another suffix than .html, .htm or .svg, a view that the document has not, a
             document too long for a picture, or a place that cannot be written to.
     """
-    if path.suffix in (".html", ".htm"):
+    suffix = path.suffix.lower()
+    if suffix in (".html", ".htm"):
         export_html(doc, path, view, mode=mode)
-    elif path.suffix == ".svg":
+    elif suffix == ".svg":
         export_svg(doc, path, view, width=width, mode=mode)
     else:
         raise BadInput(
-            f"cannot export as {path.suffix or 'a file without suffix'}",
+            f"cannot export as {suffix or 'a file without suffix'}",
             where=str(path),
             mend="name it .html or .svg",
         )
