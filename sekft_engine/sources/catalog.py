@@ -152,7 +152,7 @@ class Catalogue:
     # --- looking up ---------------------------------------------------------------------------
 
     def place(self, row: int) -> Place:
-        file, line, offset, length, *_ = self._rows.view[row].item()
+        file, line, offset, length, *_ = self._rows.item(row)
         return file, line, offset, length
 
     def rows_of(self, file: int) -> NDArray[np.int64]:
@@ -165,42 +165,43 @@ class Catalogue:
 
     def look(self, row: int) -> tuple[Place, Known]:
         """Place and facts of a row, both as they were at one instant."""
-        values: tuple[int, ...] = self._rows.view[row].item()
-        file, line, offset, length = values[:4]
+        values: tuple[int, ...] = self._rows.item(row)
         id_at, id_length, scenario, archetype, provider, announcement = values[4:10]
-        steps, turns, characters, outcome, flags = values[10:]
         name = self._ids.get(id_at, id_length)
         words = self._words
         known = Known(
-            id=name,
-            scenario=name if scenario == _SAME else words["scenario"][scenario],
-            archetype=words["archetype"][archetype],
-            provider=words["provider"][provider],
-            announcement=words["announcement"][announcement],
-            outcome=outcome,
-            steps=steps,
-            turns=turns,
-            characters=characters,
-            flags=flags,
+            name,
+            name if scenario == _SAME else words["scenario"][scenario],
+            words["archetype"][archetype],
+            words["provider"][provider],
+            words["announcement"][announcement],
+            values[13],
+            values[10],
+            values[11],
+            values[12],
+            values[14],
         )
-        return (file, line, offset, length), known
+        return (values[0], values[1], values[2], values[3]), known
 
     def facts(self, row: int) -> Facts:
         (file, line, *_), known = self.look(row)
+        name, scenario, archetype, provider, announcement, outcome, steps, turns, size, flags = (
+            known
+        )
         return Facts(
-            id=known.id,
+            id=name,
             where=self._where(file, line),
-            scenario=known.scenario,
-            archetype=known.archetype,
-            provider=known.provider,
-            announcement=known.announcement,
-            outcome=OUTCOMES[known.outcome],
-            steps=known.steps,
-            turns=known.turns,
-            characters=known.characters,
-            verified=bool(known.flags & VERIFIED),
-            keep=bool(known.flags & KEEP),
-            clean=bool(known.flags & CLEAN),
+            scenario=scenario,
+            archetype=archetype,
+            provider=provider,
+            announcement=announcement,
+            outcome=OUTCOMES[outcome],
+            steps=steps,
+            turns=turns,
+            characters=size,
+            verified=bool(flags & VERIFIED),
+            keep=bool(flags & KEEP),
+            clean=bool(flags & CLEAN),
         )
 
     def find(self, identity: str) -> int | None:

@@ -6,6 +6,8 @@ length says so, and what takes an array's place when it grows holds the same row
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,10 +37,16 @@ class Rows:
     def nbytes(self) -> int:
         return self._array.nbytes
 
+    def item(self, n: int) -> Any:
+        """Record ``n`` as a tuple of plain values; IndexError beyond the end."""
+        if n >= self._length:
+            raise IndexError(n)
+        return self._array.item(n)
+
     def extend(self, records: NDArray[Any]) -> None:
         end = self._length + len(records)
         if end > len(self._array):
-            grown = np.zeros(max(end, len(self._array) + len(self._array) // 4), self._array.dtype)
+            grown = np.zeros(max(end, len(self._array) + len(self._array) // 8), self._array.dtype)
             grown[: self._length] = self.view
             self._array = grown
         self._array[self._length : end] = records
@@ -72,33 +80,43 @@ class Strings:
 
 
 class Words:
-    """Strings that come again and again: each has a code, the same one as a rule when it recurs."""
+    """Strings that come again and again: each has a code, the same one as a rule when it recurs.
+
+    The first :data:`REMEMBERED` are at hand as objects, whatever comes after in a buffer."""
 
     def __init__(self) -> None:
-        self._strings = Strings()
-        self._places = Rows(np.dtype([("start", "u8"), ("length", "u4")]))
+        self._first: list[str] = []
         self._codes: dict[str, int] = {}
+        self._more = Strings()
+        self._ends = array("Q", [0])
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._first) + len(self._ends) - 1
 
     @property
     def nbytes(self) -> int:
-        known = sum(80 + len(word) for word in self._codes)
-        return self._strings.nbytes + self._places.nbytes + known
+        objects = sum(map(sys.getsizeof, self._codes)) + sys.getsizeof(self._codes)
+        return objects + 8 * len(self._first) + self._more.nbytes + 8 * len(self._ends)
 
     def code(self, word: str) -> int:
         known = self._codes.get(word)
         if known is None:
-            if len(self._codes) >= REMEMBERED:
-                self._codes.clear()
-            known = self._codes[word] = len(self._places)
-            self._places.extend(np.array([self._strings.add(word)], self._places.view.dtype))
+            known = len(self)
+            if known < REMEMBERED:
+                self._first.append(word)
+            else:
+                if known % REMEMBERED == 0:
+                    self._codes.clear()
+                start, length = self._more.add(word)
+                self._ends.append(start + length)
+            self._codes[word] = known
         return known
 
     def __getitem__(self, code: int) -> str:
-        start, length = self._places.view[code].item()
-        return self._strings.get(start, length)
+        if code < REMEMBERED:
+            return self._first[code]
+        start, end = self._ends[code - REMEMBERED], self._ends[code - REMEMBERED + 1]
+        return self._more.get(start, end - start)
 
     def mask(self, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
         """For each code, whether its word is ``wanted``."""

@@ -106,17 +106,11 @@ def skim(line: bytes | memoryview, name: str) -> Known | None:
     ``line`` must be UTF-8; ``name`` is the id for want of one. One thing passes here that the
     strict reader refuses: a number of thousands of digits in a field that nobody knows.
     """
-    try:
-        read: _Session | _OtherSession = _PLAIN.decode(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        try:
-            read = _OTHER.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return None
-    turns: Any = read.turns
-    if turns is UNSET:
-        turns = read.messages if read.messages is not UNSET else read.conversations
-    if not turns or (read.checker is not UNSET and read.reference_solution is not UNSET):
+    read = _decode(line)
+    if read is None or (read.checker is not UNSET and read.reference_solution is not UNSET):
+        return None
+    turns = _turns(read)
+    if not turns:
         return None
     meta = read.meta
     steps = read.steps
@@ -124,8 +118,9 @@ def skim(line: bytes | memoryview, name: str) -> Known | None:
         roles, contents = _unify(turns)
         if UNSET in roles or UNSET in contents:
             return None
+        characters = sum(map(len, contents))
     else:
-        contents = [turn.content for turn in turns]
+        characters = sum([len(turn.content) for turn in turns])
         roles = [turn.role for turn in turns] if steps is UNSET else []
     if steps is UNSET:
         steps = roles.count("assistant") + roles.count("gpt")
@@ -138,11 +133,44 @@ def skim(line: bytes | memoryview, name: str) -> Known | None:
         CODES[read.outcome],
         clip(steps),
         len(turns),
-        sum([len(content) for content in contents]),
+        characters,
         read.verified * VERIFIED
         + read.keep * KEEP
         + (meta is not None and bool(meta.clean)) * CLEAN,
     )
+
+
+def contents(line: bytes, name: str) -> tuple[str, list[str]] | None:
+    """As :func:`skim`, the id and the contents of all turns."""
+    read = _decode(line)
+    if read is None:
+        return None
+    turns = _turns(read)
+    texts = (
+        _unify(turns)[1] if isinstance(read, _OtherSession) else [each.content for each in turns]
+    )
+    if not texts or UNSET in texts:
+        return None
+    return name if read.id is None or read.id == "" else str(read.id), texts
+
+
+def _decode(line: bytes | memoryview) -> _Session | _OtherSession | None:
+    try:
+        return _PLAIN.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass
+    try:
+        return _OTHER.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _turns(read: _Session | _OtherSession) -> Any:
+    """The turns under the first of their names that is there; none if there is none."""
+    for turns in (read.turns, read.messages, read.conversations):
+        if turns is not UNSET:
+            return turns
+    return []
 
 
 def _unify(turns: list[_OtherTurn]) -> tuple[list[Any], list[Any]]:

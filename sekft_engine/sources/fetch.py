@@ -9,8 +9,9 @@ from typing import Any
 
 from sekft_engine.errors import BadInput
 from sekft_engine.sources.catalog import Place
+from sekft_engine.sources.facts import contents
 from sekft_engine.sources.listing import TABLE, kind
-from sekft_engine.sources.read import unreadable
+from sekft_engine.sources.read import is_utf8, unreadable
 from sekft_engine.sources.record import trajectory_in, trajectory_of
 from sekft_engine.sources.source import record_name, record_where
 from sekft_engine.sources.tables import Table, row_of, telling
@@ -38,6 +39,16 @@ class Fetcher:
         with self._lock:
             row = self._row(path, number, where)
         return trajectory_of(row, where, name)
+
+    def texts(self, path: Path, place: Place, identity: str) -> list[str] | None:
+        """The contents of the turns at ``place``; None where that takes the strict reader, or
+        where it is not ``identity`` that stands there."""
+        _, number, offset, length = place
+        if kind(path.name) == TABLE:
+            return None
+        data = read_bytes(path, offset, length)
+        found = contents(data, record_name(path, number)) if is_utf8(data) else None
+        return found[1] if found is not None and found[0] == identity else None
 
     def _row(self, path: Path, number: int, where: str) -> dict[str, Any]:
         try:

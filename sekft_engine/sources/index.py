@@ -23,6 +23,7 @@ from sekft_engine.sources.facts import Facts, Problem, known
 from sekft_engine.sources.fetch import Fetcher
 from sekft_engine.sources.filetable import SKIPPED
 from sekft_engine.sources.scan import Scan
+from sekft_engine.sources.search import Search
 from sekft_engine.sources.source import HubSource, Source
 from sekft_engine.sources.watch import Watch
 from sekft_engine.trajectory import Trajectory
@@ -200,8 +201,29 @@ class Index:
         return read, facts.characters
 
     def text(self, n: int) -> str:
-        """The contents of all turns of row ``n``, a line between two, in lower case."""
-        return "\n".join(turn.content for turn in self.trajectory(n).turns).lower()
+        """The contents of all turns of row ``n``, a line end between two, in lower case: what
+        :meth:`search` looks through. Errors are those of :meth:`trajectory`."""
+        place, known_ = self._catalogue.look(self._number(n))
+        texts = self._fetcher.texts(self._scan.path(place[0]), place, known_.id)
+        if texts is None:
+            texts = [turn.content for turn in self._read(n)[0].turns]
+        return "\n".join(texts).lower()
+
+    def search(
+        self, needle: str, start: int = 0, step: int = 1, only: NDArray[np.bool_] | None = None
+    ) -> Search:
+        """Look for ``needle`` in the contents, whatever its case, from row ``start`` on; with a
+        negative ``step`` backwards, with ``only`` in the rows that it marks."""
+        return Search(self, needle, start, step, only)
+
+    def places(self, first: int, last: int) -> NDArray[np.void]:
+        """Where rows ``first`` to ``last`` (excluded) stand: ``file``, ``line``, ``offset`` and
+        ``length`` (bytes), among others."""
+        return self._catalogue.places()[first:last]
+
+    def path_of(self, n: int) -> Path:
+        """The file in which row ``n`` stands."""
+        return self._scan.path(self._catalogue.place(n)[0])
 
     def _number(self, n: int) -> int:
         if not 0 <= n < len(self):

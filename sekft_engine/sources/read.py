@@ -42,6 +42,17 @@ def parse(data: bytes, where: str) -> Any:
         raise BadInput(f"broken JSON: {error}", where=where, mend="mend or remove it") from error
 
 
+def is_utf8(data: bytes) -> bool:
+    """Whether ``data`` is UTF-8; for ASCII that is quick."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _deeper(where: str, lines: int) -> str:
     """``where`` with a line: a ``.jsonl`` place has one already and its values are one line."""
     head, _, tail = where.rpartition(":")

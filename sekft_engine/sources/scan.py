@@ -15,7 +15,7 @@ from sekft_engine.sources.facts import KEEP, Known, Problem, known, skim
 from sekft_engine.sources.filetable import DONE, NEW, SKIPPED, FileTable
 from sekft_engine.sources.lines import LineFile, Shrunk
 from sekft_engine.sources.listing import LINES, TABLE, kind
-from sekft_engine.sources.read import unreadable
+from sekft_engine.sources.read import is_utf8, unreadable
 from sekft_engine.sources.record import trajectory_in, twice
 from sekft_engine.sources.skim_table import COLUMNS, skim_batch
 from sekft_engine.sources.source import Source, record_where
@@ -34,6 +34,7 @@ class Scan:
 
     def __init__(self, source: Source, *, keep_only: bool) -> None:
         self.source = source
+        self._folder = f"{str(source.root).rstrip('/')}/"
         self.catalogue = Catalogue(self.where)
         self.files = FileTable()
         self.generation = 0
@@ -71,7 +72,8 @@ class Scan:
 
     def where(self, file: int, line: int) -> str:
         """The place as a person is told it."""
-        return record_where(self.path(file), line)
+        name = self.files.name(file)
+        return record_where(f"{self._folder}{name}" if name else str(self.source), line)
 
     def unchanged(self, file: int) -> bool:
         """Whether a file is what it was when it was read."""
@@ -299,16 +301,6 @@ class Scan:
             for other in others - {each, *todo}:
                 self.again.append(other)
                 todo.append(other)
-
-
-def is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def facts_in(data: bytes, where: str, name: str, *, safe: bool) -> Known | SekftError:

@@ -45,7 +45,7 @@ class HubSource(Source):
     def __init__(self, name: str, split: str = "train") -> None:
         self.name = name
         self.split = split
-        self.root = Path("/")
+        self.root = Path()
 
     def __str__(self) -> str:
         return self.name
@@ -61,9 +61,12 @@ def record_name(path: Path, number: int) -> str:
     return path.stem if kind(path.name) in (RAW, "") else f"{path.stem}:{number}"
 
 
-def record_where(path: Path, number: int) -> str:
+def record_where(path: Path | str, number: int) -> str:
     """A trajectory's place as a person is told it: the first line is 1, the first row 0."""
-    format_ = kind(path.name)
+    path = str(path)
+    if path.endswith(RAW):
+        return path
+    format_ = kind(path)
     if format_ == LINES:
         return f"{path}:{number}"
-    return f"{path}:row {number}" if format_ == TABLE else str(path)
+    return f"{path}:row {number}" if format_ == TABLE else path
