@@ -95,7 +95,8 @@ class Search:
             first, last = self._block()
             rows = np.arange(first, last)
             if self._only is not None:
-                rows = rows[self._only[first:last]]
+                only = self._only[first:last]  # rows that came later are not among them
+                rows = rows[: len(only)][only]
             candidates: list[int] = rows.tolist()
             if self._anchor and candidates:
                 candidates = self._passing(candidates)
