@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from sekft_engine.errors import BadInput
-from sekft_engine.sources import Dropped, load_hub
-from sekft_engine.sources.index import open_index
+from sekft_engine.sources import Dropped, open_index
 from sekft_engine.trajectory import Trajectory
 
 
 class Source:
-    """What ``data`` (a path) or ``hub`` (the name of a data set) holds. A path is indexed and its
-    trajectories are read when they are asked for, so that any amount of them takes little memory.
+    """What ``data`` (a path) or ``hub`` (the name of a data set) holds. It is indexed, and each
+    trajectory read when it is asked for, so that any amount of them takes little memory.
 
     Raises:
         BadInput: neither or both are named, something in it is no trajectory, or an id occurs
@@ -27,14 +25,13 @@ class Source:
         if not data and not hub:
             raise BadInput("no trajectories named", mend="name a file or folder with --data")
         self.where = data or hub
-        self._loaded = load_hub(hub).trajectories if hub else ()
-        self._by_id = {each.id: n for n, each in enumerate(self._loaded)}
-        self._index = None if hub else open_index(Path(data).expanduser()).read_all()
-        for problem in self._index.problems if self._index is not None else ():
+        index = open_index(hub=hub) if hub else open_index(data)
+        self._index = index.read_all()
+        for problem in self._index.problems:
             raise BadInput(problem.what, where=problem.where, mend=problem.mend or None)
 
     def __len__(self) -> int:
-        return len(self._loaded) if self._index is None else len(self._index)
+        return len(self._index)
 
     def each(self, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
         """All in order; with ``keep_only`` a raw recording that is not kept is only named."""
@@ -43,7 +40,7 @@ class Source:
 
     def one(self, identity: str, *, keep_only: bool = False) -> Trajectory | Dropped | None:
         """The one with this id; None where there is none."""
-        n = self._by_id.get(identity) if self._index is None else self._index.find(identity)
+        n = self._index.find(identity)
         return None if n is None else self._at(n, keep_only)
 
     def get(self, identity: str) -> Trajectory:
@@ -58,8 +55,6 @@ class Source:
         return found
 
     def _at(self, n: int, keep_only: bool) -> Trajectory | Dropped:
-        if self._index is None:
-            return self._loaded[n]
         if keep_only:
             facts = self._index.facts(n)
             if not facts.keep and facts.where.endswith(".json"):

@@ -27,8 +27,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @classmethod
     def of(cls, row: Row, losses: TokenLosses) -> Measured:
         """Raises :class:`DigestMismatch` where ``losses`` are not of this row."""
-        before, after = losses.arrays(row)
-        return cls(row=row, losses=losses, before=before, after=after)
+        return cls(row=row, losses=losses, **losses.arrays(row)._asdict())
 
     def means(self, span: Span) -> tuple[float, float]:
         """Mean losses of one command, before and after."""

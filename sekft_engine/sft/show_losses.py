@@ -37,13 +37,14 @@ def print_losses(
     title: str, measured: Iterable[Measured | Unshown], console: Console, *, tokens: bool = False
 ) -> None:
     """A block per trajectory, then the means over all of them; with ``tokens`` every token."""
-    console.print(Text(visible(title), style="bold"), soft_wrap=True)
-    console.print(_legend(), soft_wrap=True)
     summary, unshown = Summary(), []
     for one in measured:
         if isinstance(one, Unshown):
             unshown.append(one)
             continue
+        if not summary.totals.ids:  # not before there is something to show
+            console.print(Text(visible(title), style="bold"), soft_wrap=True)
+            console.print(_legend(), soft_wrap=True)
         summary.add(one)
         console.print()
         _head(one, console)

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +33,13 @@ Part = Literal["train", "heldout", ""]
 
 #: Nats are kept to so many decimals, which is finer than floating point repeats them elsewhere.
 DECIMALS = 5
+
+
+class LossArrays(NamedTuple):
+    """Losses as long as a row, in nats; NaN where the token is not trained."""
+
+    before: FloatArray
+    after: FloatArray
 
 
 class TokenLosses(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +90,14 @@ class TokenLosses(msgspec.Struct, frozen=True, kw_only=True):
                 mend="name the run's data with --data, or measure again with --measure",
             )
 
-    def arrays(self, row: Row) -> tuple[FloatArray, FloatArray]:
-        """``before`` and ``after``, each one value per token of ``row`` [len(row)], NaN where the
-        token is not trained. Raises :class:`DigestMismatch` as :meth:`refuse_other`."""
+    def arrays(self, row: Row) -> LossArrays:
+        """``before`` and ``after``, one value per token of ``row`` [len(row)], NaN where the token
+        is not trained. Raises :class:`DigestMismatch` as :meth:`refuse_other`."""
         self.refuse_other(row)
         before, after = (np.full(len(row), np.nan, dtype=np.float32) for _ in range(2))
         before[self.positions] = self.before
         after[self.positions] = self.after
-        return before, after
+        return LossArrays(before, after)
 
 
 def ids_digest(row: TrainRow) -> str:
