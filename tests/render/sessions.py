@@ -76,6 +76,20 @@ PLAIN = session(
     "exit",
 )
 
+#: Pipes, here-documents, quotes, colours and errors, as sessions are full of.
+SHELL = session(
+    "Debian GNU/Linux 13 box tty1\n\nOrders are held by quil(1).\nuser@box:~$",
+    "quil --help 2>&1 | sed -n '1,20p'",
+    "usage: quil [-v] get NAME\n\n  -v\tsay more\n        --   ends options\nuser@box:~$",
+    "cat > run.sh <<'EOF'\n#!/bin/sh\n  echo \"$1\"   # keep\nEOF",
+    "user@box:~$",
+    "find . -name '*.log' -size +10k -exec rm -- {} \\;",
+    "rm: cannot remove './a.log': Permission denied\nuser@box:~$",
+    "awk '{ n[$1]++ } END { for (k in n) printf \"%s\\t%d\\n\", k, n[k] }' access",
+    "10.0.0.1\t3\n10.0.0.2\t1\n\x1b[31mwarning\x1b[0m\r\nuser@box:~$",
+    "panic 'cannot remove ./a.log'",
+)
+
 
 @st.composite
 def sessions(draw: st.DrawFn, command: st.SearchStrategy[str] = commands) -> Trajectory:

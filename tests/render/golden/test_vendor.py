@@ -13,21 +13,9 @@ from sekft_engine.render import ChatTokenizer, Row, build_row, normalize_for_tem
 from sekft_engine.render.difference import first_difference
 from sekft_engine.trajectory import Trajectory, Turn
 from tests.render.conftest import MISTRAL_FILES, Base, MakeBase
-from tests.render.sessions import MARKERS, PLAIN, any_commands, session, sessions
+from tests.render.sessions import MARKERS, PLAIN, SHELL, any_commands, session, sessions
 from tests.render.test_equals_transformers import messages, row
 
-SHELL = session(
-    "Debian GNU/Linux 13 box tty1\n\nOrders are held by quil(1).\nuser@box:~$",
-    "quil --help 2>&1 | sed -n '1,20p'",
-    "usage: quil [-v] get NAME\n\n  -v\tsay more\n        --   ends options\nuser@box:~$",
-    "cat > run.sh <<'EOF'\n#!/bin/sh\n  echo \"$1\"   # keep\nEOF",
-    "user@box:~$",
-    "find . -name '*.log' -size +10k -exec rm -- {} \\;",
-    "rm: cannot remove './a.log': Permission denied\nuser@box:~$",
-    "awk '{ n[$1]++ } END { for (k in n) printf \"%s\\t%d\\n\", k, n[k] }' access",
-    "10.0.0.1\t3\n10.0.0.2\t1\n\x1b[31mwarning\x1b[0m\r\nuser@box:~$",
-    "panic 'cannot remove ./a.log'",
-)
 HOSTILE = tuple(
     session(f"a {marker} b\n$", "ls -la", f"{marker} $", f"echo '{marker}'", f"x{marker}", "exit")
     for marker in (
