@@ -57,23 +57,23 @@ def check(
     everywhere; 1: something differs; 2: no usable server.
     """
     from sekft_engine.cli.display import Display
-    from sekft_engine.contract import check_endpoint, key_from
+    from sekft_engine.contract import Client, check_endpoint, key_from
     from sekft_engine.render.load import load_tokenizer
     from sekft_engine.sources import load_trajectories
 
     key = key_from(api_key_env, endpoint)
-    sessions = load_trajectories(data).trajectories
-    tokenizer = load_tokenizer(base)
-    with Display(quiet=as_json) as display:
+    with (
+        Client(endpoint, api_key=key, timeout=timeout) as client,
+        Display(quiet=as_json) as display,
+    ):
+        sessions = load_trajectories(data).trajectories
         report = check_endpoint(
-            endpoint,
-            tokenizer,
+            client,
+            load_tokenizer(base),
             sessions,
             model=model,
-            api_key=key,
             samples=samples,
             hostile=not data_only,
-            timeout=timeout,
             progress=display.progress,
         )
     if as_json:

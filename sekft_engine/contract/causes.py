@@ -294,13 +294,24 @@ def _letters(text: str, control: Iterable[str]) -> str:
 # --- from counts ----------------------------------------------------------------------------------
 
 
-def common_cause(candidates: Sequence[Set[str]], surplus: Sequence[int]) -> list[str]:
+#: Faults that no prompt escapes.
+EVERYWHERE = frozenset(
+    {"double_bos", "missing_bos", "added_bos", "added_eos", "no_generation_prompt"}
+)
+
+
+def common_cause(
+    candidates: Sequence[Set[str]], surplus: Sequence[int], some_equal: bool
+) -> list[str]:
     """The likeliest cause of each prompt whose number of tokens differs.
 
     Args:
         candidates: per prompt, the faults that would give just its count.
         surplus: per prompt, how many tokens theirs has more.
+        some_equal: whether other prompts have as many tokens on both sides.
     """
+    if some_equal:
+        candidates = [each - EVERYWHERE for each in candidates]
     votes = Counter(cause for each in candidates for cause in each)
     ((most, times),) = Counter(surplus).most_common(1) or ((0, 0),)
     steady = times > 1 and times * 3 >= len(surplus) * 2

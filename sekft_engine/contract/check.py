@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.contract.causes import CAUSES, refusal_cause
-from sekft_engine.contract.client import Client
+from sekft_engine.contract.client import Client, key_from
 from sekft_engine.contract.compare import Case, Comparer, Verdict
 from sekft_engine.contract.faults import Simulator
 from sekft_engine.contract.routes import (
@@ -108,27 +108,23 @@ _UNITS = {"tokens": "every token", "text": "their whole text", "counts": "their 
 
 
 def check_endpoint(
-    endpoint: str,
+    endpoint: str | Client,
     tokenizer: ChatTokenizer,
     sessions: Iterable[Trajectory],
     *,
     model: str = "",
-    api_key: str = "",
     samples: int = SAMPLES,
     hostile: bool = True,
-    timeout: float = 30.0,
-    client: Client | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ContractReport:
     """Compare what the server at ``endpoint`` feeds its model with what training feeds.
 
     Args:
+        endpoint: its address, or a client of it (which may have a key and its own time limit).
         sessions: prompts are taken out of these, see :func:`sekft_engine.contract.samples.choose`.
         model: its name there; '' = the server's first.
         samples: how many of ``sessions`` to take prompts from.
         hostile: ask about the built-in hard sessions too.
-        timeout: seconds per request.
-        client: used in place of one made of ``endpoint``, ``api_key`` and ``timeout``.
         progress: called with (label, done, total).
 
     Raises:
@@ -137,13 +133,11 @@ def check_endpoint(
     """
     marks = set(tokenizer.guard.literals.values())
     prompts = choose(sessions, marks, samples) + (built_in(tokenizer) if hostile else [])
-    own = client is None
-    client = client or Client(endpoint, api_key=api_key, timeout=timeout)
-    try:
-        return _check(client, tokenizer, prompts, model, progress or (lambda *_: None))
-    finally:
-        if own:
-            client.close()
+    tell = progress or (lambda *_: None)
+    if isinstance(endpoint, Client):
+        return _check(endpoint, tokenizer, prompts, model, tell)
+    with Client(endpoint, api_key=key_from(None, endpoint)) as client:
+        return _check(client, tokenizer, prompts, model, tell)
 
 
 def _check(
@@ -246,7 +240,7 @@ def _raw(route: Route, cases: Sequence[Case]) -> RawTurns | None:
     for case in changed[:RAW]:
         try:
             answer = route.ask(messages_of(case.sample.turns))
-        except Unusable:
+        except (Unusable, SekftError):  # for information only
             continue
         asked += 1
         if isinstance(answer, Refusal):

@@ -90,13 +90,14 @@ class Comparer:
             for number, verdict in enumerate(verdicts)
             if not verdict.equal and not verdict.cause
         ]
+        some_equal = any(verdict.equal for verdict in verdicts)
         candidates, surplus = [], []
         for number in open_ends:
             case, count = cases[number], verdicts[number].theirs or 0
             feeds = self._simulator.feeds(case.turns, case.ours)
             candidates.append({cause for cause, ids in feeds if len(ids) == count})
             surplus.append(count - len(case.ours))
-        for number, cause in zip(open_ends, causes.common_cause(candidates, surplus), strict=True):
+        for number, cause in zip(open_ends, causes.common_cause(candidates, surplus, some_equal), strict=True):
             verdicts[number] = msgspec.structs.replace(verdicts[number], cause=cause)
         return verdicts
 

@@ -102,7 +102,7 @@ class TokenizeRoute:
         if self._model:
             body["model"] = self._model
         answer = self._client.post(self._path, body)
-        return _ids(answer.body.get("tokens")) or None if _is_object(answer) else None
+        return (_ids(answer.body.get("tokens")) or None) if _is_object(answer) else None
 
 
 class TemplateRoute:
@@ -117,10 +117,11 @@ class TemplateRoute:
         """The first question, which settles whether the server also tells ids."""
         self.strength = "tokens"
         prompt = self.ask(messages)
-        if isinstance(prompt, Prompt) and prompt.ids is None:
-            self.strength = "text"
-        else:
-            self.name = "POST /apply-template, POST /tokenize"
+        if isinstance(prompt, Prompt):
+            if prompt.ids:
+                self.name = "POST /apply-template, POST /tokenize"
+            else:
+                self.strength = "text"
         return prompt
 
     def ask(self, messages: Messages) -> Prompt | Refusal:
@@ -141,7 +142,7 @@ class TemplateRoute:
         answer = self._client.post(
             "/tokenize", {"content": text, "add_special": True, "parse_special": True}
         )
-        return _ids(answer.body.get("tokens")) if _is_object(answer) else None
+        return (_ids(answer.body.get("tokens")) or None) if _is_object(answer) else None
 
     def text(self, ids: Sequence[int]) -> str | None:
         return None

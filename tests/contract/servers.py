@@ -6,6 +6,7 @@ They hold no model: what is under test is what a server would feed one.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,12 +40,15 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
 class ModelServer:
     """Serves ``routes`` (``"POST /tokenize"`` -> answer) on this machine while it is entered."""
 
-    def __init__(self, routes: Mapping[str, Answer]) -> None:
+    def __init__(self, routes: Mapping[str, Answer], *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body in one packet: else each answer waits for a delayed acknowledgement.
+            wbufsize = 1 << 16
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 self._answer({})
@@ -77,7 +81,11 @@ class ModelServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> ModelServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
