@@ -65,11 +65,40 @@ _MEANINGS = {
 }
 
 
+_REASONS = {
+    "bad_input": "It cannot be read as a session.",
+    "boundary_merge": "A token would hold the end of what the environment said together with the "
+    "beginning of a command, so the two cannot be parted.",
+    "decode_mismatch": "The trained tokens would say something else than the commands.",
+    "double_bos": "The text would open with two tokens for its beginning, which no model has seen.",
+    "empty_command": "A command is empty, so there is nothing to learn in its place.",
+    "empty_session": "There is no turn in it.",
+    "forged_control": "What a program printed or a person typed would be taken for a control token "
+    "of the chat template.",
+    "lone_surrogate": "It holds half a character, which no tokenizer can take.",
+    "no_command": "There is no command in it, so nothing would be trained.",
+    "no_end_of_turn": "The chat template leaves a command open, so the model would not learn to "
+    "stop.",
+    "not_additive": "The chat template shows earlier turns in another way once more follow, so "
+    "training would show what use never shows.",
+    "not_kept": "It is marked as not to be kept.",
+    "nothing_trained": "No token of it would be trained.",
+    "opens_with_command": "It opens with a command, before the environment has said anything.",
+    "template_error": "The chat template refuses it.",
+    "template_rewrites_content": "The chat template would trim or rewrite what was said.",
+    "terminal_cut": "The end of its last command is missing, which would teach stopping midway.",
+    "too_long": "It is longer than the limit; a cut session would teach stopping midway.",
+    "unknown_token": "A command holds a character that the vocabulary has no token for.",
+    "writes_before_command": "The chat template writes something before a command that it does "
+    "not write when it asks for one.",
+}
+
+
 def certificate(doc: Document) -> Iterator[Clause]:
     """The certificate, clause by clause; for a dropped trajectory why it is none."""
     if doc.reason or doc.detail:
-        yield Clause("dropped", "fails", "Nothing of this trajectory is trained on.", doc.reason)
-        yield Clause("reason", "says", shown(doc.detail) or "not told")
+        meaning = _REASONS.get(doc.reason, "Nothing of this trajectory is trained on.")
+        yield Clause(shown(doc.reason) or "dropped", "fails", meaning, shown(doc.detail))
         yield Clause("where", "says", _place(doc))
         return
     if doc.certificate is None:

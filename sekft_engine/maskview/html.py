@@ -13,7 +13,7 @@ from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Layout, Line, Mode, View
 from sekft_engine.maskview.lines import MODE_TITLES, VIEW_TITLES, legend, statistics
-from sekft_engine.maskview.looks import style_sheet, variables
+from sekft_engine.maskview.looks import page_style
 from sekft_engine.maskview.paint import Overlay, Parts, paint, style_of, under
 
 #: Lines of a page are not wrapped here but by who shows it.
@@ -26,14 +26,15 @@ h1{font-size:1.3rem;margin:0 0 .3rem}h2{font-size:1rem}
 pre,.legend,.figures{font:14px/1.45 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
 pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;tab-size:4}
 .legend,.figures{margin:.3rem 0}
-section{margin:0 0 .9rem;padding-left:.8rem;border-left:3px solid transparent}
-section.learnt{border-left:5px solid var(--trained)}
+section{margin:0 0 .9rem;padding-left:.8rem;border-left:5px solid transparent}
+section.learnt{border-color:var(--trained)}
 section>h2{display:flex;gap:.8rem;margin:0 0 .2rem;font-size:.85rem;font-weight:600;
 color:var(--quiet);border-bottom:1px solid var(--line)}
 section>h2 span{margin-left:auto;font-weight:400}
 table{border-collapse:collapse;margin:.6rem 0}
 td,th{text-align:left;vertical-align:top;padding:.25rem .8rem .25rem 0}
 .c{display:inline-block;vertical-align:top;margin-right:.35em;white-space:pre}
+.c>span:empty::before{content:"\\200b"}
 .c i{display:block;font-style:normal;font-size:.8em;min-width:1ch}
 .c .lane{font-size:1em;line-height:1}
 @media(forced-colors:active){.masked,.masked-edge{opacity:1;font-style:italic}}
@@ -50,7 +51,7 @@ def page(doc: Document, view: View, mode: Mode) -> Iterator[str]:
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{name} · {VIEW_TITLES[view]}</title>\n"
-        f"<style>{variables()}\n{style_sheet('color', 'background')}{_STYLE}</style></head>\n"
+        f"<style>{page_style()}{_STYLE}</style></head>\n"
         f"<body><h1>{name}</h1>\n"
     )
     yield f'<p class="figures">{_spans(statistics(doc, None, 400))}</p>\n'
@@ -131,11 +132,13 @@ def _columns(doc: Document, line: Line, view: View) -> Iterator[str]:
     """A line of tokens, each with its id, label or losses under it."""
     for piece in line.pieces:
         style = style_of(doc, piece.token, edges=view != "loss" or bool(doc.mask[piece.token]))
-        text = escape(shown(doc.text[piece.start : piece.end]))
+        raw = doc.text[piece.start : piece.end]
         if view == "loss":
             below, title = _loss(doc, piece.token)
+            raw = raw if below else raw.removesuffix("\n")
         else:
             below, title = f'<i class="quiet">{under(doc, piece, view) or " "}</i>', ""
+        text = escape(shown(raw))
         if not below:
             yield f'<span class="{style}">{text}</span>'
         else:
@@ -145,12 +148,13 @@ def _columns(doc: Document, line: Line, view: View) -> Iterator[str]:
 def _loss(doc: Document, token: int) -> tuple[str, str]:
     """Two blocks, and the figures as a hint; nothing where there is no loss."""
     found = facts.reading(doc, token)
-    steps = facts.level(found.before), facts.level(found.after)
-    if not found.trained or steps[0] is None or steps[1] is None:
+    before, after = facts.level(found.before), facts.level(found.after)
+    if not found.trained or before is None or after is None:
         return "", ""
-    blocks = "".join(
-        f'<i class="lane loss-{step}">{facts.BLOCKS[step] * 2}</i>'
-        for step in steps
-        if step is not None
+    worse = found.after > found.before + facts.WORSE
+    blocks = (
+        f'<i class="lane loss-{before}">{facts.BLOCKS[before] * 2}</i>'
+        f'<i class="lane loss-{after}">{facts.BLOCKS[after] * 2}'
+        f"{'<b class=worse>!</b>' if worse else ''}</i>"
     )
     return blocks, f' title="before {found.before:.3f}, after {found.after:.3f} nats"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sekft_engine.maskview import palette
@@ -45,33 +46,49 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def style_sheet(fill: str, ground: str) -> str:
-    """Rules for each style, in variables of :func:`variables`.
-
-    Args:
-        fill: the property of a text's colour, ``color`` or ``fill``.
-        ground: the property of what lies behind it; '' = drawn by other means.
-    """
+def page_style() -> str:
+    """Rules for a page: the palette as variables, light, and dark where the reader prefers it."""
     rules = []
     for name, look in LOOKS.items():
-        colour = "background" if look.reverse else look.colour
-        rule = f"{fill}:var(--{colour})"
+        rule = f"color:var(--{'background' if look.reverse else look.colour})"
         rule += ";font-weight:bold" if look.bold else ""
         rule += ";opacity:.78" if look.dim else ""
         rule += ";text-decoration:underline" if look.underline else ""
-        behind = look.colour if look.reverse else look.ground
-        rule += f";{ground}:var(--{behind})" if behind and ground else ""
+        rule += f";background:var(--{behind})" if (behind := _behind(look)) else ""
         rules.append(f".{name}{{{rule}}}")
-    return "\n".join(rules)
-
-
-def variables() -> str:
-    """The palette as variables: light, and dark where the reader prefers it."""
-
-    def block(colours: dict[str, str]) -> str:
-        return "".join(f"--{name}:{colour};" for name, colour in colours.items())
-
-    return (
-        f":root{{color-scheme:light dark;{block(palette.LIGHT)}}}\n"
-        f"@media(prefers-color-scheme:dark){{:root{{{block(palette.DARK)}}}}}"
+    return "\n".join(
+        (
+            f":root{{color-scheme:light dark;{_variables(palette.LIGHT)}}}",
+            f"@media(prefers-color-scheme:dark){{:root{{{_variables(palette.DARK)}}}}}",
+            *rules,
+        )
     )
+
+
+def picture_style() -> str:
+    """Rules for a picture, light and dark, with plain colours: not every program that shows
+    pictures knows variables. ``on-NAME`` is what lies behind a style, ``ground`` behind all."""
+    dark = "\n".join(_fills(palette.DARK))
+    weights = (
+        f".{name}{{{'font-weight:bold' if look.bold else ''}{';opacity:.78' if look.dim else ''}}}"
+        for name, look in LOOKS.items()
+        if look.bold or look.dim
+    )
+    light = "\n".join((*_fills(palette.LIGHT), *weights))
+    return f"{light}\n@media (prefers-color-scheme:dark){{\n{dark}\n}}"
+
+
+def _fills(colours: dict[str, str]) -> Iterator[str]:
+    yield f".ground{{fill:{colours['background']}}}"
+    for name, look in LOOKS.items():
+        yield f".{name}{{fill:{colours['background' if look.reverse else look.colour]}}}"
+        if behind := _behind(look):
+            yield f".on-{name}{{fill:{colours[behind]}}}"
+
+
+def _behind(look: Look) -> str:
+    return look.colour if look.reverse else look.ground
+
+
+def _variables(colours: dict[str, str]) -> str:
+    return "".join(f"--{name}:{colour};" for name, colour in colours.items())

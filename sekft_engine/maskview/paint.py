@@ -185,7 +185,7 @@ def _losses(doc: Document, line: Line, lane: int) -> Iterator[tuple[str, str]]:
             yield ("?" if doc.mask[piece.token] else " ").ljust(room)[:room], "quiet"
             continue
         worse = lane == 2 and loss > float(before[piece.token]) + WORSE
-        bar = BLOCKS[step] * max(1, room - 1)
-        yield bar[:room], f"loss-{step}"
+        bar = (BLOCKS[step] * max(1, room - 1))[:room]
+        yield bar, "worse" if worse and room == 1 else f"loss-{step}"
         if room > 1:
             yield ("!" if worse else " "), ("worse" if worse else "")

@@ -10,7 +10,7 @@ from sekft_engine.maskview.cells import cells, fit, shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Layout, Mode, View
 from sekft_engine.maskview.lines import certificate, head, legend, statistics
-from sekft_engine.maskview.looks import LOOKS, style_sheet, variables
+from sekft_engine.maskview.looks import LOOKS, picture_style
 from sekft_engine.maskview.paint import Overlay, Parts, paint
 
 #: Rows that a picture may have; programs that show pictures give up somewhere above.
@@ -41,9 +41,9 @@ def picture(doc: Document, view: View, mode: Mode, width: int) -> Iterator[str]:
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high}" '
         f'viewBox="0 0 {wide:.0f} {high}">\n<title>{escape(shown(doc.name))}</title>\n'
-        f"<style>{variables()}\n{style_sheet('fill', '')}\n"
+        f"<style>{picture_style()}\n"
         "text{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;"
-        f"font-size:{_SIZE}px;white-space:pre;fill:var(--foreground)}}\n{_grounds()}</style>\n"
+        f"font-size:{_SIZE}px}}</style>\n"
         f'<rect class="ground" width="{wide:.0f}" height="{high}"/>\n'
     )
     for number, parts in enumerate(rows):
@@ -78,26 +78,24 @@ def _row(parts: Parts, number: int) -> Iterator[str]:
     top, column = _PAD + number * _ROW, 0
     for text, style in parts:
         size = cells(text)
-        x, long = _PAD + column * _CELL, size * _CELL
+        x, wide = _PAD + column * _CELL, size * _CELL
         column += size
-        look = LOOKS.get(style)
-        if look is not None and (look.reverse or look.ground):
+        look = LOOKS.get(style, LOOKS["text"])
+        if look.reverse or look.ground:
             yield (
-                f'<rect class="on-{style}" x="{x:.1f}" y="{top}" width="{long:.1f}" '
+                f'<rect class="on-{style}" x="{x:.1f}" y="{top}" width="{wide:.1f}" '
                 f'height="{_ROW}"/>'
             )
-        if text.strip() or (look is not None and look.underline and text):
+        if look.underline:
+            yield (
+                f'<rect class="{style}" x="{x:.1f}" y="{top + 16}" width="{wide:.1f}" height="1"/>'
+            )
+        # White space around a text is not kept by every program, so the text begins after it.
+        drawn = text.strip()
+        if drawn:
+            x += cells(text[: len(text) - len(text.lstrip())]) * _CELL
             yield (
                 f'<text class="{style or "text"}" x="{x:.1f}" y="{top + 14}" '
-                f'textLength="{long:.1f}" lengthAdjust="spacingAndGlyphs" '
-                f'xml:space="preserve">{escape(text)}</text>\n'
+                f'textLength="{cells(drawn) * _CELL:.1f}" lengthAdjust="spacingAndGlyphs" '
+                f'xml:space="preserve">{escape(drawn)}</text>\n'
             )
-
-
-def _grounds() -> str:
-    rules = [
-        f".on-{name}{{fill:var(--{look.colour if look.reverse else look.ground})}}"
-        for name, look in LOOKS.items()
-        if look.reverse or look.ground
-    ]
-    return "\n".join([".ground{fill:var(--background)}", *rules])

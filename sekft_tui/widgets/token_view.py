@@ -7,15 +7,11 @@ where they are trained. Lines are made when they are looked at, whatever the doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from textual import events
-from textual.message import Message
 
 from sekft_engine.errors import BadInput
 from sekft_engine.maskview import lines as token_lines
@@ -23,10 +19,9 @@ from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import GUTTER, MODES, Layout, Line, Mode, View, views_of
 from sekft_engine.maskview.paint import Overlay, paint
 from sekft_engine.maskview.search import Matches
-from sekft_tui.export import export
 from sekft_tui.text import Parts, visible_lines
-from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.token_cursor import Cursor, Place
+from sekft_tui.widgets.token_motion import TokenMotion
 
 
 class Span(NamedTuple):
@@ -36,28 +31,18 @@ class Span(NamedTuple):
     text: str
 
 
-class TokenView(LineView):
+class TokenView(TokenMotion):
     """Draws a :class:`Document`, or a plain message where there is none."""
 
     DEFAULT_CSS = "TokenView { scrollbar-gutter: stable; }"
 
-    class Looked(Message):
-        """The token under the cursor, the view or the document changed: legends follow."""
-
-        def can_replace(self, message: Message) -> bool:
-            return isinstance(message, TokenView.Looked)
-
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.doc: Document | None = None
         self.mode: Mode = "all"
-        self.marks: set[int] = set()
         self.matches = Matches()
         self._wanted: View = "context"
-        self._layout: Layout | None = None
         self._sheet: tuple[Parts, ...] = ()
         self._message = ""
-        self._cursor = Cursor()
         #: The line at the top, is the cursor on a head, was it in view: kept over layouts.
         self._kept: tuple[Place, bool, bool] | None = None
         self._width = 0
@@ -107,6 +92,9 @@ class TokenView(LineView):
             self._sheet = token_lines.certificate(self.doc, self._width)
         else:
             self._layout = Layout(self.doc, self._width, self.view_name, self.mode)
+            if not len(self._layout):
+                self._layout = None
+                self._sheet = ((), ((f" no token here is {self.mode}", "quiet"),))
         self.relines(len(self._sheet) if self._layout is None else self._layout.rows)
         if self._layout is None:
             self.scroll_to(y=0, animate=False, immediate=True)
@@ -174,146 +162,6 @@ class TokenView(LineView):
         self.marks ^= {self.turn}
         self.redraw()
 
-    # --- moving -----------------------------------------------------------------------------
-
-    @property
-    def turn(self) -> int:
-        """The turn under the cursor."""
-        return int(self.doc.turn[self._cursor.token]) if self.doc and len(self.doc) else 0
-
-    @property
-    def token(self) -> int:
-        """The token under the cursor."""
-        return self._cursor.token
-
-    def move(self, lines: int) -> None:
-        layout = self._layout
-        if layout is None:
-            super().move(lines)
-            return
-        if abs(lines) == 1:
-            line = self._cursor.line + lines
-        else:
-            row = layout.row_of(self._cursor.line) + lines if len(layout) else 0
-            line = layout.at_row(max(0, min(row, layout.rows - 1)))[0]
-        self._go(lambda: self._cursor.on_line(layout, line))
-
-    def _go(self, move: Callable[[], object]) -> None:
-        """Move the cursor by ``move``; only what looks different then is drawn again."""
-        layout = self._layout
-        if layout is None or not len(layout):
-            return
-        before = self._touched(layout)
-        move()
-        after = self._touched(layout)
-        if before != after:
-            for line in before ^ after | {self._cursor.line}:
-                self._refresh(layout, line)
-        self.show_cursor()
-        self.post_message(self.Looked())
-
-    def _touched(self, layout: Layout) -> set[int]:
-        return {self._cursor.line, layout.head_of(self.turn)}
-
-    def _refresh(self, layout: Layout, line: int) -> None:
-        for row in range(layout.row_of(line), layout.row_of(line + 1)):
-            self.refresh_line(row)
-
-    def show_cursor(self) -> None:
-        """Scroll so that the cursor is in view, with a line of context where there is room."""
-        layout, height = self._layout, self.scrollable_content_region.height
-        if layout is None or not len(layout) or height <= 0:
-            return
-        first = layout.row_of(self._cursor.line)
-        last = layout.row_of(self._cursor.line + 1) - 1
-        margin = 1 if height > 6 else 0
-        top = round(self.scroll_y)
-        if first < top + margin:
-            self.scroll_to(y=max(0, first - margin), animate=False, immediate=True)
-        elif last >= top + height - margin:
-            self.scroll_to(y=last - height + 1 + margin, animate=False, immediate=True)
-
-    def _cursor_in_view(self) -> bool:
-        layout = self._layout
-        if layout is None or not len(layout):
-            return False
-        row, top = layout.row_of(self._cursor.line), round(self.scroll_y)
-        return top <= row < top + max(1, self.scrollable_content_region.height)
-
-    def to_turn(self, turn: int) -> None:
-        """Put the cursor on the head of ``turn``, or of the last shown one before it."""
-        layout = self._layout
-        if layout is not None and len(layout):
-            self._to_head(layout, layout.head_of(turn))
-
-    def step_turn(self, by: int) -> None:
-        layout = self._layout
-        if layout is not None and len(layout):
-            self._to_head(layout, layout.head_beside(self._cursor.line, by))
-
-    def _to_head(self, layout: Layout, line: int) -> None:
-        """To a head, with as much in view of its turn as there is room for."""
-        self._go(lambda: self._cursor.on_line(layout, line))
-        height = self.scrollable_content_region.height
-        first, end = layout.row_of(line), layout.row_of(layout.end_of_turn(line))
-        if end - round(self.scroll_y) > height:
-            top = max(0, end - height) if end - first <= height else first
-            self.scroll_to(y=top, animate=False, immediate=True)
-
-    def step_token(self, by: int) -> bool:
-        """To the next or previous token that is shown; False at the end."""
-        layout = self._layout
-        if layout is None or not len(layout):
-            return False
-        moved = []
-        self._go(lambda: moved.append(self._cursor.step(layout, by)))
-        return moved == [True]
-
-    def step_boundary(self, by: int) -> bool:
-        """To the next or previous line on which trained text begins or ends."""
-        return self.doc is not None and self._step_among(self.doc.boundaries, by)
-
-    def step_trained(self, by: int) -> bool:
-        """To the beginning of the next or previous trained span."""
-        return self.doc is not None and self._step_among(self.doc.span_starts, by)
-
-    def _step_among(self, tokens: npt.NDArray[np.int64], by: int) -> bool:
-        """To the next of ``tokens`` that is on another line."""
-        layout = self._layout
-        if layout is None or not len(layout):
-            return False
-        at = int(np.searchsorted(tokens, self._cursor.token)) - (by < 0)
-        for token in tokens[at::by].tolist() if at >= 0 else ():
-            if (layout.line_of(token) - self._cursor.line) * by > 0 and layout.shows(token):
-                self._go(partial(self._cursor.on_token, layout, token))
-                return True
-        return False
-
-    def step_marked(self, by: int) -> bool:
-        """To the next or previous marked turn."""
-        found = sorted(turn for turn in self.marks if (turn - self.turn) * by > 0)
-        if found:
-            self.to_turn(found[0] if by > 0 else found[-1])
-        return bool(found)
-
-    def to_blamed(self) -> bool:
-        """To the place for which a trajectory was dropped, where it is known."""
-        spot = self.doc.blamed if self.doc is not None else None
-        return spot is not None and self._to_place(spot.start)
-
-    def _to_place(self, at: int) -> bool:
-        """To the token that shows the character ``at``; what hides it is put away."""
-        if self.doc is None:
-            return False
-        token = self.doc.token_at(at)
-        if self._layout is None or not self._layout.shows(token):
-            self.mode = "all"
-            self.set_view("context" if self._layout is None else self._wanted)
-        layout = self._layout
-        if layout is not None:
-            self._go(lambda: self._cursor.on_token(layout, token, at))
-        return layout is not None
-
     # --- searching --------------------------------------------------------------------------
 
     def find(self, needle: str, *, last: bool = False) -> int:
@@ -344,6 +192,24 @@ class TokenView(LineView):
             return "not here"
         return f"{self.matches.at + 1:,} of {len(self.matches):,}"
 
+    def to_blamed(self) -> bool:
+        """To the place for which a trajectory was dropped, where it is known."""
+        spot = self.doc.blamed if self.doc is not None else None
+        return spot is not None and self._to_place(spot.start)
+
+    def _to_place(self, at: int) -> bool:
+        """To the token that shows the character ``at``; what hides it is put away."""
+        if self.doc is None:
+            return False
+        token = self.doc.token_at(at)
+        if self._layout is None or not self._layout.shows(token):
+            self.mode = "all"
+            self.set_view("context" if self._layout is None else self._wanted)
+        layout = self._layout
+        if layout is not None:
+            self._go(lambda: self._cursor.on_token(layout, token, at))
+        return layout is not None
+
     # --- copying ----------------------------------------------------------------------------
 
     def span_text(self) -> Span:
@@ -370,6 +236,8 @@ class TokenView(LineView):
         """Write the present view to ``path``: HTML or SVG, by its suffix."""
         if self.doc is None:
             raise BadInput("nothing is shown", mend="choose a trajectory first")
+        from sekft_tui.export import export
+
         export(self.doc, path, self.view_name, width=max(40, self._width), mode=self.mode)
 
     # --- saying -----------------------------------------------------------------------------
@@ -379,9 +247,9 @@ class TokenView(LineView):
         if self.doc is None:
             return ()
         layout = self._layout
-        share = 0.0
-        if layout is not None and layout.rows > 1:
-            share = layout.row_of(self._cursor.line) / (layout.rows - 1)
+        share = None
+        if layout is not None:
+            share = layout.row_of(self._cursor.line) / max(1, layout.rows - 1)
         return token_lines.statistics(self.doc, share, width)
 
     def readout(self, width: int) -> Parts:
@@ -412,7 +280,8 @@ class TokenView(LineView):
                 losses=layout.view == "loss",
             )
         line = layout.line(number)
-        chosen = self._cursor.token if number == self._cursor.line and self.has_focus else -1
+        here = number == self._cursor.line and self.has_focus and layout.doc.tokenised
+        chosen = self._cursor.token if here else -1
         return paint(layout, line, lane, self._overlays(line), chosen)
 
     def _overlays(self, line: Line) -> list[Overlay]:

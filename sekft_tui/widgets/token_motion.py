@@ -1,0 +1,152 @@
+"""Moving through a document: the cursor, what it passes, and what has to be drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from textual.message import Message
+
+from sekft_engine.maskview.document import Document
+from sekft_engine.maskview.layout import Layout
+from sekft_tui.widgets.line_view import LineView
+from sekft_tui.widgets.token_cursor import Cursor
+
+
+class TokenMotion(LineView):
+    """A view with a cursor on a token of a layout, where there is one."""
+
+    class Looked(Message):
+        """The token under the cursor, the view or the document changed: legends follow."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, TokenMotion.Looked)
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.doc: Document | None = None
+        self.marks: set[int] = set()
+        self._layout: Layout | None = None
+        self._cursor = Cursor()
+
+    @property
+    def turn(self) -> int:
+        """The turn under the cursor."""
+        return int(self.doc.turn[self._cursor.token]) if self.doc and len(self.doc) else 0
+
+    @property
+    def token(self) -> int:
+        """The token under the cursor."""
+        return self._cursor.token
+
+    def move(self, lines: int) -> None:
+        layout = self._layout
+        if layout is None:
+            super().move(lines)
+            return
+        if abs(lines) == 1:
+            line = self._cursor.line + lines
+        else:
+            row = layout.row_of(self._cursor.line) + lines if len(layout) else 0
+            line = layout.at_row(max(0, min(row, layout.rows - 1)))[0]
+        self._go(lambda: self._cursor.on_line(layout, line))
+
+    def _go(self, move: Callable[[], object]) -> None:
+        """Move the cursor by ``move``; only what looks different then is drawn again."""
+        layout = self._layout
+        if layout is None or not len(layout):
+            return
+        before = self._touched(layout)
+        move()
+        after = self._touched(layout)
+        if before != after:
+            for line in before ^ after | {self._cursor.line}:
+                self._refresh(layout, line)
+        self.show_cursor()
+        self.post_message(self.Looked())
+
+    def _touched(self, layout: Layout) -> set[int]:
+        return {self._cursor.line, layout.head_of(self.turn)}
+
+    def _refresh(self, layout: Layout, line: int) -> None:
+        for row in range(layout.row_of(line), layout.row_of(line + 1)):
+            self.refresh_line(row)
+
+    def show_cursor(self) -> None:
+        """Scroll so that the cursor is in view, with a line of context where there is room."""
+        layout, height = self._layout, self.scrollable_content_region.height
+        if layout is None or not len(layout) or height <= 0:
+            return
+        first = layout.row_of(self._cursor.line)
+        last = layout.row_of(self._cursor.line + 1) - 1
+        margin = 1 if height > 6 else 0
+        top = round(self.scroll_y)
+        if first < top + margin:
+            self.scroll_to(y=max(0, first - margin), animate=False, immediate=True)
+        elif last >= top + height - margin:
+            self.scroll_to(y=last - height + 1 + margin, animate=False, immediate=True)
+
+    def _cursor_in_view(self) -> bool:
+        layout = self._layout
+        if layout is None or not len(layout):
+            return False
+        row, top = layout.row_of(self._cursor.line), round(self.scroll_y)
+        return top <= row < top + max(1, self.scrollable_content_region.height)
+
+    def to_turn(self, turn: int) -> None:
+        """Put the cursor on the head of ``turn``, or of the last shown one before it."""
+        layout = self._layout
+        if layout is not None and len(layout):
+            self._to_head(layout, layout.head_of(turn))
+
+    def step_turn(self, by: int) -> None:
+        layout = self._layout
+        if layout is not None and len(layout):
+            self._to_head(layout, layout.head_beside(self._cursor.line, by))
+
+    def _to_head(self, layout: Layout, line: int) -> None:
+        """To a head, with as much in view of its turn as there is room for."""
+        self._go(lambda: self._cursor.on_line(layout, line))
+        height = self.scrollable_content_region.height
+        first, end = layout.row_of(line), layout.row_of(layout.end_of_turn(line))
+        if end - round(self.scroll_y) > height:
+            top = max(0, end - height) if end - first <= height else first
+            self.scroll_to(y=top, animate=False, immediate=True)
+
+    def step_token(self, by: int) -> bool:
+        """To the next or previous token that is shown; False at the end."""
+        layout = self._layout
+        if layout is None or not len(layout):
+            return False
+        moved = []
+        self._go(lambda: moved.append(self._cursor.step(layout, by)))
+        return moved == [True]
+
+    def step_boundary(self, by: int) -> bool:
+        """To the next or previous line on which trained text begins or ends."""
+        return self.doc is not None and self._step_among(self.doc.boundaries, by)
+
+    def step_trained(self, by: int) -> bool:
+        """To the beginning of the next or previous trained span."""
+        return self.doc is not None and self._step_among(self.doc.span_starts, by)
+
+    def _step_among(self, tokens: npt.NDArray[np.int64], by: int) -> bool:
+        """To the next of ``tokens`` that is on another line."""
+        layout = self._layout
+        if layout is None or not len(layout):
+            return False
+        at = int(np.searchsorted(tokens, self._cursor.token)) - (by < 0)
+        for token in tokens[at::by].tolist() if at >= 0 else ():
+            if (layout.line_of(token) - self._cursor.line) * by > 0 and layout.shows(token):
+                self._go(partial(self._cursor.on_token, layout, token))
+                return True
+        return False
+
+    def step_marked(self, by: int) -> bool:
+        """To the next or previous marked turn."""
+        found = sorted(turn for turn in self.marks if (turn - self.turn) * by > 0)
+        if found:
+            self.to_turn(found[0] if by > 0 else found[-1])
+        return bool(found)
