@@ -17,7 +17,10 @@ class Cause(msgspec.Struct, frozen=True):
     mend: str
 
 
-_TOKENS_IN = "send token ids instead of messages, or a tokenizer mode that encodes content apart"
+_TOKENS_IN = (
+    "send token ids to /v1/completions instead of messages, or let content be encoded apart "
+    "(vLLM: --tokenizer-mode mistral)"
+)
 _SAME_FILES = "serve the base's own folder: its chat template and its tokenizer files"
 
 #: Name (as ``--json`` has it) -> how it is told.

@@ -192,7 +192,8 @@ class Client:
 
     def _read(self, status: int, data: bytes, target: str) -> Answer:
         if target:
-            return Answer(status=status, fault=f"a redirect to {self._clean(target)[:_SHOWN]}")
+            shown = visible(self._clean(target)[:_SHOWN])
+            return Answer(status=status, fault=f"a redirect to {shown}")
         try:
             return Answer(status=status, body=msgspec.json.decode(self._clean_bytes(data)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -97,7 +97,9 @@ class Comparer:
             feeds = self._simulator.feeds(case.turns, case.ours)
             candidates.append({cause for cause, ids in feeds if len(ids) == count})
             surplus.append(count - len(case.ours))
-        for number, cause in zip(open_ends, causes.common_cause(candidates, surplus, some_equal), strict=True):
+        for number, cause in zip(
+            open_ends, causes.common_cause(candidates, surplus, some_equal), strict=True
+        ):
             verdicts[number] = msgspec.structs.replace(verdicts[number], cause=cause)
         return verdicts
 

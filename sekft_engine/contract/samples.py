@@ -89,7 +89,7 @@ def features(turns: Sequence[Turn], literals: Sequence[str]) -> frozenset[str]:
         found.add("control tokens")
     if shown and shown[0].role == "system":
         found.add("system turn")
-    if any(one.is_command == other.is_command for one, other in pairwise(shown)):
+    if any(one.role == other.role for one, other in pairwise(shown)):
         found.add("turns of one role")
     if any(turn.is_command and "\n" in turn.content for turn in shown):
         found.add("command of several lines")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import wrap
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -124,9 +123,8 @@ def _sides(apart: Apart, width: int) -> Iterator[Text]:
         line = Text(f"    {name:<8}", FAINT)
         quoted = " ".join(f"'{piece}'" for piece in pieces) if pieces else "(ends here)"
         room = width - 12
-        end = name == "both" and cell_len(quoted) > room
         # What both have in common is worth most where it ends.
-        line.append(_tail(quoted, room) if end else _start(quoted, room), style)
+        line.append(_tail(quoted, room) if name == "both" else _start(quoted, room), style)
         yield line
 
 
@@ -153,7 +151,7 @@ def _remarks(report: ContractReport, width: int) -> Iterator[Text]:
 
 
 def _raw(raw: RawTurns) -> str:
-    what = f"turns as recorded (a system turn, say; {raw.asked} prompts)"
+    what = f"turns as recorded, with a system turn for example ({raw.asked} tried)"
     if raw.refused:
         return f"{what}: {CAUSES[raw.cause].title} ({visible(raw.said)}); normalise them first"
     if raw.equal == raw.asked:
@@ -172,7 +170,17 @@ def _indented(text: str, width: int) -> Iterator[Text]:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    return wrap(text, max(20, width)) or [""]
+    """``text`` in lines of at most ``width`` cells, longer words cut."""
+    width = max(20, width)
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+            continue
+        pieces = chop_cells(word, width)
+        lines = lines + pieces if lines[-1] else pieces
+    return lines
 
 
 def _start(text: str, width: int) -> str:
@@ -180,9 +188,7 @@ def _start(text: str, width: int) -> str:
 
 
 def _tail(text: str, width: int) -> str:
-    while cell_len(text) > width - 1:
-        text = text[1:]
-    return "…" + text
+    return text if cell_len(text) <= width else "…" + _end(text, width - 1)
 
 
 def _middle(text: str, width: int) -> str:
@@ -190,4 +196,12 @@ def _middle(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     half = (width - 1) // 2
-    return set_cell_size(text, width - 1 - half).rstrip() + "…" + text[-half:]
+    return set_cell_size(text, width - 1 - half).rstrip() + "…" + _end(text, half)
+
+
+def _end(text: str, width: int) -> str:
+    """The last ``width`` cells of ``text``, or one less before a wide character."""
+    at, cells = len(text), 0
+    while at and (cells := cells + cell_len(text[at - 1])) <= width:
+        at -= 1
+    return text[at:]
