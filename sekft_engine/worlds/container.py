@@ -151,14 +151,15 @@ class ContainerBox:
         if layout.etc:
             # The mount hides the image's own: it is put back, then the bundle's files on it.
             yield from _etc(order.userland.root)
-        yield _entry(Entry(HOME, None, "0755"), UID)
-        folders = [entry for entry in layout.entries if entry.content is None]
+        yield _entry(Entry(HOME, None, "0755"), 0)
         for entry in layout.entries:
-            tree = entry.path in layout.trees
-            yield _entry(_while_filled(entry), 0 if tree else UID)
-        for entry in reversed(folders):  # a folder is closed only after its children are in
-            if entry.mode != "0755":
+            yield _entry(entry, UID) if entry.content is not None else _open(entry)
+        # Folders are given away and closed only after their children are in: the keeper may not
+        # write where the user alone may.
+        for entry in reversed(layout.entries):
+            if entry.content is None:
                 yield _entry(entry, UID)
+        yield _entry(Entry(HOME, None, "0755"), UID)
         for entry in layout.etc:
             yield from _parents(entry.path, "/etc")
             yield _entry(entry, UID)
@@ -260,9 +261,9 @@ class ContainerTerminal:
         self._line.send(frame("R"), 5.0)
 
 
-def _while_filled(entry: Entry) -> Entry:
+def _open(folder: Entry) -> bytes:
     """A folder as it is while it is being filled."""
-    return entry if entry.content is not None else Entry(entry.path, None, "0755")
+    return _entry(Entry(folder.path, None, "0755"), 0)
 
 
 def _settings(limits: Limits, trees: list[str]) -> list[str | bytes]:

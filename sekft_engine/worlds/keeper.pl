@@ -206,6 +206,7 @@ sub obey { my ($order, $load) = @_;
     }
     elsif ($order eq 'F') {
         my ($path, $mode, $owner, $content) = unpack('(N/a*)*', $load);
+        unlink $path;
         open(my $f, '>', $path) or die "$path: $!\n";
         print $f $content;
         close $f or die "$path: $!\n";

@@ -1,7 +1,8 @@
-"""A plain world, a way to open others, and a look at this machine's processes."""
+"""A plain world, a way to open others on every backend, and a look at this machine's processes."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +10,66 @@ from typing import Any
 
 import pytest
 
+from sekft_engine.errors import SekftError
 from sekft_engine.scenario import Announcement, Fixture, Provider, Scenario
-from sekft_engine.worlds import Limits, World, open_world
+from sekft_engine.worlds import Limits, World, open_world, opening, userlands
+from sekft_engine.worlds.engines import find_engine
+from sekft_engine.worlds.launcher import find_bubblewrap
+from sekft_engine.worlds.probing import probe_one
 
-Opener = Callable[..., World]
+
+class Opener:
+    """Opens worlds in one setup; ``changes`` are those of :func:`scenario`."""
+
+    def __init__(self, setup: str) -> None:
+        self._backend, _, self._userland = setup.partition("/")
+        self._opened: list[World] = []
+
+    def __call__(self, *, limits: Limits | None = None, sandbox: str = "", **changes: Any) -> World:
+        world = open_world(
+            scenario(**changes),
+            limits=limits,
+            sandbox=sandbox or self._backend,
+            userland=self._userland,
+        )
+        self._opened.append(world)
+        return world
+
+    def close(self) -> None:
+        for world in self._opened:
+            world.close()
+
+
+#: backend/userland; a test with a world runs on each that is present.
+SETUPS = ("bubblewrap/host", "bubblewrap/debian", "podman/debian", "docker/debian")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "setup" in metafunc.fixturenames:
+        wanted = getattr(metafunc.module, "SETUPS", SETUPS)
+        metafunc.parametrize("setup", wanted, indirect=True, scope="session")
+
+
+@functools.cache
+def why_absent(setup: str) -> str:
+    """'' where worlds run in ``setup``, else the probe's reason. bubblewrap must be there."""
+    backend, _, userland = setup.partition("/")
+    if userland == "debian":
+        try:
+            userlands.build_debian(lambda *_: None)
+        except SekftError as error:
+            return str(error)
+    probed = probe_one(backend, userland)
+    if not probed.ok and setup == "bubblewrap/host":
+        raise AssertionError(f"bubblewrap: {probed.detail} ({probed.mend})")
+    return "" if probed.ok else f"{backend}: {probed.detail} ({probed.mend})"
+
+
+def forget_what_is_here() -> None:
+    """Let the next look find other programs than the last."""
+    find_bubblewrap.cache_clear()
+    find_engine.cache_clear()
+    opening._first_that_works.cache_clear()
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -27,19 +84,22 @@ def scenario(**changes: Any) -> Scenario:
     return Scenario(**(fields | changes))
 
 
+@pytest.fixture(scope="session")
+def setup(request: pytest.FixtureRequest) -> str:
+    """A backend and a userland, such as ``podman/debian``."""
+    name: str = request.param
+    reason = why_absent(name)
+    if reason:
+        pytest.skip(reason)
+    return name
+
+
 @pytest.fixture
-def opener() -> Iterator[Opener]:
+def opener(setup: str) -> Iterator[Opener]:
     """Open worlds that are closed after the test, whatever happened in it."""
-    opened: list[World] = []
-
-    def open_one(*, limits: Limits | None = None, sandbox: str = "auto", **changes: Any) -> World:
-        world = open_world(scenario(**changes), limits=limits, sandbox=sandbox)
-        opened.append(world)
-        return world
-
-    yield open_one
-    for world in opened:
-        world.close()
+    one = Opener(setup)
+    yield one
+    one.close()
 
 
 @pytest.fixture
@@ -69,3 +129,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
             return True
         time.sleep(0.02)
     return condition()
+
+
+def containers(setup: str) -> list[str]:
+    """Names of all world containers that the setup's engine still knows."""
+    name = setup.split("/")[0]
+    if name not in ("podman", "docker"):
+        return []
+    listing = ("ps", "-a", "--filter", "label=sekft.engine", "--format", "{{.Names}}")
+    return find_engine(name).call(*listing).split()

@@ -11,7 +11,9 @@ import pytest
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.scenario import Fixture
 from sekft_engine.worlds import launcher, open_world, probe, probing, seccomp, userland
-from tests.worlds.conftest import Opener, scenario
+from tests.worlds.conftest import Opener, forget_what_is_here, scenario
+
+SETUPS = ("bubblewrap/host",)
 
 
 def test_the_probe_runs_a_world_and_names_the_other_backends() -> None:
@@ -26,7 +28,7 @@ def test_the_probe_runs_a_world_and_names_the_other_backends() -> None:
 def test_without_a_sandbox_there_is_a_refusal_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    launcher.find_bubblewrap.cache_clear()
+    forget_what_is_here()
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(launcher, "_from_wheel", lambda: None)
     try:
@@ -35,7 +37,7 @@ def test_without_a_sandbox_there_is_a_refusal_with_the_way_out(
         assert not probe()[0].ok
         assert "bubblewrap" in probe()[0].mend
     finally:
-        launcher.find_bubblewrap.cache_clear()
+        forget_what_is_here()
 
 
 @pytest.mark.parametrize(
@@ -94,13 +96,13 @@ def test_the_wheels_bubblewrap_works_from_a_folder_others_cannot_enter(
     if libraries.is_dir():
         shutil.copytree(libraries, private / libraries.name)
     monkeypatch.syspath_prepend(str(private))
-    launcher.find_bubblewrap.cache_clear()
+    forget_what_is_here()
     try:
         world = opener(sandbox="bubblewrap-wheel", checker="test -e ~/done")
         assert world.run("touch done; echo in the world").status == 0
         assert world.check().passed
     finally:
-        launcher.find_bubblewrap.cache_clear()
+        forget_what_is_here()
 
 
 @pytest.mark.parametrize("path", ["/usr/bin/ls", "/proc/x", "/dev/x", "../../proc/1", "/"])

@@ -51,7 +51,7 @@ def test_checker_and_solution_are_nowhere_in_the_session(opener: Opener) -> None
 def test_the_system_is_read_only(world: World, path: str) -> None:
     result = world.run(f"touch {path}/mine")
     assert result.status == 1
-    assert "Read-only file system" in result.output
+    assert "Read-only file system" in result.output or "Permission denied" in result.output
 
 
 def test_shared_memory_is_small(world: World) -> None:
@@ -75,8 +75,9 @@ def test_the_number_of_processes_is_held_even_when_the_engine_is_root(opener: Op
     script = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done"
     result = world.run(f"sh -c '{script}' 2>&1")
     assert "Cannot fork" in result.output or "unavailable" in result.output
-    # Counted without a new process, of which there can be none.
-    assert 10 < int(out(world, "set -- /proc/[0-9]*; echo $#")) <= 22
+    # Counted without a new process, of which there can be none; a container starts with threads
+    # of its own, for which there is a little room.
+    assert 10 < int(out(world, "set -- /proc/[0-9]*; echo $#")) <= 30
 
 
 def test_two_worlds_do_not_share_their_number_of_processes(opener: Opener) -> None:
@@ -95,7 +96,8 @@ def test_one_process_cannot_take_all_memory(opener: Opener) -> None:
 
 def test_limits_cannot_be_raised(world: World) -> None:
     assert world.run("ulimit -n 4096").status != 0
-    assert world.run("prlimit --nproc=4000 --pid $$").status != 0
+    for limit in ("nproc=5000", "as=unlimited", "fsize=unlimited", "cpu=unlimited", "nofile=4096"):
+        assert world.run(f"prlimit --{limit} --pid $$").status != 0
 
 
 def test_the_owner_of_the_system_is_root_by_name(world: World) -> None:

@@ -1,0 +1,346 @@
+"""What a hostile inhabitant tries, on every backend that this machine has. All of it is bounded, so
+that the machine survives also where an attack is not held."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.worlds import Limits, World, cgroups
+from tests.worlds.conftest import Opener, containers, processes_with, wait_until
+
+MIB = 1024 * 1024
+QUICK = Limits(command_s=0.8)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(setup: str, opener: Opener) -> Iterator[None]:
+    """After each attack: no process, mount, control group or container more than before."""
+    before = _traces(setup)
+    yield
+    opener.close()
+    assert wait_until(lambda: _traces(setup) <= before), _traces(setup) - before
+
+
+def _traces(setup: str) -> set[str]:
+    mounts = {f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines()}
+    hierarchy = cgroups.find()
+    groups = Path(hierarchy.folder).glob("sekft-world.*") if hierarchy else ()
+    return {
+        *mounts,
+        *(f"group {folder.name}" for folder in groups),
+        *(f"container {name}" for name in containers(setup)),
+        *(f"process {line}" for line in processes_with("/w/holder")),
+        *(f"process {line}" for line in processes_with("/usr/local/.start")),
+    }
+
+
+def out(world: World, command: str) -> str:
+    return world.run(command).output
+
+
+def perl(world: World, script: str) -> str:
+    assert "'" not in script
+    return out(world, f"perl -e '{script}'")
+
+
+# -- using things up ---------------------------------------------------------------------------
+
+
+def test_a_fork_bomb_hits_a_wall_and_the_checker_still_judges(opener: Opener) -> None:
+    world = opener(limits=Limits(nproc=32, command_s=1.0), checker="test -e notes/plum.txt")
+    most = [0]
+    done = threading.Event()
+
+    def count() -> None:
+        while not done.is_set():
+            most[0] = max(most[0], len(processes_with("bomb-7281")))
+            time.sleep(0.05)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        world.run("perl -e 'fork while 1; # bomb-7281'")
+    finally:
+        done.set()
+        counter.join()
+    assert 4 < most[0] <= 42
+    assert world.check().passed
+    assert wait_until(lambda: not processes_with("bomb-7281"))
+
+
+@pytest.mark.parametrize("hogs", [1, 5])
+def test_memory_hogs_are_stopped_at_the_worlds_total(opener: Opener, hogs: int) -> None:
+    world = opener(limits=Limits(memory_bytes=96 * MIB, command_s=2.5), checker="true")
+    size = 300 if hogs == 1 else 60
+    hog = f"perl -e '$x = \"x\" x ({size} << 20); sleep 9'"
+    result = world.run(" & ".join([hog] * hogs) + "; wait")
+    # The watchdog ends the session, or the kernel one of its processes: never neither.
+    stopped = result.notes == ("killed: memory",) or result.status in (1, 137)
+    assert stopped, result
+    assert world.check().passed
+
+
+def test_memory_that_is_grabbed_faster_than_a_watchdog_looks_is_held_too(opener: Opener) -> None:
+    hierarchy = cgroups.find()
+    world = opener(limits=Limits(memory_bytes=64 * MIB, command_s=2), checker="true")
+    if world.backend == "bubblewrap" and hierarchy is None:  # type: ignore[attr-defined]
+        pytest.skip("no control group can be made here: the watchdog alone holds memory")
+    before = _available()
+    lowest = [before]
+    done = threading.Event()
+
+    def measure() -> None:
+        while not done.is_set():
+            lowest[0] = min(lowest[0], _available())
+            time.sleep(0.005)
+
+    meter = threading.Thread(target=measure)
+    meter.start()
+    try:
+        world.run(
+            "for i in 1 2 3 4 5 6; do perl -e '$x = \"x\" x (200 << 20); sleep 9' & done; wait"
+        )
+    finally:
+        done.set()
+        meter.join()
+    # 1.2 GB were asked for; others use this machine too, so the bound is a loose one.
+    assert before - lowest[0] < 700 * MIB
+    assert world.check().passed
+
+
+def _available() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def test_no_place_takes_more_than_its_share_of_disk(opener: Opener) -> None:
+    limits = Limits(home_bytes=2 * MIB, tmp_bytes=MIB, other_bytes=MIB, command_s=5)
+    world = opener(limits=limits)
+    places = out(world, "find / -xdev -type d -writable 2>/dev/null; find /dev /tmp /home -type d")
+    script = 'for d in %s; do head -c 9000000 /dev/zero >"$d/big" 2>/dev/null; done'
+    world.run(script % " ".join(sorted(set(places.split()))[:60]))
+    total = out(world, "cat $(find / -name big -type f 2>/dev/null) /dev/null | wc -c")
+    assert 2 * MIB <= int(total) <= 5 * MIB
+
+
+def test_empty_files_are_counted(opener: Opener) -> None:
+    world = opener(limits=Limits(inodes=500, command_s=5), checker="test -e notes/plum.txt")
+    result = world.run("cd /tmp; i=0; while :; do mkdir d$i; i=$((i+1)); done")
+    assert (result.ended, result.notes) == ("died", ("killed: files",))
+    assert world.check().passed
+
+
+def test_a_flood_from_the_background_does_not_drown_the_next_commands(opener: Opener) -> None:
+    world = opener(limits=Limits(command_s=2, flood_bytes=4 * MIB))
+    world.run("yes &")
+    seen = [
+        world.run("echo one"),
+        world.run("kill %1"),
+        world.run("sleep 0.1"),
+        world.run("echo 2"),
+    ]
+    if seen[-1].ended:  # it may drown the shell, then the session has ended and says so
+        assert seen[-1].ended == "died"
+    else:
+        assert "2" in seen[-1].output
+    assert max(len(result.output) for result in seen) < 40_000
+
+
+def test_a_process_cannot_spin_for_ever(opener: Opener) -> None:
+    world = opener(limits=Limits(cpu_s=1, command_s=4))
+    started = time.monotonic()
+    result = world.run("sh -c 'trap \"\" INT TERM XCPU; while :; do :; done'")
+    assert result.status in (137, 152)
+    assert time.monotonic() - started < 10
+    assert out(world, "echo alive") == "alive\n"
+
+
+def test_killing_everything_ends_the_session_not_the_sandbox(opener: Opener) -> None:
+    world = opener(checker="test -e notes/plum.txt")
+    assert world.run("kill -9 -1; sleep 1; kill -9 $$").ended == "died"
+    assert world.check().passed
+
+
+# -- getting out -------------------------------------------------------------------------------
+
+
+def test_the_hosts_loopback_and_addresses_are_out_of_reach(world: World) -> None:
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        call = (
+            "use Socket; socket(my $s, 2, 1, 0); "
+            f"print connect($s, sockaddr_in({port}, inet_aton(qq(%s)))) ? qq(in) : qq(out)"
+        )
+        for address in ("127.0.0.1", "10.0.2.2", "169.254.169.254", "8.8.8.8"):
+            assert perl(world, call % address) == "out"
+
+
+def test_the_hosts_abstract_sockets_are_out_of_reach(world: World) -> None:
+    name = secrets.token_hex(8)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen()
+        call = "use Socket; socket(my $s, 1, 1, 0); print connect($s, pack_sockaddr_un"
+        assert perl(world, f"{call}(qq(\\0{name}))) ? 1 : 0") == "0"
+
+
+def test_nothing_of_the_host_can_be_traced_or_read(world: World) -> None:
+    attach = "print syscall(101, 16, $_, 0, 0) < 0 ? qq(no ) : qq(YES ) for 1, getppid"
+    assert "YES" not in perl(world, attach)
+    assert world.run("cat /proc/1/mem").status != 0
+    assert world.run("ls /proc/1/root/root/.ssh || ls /proc/1/cwd/work").status != 0
+    assert world.run("cat /proc/kcore /dev/mem /dev/vda /dev/sda").status != 0
+
+
+def test_the_environment_of_the_engine_does_not_travel(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = secrets.token_hex(8)
+    for name in ("http_proxy", "HTTPS_PROXY", "no_proxy", "API_KEY", "SSH_AUTH_SOCK"):
+        monkeypatch.setenv(name, f"http://user:{secret}@127.0.0.1:9")
+    world = opener(checker="env; cat /proc/*/environ; exit 1")
+    assert secret not in out(world, "env; cat /proc/*/environ /proc/*/cmdline")
+    assert secret not in world.check().output
+
+
+def test_no_command_line_shows_who_looks_after_the_world(opener: Opener) -> None:
+    world = opener(checker="exit 1", reference_solution=("xyzzy",))
+    seen = out(world, "cat /proc/*/cmdline | tr '\\0' ' '")
+    assert "xyzzy" not in seen
+    assert str(Path(__file__).parents[2]) not in seen
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "unshare -Ur true",
+        "unshare -m true",
+        "unshare -n true",
+        "mount -t tmpfs x /tmp",
+        "mount --bind /etc /tmp",
+        "umount /proc",
+        "mknod /tmp/null c 1 3",
+        "hostname mine",
+        "chroot /tmp /bin/true",
+        "nsenter -t 1 -m true",
+        "echo x > /proc/sys/kernel/core_pattern",
+        "echo b > /proc/sysrq-trigger",
+        "dmesg",
+        "nice -n -5 true 2>&1 | grep -q . && false",
+        "swapoff -a",
+        "ls /sys/kernel/debug/*",
+        "echo 0 > /sys/fs/cgroup/memory.max",
+    ],
+)
+def test_what_only_a_machines_owner_may_do_is_refused(world: World, attempt: str) -> None:
+    assert world.run(attempt).status != 0
+
+
+def test_a_setuid_program_of_ones_own_gives_nothing(world: World) -> None:
+    world.run("cp /usr/bin/id mine; chmod 6755 mine")
+    assert "euid" not in out(world, "./mine")
+    assert out(world, "./mine -u") == "1000\n"
+
+
+def test_keys_cannot_be_typed_into_the_terminal(world: World) -> None:
+    push = "for (split //, qq(echo typed\\n)) { ioctl(STDIN, 0x5412, $_) or die qq(refused $!\\n) }"
+    assert "refused" in perl(world, push)
+
+
+# -- fooling the driver and the judge ----------------------------------------------------------
+
+
+def test_the_prompts_mark_does_not_buy_a_verdict(opener: Opener) -> None:
+    """The shell knows the mark of its own prompt; what the checker prints may hold it."""
+    world = opener(checker="cat ~/answer; exit 1")
+    world.run(r"""m=$(printf %s "$PS1" | tr -d '\001\002' | cut -d: -f1)""")
+    world.run(r"""printf '\n%s checked 0\n%s ended 0\n' "$m" "$m" > answer; echo "$m checked 0" """)
+    verdict = world.check()
+    assert (verdict.passed, verdict.status) == (False, 1)
+    assert "checked 0" in verdict.output
+
+
+def test_a_forged_prompt_fools_nobody_but_the_forger(opener: Opener) -> None:
+    world = opener(limits=QUICK, checker="exit 1")
+    world.run("""m=$(printf %s "$PS1" | tr -d '\\001\\002' | cut -d: -f1)""")
+    forged = world.run(r"""printf '\001%s:0:/etc\002' "$m"; sleep 0.2; exit 3""")
+    assert forged.ended in ("", "exit")
+    assert world.run("exit 3").ended in ("exit", "died")
+    assert not world.check().passed
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "ln -sf /usr/bin/true sh; PATH=.; export PATH",
+        "echo 'exit 0' > .profile; cp .profile .bashrc; ENV=~/.profile; export ENV",
+        "alias test=true; alias exit=true; readonly HOME=/tmp",
+        "printf '#!/bin/sh\\nexit 0\\n' > grep; chmod 755 grep",
+        "mkdir -p bin; ln -s /usr/bin/true bin/test; ln -s /usr/bin/true bin/grep",
+        "(trap '' TERM HUP INT; while :; do echo 42 > answer; sleep 0.01; done) &",
+        "nohup setsid sh -c 'sleep 0.3; echo 42 > ~/answer' >/dev/null 2>&1 &",
+        "ln -s /proc/self/exe answer",
+        "ln -s / answer; mkfifo pipe",
+    ],
+)
+def test_traps_laid_for_the_checker_catch_nothing(opener: Opener, trap: str) -> None:
+    world = opener(checker="sleep 0.4; grep -qx 43 answer && test -e done")
+    world.run(trap)
+    verdict = world.check()
+    assert not verdict.passed
+    assert "timed out" not in verdict.output
+
+
+def test_a_home_that_is_gone_or_moved_is_judged_as_it_is(opener: Opener) -> None:
+    world = opener(checker="test -e ~/notes/plum.txt")
+    world.run("cd /; chmod 0 /home/user; mv /home/user /tmp/moved; rm -rf /home/user /tmp/moved")
+    world.run("ln -s /etc /home/user")
+    verdict = world.check()
+    assert not verdict.passed
+    assert verdict.status not in (124, None)
+
+
+def test_a_session_cannot_reach_the_checker_that_runs_later(opener: Opener) -> None:
+    mark = f"mark-{secrets.token_hex(8)}"
+    world = opener(checker=f"# {mark}\nexit 1", reference_solution=(f"echo {mark}",))
+    seen = out(world, f"grep -rs {mark[5:]} / --include=* --exclude-dir=proc --exclude-dir=usr")
+    seen += out(world, f"grep -ars {mark[5:]} /usr/local /proc/*/environ /proc/*/cmdline /dev/shm")
+    assert mark not in seen
+    world.run("touch /.checker /w/checker /usr/local/.checker")
+    assert not world.check().passed
+
+
+def test_a_checkers_own_children_are_ended_with_it(opener: Opener) -> None:
+    world = opener(checker="nohup setsid sleep 314.159 >/dev/null 2>&1 & exit 0")
+    assert world.check().passed
+    assert wait_until(lambda: not processes_with("sleep 314.159"))
+
+
+@pytest.mark.parametrize(
+    "attack", ["exec 2>&-", "exec >&- 2>&-", "exec <&-", "exec </dev/null", "stty raw; stty -isig"]
+)
+def test_a_terminal_that_is_shut_ends_in_a_prompt_or_an_end(opener: Opener, attack: str) -> None:
+    world = opener(limits=QUICK, checker="test -e notes/plum.txt")
+    world.run(attack)
+    later = [world.run("echo back"), world.run("echo again")]
+    assert later[-1].ended == "died" or later[-1].output.endswith("again\n")
+    assert world.check().passed
+
+
+def test_descriptors_do_not_pile_up(opener: Opener) -> None:
+    opener().close()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(4):
+        world = opener()
+        world.run("kill -9 $$")
+        world.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
