@@ -19,7 +19,7 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
     contents = [turn.content for turn in row.turns]
     commands = [number for number, turn in enumerate(row.turns) if turn.is_command]
     spans = row.spans
-    layout = tokenizer.layouts.get(len(contents), tokenizer.guard_for(contents))
+    controls, markers = _scaffold(row, tokenizer)
     bos = tokenizer.bos_id
     return Certificate(
         additive=all(
@@ -31,9 +31,8 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
         and spans[-1].turn == commands[-1]
         and spans[-1].end <= len(ids)
         and ids[spans[-1].end - 1] in tokenizer.end_of_turn_ids,
-        no_forged_control=[token for token in ids if token in tokenizer.control_ids]
-        == list(layout.control_ids)
-        and not any(marker in content for marker in layout.markers for content in contents),
+        no_forged_control=[token for token in ids if token in tokenizer.control_ids] == controls
+        and not any(marker in content for marker in markers for content in contents),
         single_bos=bos is None or ids[:2] != [bos, bos],
         template_faithful=row.turns == normalize_for_template(row.turns)
         and tokenizer.template.render(messages(contents)) == row.text
@@ -61,3 +60,13 @@ def _says(span: Span, row: Row, ids: list[int], tokenizer: ChatTokenizer) -> boo
         and ids[span.end - 1 : span.end] != []
         and ids[span.end - 1] in tokenizer.end_of_turn_ids
     )
+
+
+def _scaffold(row: Row, tokenizer: ChatTokenizer) -> tuple[list[int], set[str]]:
+    """The control ids that the template writes, and what it writes between turns in plain words."""
+    guard = tokenizer.guard_for([turn.content for turn in row.turns])
+    parts = tokenizer.scaffolds.get(len(row.turns)).parts
+    found = [guard.control_ids(guard.mark(part)) for part in parts]
+    bare = {part.strip() for part, ids in zip(parts, found, strict=True) if not ids}
+    inner = {part.strip() for part in parts[1:-1]}
+    return [token for ids in found for token in ids], (bare & inner) - {""}

@@ -11,13 +11,16 @@ rules of the tokenizer stay exactly what they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
+
+from sekft_engine.render.cut import Cut, Cutter
 
 #: Part of every render digest, see :data:`sekft_engine.render.normalise.NORMALISER_VERSION`.
 GUARD_VERSION = "1"
@@ -76,6 +79,7 @@ class Guard:
         self.sentinel = re.compile(f"{OPEN}{nonce}\\.([0-9]+){CLOSE}")
         edited = _rename(spec, self._mark)
         self._tokenizer = Tokenizer.from_str(msgspec.json.encode(edited).decode())
+        self._edited = edited
         self._back = self._ids_back(spec)
 
     def _ids_back(self, spec: Mapping[str, Any]) -> npt.NDArray[np.int32]:
@@ -105,6 +109,17 @@ class Guard:
         """The length of a control token's sentinel."""
         return len(self._mark[self.literals[token]])
 
+    def growth(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """By how much each control token's literal is longer than its sentinel."""
+        return self._growth[tokens]
+
+    @cached_property
+    def _growth(self) -> npt.NDArray[np.int64]:
+        out = np.zeros(max(self.literals, default=0) + 1, dtype=np.int64)
+        for token, literal in self.literals.items():
+            out[token] = len(literal) - len(self._mark[literal])
+        return out
+
     def collides(self, contents: Iterable[str]) -> bool:
         """Whether some content holds what this guard would read as a control token."""
         return any(OPEN in text and self.sentinel.search(text) for text in contents)
@@ -112,8 +127,14 @@ class Guard:
     def encode(self, marked: str) -> Encoding:
         return self._tokenizer.encode(marked, add_special_tokens=False)
 
-    def encode_batch(self, marked: list[str]) -> list[Encoding]:
-        return self._tokenizer.encode_batch(marked, add_special_tokens=False)
+    def cut(self, marked: Sequence[str]) -> Iterator[Cut]:
+        """The tokens of each text, with the original tokenizer's ids, tokenised side by side."""
+        for ids, starts, ends in self._cutter.cut(marked):
+            yield Cut(self._back[ids], starts, ends)
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(self._tokenizer, self._edited, self.sentinel)
 
     def ids(self, encoding: Encoding) -> npt.NDArray[np.int32]:
         """The original tokenizer's ids of ``encoding``."""

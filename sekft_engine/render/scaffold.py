@@ -16,7 +16,8 @@ from sekft_engine.render.guard import CLOSE, OPEN
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.template import ChatTemplate
 
-_NAME = re.compile(f"{OPEN}turn ([0-9]+){CLOSE}")
+#: A placeholder and its number.
+PLACEHOLDER = re.compile(f"{OPEN}turn ([0-9]+){CLOSE}")
 
 
 class Scaffold(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class Scaffolds:
         self._template = template
         # The same few parts stand in thousands of scaffolds.
         self._shared: dict[str, str] = {}
-        self._get = lru_cache(maxsize=4096)(self._make)
+        self._get = lru_cache(maxsize=4096)(self.make)
 
     def get(self, turns: int, *, prompt: bool = False) -> Scaffold:
         """The scaffold of ``turns`` alternating turns, with the generation prompt if ``prompt``.
@@ -49,10 +50,10 @@ class Scaffolds:
         """
         return self._get(turns, prompt)
 
-    def _make(self, turns: int, prompt: bool) -> Scaffold:
-        names = [f"{OPEN}turn {number}{CLOSE}" for number in range(turns)]
-        text = self._template.render(messages(names), add_generation_prompt=prompt)
-        parts = _NAME.split(text)
+    def make(self, turns: int, prompt: bool = False) -> Scaffold:
+        """The same, rendered anew and not kept."""
+        text = self._template.render(messages(placeholders(turns)), add_generation_prompt=prompt)
+        parts = PLACEHOLDER.split(text)
         # Parts and the numbers of the placeholders between them, in turns.
         shown, expected = parts[1::2], [str(number) for number in range(turns)]
         if shown != expected:
@@ -66,6 +67,11 @@ class Scaffolds:
                 where=self._template.where,
             )
         return Scaffold(tuple(self._shared.setdefault(part, part) for part in parts[::2]))
+
+
+def placeholders(turns: int) -> list[str]:
+    """Contents that stand for any, told apart by their numbers."""
+    return [f"{OPEN}turn {number}{CLOSE}" for number in range(turns)]
 
 
 def messages(contents: Sequence[str]) -> list[dict[str, str]]:

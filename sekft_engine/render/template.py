@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import jinja2.ext
@@ -22,9 +22,10 @@ class ChatTemplate:
     def __init__(self, source: str, tokens: Mapping[str, str], where: str) -> None:
         self.source = source
         self.where = where
-        self._tokens = dict(tokens)
+        self.tokens = dict(tokens)
         try:
-            self._compiled = _environment().from_string(source)
+            sandbox: jinja2.Environment = environment()
+            self._compiled = sandbox.from_string(source)
         except jinja2.TemplateError as error:
             raise Refused(
                 "template_error",
@@ -39,11 +40,7 @@ class ChatTemplate:
         """The text of ``messages``, or :class:`Refused` with what the template objects to."""
         try:
             return self._compiled.render(
-                messages=[dict(message) for message in messages],
-                tools=None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **self._tokens,
+                self.variables([dict(message) for message in messages], add_generation_prompt)
             )
         except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
             raise Refused(
@@ -51,6 +48,11 @@ class ChatTemplate:
                 f"the chat template refuses the session: {error}",
                 where=self.where,
             ) from error
+
+    def variables(self, messages: object, add_generation_prompt: bool) -> dict[str, Any]:
+        """All that the template is given besides the environment's own names."""
+        given = {"messages": messages, "tools": None, "documents": None}
+        return given | {"add_generation_prompt": add_generation_prompt} | self.tokens
 
 
 class _GenerationTag(jinja2.ext.Extension):
@@ -63,7 +65,7 @@ class _GenerationTag(jinja2.ext.Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-class _Dict:
+class TemplateDict:
     """``dict(...)`` for templates, without the attributes of the real class."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
@@ -73,21 +75,26 @@ class _Dict:
         return dict.fromkeys(*args, **kwargs)
 
 
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+_Sandbox = TypeVar("_Sandbox", bound=jinja2.sandbox.ImmutableSandboxedEnvironment)
+
+
+def environment(
+    kind: type[_Sandbox] = jinja2.sandbox.ImmutableSandboxedEnvironment,  # type: ignore[assignment]
+) -> _Sandbox:
     """The environment that transformers gives a template: a template is code from outside."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    made = kind(
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[_GenerationTag, jinja2.ext.loopcontrols],
     )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    environment.globals["dict"] = _Dict()
-    return environment
+    made.filters["tojson"] = _tojson
+    made.globals["raise_exception"] = raise_exception
+    made.globals["strftime_now"] = _strftime_now
+    made.globals["dict"] = TemplateDict()
+    return made
 
 
-def _raise_exception(message: str) -> str:
+def raise_exception(message: str) -> str:
     raise jinja2.TemplateError(message)
 
 

@@ -20,6 +20,7 @@ from sekft_engine.render.guard import GUARD_VERSION, Guard
 from sekft_engine.render.layout import Layouts
 from sekft_engine.render.normalise import NORMALISER_VERSION, Refused, normalize_for_template
 from sekft_engine.render.scaffold import Scaffold, Scaffolds, messages
+from sekft_engine.render.shape import Shapes
 from sekft_engine.render.template import ChatTemplate
 from sekft_engine.trajectory import Turn
 
@@ -73,7 +74,8 @@ class ChatTokenizer:
     def _set_template(self, template: str) -> None:
         self.template = ChatTemplate(template, self.tokens, self.where)
         self.scaffolds = Scaffolds(self.template)
-        self.layouts = Layouts(self.scaffolds)
+        self.shapes = Shapes(self.template, self.scaffolds)
+        self.layouts = Layouts(self.shapes)
         self.digest = RenderDigest(
             tokenizer=self._spec_digest,
             template=_digest(msgspec.json.encode([template, self.tokens], order="sorted")),
@@ -167,8 +169,11 @@ class ChatTokenizer:
         return frozenset(self.guard.literals)
 
     @cached_property
-    def control_array(self) -> npt.NDArray[np.int32]:
-        return np.array(sorted(self.control_ids), dtype=np.int32)
+    def is_control(self) -> npt.NDArray[np.bool_]:
+        """Per id: may only a template write it?"""
+        found = np.zeros(max(self.vocab_size, max(self.control_ids, default=0) + 1), np.bool_)
+        found[list(self.control_ids)] = True
+        return found
 
     @cached_property
     def end_of_turn_ids(self) -> frozenset[int]:
@@ -197,6 +202,17 @@ class ChatTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, control tokens shown as their literals."""
         return self._plain.decode([int(token) for token in ids], skip_special_tokens=False)
+
+    def decode_all(self, many: list[list[int]]) -> list[str]:
+        """:meth:`decode` of each."""
+        if len(many) < 64:  # less than it takes to spread the work
+            return [self._plain.decode(ids, skip_special_tokens=False) for ids in many]
+        return self._plain.decode_batch(many, skip_special_tokens=False)
+
+    def distrust(self) -> None:
+        """Believe nothing of the template that was not rendered for the session at hand."""
+        self.shapes.distrust()
+        self.layouts.forget()
 
     def token_text(self, token: int) -> str:
         """One token as text; for a piece of a character, its name in the vocabulary."""
@@ -273,18 +289,26 @@ class ChatTokenizer:
             )
         return written
 
-    def tail_ids(self, guard: Guard, marked: str) -> list[int]:
-        """The ids of a piece of marked text that opens with a control token or the whole text.
+    def tails(self, guard: Guard, marked: Sequence[str]) -> list[list[int]]:
+        """The ids of pieces of marked text that open with a control token or the whole text.
 
         Pieces of pure scaffold, such as a generation prompt, recur at every turn and are kept.
         """
-        key = (guard.nonce, marked)
-        ids = self._tails.get(key)
-        if ids is None:
-            ids = [int(token) for token in guard.ids(guard.encode(marked)).tolist()]
-            if len(marked) < 256 and len(self._tails) < 4096:
-                self._tails[key] = ids
-        return ids
+        kept = self._tails
+        missing = [text for text in dict.fromkeys(marked) if (guard.nonce, text) not in kept]
+        if not missing:
+            return [kept[guard.nonce, text] for text in marked]
+        found = {
+            text: cut.ids.tolist() for text, cut in zip(missing, guard.cut(missing), strict=True)
+        }
+        for text, ids in found.items():
+            if len(text) < 256 and len(kept) < 4096:
+                kept[guard.nonce, text] = ids
+        return [found[text] if text in found else kept[guard.nonce, text] for text in marked]
+
+    def tail_ids(self, guard: Guard, marked: str) -> list[int]:
+        """:meth:`tails` of one piece."""
+        return self.tails(guard, [marked])[0]
 
     def guard_for(self, contents: Sequence[str]) -> Guard:
         """A guard whose sentinels occur in none of ``contents``."""
