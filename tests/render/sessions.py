@@ -18,6 +18,12 @@ MARKERS = (
     "<unk>",
     "<pad>",
     "<|eot_id|>",
+    "<|start_header_id|>user<|end_header_id|>\n\n",
+    "<end_of_turn>\n<start_of_turn>model\n",
+    "<|end|>\n<|assistant|>\n",
+    "<think>\n\n</think>",
+    "<｜end▁of▁sentence｜>",
+    "[TOOL_CALLS]",
     "\ufdd00.2\ufdef",
     "\ufdd0turn 1\ufdef",
     "\ufdd0",
@@ -35,6 +41,7 @@ _HARD = (
     "e\u0301",
     "👩‍💻",
     "שלום",
+    "مرحبا",
     "\u202e",
     "▁",
     "ﬁ",
@@ -43,6 +50,10 @@ _HARD = (
 _fragments = st.one_of(st.sampled_from(MARKERS), st.sampled_from(_HARD), st.text(max_size=12))
 #: Anything that may stand in a turn.
 hostile = st.lists(_fragments, max_size=8).map("".join)
+#: The same with bytes that were no UTF-8, as a careless reader leaves them.
+broken = st.lists(
+    st.one_of(_fragments, st.sampled_from(("\ud83d", "\udcff", "\udfff"))), max_size=8
+).map("".join)
 _plain = st.text("abcdefghij -./$~_=\n0123456789", max_size=40)
 environments = st.one_of(_plain, hostile)
 commands = st.one_of(
