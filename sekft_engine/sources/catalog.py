@@ -53,8 +53,8 @@ class Catalogue:
         self._words = {name: Words() for name in ("scenario", *_WORDS)}
         self._batch: list[tuple[Place, Known]] = []
         self._batch_ids: dict[str, int] = {}
-        self.problems: list[tuple[int, Problem]] = []
-        self.more_problems = 0
+        self.problems: list[tuple[int, int, Problem]] = []  # file, line
+        self._more_problems: dict[int, int] = {}  # how many more by file
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -64,6 +64,11 @@ class Catalogue:
         """Bytes of all arrays and buffers."""
         words = sum(words.nbytes for words in self._words.values())
         return self._rows.nbytes + self._ids.nbytes + self._numbers.nbytes + words
+
+    @property
+    def more_problems(self) -> int:
+        """Problems beyond those that are kept."""
+        return sum(self._more_problems.values())
 
     @property
     def waiting(self) -> int:
@@ -80,11 +85,12 @@ class Catalogue:
         else:
             self._batch.append((place, known))
 
-    def problem(self, file: int, problem: Problem) -> None:
+    def problem(self, file: int, line: int, problem: Problem) -> None:
+        """What stands at a place and is no trajectory."""
         if len(self.problems) < KEPT_PROBLEMS:
-            self.problems.append((file, problem))
+            self.problems.append((file, line, problem))
         else:
-            self.more_problems += 1
+            self._more_problems[file] = self._more_problems.get(file, 0) + 1
 
     def flush(self) -> None:
         batch, self._batch, self._batch_ids = self._batch, [], {}
@@ -100,9 +106,9 @@ class Catalogue:
                 hashes = np.delete(hashes, n)
         start = len(self._rows)
         records = np.array([self._record(place, known) for place, known in batch], ROW)
-        self._rows.extend(records)
-        if batch:
+        if batch:  # found by its id as soon as it is there
             self._numbers.add(hashes, np.arange(start, start + len(batch), dtype=np.uint32))
+        self._rows.extend(records)
 
     def _record(self, place: Place, known: Known) -> tuple[int, ...]:
         same = known.scenario == known.id
@@ -122,7 +128,7 @@ class Catalogue:
 
     def _twice(self, place: Place, identity: str, first: Place) -> None:
         error = twice(identity, self._where(*first[:2]), self._where(*place[:2]))
-        self.problem(place[0], Problem.of(error, "twice"))
+        self.problem(place[0], place[1], Problem.of(error, "twice"))
 
     def overwrite(self, row: int, place: Place, known: Known) -> None:
         """Give the row that has this id already new facts and a new place."""
@@ -144,10 +150,11 @@ class Catalogue:
 
     def forget_problems(self, file: int) -> None:
         self.problems = [each for each in self.problems if each[0] != file]
+        self._more_problems.pop(file, None)
 
     def files_with(self, reason: str) -> set[int]:
         """The files that have a problem of this name."""
-        return {file for file, problem in self.problems if problem.reason == reason}
+        return {file for file, _, problem in self.problems if problem.reason == reason}
 
     # --- looking up ---------------------------------------------------------------------------
 

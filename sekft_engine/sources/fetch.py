@@ -32,10 +32,10 @@ class Fetcher:
             BadInput: no trajectory stands there any more.
             Unavailable: the file cannot be read.
         """
-        _, number, offset, length = place
+        number = place[1]
         where, name = record_where(path, number), record_name(path, number)
         if kind(path.name) != TABLE:
-            return trajectory_in(read_bytes(path, offset, length), where, name)
+            return trajectory_in(read_place(path, place), where, name)
         with self._lock:
             row = self._row(path, number, where)
         return trajectory_of(row, where, name)
@@ -43,11 +43,10 @@ class Fetcher:
     def texts(self, path: Path, place: Place, identity: str) -> list[str] | None:
         """The contents of the turns at ``place``; None where that takes the strict reader, or
         where it is not ``identity`` that stands there."""
-        _, number, offset, length = place
         if kind(path.name) == TABLE:
             return None
-        data = read_bytes(path, offset, length)
-        found = contents(data, record_name(path, number)) if is_utf8(data) else None
+        data = read_place(path, place)
+        found = contents(data, record_name(path, place[1])) if is_utf8(data) else None
         return found[1] if found is not None and found[0] == identity else None
 
     def _row(self, path: Path, number: int, where: str) -> dict[str, Any]:
@@ -86,8 +85,14 @@ class _Open:
         return row_of(self._batch, number - self._first, where)
 
 
-def read_bytes(path: Path, offset: int, length: int) -> bytes:
-    """``length`` bytes of a file, or what is left of them.
+def read_place(path: Path, place: Place) -> bytes:
+    """The JSON text at a place: a line, or a whole file, however long it is now."""
+    _, number, offset, length = place
+    return read_bytes(path, offset, length if number else None)
+
+
+def read_bytes(path: Path, offset: int, length: int | None) -> bytes:
+    """``length`` bytes of a file, or what is left of them; all that is left for None.
 
     Raises:
         Unavailable: it cannot be read.
@@ -95,6 +100,8 @@ def read_bytes(path: Path, offset: int, length: int) -> bytes:
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(offset)
+            if length is None:
+                return file.read()
             parts = []
             while length > 0 and (part := file.read(length)):
                 parts.append(part)

@@ -55,7 +55,7 @@ def _values(path: Path) -> Iterator[tuple[int, Any]]:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     if line.strip():
-                        yield number, parse(line, record_where(path, number))
+                        yield number, parse(line.removesuffix(b"\n"), record_where(path, number))
             return
         data = path.read_bytes()
     except OSError as error:

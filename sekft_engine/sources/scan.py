@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from sekft_engine.errors import SekftError, Unavailable
@@ -27,6 +28,7 @@ BATCH = 1024
 FRESH_NS = 2_000_000_000
 #: The number under which the folder itself has a problem.
 FOLDER = -1
+_LAST = 1 << 62
 
 
 class Scan:
@@ -58,8 +60,9 @@ class Scan:
 
     @property
     def problems(self) -> list[Problem]:
-        told = [problem for _, problem in self.catalogue.problems]
-        told += [problem for _, problem in sorted(self.loose.items())]
+        loose = [(file, _LAST, problem) for file, problem in self.loose.items()]
+        found = sorted([*self.catalogue.problems, *loose], key=itemgetter(0, 1))
+        told = [problem for _, _, problem in found]
         more = self.catalogue.more_problems
         if more:
             told.append(
@@ -116,15 +119,15 @@ class Scan:
         else:
             file, self._next = self._next, self._next + 1
         path = self.path(file)
-        if self.files.states[file] != NEW:
-            self.catalogue.flush()
-            self.catalogue.forget_problems(file)
         self.held.pop(file, None)
         self.loose.pop(file, None)
         format_ = kind(path.name)
-        if format_ == TABLE:
-            return self._read_table(file, path)
-        return self._read_lines(file, path) if format_ == LINES else self._read_raw(file, path)
+        if format_ == LINES:
+            return self._read_lines(file, path)
+        if self.files.states[file] != NEW:
+            self.catalogue.flush()
+            self.catalogue.forget_problems(file)
+        return self._read_table(file, path) if format_ == TABLE else self._read_raw(file, path)
 
     # --- one trajectory per file ------------------------------------------------------------------
 
@@ -169,7 +172,7 @@ class Scan:
                 for first, batch in table.batches(columns, size=BATCH):
                     for n, told in enumerate(skim_batch(batch, first, str(path), path.stem), first):
                         if isinstance(told, SekftError):
-                            self.catalogue.problem(file, Problem.of(told, "broken"))
+                            self.catalogue.problem(file, n, Problem.of(told, "broken"))
                         else:
                             self.catalogue.add((file, n, 0, 0), told)
                     yield
@@ -188,6 +191,7 @@ class Scan:
                 if state is None or not (self.files.grown(file, status) and state.fits(opened)):
                     self.forget(file)
                     state = self.lines[file] = LineFile()
+                    self.files.states[file] = DONE
                 tail = b""
                 for block in state.blocks(opened):
                     if isinstance(block, os.stat_result):
@@ -222,7 +226,7 @@ class Scan:
             if state.tail_row and self._settle(state, (file, number, offset, len(line)), told):
                 continue
             if isinstance(told, SekftError):
-                self.catalogue.problem(file, Problem.of(told, "broken"))
+                self.catalogue.problem(file, number, Problem.of(told, "broken"))
             else:
                 self.catalogue.add((file, number, offset, len(line)), told)
 
