@@ -19,7 +19,7 @@ class Cause(msgspec.Struct, frozen=True):
 
 _TOKENS_IN = (
     "send token ids to /v1/completions instead of messages, or let content be encoded apart "
-    "(vLLM: --tokenizer-mode mistral)"
+    "(vLLM, Mistral: --tokenizer-mode mistral)"
 )
 _SAME_FILES = "serve the base's own folder: its chat template and its tokenizer files"
 

@@ -87,7 +87,8 @@ class ContractReport(msgspec.Struct, frozen=True, kw_only=True):
         if not wrong:
             return f"all {total} prompts are equal in {_UNITS[self.strength]}"
         titles = dict.fromkeys(CAUSES[verdict.cause].title for verdict in wrong)
-        return f"{len(wrong)} of {total} prompts differ: {', '.join(titles)}"
+        verb = "differs" if len(wrong) == 1 else "differ"
+        return f"{len(wrong)} of {total} prompts {verb}: {', '.join(titles)}"
 
     def require_equal(self) -> None:
         """Raise :class:`DigestMismatch` unless the server feeds what training fed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from sekft_engine.contract.causes import CAUSES
 from tests.contract.conftest import Base, Check, Checked, write
 from tests.contract.servers import Reply, error, models, transformers_feed, vllm
 from tests.contract.test_differs import SMOLLM2
@@ -35,6 +36,13 @@ def test_trimmed_and_forged_each_told_once(check: Check, smol: Base) -> None:
     done = check(vllm(feed, smol.theirs), as_json=False, hostile=True)
     assert done.status == 1
     assert page(done) == TRIMMED
+
+
+def test_the_manual_shows_this_very_page_and_explains_every_cause() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
+    assert TRIMMED in manual
+    for name, cause in CAUSES.items():
+        assert f"| `{name}` | {cause.title} |" in manual
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
@@ -154,7 +162,7 @@ forged control token  in 1 of 15 prompts
     theirs  ' ' '<|im_start|>' ' ' '<|im_end|>'
   A control token that a turn merely quotes reaches the model as a real one.
   → send token ids to /v1/completions instead of messages, or let content be
-    encoded apart (vLLM: --tokenizer-mode mistral)
+    encoded apart (vLLM, Mistral: --tokenizer-mode mistral)
 
 · turns as recorded, with a system turn for example (1 tried): the server makes
   something else of them; normalise them first
