@@ -7,13 +7,18 @@ that, it leaves a process that waits for it for ever: without a world in it, but
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _MARK = b"/w/holder"
+#: An engine may die while another one looks: once is not enough.
+_INTERVAL_S = 30.0
+_next_look = 0.0
+_lock = threading.Lock()
 
 
 def _status(pid: int | str) -> dict[str, list[str]]:
@@ -51,9 +56,17 @@ def kill_first_process_of(bwrap: int) -> None:
             _kill(pid)
 
 
-@functools.cache
 def sweep() -> None:
-    """Once per process: end what an engine killed in the wrong millisecond has left."""
+    """End what an engine killed in the wrong millisecond has left; looks twice a minute at most."""
+    global _next_look
+    with _lock:
+        if time.monotonic() < _next_look:
+            return
+        _next_look = time.monotonic() + _INTERVAL_S
+    sweep_now()
+
+
+def sweep_now() -> None:
     for pid, parent in _first_processes():
         if not _is_holder(parent):
             _kill(pid)

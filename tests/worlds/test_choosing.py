@@ -16,13 +16,19 @@ from tests.worlds.conftest import Opener, forget_what_is_here, scenario
 SETUPS = ("bubblewrap/host",)
 
 
-def test_the_probe_runs_a_world_and_names_the_other_backends() -> None:
+def test_the_probe_runs_a_world_in_each_backend_and_says_what_it_holds() -> None:
     backends = {backend.name: backend for backend in probe()}
     assert set(backends) == {"bubblewrap", "docker", "podman"}
     assert backends["bubblewrap"].ok, backends["bubblewrap"].detail
     assert backends["bubblewrap"].version
-    assert not backends["docker"].ok
-    assert backends["docker"].detail
+    assert backends["bubblewrap"].userland.startswith("host:")
+    for backend in backends.values():
+        if backend.ok:
+            assert set(backend.holds) == {"processes", "memory", "disk", "files", "cpu"}
+            assert all(backend.holds.values())
+        else:
+            assert backend.detail
+            assert backend.mend
 
 
 def test_without_a_sandbox_there_is_a_refusal_with_the_way_out(

@@ -149,13 +149,18 @@ def test_an_engine_killed_while_it_starts_a_world_leaves_nothing_that_the_next_d
         engine.send_signal(signal.SIGKILL)
         engine.wait()
         engine.stdout.close()
-    orphans.sweep.cache_clear()
-    engines.sweep_containers.cache_clear()
-    opener().close()
-    assert wait_until(lambda: not _abandoned() and not containers(setup))
+
+    def swept() -> bool:
+        orphans._next_look = 0.0
+        engines.sweep_containers.cache_clear()
+        opener().close()
+        return not _abandoned() and not containers(setup)
+
+    assert wait_until(swept)
 
 
 def _abandoned() -> list[int]:
+    """Holders without bubblewrap, of this engine or of any other that has died."""
     return [pid for pid, parent in orphans._first_processes() if not orphans._is_holder(parent)]
 
 
