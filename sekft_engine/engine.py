@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import itertools
 import logging
 import os
@@ -25,6 +24,7 @@ from sekft_engine.context import Context, Stopped
 from sekft_engine.errors import Interrupted, JobFailed, SekftError
 from sekft_engine.events import Event
 from sekft_engine.files import explain_os_error
+from sekft_engine.importing import import_module
 from sekft_engine.jobs import Job
 from sekft_engine.journal import Journal
 from sekft_engine.workspace import Workspace
@@ -320,7 +320,7 @@ class Engine:
             raise JobFailed(f"this engine has no way to do {kind_of(job)!r}")
         if isinstance(handler, str):
             module, _, name = handler.partition(":")
-            found: Handler = getattr(importlib.import_module(module), name)
+            found: Handler = getattr(import_module(module), name)
             self._handlers[type(job)] = found
             return found
         return handler

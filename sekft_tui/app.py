@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual import on
@@ -18,10 +18,13 @@ from textual.widgets import ContentSwitcher
 
 from sekft_engine import demo as demo_jobs
 from sekft_engine import events, jobs
+from sekft_engine.errors import SekftError
+from sekft_engine.importing import import_module
 from sekft_engine.recipe import Recipe
 from sekft_engine.workspace import Workspace
 from sekft_tui import clipboard, theme
 from sekft_tui.actions import Place, bindings
+from sekft_tui.background import Courtesy
 from sekft_tui.bridge import Bridge, EngineLike, EngineSaid
 from sekft_tui.keys import OrderedKeys
 from sekft_tui.palette import KeyCommands
@@ -37,10 +40,14 @@ from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
 from sekft_tui.state import State, load_state, save_state
+from sekft_tui.text import short_path, visible
 from sekft_tui.widgets.bars import KeyBar, TabBar
 from sekft_tui.widgets.line_edit import Typist
 from sekft_tui.widgets.prompt_line import PromptLine
 from sekft_tui.widgets.recipe_form import RecipeForm
+
+if TYPE_CHECKING:
+    from sekft_engine.sources import Index
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
@@ -53,6 +60,8 @@ class Workbench(OrderedKeys):
         engine: what does the jobs; the app starts and closes it.
         workspace: the folder that is shown.
         base: the base to train and evaluate; empty = the workspace's.
+        data: the trajectories to show and train on; empty = the workspace's.
+        hub: a data set of the Hub instead.
         demo: set the workspace up first where it is not.
     """
 
@@ -80,12 +89,17 @@ class Workbench(OrderedKeys):
         *,
         base: str = "",
         demo: bool = False,
+        data: str = "",
+        hub: str = "",
     ) -> None:
         super().__init__()
+        self.courtesy = Courtesy()
+        self.hub = hub
         self.engine = engine
         self.workspace = workspace
         self.demo = demo
         self._base = base
+        self._data = data
         self.state: State = load_state()
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
@@ -113,8 +127,25 @@ class Workbench(OrderedKeys):
         return self.demo or Path(self.base).name == demo_jobs.BASE
 
     @property
-    def data(self) -> Path:
-        return self.workspace.trajectories
+    def data(self) -> str:
+        """The folder or file of trajectories; empty where they come from the Hub."""
+        return "" if self.hub else self._data or str(self.workspace.trajectories)
+
+    @property
+    def data_name(self) -> str:
+        """What a person calls the data."""
+        return f"hub: {visible(self.hub)}" if self.hub else short_path(self.data)
+
+    def open_data(self) -> Index:
+        """An index over the trajectories; reads nothing yet.
+
+        Raises:
+            SekftError: there is nothing that could be read.
+        """
+        import_module("sekft_engine.sources.index")
+        from sekft_engine.sources import open_index
+
+        return open_index(hub=self.hub) if self.hub else open_index(self.data)
 
     @property
     def narrow(self) -> bool:
@@ -303,7 +334,10 @@ class Workbench(OrderedKeys):
             self.note("no error so far")
 
     def action_next_theme(self) -> None:
-        self.theme = "sekft-light" if self.current_theme.dark else "sekft-dark"
+        names = [own.name for own in theme.THEMES]
+        at = names.index(self.theme) + 1 if self.theme in names else 0
+        self.theme = names[at % len(names)]
+        self.note(self.theme)
 
     def action_zoom(self) -> None:
         if self.screen.maximized is not None:
@@ -318,12 +352,14 @@ class Workbench(OrderedKeys):
 
     def action_copy(self) -> None:
         pane = self.current_pane
-        text = pane.plain() if pane else ""
+        what, text = pane.copied() if pane else ("", "")
         if not text:
             self.note("nothing to copy here")
             return
-        self.to_terminal(clipboard.osc52(text))
-        self.note(f"{len(text)} characters sent to the terminal's clipboard")
+        try:
+            self.note(clipboard.copy(text, what, self.to_terminal, Path.cwd()))
+        except SekftError as error:
+            self.error(str(error))
 
     def to_terminal(self, sequence: str) -> None:
         """Write an escape sequence past the compositor."""
@@ -332,7 +368,7 @@ class Workbench(OrderedKeys):
 
     def action_copy_file(self) -> None:
         pane = self.current_pane
-        text = pane.plain() if pane else ""
+        text = pane.whole() if pane else ""
         path = Path(f"sekft-{self.pane}-{time.strftime('%Y%m%d-%H%M%S')}.txt").absolute()
         try:
             path.write_text(text + "\n", encoding="utf-8", errors="replace")

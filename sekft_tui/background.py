@@ -16,6 +16,8 @@ from collections.abc import Callable
 STEP_S = 0.03
 #: How long after a key the work waits, so that the answer to the key has the interpreter alone.
 QUIET_S = 0.12
+#: Who holds a key down does not hold the work up for longer than this.
+PATIENCE_S = 1.0
 
 
 class Courtesy:
@@ -31,6 +33,46 @@ class Courtesy:
     def wait(self) -> float:
         """Seconds to hold still; 0 = go on."""
         return max(0.0, self._busy_until - time.monotonic())
+
+
+class Pace:
+    """How much to do in one step, learnt from how long the last ones took."""
+
+    def __init__(self, most: int = 64) -> None:
+        self.batch = 1
+        self._most = most
+        self._began = 0.0
+
+    def __enter__(self) -> Pace:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        took = max(1e-6, time.monotonic() - self._began)
+        wanted = int(self.batch * STEP_S / took)
+        self.batch = max(1, min(self._most, wanted, 2 * self.batch))
+
+
+class Teller:
+    """Passes news on, but no more often than the screen can use it."""
+
+    def __init__(self, tell: Callable[[], None], every: float = 0.2) -> None:
+        self._tell = tell
+        self._every = every
+        self._last = 0.0
+        self._untold = False
+
+    def news(self) -> None:
+        """Something changed, and more will."""
+        self._untold = True
+        if time.monotonic() - self._last >= self._every:
+            self.last()
+
+    def last(self) -> None:
+        """Nothing more will change for now: whatever was not told is."""
+        if self._untold:
+            self._untold, self._last = False, time.monotonic()
+            self._tell()
 
 
 class Background:
@@ -83,10 +125,13 @@ class Background:
         if self._nice:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+        worked = time.monotonic()
         while not self._stopped:
-            if self._courtesy is not None and (rest := self._courtesy.wait()):
+            rest = self._courtesy.wait() if self._courtesy is not None else 0.0
+            if rest and time.monotonic() - worked < PATIENCE_S:
                 time.sleep(rest)
                 continue
+            worked = time.monotonic()
             self._wake.clear()
             try:
                 pause = self._step()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from sekft_engine.sources.hub import DEFAULT_DATASET
+
 
 @click.command("tui")
 @click.option(
@@ -13,12 +15,24 @@ import click
     help="The folder with bases, data, scenarios and runs (default: here; ./demo with --demo).",
 )
 @click.option("--base", default="", help="A folder, a .gguf file or a Hub id.")
+@click.option(
+    "--data", default="", help="A folder or file of trajectories (default: the workspace's)."
+)
+@click.option(
+    "--hub",
+    is_flag=False,
+    flag_value=DEFAULT_DATASET,
+    default="",
+    metavar="[NAME]",
+    help="A data set on the Hugging Face Hub instead; alone, the published corpus.",
+)
 @click.option("--demo", is_flag=True, help="Make the demo workspace first where it is not there.")
-def command(workspace: str | None, base: str, demo: bool) -> int:
+def command(workspace: str | None, base: str, data: str, hub: str, demo: bool) -> int:
     """Open the workbench: browse, train, evaluate, replay.
 
     It wants a terminal of at least 80 by 24 characters. Press ? in it for all keys.
     """
     from sekft_tui.launch import launch
 
-    return launch(workspace or ("demo" if demo else "."), base=base, demo=demo)
+    place = workspace or ("demo" if demo else ".")
+    return launch(place, base=base, demo=demo, data=data, hub=hub)

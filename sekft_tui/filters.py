@@ -134,7 +134,7 @@ def matches(wanted: Filter, ask: Ask, text: Callable[[], str]) -> bool:
     for term in wanted.terms:
         if not term.field:
             late.append(term)
-        elif _holds(term, ask(term.field)) is term.negated:
+        elif holds(term, ask(term.field)) is term.negated:
             return False
     if not late:
         return True
@@ -142,7 +142,8 @@ def matches(wanted: Filter, ask: Ask, text: Callable[[], str]) -> bool:
     return all((term.values[0] in body) is not term.negated for term in late)
 
 
-def _holds(term: Term, value: Value) -> bool:
+def holds(term: Term, value: Value) -> bool:
+    """Whether ``value`` is what the term says, its ``-`` left aside."""
     if value is None:
         return False
     if isinstance(value, bool):

@@ -6,6 +6,7 @@ from textual.app import App
 from textual.events import Event, Key, Paste
 from textual.widgets import Input
 
+from sekft_tui.background import Courtesy
 from sekft_tui.widgets.line_edit import Typist
 
 
@@ -17,13 +18,18 @@ class OrderedKeys(App[int]):
     opened a prompt or moved the focus.
     """
 
+    #: Work beside the screen gives way to keys.
+    courtesy: Courtesy
+
     def typist(self) -> Typist | None:
         """What is being typed into, if anything."""
         raise NotImplementedError
 
     async def on_event(self, event: Event) -> None:
-        if isinstance(event, Key) and not event.is_forwarded and await self._key(event):
-            return
+        if isinstance(event, Key) and not event.is_forwarded:
+            self.courtesy.key()
+            if await self._key(event):
+                return
         if isinstance(event, Paste) and not event.is_forwarded and (typist := self.typist()):
             typist.type_text(event.text)
             return

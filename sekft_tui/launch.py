@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.workspace import Workspace
@@ -22,8 +23,16 @@ QUIET = {
 }
 
 
-def launch(workspace: str, *, base: str = "", demo: bool = False) -> int:
-    """Open the workbench on ``workspace`` and return the exit status."""
+def launch(
+    workspace: str, *, base: str = "", demo: bool = False, data: str = "", hub: str = ""
+) -> int:
+    """Open the workbench on ``workspace`` and return the exit status.
+
+    ``data`` is a folder or file of trajectories in place of the workspace's, ``hub`` a data set of
+    the Hub in place of either.
+    """
+    if data and hub:
+        raise BadInput("give either --data or --hub")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Unavailable(
             "the workbench needs a terminal",
@@ -42,10 +51,15 @@ def launch(workspace: str, *, base: str = "", demo: bool = False) -> int:
             "no such folder", where=str(place.root), mend="sekft tui --demo makes one to try"
         )
     _ = place.base  # a broken sekft.toml is told here, on a sane terminal
-    return _run(place, base, demo)
+    if data:
+        from sekft_engine.sources import open_index
+
+        data = str(Path(data).expanduser().absolute())
+        open_index(data)  # what cannot be read is told here, too
+    return _run(place, base, demo, data, hub)
 
 
-def _run(place: Workspace, base: str, demo: bool) -> int:
+def _run(place: Workspace, base: str, demo: bool, data: str, hub: str) -> int:
     from sekft_engine.engine import Engine
     from sekft_tui.app import Workbench
     from sekft_tui.fdguard import guarded
@@ -55,7 +69,7 @@ def _run(place: Workspace, base: str, demo: bool) -> int:
     engine = Engine(place)
     log = state_path().with_name("tui.log")
     with guarded(log):
-        app = Workbench(engine, place, base=base, demo=demo)
+        app = Workbench(engine, place, base=base, demo=demo, data=data, hub=hub)
         with on_hangup(engine, app):
             app.run()
     status = app.return_code or 0

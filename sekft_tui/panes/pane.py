@@ -73,6 +73,14 @@ class Pane(Container):
         """Another pane has come to the front: stop every timer."""
 
     def plain(self) -> str:
-        """What ``y`` copies: by default the focused view's text."""
+        """The focused view's text."""
         focused = self.screen.focused
         return focused.plain() if isinstance(focused, LineView) else ""
+
+    def copied(self) -> tuple[str, str]:
+        """What ``y`` copies, and what to call it."""
+        return self.place, self.plain()
+
+    def whole(self) -> str:
+        """What ``Y`` writes to a file."""
+        return self.plain()

@@ -95,7 +95,7 @@ class TrainPane(Pane):
         facts = [
             Field("base", short_path(base) if base else "none here",
                   base or "no base in this workspace: sekft base add smollm2-135m", "fact"),
-            Field("data", short_path(str(self.host.data)), str(self.host.data), "fact"),
+            Field("data", self.host.data_name, self.host.data_name, "fact"),
         ]  # fmt: skip
         fields = [
             Field(
@@ -240,7 +240,7 @@ class TrainPane(Pane):
             return
         self.opened = None
         self.host.bridge.submit(
-            jobs.Train(base=self.host.base, data=str(self.host.data), recipe=recipe)
+            jobs.Train(base=self.host.base, data=self.host.data, hub=self.host.hub, recipe=recipe)
         )
         if self.host.narrow:
             self.add_class("-no-form")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable
 
 from textual import events
+from textual.geometry import Size
 from textual.message import Message
 
 from sekft_tui.text import Parts
@@ -57,6 +58,16 @@ class LineList(LineView):
         self.show_cursor()
         self.call_after_refresh(self.show_cursor)  # the new height is known then
         self.post_message(self.Moved(self, self.cursor if rows else -1))
+
+    def grow(self, rows: int) -> None:
+        """More rows came after those there are: nothing else changes, so little is painted."""
+        before, self.rows = self.rows, rows
+        if not before or rows < before:
+            self.set_rows(rows)
+            return
+        self.count = rows
+        self.virtual_size = Size(self.content_width, rows)
+        self.refresh_lines(before, rows - before)
 
     def line(self, y: int, width: int) -> Parts:
         if not self.rows:

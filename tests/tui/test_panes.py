@@ -29,7 +29,7 @@ async def test_one_sees_what_is_trained_and_moves_through_it(
     make_app: Make, size: tuple[int, int]
 ) -> None:
     async with make_app().run_test(size=size) as pilot:
-        shown = await until_shown(pilot, "12 trajectories · 11 kept", "certificate", "trained ")
+        shown = await until_shown(pilot, "12 trajectories · 11 kept", "certified", "trained ")
         share = re.search(r"trained (\d+) / (\d+) = ", shown)
         assert share is not None
         assert 0 < int(share[1]) < int(share[2])
@@ -45,8 +45,8 @@ async def test_one_sees_what_is_trained_and_moves_through_it(
         await pilot.press("m")
         shown = await until_shown(pilot, "masked only")
         assert "▌ warden --help" not in shown
-        await pilot.press("m", "t")
-        await until_shown(pilot, "all tokens · e")
+        await pilot.press("m", "v")
+        await until_shown(pilot, "token edges 2/6 · all tokens")
 
 
 async def test_hostile_output_is_shown_and_not_obeyed(make_app: Make) -> None:
@@ -60,7 +60,7 @@ async def test_boundaries_marks_and_copies(make_app: Make, monkeypatch: pytest.M
     written: list[str] = []
     monkeypatch.setattr(app, "to_terminal", written.append)
     async with app.run_test(size=(160, 48)) as pilot:
-        await until_shown(pilot, "certificate")
+        await until_shown(pilot, "certified")
         view = trajectories(pilot).view
         await pilot.press("}")
         assert view.turn == 1
@@ -80,7 +80,7 @@ async def test_boundaries_marks_and_copies(make_app: Make, monkeypatch: pytest.M
 @SIZES
 async def test_the_list_is_filtered_and_searched(make_app: Make, size: tuple[int, int]) -> None:
     async with make_app().run_test(size=size) as pilot:
-        await until_shown(pilot, "certificate")
+        await until_shown(pilot, "certified")
         await pilot.press("f", *"outcome:panic")
         await until_shown(pilot, "1 of 12 trajectories", "tidy-005", " filter: outcome:panic")
         await pilot.press("enter", "escape")
@@ -99,7 +99,7 @@ async def test_the_list_is_filtered_and_searched(make_app: Make, size: tuple[int
 async def test_keys_in_a_burst_arrive_in_their_order(make_app: Make) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_shown(pilot, "certificate")
+        await until_shown(pilot, "certified")
         from textual import events as textual_events
 
         for key in ("2", "j", "j", "enter", "ctrl+u", "6", "enter", "j"):
@@ -257,7 +257,7 @@ async def test_help_lists_the_keys_of_the_pane_and_the_palette_runs_them(
     make_app: Make, size: tuple[int, int]
 ) -> None:
     async with make_app().run_test(size=size) as pilot:
-        await until_shown(pilot, "certificate")
+        await until_shown(pilot, "certified")
         await pilot.press("?")
         await until_shown(pilot, "Show all tokens, only trained, only masked")
         await pilot.press("G")
@@ -278,7 +278,7 @@ async def test_no_colour_still_tells_trained_from_masked(
     monkeypatch.setenv("NO_COLOR", "1")
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "certificate")
+        await until_shown(pilot, "certified")
         view = trajectories(pilot).view
         trained, masked = view.style("trained"), view.style("masked")
         assert trained.bold

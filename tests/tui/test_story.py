@@ -23,7 +23,7 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
 ) -> None:
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
         # Browse what is masked.
-        screen.until_shown("12 trajectories · 11 kept", "✓ additive", "▌ warden --help<|im_end|>")
+        screen.until_shown("12 trajectories · 11 kept", "✓ certified", "▌ warden --help<|im_end|>")
         screen.press("j", "enter", "l", "l", "l")
         screen.until_shown("turn 4/6", "▌ cat notes-1")
         screen.press("m")
@@ -124,7 +124,7 @@ def test_what_native_code_writes_goes_to_the_log_and_not_on_the_screen(
 ) -> None:
     arguments = ("tui", "--workspace", str(workspace.root))
     with terminal(*arguments, cwd=tmp_path, code=NOISY) as screen:
-        shown = screen.until_shown("12 trajectories", "certificate")
+        shown = screen.until_shown("12 trajectories", "certified")
         assert "NATIVE" not in shown
         screen.press("q")
         assert screen.ended() == 0
@@ -136,7 +136,7 @@ def test_what_native_code_writes_goes_to_the_log_and_not_on_the_screen(
 
 def test_an_idle_workbench_sends_nothing(workspace: Workspace, tmp_path: Path) -> None:
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
-        screen.until_shown("12 trajectories", "certificate")
+        screen.until_shown("12 trajectories", "certified")
         end = time.monotonic() + DEADLINE_S
         quiet = False
         while not quiet and time.monotonic() < end:

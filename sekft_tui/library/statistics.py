@@ -1,0 +1,121 @@
+"""What a fine-tune on the data set would see, as far as it was certified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from sekft_tui.library.passes import UNKNOWN
+from sekft_tui.library.verdicts import PASSES, Verdicts
+
+if TYPE_CHECKING:
+    from sekft_engine.sources import Index
+
+#: Kinds that are told; the rarest of more are not.
+MOST_KINDS = 200
+#: Bars of the histogram of lengths.
+BARS = 8
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """How many trajectories of one kind there are, and how many of them are trained on."""
+
+    name: str
+    total: int
+    kept: int
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """Kept rows of ``low`` to ``high`` tokens, the latter excluded."""
+
+    low: int
+    high: int
+    count: int
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts over the ``certified`` of ``total`` trajectories. Lengths are of kept rows, in
+    tokens; they, and ``tokens`` and ``trained``, are 0 where nothing is kept."""
+
+    total: int
+    certified: int
+    kept: int
+    dropped: dict[str, int]
+    tokens: int
+    trained: int
+    shortest: int
+    median: int
+    p95: int
+    longest: int
+    lengths: tuple[Bar, ...]
+    archetypes: tuple[Kind, ...]
+    providers: tuple[Kind, ...]
+
+
+def statistics(index: Index, verdicts: Verdicts) -> Statistics:
+    """Count what was certified so far."""
+    total = min(len(index), len(verdicts.codes))
+    codes = verdicts.codes[:total]
+    passes = codes == PASSES
+    lengths = np.sort(verdicts.tokens[:total][passes])
+    kept = len(lengths)
+    median, p95 = np.percentile(lengths, [50, 95], method="inverted_cdf") if kept else (0, 0)
+    return Statistics(
+        total=len(index),
+        certified=int(np.count_nonzero(codes != UNKNOWN)),
+        kept=kept,
+        dropped=verdicts.dropped(total),
+        tokens=int(lengths.sum(dtype=np.int64)),
+        trained=int(verdicts.trained[:total][passes].sum(dtype=np.int64)),
+        shortest=int(lengths[0]) if kept else 0,
+        median=int(median),
+        p95=int(p95),
+        longest=int(lengths[-1]) if kept else 0,
+        lengths=histogram(lengths),
+        archetypes=_kinds(index, "archetype", codes),
+        providers=_kinds(index, "provider", codes),
+    )
+
+
+def histogram(lengths: npt.NDArray[np.int32]) -> tuple[Bar, ...]:
+    """Sorted ``lengths`` in at most :data:`BARS` bars of a round width."""
+    if not len(lengths):
+        return ()
+    low, high = int(lengths[0]), int(lengths[-1]) + 1
+    step = _round_up((high - low) / BARS)
+    start = low - low % step
+    edges = list(range(start, high + step, step))
+    places = np.searchsorted(lengths, edges)
+    return tuple(
+        Bar(left, right, int(b - a))
+        for left, right, a, b in zip(edges, edges[1:], places, places[1:], strict=False)
+        if left < high
+    )
+
+
+def _round_up(width: float) -> int:
+    """The next of 1, 2, 5, 10, 20, 50 …"""
+    unit = 1
+    while True:
+        for factor in (1, 2, 5):
+            if factor * unit >= width:
+                return factor * unit
+        unit *= 10
+
+
+def _kinds(index: Index, field: str, codes: npt.NDArray[np.uint8]) -> tuple[Kind, ...]:
+    kinds, words = index.codes(field)
+    kinds = kinds[: len(codes)]
+    codes = codes[: len(kinds)]
+    totals = np.bincount(kinds[codes != UNKNOWN], minlength=len(words))
+    kept = np.bincount(kinds[codes == PASSES], minlength=len(words))
+    counts: dict[str, tuple[int, int]] = {}
+    for code in np.argsort(-totals, kind="stable")[:MOST_KINDS].tolist():
+        if totals[code]:
+            total, passing = counts.get(words[code], (0, 0))  # a word may have two codes
+            counts[words[code]] = (total + int(totals[code]), passing + int(kept[code]))
+    found = [Kind(name, total, passing) for name, (total, passing) in counts.items()]
+    return tuple(sorted(found, key=lambda kind: (-kind.total, kind.name)))

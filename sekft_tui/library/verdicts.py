@@ -1,0 +1,96 @@
+"""What certifying each trajectory came to, in a few bytes each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from sekft_tui.library.passes import Table
+
+#: The code of a row that is trained on; higher ones stand for reasons not to.
+PASSES = 1
+#: The certificate's line that a reason says does not hold; other reasons come before any line.
+LINES: Mapping[str, str] = {
+    "boundary_merge": "additive",
+    "not_additive": "additive",
+    "decode_mismatch": "decodes",
+    "unknown_token": "decodes",
+    "terminal_cut": "terminal_whole",
+    "no_end_of_turn": "terminal_whole",
+    "forged_control": "no_forged_control",
+    "double_bos": "single_bos",
+    "template_rewrites_content": "template_faithful",
+    "too_long": "within_limit",
+    "nothing_trained": "trained_tokens",
+}
+
+
+class Verdicts(Table):
+    """Tokens, trained tokens and the reason it is dropped for, per trajectory.
+
+    Eleven bytes each; written by one thread, read by any.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = np.zeros(0, np.int32)
+        self.trained = np.zeros(0, np.int32)
+        #: Names by code.
+        self.reasons: list[str] = ["", ""]
+
+    def grow(self, total: int) -> None:
+        if total > len(self.codes):
+            room = max(total, len(self.codes) * 5 // 4)
+            self.tokens = _grown(self.tokens, room)
+            self.trained = _grown(self.trained, room)
+            super().grow(room)
+
+    def put(self, number: int, tokens: int, trained: int, reason: str = "") -> None:
+        """Keep what is known of trajectory ``number``; its code is written last."""
+        self.grow(number + 1)
+        self.tokens[number] = tokens
+        self.trained[number] = trained
+        self.codes[number] = self._code(reason)
+
+    def _code(self, reason: str) -> int:
+        if not reason:
+            return PASSES
+        if reason not in self.reasons:
+            if len(self.reasons) > 255:
+                return 255
+            self.reasons.append(reason)
+        return self.reasons.index(reason, PASSES + 1)
+
+    def code(self, number: int) -> int:
+        """0 where it was not looked at."""
+        return int(self.codes[number]) if 0 <= number < len(self.codes) else 0
+
+    def reason(self, number: int) -> str:
+        """Why it is dropped; '' where it passes or was not looked at."""
+        return self.reasons[self.code(number)]
+
+    def wanted(self, reasons: Iterable[str] | None = None) -> npt.NDArray[np.bool_]:
+        """By code: is it dropped, for one of ``reasons`` (None = for any)?"""
+        chosen = None if reasons is None else set(reasons)
+        table = np.zeros(256, np.bool_)
+        for code in range(PASSES + 1, len(self.reasons)):
+            table[code] = chosen is None or self.reasons[code] in chosen
+        return table
+
+    def dropped(self, total: int) -> dict[str, int]:
+        """Counts by reason, the most frequent first."""
+        counts = np.bincount(self.codes[:total], minlength=len(self.reasons))
+        found = {
+            self.reasons[code]: int(counts[code])
+            for code in range(PASSES + 1, len(self.reasons))
+            if counts[code]
+        }
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _grown(array: npt.NDArray[np.int32], room: int) -> npt.NDArray[np.int32]:
+    grown = np.zeros(room, np.int32)
+    grown[: len(array)] = array
+    return grown

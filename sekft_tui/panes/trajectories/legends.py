@@ -1,0 +1,81 @@
+"""What is said round the tokens: which trajectory this is, what became of it, what was searched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from sekft_tui.library import Rendered
+from sekft_tui.library.certifier import unkept
+from sekft_tui.text import Parts, clip, fit, visible
+from sekft_tui.widgets.token_view import TokenView
+
+if TYPE_CHECKING:
+    from sekft_engine.sources import Facts
+
+
+def head(
+    facts: Facts | None, view: TokenView, rendered: Rendered | None, width: int
+) -> tuple[Parts, ...]:
+    """The trajectory's name, what is known of it, and the turn under the cursor."""
+    if facts is None:
+        return ((),)
+    count = facts.turns
+    if rendered is not None and rendered.whole and view.doc is not None:
+        count = view.doc.turn_count
+    turns = f" turn {view.turn + 1:,}/{count:,} "
+    verdict = _verdict(facts, rendered)
+    about = " · ".join(
+        visible(fact)
+        for fact in (
+            facts.archetype,
+            facts.provider,
+            facts.announcement,
+            facts.outcome + (" ✓" if facts.verified else " ✗"),
+        )
+        if fact
+    )
+    room = max(0, width - len(turns) - len(verdict[0]))
+    name = clip(f" {visible(facts.id)}", room)
+    return (
+        (
+            (name, "strong"),
+            (fit("  " + about, max(0, room - cell_len(name))), "quiet"),
+            verdict,
+            (turns, "text"),
+        ),
+    )
+
+
+def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
+    """Whether it is trained on."""
+    if rendered is None or not rendered.whole or rendered.trouble:
+        return "", ""
+    if rendered.dropped:
+        return " ✗ dropped ", "bad"
+    if unkept(facts):
+        return " ○ not kept ", "quiet"
+    return " ✓ certified ", "good"
+
+
+def state(view: TokenView, rendered: Rendered | None, needle: str, width: int) -> tuple[Parts, ...]:
+    """Why it is not trained on, or that more of it is to come; else the token under the cursor."""
+    if rendered is None:
+        return ((),)
+    right = f" {visible(needle)!s}: {view.found} " if needle else ""
+    right = clip(right, width // 2)
+    room = width - cell_len(right)
+    left: Parts
+    if not rendered.whole:
+        left = (
+            (" … ", "warn"),
+            (clip("the beginning; the rest is being rendered", room - 4), "warn"),
+        )
+    elif rendered.dropped or rendered.trouble:
+        text = clip(visible(rendered.dropped or rendered.trouble), room - 4)
+        left = ((" ✗ ", "bad"), (text, "bad"))
+    else:
+        left = view.readout(room)
+    used = sum(cell_len(text) for text, _ in left)
+    return ((*left, (" " * max(0, room - used), ""), (right, "accent")),)

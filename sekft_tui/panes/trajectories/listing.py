@@ -1,0 +1,133 @@
+"""The list of trajectories: its rows, and the line over it that says what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from sekft_tui.library import Listed
+from sekft_tui.library.certifier import NOT_KEPT
+from sekft_tui.library.verdicts import PASSES
+from sekft_tui.text import Parts, clip, fit, visible
+from sekft_tui.widgets.line_list import LineList
+
+if TYPE_CHECKING:
+    from sekft_engine.sources import Facts
+    from sekft_tui.library import Library
+
+OUTCOMES = {"exit": "good", "panic": "note", "cap": "warn", "error": "bad"}
+#: The widest id is drawn to this many cells, and its beginning is cut before its end.
+_KIND = 20
+
+
+class TrajectoryList(LineList):
+    """Rows are made of the facts of an index when they are drawn; none is kept beyond the view."""
+
+    def __init__(self, chosen: Callable[[], Awaitable[None] | None]) -> None:
+        super().__init__(self._row, chosen=chosen, empty="reading trajectories …", id="tra-list")
+        self.library: Library | None = None
+        self.listed = Listed()
+        self.marks: dict[str, set[int]] = {}
+        self._drawn: dict[int, int] = {}
+
+    def number(self, position: int) -> int:
+        """The trajectory at a position; -1 beyond the end."""
+        return self.listed.number(position) if 0 <= position < self.listed.rows else -1
+
+    def facts(self, position: int) -> Facts | None:
+        number = self.number(position)
+        return self.library.facts(number) if self.library and number >= 0 else None
+
+    def code(self, number: int) -> int:
+        return self.library.certifier.verdicts.code(number) if self.library else 0
+
+    def cache_key(self, y: int) -> Hashable:
+        number = self.number(y)
+        return y == self.cursor, number, self.code(number)
+
+    def certified(self) -> None:
+        """Paint those rows in view again whose verdict is new."""
+        top = round(self.scroll_y)
+        bottom = min(self.rows, top + self.size.height)
+        drawn = {y: self.code(self.number(y)) for y in range(top, bottom)}
+        for y, code in drawn.items():
+            if self._drawn.get(y, 0) != code:
+                self.refresh_line(y)
+        self._drawn = drawn
+
+    def _row(self, y: int, width: int) -> Parts:
+        facts = self.facts(y)
+        if facts is None:
+            return ((" gone", "quiet"),)
+        code = self.code(self.number(y))
+        dropped = code > PASSES and self._reason(code) != NOT_KEPT
+        marked = "•" if self.marks.get(facts.id) else " "
+        kind = _KIND if width >= 62 else 0
+        name = max(8, width - 2 - kind - 6 - 5)
+        sign = ("✗", "bad") if dropped else ("●", "good") if facts.keep else ("○", "quiet")
+        return (
+            sign,
+            (marked, "accent"),
+            (fit(visible(facts.id), name), "text"),
+            (" " + fit(visible(facts.archetype or "-"), kind - 1) if kind else "", "quiet"),
+            (f" {facts.outcome:<5}", OUTCOMES.get(facts.outcome, "quiet")),
+            (f"{facts.steps:>4} " if facts.steps < 1000 else " 1k+ ", "quiet"),
+        )
+
+    def _reason(self, code: int) -> str:
+        return self.library.certifier.verdicts.reasons[code] if self.library else ""
+
+
+def head(
+    listed: Listed,
+    opened: bool,
+    wanted: str,
+    news: str,
+    dropped: Mapping[str, int],
+    width: int,
+) -> tuple[Parts, ...]:
+    """How many there are, how many of them are kept or dropped, and what is going on."""
+    if not opened:
+        return (((" Trajectories", "strong"),),)
+    if listed.shown is not None:
+        count = f"{listed.rows:,} of {listed.total:,}"
+    else:
+        count = f"{listed.total:,}"
+    if listed.reading or listed.checked < listed.total:
+        state = " read …" if listed.shown is None else f" · {listed.checked:,} filtered …"
+    else:
+        state = f" trajectories · {listed.kept:,} kept"
+    parts = [(f" {count}", "strong"), (state, "quiet")]
+    used = sum(cell_len(text) for text, _ in parts)
+    lost = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in dropped.items())
+    for text, style in (
+        (news, "warn"),
+        (f"f: {wanted}" if wanted else "", "accent"),
+        (lost, "bad"),
+    ):
+        room = width - used - 3
+        if text and room > 8:
+            text = clip(text, room)
+            parts.append(("  " + text, style))
+            used += 2 + cell_len(text)
+    return (tuple(parts),)
+
+
+def foot(certified: int, total: int, dropped: dict[str, int], width: int) -> tuple[Parts, ...]:
+    """What certifying the data set came to, most frequent reason first."""
+    if not certified:
+        return ((),)
+    count = sum(dropped.values())
+    more = f" of {certified:,} certified" if certified < total else ""
+    parts = [(f" {count:,} dropped", "bad" if count else "good"), (more, "quiet")]
+    used = sum(cell_len(text) for text, _ in parts)
+    for reason, number in dropped.items():
+        text = f"  {number:,} {reason.replace('_', ' ')}"
+        if used + cell_len(text) > width - 2:
+            parts.append((" …", "quiet"))
+            break
+        parts.append((text, "quiet"))
+        used += cell_len(text)
+    return (tuple(parts),)

@@ -1,0 +1,165 @@
+"""What a run's adapter did to the loss of each token: choose the run, measure what is missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from sekft_engine import events, jobs
+from sekft_engine.errors import SekftError
+from sekft_engine.events import Event
+from sekft_engine.importing import import_module
+from sekft_tui.screens.choose import Choice, ChooseScreen
+
+if TYPE_CHECKING:
+    from sekft_engine.maskview.document import Losses
+    from sekft_engine.render import Row
+    from sekft_engine.sft.token_loss import LossFile
+    from sekft_tui.panes.trajectories.pane import TrajectoriesPane
+
+
+class Measured(Message):
+    """The losses of ``run`` are read; or there is a reason why they do not fit."""
+
+    def __init__(self, run: str, file: LossFile | None, trouble: str = "") -> None:
+        super().__init__()
+        self.run = run
+        self.file = file
+        self.trouble = trouble
+
+
+class Runs(Message):
+    """The runs that losses can be shown of."""
+
+    def __init__(self, choices: tuple[Choice, ...], then: Callable[[], None]) -> None:
+        super().__init__()
+        self.choices = choices
+        self.then = then
+
+
+class RunLosses:
+    """The losses of one chosen run, for the pane."""
+
+    def __init__(self, pane: TrajectoriesPane) -> None:
+        self._pane = pane
+        #: The run's id; '' = no losses are shown.
+        self.run = ""
+        self._file: LossFile | None = None
+        self._job = ""
+        self._told: set[str] = set()
+        self._then: Callable[[], None] = lambda: None
+
+    def of(self, row: Row) -> Losses | None:
+        """The losses of a row's tokens, where they were measured. Called while rendering, on
+        another thread."""
+        from sekft_engine.maskview.document import LossArrays
+
+        file = self._file
+        measured = file.get(row.id) if file is not None else None
+        if measured is None:
+            return None
+        try:
+            return LossArrays(*measured.arrays(row))
+        except SekftError as error:
+            self._pane.post_message(Measured(self.run, file, str(error)))
+            return None
+
+    def known(self, trajectory: str) -> bool:
+        return self._file is not None and trajectory in self._file
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def choose(self, then: Callable[[], None] = lambda: None) -> None:
+        """Let the user choose a run; ``then`` is done once its losses are read."""
+        runs = self._pane.host.workspace.runs
+
+        def read() -> None:
+            import_module("sekft_engine.sft.token_loss")
+            from sekft_engine.runs import list_runs
+            from sekft_engine.sft.token_loss import read_token_losses
+
+            choices = []
+            for run in reversed(list_runs(runs)):
+                if run.kind == "train" and run.adapter:
+                    count = len(read_token_losses(run.path))
+                    about = f"{count:,} measured" if count else "nothing measured yet"
+                    choices.append(Choice(run.id, run.id, about))
+            self._pane.post_message(Runs(tuple(choices), then))
+
+        self._beside(read)
+
+    def offer(self, message: Runs) -> None:
+        """The runs are known: ask."""
+        if not message.choices:
+            self._pane.host.note("no run with an adapter yet; 2 goes to Train")
+            return
+        none = (Choice("", "no losses", ""),) if self.run else ()
+
+        def chosen(run: str | None) -> None:
+            if run is not None:
+                self._use(run, message.then)
+
+        screen = ChooseScreen("losses of which run?", (*message.choices, *none), self.run)
+        self._pane.host.push_screen(screen, chosen)
+
+    def _use(self, run: str, then: Callable[[], None]) -> None:
+        self._then = then if run else lambda: None
+        if not run:
+            self.take(Measured("", None))
+            return
+        folder = self._pane.host.workspace.runs / run
+
+        def read() -> None:
+            import_module("sekft_engine.sft.token_loss")
+            from sekft_engine.sft.token_loss import read_token_losses
+
+            self._pane.post_message(Measured(run, read_token_losses(folder)))
+
+        self._beside(read)
+
+    def take(self, message: Measured) -> None:
+        """Show what was read."""
+        if message.trouble:
+            if message.trouble not in self._told:
+                self._told.add(message.trouble)
+                self._pane.host.error(message.trouble)
+            return
+        self.run, self._file = message.run, message.file
+        self._pane.render_again("loss" if message.run else "context")
+        then, self._then = self._then, lambda: None
+        then()
+
+    def measure(self) -> None:
+        """Have the engine measure the trajectory under the cursor with the chosen run's adapter."""
+        host, facts = self._pane.host, self._pane.current
+        if facts is None:
+            return
+        if not self.run:
+            self.choose(self.measure)
+        elif self.known(facts.id):
+            self._pane.render_again("loss")
+        else:
+            self._job = host.bridge.submit(
+                jobs.MeasureLosses(
+                    run=self.run, ids=(facts.id,), data=host.data, hub=host.hub, base=host.base
+                )
+            )
+            host.note(f"measuring {facts.id} before and after {self.run}")
+
+    def heard(self, event: Event) -> None:
+        if self._job and event.job == self._job and isinstance(event, events.ENDINGS):
+            self._job = ""
+            if isinstance(event, events.JobDone):
+                self._use(self.run, lambda: None)
+
+    def _beside(self, read: Callable[[], None]) -> None:
+        def work() -> None:
+            try:
+                read()
+            except (SekftError, OSError) as error:
+                self._pane.post_message(Measured(self.run, self._file, str(error)))
+
+        threading.Thread(target=work, name="sekft-losses", daemon=True).start()

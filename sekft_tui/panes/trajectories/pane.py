@@ -1,0 +1,538 @@
+"""The pane: a list to the left, the tokens of the chosen trajectory to the right."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.message import Message
+from textual.widget import Widget
+
+from sekft_engine import events, jobs
+from sekft_engine.errors import SekftError
+from sekft_engine.events import Event
+from sekft_tui import filters
+from sekft_tui.actions import Place, bindings
+from sekft_tui.filters import Filter
+from sekft_tui.library import Library, Listed, Rendered, Renderer
+from sekft_tui.library.certifier import NOT_KEPT
+from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.trajectories import exporting, legends, listing, messages
+from sekft_tui.panes.trajectories.jumps import Jumps, Kind
+from sekft_tui.panes.trajectories.listing import TrajectoryList
+from sekft_tui.panes.trajectories.losses import Measured, RunLosses, Runs
+from sekft_tui.text import Parts, visible
+from sekft_tui.widgets.line_list import LineList
+from sekft_tui.widgets.lines import Lines
+from sekft_tui.widgets.token_view import TokenView
+
+if TYPE_CHECKING:
+    from sekft_engine.maskview.layout import View
+    from sekft_engine.sources import Facts, Index
+
+
+class TrajectoriesPane(Pane):
+    """Shows a :class:`Library`; whatever takes time is done there, on threads."""
+
+    place: ClassVar[Place] = "trajectories"
+    BINDINGS = bindings("trajectories")
+    SCOPED_CSS = False
+    DEFAULT_CSS = """
+    TrajectoriesPane #tra-split { layout: horizontal; }
+    TrajectoriesPane #tra-left { width: 44; border-right: solid $line; }
+    .-narrow TrajectoriesPane #tra-split { layout: vertical; }
+    .-narrow TrajectoriesPane #tra-left { width: 1fr; height: 8; border: none; }
+    TrajectoriesPane .foot { height: 1; }
+    .-narrow TrajectoriesPane #tra-list-foot { display: none; }
+    """
+
+    class Ready(Message):
+        """The index of the data set is open, or why it is not."""
+
+        def __init__(self, index: Index | None, error: str = "") -> None:
+            super().__init__()
+            self.index = index
+            self.error = error
+
+    def __init__(self) -> None:
+        super().__init__(id="trajectories")
+        self.library: Library | None = None
+        self.listed = Listed()
+        self.filter = Filter()
+        self.needle = ""
+        self.jumps = Jumps(self)
+        self.losses = RunLosses(self)
+        self.preparing = ""
+        self.rendered: Rendered | None = None
+        self._number = -1
+        self._shown = -1
+        self._hold: tuple[str, int] | None = None
+        self._after: list[Callable[[], object]] = []
+        self._trouble = ""
+        self._front = False
+
+    def compose(self) -> ComposeResult:
+        self.list_head = Lines(self._list_head)
+        self.list = TrajectoryList(self._open)
+        self.list_foot = Lines(self._list_foot, id="tra-list-foot", classes="foot")
+        self.view_head = Lines(self._view_head)
+        self.view = TokenView(id="tra-view")
+        self.state = Lines(self._state, classes="foot")
+        self.legend = Lines(lambda width: (self.view.legend(width),), classes="foot")
+        self.statistics = Lines(lambda width: (self.view.statistics(width),), classes="foot")
+        with Container(id="tra-split"):
+            yield Part(self.list_head, self.list, self.list_foot, id="tra-left")
+            yield Part(
+                self.view_head, self.view, self.state, self.statistics, self.legend, id="tra-right"
+            )
+
+    def on_mount(self) -> None:
+        self.reload()
+
+    def on_unmount(self) -> None:
+        if self.library is not None:
+            self.library.close()
+
+    def first_focus(self) -> Widget:
+        return self.list
+
+    def shown(self) -> None:
+        self._front = True
+        if self.library is not None:
+            self.library.show(True)
+
+    def hidden(self) -> None:
+        self._front = False
+        if self.library is not None:
+            self.library.show(False)
+
+    # --- the data set -----------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Open the data set again, with whatever base the workspace has now."""
+        if self._number >= 0 and self.library is not None:
+            facts = self.library.facts(self._number)
+            self._hold = (facts.id, -1) if facts else None
+        threading.Thread(target=self._read_disk, name="sekft-open", daemon=True).start()
+
+    def _read_disk(self) -> None:
+        try:
+            index = self.host.open_data()
+        except SekftError as error:
+            self.post_message(self.Ready(None, str(error)))
+        except Exception as error:  # noqa: BLE001 - libraries that read tables raise anything
+            self.post_message(self.Ready(None, f"{type(error).__name__}: {error}"))
+        else:
+            self.post_message(self.Ready(index))
+
+    @on(Ready)
+    def _ready(self, message: Ready) -> None:
+        if self.library is not None:
+            self.library.close()
+            self.library = None
+        self.jumps.cancel()
+        self.preparing = ""
+        if message.index is None:
+            self._trouble = message.error
+            self.list.library = None
+            self._list(Listed(reading=False))
+            return
+        self._trouble = ""
+        renderer = Renderer(self.host.base, self.host.workspace, self.host.recipe.max_length)
+        renderer.losses = self.losses.of
+        self.library = Library(message.index, renderer, messages.Post(self), self.host.courtesy)
+        self.list.library = self.library
+        self.library.show(self._front)
+        if self.filter:
+            self.library.reader.filter(self.filter)
+        self._number = self._shown = -1
+        self._list(self.library.listed)
+
+    @on(messages.Grew)
+    def _grew(self) -> None:
+        if self.library is not None:
+            self._list(self.library.listed)
+
+    def _list(self, now: Listed) -> None:
+        """Show ``now``: what was there stays where it is, and so does the cursor."""
+        before, self.listed, self.list.listed = self.listed, now, now
+        fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
+        self._say_empty(now)
+        if fresh or now.rows < self.list.rows or not now.rows:
+            self.list.set_rows(now.rows, 0 if fresh else None)
+            if fresh and now.generation != before.generation:
+                self._number = self._shown = -1
+        elif now.rows > self.list.rows:
+            self.list.grow(now.rows)
+        self._keep_cursor(now)
+        if now.problems != before.problems:
+            self._tell_problems()
+        self.jumps.resolve(first=True)
+        self._heads()
+
+    def _keep_cursor(self, now: Listed) -> None:
+        """Find the trajectory again that was under the cursor before the list was made anew."""
+        if self._hold is None or self.library is None:
+            return
+        name, at = self._hold
+        if self.list.cursor != max(0, at):
+            self._hold = None  # it was moved since: nothing to bring back
+            return
+        number = self.library.index.find(name)
+        position = now.position(number) if number is not None else -1
+        if position >= 0:
+            self._hold = None
+            self.list.move_to(position)
+        elif now.done:
+            self._hold = None
+
+    def _say_empty(self, now: Listed) -> None:
+        if self._trouble:
+            self.list.empty = self.host.empty_hint(self._trouble)
+        elif not now.done:
+            self.list.empty = "reading trajectories …" if now.reading else "filtering …"
+        elif self.filter and now.total:
+            self.list.empty = f"nothing matches {self.filter}\npress esc to clear the filter"
+        else:
+            self.list.empty = self.host.empty_hint(f"no trajectories in {self.host.data_name}")
+
+    def _tell_problems(self) -> None:
+        problems = self.library.index.problems if self.library else ()
+        if problems:
+            self.host.error(
+                f"{len(problems)} things in the data cannot be trained on; the first: "
+                f"{problems[0]}",
+                "\n".join(map(str, problems[:200])),
+            )
+
+    @on(messages.Certified)
+    def _certified(self) -> None:
+        self.list.certified()
+        self.jumps.resolve()
+        self._heads()
+
+    @on(messages.Searched)
+    def _searched(self) -> None:
+        self.jumps.resolve()
+        self._heads()
+
+    @on(messages.Failed)
+    def _failed(self, message: messages.Failed) -> None:
+        self.host.error(f"{type(message.error).__name__}: {message.error}")
+
+    # --- the base ---------------------------------------------------------------------------
+
+    @on(messages.NotReady)
+    def _prepare(self) -> None:
+        """The engine fetches or converts the base: it alone may load what that takes."""
+        if self.library is None or self.preparing:
+            return
+        self.preparing = self.host.bridge.submit(jobs.Prepare(base=self.library.renderer.base))
+        self._show(None)
+
+    def heard(self, event: Event) -> None:
+        if self.preparing and event.job == self.preparing and self.library is not None:
+            if isinstance(event, events.JobDone):
+                self.preparing = ""
+                self.library.renderer.use(Path(str(event.result["path"])))
+                self.library.ready()
+                self._number = -1
+                self._moved()
+            elif isinstance(event, (events.JobFailed, events.JobCancelled)):
+                self.preparing = ""
+                why = event.error if isinstance(event, events.JobFailed) else "stopped"
+                self.view.show(None, f"the base could not be made ready: {why}\n\nR tries again")
+        self.losses.heard(event)
+
+    # --- opening ----------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Facts | None:
+        """The facts of the trajectory under the cursor."""
+        return self.list.facts(self.list.cursor)
+
+    @property
+    def position(self) -> int:
+        return self.list.cursor
+
+    @on(LineList.Moved, "#tra-list")
+    def _moved(self) -> None:
+        number = self.list.number(self.list.cursor)
+        if number == self._number or self.library is None:
+            if self.library is None or number < 0:
+                self._number = self._shown = -1
+                self._show(None)
+            return
+        self._number = number
+        self._after.clear()
+        known = self.library.renderer.known(number) if number >= 0 else None
+        self.library.opener.open(number)
+        if known is not None:
+            self._show(known)
+        elif self._shown < 0 or number < 0:
+            self._show(None)
+        self._heads()
+
+    @on(messages.Opened)
+    def _opened(self, message: messages.Opened) -> None:
+        if message.number == self._number and self.library is not None:
+            self._show(message.rendered)
+
+    def _show(self, rendered: Rendered | None) -> None:
+        facts = self.current
+        if rendered is None:
+            self.rendered, self._shown = None, -1
+            self.view.show(None, self._waiting_for() if facts else "")
+        elif rendered is not self.rendered or self._shown != self._number:
+            again = self._shown == self._number and self.rendered is not None
+            self.rendered, self._shown = rendered, self._number
+            marks = self.list.marks.setdefault(facts.id, set()) if facts else None
+            self.view.show(rendered.doc, "", marks, keep=again)
+            if self.needle and not again:
+                self.view.find(self.needle)
+            after, self._after = self._after, []
+            for do in after:
+                do()
+        self._legends()
+
+    def _waiting_for(self) -> str:
+        if self.preparing:
+            return "preparing the base …\n\nThe engine fetches or converts it, once."
+        if self.library is not None and self.library.renderer.ready:
+            return "rendering …"
+        return "loading the tokenizer …"
+
+    def _then(self, do: Callable[[], object]) -> None:
+        """Do it to what the cursor is on; where that is still being rendered, as soon as it is."""
+        self._moved()
+        if self._shown == self._number:
+            do()
+        else:
+            self._after.append(do)
+
+    # --- heads and feet ---------------------------------------------------------------------
+
+    def _heads(self) -> None:
+        for lines in (self.list_head, self.list_foot, self.view_head):
+            lines.update()
+
+    @on(TokenView.Looked)
+    def _legends(self) -> None:
+        for lines in (self.view_head, self.state, self.statistics, self.legend):
+            lines.update()
+
+    def _list_head(self, width: int) -> tuple[Parts, ...]:
+        news = self.jumps.news()
+        opened = self.library is not None
+        dropped: dict[str, int] = {}
+        if self.host.narrow and self.library is not None:
+            dropped = self.library.certifier.verdicts.dropped(self.listed.total)
+            dropped.pop(NOT_KEPT, None)  # what is kept stands there already
+        return listing.head(self.listed, opened, str(self.filter), news, dropped, width)
+
+    def _list_foot(self, width: int) -> tuple[Parts, ...]:
+        if self.library is None:
+            return ((),)
+        certifier = self.library.certifier
+        return listing.foot(
+            certifier.known, self.listed.total, certifier.verdicts.dropped(self.listed.total), width
+        )
+
+    def _view_head(self, width: int) -> tuple[Parts, ...]:
+        return legends.head(self.current, self.view, self.rendered, width)
+
+    def _state(self, width: int) -> tuple[Parts, ...]:
+        return legends.state(self.view, self.rendered, self.needle, width)
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._moved()
+        self.go_to(self.view)
+
+    def action_view(self, by: int) -> None:
+        self._then(lambda: self.view.next_view(by))
+
+    def action_mask(self) -> None:
+        self._then(self.view.next_mode)
+
+    def action_turn(self, by: int) -> None:
+        self._then(lambda: self.view.step_turn(by))
+
+    def action_token(self, by: int) -> None:
+        self._then(lambda: self.view.step_token(by))
+
+    def action_trajectory(self, by: int) -> None:
+        self.list.move(by)
+
+    def action_boundary(self, by: int) -> None:
+        self._step(self.view.step_boundary, by, "no further mask boundary")
+
+    def action_trained(self, by: int) -> None:
+        self._step(self.view.step_trained, by, "no further trained span")
+
+    def _step(self, step: Callable[[int], bool], by: int, otherwise: str) -> None:
+        def do() -> None:
+            if not step(by):
+                self.host.note(otherwise)
+
+        self._then(do)
+
+    def action_mark(self) -> None:
+        def mark() -> None:
+            self.view.toggle_mark()
+            self.list.redraw()
+
+        self._then(mark)
+
+    def action_marked(self, by: int) -> None:
+        self._step(self.view.step_marked, by, "no further mark; space sets one")
+
+    def action_dropped(self, by: int) -> None:
+        self._jump("dropped", by)
+
+    def action_failed(self, by: int) -> None:
+        self._jump("failed", by)
+
+    def _jump(self, kind: Kind, by: int) -> None:
+        if self.library is not None and not self.library.renderer.base:
+            self.host.note("no base in this workspace, so nothing can be certified")
+            return
+        self.jumps.start(kind, by)
+        self._heads()
+
+    def go(self, position: int, kind: Kind, by: int) -> None:
+        """Land on a position of the list, and there on what was looked for."""
+        self.list.move_to(position)
+        self._moved()
+        self._then(lambda: self._arrive(kind, by))
+
+    def _arrive(self, kind: Kind, by: int) -> None:
+        if kind == "match":
+            self.view.find(self.needle, last=by < 0)
+        else:
+            self.view.to_blamed()
+
+    def say(self, text: str) -> None:
+        if text:
+            self.host.note(text)
+
+    def action_filter(self) -> None:
+        self.host.prompt.ask(
+            "filter", self.set_filter, value=str(self.filter), hint=filters.HINT,
+            changed=self.set_filter,
+        )  # fmt: skip
+
+    def set_filter(self, text: str) -> None:
+        """List only what ``text`` says; a :class:`BadFilter` leaves the list as it is."""
+        wanted = filters.parse(text)
+        if wanted == self.filter:
+            return
+        self.filter = wanted
+        self.jumps.cancel()
+        current = self.current
+        self._hold = (current.id, -1) if current else self._hold
+        if self.library is not None:
+            self.library.certifier.rest()
+            self.library.reader.filter(wanted)
+        self._heads()
+
+    def action_search(self) -> None:
+        self.host.prompt.ask("search", self.search, value=self.needle, hint="n next  N previous")
+
+    def search(self, text: str) -> None:
+        """Find ``text`` from here on: first in the open trajectory, then in the others."""
+        self.needle = text.strip()
+        self.jumps.cancel()
+        if self.library is not None:
+            self.library.search(self.needle)
+
+        def find() -> None:
+            if not self.view.find(self.needle) and self.needle:
+                self.jumps.start("match", 1)
+                self._heads()
+
+        self._then(find)
+        self._heads()
+
+    def action_match(self, by: int) -> None:
+        if not self.needle:
+            self.action_search()
+            return
+
+        def step() -> None:
+            if not self.view.find_next(by):
+                self.jumps.start("match", by)
+                self._heads()
+
+        self._then(step)
+
+    def action_back(self) -> None:
+        """Step by step: the jump that waits, the search, the view, the filter."""
+        if self.jumps.cancel():
+            self.host.note("stopped")
+        elif self.needle:
+            self.needle = ""
+            self.view.find("")
+            if self.library is not None:
+                self.library.search("")
+        elif self.is_on(self.view):
+            self.go_to(self.list)
+        elif self.filter:
+            self.set_filter("")
+        self._heads()
+
+    def action_statistics(self) -> None:
+        from sekft_tui.screens.statistics import StatisticsScreen
+
+        if self.library is not None:
+            self.library.certifier.ask()
+            self.host.push_screen(StatisticsScreen(self.library))
+
+    def action_losses(self) -> None:
+        self.losses.choose()
+
+    def action_measure(self) -> None:
+        self.losses.measure()
+
+    @on(Runs)
+    def _runs(self, message: Runs) -> None:
+        self.losses.offer(message)
+
+    @on(Measured)
+    def _measured(self, message: Measured) -> None:
+        self.losses.take(message)
+
+    def render_again(self, view: View) -> None:
+        """What is known besides the tokens has changed: make the documents anew."""
+        if self.library is None:
+            return
+        self.library.renderer.forget()
+        self._number = -1
+        self._moved()
+        self._then(lambda: self.view.set_view(view))
+
+    def action_export(self) -> None:
+        exporting.ask(self)
+
+    @on(exporting.Exported)
+    def _exported(self, message: exporting.Exported) -> None:
+        if message.error:
+            self.host.error(message.error)
+        else:
+            self.host.note(f"written to {message.path}")
+
+    def copied(self) -> tuple[str, str]:
+        """The span or turn under the cursor; from the list, the whole trajectory."""
+        facts = self.current
+        if self.is_on(self.view) and self.view.doc is not None:
+            return self.view.span_text().what, self.view.plain()
+        return (visible(facts.id) if facts else "", self.view.whole())
+
+    def whole(self) -> str:
+        return self.view.whole()

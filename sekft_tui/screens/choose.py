@@ -1,0 +1,61 @@
+"""Choose one of a few things."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+
+from sekft_tui.screens.box import BoxScreen
+from sekft_tui.text import Parts, clip, visible
+from sekft_tui.widgets.line_list import LineList
+from sekft_tui.widgets.lines import Lines
+
+
+class Choice(NamedTuple):
+    """What is answered, what is shown, and what is said besides."""
+
+    answer: str
+    title: str
+    about: str
+
+
+class ChooseScreen(BoxScreen[str]):
+    """Enter answers with the choice under the cursor; Escape with nothing."""
+
+    DEFAULT_CSS = """
+    ChooseScreen #choices { max-height: 100%; background: $surface; }
+    ChooseScreen #box { width: 60; }
+    """
+    BINDINGS = [Binding("escape,q", "dismiss", show=False)]
+    KEYS_TEXT = (("⏎", "key"), (" choose   ", "quiet"), ("esc", "key"), (" leave it", "quiet"))
+
+    def __init__(self, title: str, choices: tuple[Choice, ...], chosen: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        answers = [choice.answer for choice in choices]
+        self._first = answers.index(chosen) if chosen in answers else 0
+
+    def compose(self) -> ComposeResult:
+        self.list = LineList(self._row, chosen=self._chosen, id="choices")
+        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
+        box = Vertical(self.list, self.foot, id="box")
+        box.border_title = self._title
+        yield box
+
+    def on_mount(self) -> None:
+        self.list.styles.height = min(len(self._choices), max(3, self.app.size.height - 8))
+        self.list.set_rows(len(self._choices), self._first)
+        self.set_focus(self.list)
+
+    def _row(self, y: int, width: int) -> Parts:
+        choice = self._choices[y]
+        title = clip(f" {visible(choice.title)}", width)
+        about = clip(f"  {visible(choice.about)}", max(0, width - len(title)))
+        return ((title, "text"), (about, "quiet"))
+
+    def _chosen(self) -> None:
+        self.dismiss(self._choices[self.list.cursor].answer)

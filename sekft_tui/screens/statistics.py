@@ -1,0 +1,146 @@
+"""``s``: what a fine-tune on the data set would see, as ``sekft train --inspect`` counts it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding
+from textual.message import Message
+
+from sekft_tui.screens.box import BoxScreen
+from sekft_tui.text import Parts, bar, clip, fit, percent, visible
+
+if TYPE_CHECKING:
+    from sekft_tui.library import Library
+    from sekft_tui.library.statistics import Kind, Statistics
+
+#: Between two counts while the data set is still being certified.
+AGAIN_S = 1.0
+_BAR = 24
+
+
+class StatisticsScreen(BoxScreen[None]):
+    """Counts again while more is certified."""
+
+    BINDINGS = [Binding("escape,q,s", "dismiss", show=False)]
+    KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
+
+    class Counted(Message):
+        def __init__(self, found: Statistics) -> None:
+            super().__init__()
+            self.found = found
+
+    def __init__(self, library: Library) -> None:
+        super().__init__()
+        self._library = library
+        self._counting = False
+
+    def on_mount(self) -> None:
+        self.query_one("#box").border_title = "what would be trained on"
+        self.put((((" counting …", "quiet"),),))
+        self.sheet.focus()
+        self._count()
+        self.set_interval(AGAIN_S, self._count)
+
+    def _count(self) -> None:
+        """Count on a thread, one at a time; nothing is left to count once all is certified."""
+        if self._counting:
+            return
+        self._counting = True
+        threading.Thread(target=self._work, name="sekft-count", daemon=True).start()
+
+    def _work(self) -> None:
+        from sekft_tui.library.statistics import statistics
+
+        found = statistics(self._library.index, self._library.certifier.verdicts)
+        self.post_message(self.Counted(found))
+
+    def on_statistics_screen_counted(self, message: Counted) -> None:
+        busy = self._library.certifier.busy
+        self._counting = not busy and message.found.certified >= message.found.total
+        trouble = self._library.certifier.trouble
+        lines = tuple(report(message.found, busy, trouble, self._width))
+        if lines != self.sheet.lines:
+            top = self.sheet.scroll_y
+            self.put(lines)
+            self.sheet.scroll_to(y=top, animate=False, immediate=True)
+
+    @property
+    def _width(self) -> int:
+        return min(80, int(self.app.size.width * 0.96) - 5)
+
+
+def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Parts]:
+    """The screen's lines, each of at most ``width`` cells."""
+    lines: list[Parts] = []
+    if trouble:
+        lines += [((clip(f" nothing more can be certified: {trouble}", width), "bad"),), ()]
+    elif found.certified < found.total:
+        filled, empty = bar(found.certified / max(1, found.total), _BAR)
+        lines += [
+            (
+                (f" {found.certified:,} of {found.total:,} certified ", "warn"),
+                (filled, "accent"),
+                (empty, "rule"),
+                (" …" if busy else "", "warn"),
+            ),
+            (),
+        ]
+    dropped = sum(found.dropped.values())
+    share = percent(found.trained, found.tokens)
+    lines += [
+        _pair("trajectories", f"{found.total:,}", "kept", f"{found.kept:,}", "good"),
+        _pair("tokens", f"{found.tokens:,}", "dropped", f"{dropped:,}", "bad" if dropped else ""),
+        _pair("trained tokens", f"{found.trained:,}", "trained share", share, ""),
+        _pair("length median", f"{found.median:,}", "p95", f"{found.p95:,}", ""),
+        _pair("length shortest", f"{found.shortest:,}", "longest", f"{found.longest:,}", ""),
+    ]
+    if found.dropped:
+        lines += [(), ((" dropped by reason", "head"),)]
+        most = max(found.dropped.values())
+        lines += [
+            _bar(name.replace("_", " "), count, most, "bad")
+            for name, count in found.dropped.items()
+        ]
+    if found.lengths:
+        lines += [(), ((" length of kept rows, in tokens", "head"),)]
+        most = max(one.count for one in found.lengths)
+        lines += [
+            _bar(f"{one.low:,} to {one.high - 1:,}", one.count, most, "accent")
+            for one in found.lengths
+        ]
+    for title, kinds in (("archetypes", found.archetypes), ("providers", found.providers)):
+        if kinds and any(kind.name for kind in kinds):
+            lines += [(), ((f" {title}", "head"), ("  kept of all", "quiet"))]
+            lines += [_kind(kind, width) for kind in kinds]
+    return lines
+
+
+def _pair(name: str, value: str, other: str, second: str, style: str) -> Parts:
+    return (
+        (fit(f" {name}", 18), "quiet"),
+        (fit(value, 14, right=True), "strong"),
+        (fit(f"   {other}", 18), "quiet"),
+        (fit(second, 14, right=True), style or "strong"),
+    )
+
+
+def _bar(name: str, count: int, most: int, style: str) -> Parts:
+    size = max(1, round(_BAR * count / max(1, most))) if count else 0
+    return (
+        (fit(f" {name}", 26), "text"),
+        (fit(f"{count:,}", 12, right=True) + "  ", "strong"),
+        ("━" * size, style),
+    )
+
+
+def _kind(kind: Kind, width: int) -> Parts:
+    name = fit(f" {visible(kind.name) or '(none)'}", min(34, width - 40))
+    filled, empty = bar(kind.kept / max(1, kind.total), _BAR)
+    return (
+        (name, "text"),
+        (fit(f"{kind.kept:,} of {kind.total:,}", 20, right=True) + "  ", "strong"),
+        (filled, "good"),
+        (empty, "rule"),
+    )
