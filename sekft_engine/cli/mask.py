@@ -56,6 +56,21 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Longest trajectory in tokens; 0 = any.",
 )
+@click.option(
+    "--export",
+    "target",
+    default=None,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one trajectory as it is shown to FILE, a page (.html) or a picture (.svg).",
+)
+@click.option(
+    "--view",
+    default="",
+    metavar="NAME",
+    help="With --export: context, edges, ids, marks, labels, loss or certificate "
+    "[default: context, with --loss loss].",
+)
 @click.option("--stats", is_flag=True, help="Counts over all of them instead of a list.")
 @click.option(
     "--loss",
@@ -80,6 +95,8 @@ def command(
     everything: bool,
     limit: int,
     max_length: int,
+    target: Path | None,
+    view: str,
     stats: bool,
     run: str,
     measure: bool,
@@ -93,6 +110,10 @@ def command(
     an adapter learned of each trained token.
     """
     place = find_workspace(workspace)
+    if target is None and view:
+        raise click.UsageError("--view needs --export FILE")
+    if target is not None and (stats or as_json):
+        raise click.UsageError("--export goes with neither --stats nor --json")
     if run:
         if stats or everything:
             raise click.UsageError("--loss goes with neither --stats nor --all")
@@ -107,6 +128,8 @@ def command(
             only=only,
             limit=limit,
             measure=measure,
+            target=target,
+            view=view,
             as_json=as_json,
         )
     if measure:
@@ -117,9 +140,15 @@ def command(
     from sekft_engine.render.load import load_tokenizer
     from sekft_engine.sft.find import Source
 
+    tokenizer = load_tokenizer(base, place)
     source = Source(data, hub)
     items = _items(source, only, keep_only=not everything)
-    rows = rows_of(islice(items, limit or None), load_tokenizer(base, place), max_length)
+    if target is not None:
+        from sekft_engine.cli.mask_export import export_mask
+
+        _refuse_several(source, only)
+        return export_mask(source, next(items, None), tokenizer, max_length, target, view)
+    rows = rows_of(islice(items, limit or None), tokenizer, max_length)
     if stats:
         _stats(rows, as_json)
     elif as_json:
@@ -164,6 +193,13 @@ def write_pieces(pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
+
+
+def _refuse_several(source: Source, only: str) -> None:
+    if not only and len(source) > 1:
+        raise BadInput(
+            "one trajectory is exported at a time", where="--export", mend="name it with --id"
+        )
 
 
 def _items(source: Source, only: str, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:

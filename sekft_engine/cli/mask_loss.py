@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,6 +36,8 @@ def show_losses(
     only: str,
     limit: int,
     measure: bool,
+    target: Path | None,
+    view: str,
     as_json: bool,
 ) -> int:
     """Print the losses of all trajectories that were measured, or of one of them."""
@@ -46,14 +49,23 @@ def show_losses(
     from sekft_engine.sft.show_losses import print_losses
     from sekft_engine.sft.token_loss import read_token_losses
 
+    if target is not None and not only:
+        raise BadInput(
+            "one trajectory is exported at a time", where="--export", mend="name it with --id"
+        )
     info = run_of(run, place.runs if place else None)
     given = recorded(info).with_given(base=base, data=data, hub=hub)
     if measure:
         _measure(info, place, data=data, hub=hub, base=base, only=only, limit=limit)
     losses = read_token_losses(info.path)
     _refuse_none(info, losses, only)
-    source = Source(given.data, given.hub)
     tokenizer = load_tokenizer(given.base, place)
+    source = Source(given.data, given.hub)
+    if target is not None:
+        from sekft_engine.cli.mask_export import export_losses
+
+        one = _one(only, losses, source, tokenizer)
+        return export_losses(one, tokenizer, given.recipe.max_length, target, view)
     # Stable: within a part the order of the file stays.
     order = sorted(losses, key=lambda name: PARTS.index(losses[name].part))
     ids = [only] if only else order[: limit or None]

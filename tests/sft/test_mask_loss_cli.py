@@ -147,6 +147,23 @@ def test_one_trajectory_is_shown_token_by_token(sekft: Sekft) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_one_trajectory_is_exported_with_its_losses(
+    sekft: Sekft, workspace: Path, tmp_path: Path
+) -> None:
+    here = ("mask", "--workspace", str(workspace), "--loss", "001")
+    name = next(iter(read_token_losses(workspace / "runs" / "001-train-first")))
+    for file in ("one.html", "one.svg"):
+        target = tmp_path / file
+        assert sekft(*here, "--id", name, "--export", str(target))[0] == 0
+        assert name in target.read_text()
+    mask = tmp_path / "context.html"
+    assert sekft(*here, "--id", name, "--export", str(mask), "--view", "context")[0] == 0
+    assert mask.read_text() != (tmp_path / "one.html").read_text()
+    status, _, err = sekft(*here, "--export", str(mask))
+    assert status == 2
+    assert "name it with --id" in err
+
+
 def test_nothing_that_a_session_printed_reaches_the_terminal_raw(
     sekft: Sekft, workspace: Path
 ) -> None:

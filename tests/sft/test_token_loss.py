@@ -21,7 +21,7 @@ from sekft_engine.render import Row, build_row
 from sekft_engine.runs import TOKEN_LOSSES
 from sekft_engine.sft import loss
 from sekft_engine.sft import measure as measuring
-from sekft_engine.sft.data import Data, TrainRow, train_row
+from sekft_engine.sft.data import Data, TrainRow, load_data, train_row
 from sekft_engine.sft.loop import Trainer
 from sekft_engine.sft.measure import choose_measured, measure
 from sekft_engine.sft.token_loss import (
@@ -400,3 +400,24 @@ def test_a_damaged_record_is_not_taken_for_numbers(tmp_path: Path) -> None:
     (tmp_path / TOKEN_LOSSES).write_text(json.dumps(raw) + "\n")
     found = LossFile(tmp_path / TOKEN_LOSSES)
     assert found.get("one") is None
+
+
+@pytest.mark.slow
+def test_the_real_base_learns_to_end_its_commands(smollm2: Path, sessions: Path) -> None:
+    real = ResidentBase.load(smollm2)
+    few = recipe(lr=1e-3, max_steps=6, epochs=3, dropout=0.0)
+    data = load_data(str(sessions), "", real.tokenizer, few)
+    base_weights = real.weights_digest()
+    trained_adapter(real, data, lr=1e-3, max_steps=6, epochs=3, dropout=0.0)
+    found = measured(real, [*data.train[:3], *data.heldout])
+    for row in rows_of(real, 16):
+        if (one := found.get(row.id)) is None:
+            continue
+        if row.id == data.train[0].id:
+            assert one.before == pytest.approx(plainly(real, row, adapter=False), abs=2e-3)
+            assert one.after == pytest.approx(plainly(real, row, adapter=True), abs=2e-3)
+        before, after = one.arrays(row)
+        ends = [span.end - 1 for span in row.spans]
+        assert after[ends].mean() < before[ends].mean() / 2, "commands end where prose went on"
+        assert one.mean_after < one.mean_before
+    assert real.weights_digest() == base_weights

@@ -1,0 +1,254 @@
+"""`sekft mask`: sources, statistics, limits, and lists that need not fit into memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from sekft_engine.cli.main import run as run_command
+from sekft_engine.render import Dropped, Row, build_row
+from sekft_engine.render.load import load_tokenizer
+from sekft_engine.render.show import print_listing, print_row
+from sekft_engine.trajectory import Trajectory
+from sekft_engine.workspace import Workspace
+from tests.sft.sessions import session, write_sessions
+
+Sekft = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def sekft(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> Sekft:
+    """Type a command in an empty folder: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("SEKFT_WORKSPACE", raising=False)
+
+    def typed(*words: str) -> tuple[int, str, str]:
+        capfdbinary.readouterr()
+        status = run_command(words)
+        out, err = capfdbinary.readouterr()
+        return status, out.decode(), err.decode()
+
+    return typed
+
+
+@pytest.fixture
+def row(tiny_base: Path) -> Row:
+    built = build_row(Trajectory.from_json(session(1), "here"), load_tokenizer(str(tiny_base)))
+    assert isinstance(built, Row)
+    return built
+
+
+def write_lines(path: Path, raws: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(raw) + "\n" for raw in raws))
+    return path
+
+
+def test_every_kind_of_source_gives_the_same_masks(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    raws = [session(number) for number in range(6)]
+    folder = write_sessions(tmp_path / "raw", 6)
+    lines = write_lines(tmp_path / "curated.jsonl", raws)
+    table = tmp_path / "table.parquet"
+    pq.write_table(pa.Table.from_pylist(raws), table)
+    found = []
+    for data in (folder, lines, table):
+        status, out, err = sekft("mask", "--data", str(data), "--base", str(tiny_base), "--json")
+        assert (status, err) == (0, "")
+        found.append(json.loads(out))
+    assert len(found[0]["trajectories"]) == 6
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_hub_data_set_is_named_as_in_train(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def cached(name: str, _split: str = "train") -> tuple[Path, ...]:
+        asked.append(name)
+        return (write_lines(tmp_path / "cached.jsonl", [session(1)]),)
+
+    monkeypatch.setattr("sekft_engine.sources.hub.hub_files", cached)
+    for words, name in (
+        (("--hub", "owner/set"), "owner/set"),
+        (("--hub",), "tiararodney/posix-sdc"),
+    ):
+        status, out, _ = sekft("mask", "--base", str(tiny_base), "--json", *words)
+        assert (status, asked.pop()) == (0, name)
+        assert [one["id"] for one in json.loads(out)["trajectories"]] == ["session-001"]
+
+
+def test_one_trajectory_is_exported_as_a_page_or_a_picture(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path
+) -> None:
+    folder = write_sessions(tmp_path / "raw", 3)
+    bad = session(1) | {"id": "bad", "keep": False}
+    (folder / "bad.json").write_text(json.dumps(bad))
+    words = ("mask", "--data", str(folder), "--base", str(tiny_base))
+    for name, identity, holds in (
+        ("one.html", "session-001", "wc"),
+        ("one.svg", "session-001", "exit"),
+        ("bad.html", "bad", "keep"),
+    ):
+        status, out, err = sekft(*words, "--id", identity, "--export", name)
+        assert (status, out, err) == (0, f"{identity} -> {name}\n", "")
+        written = (tmp_path / name).read_text()
+        assert written.startswith("<")
+        assert holds in written
+        assert identity in written
+    for more, said in (
+        (("--export", "one.svg"), "name it with --id"),
+        (("--id", "session-001", "--export", "one.png"), "name it .html or .svg"),
+        (("--id", "session-001", "--export", "one.svg", "--view", "loss"), "no view 'loss'"),
+        (("--id", "session-001", "--export", "no/such/one.svg"), "cannot be written"),
+        (("--id", "session-001", "--export", "one.svg", "--json"), "--export goes with neither"),
+        (("--id", "session-001", "--view", "ids"), "--view needs --export"),
+    ):
+        status, out, err = sekft(*words, *more)
+        assert (status, out) == (2, "")
+        assert said in err
+
+
+def test_a_workspace_names_its_own_data_and_base(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path
+) -> None:
+    place = Workspace(tmp_path / "workspace").create()
+    write_sessions(place.trajectories, 3)
+    (place.bases / "tiny").symlink_to(tiny_base)
+    status, out, _ = sekft("mask", "--workspace", str(place.root), "--json")
+    assert status == 0
+    assert len(json.loads(out)["trajectories"]) == 3
+
+
+def test_a_limit_shows_the_first_ones(sekft: Sekft, tiny_base: Path, tmp_path: Path) -> None:
+    data = str(write_sessions(tmp_path / "raw", 6))
+    words = ("mask", "--data", data, "--base", str(tiny_base), "--limit", "2")
+    status, out, _ = sekft(*words)
+    assert status == 0
+    assert re.findall(r"^session-\d+", out, re.MULTILINE) == ["session-000", "session-001"]
+    assert len(json.loads(sekft(*words, "--json")[1])["trajectories"]) == 2
+
+
+def test_statistics_count_tokens_and_what_was_dropped(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path
+) -> None:
+    raws = [session(number) for number in range(6)]
+    turns = raws[3]["turns"]
+    assert isinstance(turns, list)
+    turns[1]["content"] = "  melts into the header"
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for number, raw in enumerate(raws):
+        raw["keep"] = number != 5
+        (folder / f"{number}.json").write_text(json.dumps(raw))
+    words = ("mask", "--data", str(folder), "--base", str(tiny_base))
+    masks = json.loads(sekft(*words, "--json")[1])
+    status, out, _ = sekft(*words, "--stats", "--json")
+    assert status == 0
+    stats = json.loads(out)
+    assert (stats["trajectories"], stats["kept"]) == (6, 4)
+    assert stats["dropped"] == {"boundary_merge": 1, "not_kept": 1}
+    assert stats["tokens"] == sum(len(one["ids"]) for one in masks["trajectories"])
+    trained = sum(label >= 0 for one in masks["trajectories"] for label in one["labels"])
+    assert stats["trained_tokens"] == trained
+    status, out, _ = sekft(*words, "--stats")
+    assert re.search(rf"^trained tokens +{trained}$", out, re.MULTILINE)
+    assert re.search(r"^boundary_merge +1$", out, re.MULTILINE)
+    status, out, _ = sekft(*words)
+    summary = f"4 trajectories, {stats['tokens']} tokens, {trained} trained"
+    assert summary in " ".join(out.split())
+    assert "1 boundary_merge" in out
+
+
+def test_the_certificate_is_readable(row: Row) -> None:
+    out = io.StringIO()
+    print_row(row, Console(file=out, width=80, no_color=True))
+    lines = out.getvalue().splitlines()
+    certificate = lines[lines.index("certificate") + 1 :]
+    assert len(certificate) == len(row.certificate.lines) == 7
+    assert all(re.match(r"  ✓ [a-z ]{18}\S.+", line) for line in certificate)
+    failed = msgspec.structs.replace(row.certificate, decodes=False)
+    print_row(msgspec.structs.replace(row, certificate=failed), Console(file=out, width=80))
+    assert "✗ decodes" in out.getvalue()
+
+
+def test_lines_are_printed_as_they_come(row: Row) -> None:
+    out = io.StringIO()
+    shown_before: list[int] = []
+
+    def rows() -> Iterator[Row | Dropped]:
+        for number in range(500):
+            shown_before.append(out.getvalue().count("\n"))
+            yield msgspec.structs.replace(row, id=f"session-{number:03d}")
+            if number % 100 == 0:
+                yield Dropped(f"bad-{number}", "too_long", "3000 tokens")
+
+    print_listing(rows(), [], Console(file=out, width=80))
+    assert shown_before[400] >= 400
+    lines = out.getvalue().splitlines()
+    columns = {line.rindex("ok") for line in lines if line.startswith("session-")}
+    assert len(columns) == 1, "the columns stay where they are"
+    assert [line for line in lines if line.startswith("  bad-")] == [
+        f"  bad-{number}  too_long: 3000 tokens" for number in range(0, 500, 100)
+    ]
+    assert lines[-1].startswith("500 trajectories, ")
+    assert lines[-1].endswith("; dropped: 5 too_long")
+
+
+def test_a_long_list_is_not_kept_in_memory(row: Row) -> None:
+    class Nowhere(io.StringIO):
+        def write(self, text: str) -> int:
+            return len(text)
+
+    def rows() -> Iterator[Row | Dropped]:
+        for number in range(12_000):
+            if number % 2:
+                yield msgspec.structs.replace(row, id=f"session-{number}")
+            else:
+                yield Dropped(f"session-{number}", "too_long", "word " * 100)
+
+    tracemalloc.start()
+    print_listing(rows(), [], Console(file=Nowhere(), width=80))
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert used < 2_000_000, "the lines of what was dropped alone are three megabytes"
+
+
+def test_bad_usage_is_one_line_and_status_2(sekft: Sekft, tiny_base: Path, tmp_path: Path) -> None:
+    twice = write_lines(tmp_path / "twice.jsonl", [session(1), session(2), session(1)])
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text(json.dumps(session(1)) + '\n{"turns": [}\n')
+    base = ("--base", str(tiny_base))
+    bad: tuple[tuple[tuple[str, ...], str], ...] = (
+        (base, "no trajectories named"),
+        (("--data", "/no/such/data", *base), "/no/such/data: no such file or folder"),
+        (("--data", str(twice)), "no base named"),
+        (("--data", str(twice), *base), "twice.jsonl:3"),
+        (("--data", str(torn), *base), "torn.jsonl:2: broken JSON"),
+        (("--data", str(torn), "--hub", "x/y", *base), "use --data or --hub"),
+        (("--data", str(twice), "--base", "/no/such/base"), "no such base"),
+    )
+    for number, (words, said) in enumerate(bad):
+        for more in ((), ("--json",), ("--stats",)) if number in (3, 4) else ((),):
+            status, out, err = sekft("mask", *words, *more)
+            assert (status, out) == (2, ""), words
+            assert err.count("\n") == 1
+            assert said in err
