@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from sekft_engine.cli.options import json_option, print_json
+from sekft_engine.errors import BadInput
+
+if TYPE_CHECKING:
+    from sekft_engine.trajectory import Trajectory
 
 
 @click.group("contract")
@@ -13,7 +20,7 @@ def command() -> None:
 
 
 @command.command("check")
-@click.option("--data", required=True, help="Folder of .json files, or a curated .jsonl file.")
+@click.option("--data", required=True, help="Trajectories: a folder, a .jsonl file, or parquet.")
 @click.option("--base", required=True, help="Base that was trained; no weights are needed.")
 @click.option("--endpoint", required=True, help="Address of the server: http://host:8000")
 @click.option("--model", default="", help="Its name there  [default: the server's first].")
@@ -59,18 +66,16 @@ def check(
     from sekft_engine.cli.display import Display
     from sekft_engine.contract import Client, check_endpoint, key_from
     from sekft_engine.render.load import load_tokenizer
-    from sekft_engine.sources import load_trajectories
 
     key = key_from(api_key_env, endpoint)
     with (
         Client(endpoint, api_key=key, timeout=timeout) as client,
         Display(quiet=as_json) as display,
     ):
-        sessions = load_trajectories(data).trajectories
         report = check_endpoint(
             client,
             load_tokenizer(base),
-            sessions,
+            _sessions(data),
             model=model,
             samples=samples,
             hostile=not data_only,
@@ -85,3 +90,22 @@ def check(
 
         print_report(report, Console(highlight=False))
     return 0 if report.equal else 1
+
+
+def _sessions(data: str) -> Iterator[Trajectory]:
+    """The first sessions that training would take; what comes after them is not read."""
+    from sekft_engine.contract.samples import LOOKED_AT
+    from sekft_engine.sources import open_index
+
+    index = open_index(data, keep_only=True)
+    while len(index) < LOOKED_AT and index.advance():
+        pass
+    for problem in index.problems:
+        raise BadInput(problem.what, where=problem.where, mend=problem.mend or None)
+    if not len(index) and index.skipped:
+        raise BadInput(
+            f"none of {index.skipped} recordings is kept",
+            where=data,
+            mend="record sessions that reach their goal, or give curated ones",
+        )
+    yield from map(index.trajectory, range(min(len(index), LOOKED_AT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -377,6 +378,28 @@ def test_a_session_that_training_refuses_is_left_out_and_named(
         "· not asked: broken: half of a surrogate pair"
         in check(right, sessions=mixed, as_json=False).out
     )
+
+
+def test_recordings_that_are_not_kept_are_no_sessions(
+    check: Check, right: dict[str, Answer], tmp_path: Path
+) -> None:
+    (tmp_path / "raw").mkdir()
+    turns = [{"role": "user", "content": "$"}, {"role": "assistant", "content": "exit"}]
+    for number, keep in enumerate((False, True)):
+        recording = {"id": f"s{number}", "keep": keep, "turns": turns}
+        (tmp_path / "raw" / f"{number}.json").write_text(json.dumps(recording))
+    done = check(right, sessions=tmp_path / "raw")
+    assert [one["id"] for one in done.document["sessions"]] == ["s1"]
+    (tmp_path / "raw" / "1.json").unlink()
+    assert "none of 1 recordings is kept" in check(right, sessions=tmp_path / "raw").err
+
+
+def test_a_broken_line_is_named(check: Check, right: dict[str, Answer], tmp_path: Path) -> None:
+    broken = write(tmp_path / "broken.jsonl", {"fine": ("$", "exit")})
+    broken.write_text(broken.read_text() + "\n{broken\n")
+    done = check(right, sessions=broken)
+    assert done.status == 2
+    assert "broken.jsonl:2" in done.err
 
 
 def test_an_address_that_is_refused_before_any_data_is_read(check: Check, tmp_path: Path) -> None:
