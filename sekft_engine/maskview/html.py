@@ -5,7 +5,7 @@ All text is made visible and escaped, and a policy in the page forbids everythin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 
 from sekft_engine.maskview import facts
@@ -14,7 +14,7 @@ from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Layout, Line, Mode, View
 from sekft_engine.maskview.lines import MODE_TITLES, VIEW_TITLES, legend, statistics
 from sekft_engine.maskview.looks import page_style
-from sekft_engine.maskview.paint import Overlay, Parts, paint, style_of, under
+from sekft_engine.maskview.paint import Overlay, Parts, joined, paint, style_of, under
 
 #: Lines of a page are not wrapped here but by who shows it.
 _ENDLESS = 1 << 20
@@ -115,17 +115,7 @@ def _runs(doc: Document, layout: Layout, line: Line, view: View) -> str:
     """A line of text; tokens of one style that follow each other in one element."""
     overlays = [Overlay(*doc.blamed, "blame")] if doc.blamed is not None else []
     parts = paint(layout, line, edges=view == "edges", overlays=overlays)[2:]
-    return _spans(_joined(parts))
-
-
-def _joined(parts: Iterable[tuple[str, str]]) -> Parts:
-    out: list[tuple[list[str], str]] = []
-    for text, style in parts:
-        if out and out[-1][1] == style:
-            out[-1][0].append(text)
-        elif text:
-            out.append(([text], style))
-    return tuple(("".join(texts), style) for texts, style in out)
+    return _spans(joined(parts))
 
 
 def _columns(doc: Document, line: Line, view: View) -> Iterator[str]:

@@ -92,7 +92,7 @@ def head(
     return (
         ("▸" if current else " ", "key"),
         ("●" if marked else " ", "accent"),
-        (clip(start, width), style),
+        (clip(start, width - 2), style),
         ("─" * max(0, room), "rule"),
         (tail if room >= 0 else "", "trained" if info.trained else "quiet"),
     )
@@ -219,10 +219,15 @@ def certificate(doc: Document, width: int) -> tuple[Parts, ...]:
     clauses = list(facts.certificate(doc))
     wide = width >= 76
     indent = 24 if wide else 4
-    lines: list[Parts] = [(), _verdict(doc, clauses), ()]
+    mark, said, style = _verdict(doc, clauses)
+    lines: list[Parts] = [()]
+    for text in _wrapped(said, width - 5):
+        lines.append(((f" {mark} ", style), (text, style)))
+        mark = " "
+    lines.append(())
     for clause in clauses:
         mark, style = marks[clause.verdict]
-        name = clause.name.replace("_", " ")
+        name = clip(clause.name.replace("_", " "), width - 4)
         texts = [(text, "text") for text in _wrapped(clause.meaning, width - indent - 2)]
         texts += [(text, "quiet") for text in _wrapped(clause.counted, width - indent - 2)]
         first: Parts = ((f" {mark} ", style), (name, "strong"))
@@ -235,15 +240,16 @@ def certificate(doc: Document, width: int) -> tuple[Parts, ...]:
     return (*lines, ())
 
 
-def _verdict(doc: Document, clauses: list[facts.Clause]) -> Parts:
+def _verdict(doc: Document, clauses: list[facts.Clause]) -> tuple[str, str, str]:
+    """The certificate in one sentence: mark, text, style."""
     fails = [clause for clause in clauses if clause.verdict == "fails"]
     if doc.reason or doc.detail:
-        return ((" ✗ ", "bad"), ("Dropped: this trajectory is not trained on.", "bad"))
+        return "✗", "Dropped: this trajectory is not trained on.", "bad"
     if doc.certificate is None:
-        return ((" · ", "quiet"), ("Not rendered, so nothing is certified.", "text"))
+        return "·", "Not rendered, so nothing is certified.", "strong"
     if fails:
-        return ((" ✗ ", "bad"), (f"{len(fails)} lines of the certificate fail.", "bad"))
-    return ((" ✓ ", "good"), ("Certified: every line of the certificate holds.", "good"))
+        return "✗", f"Not certified: {len(fails)} of its lines fail.", "bad"
+    return "✓", "Certified: every line of the certificate holds.", "good"
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ the gutter and by weight as well as by hue, so that nothing is lost without colo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sekft_engine.maskview.cells import LINE_END, TAB, cells, clip, shown
@@ -63,6 +63,17 @@ def paint(
         return (bar, (" ", ""), *_columns(layout, line, overlays, cursor))
     edges = edges or view == "edges"
     return (bar, (" ", ""), *_text(layout, line, overlays, cursor, edges))
+
+
+def joined(parts: Iterable[tuple[str, str]]) -> Parts:
+    """The same with neighbours of one style in one piece."""
+    out: list[tuple[list[str], str]] = []
+    for text, style in parts:
+        if out and out[-1][1] == style:
+            out[-1][0].append(text)
+        elif text:
+            out.append(([text], style))
+    return tuple(("".join(texts), style) for texts, style in out)
 
 
 def _text(

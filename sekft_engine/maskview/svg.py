@@ -11,7 +11,7 @@ from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Layout, Mode, View
 from sekft_engine.maskview.lines import certificate, head, legend, statistics
 from sekft_engine.maskview.looks import LOOKS, picture_style
-from sekft_engine.maskview.paint import Overlay, Parts, paint
+from sekft_engine.maskview.paint import Overlay, Parts, joined, paint
 
 #: Rows that a picture may have; programs that show pictures give up somewhere above.
 MOST_ROWS = 20_000
@@ -76,7 +76,7 @@ def _lines(doc: Document, layout: Layout, at: int, width: int) -> Iterator[str]:
 def _row(parts: Parts, number: int) -> Iterator[str]:
     """One row: what lies behind the text, then the text, each part at its cell."""
     top, column = _PAD + number * _ROW, 0
-    for text, style in parts:
+    for text, style in joined(parts):
         size = cells(text)
         x, wide = _PAD + column * _CELL, size * _CELL
         column += size

@@ -11,21 +11,27 @@ from sekft_engine.maskview.layout import Layout, Piece
 
 
 class Place(NamedTuple):
-    """A place that outlives a layout: a character, or the head of a turn."""
+    """A place that outlives a layout: a token and a character of it, or the head of a turn."""
 
+    token: int
     at: int
     turn: int
     head: bool
 
     @classmethod
     def of(cls, layout: Layout, line: int) -> Place:
-        return cls(layout.start_of(line), layout.turn_of(line), layout.is_head(line))
+        return cls(
+            layout.token_of(line), layout.start_of(line), layout.turn_of(line), layout.is_head(line)
+        )
 
     def line(self, layout: Layout) -> int:
         """The line of this place in another layout of the same document."""
         if not len(layout):
             return 0
-        return layout.head_of(self.turn) if self.head else layout.line_at(self.at)
+        if self.head:
+            return layout.head_of(self.turn)
+        whole = self.at == layout.doc.start(self.token)
+        return layout.line_of(self.token) if whole else layout.line_at(self.at)
 
 
 class Cursor:

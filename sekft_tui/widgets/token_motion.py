@@ -74,6 +74,10 @@ class TokenMotion(LineView):
         for row in range(layout.row_of(line), layout.row_of(line + 1)):
             self.refresh_line(row)
 
+    def _scroll(self, row: int) -> None:
+        """Bring ``row`` to the top, also where the scroll bar is only about to come."""
+        self.scroll_to(y=row, animate=False, force=True)
+
     def show_cursor(self) -> None:
         """Scroll so that the cursor is in view, with a line of context where there is room."""
         layout, height = self._layout, self.scrollable_content_region.height
@@ -84,9 +88,9 @@ class TokenMotion(LineView):
         margin = 1 if height > 6 else 0
         top = round(self.scroll_y)
         if first < top + margin:
-            self.scroll_to(y=max(0, first - margin), animate=False, immediate=True)
+            self._scroll(max(0, first - margin))
         elif last >= top + height - margin:
-            self.scroll_to(y=last - height + 1 + margin, animate=False, immediate=True)
+            self._scroll(last - height + 1 + margin)
 
     def _cursor_in_view(self) -> bool:
         layout = self._layout
@@ -113,7 +117,7 @@ class TokenMotion(LineView):
         first, end = layout.row_of(line), layout.row_of(layout.end_of_turn(line))
         if end - round(self.scroll_y) > height:
             top = max(0, end - height) if end - first <= height else first
-            self.scroll_to(y=top, animate=False, immediate=True)
+            self._scroll(top)
 
     def step_token(self, by: int) -> bool:
         """To the next or previous token that is shown; False at the end."""

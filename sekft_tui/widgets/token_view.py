@@ -45,6 +45,7 @@ class TokenView(TokenMotion):
         self._message = ""
         #: The line at the top, is the cursor on a head, was it in view: kept over layouts.
         self._kept: tuple[Place, bool, bool] | None = None
+        self._anchor = -1
         self._width = 0
 
     # --- what is shown ----------------------------------------------------------------------
@@ -77,11 +78,13 @@ class TokenView(TokenMotion):
         self._message = message
         self._cursor = Cursor()
         self._layout = self._kept = None
-        self.scroll_to(y=0, animate=False, immediate=True)
+        self._scroll(0)
         self._lay_out()
 
     def _lay_out(self) -> None:
         """Lines for the present width and view; the top line and the cursor keep their place."""
+        if not self.size:
+            return  # nothing is seen yet; the size comes with the first resize
         self._keep_place()
         self._width = self.content_width
         self._layout, self._sheet = None, ()
@@ -97,7 +100,7 @@ class TokenView(TokenMotion):
                 self._sheet = ((), ((f" no token here is {self.mode}", "quiet"),))
         self.relines(len(self._sheet) if self._layout is None else self._layout.rows)
         if self._layout is None:
-            self.scroll_to(y=0, animate=False, immediate=True)
+            self._scroll(0)
         else:
             self._restore_place(self._layout)
         self.post_message(self.Looked())
@@ -105,7 +108,11 @@ class TokenView(TokenMotion):
     def _keep_place(self) -> None:
         layout = self._layout
         if layout is not None and len(layout):
-            top = Place.of(layout, layout.at_row(round(self.scroll_y))[0])
+            row = round(self.scroll_y)
+            if self._kept is None or row != self._anchor:  # else it is the place that was kept
+                top = Place.of(layout, layout.at_row(row)[0])
+            else:
+                top = self._kept[0]
             self._kept = (top, layout.is_head(self._cursor.line), self._cursor_in_view())
 
     def _restore_place(self, layout: Layout) -> None:
@@ -116,9 +123,10 @@ class TokenView(TokenMotion):
         self._cursor.restore(layout, head)
         if len(layout):
             row = layout.row_of(top.line(layout))
-            self.scroll_to(y=row, animate=False, immediate=True)
+            self._scroll(row)
         if seen:
             self.show_cursor()
+        self._anchor = round(self.scroll_y)
 
     def on_resize(self) -> None:
         if self.content_width != self._width:
