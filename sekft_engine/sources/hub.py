@@ -49,7 +49,7 @@ def hub_files(name: str, split: str = "train") -> tuple[Path, ...]:
             )
     except Unavailable:
         # What `datasets` made of an earlier download may still be here.
-        prepared = _prepared(dataset, config, split)
+        prepared = _prepared(dataset, config, split) if _loaded_before(dataset) else ()
         if not prepared:
             raise
         return prepared
@@ -98,6 +98,18 @@ def _with_turns(snapshot: Path, configs: list[str], split: str, name: str) -> st
             mend=f"name one of them, as {name}:{configs[0]}",
         )
     return found[0]
+
+
+def _loaded_before(dataset: str) -> bool:
+    """Whether ``datasets`` may have tables of it: else it would try the network for long."""
+    from datasets import config
+
+    owner = dataset.partition("/")[0].lower()
+    try:
+        cached = list(Path(config.HF_DATASETS_CACHE).iterdir())
+    except OSError:
+        return False
+    return any(each.name.lower().startswith(f"{owner}___") for each in cached)
 
 
 def _prepared(dataset: str, config: str, split: str) -> tuple[Path, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,21 @@ from sekft_engine.sources.source import Source, record_name, record_where
 from sekft_engine.sources.tables import Table
 
 
-def files_of(source: Source, *, what: str) -> list[Path]:
-    """The files of a source.
+def files_of(source: Source, *, what: str, kinds: Collection[str] = ()) -> list[Path]:
+    """The files of a source, or those of some formats.
 
     Raises:
         BadInput: there are none.
     """
-    found = source.list()
+    files = [source.path(each.name) for each in source.list()]
+    found = [file for file in files if not kinds or kind(file.name) in kinds]
     if not found:
         raise BadInput(
             f"no {what} here",
             where=str(source),
             mend="give a folder of .json files, or a .jsonl file",
         )
-    return [source.path(each.name) for each in found]
+    return found
 
 
 def records(path: Path) -> Iterator[tuple[Any, str, str]]:

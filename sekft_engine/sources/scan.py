@@ -20,7 +20,7 @@ from sekft_engine.sources.read import is_utf8, unreadable
 from sekft_engine.sources.record import trajectory_in, twice
 from sekft_engine.sources.skim_table import COLUMNS, skim_batch
 from sekft_engine.sources.source import Source, record_where
-from sekft_engine.sources.tables import Table
+from sekft_engine.sources.tables import Table, telling
 
 #: Rows that are gathered before they are put into the columns.
 BATCH = 1024
@@ -170,7 +170,9 @@ class Scan:
             with contextlib.closing(Table(path)) as table:
                 columns = [name for name in COLUMNS if name in table.columns]
                 for first, batch in table.batches(columns, size=BATCH):
-                    for n, told in enumerate(skim_batch(batch, first, str(path), path.stem), first):
+                    with telling(path):
+                        found = skim_batch(batch, first, str(path), path.stem)
+                    for n, told in enumerate(found, first):
                         if isinstance(told, SekftError):
                             self.catalogue.problem(file, n, Problem.of(told, "broken"))
                         else:

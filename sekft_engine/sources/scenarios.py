@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Scenario
-from sekft_engine.sources.listing import LINES, RAW, kind
+from sekft_engine.sources.listing import LINES, RAW
 from sekft_engine.sources.records import files_of, records
 from sekft_engine.sources.source import Source
 from sekft_engine.trajectory import TURN_KEYS
@@ -22,9 +22,7 @@ def load_scenarios(path: str | PathLike[str]) -> tuple[Scenario, ...]:
     """
     found: list[Scenario] = []
     seen: dict[str, str] = {}
-    for file in files_of(Source(Path(path)), what="scenario bundles"):
-        if kind(file.name) not in (RAW, LINES):
-            continue
+    for file in files_of(Source(Path(path)), what="scenario bundles", kinds=(RAW, LINES)):
         for raw, where, name in records(file):
             scenario = _parse(raw, where, name)
             if scenario.id in seen:

@@ -124,7 +124,8 @@ def _turns(
     lengths = np.diff(np.concatenate(([0], ends)))
     good = (per_row(wrong) == 0) & (lengths > 0)
     commands = pc.is_in(role, value_set=pa.array(["assistant", "gpt"], role.type))
-    return lengths, per_row(pc.fill_null(_lengths(content), 0)), per_row(commands), good
+    characters = per_row(pc.fill_null(pc.utf8_length(content), 0))
+    return lengths, characters, per_row(commands), good
 
 
 _ROLES = ("system", "user", "assistant", *ROLE_ALIASES)
@@ -162,27 +163,12 @@ def _is_text(kind: Any) -> bool:
     return bool(pt.is_string(kind) or pt.is_large_string(kind))
 
 
-def _lengths(content: Any) -> Any:
-    """Characters of each; only for what is UTF-8."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        content.validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise Odd from error
-    return pc.utf8_length(content)
-
-
 def _text(column: Any, count: int) -> list[str]:
     if column is None:
         return [""] * count
     if not _is_text(column.type):
         raise Odd
-    try:
-        return [value or "" for value in column.to_pylist()]
-    except UnicodeDecodeError as error:
-        raise Odd from error
+    return [value or "" for value in column.to_pylist()]
 
 
 def _ids(column: Any, count: int, first: int, stem: str) -> list[str]:

@@ -45,7 +45,7 @@ class HubSource(Source):
     def __init__(self, name: str, split: str = "train") -> None:
         self.name = name
         self.split = split
-        self.root = Path()
+        self.root = Path("/")
 
     def __str__(self) -> str:
         return self.name
@@ -53,7 +53,8 @@ class HubSource(Source):
     def list(self) -> list[Found]:
         from sekft_engine.sources.hub import hub_files
 
-        return [Found(str(path), 0) for path in hub_files(self.name, self.split)]
+        files = hub_files(self.name, self.split)
+        return [Found(str(path.absolute().relative_to(self.root)), 0) for path in files]
 
 
 def record_name(path: Path, number: int) -> str:

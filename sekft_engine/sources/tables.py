@@ -55,6 +55,9 @@ class Table:
         while True:
             with telling(self.path):
                 found = next(batches, None)
+                if found is not None:
+                    # A damaged batch must not be looked into: its offsets may lead anywhere.
+                    found[1].validate(full=True)
             if found is None:
                 return
             yield found
@@ -72,13 +75,10 @@ class Table:
 def row_of(batch: Any, n: int, where: str) -> dict[str, Any] | BadInput:
     """Row ``n`` of a record batch, without the nulls that a table has to put for what is absent,
     and with the columns parsed that hold JSON."""
-    try:
-        row = {
-            name: column[n].as_py()
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        }
-    except UnicodeDecodeError as error:
-        return BadInput(f"not UTF-8: {error.reason}", where=where, mend=_MEND)
+    row = {
+        name: column[n].as_py()
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
     try:
         for name in ("meta", *TURN_KEYS):
             if name in row:

@@ -1,17 +1,15 @@
-"""Bundles are read with the same care; the Hub's absence is told with the way out."""
+"""Bundles are read with the same care as trajectories."""
 
 from __future__ import annotations
 
 import json
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sekft_engine.errors import BadInput, SekftError, Unavailable
-from sekft_engine.sources import load_hub, load_scenarios
+from sekft_engine.errors import BadInput
+from sekft_engine.sources import load_scenarios
 from tests.sources.conftest import lines, raw
 
 
@@ -63,45 +61,3 @@ def test_two_bundles_of_one_id(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(bundle("same")))
     with pytest.raises(BadInput, match=r"b\.json: the id 'same' stands in .*a\.json already"):
         load_scenarios(tmp_path)
-
-
-def test_without_the_extra_the_hub_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(Unavailable, match=r"pip install 'sekft-tui\[hub\]'"):
-        load_hub()
-
-
-def _datasets(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
-    module = types.ModuleType("datasets")
-    module.load_dataset = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", module)
-
-
-def test_an_unreachable_data_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no route\nto host")
-
-    _datasets(monkeypatch, load)
-    with pytest.raises(Unavailable) as caught:
-        load_hub("a/b")
-    assert str(caught.value).startswith("a/b: cannot load the data set: no route (check its name")
-    assert "\n" not in str(caught.value)
-
-
-def test_the_rows_of_a_data_set_are_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def load(*names: Any, **options: Any) -> list[dict[str, Any]]:
-        asked.append((names, options))
-        nameless = raw(keep=False)
-        del nameless["id"]
-        return [raw("a"), nameless]
-
-    _datasets(monkeypatch, load)
-    loaded = load_hub("owner/set:rollouts")
-    assert asked == [(("owner/set", "rollouts"), {"split": "train"})]
-    assert [one.id for one in loaded.trajectories] == ["a", "owner/set:rollouts:1"]
-
-    _datasets(monkeypatch, lambda *_, **__: [{"turns": 3}])
-    with pytest.raises(SekftError, match="owner/set:0: no list of turns"):
-        load_hub("owner/set")
