@@ -39,7 +39,9 @@ class Place(Protocol):
     listed: Listed
 
     @property
-    def position(self) -> int: ...
+    def number(self) -> int: ...
+    @property
+    def settled(self) -> bool: ...
     def go(self, position: int, kind: Kind, by: int) -> None: ...
     def say(self, text: str) -> None: ...
 
@@ -57,7 +59,7 @@ class Jumps:
 
     def start(self, kind: Kind, by: int) -> None:
         """Jump on (1) or back (-1) from the cursor."""
-        self._waiting = (kind, by, self._place.position)
+        self._waiting = (kind, by, self._place.number)
         self._place.say("")
         self.resolve(first=True)
 
@@ -69,12 +71,18 @@ class Jumps:
             library.certifier.rest()
         return waited is not None
 
+    def moved(self, number: int) -> None:
+        """The cursor is on another trajectory: who moves it waits no longer."""
+        if self._waiting is not None and self._waiting[2] != number:
+            self.cancel()
+
     def resolve(self, *, first: bool = False) -> None:
         """Land, where enough is known by now."""
         library, listed = self._place.library, self._place.listed
-        if self._waiting is None or library is None:
+        if self._waiting is None or library is None or not self._place.settled:
             return
-        kind, by, start = self._waiting
+        kind, by, number = self._waiting
+        start = max(0, listed.position(number))
         table, wanted, look = self._pass(kind, library)
         order = listed.order(start, by)
         found = next_hit(order, table.codes, wanted)
@@ -120,7 +128,7 @@ class Jumps:
         library = self._place.library
         if self._waiting is None or library is None:
             return ""
-        kind, _, _ = self._waiting
+        kind = self._waiting[0]
         if kind == "match" and library.finder is not None:
             holds, looked = library.finder.count(self._place.listed.order(0, 1))
             return f"searching: {looked:,} looked at, {holds:,} found · esc stops"

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from sekft_engine.sources import Facts, Index
 
 
+#: How long the trajectory looked at before stays in view while another is rendered.
+LATE_S = 0.15
+
+
 class TrajectoriesPane(Pane):
     """Shows a :class:`Library`; whatever takes time is done there, on threads."""
 
@@ -68,12 +72,14 @@ class TrajectoriesPane(Pane):
         self.jumps = Jumps(self)
         self.losses = RunLosses(self)
         self.preparing = ""
+        self._filtering = 0
         self.rendered: Rendered | None = None
         self._number = -1
         self._shown = -1
         self._hold: tuple[str, int] | None = None
         self._after: list[Callable[[], object]] = []
         self._trouble = ""
+        self._post: messages.Post | None = None
         self._front = False
 
     def compose(self) -> ComposeResult:
@@ -143,20 +149,28 @@ class TrajectoriesPane(Pane):
             self._list(Listed(reading=False))
             return
         self._trouble = ""
+        self._filtering = 0
         renderer = Renderer(self.host.base, self.host.workspace, self.host.recipe.max_length)
         renderer.losses = self.losses.of
-        self.library = Library(message.index, renderer, messages.Post(self), self.host.courtesy)
+        self._post = messages.Post(self)
+        self.library = Library(message.index, renderer, self._post, self.host.courtesy)
         self.list.library = self.library
         self.library.show(self._front)
         if self.filter:
-            self.library.reader.filter(self.filter)
+            self._filtering = self.library.reader.filter(self.filter)
         self._number = self._shown = -1
+        self.listed = Listed(filtering=-1)
         self._list(self.library.listed)
 
     @on(messages.Grew)
     def _grew(self) -> None:
-        if self.library is not None:
-            self._list(self.library.listed)
+        if self.library is None:
+            return
+        now = self.library.listed
+        newer = now.filtering != self.listed.filtering and now.generation == self.listed.generation
+        if newer and not now.rows and not now.done:
+            return  # the list before stays until something is known of the next
+        self._list(now)
 
     def _list(self, now: Listed) -> None:
         """Show ``now``: what was there stays where it is, and so does the cursor."""
@@ -257,8 +271,13 @@ class TrajectoriesPane(Pane):
         return self.list.facts(self.list.cursor)
 
     @property
-    def position(self) -> int:
-        return self.list.cursor
+    def number(self) -> int:
+        return self.list.number(self.list.cursor)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the list is that of the present filter, as far as it goes."""
+        return self.listed.filtering == self._filtering
 
     @on(LineList.Moved, "#tra-list")
     def _moved(self) -> None:
@@ -269,6 +288,7 @@ class TrajectoriesPane(Pane):
                 self._show(None)
             return
         self._number = number
+        self.jumps.moved(number)
         self._after.clear()
         known = self.library.renderer.known(number) if number >= 0 else None
         self.library.opener.open(number)
@@ -276,11 +296,18 @@ class TrajectoriesPane(Pane):
             self._show(known)
         elif self._shown < 0 or number < 0:
             self._show(None)
+        else:
+            self.set_timer(LATE_S, self._late)
         self._heads()
+
+    def _late(self) -> None:
+        """What was looked at before stays in view for a moment, and no longer."""
+        if self._shown not in (-1, self._number):
+            self._show(None)
 
     @on(messages.Opened)
     def _opened(self, message: messages.Opened) -> None:
-        if message.number == self._number and self.library is not None:
+        if message.number == self._number and message.source is self._post:
             self._show(message.rendered)
 
     def _show(self, rendered: Rendered | None) -> None:
@@ -344,7 +371,10 @@ class TrajectoriesPane(Pane):
         )
 
     def _view_head(self, width: int) -> tuple[Parts, ...]:
-        return legends.head(self.current, self.view, self.rendered, width)
+        facts = self.current
+        if self._shown >= 0 and self.library is not None:
+            facts = self.library.facts(self._shown)  # of what is in the view
+        return legends.head(facts, self.view, self.rendered, width)
 
     def _state(self, width: int) -> tuple[Parts, ...]:
         return legends.state(self.view, self.rendered, self.needle, width)
@@ -439,7 +469,7 @@ class TrajectoriesPane(Pane):
         self._hold = (current.id, -1) if current else self._hold
         if self.library is not None:
             self.library.certifier.rest()
-            self.library.reader.filter(wanted)
+            self._filtering = self.library.reader.filter(wanted)
         self._heads()
 
     def action_search(self) -> None:
