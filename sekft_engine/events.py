@@ -141,6 +141,12 @@ class StepDone(Event, frozen=True, kw_only=True, tag=True):
     eta_s: float
 
 
+class RunResumed(Event, frozen=True, kw_only=True, tag=True):
+    """A run goes on after ``step``; what its journal tells of later steps happens anew."""
+
+    step: int
+
+
 class HeldoutDone(Event, frozen=True, kw_only=True, tag=True):
     step: int
     loss: float
@@ -228,6 +234,7 @@ AnyEvent = (
     | AdapterDropped
     | RunCreated
     | RowsReady
+    | RunResumed
     | StepDone
     | HeldoutDone
     | AdapterSaved

@@ -30,7 +30,8 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     """Fine-tune an adapter on the resident base (loading ``base`` first where it is not).
 
     ``out`` is the run's folder; empty = a new one under the workspace's ``runs/``.
-    ``name`` is the adapter's name on the base afterwards; empty = the run's id.
+    ``name`` is the adapter's name on the base afterwards; empty = the run's id. ``resume`` goes on
+    with the run in ``out`` from its last checkpoint, or begins it where there is none yet.
     """
 
     base: str
@@ -40,6 +41,7 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     name: str = ""
     recipe: Recipe = Recipe()
     load_4bit: bool = False
+    resume: bool = False
 
 
 class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):

@@ -120,3 +120,17 @@ def read_from(path: Path, offset: int = 0) -> tuple[list[Event], int]:
 def read_events(path: Path) -> list[Event]:
     """All events of a journal, without a torn last line."""
     return read_from(path)[0]
+
+
+def as_it_counts(journal: list[Event]) -> list[Event]:
+    """The events without the steps that a resumed run did anew."""
+    kept: list[Event] = []
+    for event in journal:
+        if isinstance(event, events.RunResumed):
+            after = event.step
+            kept = [one for one in kept if not (isinstance(one, _STEPS) and one.step > after)]
+        kept.append(event)
+    return kept
+
+
+_STEPS = (events.StepDone, events.HeldoutDone, events.AdapterSaved)

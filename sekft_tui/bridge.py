@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from textual.message import Message
@@ -12,8 +13,9 @@ from textual.message import Message
 from sekft_engine import events
 from sekft_engine.events import Event
 from sekft_engine.jobs import Job
+from sekft_engine.runs import EVENTS, read_events
 from sekft_tui import reducer
-from sekft_tui.reducer import Shared
+from sekft_tui.reducer import Shared, TrainView
 
 #: Events that a pane reacts to (a toast, a reload), not just draws.
 RARE = (*events.ENDINGS, events.JobStarted, events.RunCreated, events.AdapterSaved)
@@ -51,7 +53,10 @@ class Bridge:
         self._unsubscribe = engine.subscribe(self._heard)
 
     def _heard(self, event: Event) -> None:
+        before = _earlier(event)
         with self._lock:
+            if before is not None and self._shared.train.path != before.path:
+                self._shared.train = before
             reducer.reduce(self._shared, event)
         if isinstance(event, RARE):
             self._post(EngineSaid(event))
@@ -84,3 +89,11 @@ class Bridge:
 
     def close(self) -> None:
         self._unsubscribe()
+
+
+def _earlier(event: Event) -> TrainView | None:
+    """What the journal of a training run tells of it before ``event`` opened it; None = nothing."""
+    if not isinstance(event, events.RunCreated) or event.kind != "train":
+        return None
+    train = reducer.replayed(read_events(Path(event.path) / EVENTS)).train
+    return train if len(train.loss) else None

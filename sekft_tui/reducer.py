@@ -192,7 +192,9 @@ def _dropped(shared: Shared, event: events.AdapterDropped) -> None:
 def _run(shared: Shared, event: events.RunCreated) -> None:
     # A journal on disk begins here, so that the start of the job need not have been seen.
     if event.kind == "train":
-        if shared.train.job != event.job or shared.train.run:
+        if shared.train.path == event.path:  # the same run goes on
+            shared.train.job = event.job
+        elif shared.train.job != event.job or shared.train.run:
             shared.train = TrainView(job=event.job)
         shared.train.run, shared.train.path = event.run, event.path
         recipe = event.about.get("recipe", event.about)
@@ -213,6 +215,12 @@ def _step(shared: Shared, event: events.StepDone) -> None:
     train.loss.append(event.step, event.loss)
     if event.loss != event.loss and not train.nan_step:
         train.nan_step = event.step
+
+
+def _went_on(shared: Shared, event: events.RunResumed) -> None:
+    shared.train.loss.cut(event.step)
+    shared.train.heldout.cut(event.step)
+    shared.say(event.t, "info", f"the run goes on after step {event.step}")
 
 
 def _heldout(shared: Shared, event: events.HeldoutDone) -> None:
@@ -271,6 +279,7 @@ _HANDLERS: dict[type[Event], Any] = {
     events.AdapterDropped: _dropped,
     events.RunCreated: _run,
     events.RowsReady: _rows,
+    events.RunResumed: _went_on,
     events.StepDone: _step,
     events.HeldoutDone: _heldout,
     events.AdapterSaved: _saved,

@@ -33,6 +33,11 @@ class Series:
         self._data[:, size] = x, y
         self._size = size + 1
 
+    def cut(self, after: float) -> None:
+        """Forget the points beyond ``after``; a view taken before keeps them."""
+        self._data = self._data.copy()
+        self._size = int(np.searchsorted(self._data[0, : self._size], after, side="right"))
+
     def view(self) -> tuple[Floats, Floats]:
         """The points so far, not copied; later appends do not show in it."""
         data, size = self._data, self._size

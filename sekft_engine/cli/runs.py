@@ -12,6 +12,7 @@ import msgspec
 from sekft_engine import events
 from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
 from sekft_engine.errors import BadInput
+from sekft_engine.journal import as_it_counts
 from sekft_engine.runs import RunInfo, export_run, find_run, list_runs, read_events
 
 
@@ -114,7 +115,7 @@ def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> i
 
 def journal_facts(info: RunInfo) -> dict[str, Any]:
     """Counts and last values from a run's journal, finite numbers only."""
-    read = read_events(info.events_path)
+    read = as_it_counts(read_events(info.events_path))
     steps = [event for event in read if isinstance(event, events.StepDone)]
     heldout = [event for event in read if isinstance(event, events.HeldoutDone)]
     episodes = [event for event in read if isinstance(event, events.EpisodeDone)]

@@ -47,6 +47,12 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--out", default="", help="The run's folder [default: the next in the workspace].")
 @click.option("--name", default="", help="The adapter's name.")
 @click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --out [default: the workspace's newest unfinished one]; what is "
+    "not named is taken from it.",
+)
 @click.option("--inspect", is_flag=True, help="Only tell what would be trained; needs no torch.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every step.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
@@ -60,6 +66,7 @@ def command(
     out: str,
     name: str,
     load_4bit: bool,
+    resume: bool,
     inspect: bool,
     verbose: bool,
     quiet: bool,
@@ -69,11 +76,10 @@ def command(
 ) -> int:
     """Fine-tune a LoRA adapter on trajectories.
 
-    Ctrl-C ends after the running step and keeps the adapter; a second one does not wait.
+    Ctrl-C ends after the running step and keeps the adapter; a second one does not wait. Either
+    way, and also after a crash, --resume goes on as if the run had never stopped.
     """
     place = find_workspace(workspace)
-    if not data and not hub and place is not None and place.trajectories.is_dir():
-        data = str(place.trajectories)
     job = jobs.Train(
         base=base,
         data=data,
@@ -82,7 +88,14 @@ def command(
         name=name,
         recipe=recipe_from(recipe),
         load_4bit=load_4bit,
+        resume=resume,
     )
+    if resume:
+        from sekft_engine.sft.resume import completed
+
+        job = completed(job, place, _given(recipe))
+    if not job.data and not job.hub and place is not None and place.trajectories.is_dir():
+        job = msgspec.structs.replace(job, data=str(place.trajectories))
     if inspect:
         return _inspect(job, place, as_json)
     if place is not None and not out:
@@ -104,6 +117,17 @@ def command(
     elif not quiet:
         click.echo(_summary(result))
     return 0
+
+
+def _given(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's fields that stand on the command line."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {
+        name: value
+        for name, value in recipe.items()
+        if context.get_parameter_source(name) is not default
+    }
 
 
 def _summary(result: dict[str, Any]) -> str:

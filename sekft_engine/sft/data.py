@@ -34,12 +34,17 @@ class TrainRow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows to train on, rows kept aside, and what was left out by reason."""
+    """Rows to train on, rows kept aside, and what was left out by reason.
+
+    ``digest`` is over the rows whatever their order, ``order`` over their order: the plan of steps
+    depends on it.
+    """
 
     train: tuple[TrainRow, ...]
     heldout: tuple[TrainRow, ...]
     dropped: dict[str, int]
     digest: str
+    order: str
 
     @property
     def tokens(self) -> int:
@@ -100,6 +105,7 @@ def load_data(
         heldout=tuple(row for number, row in enumerate(rows) if number in heldout),
         dropped=dict(dropped),
         digest=_digest(rows),
+        order=_order(rows),
     )
 
 
@@ -123,3 +129,8 @@ def _digest(rows: list[TrainRow]) -> str:
         total.update(row.ids.tobytes())
         total.update(row.at.tobytes())
     return total.hexdigest()
+
+
+def _order(rows: list[TrainRow]) -> str:
+    names = "\n".join(row.id for row in rows)
+    return hashlib.sha256(names.encode(errors="replace")).hexdigest()[:16]

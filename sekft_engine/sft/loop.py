@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sekft_engine.base import ResidentBase
-from sekft_engine.errors import JobFailed
+from sekft_engine.errors import BadInput, JobFailed
 from sekft_engine.recipe import Recipe
 from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory, out_of_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +70,52 @@ class Trainer:
             self.weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
         )
         self._selected = selected_logits(base.model)
+        self.done = 0  #: steps done
         # Weights that are known to give finite losses, should the next ones not.
         self._good = [weight.detach().clone() for weight in self.weights]
         self.good_step = 0
         torch.manual_seed(recipe.seed + 1)
+        self._random = _random_state()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the steps to come depend on, as it was after the last whole step."""
+        tensors = dict(self._random)
+        for number, weight in enumerate(self.weights):
+            tensors[f"weight.{number}"] = weight.detach()
+            for key, value in self._optimiser.state.get(weight, {}).items():
+                tensors[f"optimiser.{number}.{key}"] = value
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor], step: int, micro_batch: int) -> None:
+        """Go on after ``step`` with what :meth:`state` gave then.
+
+        Raises:
+            BadInput: the state is that of another adapter.
+        """
+        import torch
+
+        count = sum(key.startswith("weight.") for key in tensors)
+        shapes = [tensors[f"weight.{number}"].shape for number in range(count)]
+        if shapes != [weight.shape for weight in self.weights]:
+            raise BadInput(
+                "the checkpoint is of an adapter of another shape", mend="start a new run"
+            )
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimiser."):
+                _, owner, name = key.split(".", 2)
+                moments.setdefault(int(owner), {})[name] = value
+        with torch.no_grad():
+            for number, weight in enumerate(self.weights):
+                weight.copy_(tensors[f"weight.{number}"])
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        _set_random_state(tensors)
+        self._random = _random_state()
+        self.micro_batch = micro_batch
+        self.done = step
+        self._remember(step)
+        self.base.touched(self.name)
 
     def remaining_tokens(self, step: int) -> int:
         """Tokens in the steps after ``step``."""
@@ -79,7 +124,7 @@ class Trainer:
 
     def steps(self) -> Iterator[Step]:
         """Do one optimiser step per item."""
-        for number, batch in enumerate(self.plan, 1):
+        for number, batch in enumerate(self.plan[self.done :], self.done + 1):
             began = time.monotonic()
             rows = [self.data.train[row] for row in batch]
             rate = learning_rate(number, len(self.plan), self.recipe)
@@ -90,6 +135,8 @@ class Trainer:
             self._optimiser.step()
             self._optimiser.zero_grad(set_to_none=True)
             self.base.touched(self.name)
+            self.done = number
+            self._random = _random_state()
             yield Step(
                 step=number,
                 loss=loss,
@@ -196,6 +243,27 @@ class Trainer:
         self._good = []
         self.base.activate(self.name)
         free_memory()
+
+
+def _random_state() -> dict[str, Tensor]:
+    """The state of the generators that dropout draws from."""
+    import torch
+
+    state = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        for number, one in enumerate(torch.cuda.get_rng_state_all()):
+            state[f"random.cuda.{number}"] = one
+    return state
+
+
+def _set_random_state(tensors: dict[str, Tensor]) -> None:
+    import torch
+
+    torch.set_rng_state(tensors["random.cpu"])
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            if (state := tensors.get(f"random.cuda.{number}")) is not None:
+                torch.cuda.set_rng_state(state, number)
 
 
 def mean_rate(recent: Sequence[Any]) -> float:

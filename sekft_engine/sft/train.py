@@ -25,10 +25,18 @@ from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import Run
 from sekft_engine.sft.batches import plan_steps
+from sekft_engine.sft.checkpoint import (
+    Checkpoint,
+    Counts,
+    drop_checkpoints,
+    newest_checkpoint,
+    write_checkpoint,
+)
 from sekft_engine.sft.data import Data, load_data
 from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer, mean_rate
 from sekft_engine.sft.measure import choose_measured
 from sekft_engine.sft.measure_job import measure_rows
+from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
 
 #: The adapter on disk is never older than this, so that a killed run leaves something of use.
 SAVE_EVERY_STEPS = 20
@@ -40,6 +48,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     workspace, recipe = context.workspace, job.recipe
     folder = resolve_base(job.base, workspace, report=context.progress)
     _refuse_taken_name(job.name, context.base)
+    earlier = earlier_run(job)
     tokenizer = ChatTokenizer.load(folder)
     data = load_data(
         job.data,
@@ -50,19 +59,28 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     )
     steps = plan_steps(len(data.train), recipe)
     about = {"recipe": msgspec.to_builtins(recipe), "data": job.data or job.hub}
-    run = context.open_run("train", about=about, out=job.out, name=job.name)
     meta = AdapterMeta(
-        name=job.name or run.id,
+        name=job.name,
         base=folder.name,
         base_digest=base_digest(folder, digest_memo()),
         render=render_digests(tokenizer),
         dialect=msgspec.to_builtins(workspace.dialect if workspace else DEFAULT_DIALECT),
         recipe=about["recipe"],
-        run=run.id,
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
         versions=versions(),
     )
-    run.write(facts=_facts(meta, str(folder), data, job))
+    facts = _facts(meta, str(folder), data, job)
+    checkpoint = None
+    if earlier is None:
+        run = context.open_run("train", about=about, out=job.out, name=job.name)
+        run.write(facts=facts)
+    else:
+        refuse_other(earlier, facts, recipe)
+        if changed := other_versions(earlier, meta.versions):
+            context.log(f"{changed}: it may not end in the same bits", "warning")
+        checkpoint = newest_checkpoint(Path(earlier.path))
+        run = context.reopen_run(Path(earlier.path))
+    meta = msgspec.structs.replace(meta, name=job.name or run.id, run=run.id)
     context.emit(
         events.RowsReady(
             job="",
@@ -79,6 +97,8 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     base.new_adapter(name, recipe)
     session = _Session(context, run, base, name, data, meta)
     try:
+        if earlier is not None:
+            session.go_on(checkpoint)
         return session.train()
     finally:
         session.trainer.close()
@@ -109,14 +129,26 @@ class _Session:
         self.recipe = recipe
         self.began = time.monotonic()
         self.first: float | None = None
-        self.last: Step | None = None
+        self.last: float | None = None
         self.heldout: float | None = None
         self.trained_tokens = 0
         self.saved_step = 0
+        self._resumed = False
         self._saved_at = time.monotonic()
         self._recent: deque[Step] = deque(maxlen=10)
         self._digest = ""
         self.token_losses: dict[str, Any] | None = None
+
+    def go_on(self, checkpoint: Checkpoint | None) -> None:
+        """Take up the run after ``checkpoint``; None = from its beginning."""
+        self._resumed = True
+        if checkpoint is not None:
+            counts = checkpoint.counts
+            self.trainer.restore(checkpoint.tensors, counts.step, counts.micro_batch)
+            self.first, self.last, self.heldout = counts.first, counts.last, counts.heldout
+            self.trained_tokens = counts.trained_tokens
+            self.began -= counts.seconds
+        self.context.emit(events.RunResumed(job="", step=self.trainer.done))
 
     def train(self) -> dict[str, Any]:
         micro_batch = self.trainer.micro_batch
@@ -141,17 +173,21 @@ class _Session:
             if self.trainer.good_step:
                 self.save(self.trainer.good_step)
             raise
-        done = self.last.step if self.last else 0
+        done = self.trainer.done
         if done != self.saved_step:
             self.save(done)
         if self.context.cancelled() and done < len(self.trainer.plan):
-            kept = f"adapter saved in {self.run.adapter}" if done else "nothing was trained"
+            kept = "--resume goes on from there" if done else "nothing was trained"
             raise Stopped(f"stopped after step {done}; {kept}", result=self.result())
         self._measure_tokens()
-        return self.result()
+        result = self.result()
+        # Only a run that is known to be done can spare its checkpoints.
+        self.run.write(status="done", result=result)
+        drop_checkpoints(self.run.folder)
+        return result
 
     def _note(self, step: Step) -> None:
-        self.last = step
+        self.last = step.loss
         self.first = step.loss if self.first is None else self.first
         self.trained_tokens += step.trained_tokens
         self._recent.append(step)
@@ -211,6 +247,8 @@ class _Session:
     def save(self, step: int) -> None:
         meta = msgspec.structs.replace(self.meta, step=step)
         self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
+        if step == self.trainer.done:
+            write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
         self.saved_step = step
         self._saved_at = time.monotonic()
         self.context.emit(
@@ -223,23 +261,34 @@ class _Session:
             )
         )
 
+    def _counts(self) -> Counts:
+        return Counts(
+            step=self.trainer.done,
+            micro_batch=self.trainer.micro_batch,
+            trained_tokens=self.trained_tokens,
+            first=self.first,
+            last=self.last,
+            heldout=self.heldout,
+            seconds=time.monotonic() - self.began,
+        )
+
     def result(self) -> dict[str, Any]:
         """What ``sekft train --json`` prints."""
         return {
             "run": self.run.id,
             "path": str(self.run.folder),
             "name": self.name,
-            "steps": self.last.step if self.last else 0,
+            "steps": self.trainer.done,
             "loss": {
                 "first": self.first,
-                "last": self.last.loss if self.last else None,
+                "last": self.last,
                 "heldout": self.heldout,
             },
             "trained_tokens": self.trained_tokens,
             "seconds": round(time.monotonic() - self.began, 3),
             "adapter": str(self.run.adapter) if self.saved_step else "",
             "adapter_sha256": self._digest,
-            "resumed": False,
+            "resumed": self._resumed,
             "token_losses": self.token_losses,
         }
 
@@ -261,7 +310,13 @@ def _facts(meta: AdapterMeta, base: str, data: Data, job: jobs.Train) -> dict[st
     return {
         "base": {"path": base, "digest": meta.base_digest, "load_4bit": job.load_4bit},
         "data": meta.data
-        | {"heldout": len(data.heldout), "dropped": data.dropped, "path": path, "hub": job.hub},
+        | {
+            "order": data.order,
+            "heldout": len(data.heldout),
+            "dropped": data.dropped,
+            "path": path,
+            "hub": job.hub,
+        },
         "render": meta.render,
         "dialect": meta.dialect,
         "versions": meta.versions,
