@@ -44,6 +44,7 @@ _START, _LOGIN = "/usr/local/.start", "/usr/local/.login"
 #: For the keeper, and so that its watch comes before the kernel's last resort.
 _SLACK = 64 * MIB
 _SPARE_PIDS = 8
+_UNBOUNDED = 1 << 60  # what the kernel says for no limit is near 1 << 63
 _TCGETS = 0x5401
 #: Reads the keeper from its stdin, so that no command line shows it.
 _BOOT = (
@@ -63,19 +64,24 @@ class ContainerMaker:
         self.name = name
         self.engine = find_engine(name)
         self.version = self.engine.version
+        self._bounds = (False, False)
 
     def open(self, order: Order) -> ContainerBox:
         sweep_containers(self.engine)
         image = ensure_image(self.engine, order.userland)
         self.engine = working(self.engine, image)
-        return ContainerBox(self.engine, image, order)
+        box = ContainerBox(self.engine, image, order)
+        self._bounds = box.bounds
+        return box
 
     def holds(self) -> dict[str, str]:
+        """As the first world's kernel said: an engine may take a limit and not keep it."""
+        processes, memory = self._bounds
         return {
-            "processes": "cgroup" if self.engine.limits else "RLIMIT_NPROC, counted per world",
+            "processes": "cgroup" if processes else "RLIMIT_NPROC, counted per world",
             "memory": "cgroup and a watchdog, 100 ms"
-            if self.engine.limits
-            else "a watchdog, 100 ms (this engine bounds nothing)",
+            if memory
+            else "a watchdog, 100 ms (this engine has no cgroup for it)",
             "disk": "sized tmpfs",
             "files": "a watchdog, 100 ms",
             "cpu": "time limits",
@@ -90,6 +96,7 @@ class ContainerBox:
         self._order = order
         self._name = f"sekft-{engine_id()}-{next(_numbers)}"
         self.killed: list[str] = []
+        self.bounds = (False, False)  # of processes and memory, by cgroup
         self._closed = False
         self._words = os.memfd_create("sekft-words")
         self._process = subprocess.Popen(
@@ -135,7 +142,8 @@ class ContainerBox:
         first = b"%08x" % len(code) + code + b"".join(self._frames()) + frame("G")
         self._line.send(first, start_s)
         facts = self._line.answer("r", start_s).decode("utf-8", "replace").split("\n")
-        pids, _, own = (*facts, "", "", "")[:3]
+        pids, memory, own = (*facts, "", "", "")[:3]
+        self.bounds = (pids.isdigit(), memory.isdigit() and int(memory) < _UNBOUNDED)
         if not pids.isdigit() and own != "1":
             raise WorldBroken(
                 f"{self._engine.name} does not bound the number of processes here",
