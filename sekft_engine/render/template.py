@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import jinja2
@@ -23,6 +24,7 @@ class ChatTemplate:
         self.source = source
         self.where = where
         self.tokens = dict(tokens)
+        self._today = _calendar()
         try:
             sandbox: jinja2.Environment = environment()
             self._compiled = sandbox.from_string(source)
@@ -51,7 +53,8 @@ class ChatTemplate:
 
     def variables(self, messages: object, add_generation_prompt: bool) -> dict[str, Any]:
         """All that the template is given besides the environment's own names."""
-        given = {"messages": messages, "tools": None, "documents": None}
+        given: dict[str, Any] = {"messages": messages, "tools": None, "documents": None}
+        given["strftime_now"] = self._today
         return given | {"add_generation_prompt": add_generation_prompt} | self.tokens
 
 
@@ -89,7 +92,6 @@ def environment(
     )
     made.filters["tojson"] = _tojson
     made.globals["raise_exception"] = raise_exception
-    made.globals["strftime_now"] = _strftime_now
     made.globals["dict"] = TemplateDict()
     return made
 
@@ -98,9 +100,16 @@ def raise_exception(message: str) -> str:
     raise jinja2.TemplateError(message)
 
 
-def _strftime_now(pattern: str) -> str:
-    # Templates print the local date, as the serving side does.
-    return datetime.now().strftime(pattern)  # noqa: DTZ005
+def _calendar() -> Callable[[str], str]:
+    """``strftime_now``: the local date, as the serving side prints it. It is kept as first asked
+    for: a session must not be rendered under another date than the scaffold it is held against,
+    nor the last row of a data set under another than the first."""
+
+    @cache
+    def strftime_now(pattern: str) -> str:
+        return datetime.now().strftime(pattern)  # noqa: DTZ005
+
+    return strftime_now
 
 
 def _tojson(

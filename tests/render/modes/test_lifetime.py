@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,9 +12,11 @@ from sekft_engine.adapters import AdapterMeta, read_meta
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import DigestMismatch
 from sekft_engine.recipe import Recipe
-from tests.render.conftest import Base
+from sekft_engine.render import template
+from sekft_engine.render.audit import audit
+from tests.render.conftest import Base, MakeBase
 from tests.render.families import trl_template
-from tests.render.sessions import PLAIN
+from tests.render.sessions import PLAIN, session
 from tests.render.templates import CHATML
 from tests.render.test_equals_transformers import row
 
@@ -20,8 +24,8 @@ from tests.render.test_equals_transformers import row
 def test_21_every_part_of_a_render_is_in_its_digest(smol: Base) -> None:
     """Template, named tokens, tokenizer: whatever changes the ids changes the digest."""
     seen = {smol.ours.render_digest}
-    for template in (CHATML, CHATML + " ", trl_template("qwen2_5")):
-        seen.add(smol.ours.with_template(template).render_digest)
+    for source in (CHATML, CHATML + " ", trl_template("qwen2_5")):
+        seen.add(smol.ours.with_template(source).render_digest)
     tokens = smol.ours.tokens | {"bos_token": "<|endoftext|>"}
     other = type(smol.ours)(smol.ours.spec, smol.ours.template.source, tokens)
     seen.add(other.render_digest)
@@ -47,3 +51,27 @@ def test_22_an_adapter_is_refused_where_the_base_has_another_template(
     with pytest.raises(DigestMismatch, match="template"):
         changed.attach("mine", tmp_path / "mine")
     assert changed.adapters == {}
+
+
+def test_21_a_template_that_prints_the_date_prints_one_date(
+    families: MakeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Llama 3.2 prints the day. A run that goes on past midnight must neither mix two days in one
+    data set nor refuse what it took a minute before."""
+    source = families("llama3.2").ours.template.source
+    clock = [datetime(2027, 3, 31, 23, 59, tzinfo=UTC)]
+    monkeypatch.setattr(template, "datetime", SimpleNamespace(now=lambda: clock[0]))
+    tokenizer = families("llama3.2").ours.with_template(source)
+    before = row(PLAIN, tokenizer)
+    assert "Today Date: 31 Mar 2027" in before.text
+    clock[0] = datetime(2027, 4, 1, tzinfo=UTC)
+    longer = session(*(turn.content for turn in PLAIN.turns), "$", "exit")
+    for one in (PLAIN, longer):
+        after = row(one, tokenizer)
+        assert "Today Date: 31 Mar 2027" in after.text
+        assert audit(after, tokenizer).ok
+    assert row(PLAIN, tokenizer).ids.tolist() == before.ids.tolist()
+    assert tokenizer.encode_prompt(PLAIN.turns[:1]) == before.ids[: before.spans[0].start].tolist()
+    # A base that is loaded the next day has the next day's date.
+    fresh = families("llama3.2").ours.with_template(source)
+    assert "Today Date: 01 Apr 2027" in row(PLAIN, fresh).text
