@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ class Catalogue:
         self._batch: list[tuple[Place, Known]] = []
         self._batch_ids: dict[str, int] = {}
         self.problems: list[tuple[int, int, Problem]] = []  # file, line
-        self._more_problems: dict[int, int] = {}  # how many more by file
+        self.uncounted: dict[int, int] = {}  # how many more by file
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -68,7 +69,7 @@ class Catalogue:
     @property
     def more_problems(self) -> int:
         """Problems beyond those that are kept."""
-        return sum(self._more_problems.values())
+        return sum(self.uncounted.values())
 
     @property
     def waiting(self) -> int:
@@ -90,7 +91,7 @@ class Catalogue:
         if len(self.problems) < KEPT_PROBLEMS:
             self.problems.append((file, line, problem))
         else:
-            self._more_problems[file] = self._more_problems.get(file, 0) + 1
+            self.uncounted[file] = self.uncounted.get(file, 0) + 1
 
     def flush(self) -> None:
         batch, self._batch, self._batch_ids = self._batch, [], {}
@@ -150,11 +151,31 @@ class Catalogue:
 
     def forget_problems(self, file: int) -> None:
         self.problems = [each for each in self.problems if each[0] != file]
-        self._more_problems.pop(file, None)
+        self.uncounted.pop(file, None)
 
     def files_with(self, reason: str) -> set[int]:
         """The files that have a problem of this name."""
         return {file for file, _, problem in self.problems if problem.reason == reason}
+
+    # --- leaving and coming back ----------------------------------------------------------------
+
+    def left(self) -> dict[str, Any]:
+        """The columns, to be brought back by :meth:`restore`."""
+        return {
+            "rows": self._rows.left(),
+            "ids": self._ids.left(),
+            "words": {name: words.left() for name, words in self._words.items()},
+        }
+
+    def restore(self, left: dict[str, Any]) -> None:
+        for name, words in left["words"].items():
+            self._words[name].restore(*words)
+        self._ids.restore(left["ids"])
+        rows = np.frombuffer(left["rows"], ROW)
+        places = zip(rows["id_at"].tolist(), rows["id_length"].tolist(), strict=True)
+        hashes = np.fromiter((hash(self._ids.get(*place)) for place in places), np.int64, len(rows))
+        self._numbers.add(hashes, np.arange(len(rows), dtype=np.uint32))
+        self._rows.restore(left["rows"])
 
     # --- looking up ---------------------------------------------------------------------------
 

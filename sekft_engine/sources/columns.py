@@ -52,6 +52,14 @@ class Rows:
         self._array[self._length : end] = records
         self._length = end
 
+    def left(self) -> bytes:
+        """All records, to be brought back by :meth:`restore`."""
+        return self.view.tobytes()
+
+    def restore(self, data: bytes) -> None:
+        self.keep(np.zeros(len(self), bool))
+        self.extend(np.frombuffer(data, self._array.dtype))
+
     def keep(self, wanted: NDArray[np.bool_]) -> None:
         """Leave out the records that are not ``wanted``; the others move up."""
         kept = self.view[wanted]
@@ -74,6 +82,12 @@ class Strings:
         start = len(self._buffer)
         self._buffer += data
         return start, len(data)
+
+    def left(self) -> bytes:
+        return bytes(self._buffer)
+
+    def restore(self, data: bytes) -> None:
+        self._buffer = bytearray(data)
 
     def get(self, start: int, length: int) -> str:
         return self._buffer[start : start + length].decode("utf-8", "surrogatepass")
@@ -117,6 +131,16 @@ class Words:
             return self._first[code]
         start, end = self._ends[code - REMEMBERED], self._ends[code - REMEMBERED + 1]
         return self._more.get(start, end - start)
+
+    def left(self) -> tuple[list[bytes], bytes, bytes]:
+        first = [word.encode("utf-8", "surrogatepass") for word in self._first]
+        return first, self._more.left(), self._ends.tobytes()
+
+    def restore(self, first: list[bytes], more: bytes, ends: bytes) -> None:
+        self._first = [word.decode("utf-8", "surrogatepass") for word in first]
+        self._codes = {word: code for code, word in enumerate(self._first)}
+        self._more.restore(more)
+        self._ends = array("Q", ends)
 
     def mask(self, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
         """For each code, whether its word is ``wanted``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,21 @@ class FileTable:
         )
         if names:
             self._numbers.add(_hashes(names), np.arange(start, len(self), dtype=np.uint32))
+
+    def left(self) -> dict[str, Any]:
+        """Everything, to be brought back by :meth:`restore`."""
+        return {"rows": self._rows.left(), "names": self._names.left()}
+
+    def restore(self, left: dict[str, Any]) -> None:
+        self._rows.restore(left["rows"])
+        self._names.restore(left["names"])
+        names = [self.name(file) for file in range(len(self))]
+        if names:
+            self._numbers.add(_hashes(names), np.arange(len(names), dtype=np.uint32))
+
+    def fresh(self, now: int, span: int) -> bool:
+        """Whether any file changed less than ``span`` ns before ``now``."""
+        return bool((self._rows.view["changed"] > now - span).any())
 
     def name(self, file: int) -> str:
         record = self._rows.view[file]

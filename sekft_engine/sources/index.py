@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekft_engine.errors import BadInput
+from sekft_engine.sources import saved
 from sekft_engine.sources.catalog import Catalogue
 from sekft_engine.sources.facts import Facts, Problem, known
 from sekft_engine.sources.fetch import Fetcher
@@ -67,6 +68,8 @@ class Index:
         self._lock = threading.Lock()
         self._scan = Scan(source, keep_only=keep_only)
         self._watch = Watch(self._scan)
+        self._begun = False
+        self._spent = 0.0  # seconds of reading since the index was saved
         self._fetcher = Fetcher()
         self._kept: OrderedDict[int, Trajectory] = OrderedDict()
         self._kept_characters = 0
@@ -112,13 +115,27 @@ class Index:
     def advance(self, seconds: float = 0.05) -> bool:
         """Read on for about ``seconds``; true while more is left."""
         with self._lock:
-            return self._scan.advance(time.monotonic() + seconds)
+            begun = time.monotonic()
+            if not self._begun:
+                self._begun = True
+                if self.source.watched and saved.restore(self._scan):
+                    return self._watch.refresh(everywhere=True)
+            more = self._scan.advance(begun + seconds)
+            self._spent += time.monotonic() - begun
+            self._save()
+            return more
 
     def refresh(self) -> bool:
         """Look for new, grown, changed and vanished files; true when anything changed or is left
         to read. Costs next to nothing when nothing did."""
         with self._lock:
-            return self._watch.refresh()
+            changed = self._watch.refresh()
+            self._save()
+            return changed
+
+    def _save(self) -> None:
+        if self._spent >= saved.AFTER and self.source.watched and saved.save(self._scan):
+            self._spent = 0.0
 
     def read_all(self) -> Index:
         """Read to the end, and take what is there for finished."""

@@ -26,6 +26,18 @@ class LineFile:
         self._head = b""
         self._last = b""
 
+    def left(self) -> tuple[int, int, bool, bytes, bytes]:
+        """How far it is, for :meth:`as_left`."""
+        return self.start, self.line, self.tail_row, self._head, self._last
+
+    @classmethod
+    def as_left(cls, start: int, line: int, tail_row: bool, head: bytes, last: bytes) -> LineFile:
+        """A file that is read as far as :meth:`left` told."""
+        file = cls()
+        file.start, file.line, file.tail_row = start, line, tail_row
+        file._head, file._last = head, last
+        return file
+
     def fits(self, file: BinaryIO) -> bool:
         """Whether what was read still stands in ``file``, as far as its two ends tell."""
         file.seek(0)

@@ -45,7 +45,7 @@ class Scan:
         self.lines: dict[int, LineFile] = {}
         self.held: dict[int, Problem] = {}  # may be half written: not told yet
         self.loose: dict[int, Problem] = {}  # was so when last read; may be mended
-        self._keep_only = keep_only and source.raw
+        self.keep_only = keep_only and source.raw
         self._next = 0  # the first file that was never read
         self._running: Iterator[None] | None = None
 
@@ -84,6 +84,15 @@ class Scan:
             return self.files.same(file, self.path(file).stat())
         except OSError:
             return False
+
+    def settling(self) -> bool:
+        """Whether a file changed so lately that a further change may leave no trace."""
+        return self.files.fresh(time.time_ns(), FRESH_NS)
+
+    def go_on(self) -> None:
+        """Take all files for read: their states were brought back."""
+        self.listed = True
+        self._next = len(self.files)
 
     # --- reading on -----------------------------------------------------------------------------
 
@@ -145,7 +154,7 @@ class Scan:
         if isinstance(found, SekftError):
             self.forget(file)
             self._hold(file, Problem.of(found, "broken"), status)
-        elif self._keep_only and not found.flags & KEEP:
+        elif self.keep_only and not found.flags & KEEP:
             self.forget(file)
             self.files.states[file] = SKIPPED
         elif rows and self.catalogue.id(rows[0]) == found.id:

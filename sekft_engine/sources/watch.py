@@ -25,8 +25,9 @@ class Watch:
         self._folder_changed = -1
         self._turn = 0
 
-    def refresh(self) -> bool:
-        """Look once; true when something changed or is left to read."""
+    def refresh(self, *, everywhere: bool = False) -> bool:
+        """Look once, at what may have changed or ``everywhere``; true when something changed or
+        is left to read."""
         scan = self._scan
         if not scan.complete:
             return True
@@ -34,7 +35,8 @@ class Watch:
             return False
         before = scan.generation, len(scan.files), len(scan.loose)
         self._look_at_folder()
-        for file in self._worth_a_look():
+        worth = range(len(scan.files)) if everywhere else self._worth_a_look()
+        for file in worth:
             self._look_at(file)
         after = scan.generation, len(scan.files), len(scan.loose)
         return before != after or not scan.complete
@@ -88,11 +90,11 @@ class Watch:
         start = self._turn if self._turn < count else 0
         self._turn = start + LOOKED_AT
         files = {*scan.lines, *scan.held, *scan.loose, *range(start, min(self._turn, count))}
-        return files - {FOLDER, *scan.again}
+        return files - {FOLDER}
 
     def _look_at(self, file: int) -> None:
         scan = self._scan
-        if scan.files.states[file] in (GONE, NEW):
+        if scan.files.states[file] in (GONE, NEW) or file in scan.again:
             return
         try:
             status = scan.path(file).stat()
