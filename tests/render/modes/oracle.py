@@ -14,9 +14,15 @@ def render(theirs: Any, chat: list[dict[str, str]], *, prompt: bool = False) -> 
 
 
 def shown_whole(theirs: Any, trajectory: Trajectory) -> bool:
-    """Whether every content stands in the render as it was said, in the place of its turn."""
+    """Whether every content stands in the render as it was said, in the place of its turn, and
+    nothing else in it depends on what was said."""
     chat = messages(trajectory)
-    names = [f"\u27e6{number}\u27e7" for number in range(len(chat))]
+    return all(_in_place(theirs, chat, width) for width in (3, 8))
+
+
+def _in_place(theirs: Any, chat: list[dict[str, str]], width: int) -> bool:
+    """The same, with names of so many characters in the places of the contents."""
+    names = [f"\u27e6{number:0{width - 2}}\u27e7" for number in range(len(chat))]
     shown = render(theirs, [one | {"content": name} for one, name in zip(chat, names, strict=True)])
     for name, one in zip(names, chat, strict=True):
         if shown.count(name) != 1:
