@@ -15,6 +15,7 @@ import msgspec
 from sekft_engine import events
 from sekft_engine.errors import Unavailable
 from sekft_engine.events import Event
+from sekft_engine.quiet import quiet_json
 
 #: Steps and tokens reach the disk's own cache at once, so a killed process loses nothing; the
 #: disk itself is asked to keep up this often, and at every event that ends or saves something.
@@ -50,7 +51,7 @@ class Journal:
 
     def write(self, event: Event) -> None:
         """Write one event. Raises OSError where the disk refuses, leaving whole lines only."""
-        line = events.encode(event) + b"\n"
+        line = quiet_json(events.encode(event)) + b"\n"
         size = os.fstat(self._fd).st_size
         try:
             written = os.write(self._fd, line)

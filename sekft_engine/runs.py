@@ -14,6 +14,7 @@ import msgspec
 from sekft_engine.errors import BadInput
 from sekft_engine.files import staged_folder, write_whole
 from sekft_engine.journal import Journal, is_being_written, read_events, read_from
+from sekft_engine.quiet import quiet_json
 
 __all__ = [
     "Run",
@@ -88,7 +89,7 @@ class Run:
         stored = {"schema": SCHEMA} | msgspec.to_builtins(self.info)
         for computed in ("path", "adapter"):  # where a run lies is not a fact about it
             stored.pop(computed)
-        text = msgspec.json.format(msgspec.json.encode(stored), indent=1)
+        text = quiet_json(msgspec.json.format(msgspec.json.encode(stored), indent=1))
         write_whole(self.folder / MANIFEST, text + b"\n")
 
     def close(self) -> None:

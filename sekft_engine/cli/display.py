@@ -9,6 +9,7 @@ from typing import Any
 
 from sekft_engine import events
 from sekft_engine.events import Event
+from sekft_engine.visible import visible
 
 
 class Display:
@@ -27,10 +28,10 @@ class Display:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -70,6 +71,8 @@ class Display:
                 )
 
     def line(self, text: str) -> None:
+        """One line; what a world or a file put into it cannot act on the terminal."""
+        text = visible(text)
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
@@ -79,6 +82,7 @@ class Display:
     def progress(self, label: str, done: int, total: int, detail: str = "") -> None:
         if self._bar is None:
             return
+        label, detail = visible(label), visible(detail)
         fields = {"completed": done, "total": total or None, "detail": detail}
         if self._task is None:
             self._task = self._bar.add_task(label, **fields)

@@ -15,6 +15,7 @@ from sekft_engine.errors import BadInput
 from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.runs import read_run
+from sekft_engine.visible import plain
 from sekft_engine.workspace import Workspace
 
 _DEFAULTS = jobs.Evaluate(base="", scenarios="")
@@ -248,7 +249,7 @@ def command(
         if as_json and stop.result:
             print_json(stop.result)
         elif stop.result and not quiet:
-            click.echo(tables(stop.result, by))
+            click.echo(plain(tables(stop.result, by)))
         raise
     if report is not None:
         from sekft_engine.evaluate.page import write_page
@@ -257,7 +258,7 @@ def command(
     if as_json:
         print_json(result)
     elif not quiet:
-        click.echo(tables(result, by))
+        click.echo(plain(tables(result, by)))
         click.echo(f"\nepisodes: {Path(result['path']) / 'episodes'}  ({result['seconds']:.0f} s)")
         if report is not None:
             click.echo(f"report: {report}")

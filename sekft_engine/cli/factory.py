@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sekft_engine.cli.options import json_option, print_json
+from sekft_engine.visible import plain
 
 if TYPE_CHECKING:
     from sekft_engine.scenario import Scenario
@@ -102,7 +103,7 @@ def admit_command(folder: Path, sandbox: str, as_json: bool) -> None:
         )
     else:
         for each in refused:
-            click.echo(f"refused {each.scenario}: {each.reason}")
+            click.echo(plain(f"refused {each.scenario}: {each.reason}"))
         click.echo(f"{len(admissions) - len(refused)} of {len(admissions)} bundles admitted")
     if refused:
         click.get_current_context().exit(1)
@@ -128,7 +129,7 @@ def _rollout(bundle: Scenario, sandbox: str, *, quiet: bool) -> dict[str, Any]:
     try:
         trajectory, transcript = rollout(bundle, sandbox=sandbox)
     except WorldBroken as error:  # says nothing about the bundle, and the others go on
-        click.echo(f"{bundle.id}: {error}", err=True)
+        click.echo(plain(f"{bundle.id}: {error}"), err=True)
         return {
             "scenario": bundle.id,
             "outcome": "error",
@@ -141,10 +142,11 @@ def _rollout(bundle: Scenario, sandbox: str, *, quiet: bool) -> dict[str, Any]:
     if not quiet:
         verdict = "kept" if trajectory.keep else "not kept"
         verified = "verified" if trajectory.verified else "not verified"
-        click.echo(f"== {bundle.id}: {trajectory.outcome}, {verified}, {verdict}")
+        click.echo(f"== {plain(bundle.id)}: {trajectory.outcome}, {verified}, {verdict}")
         for result in transcript:
-            click.echo(f"$ {result.command}")
-            click.echo(result.output, nl=bool(result.output) and not result.output.endswith("\n"))
+            click.echo(f"$ {plain(result.command)}")
+            shown = plain(result.output)
+            click.echo(shown, nl=bool(shown) and not shown.endswith("\n"))
     return {
         "scenario": bundle.id,
         "outcome": trajectory.outcome,

@@ -12,6 +12,7 @@ import click
 
 from sekft_engine import __version__
 from sekft_engine.errors import SekftError
+from sekft_engine.visible import visible
 
 #: Command name -> (module that exports ``command``, one line for ``sekft --help``). The modules
 #: are imported only when called, so that help and start-up stay instant.
@@ -92,7 +93,7 @@ _MENDS = {
 
 
 def _fail(line: str, status: int) -> int:
-    click.echo(f"sekft: error: {' '.join(line.splitlines())}", err=True)
+    click.echo(f"sekft: error: {visible(' '.join(line.splitlines()))}", err=True)
     return status
 
 

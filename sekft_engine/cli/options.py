@@ -42,5 +42,7 @@ def find_workspace(named: Path | None) -> Workspace | None:
 
 
 def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    # json escapes all that is not ASCII; DEL is, and acts all the same.
+    text = json.dumps(document, indent=1, allow_nan=False).replace("\x7f", "\\u007f")
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()

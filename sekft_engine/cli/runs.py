@@ -14,6 +14,7 @@ from sekft_engine.cli.options import find_workspace, json_option, print_json, wo
 from sekft_engine.errors import BadInput
 from sekft_engine.journal import as_it_counts
 from sekft_engine.runs import RunInfo, export_run, find_run, list_runs, read_events
+from sekft_engine.visible import plain
 
 
 @click.group("runs")
@@ -32,7 +33,7 @@ def list_(as_json: bool, workspace: Path | None) -> int:
         return 0
     width = max((len(info.id) for info in found), default=0)
     for info in found:
-        click.echo(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
+        _tell(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
     return 0
 
 
@@ -47,7 +48,7 @@ def show(identity: str, as_json: bool, workspace: Path | None) -> int:
     if as_json:
         print_json(msgspec.to_builtins(info) | {"journal": journal})
         return 0
-    click.echo(f"{info.id}  {info.kind}  {info.status}  {info.created}\n{info.path}")
+    _tell(f"{info.id}  {info.kind}  {info.status}  {info.created}\n{info.path}")
     for title, table in (
         ("about", info.about),
         ("facts", info.facts),
@@ -55,11 +56,11 @@ def show(identity: str, as_json: bool, workspace: Path | None) -> int:
         ("journal", journal),
     ):
         if table:
-            click.echo(f"\n{title}")
+            _tell(f"\n{title}")
             for key, value in table.items():
-                click.echo(f"  {key}: {_short(value)}")
+                _tell(f"  {key}: {_short(value)}")
     if info.error:
-        click.echo(f"\nerror: {info.error}")
+        _tell(f"\nerror: {info.error}")
     return 0
 
 
@@ -75,7 +76,7 @@ def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -
     if as_json:
         print_json({"run": info.id, "target": str(written)})
     else:
-        click.echo(f"{info.id} -> {written}")
+        _tell(f"{info.id} -> {written}")
     return 0
 
 
@@ -88,7 +89,7 @@ def report(identity: str, target: Path, workspace: Path | None) -> int:
     from sekft_engine.evaluate.page import write_page
 
     info = find_run(_root(workspace, identity), identity)
-    click.echo(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
+    _tell(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
     return 0
 
 
@@ -109,8 +110,13 @@ def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> i
     info = find_run(_root(workspace, identity), identity)
     found = find_episode(Path(info.path) / "episodes", episode)
     write_whole(target.expanduser().absolute(), asciicast(read_episode(found)).encode())
-    click.echo(f"{found.stem} -> {target}")
+    _tell(f"{found.stem} -> {target}")
     return 0
+
+
+def _tell(text: str) -> None:
+    """What a run's files hold comes from worlds and data: it may show, not act."""
+    click.echo(plain(text))
 
 
 def journal_facts(info: RunInfo) -> dict[str, Any]:

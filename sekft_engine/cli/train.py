@@ -16,6 +16,7 @@ from sekft_engine.context import Stopped
 from sekft_engine.errors import SekftError
 from sekft_engine.foreground import run_job
 from sekft_engine.recipe import recipe_fields, recipe_from
+from sekft_engine.visible import plain
 from sekft_engine.workspace import Workspace
 
 
@@ -110,7 +111,7 @@ def command(
     except SekftError as error:
         if verbose:
             for note in getattr(error, "__notes__", ()):
-                click.echo(note, err=True)
+                click.echo(plain(note), err=True)
         raise
     if as_json:
         print_json(result)

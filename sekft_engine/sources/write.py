@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from sekft_engine.errors import SekftError, Unavailable
 from sekft_engine.files import explain_os_error, sync_folder
+from sekft_engine.quiet import quiet_json
 from sekft_engine.trajectory import Trajectory
 
 
@@ -69,7 +70,7 @@ def staged(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 def _line(value: Any) -> bytes:
     try:
-        return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+        return quiet_json((json.dumps(value, ensure_ascii=False) + "\n").encode())
     except UnicodeEncodeError:  # lone surrogates can be written as escapes only
         return (json.dumps(value) + "\n").encode()
 
