@@ -16,9 +16,9 @@ from sekft_engine.sft.loss import Selected, selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory, out_of_memory
 from sekft_engine.sft.token_loss import DECIMALS, Part, TokenLosses, ids_digest
 
-#: Most tokens, and most trained ones, of one forward pass: the logits of a trained token are as
-#: many numbers as the vocabulary has words.
-TOKENS, TRAINED = 4096, 1024
+#: Most tokens of one forward pass, but for a single longer row: enough to keep a processor busy,
+#: and few enough that progress is seen and a request to stop is heard.
+TOKENS = 1024
 #: Rows share a forward pass only where padding makes up no more than this share of it.
 PADDING = 0.2
 
@@ -148,12 +148,7 @@ def _groups(rows: Sequence[TrainRow]) -> list[list[TrainRow]]:
     for row in sorted(rows, key=lambda row: (len(row), row.id)):
         group = [*groups[-1], row] if groups else [row]
         padded = len(row) * len(group)
-        if (
-            groups
-            and padded <= TOKENS
-            and sum(one.trained for one in group) <= TRAINED
-            and padded - sum(map(len, group)) <= PADDING * padded
-        ):
+        if groups and padded <= TOKENS and padded - sum(map(len, group)) <= PADDING * padded:
             groups[-1].append(row)
         else:
             groups.append([row])

@@ -92,7 +92,7 @@ def _turn(one: Measured, span: Span, width: int) -> Text:
     """A command on one line, its tokens shaded as the adapter sees them, with its means."""
     numbers = _arrow(*one.means(span))
     room = max(8, width - len(numbers) - 11)
-    line = Text(f"  turn {span.turn:<3} ", style="dim")
+    line = Text.assemble((f"  turn {span.turn:<3} ", "dim"))
     command = Text()
     for place in range(span.start, span.end - 1):
         command.append(visible(one.row.piece(place)), style_of(float(one.after[place])))
@@ -110,7 +110,7 @@ def _named(one: Measured, console: Console) -> None:
         ("still off", "worst", one.after > OFF),
         ("worse now", "worsened", gain < -OFF),
     ):
-        line = Text(f"  {label:<9}", style="dim")
+        line = Text.assemble((f"  {label:<9}", "dim"))
         seen: set[str] = set()
         for place in one.ranked(len(one.row), by=by):
             text = _token(one.row, place)
@@ -156,7 +156,7 @@ def _context(said: str, width: int) -> Text:
 
 def _cells(one: Measured, span: Span, console: Console) -> None:
     def fresh() -> list[Text]:
-        return [Text(f"  {label:<9}", style="dim") for label in ("", "base", "adapter")]
+        return [Text.assemble((f"  {label:<9}", "dim")) for label in ("", "base", "adapter")]
 
     def flush() -> None:
         for line in lines:
@@ -178,7 +178,7 @@ def _cells(one: Measured, span: Span, console: Console) -> None:
             (lines[1], f"{before:.2f}", before),
             (lines[2], f"{after:.2f}", after),
         ):
-            line.append(text, f"not dim {style_of(loss)}")
+            line.append(text, style_of(loss))
             line.append(" " * (width - cell_len(text) + 1))
     flush()
 
