@@ -6,7 +6,7 @@ pieces are made when it is drawn.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ VIEWS: tuple[View, ...] = ("context", "edges", "ids", "marks", "labels", "loss",
 GUTTER = 2
 _POWERS = np.array([10**power for power in range(1, 10)])
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger[Any]]
 
 
 def views_of(doc: Document) -> tuple[View, ...]:
@@ -92,7 +92,7 @@ class Layout:
             return width
         column = -(-width // PER_CELL)
         ids = doc.ids[pieces.token]
-        digits = np.searchsorted(_POWERS, ids, side="right") + 1
+        digits = np.searchsorted(_POWERS, ids, side="right").astype(np.int32) + 1
         opens = np.concatenate([np.ones(1, dtype=np.bool_), np.diff(pieces.token) > 0])
         digits = np.where(opens[: len(digits)], digits, 1)
         if self.view == "ids":
@@ -104,7 +104,8 @@ class Layout:
         count = len(first)
         last = np.append(first[1:], len(pieces.token))[:count] - 1
         turns = turn[first]
-        marked = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.doc.mask)])
+        marked = np.zeros(len(self.doc) + 1, dtype=np.int32)
+        np.cumsum(self.doc.mask, out=marked[1:])
         opens, closes = pieces.token[first], pieces.token[last]
         trained = marked[closes + 1] > marked[opens]
         if self.mode == "masked":
@@ -232,7 +233,7 @@ _NAMED = {literal: name for name, literals in _NAMES.items() for literal in lite
 
 def control_name(literal: str) -> str:
     """A control token as a mark that no content can look like by chance."""
-    name = _NAMED.get(literal)
+    name = _NAMED.get(literal.strip())
     return f"⟦{name} {shown(literal)}⟧" if name else f"⟦{shown(literal)}⟧"
 
 
