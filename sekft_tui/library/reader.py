@@ -240,12 +240,10 @@ class Reader:
             kept=self.listed.kept,
             reading=not self._index.complete,
             waits=self._waits,
-            problems=self.listed.problems,
+            problems=len(self._index.problems) if self._index.complete else 0,
         )
         before = self.listed
-        moved = (now.filtering, now.total, now.checked, now.rows, now.reading) != (
-            before.filtering, before.total, before.checked, before.rows, before.reading
-        )  # fmt: skip
+        moved = _seen(now) != _seen(before)
         fresh = time.monotonic() - self._told < TELL_S
         if not moved and self._told:
             return
@@ -253,8 +251,11 @@ class Reader:
             return
         keep = self._index.column("keep")[:total]
         kept = keep if shown is None else keep[shown[shown < len(keep)]]
-        self.listed = now._replace(
-            kept=int(np.count_nonzero(kept)), problems=len(self._index.problems)
-        )
+        self.listed = now._replace(kept=int(np.count_nonzero(kept)))
         self._told = time.monotonic()
         self._tell()
+
+
+def _seen(listed: Listed) -> tuple[int, ...]:
+    """What the screen shows of it."""
+    return (*listed[:4], listed.rows, listed.reading, listed.problems)

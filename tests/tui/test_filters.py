@@ -83,7 +83,7 @@ def test_the_text_is_not_read_where_the_facts_decide() -> None:
 
 
 WORDS = st.text(
-    st.characters(exclude_characters='"', exclude_categories=("Cs",)), min_size=1
+    st.characters(exclude_characters='"', exclude_categories=["Cs"]), min_size=1
 ).filter(lambda word: word == word.lower() and word.strip() == word and word)
 NUMBERS = st.one_of(
     st.integers(0, 10**9).map(str),
