@@ -3,7 +3,8 @@
 Each case is an app of its own in a process of its own, without a terminal but with everything up
 to the bytes that a terminal would get, at 160x48. The peers are what Textual offers for the same:
 
-richlog: ``RichLog`` with one Rich ``Text`` per line, a span per token.
+richlog: ``RichLog`` with one Rich ``Text`` per line, a span per token; it never wraps anew, so
+    its resize is no more than a paint.
 static: one Rich ``Text`` of all tokens in a ``Static`` that scrolls.
 optionlist: ``OptionList`` with one option per row.
 
@@ -280,7 +281,7 @@ def table(found: list[dict[str, Any]], compared: dict[str, float]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=100)
     shown = Table(box=None, header_style="bold", pad_edge=False)
     shown.add_column("widget")
     for title in (
