@@ -84,7 +84,8 @@ class TokenView(TokenMotion):
     def _lay_out(self) -> None:
         """Lines for the present width and view; the top line and the cursor keep their place."""
         if not self.size:
-            return  # nothing is seen yet; the size comes with the first resize
+            self._width = 0  # nothing is seen yet; the size comes with the first resize
+            return
         self._keep_place()
         self._width = self.content_width
         self._layout, self._sheet = None, ()
