@@ -159,13 +159,6 @@ class TokenView(TokenMotion):
         self._lay_out()
         return self.mode
 
-    @property
-    def edges(self) -> bool:
-        return self.view_name == "edges"
-
-    def toggle_edges(self) -> None:
-        self.set_view("context" if self.edges else "edges")
-
     def toggle_mark(self) -> None:
         """Mark the turn under the cursor, or take its mark away."""
         self.marks ^= {self.turn}
