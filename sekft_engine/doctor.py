@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from sekft_engine.errors import SekftError
 from sekft_engine.worlds import probe
 
 GIB = 1024**3
@@ -139,12 +140,35 @@ def _sandboxes() -> Iterator[Check]:
     usable = any(backend.ok for backend in backends)
     for backend in backends:
         # One working sandbox is enough: the others are told, not complained about.
+        held = "; ".join(f"{kind}: {means}" for kind, means in backend.holds.items())
+        told = f"{backend.detail} ({backend.userland}); {held}" if backend.ok else backend.detail
         yield Check(
             f"sandbox {backend.name}",
             backend.ok or usable,
-            f"{backend.version} {backend.detail}".strip()
+            f"{backend.version} {told}".strip()
             + ("" if backend.ok or not usable else " (not needed)"),
-            "" if backend.ok or usable else backend.mend,
+            "" if backend.ok else backend.mend,
+        )
+    yield from _userlands()
+
+
+def _userlands() -> Iterator[Check]:
+    from sekft_engine.worlds import userlands
+
+    trees = userlands.built()
+    for one in trees:
+        try:
+            userlands.choose(one.name)
+        except SekftError as error:
+            yield Check(f"userland {one.name}", False, error.what, error.mend or "")
+        else:
+            yield Check(f"userland {one.name}", True, f"{one.digest[:12]}, from {one.source}")
+    if not any(one.name == "debian" for one in trees):
+        yield Check(
+            "userland debian",
+            True,
+            "not built: scores on the host's own programs compare on this machine only",
+            "sekft worlds build",
         )
 
 

@@ -65,6 +65,7 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     n: int = 16
     out: str = ""
     sandbox: str = "auto"
+    userland: str = "auto"
     seed: int = 0
     seeds: int = 1
     until_decided: bool = False

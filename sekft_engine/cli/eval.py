@@ -10,6 +10,7 @@ import click
 from sekft_engine import events, jobs
 from sekft_engine.cli.display import Display
 from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.worlds import userland_option
 from sekft_engine.context import Stopped
 from sekft_engine.errors import BadInput
 from sekft_engine.events import Event
@@ -82,6 +83,7 @@ def _ending(event: events.EpisodeDone) -> str:
 @click.option(
     "--sandbox", default=_DEFAULTS.sandbox, show_default=True, help="Which sandbox runs the worlds."
 )
+@userland_option
 @click.option("--out", default="", help="The run's folder [default: the next in the workspace].")
 @click.option("--no-base", is_flag=True, help="Leave the bare base out.")
 @click.option(
@@ -184,6 +186,7 @@ def command(
     scenarios: str,
     n: int,
     sandbox: str,
+    userland: str,
     out: str,
     no_base: bool,
     seed: int,
@@ -224,6 +227,7 @@ def command(
         n=n,
         out=out or _folder_here(place),
         sandbox=sandbox,
+        userland=userland,
         seed=seed,
         temperature=temperature,
         step_cap=step_cap,
@@ -259,6 +263,8 @@ def command(
         print_json(result)
     elif not quiet:
         click.echo(plain(tables(result, by)))
+        about = result.get("about", {})
+        click.echo(f"worlds: {about.get('world', '')}, userland {about.get('userland', '')}")
         click.echo(f"\nepisodes: {Path(result['path']) / 'episodes'}  ({result['seconds']:.0f} s)")
         if report is not None:
             click.echo(f"report: {report}")

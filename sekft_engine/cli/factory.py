@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sekft_engine.cli.options import json_option, print_json
+from sekft_engine.cli.worlds import userland_option
 from sekft_engine.visible import plain
+from sekft_engine.worlds.opening import SANDBOXES
 
 if TYPE_CHECKING:
     from sekft_engine.scenario import Scenario
@@ -16,12 +18,10 @@ if TYPE_CHECKING:
 
 
 def _sandbox_option(function: Any) -> Any:
-    return click.option(
-        "--sandbox",
-        default="auto",
-        show_default=True,
-        help="auto, bubblewrap, bubblewrap-system or bubblewrap-wheel.",
-    )(function)
+    named = click.option(
+        "--sandbox", default="auto", show_default=True, help=f"{', '.join(SANDBOXES)}."
+    )
+    return named(userland_option(function))
 
 
 @click.group("factory")
@@ -38,7 +38,14 @@ def command() -> None:
 @_sandbox_option
 @json_option
 def make_command(
-    out: Path, train: int, holdout: int, seed: int, workers: int, sandbox: str, as_json: bool
+    out: Path,
+    train: int,
+    holdout: int,
+    seed: int,
+    workers: int,
+    sandbox: str,
+    userland: str,
+    as_json: bool,
 ) -> None:
     """Write scenarios/train, scenarios/holdout and trajectories below --out.
 
@@ -58,6 +65,7 @@ def make_command(
             seed=seed,
             workers=workers,
             sandbox=sandbox,
+            userland=userland,
             progress=display.report,
         )
     if as_json:
@@ -77,7 +85,7 @@ def make_command(
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @_sandbox_option
 @json_option
-def admit_command(folder: Path, sandbox: str, as_json: bool) -> None:
+def admit_command(folder: Path, sandbox: str, userland: str, as_json: bool) -> None:
     """Try each bundle in DIR at the reference gate: does its own solution prove it?
 
     A bundle is admitted if its solution ends by its terminal and its checker passes, and the
@@ -91,7 +99,7 @@ def admit_command(folder: Path, sandbox: str, as_json: bool) -> None:
     admissions = []
     with Display(quiet=as_json) as display:
         for bundle in bundles:
-            admissions.append(admit_one(bundle, sandbox=sandbox))
+            admissions.append(admit_one(bundle, sandbox=sandbox, userland=userland))
             display.progress("at the gate", len(admissions), len(bundles))
     refused = [each for each in admissions if not each.admitted]
     if as_json:
@@ -113,21 +121,23 @@ def admit_command(folder: Path, sandbox: str, as_json: bool) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @_sandbox_option
 @json_option
-def rollout_command(folder: Path, sandbox: str, as_json: bool) -> None:
+def rollout_command(folder: Path, sandbox: str, userland: str, as_json: bool) -> None:
     """Type each bundle's reference solution into its real world and show what happened."""
     from sekft_engine.sources import load_scenarios
 
-    rollouts = [_rollout(bundle, sandbox, quiet=as_json) for bundle in load_scenarios(folder)]
+    rollouts = [
+        _rollout(bundle, sandbox, userland, quiet=as_json) for bundle in load_scenarios(folder)
+    ]
     if as_json:
         print_json({"rollouts": rollouts})
 
 
-def _rollout(bundle: Scenario, sandbox: str, *, quiet: bool) -> dict[str, Any]:
+def _rollout(bundle: Scenario, sandbox: str, userland: str, *, quiet: bool) -> dict[str, Any]:
     from sekft_engine.factory import rollout
     from sekft_engine.worlds import WorldBroken
 
     try:
-        trajectory, transcript = rollout(bundle, sandbox=sandbox)
+        trajectory, transcript = rollout(bundle, sandbox=sandbox, userland=userland)
     except WorldBroken as error:  # says nothing about the bundle, and the others go on
         click.echo(plain(f"{bundle.id}: {error}"), err=True)
         return {

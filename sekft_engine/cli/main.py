@@ -25,6 +25,7 @@ COMMANDS = {
     "contract": ("sekft_engine.cli.contract", "Check that a live server feeds what was trained."),
     "base": ("sekft_engine.cli.base", "Add, list and check bases."),
     "factory": ("sekft_engine.cli.factory", "Make scenarios and record trajectories."),
+    "worlds": ("sekft_engine.cli.worlds", "Build userlands, and try worlds in every sandbox."),
     "demo": ("sekft_engine.cli.demo", "Make the demo workspace; --run proves the effect."),
     "runs": ("sekft_engine.cli.runs", "List, show and export runs."),
     "doctor": ("sekft_engine.cli.doctor", "Say what this machine can do and what is missing."),

@@ -114,6 +114,32 @@ def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> i
     return 0
 
 
+@command.command("compare")
+@click.argument("first", metavar="ID")
+@click.argument("second", metavar="ID")
+@click.option("--anyway", is_flag=True, help="Also where the evals were not of one kind.")
+@json_option
+@workspace_option
+def compare(first: str, second: str, anyway: bool, as_json: bool, workspace: Path | None) -> int:
+    """Compare two evals on the worlds that both met, world by world.
+
+    Refused where other programs stood in their worlds, or the task differed otherwise.
+    """
+    from sekft_engine.evaluate.comparable import compare_runs
+    from sekft_engine.evaluate.tables import comparison_line
+
+    a, b = (find_run(_root(workspace, name), name) for name in (first, second))
+    found = compare_runs(a, b, anyway=anyway)
+    if as_json:
+        print_json(found)
+        return 0
+    for reason in found["unlike"]:
+        _tell(f"NOT OF ONE KIND: {reason}")
+    for pair in found["comparisons"]:
+        _tell(comparison_line(pair))
+    return 0
+
+
 def _tell(text: str) -> None:
     """What a run's files hold comes from worlds and data: it may show, not act."""
     click.echo(plain(text))

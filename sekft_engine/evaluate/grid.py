@@ -82,6 +82,7 @@ class Grid:
             "seed": job.seed,
             "temperature": job.temperature,
             "world": self._about["world"],
+            "userland": self._about["userland"],
             "dialect": self._about["dialect"],
             "adapter_digest": subject.digest,
         }
@@ -153,7 +154,12 @@ class Grid:
         )
 
     def _open_world(self, scenario: Scenario) -> World:
-        return open_world(scenario, sandbox=self._job.sandbox, dialect=self._dialect)
+        return open_world(
+            scenario,
+            sandbox=self._job.sandbox,
+            userland=self._job.userland,
+            dialect=self._dialect,
+        )
 
     def _between(self) -> None:
         self._context.wait_while_paused()

@@ -34,10 +34,12 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
     # A machine without a sandbox is told before the base is loaded.
-    with open_world(scenarios[0], sandbox=job.sandbox, dialect=dialect) as world:
-        backend = str(getattr(world, "backend", ""))
+    with open_world(
+        scenarios[0], sandbox=job.sandbox, userland=job.userland, dialect=dialect
+    ) as world:
+        place = {"world": world.backend, "userland": world.userland.label}
     with _stage(job, context, dialect) as stage:
-        about = stage.about | _about(job, scenarios, dialect, backend)
+        about = stage.about | _about(job, scenarios, dialect, place)
         run = _open_run(job, context, about)
         run.episodes.mkdir(exist_ok=True)
         context.emit(
@@ -112,22 +114,25 @@ def _refuse_what_shows_nothing(job: Evaluate) -> None:
 
 
 def _about(
-    job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, backend: str
+    job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, place: dict[str, str]
 ) -> dict[str, Any]:
     """What makes this eval this one and no other; to be resumed it must agree in all of it."""
     options = {"seeds": job.seeds, "until_decided": job.until_decided, "exact": job.exact}
     defaults = {"seeds": 1, "until_decided": False, "exact": False}
-    return {name: value for name, value in options.items() if value != defaults[name]} | {
-        "scenarios": str(Path(job.scenarios).absolute()),
-        "scenarios_digest": _scenarios_digest(scenarios),
-        "n": len(scenarios),
-        "seed": job.seed,
-        "temperature": job.temperature,
-        "step_cap": job.step_cap,
-        "turn_tokens": job.turn_tokens,
-        "dialect": msgspec.to_builtins(dialect),
-        "world": backend,
-    }
+    return (
+        {name: value for name, value in options.items() if value != defaults[name]}
+        | {
+            "scenarios": str(Path(job.scenarios).absolute()),
+            "scenarios_digest": _scenarios_digest(scenarios),
+            "n": len(scenarios),
+            "seed": job.seed,
+            "temperature": job.temperature,
+            "step_cap": job.step_cap,
+            "turn_tokens": job.turn_tokens,
+            "dialect": msgspec.to_builtins(dialect),
+        }
+        | place
+    )
 
 
 def _scenarios_digest(scenarios: Sequence[Scenario]) -> str:

@@ -27,6 +27,7 @@ def admit_one(
     scenario: Scenario,
     *,
     sandbox: str = "auto",
+    userland: str = "auto",
     dialect: Dialect = DEFAULT_DIALECT,
     limits: Limits | None = None,
 ) -> Admission:
@@ -36,9 +37,11 @@ def admit_one(
         return Admission(scenario=scenario.id, admitted=False, reason=reason, trajectory=trajectory)
 
     try:
-        if check_untouched(scenario, sandbox=sandbox, limits=limits).passed:
+        if check_untouched(scenario, sandbox=sandbox, userland=userland, limits=limits).passed:
             return refuse("the checker passes on the untouched world")
-        trajectory, _ = rollout(scenario, sandbox=sandbox, dialect=dialect, limits=limits)
+        trajectory, _ = rollout(
+            scenario, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits
+        )
     except SekftError as error:
         if error.exit_status == 2 and type(error).__name__ == "Unavailable":
             raise
@@ -56,10 +59,12 @@ def admit(
     bundles: Iterable[Scenario],
     *,
     sandbox: str = "auto",
+    userland: str = "auto",
     dialect: Dialect = DEFAULT_DIALECT,
     limits: Limits | None = None,
 ) -> tuple[Admission, ...]:
     """The gate's answer for each bundle, in order."""
     return tuple(
-        admit_one(bundle, sandbox=sandbox, dialect=dialect, limits=limits) for bundle in bundles
+        admit_one(bundle, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits)
+        for bundle in bundles
     )

@@ -42,6 +42,7 @@ def make(
     seed: int,
     workers: int = 2,
     sandbox: str = "auto",
+    userland: str = "auto",
     dialect: Dialect = DEFAULT_DIALECT,
     progress: Progress | None = None,
 ) -> FactoryReport:
@@ -61,7 +62,7 @@ def make(
         _must_be_free(out / part)
     wanted = [*specs("train", train, seed), *specs("holdout", holdout, seed)]
     bundles = [compose(spec) for spec in wanted]
-    admissions = _gate(bundles, workers, sandbox, dialect, progress)
+    admissions = _gate(bundles, workers, sandbox, userland, dialect, progress)
     refused = {each.scenario: each.reason for each in admissions if not each.admitted}
     if refused:
         first, reason = next(iter(refused.items()))
@@ -98,13 +99,15 @@ def _gate(
     bundles: list[Scenario],
     workers: int,
     sandbox: str,
+    userland: str,
     dialect: Dialect,
     progress: Progress | None,
 ) -> list[Admission]:
     out: list[Admission] = []
     with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="factory") as pool:
         results = pool.map(
-            lambda bundle: admit_one(bundle, sandbox=sandbox, dialect=dialect), bundles
+            lambda bundle: admit_one(bundle, sandbox=sandbox, userland=userland, dialect=dialect),
+            bundles,
         )
         try:
             for admission in results:

@@ -15,6 +15,7 @@ def rollout(
     scenario: Scenario,
     *,
     sandbox: str = "auto",
+    userland: str = "auto",
     dialect: Dialect = DEFAULT_DIALECT,
     limits: Limits | None = None,
 ) -> tuple[Trajectory, tuple[CommandResult, ...]]:
@@ -24,7 +25,9 @@ def rollout(
     """
     turns: list[Turn] = []
     transcript: list[CommandResult] = []
-    with open_world(scenario, sandbox=sandbox, dialect=dialect, limits=limits) as world:
+    with open_world(
+        scenario, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits
+    ) as world:
         turns.append(Turn(role="user", content=world.login))
         for command in scenario.reference_solution:
             result = world.run(command)

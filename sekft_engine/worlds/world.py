@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 import msgspec
 
 from sekft_engine.errors import SekftError
+from sekft_engine.worlds.userland import Userland
 
 Ended = Literal["", "exit", "panic", "died"]
 
@@ -49,7 +50,16 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class World(Protocol):
-    """A sandbox made from a bundle, with one shell session in it."""
+    """A sandbox made from a bundle, with one shell session in it.
+
+    ``backend`` names the sandbox, ``userland`` what stands in it: a score is of both.
+    """
+
+    @property
+    def backend(self) -> str: ...
+
+    @property
+    def userland(self) -> Userland: ...
 
     @property
     def login(self) -> str:
