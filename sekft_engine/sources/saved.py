@@ -55,7 +55,8 @@ def _name(scan: Scan) -> str:
 
 
 def save(scan: Scan) -> bool:
-    """Save a scan that is complete; false where that is not to be had, which nobody minds."""
+    """Save a scan; false while it is not complete, or a file may still be being written. That it
+    cannot be written down is nobody's loss, and not tried again."""
     if not scan.complete or scan.held or scan.settling():
         return False
     left = _Left(
@@ -71,12 +72,10 @@ def save(scan: Scan) -> bool:
     )
     data = msgspec.msgpack.encode(left)
     target = place_of(scan)
-    try:
+    with contextlib.suppress(OSError, SekftError):
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(target, hashlib.blake2b(data, digest_size=_DIGEST).digest() + data)
         _make_room(target.parent)
-    except (OSError, SekftError):
-        return False
     return True
 
 
