@@ -14,6 +14,8 @@ from tests.models import make_tiny_base, smollm2_folder
 # Tests share two cores with sandboxes and terminals: one thread each keeps them from spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# What one run of the tests builds, another must build again.
+os.environ.setdefault("SEKFT_ROWS", "off")
 
 # Under nohup, or in the background of a script, these arrive ignored and children inherit that;
 # but what a program does when it is interrupted is under test here.

@@ -19,8 +19,11 @@ What is proven of the template, and how, in time linear in the number of turns:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, groupby
+from operator import attrgetter
 
 from sekft_engine.errors import BadInput
 from sekft_engine.render.cut import Cut
@@ -33,8 +36,8 @@ from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.trajectory import Trajectory
 
-#: Sessions are tokenised so many at a time, on all cores.
-_BATCH = 64
+#: Sessions are tokenised so many at a time, or so many characters, on all cores.
+_BATCH, _CHARACTERS = 64, 4_000_000
 #: The first session of each length up to so many turns is compared prompt by prompt.
 _VETTED = 64
 
@@ -49,31 +52,68 @@ def build_row(
         tokenizer: the base's.
         max_length: the most tokens a row may have; 0 = any number.
     """
-    return next(build_rows([trajectory], tokenizer, max_length=max_length))
+    return next(build_here([trajectory], tokenizer, max_length=max_length))
 
 
-def build_rows(
+def build_here(
     trajectories: Iterable[Trajectory], tokenizer: ChatTokenizer, *, max_length: int = 0
 ) -> Iterator[Row | Dropped]:
-    """:func:`build_row` for many, in order and lazily, tokenised in batches."""
-    source = iter(trajectories)
-    while batch := list(islice(source, _BATCH)):
-        prepared = [_prepare(trajectory, tokenizer) for trajectory in batch]
-        cuts = _cut([item for item in prepared if isinstance(item, Prepared)])
-        for item in prepared:
-            if isinstance(item, Dropped):
-                yield item
-            else:
-                yield finish(item, next(cuts), tokenizer, max_length)
+    """The row of each trajectory, in order and lazily, tokenised in batches by this process."""
+    prepared = (
+        [_prepare(trajectory, tokenizer) for trajectory in batch] for batch in batches(trajectories)
+    )
+    first, second = next(prepared, []), next(prepared, [])
+    if not second:  # one batch is not worth a thread
+        yield from _finish(first, _cut(first), tokenizer, max_length)
+        return
+    # The tokenizer's threads need no lock, so that Python finishes one batch while they cut the
+    # next.
+    with ThreadPoolExecutor(1, "cut") as thread:
+        waiting: deque[tuple[list[Prepared | Dropped], Future[list[Cut]]]] = deque()
+        for some in chain((first, second), prepared):
+            waiting.append((some, thread.submit(_cut, some)))
+            if len(waiting) > 1:
+                done, cuts = waiting.popleft()
+                yield from _finish(done, cuts.result(), tokenizer, max_length)
+        for done, cuts in waiting:
+            yield from _finish(done, cuts.result(), tokenizer, max_length)
 
 
-def _cut(prepared: Sequence[Prepared]) -> Iterator[Cut]:
-    """The tokens of each, in order; one call per guard in a row."""
-    begin = 0
-    for end in range(1, len(prepared) + 1):
-        if end == len(prepared) or prepared[end].guard is not prepared[begin].guard:
-            yield from prepared[begin].guard.cut([item.text for item in prepared[begin:end]])
-            begin = end
+def batches(trajectories: Iterable[Trajectory]) -> Iterator[list[Trajectory]]:
+    """As many trajectories as are tokenised at once."""
+    batch: list[Trajectory] = []
+    size = 0
+    for trajectory in trajectories:
+        batch.append(trajectory)
+        size += sum(len(turn.content) for turn in trajectory.turns)
+        if len(batch) == _BATCH or size > _CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _cut(prepared: Sequence[Prepared | Dropped]) -> list[Cut]:
+    """The tokens of each that was not dropped, in order; one call per guard in a row."""
+    items = [item for item in prepared if isinstance(item, Prepared)]
+    out: list[Cut] = []
+    for guard, some in groupby(items, key=attrgetter("guard")):
+        out += guard.cut([item.text for item in some])
+    return out
+
+
+def _finish(
+    prepared: Sequence[Prepared | Dropped],
+    cuts: Iterable[Cut],
+    tokenizer: ChatTokenizer,
+    max_length: int,
+) -> Iterator[Row | Dropped]:
+    each = iter(cuts)
+    for item in prepared:
+        if isinstance(item, Dropped):
+            yield item
+        else:
+            yield finish(item, next(each), tokenizer, max_length)
 
 
 def _prepare(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared | Dropped:
@@ -104,6 +144,8 @@ def _render(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared:
     layout = tokenizer.layouts.get(len(turns), guard)
     shown = tokenizer.template.render(messages(contents))
     if shown != Scaffold(layout.shape.parts).fill(contents):
+        if tokenizer.refresh():
+            return _render(trajectory, tokenizer)
         raise Refused(
             "template_rewrites_content",
             f"the chat template trims or rewrites {_culprit(shown, contents, tokenizer)}",

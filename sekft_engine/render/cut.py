@@ -50,12 +50,16 @@ class Cutter:
         self._tokenizer = tokenizer
         self._control = control
         self._separable = separable(spec, control)
-        self._spelling = _spelling(tokenizer, spec)
-        self._lengths = np.array([len(one) for one in self._spelling], dtype=np.int64)
+        spelling = _spelling(tokenizer, spec)
+        self._lengths = np.array([len(one) for one in spelling], dtype=np.int64)
+        self._places = np.cumsum(self._lengths) - self._lengths
+        self._bytes = np.frombuffer(b"".join(spelling), dtype=np.uint8)
         self._failures = 0
 
     def cut(self, texts: Sequence[str]) -> Iterator[Cut]:
         """The tokens of each text, in order; all are tokenised at once, on all cores."""
+        if not texts:
+            return
         if self._failures >= _PATIENCE:
             for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
                 yield _told(encoding)
@@ -84,20 +88,24 @@ class Cutter:
 
     def _spelled(self, text: str, ids: list[int]) -> Cut | None:
         """The places that the tokens' lengths give, if they spell the text."""
-        data = text.encode()
-        if b"".join(map(self._spelling.__getitem__, ids)) != data:
+        data = np.frombuffer(text.encode(), dtype=np.uint8)
+        array = np.array(ids, dtype=np.int32)
+        lengths = self._lengths[array]
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        if not (lengths.all() and len(ids) and ends[-1] == len(data)):
+            self._failures += 1
+            return None
+        # Byte k of a token stands at its place in the table + k.
+        at = np.repeat(self._places[array] - starts, lengths)
+        at += np.arange(len(data))
+        if not np.array_equal(self._bytes[at], data):
             self._failures += 1
             return None
         self._failures = 0
-        array = np.array(ids, dtype=np.int32)
-        lengths = self._lengths[array]
-        if not lengths.all():
-            return None
-        ends = np.cumsum(lengths)
-        starts = ends - lengths
-        if len(data) != len(text) and len(ids):
+        if len(data) != len(text):
             # From bytes to characters; a token that is a part of one stands for all of it.
-            number: Int64Array = np.cumsum(np.frombuffer(data, dtype=np.int8) >= -64)
+            number: Int64Array = np.cumsum(data.view(np.int8) >= -64)
             starts, ends = number[starts] - 1, number[ends - 1]
         return Cut(array, starts, ends)
 

@@ -124,6 +124,13 @@ def too_long(length: int, max_length: int) -> tuple[str, str]:
     return "too_long", f"{length} tokens, the limit is {max_length}"
 
 
+def limited(built: Row | Dropped, max_length: int) -> Row | Dropped:
+    """``built``, which was built without a limit, under one; 0 = none."""
+    if isinstance(built, Row) and max_length and len(built) > max_length:
+        return Dropped(built.id, *too_long(len(built), max_length))
+    return built
+
+
 def _spans(layout: Layout, cut: Cut, controls: Int64Array, opens: Int64Array) -> _Spans:
     begins = opens[layout.turns] - layout.lead_widths
     starts = np.searchsorted(cut.starts, begins, side="left")

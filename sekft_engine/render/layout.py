@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sekft_engine.render.guard import Guard
 from sekft_engine.render.normalise import Refused
-from sekft_engine.render.shape import Shape, Shapes
+from sekft_engine.render.shape import Shape, Shapes, digests
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -32,7 +32,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ``markers`` are boundaries that the template writes as plain text (``[/INST]`` in the first
     Mistral template): content that holds one cannot be told from the scaffold. ``widths`` are the
     lengths of the ``parts`` in characters, ``edges[k]`` how far into the part after turn *k* the
-    control token that closes it reaches (0 = none does).
+    control token that closes it reaches (0 = none does). ``digest`` tells what the template
+    writes from what it writes at another time, should it print the date.
     """
 
     parts: tuple[str, ...]
@@ -46,6 +47,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     markers: tuple[str, ...]
     widths: Int64Array
     edges: Int64Array
+    digest: bytes
 
     def fill(self, contents: Sequence[str]) -> str:
         """The marked text."""
@@ -139,6 +141,7 @@ def _make(shape: Shape, turns: int, guard: Guard) -> Layout:
         markers=tuple(sorted({part for part in bare if part})),
         widths=np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)),
         edges=np.array([ends.get(part, 0) for part in parts[1:]], dtype=np.int64),
+        digest=digests(shape.parts)[-1],
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sekft_engine.render.build import build_rows
 from sekft_engine.render.row import Row
+from sekft_engine.render.rows import build_rows
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.sources.trajectories import Loaded

@@ -160,7 +160,7 @@ class Shapes:
     def _rendered(self, turns: int) -> Shape:
         parts = self._scaffolds.get(turns).parts
         self._watch(turns, prompt=False, parts=parts)
-        before = _digests(parts)
+        before = digests(parts)
         headers: list[str | None] = []
         closings: list[str] = []
         for turn in range(1, turns, 2):
@@ -180,7 +180,7 @@ class Shapes:
         if found is None:
             parts = self._scaffolds.make(turns, prompt=True).parts
             self._watch(turns, prompt=True, parts=parts)
-            found = self._prompts[turns] = _Prompt(_digests(parts)[turns], parts[turns])
+            found = self._prompts[turns] = _Prompt(digests(parts)[turns], parts[turns])
         return found
 
     def _closing(self, turns: int) -> str:
@@ -212,7 +212,7 @@ def _shown(run: Streamed, turns: int) -> tuple[str, ...]:
     return (*_joints(run, turns), run.tails[turns - 1] + run.ending)
 
 
-def _digests(parts: Sequence[str]) -> list[bytes]:
+def digests(parts: Sequence[str]) -> list[bytes]:
     """For each number of parts from 0, a digest of so many of them."""
     total = hashlib.blake2b(digest_size=16)
     out = [total.digest()]

@@ -12,7 +12,8 @@ import numpy as np
 
 from sekft_engine.errors import BadInput
 from sekft_engine.recipe import Recipe
-from sekft_engine.render import ChatTokenizer, Dropped, Row, build_rows
+from sekft_engine.render import ChatTokenizer, Dropped, Row
+from sekft_engine.render.cache import cached_rows
 from sekft_engine.render.row import IntArray
 from sekft_engine.sources import Loaded, load_hub, load_trajectories
 
@@ -84,7 +85,7 @@ def load_data(
     trajectories = loaded.trajectories
     rows = []
     for number, row in enumerate(
-        build_rows(trajectories, tokenizer, max_length=recipe.max_length), 1
+        cached_rows(trajectories, tokenizer, max_length=recipe.max_length), 1
     ):
         if isinstance(row, Dropped):
             dropped[row.reason] += 1
