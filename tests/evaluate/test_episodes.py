@@ -139,7 +139,7 @@ def test_a_sandbox_that_dies_makes_the_episode_invalid_and_no_failure(make_scena
 
     class Killer(Scripted):
         def act(self, shown: Any) -> dict[str, Said]:
-            os.kill(worlds[0]._process.pid, signal.SIGKILL)
+            os.kill(worlds[0].box._process.pid, signal.SIGKILL)
             return super().act(shown)
 
     episode = Episode(make_scenario(), "script", step_cap=6, open_world=doomed)
@@ -204,7 +204,7 @@ def test_a_stop_between_waves_leaves_no_world_behind(make_scenario: Make) -> Non
     with pytest.raises(Interrupted):
         run_episodes(episodes, operator, rows=3, between=stop)
     assert len(worlds) == 3
-    assert all(world._process.poll() is not None for world in worlds)
+    assert all(world.box._process.poll() is not None for world in worlds)
 
 
 def test_a_machine_without_a_sandbox_is_told_and_nothing_runs(make_scenario: Make) -> None:
