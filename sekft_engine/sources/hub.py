@@ -117,7 +117,8 @@ def _prepared(dataset: str, config: str, split: str) -> tuple[Path, ...]:
     from datasets import load_dataset
 
     try:
-        rows: Any = load_dataset(dataset, config or None, split=split)
+        # In this process: workers would run a caller's unguarded script anew.
+        rows: Any = load_dataset(dataset, config or None, split=split, num_proc=None)
     except Exception:  # noqa: BLE001 - of many families; the caller has a better one to tell
         return ()
     return tuple(Path(each["filename"]) for each in rows.cache_files)

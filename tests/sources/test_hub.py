@@ -28,9 +28,19 @@ configs:
 ---
 """
 
-#: Loads each data set named, in a process of its own, and tells what came of it.
+#: Loads each data set named, in a process of its own that may start no other, and tells what came
+#: of it.
 CODE = """
-import json, sys
+import _posixsubprocess, json, os, sys
+
+def alone(event, *_):
+    # Workers would run an unguarded script anew, each with workers of its own.
+    if event in ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "subprocess.Popen"):
+        os.write(2, f"a process was started: {event}".encode())
+        os._exit(77)
+
+sys.addaudithook(alone)
+_posixsubprocess.fork_exec = lambda *_: alone("os.fork")
 from sekft_engine.errors import SekftError
 from sekft_engine.sources import load_hub, open_index
 
@@ -76,6 +86,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Ask]]:
         "org/lines": {"train.jsonl": lines(*ROWS), "test.jsonl": b"never read"},
         "org/broken": {"train.jsonl": lines(*ROWS) + b'{"id":\n'},
         "org/untrained": {"test.jsonl": lines(*ROWS)},
+        "org/csv": {"train.csv": b"a,b\n1,2\n"},
     }
 
     def ask(*names: str, **env: str) -> dict[str, Any]:
@@ -97,7 +108,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Ask]]:
 def test_fetched_once_and_read_again_without_a_network(hub: tuple[str, Ask]) -> None:
     url, ask = hub
     names = ["org/plain", "org/both", "org/both:rollouts", "org/lines", "org/broken"]
-    fetched = ask(*names, "org/nothing", "org/untrained", "org/both:else", HF_ENDPOINT=url)
+    fetched = ask(
+        *names, "org/csv", "org/nothing", "org/untrained", "org/both:else", HF_ENDPOINT=url
+    )
     for name in names[:4]:
         assert fetched[name]["ids"] == ["t0", "t1", "t2", "t3"]
     place = f"/datasets--org--plain/snapshots/{REVISION}/data/train-00000-of-00001.parquet:row 0"
@@ -105,6 +118,7 @@ def test_fetched_once_and_read_again_without_a_network(hub: tuple[str, Ask]) -> 
     assert fetched["org/lines"]["where"].endswith("/train.jsonl:1")
     assert "/train.jsonl:5: broken JSON" in fetched["org/broken"]["error"]
     assert fetched["org/broken"]["problem"] == fetched["org/broken"]["error"]
+    assert "no column of turns among 'a', 'b'" in fetched["org/csv"]["error"]
     missing = fetched["org/nothing"]
     assert missing["error"].startswith("org/nothing: cannot load the data set: ")
     assert missing["error"].endswith(
@@ -115,7 +129,9 @@ def test_fetched_once_and_read_again_without_a_network(hub: tuple[str, Ask]) -> 
     assert "else" in fetched["org/both:else"]["error"]
 
     for env in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):
-        cached = ask(*names, **env)
+        cached = ask(*names, "org/csv", "org/never", **env)
+        assert "no column of turns among 'a', 'b'" in cached.pop("org/csv")["error"]
+        assert cached.pop("org/never")["error"].startswith("org/never: cannot load the data set: ")
         assert cached == {name: fetched[name] for name in names}
 
 
