@@ -12,8 +12,10 @@ from sekft_engine.adapters import AdapterMeta, read_meta
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import DigestMismatch
 from sekft_engine.recipe import Recipe
-from sekft_engine.render import template
+from sekft_engine.render import ChatTokenizer, Dropped, Row, template
 from sekft_engine.render.audit import audit
+from sekft_engine.render.cache import cached_rows
+from sekft_engine.trajectory import Trajectory
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import trl_template
 from tests.render.sessions import PLAIN, session
@@ -75,3 +77,39 @@ def test_21_a_template_that_prints_the_date_prints_one_date(
     # A base that is loaded the next day has the next day's date.
     fresh = families("llama3.2").ours.with_template(source)
     assert "Today Date: 01 Apr 2027" in row(PLAIN, fresh).text
+
+
+def test_21_a_kept_row_does_not_outlive_its_template_its_content_or_its_day(
+    smol: Base, families: MakeBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in the cache: what comes out of it is what would be built now."""
+
+    def kept(tokenizer: ChatTokenizer, *sessions: Trajectory) -> list[Row | Dropped]:
+        return list(cached_rows(sessions, tokenizer, folder=tmp_path))
+
+    changed = session(*(turn.content.replace("ls -la", "ls -l") for turn in PLAIN.turns))
+    tokenizers = [
+        smol.ours,
+        smol.ours.with_template(CHATML),
+        smol.ours.with_template(CHATML.replace("user", "human")),
+        families("eurollm").ours,
+    ]
+    for _ in range(2):
+        for tokenizer in tokenizers:
+            for one, found in zip((PLAIN, changed), kept(tokenizer, PLAIN, changed), strict=True):
+                fresh = row(one, tokenizer)
+                assert isinstance(found, Row)
+                assert found.ids.tolist() == fresh.ids.tolist()
+                assert found.labels.tolist() == fresh.labels.tolist()
+                assert found.render_digest == tokenizer.render_digest
+                assert audit(found, tokenizer).ok
+    # A template that prints the date: the same digest, another day, another row.
+    clock = [datetime(2027, 3, 31, tzinfo=UTC)]
+    monkeypatch.setattr(template, "datetime", SimpleNamespace(now=lambda: clock[0]))
+    dated = families("llama3.2").ours
+    for day, shown in ((31, "31 Mar 2027"), (1, "01 Apr 2027")):
+        clock[0] = datetime(2027, 3 if day > 1 else 4, day, tzinfo=UTC)
+        (found,) = kept(dated.with_template(dated.template.source), PLAIN)
+        assert isinstance(found, Row)
+        assert f"Today Date: {shown}" in found.text
+        assert shown in dated.decode(found.ids)
