@@ -142,7 +142,7 @@ def test_an_eval_stops_as_soon_as_it_is_decided(
     def evaluate(job: jobs.Evaluate, context: Context) -> dict[str, Any]:
         run = context.open_run("eval", about={}, out=job.out)
         run.episodes.mkdir()
-        about = {"world": "bubblewrap", "dialect": {}}
+        about = {"world": "bubblewrap", "userland": "host:0", "dialect": {}}
         grid = Grid(job, context, run, scenarios, DEFAULT_DIALECT, about)
         grid.fill(subjects, operators)
         return grid.document(0.0)
