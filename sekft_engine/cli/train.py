@@ -36,7 +36,7 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("train")
-@click.option("--data", default="", help="Trajectories: a folder of .json, or a .jsonl file.")
+@click.option("--data", default="", help="Trajectories: a folder of .json, a .jsonl file, or parquet or Arrow tables.")
 @click.option(
     "--hub",
     default="",
