@@ -50,7 +50,7 @@ class Certifier:
         self._news = Teller(changed)
         self._waited = False
         self._plan = Plan(self.verdicts)
-        self._pace = Pace()
+        self._pace = Pace(128)
         self._thread = Background(
             "sekft-certify", self._step, failed=failed, courtesy=courtesy, nice=NICE
         ).start()
@@ -124,7 +124,8 @@ class Certifier:
 
     def _certify(self, numbers: list[int], verdicts: Verdicts) -> None:
         tokenizer = self._renderer.tokenizer()
-        from sekft_engine.render import Dropped, build_rows
+        from sekft_engine.render import Dropped
+        from sekft_engine.render.cache import cached_rows
 
         good: list[int] = []
 
@@ -139,7 +140,7 @@ class Certifier:
                     yield trajectory
 
         limit = self._renderer.max_length
-        rows = build_rows(list(readable()), tokenizer)
+        rows = cached_rows(list(readable()), tokenizer, processes=1)
         for number, row in zip(good, rows, strict=True):
             left_out = unkept(self._index.facts(number))
             if isinstance(row, Dropped):

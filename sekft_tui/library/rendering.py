@@ -49,7 +49,11 @@ class Rendered(NamedTuple):
 
 def load_engine() -> None:
     """Import what rendering needs, once and whole, whichever thread comes first."""
-    for name in ("sekft_engine.bases.resolve", "sekft_engine.render.load"):
+    for name in (
+        "sekft_engine.bases.resolve",
+        "sekft_engine.render.load",
+        "sekft_engine.render.cache",
+    ):
         import_module(name)
 
 

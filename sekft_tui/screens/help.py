@@ -29,7 +29,7 @@ class HelpScreen(BoxScreen[None]):
         lines: list[Parts] = [((f"{title}", "head"),)]
         lines += [self._key(key) for key in of(self.place)]
         if self.place == "trajectories":
-            lines += LEGEND
+            lines += LEGEND + FILTERS
         if self.place == "eval":
             lines += VERDICTS
         lines += [(), (("Lists and texts", "head"),)]
@@ -79,4 +79,15 @@ VERDICTS: list[Parts] = [
     (("  ! invalid", "warn"), ("   the sandbox broke; does not count", "text")),
     (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
     (("  ·", "quiet"), ("           waiting", "text")),
+]
+FILTERS: list[Parts] = [
+    (),
+    (("Filters", "head"), ("  all of them hold together; - before one says not", "quiet")),
+    (('  words  "a phrase"', "key"), ("      stand in the contents or the name", "text")),
+    (("  archetype: provider: channel: scenario: id:", "key"), ("  some of the word", "text")),
+    (("  outcome:exit,panic", "key"), ("    or cap, error", "text")),
+    (("  keep:no clean:yes verified:no", "key"), ("  as recorded", "text")),
+    (("  turns>=20 steps<5 length<2k", "key"), ("    length in characters", "text")),
+    (("  tokens>500 trained<9 share>20", "key"), ("  once certified; share in per cent", "text")),
+    (("  dropped:yes reason:too_long", "key"), ("    once certified", "text")),
 ]

@@ -96,9 +96,16 @@ class PromptLine(Lines):
         if self._wrong:
             hint, style = clip(self._wrong, max(0, spare)), "bad"
         else:
-            hint, style = self._hint if len(self._hint) <= spare else "", "quiet"
+            hint, style = _words(self._hint, spare), "quiet"
         room = max(4, width - len(label) - cell_len(hint) - 1)
         text = self._edit.parts(room)
         used = sum(len(piece) for piece, _ in text)
         gap = fit("", max(0, room - used))
         return (((label, "key"), *text, (gap, ""), (hint, style)),)
+
+
+def _words(text: str, width: int) -> str:
+    """As many whole words of ``text`` as fit."""
+    if cell_len(text) <= width:
+        return text
+    return text[: max(0, width - 1)].rpartition(" ")[0] + " …" if width > 12 else ""

@@ -128,8 +128,17 @@ class Jumps:
         library = self._place.library
         if self._waiting is None or library is None:
             return ""
-        kind = self._waiting[0]
-        if kind == "match" and library.finder is not None:
-            holds, looked = library.finder.count(self._place.listed.order(0, 1))
-            return f"searching: {looked:,} looked at, {holds:,} found · esc stops"
-        return f"certifying: {library.certifier.known:,} done · esc stops"
+        if self._waiting[0] == "match" and library.finder is not None:
+            _, looked = library.finder.count(self._place.listed.order(0, 1))
+            return f"searched {looked:,} · esc stops"
+        return f"certified {library.certifier.known:,} · esc stops"
+
+    def holds(self) -> str:
+        """How many trajectories hold the words that are searched for; '' = that is not known."""
+        library = self._place.library
+        if library is None or library.finder is None:
+            return ""
+        count, looked = library.finder.count(self._place.listed.order(0, 1))
+        if not looked:
+            return ""
+        return f"/: {count:,}" + (" …" if looked < self._place.listed.rows else " hold it")

@@ -83,12 +83,14 @@ class TrajectoryList(LineList):
 def head(
     listed: Listed,
     opened: bool,
-    wanted: str,
-    news: str,
+    wanted: tuple[str, str, str],
     dropped: Mapping[str, int],
     width: int,
 ) -> tuple[Parts, ...]:
-    """How many there are, how many of them are kept or dropped, and what is going on."""
+    """How many there are, how many of them are kept or dropped, and what is going on.
+
+    ``wanted``: what is waited for, what the list is filtered by, what was searched for.
+    """
     if not opened:
         return (((" Trajectories", "strong"),),)
     if listed.shown is not None:
@@ -102,11 +104,7 @@ def head(
     parts = [(f" {count}", "strong"), (state, "quiet")]
     used = sum(cell_len(text) for text, _ in parts)
     lost = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in dropped.items())
-    for text, style in (
-        (news, "warn"),
-        (f"f: {wanted}" if wanted else "", "accent"),
-        (lost, "bad"),
-    ):
+    for text, style in zip((*wanted, lost), ("warn", "accent", "accent", "bad"), strict=True):
         room = width - used - 3
         if text and room > 8:
             text = clip(text, room)

@@ -360,7 +360,9 @@ class TrajectoriesPane(Pane):
         if self.host.narrow and self.library is not None:
             dropped = self.library.certifier.verdicts.dropped(self.listed.total)
             dropped.pop(NOT_KEPT, None)  # what is kept stands there already
-        return listing.head(self.listed, opened, str(self.filter), news, dropped, width)
+        chosen = f"f: {self.filter}" if self.filter else ""
+        wanted = (news, chosen, self.jumps.holds())
+        return listing.head(self.listed, opened, wanted, dropped, width)
 
     def _list_foot(self, width: int) -> tuple[Parts, ...]:
         if self.library is None:
