@@ -16,8 +16,8 @@ from collections.abc import Callable
 STEP_S = 0.03
 #: How long after a key the work waits, so that the answer to the key has the interpreter alone.
 QUIET_S = 0.12
-#: Who holds a key down does not hold the work up for longer than this.
-PATIENCE_S = 1.0
+#: Who holds a key down does not hold the work up for longer than this, unless it can wait longer.
+PATIENCE_S = 0.15
 
 
 class Courtesy:
@@ -84,6 +84,7 @@ class Background:
             until :meth:`wake`).
         failed: told of an exception; the thread lives on and waits to be woken.
         courtesy: whom to give way to, if anyone.
+        patience: for how many seconds at most.
         nice: how far the thread steps back behind others of this machine.
     """
 
@@ -94,11 +95,13 @@ class Background:
         *,
         failed: Callable[[Exception], None],
         courtesy: Courtesy | None = None,
+        patience: float = PATIENCE_S,
         nice: int = 0,
     ) -> None:
         self._step = step
         self._failed = failed
         self._courtesy = courtesy
+        self._patience = patience
         self._nice = nice
         self._wake = threading.Event()
         self._stopped = False
@@ -128,7 +131,7 @@ class Background:
         worked = time.monotonic()
         while not self._stopped:
             rest = self._courtesy.wait() if self._courtesy is not None else 0.0
-            if rest and time.monotonic() - worked < PATIENCE_S:
+            if rest and time.monotonic() - worked < self._patience:
                 time.sleep(rest)
                 continue
             worked = time.monotonic()

@@ -52,7 +52,7 @@ class Certifier:
         self._plan = Plan(self.verdicts)
         self._pace = Pace(128)
         self._thread = Background(
-            "sekft-certify", self._step, failed=failed, courtesy=courtesy, nice=NICE
+            "sekft-certify", self._step, failed=failed, courtesy=courtesy, patience=1.0, nice=NICE
         ).start()
 
     def stop(self) -> None:
