@@ -115,9 +115,8 @@ class RemoteOperators:
         for client in self._clients:
             for model in self._models:
                 report = check_endpoint(
-                    client.endpoint, tokenizer, (), model=model, client=client,
-                    progress=context.progress,
-                )  # fmt: skip
+                    client, tokenizer, (), model=model, progress=context.progress
+                )
                 self._require_equal(report)
                 weakest.append(report.strength)
         order = ("counts", "text", "tokens")

@@ -177,7 +177,9 @@ class _Session:
         if done != self.saved_step:
             self.save(done)
         if self.context.cancelled() and done < len(self.trainer.plan):
-            kept = "--resume goes on from there" if done else "nothing was trained"
+            kept = "nothing was trained"
+            if done:
+                kept = f"adapter saved in {self.run.adapter}; --resume goes on from there"
             raise Stopped(f"stopped after step {done}; {kept}", result=self.result())
         self._measure_tokens()
         result = self.result()
