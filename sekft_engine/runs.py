@@ -34,7 +34,7 @@ __all__ = [
 MANIFEST = "run.json"
 EVENTS = "events.jsonl"
 ADAPTER = "adapter"
-TOKEN_LOSSES = "token_losses.jsonl"
+TOKEN_LOSSES = "token_losses.jsonl"  # noqa: S105 - tokens of text
 SCHEMA = 1
 
 

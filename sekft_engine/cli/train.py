@@ -36,7 +36,9 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("train")
-@click.option("--data", default="", help="Trajectories: a folder of .json, a .jsonl file, or parquet or Arrow tables.")
+@click.option(
+    "--data", default="", help="A folder of .json, a .jsonl file, parquet or Arrow tables."
+)
 @click.option(
     "--hub",
     default="",
