@@ -144,8 +144,6 @@ def _render(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared:
     layout = tokenizer.layouts.get(len(turns), guard)
     shown = tokenizer.template.render(messages(contents))
     if shown != Scaffold(layout.shape.parts).fill(contents):
-        if tokenizer.refresh():
-            return _render(trajectory, tokenizer)
         raise Refused(
             "template_rewrites_content",
             f"the chat template trims or rewrites {_culprit(shown, contents, tokenizer)}",

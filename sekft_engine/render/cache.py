@@ -69,7 +69,6 @@ def cached_rows(
     if folder is None:
         yield from build_rows(trajectories, tokenizer, max_length=max_length, processes=processes)
         return
-    tokenizer.refresh()
     cache = _Cache(tokenizer, folder, limit)
     with Builder(tokenizer, processes) as builder:
         try:

@@ -26,8 +26,8 @@ Int64Array = npt.NDArray[np.int64]
 
 #: Texts longer than this are cut into pieces of at least so many characters.
 LONG, PIECE = 65_536, 16_384
-#: Give spelling up for a tokenizer that it failed for so many times in a row.
-_PATIENCE = 16
+#: Where spelling failed for so many texts in a row, it is left for so many batches.
+_PATIENCE, _REST = 16, 64
 
 
 class Cut(NamedTuple):
@@ -54,15 +54,15 @@ class Cutter:
         self._lengths = np.array([len(one) for one in spelling], dtype=np.int64)
         self._places = np.cumsum(self._lengths) - self._lengths
         self._bytes = np.frombuffer(b"".join(spelling), dtype=np.uint8)
-        self._failures = 0
+        self._failures = self._resting = 0
 
     def cut(self, texts: Sequence[str]) -> Iterator[Cut]:
         """The tokens of each text, in order; all are tokenised at once, on all cores."""
         if not texts:
             return
-        if self._failures >= _PATIENCE:
-            for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
-                yield _told(encoding)
+        if self._resting:
+            self._resting -= 1
+            yield from self._told(texts)
             return
         pieces = [list(self._pieces(text)) for text in texts]
         encodings = iter(
@@ -70,11 +70,19 @@ class Cutter:
                 [piece for some in pieces for piece in some], add_special_tokens=False
             )
         )
+        cuts = []
         for text, some in zip(texts, pieces, strict=True):
             ids: list[int] = next(encodings).ids
             for _ in some[1:]:
                 ids += next(encodings).ids
-            yield self._spelled(text, ids) or self._asked(text)
+            cuts.append(self._spelled(text, ids))
+        failed = [text for text, cut in zip(texts, cuts, strict=True) if cut is None]
+        self._failures = self._failures + len(failed) if len(failed) == len(texts) else 0
+        if self._failures >= _PATIENCE:
+            self._failures, self._resting = 0, _REST
+        told = self._told(failed)
+        for cut in cuts:
+            yield next(told) if cut is None else cut
 
     def _pieces(self, text: str) -> Iterator[str]:
         begin = 0
@@ -94,23 +102,22 @@ class Cutter:
         ends = np.cumsum(lengths)
         starts = ends - lengths
         if not (lengths.all() and len(ids) and ends[-1] == len(data)):
-            self._failures += 1
             return None
         # Byte k of a token stands at its place in the table + k.
         at = np.repeat(self._places[array] - starts, lengths)
         at += np.arange(len(data))
         if not np.array_equal(self._bytes[at], data):
-            self._failures += 1
             return None
-        self._failures = 0
         if len(data) != len(text):
             # From bytes to characters; a token that is a part of one stands for all of it.
             number: Int64Array = np.cumsum(data.view(np.int8) >= -64)
             starts, ends = number[starts] - 1, number[ends - 1]
         return Cut(array, starts, ends)
 
-    def _asked(self, text: str) -> Cut:
-        return _told(self._tokenizer.encode(text, add_special_tokens=False))
+    def _told(self, texts: Sequence[str]) -> Iterator[Cut]:
+        """The places that the tokenizer tells."""
+        if texts:
+            yield from map(_told, self._tokenizer.encode_batch(texts, add_special_tokens=False))
 
 
 def _told(encoding: Encoding) -> Cut:

@@ -42,7 +42,9 @@ class Builder:
 
     def __init__(self, tokenizer: ChatTokenizer, processes: int | None = None) -> None:
         self._tokenizer = tokenizer
-        self._processes = choose_processes(processes)
+        # Another process would print its own date.
+        dated = "strftime_now" in tokenizer.template.source
+        self._processes = 1 if dated else choose_processes(processes)
         # Where a number was asked for, at once.
         self._before = WORTH if processes is None else 0
         self._pool: Pool | None = None

@@ -73,30 +73,14 @@ class ChatTokenizer:
 
     def _set_template(self, template: str) -> None:
         self.template = ChatTemplate(template, self.tokens, self.where)
-        self._start_anew()
+        self.scaffolds = Scaffolds(self.template)
+        self.shapes = Shapes(self.template, self.scaffolds)
+        self.layouts = Layouts(self.shapes)
         self.digest = RenderDigest(
             tokenizer=self._spec_digest,
             template=_digest(msgspec.json.encode([template, self.tokens], order="sorted")),
             normaliser=f"{NORMALISER_VERSION}.{GUARD_VERSION}",
         )
-
-    def _start_anew(self) -> None:
-        self.scaffolds = Scaffolds(self.template)
-        self.shapes = Shapes(self.template, self.scaffolds)
-        self.layouts = Layouts(self.shapes)
-
-    def refresh(self) -> bool:
-        """Forget what the template wrote if by now (some print the date) it writes another thing;
-        returns whether it does."""
-        if "strftime_now" not in self.template.source:
-            return False
-        try:
-            if self.scaffolds.get(2) == self.scaffolds.make(2):
-                return False
-        except Refused:
-            return False
-        self._start_anew()
-        return True
 
     def with_template(self, template: str) -> ChatTokenizer:
         """The same tokenizer with another chat template."""
