@@ -1,0 +1,339 @@
+"""Render, mask and certify sessions, against the two usual ways, on the same data in one run.
+
+    python benchmarks/render.py [--sessions 1500] [--json]
+
+``prefix`` is the plain way: `apply_chat_template` of transformers for each growing beginning of
+the session, labels by difference. ``trl`` is TRL's way to prepare an assistant-only loss: once as
+its trainer does it (`SFTTrainer._prepare_dataset`, on a `datasets.Dataset`, in one process and in
+as many as there are cores), and once its inner steps alone, called directly on Python objects;
+what is fastest of these counts. Neither of them checks anything. ``sekft`` certifies each row.
+
+The base is SmolLM2-135M-Instruct (ChatML). All three train the command and its `<|im_end|>`, and
+the labels are compared, token by token; for that TRL is given the base's template with
+`{% generation %}` around just that. (TRL's own training templates for ChatML train the line break
+behind `<|im_end|>` as well, which no model is asked to write: one token more per command.)
+
+The sessions are those of the factory: its scenarios' commands, with outputs drawn by a seed, since
+no sandbox is needed then. Times are the best of several turns that the ways take one after the
+other, so that other work on the machine hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+_LINES = (
+    "total 48",
+    "drwxr-xr-x  2 root root  4096 Jan  1 00:00 .",
+    "-rw-r--r--  1 user user   812 Jan  1 00:00 notes.txt",
+    "quill: unknown topic, try 'quill --help'",
+    "\x1b[1mUSAGE\x1b[0m",
+    "  count  FILE   count the lines of FILE",
+    "café: 3 entrées, 0 errors",
+    "Put anchor/north.list backwards, line by line, into anchor/rope.txt",
+    "grep: /var/log/quill: Permission denied",
+    "4096 17 0.25 2026-11-23T06:44:11Z",
+)
+Labels = list[tuple[list[int], list[int]]]
+
+
+def sessions(count: int, seed: int = 1) -> list[Any]:
+    """Trajectories with the commands of the factory's scenarios."""
+    from sekft_engine.factory.compose import compose, specs
+    from sekft_engine.trajectory import Trajectory, Turn
+
+    chance = random.Random(seed)
+
+    def shown() -> str:
+        # An escape character has no token in this vocabulary; the other ways lose it unsaid.
+        lines = chance.choices(_LINES[:4] + _LINES[5:], k=chance.choice((0, 1, 1, 2, 3, 6)))
+        return "".join(f"{line}\n" for line in lines) + "user@box:~$"
+
+    out = []
+    for spec in specs("train", min(count, 400), seed):
+        scenario = compose(spec)
+        turns = [Turn(role="user", content=shown())]
+        for command in scenario.reference_solution:
+            turns.append(Turn(role="assistant", content=command))
+            turns.append(Turn(role="user", content=shown()))
+        out.append(turns[:-1])
+    return [
+        Trajectory(
+            id=f"s{number}",
+            turns=(Turn(role="user", content=f"{number}\n{turns[0].content}"), *turns[1:]),
+        )
+        for number, turns in ((number, out[number % len(out)]) for number in range(count))
+    ]
+
+
+def long_session(turns: int) -> Any:
+    from sekft_engine.trajectory import Trajectory, Turn
+
+    chance = random.Random(turns)
+    return Trajectory(
+        id=f"long-{turns}",
+        turns=tuple(
+            Turn(role="assistant", content=f"cat notes-{n}.txt")
+            if n % 2
+            else Turn(role="user", content="\n".join((*chance.choices(_LINES[5:], k=7), "$")))
+            for n in range(turns)
+        ),
+    )
+
+
+# --- the ways ------------------------------------------------------------------------------------
+
+
+def sekft(trajectories: Sequence[Any], tokenizer: Any) -> Labels:
+    from sekft_engine.render import Row, build_rows
+
+    rows = (row for row in build_rows(trajectories, tokenizer) if isinstance(row, Row))
+    return [(row.ids, row.labels) for row in rows]  # type: ignore[misc]
+
+
+def cached(trajectories: Sequence[Any], tokenizer: Any, folder: Path) -> int:
+    from sekft_engine.render import Row
+    from sekft_engine.render.cache import cached_rows
+
+    rows = cached_rows(trajectories, tokenizer, folder=folder)
+    return sum(row.trained_tokens for row in rows if isinstance(row, Row))
+
+
+def prefix(chats: Sequence[list[dict[str, str]]], tokenizer: Any) -> Labels:
+    """Tokens that appear with a command's turn are trained, up to its end-of-turn token."""
+    out = []
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    for chat in chats:
+        ids = _template_ids(tokenizer, chat)
+        labels = [-100] * len(ids)
+        for turn in range(1, len(chat), 2):
+            before = _template_ids(tokenizer, chat[:turn], add_generation_prompt=True)
+            after = _template_ids(tokenizer, chat[: turn + 1])
+            if ids[: len(before)] != before or ids[: len(after)] != after:
+                raise SystemExit("the template is not additive")
+            stop = max(n for n in range(len(before), len(after)) if after[n] == end) + 1
+            labels[len(before) : stop] = ids[len(before) : stop]
+        out.append((ids, labels))
+    return out
+
+
+def _template_ids(tokenizer: Any, chat: list[dict[str, str]], **named: Any) -> list[int]:
+    ids: list[int] = tokenizer.apply_chat_template(chat, return_dict=False, **named)
+    return ids
+
+
+def trl_inner(chats: Sequence[list[dict[str, str]]], tokenizer: Any, template: str) -> Labels:
+    """What TRL calls per example, and how it makes labels of it."""
+    from trl.trainer.sft_trainer import _tokenize
+
+    out = []
+    for chat in chats:
+        found = _tokenize(
+            tokenizer,
+            chat,
+            return_assistant_tokens_mask=True,
+            chat_template=template,
+            tools=None,
+        )
+        ids, mask = found["input_ids"], found["assistant_masks"]
+        if 1 not in mask:
+            raise SystemExit("TRL found nothing to train")
+        labels = [one if bit else -100 for one, bit in zip(ids, mask, strict=False)]
+        out.append((ids, labels))
+    return out
+
+
+class Trl:
+    """TRL's trainer as far as it prepares a data set: no model is needed for that."""
+
+    def __init__(self, tokenizer: Any, template: str, folder: Path) -> None:
+        from trl import SFTConfig, SFTTrainer
+
+        self._tokenizer = tokenizer
+        self._trainer = object.__new__(SFTTrainer)
+        self._trainer.chat_template = template
+        self._trainer.completion_only_loss = False
+        self._config = lambda processes: SFTConfig(
+            output_dir=str(folder),
+            assistant_only_loss=True,
+            dataset_num_proc=processes,
+            max_length=None,
+            shuffle_dataset=False,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+        )
+
+    def prepare(self, chats: Sequence[list[dict[str, str]]], processes: int | None) -> Any:
+        from datasets import Dataset
+
+        data = Dataset.from_dict({"messages": list(chats)})
+        return self._trainer._prepare_dataset(  # noqa: SLF001  # what its constructor calls
+            data, self._tokenizer, self._config(processes), False, None, "train"
+        )
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+def best(ways: dict[str, Callable[[], object]], turns: dict[str, int]) -> dict[str, float]:
+    """Seconds of each way: the best of so many, taken in turns."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(max(turns.values())):
+        for name, way in ways.items():
+            if number < turns[name]:
+                start = time.perf_counter()
+                way()
+                times[name].append(time.perf_counter() - start)
+    return {name: min(some) for name, some in times.items()}
+
+
+def compare(count: int, folder: Path) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
+    from sekft_engine.bases import add_base, cache_root
+    from sekft_engine.render import ChatTokenizer
+
+    base = Path(add_base("smollm2-135m", cache_root()).base.path)
+    ours, theirs = ChatTokenizer.load(base), AutoTokenizer.from_pretrained(str(base))
+    template = _with_markers(theirs.chat_template)
+    trajectories = sessions(count)
+    chats = [
+        [{"role": turn.role, "content": turn.content} for turn in one.turns]
+        for one in trajectories
+    ]
+    trl = Trl(theirs, template, folder)
+    few = max(1, count // 5)
+    equal_prefix = _same(sekft(trajectories[:few], ours), prefix(chats[:few], theirs))
+    equal_trl = _same(sekft(trajectories, ours), trl_inner(chats, theirs, template))
+    prepared = trl.prepare(chats[:few], None)
+    pairs = list(zip(prepared["input_ids"], prepared["labels"], strict=True))
+    equal_trainer = _same(sekft(trajectories[:few], ours), pairs)
+    cores = len(os.sched_getaffinity(0))
+    rows = folder / "rows"
+    fresh = (folder / f"fresh{n}" for n in range(100))
+    seconds = best(
+        {
+            "sekft": lambda: sekft(trajectories, ours),
+            "sekft, and kept": lambda: cached(trajectories, ours, next(fresh)),
+            "sekft, found": lambda: cached(trajectories, ours, rows),
+            "prefix": lambda: prefix(chats[:few], theirs),
+            "trl, inner": lambda: trl_inner(chats, theirs, template),
+            "trl": lambda: trl.prepare(chats, None),
+            f"trl, {cores} processes": lambda: trl.prepare(chats, cores),
+        },
+        {"sekft": 5, "sekft, and kept": 3, "sekft, found": 5, "prefix": 2}
+        | {"trl, inner": 3, "trl": 2, f"trl, {cores} processes": 2},
+    )
+    # The slowest way goes through a part of the data.
+    seconds["prefix"] *= count / few
+    tokens = sum(len(ids) for ids, _ in sekft(trajectories, ours))
+    fastest = min(value for name, value in seconds.items() if name.startswith("trl"))
+    return {
+        "sessions": count,
+        "turns": sum(len(chat) for chat in chats) / count,
+        "tokens": tokens,
+        "cores": cores,
+        "labels_equal": {
+            "prefix": equal_prefix,
+            "trl, inner": equal_trl,
+            "trl": equal_trainer,
+        },
+        "per_second": {name: count / value for name, value in seconds.items()},
+        "tokens_per_second": {name: tokens / value for name, value in seconds.items()},
+        "ratio_prefix": seconds["prefix"] / seconds["sekft"],
+        "ratio_trl": fastest / seconds["sekft"],
+        "ratio_trl_trainer": seconds["trl"] / seconds["sekft"],
+        "ratio_found": seconds["sekft"] / seconds["sekft, found"],
+        "long": list(_long(ours, theirs)),
+    }
+
+
+def _with_markers(template: str) -> str:
+    """The base's template with TRL's markers around what is trained."""
+    before = "message['content'] + '<|im_end|>' + '\n'}}"
+    if before not in template:
+        raise SystemExit("the base's template is another one")
+    after = "''}}{% if message['role'] == 'assistant' %}{% generation %}"
+    after += "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    after += "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n'}}"
+    return template.replace(before, after)
+
+
+def _same(ours: Labels, theirs: Labels) -> bool:
+    pairs = zip(ours, theirs, strict=True)
+    return all(list(a) == list(c) and list(b) == list(d) for (a, b), (c, d) in pairs)
+
+
+def _long(ours: Any, theirs: Any) -> Iterator[dict[str, float]]:
+    """Sessions of growing length: the first under a template, later ones, and the plain way."""
+    from sekft_engine.render import Row, build_row
+
+    for turns in (10, 100, 1_000, 10_000):
+        one = long_session(turns)
+        anew = ours.with_template(ours.template.source)
+        start = time.perf_counter()
+        row = build_row(one, anew)
+        first = time.perf_counter() - start
+        if not isinstance(row, Row):
+            raise SystemExit(f"dropped: {row.reason}")
+        again = best({"again": lambda: build_row(one, anew)}, {"again": 3})["again"]  # noqa: B023
+        out = {"turns": turns, "tokens": len(row), "first": first, "again": again}
+        if turns <= 100:
+            chat = [{"role": turn.role, "content": turn.content} for turn in one.turns]
+            out["prefix"] = best({"prefix": lambda: prefix([chat], theirs)}, {"prefix": 1})["prefix"]  # noqa: B023
+        yield out
+
+
+def show(found: dict[str, Any]) -> None:
+    print(
+        f"{found['sessions']} sessions of {found['turns']:.1f} turns and "
+        f"{found['tokens'] / found['sessions']:.0f} tokens, {found['cores']} cores"
+    )
+    print(f"\n{'way':<22}{'sessions/s':>12}{'tokens/s':>12}{'sekft is':>12}")
+    mine = found["per_second"]["sekft"]
+    for name, rate in found["per_second"].items():
+        tokens = found["tokens_per_second"][name]
+        print(f"{name:<22}{rate:>12,.0f}{tokens:>12,.0f}{mine / rate:>11.1f}x")
+    for name, same in found["labels_equal"].items():
+        print(f"labels equal to those of {name}: {'yes, all' if same else 'NO'}")
+    print(f"\n{'turns':>8}{'tokens':>11}{'first s':>10}{'then s':>10}{'µs/turn':>10}{'prefix s':>10}")
+    for row in found["long"]:
+        per_turn = row["again"] / row["turns"] * 1e6
+        plain = f"{row['prefix']:>10.3f}" if "prefix" in row else f"{'-':>10}"
+        print(
+            f"{row['turns']:>8,}{row['tokens']:>11,}{row['first']:>10.4f}{row['again']:>10.4f}"
+            f"{per_turn:>10.1f}{plain}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sessions", type=int, default=1500)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["HF_HOME"] = os.environ["HF_DATASETS_CACHE"] = str(folder / "hf")
+        os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = os.environ["HF_HUB_OFFLINE"] = "1"
+        logging.disable(logging.WARNING)
+        found = compare(options.sessions, folder)
+    if options.json:
+        json.dump(found, sys.stdout, indent=1)
+        print()
+    else:
+        show(found)
+
+
+if __name__ == "__main__":
+    main()
