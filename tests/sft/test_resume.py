@@ -131,21 +131,19 @@ def test_the_command_takes_the_newest_unfinished_run_of_the_workspace(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", crash.FAULTS)
-def test_hit_at_random_it_ends_in_the_same_bits(
-    fault: crash.Fault, tiny_base: Path, tmp_path: Path
-) -> None:
-    """A few trials of each kind; ``python -m tests.sft.crash_trials`` does a hundred."""
+def test_hit_at_random_it_ends_in_the_same_bits(tiny_base: Path, tmp_path: Path) -> None:
+    """A trial of each kind; ``python -m tests.sft.crash_trials`` does a hundred."""
     script = "from tests.sft.crash_trials import main; main()"
+    trials = str(len(crash.FAULTS))
     done = subprocess.run(
         [
-            *(sys.executable, "-c", script, "--base", str(tiny_base), "--trials", "2"),
-            *("--fault", fault, "--folder", str(tmp_path)),
+            *(sys.executable, "-c", script, "--base", str(tiny_base), "--trials", trials),
+            *("--folder", str(tmp_path)),
         ],
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
