@@ -3,10 +3,12 @@
     python benchmarks/render.py [--sessions 1500] [--json]
 
 ``prefix`` is the plain way: `apply_chat_template` of transformers for each growing beginning of
-the session, labels by difference. ``trl`` is TRL's way to prepare an assistant-only loss: once as
-its trainer does it (`SFTTrainer._prepare_dataset`, on a `datasets.Dataset`, in one process and in
-as many as there are cores), and once its inner steps alone, called directly on Python objects;
-what is fastest of these counts. Neither of them checks anything. ``sekft`` certifies each row.
+the session, labels by difference. ``trl`` is what TRL's trainer does to prepare an assistant-only
+loss: `SFTTrainer._prepare_dataset` on a `datasets.Dataset`, in one process and in as many as there
+are cores; the faster of the two counts as ``ratio_trl``. ``trl, inner`` is the function that it
+calls for each example, without the data set around it: a lower bound that nobody trains with,
+told as ``ratio_trl_inner``. Neither of them checks anything, while ``sekft`` certifies each row
+and holds more of it (turns, places in the text). ``kept`` and ``found`` are the cache of rows.
 
 The base is SmolLM2-135M-Instruct (ChatML). All three train the command and its `<|im_end|>`, and
 the labels are compared, token by token; for that TRL is given the base's template with
@@ -32,19 +34,27 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+#: Lines that a shell shows; {w} is a word and {n} a number.
 _LINES = (
-    "total 48",
-    "drwxr-xr-x  2 root root  4096 Jan  1 00:00 .",
-    "-rw-r--r--  1 user user   812 Jan  1 00:00 notes.txt",
-    "quill: unknown topic, try 'quill --help'",
-    "\x1b[1mUSAGE\x1b[0m",
-    "  count  FILE   count the lines of FILE",
-    "café: 3 entrées, 0 errors",
-    "Put anchor/north.list backwards, line by line, into anchor/rope.txt",
-    "grep: /var/log/quill: Permission denied",
-    "4096 17 0.25 2026-11-23T06:44:11Z",
+    "total {n}",
+    "drwxr-xr-x  2 root root  {n} Jan  1 00:00 {w}",
+    "-rw-r--r--  1 user user   {n} Jan  1 00:00 {w}.txt",
+    "{w}: unknown topic, try '{w} --help'",
+    "  {w}  FILE   count the lines of FILE",
+    "{w}: {n} entrées, 0 errors",
+    "Put {w}/{w}.list backwards, line by line, into {w}/rope.txt",
+    "grep: /var/log/{w}: Permission denied",
+    "{n} 17 0.25 2026-11-23T06:44:11Z {w}@box",
 )
 Labels = list[tuple[list[int], list[int]]]
+
+
+def lines(chance: random.Random, count: int) -> list[str]:
+    """Output of a shell, hardly a line of it twice."""
+    return [
+        line.format(w="".join(chance.choices("aeioubdgklmnprst", k=6)), n=chance.randrange(10**5))
+        for line in chance.choices(_LINES, k=count)
+    ]
 
 
 def sessions(count: int, seed: int = 1) -> list[Any]:
@@ -53,27 +63,15 @@ def sessions(count: int, seed: int = 1) -> list[Any]:
     from sekft_engine.trajectory import Trajectory, Turn
 
     chance = random.Random(seed)
-
-    def shown() -> str:
-        # An escape character has no token in this vocabulary; the other ways lose it unsaid.
-        lines = chance.choices(_LINES[:4] + _LINES[5:], k=chance.choice((0, 1, 1, 2, 3, 6)))
-        return "".join(f"{line}\n" for line in lines) + "user@box:~$"
-
+    solutions = [compose(spec).reference_solution for spec in specs("train", 400, seed)]
     out = []
-    for spec in specs("train", min(count, 400), seed):
-        scenario = compose(spec)
-        turns = [Turn(role="user", content=shown())]
-        for command in scenario.reference_solution:
-            turns.append(Turn(role="assistant", content=command))
-            turns.append(Turn(role="user", content=shown()))
-        out.append(turns[:-1])
-    return [
-        Trajectory(
-            id=f"s{number}",
-            turns=(Turn(role="user", content=f"{number}\n{turns[0].content}"), *turns[1:]),
-        )
-        for number, turns in ((number, out[number % len(out)]) for number in range(count))
-    ]
+    for number in range(count):
+        turns = []
+        for command in solutions[number % len(solutions)]:
+            shown = "\n".join((*lines(chance, chance.choice((0, 1, 1, 2, 3, 6))), "user@box:~$"))
+            turns += [Turn(role="user", content=shown), Turn(role="assistant", content=command)]
+        out.append(Trajectory(id=f"s{number}", turns=tuple(turns)))
+    return out
 
 
 def long_session(turns: int) -> Any:
@@ -85,7 +83,7 @@ def long_session(turns: int) -> Any:
         turns=tuple(
             Turn(role="assistant", content=f"cat notes-{n}.txt")
             if n % 2
-            else Turn(role="user", content="\n".join((*chance.choices(_LINES[5:], k=7), "$")))
+            else Turn(role="user", content="\n".join((*lines(chance, 7), "user@box:~$")))
             for n in range(turns)
         ),
     )
@@ -160,13 +158,12 @@ class Trl:
         from trl import SFTConfig, SFTTrainer
 
         self._tokenizer = tokenizer
-        self._trainer = object.__new__(SFTTrainer)
+        self._trainer: Any = object.__new__(SFTTrainer)
         self._trainer.chat_template = template
         self._trainer.completion_only_loss = False
-        self._config = lambda processes: SFTConfig(
+        self._config: Any = SFTConfig(
             output_dir=str(folder),
             assistant_only_loss=True,
-            dataset_num_proc=processes,
             max_length=None,
             shuffle_dataset=False,
             use_cpu=True,
@@ -178,8 +175,10 @@ class Trl:
         from datasets import Dataset
 
         data = Dataset.from_dict({"messages": list(chats)})
-        return self._trainer._prepare_dataset(  # noqa: SLF001  # what its constructor calls
-            data, self._tokenizer, self._config(processes), False, None, "train"
+        self._config.dataset_num_proc = processes
+        # What its constructor calls.
+        return self._trainer._prepare_dataset(  # noqa: SLF001
+            data, self._tokenizer, self._config, False, None, "train"
         )
 
 
@@ -209,8 +208,7 @@ def compare(count: int, folder: Path) -> dict[str, Any]:
     template = _with_markers(theirs.chat_template)
     trajectories = sessions(count)
     chats = [
-        [{"role": turn.role, "content": turn.content} for turn in one.turns]
-        for one in trajectories
+        [{"role": turn.role, "content": turn.content} for turn in one.turns] for one in trajectories
     ]
     trl = Trl(theirs, template, folder)
     few = max(1, count // 5)
@@ -238,7 +236,7 @@ def compare(count: int, folder: Path) -> dict[str, Any]:
     # The slowest way goes through a part of the data.
     seconds["prefix"] *= count / few
     tokens = sum(len(ids) for ids, _ in sekft(trajectories, ours))
-    fastest = min(value for name, value in seconds.items() if name.startswith("trl"))
+    trainer = min(seconds["trl"], seconds[f"trl, {cores} processes"])
     return {
         "sessions": count,
         "turns": sum(len(chat) for chat in chats) / count,
@@ -252,8 +250,8 @@ def compare(count: int, folder: Path) -> dict[str, Any]:
         "per_second": {name: count / value for name, value in seconds.items()},
         "tokens_per_second": {name: tokens / value for name, value in seconds.items()},
         "ratio_prefix": seconds["prefix"] / seconds["sekft"],
-        "ratio_trl": fastest / seconds["sekft"],
-        "ratio_trl_trainer": seconds["trl"] / seconds["sekft"],
+        "ratio_trl": trainer / seconds["sekft"],
+        "ratio_trl_inner": seconds["trl, inner"] / seconds["sekft"],
         "ratio_found": seconds["sekft"] / seconds["sekft, found"],
         "long": list(_long(ours, theirs)),
     }
@@ -291,7 +289,9 @@ def _long(ours: Any, theirs: Any) -> Iterator[dict[str, float]]:
         out = {"turns": turns, "tokens": len(row), "first": first, "again": again}
         if turns <= 100:
             chat = [{"role": turn.role, "content": turn.content} for turn in one.turns]
-            out["prefix"] = best({"prefix": lambda: prefix([chat], theirs)}, {"prefix": 1})["prefix"]  # noqa: B023
+            start = time.perf_counter()
+            prefix([chat], theirs)
+            out["prefix"] = time.perf_counter() - start
         yield out
 
 
@@ -307,7 +307,9 @@ def show(found: dict[str, Any]) -> None:
         print(f"{name:<22}{rate:>12,.0f}{tokens:>12,.0f}{mine / rate:>11.1f}x")
     for name, same in found["labels_equal"].items():
         print(f"labels equal to those of {name}: {'yes, all' if same else 'NO'}")
-    print(f"\n{'turns':>8}{'tokens':>11}{'first s':>10}{'then s':>10}{'µs/turn':>10}{'prefix s':>10}")
+    print(
+        f"\n{'turns':>8}{'tokens':>11}{'first s':>10}{'then s':>10}{'µs/turn':>10}{'prefix s':>10}"
+    )
     for row in found["long"]:
         per_turn = row["again"] / row["turns"] * 1e6
         plain = f"{row['prefix']:>10.3f}" if "prefix" in row else f"{'-':>10}"

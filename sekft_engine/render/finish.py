@@ -80,6 +80,14 @@ def _forgery(
 def _lost(text: str, cut: Cut) -> list[tuple[int, str]]:
     """Characters that no token covers, and where: some vocabularies lack bytes (SmolLM2's has no
     escape character) and leave them out without a word, in training and serving alike."""
+    covered = np.maximum.accumulate(cut.ends)
+    if (
+        len(covered)
+        and cut.starts[0] == 0
+        and covered[-1] == len(text)
+        and (cut.starts[1:] <= covered[:-1]).all()
+    ):
+        return []
     starts = np.append(cut.starts, len(text))
     covered = np.maximum.accumulate(np.insert(cut.ends, 0, 0))
     gaps = np.flatnonzero(starts > covered)

@@ -74,7 +74,8 @@ class Shapes:
         self._streams = True
         self._traced = 0
         self._seen: set[int] = set()
-        # By the parity of the number of turns, and what is asked for with a generation prompt.
+        # By the parity of the number of turns (the last one's role is known to a run), and what
+        # is asked for with a generation prompt.
         self._whole: dict[int, Streamed] = {}
         self._asked = Streamed(preamble="", heads=[], tails=[], ending="")
         self._prompts: dict[int, _Prompt] = {}
@@ -88,7 +89,8 @@ class Shapes:
         """
         with self._lock:
             if self._streams and self._blind and turns > self._traced:
-                self._trace(max(_FIRST, 1 << (turns - 1).bit_length()))
+                step = max(_FIRST, 1 << max(0, turns.bit_length() - 3))
+                self._trace(-(-turns // step) * step)
             if self._streams and self._blind:
                 return self._streamed(turns)
             return self._rendered(turns)

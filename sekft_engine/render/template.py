@@ -12,6 +12,7 @@ import jinja2
 import jinja2.ext
 import jinja2.nodes
 import jinja2.parser
+import jinja2.runtime
 import jinja2.sandbox
 
 from sekft_engine.render.normalise import Refused
@@ -78,12 +79,26 @@ class TemplateDict:
         return dict.fromkeys(*args, **kwargs)
 
 
-_Sandbox = TypeVar("_Sandbox", bound=jinja2.sandbox.ImmutableSandboxedEnvironment)
+#: What every loop asks for; none of it is unsafe.
+_OF_LOOPS = frozenset(("index", "index0", "first", "last", "length"))
 
 
-def environment(
-    kind: type[_Sandbox] = jinja2.sandbox.ImmutableSandboxedEnvironment,  # type: ignore[assignment]
-) -> _Sandbox:
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """The sandbox, with short ways to what templates reach for at each message."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict:
+            if attribute in obj and not hasattr(dict, attribute):
+                return obj[attribute]
+        elif type(obj) is jinja2.runtime.LoopContext and attribute in _OF_LOOPS:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+
+_Kind = TypeVar("_Kind", bound=jinja2.sandbox.ImmutableSandboxedEnvironment)
+
+
+def environment(kind: type[_Kind] = _Sandbox) -> _Kind:  # type: ignore[assignment]
     """The environment that transformers gives a template: a template is code from outside."""
     made = kind(
         trim_blocks=True,
