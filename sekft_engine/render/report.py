@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from sekft_engine.render.cache import cached_rows
 from sekft_engine.render.row import Row
-from sekft_engine.render.rows import build_rows
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.sources.trajectories import Loaded
@@ -47,7 +47,7 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
 
 def inspect_report(loaded: Loaded, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Inspect:
     """Render and certify everything that was read, and count."""
-    rows = build_rows(loaded.trajectories, tokenizer, max_length=max_length)
+    rows = cached_rows(loaded.trajectories, tokenizer, max_length=max_length)
     return inspect_rows(rows, loaded.skipped)
 
 
