@@ -160,7 +160,7 @@ class Episode:
             verified=verified,
             invalid=self._invalid,
         )
-        seconds = self._elapsed()
+        seconds = round(self._elapsed(), 3)  # as it is stored
         meta = self._meta(verdict, seconds, checker)
         trajectory = Trajectory(
             id=self.key,
