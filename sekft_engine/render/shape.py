@@ -21,7 +21,7 @@ import msgspec
 
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.opaque import Condition, Inspected, unmet
-from sekft_engine.render.scaffold import Scaffold, Scaffolds, placeholders
+from sekft_engine.render.scaffold import PLACEHOLDER, Scaffold, Scaffolds, placeholders
 from sekft_engine.render.stream import Unstreamable
 from sekft_engine.render.template import ChatTemplate
 from sekft_engine.render.trace import Streamed, Tracer
@@ -180,10 +180,24 @@ class Shapes:
     def _prompt(self, turns: int) -> _Prompt:
         found = self._prompts.get(turns)
         if found is None:
-            parts = self._scaffolds.make(turns, prompt=True).parts
-            self._watch(turns, prompt=True, parts=parts)
+            parts = self._watched(turns)
+            if parts is None:
+                parts = self._scaffolds.make(turns, prompt=True).parts
+                self._watch(turns, prompt=True, parts=parts)
             found = self._prompts[turns] = _Prompt(digests(parts)[turns], parts[turns])
         return found
+
+    def _watched(self, turns: int) -> tuple[str, ...] | None:
+        """A long prompt's scaffold as the watched run shows it, which short ones were held
+        against; None where that says nothing."""
+        if not self._blind or turns < _FIRST:
+            return None
+        try:
+            shown = PLACEHOLDER.split(self._tracer.render(turns, prompt=True))
+        except (Inspected, *_REFUSALS):
+            return None
+        in_order = shown[1::2] == [str(number) for number in range(turns)]
+        return tuple(shown[::2]) if in_order else None
 
     def _closing(self, turns: int) -> str:
         found = self._closings.get(turns)

@@ -14,6 +14,7 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.runtime
 import jinja2.sandbox
+import jinja2.utils
 
 from sekft_engine.render.normalise import Refused
 
@@ -92,6 +93,10 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 return obj[attribute]
         elif type(obj) is jinja2.runtime.LoopContext and attribute in _OF_LOOPS:
             return getattr(obj, attribute)
+        elif type(obj) is jinja2.utils.Namespace and attribute[:1] != "_":
+            value = object.__getattribute__(obj, "_Namespace__attrs").get(attribute)
+            if isinstance(value, str | int | list):
+                return value
         return super().getattr(obj, attribute)
 
 

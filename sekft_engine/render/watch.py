@@ -88,6 +88,7 @@ class WatchedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     concat = staticmethod(join)
     #: The stream of the run that is under way, if it is one over a stream.
     stream: Stream | None = None
+    _space: type[Namespace] = Namespace
 
     def watch(self) -> None:
         """Put the hooks in, once all filters, tests and names are there."""
@@ -105,7 +106,7 @@ class WatchedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
                     holder.stream.wrote(self, name)
                 raw(self)[name] = value
 
-        self.globals["namespace"] = Space
+        self.globals["namespace"] = self._space = Space
 
     def _refuse(self, *_args: Any, **_named: Any) -> NoReturn:
         """Refuse what has a state of its own."""
@@ -274,14 +275,18 @@ class WatchedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             return UNKNOWN
         if isinstance(obj, Tainted) and isinstance(name, str) and hasattr(str, name):
             self._check_method(obj, name)
+        if type(obj) is self._space:
+            if name not in raw(obj) or name[:1] == "_":
+                return NotImplemented
+            value = raw(obj)[name] if self.stream is None else self.stream.read(obj, name)
+            plain = isinstance(value, Unknown) or not callable(value)
+            return value if plain else NotImplemented
         if self.stream is None:
             return NotImplemented
         if isinstance(obj, jinja2.runtime.LoopContext) and name in _LOOKS_AHEAD:
             return UNKNOWN
         if isinstance(obj, Stream) and not isinstance(name, int):
             raise Unstreamable
-        if isinstance(obj, Namespace) and name in raw(obj):
-            return self.stream.read(obj, name)
         return NotImplemented
 
     def _check_method(self, text: Tainted, name: str) -> None:

@@ -10,9 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sekft_engine.render import Refused
+from sekft_engine.render.opaque import Inspected
 from sekft_engine.render.scaffold import Scaffolds, messages
 from sekft_engine.render.shape import Shape, Shapes
+from sekft_engine.render.stream import Unstreamable
 from sekft_engine.render.template import ChatTemplate
+from sekft_engine.render.trace import Tracer
 from tests.render import templates
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
@@ -220,3 +223,101 @@ def test_public_templates_are_proven_and_not_compared(name: str) -> None:
     # What they trim is compared.
     trims = name.startswith(("llama", "gemma"))
     assert shapes.get(8).covers(["$", "ls\n"] * 4) != trims
+
+
+def test_the_watching_alone_tells_what_depends_on_the_number_of_turns() -> None:
+    """Without the renders that it is held against afterwards."""
+    for question in (
+        "{% if loop.last %}!{% endif %}",
+        "{{ loop.revindex }}",
+        "{% if loop.nextitem is defined %},{% endif %}",
+        "{% if messages[loop.index0 + 1] is defined %}+{% endif %}",
+        "{% if loop.index0 == messages | length - 1 %}.{% endif %}",
+        "{% if loop.last and bump() %}b{% endif %}",
+        "{% if not (loop.last or false) %}b{% endif %}",
+    ):
+        assert not streams(body=question), question
+    for ending in (
+        "{{ ns.a }}",
+        "{{ ns['a'] }}",
+        "{% if ns.a > 40 %}many{% endif %}",
+        "{{ ns.seen | length }}",
+        "{% for m in ns.seen %}{{ m.role }}{% endfor %}",
+        "{{ messages | length }}",
+        "{{ messages[5].role }}",
+        "{{ (messages | last).role }}",
+        "{{ messages[1:] }}",
+        "{% for m in messages[::-1] %}{{ m.role }}{% endfor %}",
+    ):
+        assert not streams(ending=ending), ending
+    assert streams()
+    assert streams(body="{% if loop.last and tools %}t{% endif %}", ending="{{ ns.role }}")
+    assert streams(ending="{{ messages[-1].role }}")
+
+
+def streams(body: str = "", ending: str = "") -> bool:
+    counts = (
+        "{% set ns.a = ns.a + 1 %}{% set ns.seen = ns.seen + [message] %}"
+        "{% set ns.role = message.role %}"
+    )
+    source = (
+        "{% macro bump() %}{% set ns.a = ns.a + 1 %}{% endmacro %}"
+        + NEEDS_NAMESPACE
+        + "{% for message in messages %}{{ message.role ~ ': ' }}"
+        + body
+        + "{{ message.content ~ '\n' }}"
+        + counts
+        + "{% endfor %}"
+        + ending
+    )
+    tracer = Tracer(ChatTemplate(source, TOKENS, "here"))
+    try:
+        tracer.stream(64, prompt=False)
+    except Unstreamable:
+        return False
+    return True
+
+
+def test_the_watching_alone_tells_what_depends_on_contents() -> None:
+    for question in (
+        "{{ message.content | upper }}",
+        "{{ message.content[0] }}",
+        "{{ message.content[:3] }}",
+        "{{ 'y' if message.content in 'x y z' }}",
+        "{{ 'y' if 'x' in [message.content] | join('-') ~ '-' }}",
+        "{% set x %}<{{ message.content }}>{% endset %}{{ x | length }}",
+        "{{ '%s' | format(message.content) | length }}",
+        "{{ '%s' % message.content }}",
+        "{{ '{}'.format(message.content) }}",
+        "{{ ' '.join([message.content]) }}",
+        "{{ message.content * 2 }}",
+        "{{ 'y' if message.content < 'x' }}",
+        "{{ 'y' if message.content == messages[0].content }}",
+        "{{ 'y' if message in messages[:1] }}",
+        "{{ {message.content: 1} | length }}",
+        "{{ message | tojson }}",
+        "{{ message }}",
+        "{{ message.content | tojson }}",
+        "{% filter upper %}{{ message.content }}{% endfilter %}",
+        "{% autoescape true %}{{ message.content }}{% endautoescape %}",
+        "{% for c in message.content %}{{ c }}{% endfor %}",
+        "{{ (message.content | list)[0] }}",
+        "{{ message.content | length }}",
+        "{{ 'y' if message.content | length == 7 }}",
+        "{{ message.content.find('x') }}",
+        "{{ 'y' if 'xyz'.startswith(message.content) }}",
+        "{{ messages | map(attribute='content') | map('length') | list }}",
+        "{{ messages | groupby('content') | length }}",
+        "{{ 'y' if loop.changed(message.content) }}",
+        "{{ message.content is lower }}",
+        "{{ ns.a ~ message.content is sameas 'x' }}",
+    ):
+        source = (
+            NEEDS_NAMESPACE
+            + "{% for message in messages %}"
+            + question
+            + "{{ message.content ~ '\n' }}{% endfor %}"
+        )
+        tracer = Tracer(ChatTemplate(source, TOKENS, "here"))
+        with pytest.raises(Inspected):
+            tracer.render(6, prompt=False)
