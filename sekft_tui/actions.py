@@ -67,9 +67,7 @@ KEYS: tuple[Key, ...] = (
     Key("motion", ("G", "end"), "bottom", "bottom", "To the last line"),
     Key("motion", ("enter",), "choose", "open", "Open or edit what the cursor is on"),
     # Trajectories.
-    Key(
-        "trajectories", ("v",), "view(1)", "view", "The next view: edges, ids, labels, …", 1
-    ),
+    Key("trajectories", ("v",), "view(1)", "view", "The next view: edges, ids, labels, …", 1),
     Key("trajectories", ("V",), "view(-1)", "view back", "The view before"),
     Key("trajectories", ("m",), "mask", "mask", "Show all tokens, only trained, only masked", 2),
     Key("trajectories", ("l", "right"), "turn(1)", "turn", "To the next turn"),

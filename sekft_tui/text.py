@@ -35,6 +35,20 @@ def visible_lines(text: str, tab: int = 8) -> list[str]:
     return [visible(line.expandtabs(tab)) for line in lines]
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """``text`` in visible lines of at most ``width`` cells, cut at spaces if possible."""
+    out: list[str] = []
+    for line in visible_lines(text):
+        rest = line
+        while len(rest) > width:
+            cut = rest.rfind(" ", width // 2, width)
+            cut = cut if cut > 0 else width
+            out.append(rest[:cut])
+            rest = rest[cut:].lstrip(" ")
+        out.append(rest)
+    return out
+
+
 def clip(text: str, width: int) -> str:
     """``text`` in at most ``width`` cells, ending in an ellipsis where something was cut."""
     if cell_len(text) <= width:

@@ -183,7 +183,7 @@ class EvalPane(Pane):
         self.help.update()
 
     def _help(self, width: int) -> tuple[Parts, ...]:
-        from sekft_tui.screens.details import wrapped
+        from sekft_tui.text import wrapped
 
         text, wrong = self._told
         lines = wrapped(text, max(10, width - 3))[:3]

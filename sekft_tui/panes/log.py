@@ -11,8 +11,7 @@ from textual.widget import Widget
 from sekft_tui.actions import Place, bindings
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.reducer import Shared
-from sekft_tui.screens.details import wrapped
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 

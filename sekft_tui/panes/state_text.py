@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from sekft_tui.reducer import JobView, Shared
-from sekft_tui.screens.details import wrapped
-from sekft_tui.text import visible
+from sekft_tui.text import visible, wrapped
 
 _STATES = {
     "queued": ("… queued", "quiet"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.binding import Binding
 
 from sekft_tui.screens.box import BoxScreen
-from sekft_tui.text import Parts, visible_lines
+from sekft_tui.text import Parts, wrapped
 
 
 class DetailsScreen(BoxScreen[None]):
@@ -38,17 +38,3 @@ class DetailsScreen(BoxScreen[None]):
         if driver is not None:
             driver.write(osc52(f"{self.text}\n{self.trace}".strip()))
         self.app.notify("sent to the terminal's clipboard", timeout=3)
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in visible lines of at most ``width`` cells, cut at spaces if possible."""
-    out: list[str] = []
-    for line in visible_lines(text):
-        rest = line
-        while len(rest) > width:
-            cut = rest.rfind(" ", width // 2, width)
-            cut = cut if cut > 0 else width
-            out.append(rest[:cut])
-            rest = rest[cut:].lstrip(" ")
-        out.append(rest)
-    return out

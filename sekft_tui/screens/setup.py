@@ -9,8 +9,7 @@ from textual.binding import Binding
 from sekft_engine import events
 from sekft_engine.events import Event
 from sekft_tui.screens.box import BoxScreen
-from sekft_tui.screens.details import wrapped
-from sekft_tui.text import Parts, bar, clip, fit, visible
+from sekft_tui.text import Parts, bar, clip, fit, visible, wrapped
 
 if TYPE_CHECKING:
     from sekft_tui.reducer import Shared

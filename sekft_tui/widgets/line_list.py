@@ -8,7 +8,7 @@ from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.line_view import LineView
 
 
@@ -54,7 +54,7 @@ class LineList(LineView):
         """There are now ``rows`` rows; the cursor stays as near as it can."""
         self.rows = rows
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, rows - 1))
-        self.relines(max(rows, len(self.empty.splitlines()) + 1 if not rows else 0))
+        self.relines(rows or len(self._said()))
         self.show_cursor()
         self.call_after_refresh(self.show_cursor)  # the new height is known then
         self.post_message(self.Moved(self, self.cursor if rows else -1))
@@ -71,7 +71,7 @@ class LineList(LineView):
 
     def line(self, y: int, width: int) -> Parts:
         if not self.rows:
-            lines = ["", *self.empty.splitlines()]
+            lines = self._said()
             return ((" " + lines[y], "quiet"),) if y < len(lines) else ()
         return self._draw(y, width)
 
@@ -107,7 +107,13 @@ class LineList(LineView):
         elif self.cursor >= top + height - margin:
             self.scroll_to(y=self.cursor - height + 1 + margin, animate=False, immediate=True)
 
+    def _said(self) -> list[str]:
+        """What stands in an empty list, wrapped to its width."""
+        return ["", *wrapped(self.empty, max(8, self.content_width - 2))]
+
     def on_resize(self) -> None:
+        if not self.rows:
+            self.relines(len(self._said()))
         self.call_after_refresh(self.show_cursor)
 
     def action_choose(self) -> Awaitable[None] | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sekft_engine import events, jobs
 from sekft_engine.base import ResidentBase
 from sekft_engine.bases import cache_root, resolve
 from sekft_engine.bases.resolve import ready_base, resolve_base
@@ -74,6 +75,26 @@ def gguf_file(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def prepared(base: Path) -> dict[str, Any]:
+    """What the engine answers that is asked to have ``base`` lie ready."""
+    from sekft_engine.engine import Engine
+
+    ended: list[events.Event] = []
+    engine = Engine()
+    engine.subscribe(lambda event: ended.append(event) if event_ends(event) else None)
+    engine.start()
+    engine.submit(jobs.Prepare(base=str(base)))
+    engine.close(timeout=None, drain=True)
+    assert engine.resident is None, "it is not loaded"
+    (end,) = ended
+    assert isinstance(end, events.JobDone)
+    return end.result
+
+
+def event_ends(event: events.Event) -> bool:
+    return isinstance(event, events.ENDINGS)
+
+
 def test_a_gguf_file_is_a_base_and_is_converted_once(
     gguf_file: Path, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +111,7 @@ def test_a_gguf_file_is_a_base_and_is_converted_once(
 
     monkeypatch.setattr(resolve, "convert_gguf", forbidden)
     assert resolve_base(str(gguf_file)) == folder
+    assert prepared(gguf_file) == {"base": str(gguf_file), "path": str(folder)}
     assert ready_base(str(gguf_file)) == folder
     base = ResidentBase.load(folder)
     turns = [Turn(role="user", content="ls  -l\n10 234  x")]

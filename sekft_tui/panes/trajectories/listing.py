@@ -80,19 +80,8 @@ class TrajectoryList(LineList):
         return self.library.certifier.verdicts.reasons[code] if self.library else ""
 
 
-def head(
-    listed: Listed,
-    opened: bool,
-    wanted: tuple[str, str, str],
-    dropped: Mapping[str, int],
-    width: int,
-) -> tuple[Parts, ...]:
-    """How many there are, how many of them are kept or dropped, and what is going on.
-
-    ``wanted``: what is waited for, what the list is filtered by, what was searched for.
-    """
-    if not opened:
-        return (((" Trajectories", "strong"),),)
+def head(listed: Listed, more: Parts, width: int) -> Parts:
+    """How many there are and how many of them are kept; then ``more``, as far as it fits."""
     if listed.shown is not None:
         count = f"{listed.rows:,} of {listed.total:,}"
     else:
@@ -101,31 +90,34 @@ def head(
         state = " read …" if listed.shown is None else f" · {listed.checked:,} filtered …"
     else:
         state = f" trajectories · {listed.kept:,} kept"
-    parts = [(f" {count}", "strong"), (state, "quiet")]
-    used = sum(cell_len(text) for text, _ in parts)
-    lost = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in dropped.items())
-    for text, style in zip((*wanted, lost), ("warn", "accent", "accent", "bad"), strict=True):
-        room = width - used - 3
-        if text and room > 8:
-            text = clip(text, room)
-            parts.append(("  " + text, style))
-            used += 2 + cell_len(text)
-    return (tuple(parts),)
+    start = ((f" {count}", "strong"), (state, "quiet"))
+    used = sum(cell_len(text) for text, _ in start)
+    return (*start, *fitted(more, width - used - 1))
 
 
-def foot(certified: int, total: int, dropped: dict[str, int], width: int) -> tuple[Parts, ...]:
+def fitted(parts: Parts, width: int) -> Parts:
+    """As many of ``parts`` as fit, two blanks before each, the last one cut short."""
+    out = []
+    for text, style in parts:
+        if text and width > 10:
+            text = clip(f"  {text}", width)
+            out.append((text, style))
+            width -= cell_len(text)
+    return tuple(out)
+
+
+def reasons(dropped: Mapping[str, int]) -> Parts:
+    """How many are dropped for each reason."""
+    return tuple((f"{count:,} {name.replace('_', ' ')}", "bad") for name, count in dropped.items())
+
+
+def foot(certified: int, total: int, dropped: Mapping[str, int], width: int) -> Parts:
     """What certifying the data set came to, most frequent reason first."""
     if not certified:
-        return ((),)
+        return ()
     count = sum(dropped.values())
     more = f" of {certified:,} certified" if certified < total else ""
-    parts = [(f" {count:,} dropped", "bad" if count else "good"), (more, "quiet")]
-    used = sum(cell_len(text) for text, _ in parts)
-    for reason, number in dropped.items():
-        text = f"  {number:,} {reason.replace('_', ' ')}"
-        if used + cell_len(text) > width - 2:
-            parts.append((" …", "quiet"))
-            break
-        parts.append((text, "quiet"))
-        used += cell_len(text)
-    return (tuple(parts),)
+    start = ((f" {count:,} dropped", "bad" if count else "good"), (more, "quiet"))
+    used = sum(cell_len(text) for text, _ in start)
+    each = tuple((text, "quiet") for text, _ in reasons(dropped))
+    return (*start, *fitted(each, width - used - 1))

@@ -52,6 +52,7 @@ class TrajectoriesPane(Pane):
     .-narrow TrajectoriesPane #tra-split { layout: vertical; }
     .-narrow TrajectoriesPane #tra-left { width: 1fr; height: 8; border: none; }
     TrajectoriesPane .foot { height: 1; }
+    TrajectoriesPane #tra-list-foot { height: 2; }
     .-narrow TrajectoriesPane #tra-list-foot { display: none; }
     """
 
@@ -354,22 +355,32 @@ class TrajectoriesPane(Pane):
             lines.update()
 
     def _list_head(self, width: int) -> tuple[Parts, ...]:
-        news = self.jumps.news()
-        opened = self.library is not None
-        dropped: dict[str, int] = {}
-        if self.host.narrow and self.library is not None:
+        if self.library is None:
+            return (((" Trajectories", "strong"),),)
+        more: Parts = ()
+        if self.host.narrow:  # there is no foot then
             dropped = self.library.certifier.verdicts.dropped(self.listed.total)
             dropped.pop(NOT_KEPT, None)  # what is kept stands there already
+            more = (*self._wanted(), *listing.reasons(dropped))
+        return (listing.head(self.listed, more, width),)
+
+    def _wanted(self) -> Parts:
+        """What is waited for, what the list is filtered by, what was searched for."""
         chosen = f"f: {self.filter}" if self.filter else ""
-        wanted = (news, chosen, self.jumps.holds())
-        return listing.head(self.listed, opened, wanted, dropped, width)
+        return (
+            (self.jumps.news(), "warn"),
+            (visible(chosen), "accent"),
+            (self.jumps.holds(), "accent"),
+        )
 
     def _list_foot(self, width: int) -> tuple[Parts, ...]:
         if self.library is None:
-            return ((),)
+            return ((), ())
         certifier = self.library.certifier
-        return listing.foot(
-            certifier.known, self.listed.total, certifier.verdicts.dropped(self.listed.total), width
+        dropped = certifier.verdicts.dropped(self.listed.total)
+        return (
+            listing.fitted(self._wanted(), width),
+            listing.foot(certifier.known, self.listed.total, dropped, width),
         )
 
     def _view_head(self, width: int) -> tuple[Parts, ...]:
