@@ -62,8 +62,8 @@ class Certifier:
         self._thread.wake()
 
     def ask(self, order: Order | None = None) -> None:
-        """Certify all, and what is in ``order`` first."""
-        self.asked, self.trouble = True, ""
+        """Certify what is in ``order``, until :meth:`rest`; without one, all there is."""
+        self.asked, self.trouble = self.asked or order is None, ""
         self._waited = order is not None
         self._plan.first(order)
         self._thread.wake()

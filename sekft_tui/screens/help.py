@@ -80,14 +80,18 @@ VERDICTS: list[Parts] = [
     (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
     (("  ·", "quiet"), ("           waiting", "text")),
 ]
+_FILTERS = (
+    ('words  "a phrase"', "stand in the contents or in the name"),
+    ("archetype:… provider:… id:…", "have this in it; commas between alternatives"),
+    ("channel:… scenario:…", ""),
+    ("outcome:exit,panic", "or cap, error"),
+    ("keep:no clean:yes verified:no", "as recorded"),
+    ("turns>=20 steps<5 length<2k", "length in characters"),
+    ("tokens>500 trained<9 share>20", "known once certified; share in per cent"),
+    ("dropped:yes reason:too_long", "known once certified"),
+)
 FILTERS: list[Parts] = [
     (),
     (("Filters", "head"), ("  all of them hold together; - before one says not", "quiet")),
-    (('  words  "a phrase"', "key"), ("      stand in the contents or the name", "text")),
-    (("  archetype: provider: channel: scenario: id:", "key"), ("  some of the word", "text")),
-    (("  outcome:exit,panic", "key"), ("    or cap, error", "text")),
-    (("  keep:no clean:yes verified:no", "key"), ("  as recorded", "text")),
-    (("  turns>=20 steps<5 length<2k", "key"), ("    length in characters", "text")),
-    (("  tokens>500 trained<9 share>20", "key"), ("  once certified; share in per cent", "text")),
-    (("  dropped:yes reason:too_long", "key"), ("    once certified", "text")),
+    *(((fit(f"  {how}", 33), "key"), (what, "text")) for how, what in _FILTERS),
 ]
