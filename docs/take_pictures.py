@@ -68,6 +68,9 @@ async def main(root: str) -> None:
     to_command = ["enter", "l", "l", "l"]
     await take(workspace, "trajectories", large, to_command)
     await take(workspace, "small", small, to_command)
+    # Needs losses of the first session: sekft mask --loss RUN --measure --id ID
+    await take(workspace, "loss", large, ["enter", "o", "enter", "l", "l", "l"])
+    await take(workspace, "certificate", large, ["enter", "v", "v", "v", "v", "v"])
     await take(workspace, "train", large, ["5", "j", "enter"])
     await take(workspace, "eval", large, ["5", "enter", "l"])
     await take(workspace, "replay", large, ["5", "enter", "l", "j", "j", "enter"])
