@@ -37,7 +37,7 @@ from sekft_engine.sources.dropped import Dropped
 from sekft_engine.trajectory import Trajectory
 
 #: Sessions are tokenised so many at a time, or so many characters, on all cores.
-_BATCH, _CHARACTERS = 64, 4_000_000
+_BATCH, _CHARACTERS = 128, 4_000_000
 #: The first session of each length up to so many turns is compared prompt by prompt.
 _VETTED = 64
 
