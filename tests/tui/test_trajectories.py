@@ -133,7 +133,7 @@ async def test_dropped_ones_are_gone_to_with_their_reason(show: Show) -> None:
         await pilot.press("d")
         await until_shown(pilot, "✗ too_long: ", "the limit is 2,048")
         await pilot.press("d")
-        await until_shown(pilot, "✗ lone_surrogate: turn 1", "printf '<d800>'", "turn 2/6")
+        await until_shown(pilot, "✗ lone_surrogate: turn 2", "printf '<d800>'", "turn 2/6")
         await pilot.press("d")
         await until(pilot, lambda: at(pilot) == "nocommand-007", "round to the first")
         await pilot.press("D")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -73,9 +74,14 @@ def state(view: TokenView, rendered: Rendered | None, needle: str, width: int) -
             (clip("the beginning; the rest is being rendered", room - 4), "warn"),
         )
     elif rendered.dropped or rendered.trouble:
-        text = clip(visible(rendered.dropped or rendered.trouble), room - 4)
+        text = clip(visible(_counted(rendered.dropped) or rendered.trouble), room - 4)
         left = ((" ✗ ", "bad"), (text, "bad"))
     else:
         left = view.readout(room)
     used = sum(cell_len(text) for text, _ in left)
     return ((*left, (" " * max(0, room - used), ""), (right, "accent")),)
+
+
+def _counted(reason: str) -> str:
+    """A reason that counts turns from 0, as files do, with turns counted as on the screen."""
+    return re.sub(r"\bturn (\d+)", lambda found: f"turn {int(found[1]) + 1}", reason)

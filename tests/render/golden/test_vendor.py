@@ -109,7 +109,8 @@ def test_any_session(version: str, bases: MakeBase) -> None:
     )
     @given(sessions(any_commands))
     def check(one: Trajectory) -> None:
-        shown = [turn.content or "$" for turn in one.turns]
+        # From v2 on the vendor cuts spaces at the end of a command, which its template shows.
+        shown = [turn.content.rstrip(" ") or "$" for turn in one.turns]
         built = build_row(session(*shown), base.ours)
         if isinstance(built, Row):
             until = built.spans[-1].turn + 1
