@@ -31,7 +31,8 @@ class Rows:
     @property
     def view(self) -> NDArray[Any]:
         """The records so far; writing to it changes them."""
-        return self._array[: self._length]
+        length = self._length  # first: the array may be a longer one by then, never a shorter one
+        return self._array[:length]
 
     @property
     def nbytes(self) -> int:

@@ -81,11 +81,11 @@ class Verdicts(Table):
 
     def dropped(self, total: int) -> dict[str, int]:
         """Counts by reason, the most frequent first."""
-        counts = np.bincount(self.codes[:total], minlength=len(self.reasons))
+        counts = np.bincount(self.codes[:total], minlength=256)  # reasons may be added meanwhile
         found = {
-            self.reasons[code]: int(counts[code])
-            for code in range(PASSES + 1, len(self.reasons))
-            if counts[code]
+            reason: int(counts[code])
+            for code, reason in enumerate(self.reasons)
+            if code > PASSES and counts[code]
         }
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 

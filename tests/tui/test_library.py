@@ -251,6 +251,30 @@ def test_a_jump_passes_over_no_trajectory_that_nobody_looked_at() -> None:
     assert next_hit(Order(shown, 8, 1, 1), verdicts.codes, wanted).state == "none"
 
 
+def test_reasons_are_counted_while_new_ones_come() -> None:
+    verdicts = Verdicts()
+    stop = threading.Event()
+    told: list[Exception] = []
+
+    def count() -> None:
+        while not stop.is_set():
+            try:
+                verdicts.dropped(500)
+            except Exception as error:  # noqa: BLE001
+                told.append(error)
+
+    reader = threading.Thread(target=count)
+    reader.start()
+    for number in range(500):
+        verdicts.put(number, 1, 1, f"reason {number % 300}")
+    stop.set()
+    reader.join()
+    assert not told
+    counts = verdicts.dropped(500)
+    assert sum(counts.values()) == 500
+    assert len(counts) == 254, "beyond, reasons share a name"
+
+
 def long_trajectory(words: int) -> dict[str, Any]:
     row = trajectory(1, "long")
     row["turns"][4]["content"] = "word and word\n" * words
