@@ -185,7 +185,7 @@ class TrajectoriesPane(Pane):
         elif now.rows > self.list.rows:
             self.list.grow(now.rows)
         self._keep_cursor(now)
-        if now.problems != before.problems:
+        if now.problems != before.problems and now.total:
             self._tell_problems()
         self.jumps.resolve(first=True)
         self._heads()
@@ -214,16 +214,17 @@ class TrajectoriesPane(Pane):
         elif self.filter and now.total:
             self.list.empty = f"nothing matches {self.filter}\npress esc to clear the filter"
         else:
-            self.list.empty = self.host.empty_hint(f"no trajectories in {self.host.data_name}")
+            problems = self.library.index.problems if self.library else ()
+            none = f"no trajectories in {self.host.data_name}"
+            self.list.empty = self.host.empty_hint(str(problems[0]) if problems else none)
 
     def _tell_problems(self) -> None:
         problems = self.library.index.problems if self.library else ()
         if problems:
-            self.host.error(
-                f"{len(problems)} things in the data cannot be trained on; the first: "
-                f"{problems[0]}",
-                "\n".join(map(str, problems[:200])),
-            )
+            many = f"{len(problems):,} things in the data cannot be used; the first: "
+            text = str(problems[0])
+            trace = "\n".join(map(str, problems[:200])) if len(problems) > 1 else ""
+            self.host.error(many + text if len(problems) > 1 else text, trace)
 
     @on(messages.Certified)
     def _certified(self) -> None:
