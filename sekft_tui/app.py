@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import msgspec
 from textual import on
@@ -19,13 +19,14 @@ from textual.widgets import ContentSwitcher
 from sekft_engine import demo as demo_jobs
 from sekft_engine import events, jobs
 from sekft_engine.errors import SekftError
-from sekft_engine.importing import import_module
 from sekft_engine.recipe import Recipe
 from sekft_engine.workspace import Workspace
-from sekft_tui import clipboard, theme
+from sekft_tui import copying, theme
 from sekft_tui.actions import Place, bindings
 from sekft_tui.background import Courtesy
 from sekft_tui.bridge import Bridge, EngineLike, EngineSaid
+from sekft_tui.dataset import DataSet
+from sekft_tui.hangup import over_bare_ssh
 from sekft_tui.keys import OrderedKeys
 from sekft_tui.palette import KeyCommands
 from sekft_tui.panes import PANE_TYPES
@@ -40,14 +41,10 @@ from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
 from sekft_tui.state import State, load_state, save_state
-from sekft_tui.text import short_path, visible
 from sekft_tui.widgets.bars import KeyBar, TabBar
 from sekft_tui.widgets.line_edit import Typist
 from sekft_tui.widgets.prompt_line import PromptLine
 from sekft_tui.widgets.recipe_form import RecipeForm
-
-if TYPE_CHECKING:
-    from sekft_engine.sources import Index
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
@@ -94,12 +91,11 @@ class Workbench(OrderedKeys):
     ) -> None:
         super().__init__()
         self.courtesy = Courtesy()
-        self.hub = hub
+        self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
         self.engine = engine
         self.workspace = workspace
         self.demo = demo
         self._base = base
-        self._data = data
         self.state: State = load_state()
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
@@ -125,27 +121,6 @@ class Workbench(OrderedKeys):
     def is_demo(self) -> bool:
         """Whether the demo's base is used, which wants the demo's recipe and caps."""
         return self.demo or Path(self.base).name == demo_jobs.BASE
-
-    @property
-    def data(self) -> str:
-        """The folder or file of trajectories; empty where they come from the Hub."""
-        return "" if self.hub else self._data or str(self.workspace.trajectories)
-
-    @property
-    def data_name(self) -> str:
-        """What a person calls the data."""
-        return f"hub: {visible(self.hub)}" if self.hub else short_path(self.data)
-
-    def open_data(self) -> Index:
-        """An index over the trajectories; reads nothing yet.
-
-        Raises:
-            SekftError: there is nothing that could be read.
-        """
-        import_module("sekft_engine.sources.index")
-        from sekft_engine.sources import open_index
-
-        return open_index(hub=self.hub) if self.hub else open_index(self.data)
 
     @property
     def narrow(self) -> bool:
@@ -352,12 +327,18 @@ class Workbench(OrderedKeys):
 
     def action_copy(self) -> None:
         pane = self.current_pane
-        what, text = pane.copied() if pane else ("", "")
-        if not text:
-            self.note("nothing to copy here")
-            return
+        if pane is not None:
+            self.hand_over(lambda: copying.copy(pane, self.to_terminal))
+
+    def action_copy_file(self) -> None:
+        pane = self.current_pane
+        if pane is not None:
+            self.hand_over(lambda: copying.save(pane))
+
+    def hand_over(self, do: Callable[[], str]) -> None:
+        """Say what came of a copy, or what came in its way."""
         try:
-            self.note(clipboard.copy(text, what, self.to_terminal, Path.cwd()))
+            self.note(do())
         except SekftError as error:
             self.error(str(error))
 
@@ -365,17 +346,6 @@ class Workbench(OrderedKeys):
         """Write an escape sequence past the compositor."""
         if self._driver is not None:
             self._driver.write(sequence)
-
-    def action_copy_file(self) -> None:
-        pane = self.current_pane
-        text = pane.whole() if pane else ""
-        path = Path(f"sekft-{self.pane}-{time.strftime('%Y%m%d-%H%M%S')}.txt").absolute()
-        try:
-            path.write_text(text + "\n", encoding="utf-8", errors="replace")
-        except OSError as error:
-            self.error(f"{path}: {error.strerror}")
-        else:
-            self.note(f"written to {path}")
 
     def action_interrupt(self) -> None:
         """First the running job, then the app."""
@@ -412,11 +382,6 @@ class Workbench(OrderedKeys):
         )
         if screen.query("HelpPanel"):
             yield SystemCommand("Hide keys", "Hide the key panel", self.action_hide_help_panel)
-
-
-def over_bare_ssh(environ: Mapping[str, str]) -> bool:
-    """Whether the terminal may vanish with a connection."""
-    return bool(environ.get("SSH_CONNECTION")) and not (environ.get("TMUX") or environ.get("STY"))
 
 
 def is_set_up(workspace: Workspace) -> bool:

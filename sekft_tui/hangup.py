@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 #: The longest a step and its saving may take before we leave anyhow.
 PATIENCE_S = 600.0
 EXIT_STATUS = 128 + signal.SIGHUP
+
+
+def over_bare_ssh(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal may vanish with a connection."""
+    return bool(environ.get("SSH_CONNECTION")) and not (environ.get("TMUX") or environ.get("STY"))
 
 
 @contextmanager

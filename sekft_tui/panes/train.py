@@ -95,7 +95,7 @@ class TrainPane(Pane):
         facts = [
             Field("base", short_path(base) if base else "none here",
                   base or "no base in this workspace: sekft base add smollm2-135m", "fact"),
-            Field("data", self.host.data_name, self.host.data_name, "fact"),
+            Field("data", self.host.data.name, self.host.data.name, "fact"),
         ]  # fmt: skip
         fields = [
             Field(
@@ -239,8 +239,9 @@ class TrainPane(Pane):
             self.host.error(str(error))
             return
         self.opened = None
+        data = self.host.data
         self.host.bridge.submit(
-            jobs.Train(base=self.host.base, data=self.host.data, hub=self.host.hub, recipe=recipe)
+            jobs.Train(base=self.host.base, data=data.path, hub=data.hub, recipe=recipe)
         )
         if self.host.narrow:
             self.add_class("-no-form")

@@ -79,3 +79,20 @@ def engine() -> ScriptedEngine:
 @pytest.fixture
 def make_app(workspace: Workspace, engine: ScriptedEngine) -> Callable[[], Workbench]:
     return lambda: Workbench(engine, workspace)
+
+
+Show = Callable[..., Workbench]
+
+
+@pytest.fixture
+def show(workspace: Workspace, engine: ScriptedEngine, tmp_path: Path) -> Show:
+    """A workbench on given trajectories, or on the lines of a file."""
+
+    def make(data: Path | list[dict[str, Any]]) -> Workbench:
+        if isinstance(data, list):
+            path = tmp_path / "data.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in data))
+            data = path
+        return Workbench(engine, workspace, data=str(data))
+
+    return make

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 from sekft_tui import clipboard
-from sekft_tui.app import over_bare_ssh
+from sekft_tui.hangup import over_bare_ssh
 from sekft_tui.state import State, load_state, save_state
 
 

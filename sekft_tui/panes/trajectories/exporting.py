@@ -12,7 +12,7 @@ from textual.message import Message
 from sekft_engine.errors import BadInput, SekftError
 
 if TYPE_CHECKING:
-    from sekft_tui.panes.trajectories.pane import TrajectoriesPane
+    from sekft_tui.panes.trajectories.browser import Browser
 
 HINT = "a .html page or an .svg picture"
 
@@ -26,7 +26,7 @@ class Exported(Message):
         self.error = error
 
 
-def ask(pane: TrajectoriesPane) -> None:
+def ask(pane: Browser) -> None:
     """Prompt for the file and write it."""
     facts = pane.current
     if facts is None or pane.view.doc is None:
@@ -45,7 +45,7 @@ def ask(pane: TrajectoriesPane) -> None:
     pane.host.prompt.ask("export to", write, value=f"{name}.html", hint=HINT)
 
 
-def start(pane: TrajectoriesPane, path: Path) -> None:
+def start(pane: Browser, path: Path) -> None:
     doc, view, mode = pane.view.doc, pane.view.view_name, pane.view.mode
     width = max(40, pane.view.content_width)
     if doc is None:

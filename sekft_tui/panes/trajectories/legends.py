@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from sekft_tui.library import Rendered
+from sekft_tui.library import Library, Rendered
 from sekft_tui.library.certifier import unkept
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.token_view import TokenView
@@ -58,6 +58,14 @@ def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
     if unkept(facts):
         return " ○ not kept ", "quiet"
     return " ✓ certified ", "good"
+
+
+def waiting(preparing: bool, library: Library | None) -> str:
+    """What stands where the tokens will be."""
+    if preparing:
+        return "preparing the base …\n\nThe engine fetches or converts it, once."
+    ready = library is not None and library.renderer.ready
+    return "rendering …" if ready else "loading the tokenizer …"
 
 
 def state(view: TokenView, rendered: Rendered | None, needle: str, width: int) -> tuple[Parts, ...]:

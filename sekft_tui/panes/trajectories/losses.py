@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sekft_engine.maskview.document import Losses
     from sekft_engine.render import Row
     from sekft_engine.sft.token_loss import LossFile
-    from sekft_tui.panes.trajectories.pane import TrajectoriesPane
+    from sekft_tui.panes.trajectories.browser import Browser
 
 
 class Measured(Message):
@@ -43,7 +43,7 @@ class Runs(Message):
 class RunLosses:
     """The losses of one chosen run, for the pane."""
 
-    def __init__(self, pane: TrajectoriesPane) -> None:
+    def __init__(self, pane: Browser) -> None:
         self._pane = pane
         #: The run's id; '' = no losses are shown.
         self.run = ""
@@ -144,7 +144,11 @@ class RunLosses:
         else:
             self._job = host.bridge.submit(
                 jobs.MeasureLosses(
-                    run=self.run, ids=(facts.id,), data=host.data, hub=host.hub, base=host.base
+                    run=self.run,
+                    ids=(facts.id,),
+                    data=host.data.path,
+                    hub=host.data.hub,
+                    base=host.base,
                 )
             )
             host.note(f"measuring {facts.id} before and after {self.run}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 from textual.message_pump import MessagePump
 
 from sekft_tui.library import Rendered
+
+if TYPE_CHECKING:
+    from sekft_engine.sources import Index
 
 
 class News(Message):
@@ -39,6 +44,15 @@ class Opened(Message):
         self.source = source
         self.number = number
         self.rendered = rendered
+
+
+class Ready(Message):
+    """The index of the data set is open, or why it is not."""
+
+    def __init__(self, index: Index | None, error: str = "") -> None:
+        super().__init__()
+        self.index = index
+        self.error = error
 
 
 class Failed(Message):
