@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import math
+import os
 import queue
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -33,7 +38,8 @@ def run_job(
     """Run ``job`` to its end and return its result.
 
     ``on_event`` is called on the calling thread with each of the job's events. Ctrl-C (also
-    SIGTERM and SIGHUP) lets the job finish its step and save; a second one does not wait.
+    SIGTERM and SIGHUP) lets the job finish its step and save; a second one does not wait. After
+    :class:`Stopped` the command is on its way out, and one more changes nothing.
 
     Raises:
         SekftError: what went wrong, with its exit status; :class:`Stopped` when interrupted.
@@ -43,6 +49,8 @@ def run_job(
     arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
     unsubscribe = engine.subscribe(arrived.put)
     requests = 0
+    patience = math.inf
+    ended = False
     try:
         with _signals_counted() as signalled:
             job_id = engine.submit(job)
@@ -50,24 +58,37 @@ def run_job(
                 if signalled() > requests:
                     requests = signalled()
                     engine.cancel(job_id, after_step=requests == 1)
+                    if requests > 1:
+                        patience = min(patience, time.monotonic() + HARD_STOP_S)
                     if requests == 1 and on_event is not None:
                         on_event(events.Log(job=job_id, level="info", text=STOPPING))
+                if time.monotonic() > patience:
+                    atexit.register(_leave_at_once)
+                    raise Stopped("interrupted; left without waiting for the job")
                 try:
-                    event = arrived.get(timeout=HARD_STOP_S if requests > 1 else 0.2)
+                    event = arrived.get(timeout=0.2)
                 except queue.Empty:
-                    if requests > 1:
-                        raise Stopped("interrupted; left without waiting for the job") from None
                     continue
                 if event.job != job_id:
                     continue
                 if on_event is not None:
                     on_event(event)
                 if isinstance(event, events.ENDINGS):
+                    ended = True
                     return _result(event)
     finally:
         unsubscribe()
         if own:
-            engine.close(timeout=0.0 if requests > 1 else 30.0)
+            engine.close(timeout=30.0 if ended or requests < 2 else 0.0)
+
+
+def _leave_at_once() -> None:
+    """End the process beside a thread that is still at work. Ending the interpreter would take
+    the thread's locks away in the midst of native code, which aborts the process."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(Stopped.exit_status)
 
 
 def _result(event: Event) -> dict[str, Any]:
@@ -86,8 +107,10 @@ def _result(event: Event) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _signals_counted() -> Iterator[Callable[[], int]]:
-    """Count SIGINT, SIGTERM and SIGHUP instead of dying of them."""
+    """Count SIGINT, SIGTERM and SIGHUP instead of dying of them. Whoever leaves by an error after
+    one of them is on the way out of the process, and hears no more of them."""
     count = 0
+    leaving = False
 
     def note(_number: int, _frame: FrameType | None) -> None:
         nonlocal count
@@ -102,6 +125,9 @@ def _signals_counted() -> Iterator[Callable[[], int]]:
     before = {number: signal.signal(number, note) for number in heard}
     try:
         yield lambda: count
+    except BaseException:
+        leaving = count > 0
+        raise
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if leaving else handler)

@@ -345,17 +345,42 @@ def test_a_second_interrupt_does_not_wait_for_the_step(
     tiny_base: Path, sessions: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    process = sekft(*flags(tiny_base, sessions, out), "-v", "--epochs", "5000")
+    # One step of so many rows takes longer than anyone waits here.
+    endless = ["--batch", "1000000", "--micro-batch", "1", "--epochs", "10000"]
+    process = sekft(*flags(tiny_base, sessions, out), *endless)
     assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("step 2/"):
-            break
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
+    told = []
+    for wanted in ("base ", "info: stopping"):
+        for line in process.stderr:
+            told.append(line)
+            if line.startswith(wanted):
+                process.send_signal(signal.SIGINT)
+                break
     status, _, err = finished(process)
-    assert status == 130, err
-    assert err.splitlines()[-1].startswith("sekft: error: ")
-    ResidentBase.load(tiny_base).attach("kept", out)
+    assert status == 130, [*told, err]
+    assert err == "sekft: error: stopped after step 0; nothing was trained\n"
+    assert read_run(out).status == "stopped"
+
+
+def test_a_step_that_is_left_undone_keeps_what_was_done_before(
+    engine: Engine,
+    tiny_base: Path,
+    sessions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = loss.token_losses, itertools.count(1)
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(calls) == 5:  # two forward passes a step: the first of step 3
+            engine.cancel()
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "token_losses", interrupted)
+    out = tmp_path / "run"
+    with pytest.raises(Stopped, match="stopped after step 2; adapter saved") as caught:
+        run_job(job(tiny_base, sessions, out), engine=engine)
+    assert caught.value.result["adapter_sha256"] == adapter_digest(out / "adapter")
 
 
 def test_inspecting_needs_no_torch(tiny_base: Path, sessions: Path) -> None:
