@@ -59,6 +59,14 @@ class Context:
         """Whether the job was asked to stop without finishing its step."""
         return self._engine.stop_requested(self.job.id) == "now"
 
+    def checkpoint_wanted(self) -> bool:
+        """Whether someone asked for a checkpoint since this was last called."""
+        return self._engine.take_checkpoint_request(self.job.id)
+
+    def pausing(self) -> bool:
+        """Whether :meth:`wait_while_paused` would wait."""
+        return self._engine.pause_requested()
+
     def wait_while_paused(self) -> None:
         """Return at once unless the job is paused; then when it goes on or is cancelled."""
         self._engine.hold_while_paused(self)

@@ -83,6 +83,7 @@ class Engine:
         self._running: Job | None = None
         self._stops: dict[str, str] = {}
         self._paused = False
+        self._save_wanted = ""
         self._closing = False
         self._numbers = itertools.count(1)
         self._subscribers: list[Callable[[Event], None]] = []
@@ -137,6 +138,15 @@ class Engine:
             return False
         self._end(queued, events.JobCancelled, detail="it had not begun")
         return True
+
+    def checkpoint(self, job_id: str = "") -> bool:
+        """Ask a training job (default: the running one) to save after its step, and to go on."""
+        with self._changed:
+            running = self._running
+            if not isinstance(running, jobs.Train) or job_id not in ("", running.id):
+                return False
+            self._save_wanted = running.id
+            return True
 
     def pause(self) -> None:
         """Hold the running job at its next step."""
@@ -198,6 +208,17 @@ class Engine:
         """'' | 'after step' | 'now'."""
         with self._changed:
             return self._stops.get(job_id, "")
+
+    def take_checkpoint_request(self, job_id: str) -> bool:
+        with self._changed:
+            wanted = self._save_wanted == job_id
+            if wanted:
+                self._save_wanted = ""
+            return wanted
+
+    def pause_requested(self) -> bool:
+        with self._changed:
+            return self._paused
 
     def hold_while_paused(self, context: Context) -> None:
         with self._changed:
@@ -344,6 +365,8 @@ class Engine:
             result = self.status()
         elif isinstance(job, jobs.Cancel):
             result = {"cancelled": self.cancel(job.target, after_step=job.after_step)}
+        elif isinstance(job, jobs.Checkpoint):
+            result = {"asked": self.checkpoint(job.target)}
         elif isinstance(job, jobs.Pause):
             self.pause()
             result = {"paused": True}

@@ -153,6 +153,30 @@ class HeldoutDone(Event, frozen=True, kw_only=True, tag=True):
     tokens: int
 
 
+class RatesMeasured(Event, frozen=True, kw_only=True, tag=True):
+    """The adapter in training acted in real worlds after ``step``: of ``n`` episodes that count, so
+    many operated, terminated, were verified, and terminated cleanly."""
+
+    step: int
+    n: int
+    operates: int
+    terminates: int
+    verified: int
+    clean_termination: int
+    seconds: float
+
+
+class SignSeen(Event, frozen=True, kw_only=True, tag=True):
+    """Something in ``step`` that a person should know of: a ``sign`` is ``loss spike`` or
+    ``vanishing gradient``; ``value`` is the loss, or the gradient's norm, and ``usual`` what it
+    was of late."""
+
+    step: int
+    sign: str
+    value: float
+    usual: float
+
+
 class AdapterSaved(Event, frozen=True, kw_only=True, tag=True):
     name: str
     path: str
@@ -237,6 +261,8 @@ AnyEvent = (
     | RunResumed
     | StepDone
     | HeldoutDone
+    | RatesMeasured
+    | SignSeen
     | AdapterSaved
     | LossesMeasured
     | EvalStarted

@@ -129,6 +129,13 @@ class Cancel(Job, frozen=True, kw_only=True, tag="cancel"):
     after_step: bool = False
 
 
+class Checkpoint(Job, frozen=True, kw_only=True, tag="checkpoint"):
+    """Let the training job ``target`` (empty = the running one) save after its step and go on.
+    Answered at once."""
+
+    target: str = ""
+
+
 class Pause(Job, frozen=True, kw_only=True, tag="pause"):
     """Hold the running job at its next step until :class:`Resume`. Answered at once."""
 
@@ -157,6 +164,7 @@ AnyJob = (
     | Drop
     | Status
     | Cancel
+    | Checkpoint
     | Pause
     | Resume
     | Setup

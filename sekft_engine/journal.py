@@ -134,4 +134,10 @@ def as_it_counts(journal: list[Event]) -> list[Event]:
     return kept
 
 
-_STEPS = (events.StepDone, events.HeldoutDone, events.AdapterSaved)
+_STEPS = (
+    events.StepDone,
+    events.HeldoutDone,
+    events.RatesMeasured,
+    events.SignSeen,
+    events.AdapterSaved,
+)

@@ -162,7 +162,8 @@ class _Session:
                     )
                 if self._heldout_due(step.step):
                     self._measure_heldout(step.step)
-                if self._save_due(step.step):
+                asked = self.context.checkpoint_wanted() or self.context.pausing()
+                if asked or self._save_due(step.step):
                     self.save(step.step)
                 if self.context.cancelled():
                     break

@@ -28,6 +28,7 @@ from sekft_engine.foreground import run_job
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
 from sekft_engine.sft import loop, loss
+from sekft_engine.sft.checkpoint import newest_checkpoint
 from tests.sft.conftest import RECIPE
 
 
@@ -134,6 +135,29 @@ def test_stopping_after_a_step_keeps_the_adapter(
     assert read_run(out).status == "stopped"
     base = ResidentBase.load(tiny_base)
     assert base.attach("kept", out) == caught.value.result["adapter_sha256"]
+
+
+def test_a_checkpoint_is_written_when_it_is_asked_for_and_the_run_goes_on(
+    engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    answers: list[dict[str, Any]] = []
+    there: list[int] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, events.StepDone) and event.step == 1:
+            engine.submit(jobs.Checkpoint())
+        elif isinstance(event, events.StepDone) and event.step == 2:
+            checkpoint = newest_checkpoint(out)
+            there.append(checkpoint.counts.step if checkpoint else 0)
+        elif isinstance(event, events.JobDone) and event.kind == "checkpoint":
+            answers.append(event.result)
+
+    unsubscribe = engine.subscribe(watch)
+    result = run_job(job(tiny_base, sessions, out), engine=engine)
+    assert engine.checkpoint() is False, "nothing trains any more"
+    unsubscribe()
+    assert (answers, there, result["steps"]) == ([{"asked": True}], [1], 3)
 
 
 def test_a_pause_holds_between_two_steps(
