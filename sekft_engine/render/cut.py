@@ -41,7 +41,7 @@ class Cut(NamedTuple):
 class Cutter:
     """Cuts texts with ``tokenizer``, the guarded clone made from ``spec``.
 
-    ``control`` finds its control tokens.
+    ``spec`` may lack the vocabulary and the merges. ``control`` finds the control tokens.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ class Guard:
         self.sentinel = re.compile(f"{OPEN}{nonce}\\.([0-9]+){CLOSE}")
         edited = _rename(spec, self._mark)
         self._tokenizer = Tokenizer.from_str(msgspec.json.encode(edited).decode())
-        self._edited = edited
+        self._rules = _without_vocabulary(edited)
         self._back = self._ids_back(spec)
 
     def _ids_back(self, spec: Mapping[str, Any]) -> npt.NDArray[np.int32]:
@@ -134,7 +134,7 @@ class Guard:
 
     @cached_property
     def _cutter(self) -> Cutter:
-        return Cutter(self._tokenizer, self._edited, self.sentinel)
+        return Cutter(self._tokenizer, self._rules, self.sentinel)
 
     def ids(self, encoding: Encoding) -> npt.NDArray[np.int32]:
         """The original tokenizer's ids of ``encoding``."""
@@ -168,6 +168,12 @@ def _rename(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]
         "truncation": None,
         "padding": None,
     }
+
+
+def _without_vocabulary(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """``spec`` without what makes it large, and what the tokenizer itself knows."""
+    model = {key: value for key, value in spec["model"].items() if key not in ("vocab", "merges")}
+    return dict(spec) | {"model": model}
 
 
 def _makes(merge: str | list[str], names: Mapping[str, str]) -> bool:
