@@ -17,7 +17,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # The constraints hold the torch that CI uses. With an NVIDIA card, or with TORCH_CUDA=1, torch is
 # left to pip instead, which then brings the CUDA build; a torch already in the environment stays.
