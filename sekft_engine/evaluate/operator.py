@@ -52,10 +52,16 @@ class ModelOperator:
         self._step = step
         self._turns: dict[str, int] = {}
         self._unclosed: set[str] = set()
+        self._recalled: dict[str, list[int]] = {}
 
     def open(self, key: str, seed: int) -> None:
         self._decoder.add(key, seed)
         self._turns[key] = 0
+
+    def recall(self, key: str, ids: Sequence[int], turns: int) -> None:
+        """The episode has come to ``turns`` turns, the last a command; ``ids`` are all of them."""
+        self._recalled[key] = list(ids)
+        self._turns[key] = turns
 
     def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
         feeds = {key: self._feed(key, text) for key, text in shown.items()}
@@ -83,6 +89,7 @@ class ModelOperator:
         for key in keys:
             self._turns.pop(key, None)
             self._unclosed.discard(key)
+            self._recalled.pop(key, None)
 
     def _feed(self, key: str, text: str) -> list[int]:
         """The ids that follow what the episode holds, up to where the next command begins."""
@@ -94,4 +101,4 @@ class ModelOperator:
         if key in self._unclosed:
             self._unclosed.discard(key)
             ids = [self._tokenizer.end_of_turn_id, *ids]
-        return ids
+        return self._recalled.pop(key, []) + ids

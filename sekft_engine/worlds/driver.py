@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -21,8 +22,10 @@ _SETTLE_S = 0.03
 _ROOM = 65536
 #: More than this without a pause comes from a job in the background that will not stop.
 _ENDLESS = 16 * _ROOM
+#: While a command says nothing, this often one looks whether it is to be interrupted.
+_HEED_S = 0.25
 
-Stop = Literal["prompt", "more", "ended", "timeout", "flood"]
+Stop = Literal["prompt", "more", "ended", "timeout", "flood", "interrupted"]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -60,6 +63,7 @@ class ShellDriver:
         self._noise = re.compile(rb"\x01" + mark + rb"(?::\d+:[^\x02]*|\+|!)\x02")
         self._panic = b"\x01" + nonce.encode() + b"!\x02"
         self._pending = b""
+        self._interrupted = threading.Event()
         self.cwd = "/home/user"
 
     # -- the session's life ------------------------------------------------------------------
@@ -88,11 +92,16 @@ class ShellDriver:
 
     # -- typing ------------------------------------------------------------------------------
 
+    def interrupt(self) -> None:
+        """End the command that runs now as a time-out would; may be called from any thread."""
+        self._interrupted.set()
+
     def type(self, command: str, seconds: float) -> Report:
         """Type ``command`` line by line, each after the prompt for it."""
         capture = Capture(_ROOM)
         capture.add(self._pending)
         self._pending = b""
+        self._interrupted.clear()
         notes: list[str] = []
         stop: Stop = "prompt"
         found: re.Match[bytes] | None = None
@@ -110,8 +119,8 @@ class ShellDriver:
         if stop == "more":  # a quote, a here-document or an `if` that was never closed
             notes.append("unfinished command")
             stop, found = self._interrupt(capture, "more")
-        elif stop in ("timeout", "flood"):
-            notes.append("timeout" if stop == "timeout" else "flood")
+        elif stop in ("timeout", "flood", "interrupted"):
+            notes.append(stop)
             stop, found = self._interrupt(capture, stop, notes)
         status = None
         if found is not None and stop == "prompt":
@@ -142,16 +151,16 @@ class ShellDriver:
         capture.add(b"^C")
         self._terminal.write(b"\x03")
         found: re.Match[bytes] | None
-        again, found = self._await(capture, _GRACE_S)
+        again, found = self._await(capture, _GRACE_S, heed=False)
         if again in ("timeout", "flood") and self._terminal.kill_foreground():
             if notes is not None:
                 notes.append("killed")
-            again, found = self._await(capture, _GRACE_S)
+            again, found = self._await(capture, _GRACE_S, heed=False)
         if again in ("timeout", "flood"):
             # At a prompt that cannot be seen: someone closed or redirected the shell's stderr.
             self._terminal.restore()
             self._terminal.write(b"exec >/dev/tty 2>&1\n")
-            again, found = self._await(capture, _GRACE_S)
+            again, found = self._await(capture, _GRACE_S, heed=False)
         self._terminal.restore()
         if again in ("prompt", "ended"):
             self._settle(capture, _SETTLE_S)
@@ -164,8 +173,10 @@ class ShellDriver:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def _await(self, capture: Capture, seconds: float) -> tuple[Stop, re.Match[bytes] | None]:
-        """Read until a prompt, the end, or a limit."""
+    def _await(
+        self, capture: Capture, seconds: float, *, heed: bool = True
+    ) -> tuple[Stop, re.Match[bytes] | None]:
+        """Read until a prompt, the end, a limit, or, where it is to ``heed`` one, an interrupt."""
         deadline = time.monotonic() + max(seconds, 0.01)
         start = capture.total
         fresh = b""
@@ -175,8 +186,10 @@ class ShellDriver:
             left = deadline - time.monotonic()
             if left <= 0:
                 return "timeout", None
+            if heed and self._interrupted.is_set():
+                return "interrupted", None
             # A flood from the background may come right behind the prompt: look at all of it.
-            fresh += self._listen(capture, left)
+            fresh += self._listen(capture, min(left, _HEED_S))
             found = self._last_prompt(fresh)
             fresh = fresh[-2 * LONGEST_LINE :]
             if found is not None:

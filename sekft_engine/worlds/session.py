@@ -147,6 +147,10 @@ class ShellWorld:
             notes=tuple(notes),
         )
 
+    def interrupt(self) -> None:
+        if self._driver is not None:
+            self._driver.interrupt()
+
     # -- the checker -------------------------------------------------------------------------
 
     def check(self) -> CheckResult:

@@ -70,6 +70,10 @@ class World(Protocol):
         """Type a command (several lines one by one) and wait for the prompt or the end."""
         ...
 
+    def interrupt(self) -> None:
+        """End the command that runs now, as a time-out would; from any thread."""
+        ...
+
     def environment_turn(self, result: CommandResult) -> str:
         """The environment turn that answers ``result``'s command."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -220,3 +222,36 @@ def test_panic_leaves_its_reason_for_the_checker(opener: Opener) -> None:
     world = opener(checker='[ "$(cat ~/.panic)" = "no plums left" ]')
     assert world.run("cd /tmp; panic no plums left").output == ""
     assert world.check().passed
+
+
+@contextlib.contextmanager
+def impatient(world: World) -> Iterator[None]:
+    """Someone who presses the interrupt key until the prompt is back."""
+    back = threading.Event()
+
+    def press() -> None:
+        while not back.wait(0.05):
+            world.interrupt()
+
+    person = threading.Thread(target=press)
+    person.start()
+    try:
+        yield
+    finally:
+        back.set()
+        person.join()
+
+
+def test_whoever_watches_a_hanging_command_can_interrupt_it(opener: Opener) -> None:
+    world = opener(limits=Limits(command_s=300.0))
+    with impatient(world):
+        hung = world.run("sleep 250")
+    assert hung.seconds < 200
+    assert hung.notes == ("interrupted",)
+    assert hung.status == 130
+    assert hung.output.startswith("^C")
+    with impatient(world):
+        deaf = world.run("sh -c \"trap '' INT; sleep 250; sleep 250\"")
+    assert deaf.seconds < 200
+    assert "interrupted" in deaf.notes
+    assert world.run("echo here").output == "here\n"
