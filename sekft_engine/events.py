@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.nvml import GpuReading
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """What all events carry."""
@@ -77,6 +79,25 @@ class JobResumed(Event, frozen=True, kw_only=True, tag=True):
     kind: str
 
 
+class Queued(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the queue tells it. A ``held`` one waits until it is released; ``spec`` is the job
+    as JSON, ready to be submitted again."""
+
+    id: str
+    kind: str
+    label: str = ""
+    held: bool = False
+    spec: dict[str, Any] = {}
+
+
+class QueueChanged(Event, frozen=True, kw_only=True, tag=True):
+    """What runs, and what waits, in order. ``job`` is empty: this is about all of them. The spec of
+    what runs goes on with it, so that nothing is lost with the engine."""
+
+    running: Queued | None = None
+    waiting: list[Queued] = []
+
+
 # --- base and adapters ----------------------------------------------------------------------
 
 
@@ -125,8 +146,24 @@ class RowsReady(Event, frozen=True, kw_only=True, tag=True):
     steps: int
 
 
+class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A trajectory in training: its tokens, and where trained ones begin and end, in turn."""
+
+    id: str
+    tokens: int
+    edges: list[int]
+
+
+class StepBegan(Event, frozen=True, kw_only=True, tag=True):
+    """The batch that is trained on now. Of quick steps, only some are told."""
+
+    step: int
+    batch: list[BatchRow]
+
+
 class StepDone(Event, frozen=True, kw_only=True, tag=True):
-    """One optimiser step. ``loss`` is the mean over its trained tokens, in nats."""
+    """One optimiser step. ``loss`` is the mean over its trained tokens, in nats; ``rows`` are the
+    ids of its trajectories."""
 
     step: int
     steps: int
@@ -139,6 +176,7 @@ class StepDone(Event, frozen=True, kw_only=True, tag=True):
     tokens_per_s: float
     seconds: float
     eta_s: float
+    rows: list[str] = []
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag=True):
@@ -194,6 +232,30 @@ class LossesMeasured(Event, frozen=True, kw_only=True, tag=True):
     tokens: int
     before: float
     after: float
+
+
+class BoundMeasured(Event, frozen=True, kw_only=True, tag=True):
+    """What the machine can do at most: ``rate`` operations per second in matrix products, for a
+    base of so many weights in its ``layers`` and in its ``head``."""
+
+    rate: float
+    layers: int
+    head: int
+
+
+class MachineSeen(Event, frozen=True, kw_only=True, tag=True):
+    """The machine at one moment: the share of its ``cores`` that was busy (``cpu``), the process's
+    bytes in memory and the most they ever were, of ``memory`` that there are; the GPU, and what
+    torch's tensors hold and at most held there (``cuda``)."""
+
+    cores: int
+    cpu: float
+    rss: int
+    rss_most: int
+    memory: int
+    gpu: GpuReading | None = None
+    cuda: int = 0
+    cuda_most: int = 0
 
 
 # --- eval -----------------------------------------------------------------------------------
@@ -253,17 +315,21 @@ AnyEvent = (
     | JobCancelled
     | JobPaused
     | JobResumed
+    | QueueChanged
     | BaseLoaded
     | AdapterAttached
     | AdapterDropped
     | RunCreated
     | RowsReady
     | RunResumed
+    | StepBegan
     | StepDone
     | HeldoutDone
     | RatesMeasured
     | SignSeen
     | AdapterSaved
+    | BoundMeasured
+    | MachineSeen
     | LossesMeasured
     | EvalStarted
     | EpisodeStarted

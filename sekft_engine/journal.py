@@ -135,6 +135,7 @@ def as_it_counts(journal: list[Event]) -> list[Event]:
 
 
 _STEPS = (
+    events.StepBegan,
     events.StepDone,
     events.HeldoutDone,
     events.RatesMeasured,

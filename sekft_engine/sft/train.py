@@ -37,6 +37,7 @@ from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer, mean_rate
 from sekft_engine.sft.measure import choose_measured
 from sekft_engine.sft.measure_job import measure_rows
 from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
+from sekft_engine.sft.watch import Watch
 
 #: The adapter on disk is never older than this, so that a killed run leaves something of use.
 SAVE_EVERY_STEPS = 20
@@ -138,6 +139,7 @@ class _Session:
         self._recent: deque[Step] = deque(maxlen=10)
         self._digest = ""
         self.token_losses: dict[str, Any] | None = None
+        self._watch = Watch(context, base)
 
     def go_on(self, checkpoint: Checkpoint | None) -> None:
         """Take up the run after ``checkpoint``; None = from its beginning."""
@@ -153,6 +155,7 @@ class _Session:
     def train(self) -> dict[str, Any]:
         micro_batch = self.trainer.micro_batch
         try:
+            self._tell_batch()
             for step in self.trainer.steps():
                 self._note(step)
                 if self.trainer.micro_batch != micro_batch:
@@ -168,6 +171,7 @@ class _Session:
                 if self.context.cancelled():
                     break
                 self.context.wait_while_paused()
+                self._tell_batch()
         except Abandoned:
             pass
         except Diverged:
@@ -188,6 +192,13 @@ class _Session:
         self.run.write(status="done", result=result)
         drop_checkpoints(self.run.folder)
         return result
+
+    def _tell_batch(self) -> None:
+        """The step that comes next, and the machine as it is before it."""
+        self._watch.look()
+        done, plan = self.trainer.done, self.trainer.plan
+        if done < len(plan):
+            self._watch.begins(done + 1, [self.data.train[row] for row in plan[done]])
 
     def _note(self, step: Step) -> None:
         self.last = step.loss
@@ -212,6 +223,7 @@ class _Session:
                 tokens_per_s=step.tokens / step.seconds if step.seconds > 0 else 0.0,
                 seconds=step.seconds,
                 eta_s=left / rate if rate else 0.0,
+                rows=[self.data.train[row].id for row in plan[step.step - 1]],
             )
         )
 
