@@ -381,7 +381,7 @@ def test_a_second_interrupt_does_not_wait_for_the_step(
                 process.send_signal(signal.SIGINT)
                 break
     status, _, err = finished(process)
-    assert status == 130, [*told, err]
+    assert status == 130, "".join([*told, err])
     assert err == "sekft: error: stopped after step 0; nothing was trained\n"
     assert read_run(out).status == "stopped"
 
