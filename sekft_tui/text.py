@@ -7,26 +7,35 @@ would hide. None of them may reach the terminal, and none may vanish without a t
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from rich.cells import cell_len, set_cell_size
+from sekft_engine.fitting import clip, clip_left, fit
+from sekft_engine.visible import PICTURES, Shown, numbered
+
+__all__ = [
+    "Parts",
+    "bar",
+    "clip",
+    "clip_left",
+    "duration",
+    "fit",
+    "percent",
+    "short_number",
+    "short_path",
+    "visible",
+    "visible_lines",
+    "wrapped",
+]
 
 #: A line as pieces of (text, style name); style names are those of ``LineView.COMPONENT_CLASSES``.
 Parts = tuple[tuple[str, str], ...]
 
-_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
-# C1 controls, soft hyphen, bidi and zero-width characters, separators, tags, lone surrogates.
-_HIDDEN = re.compile(
-    "[\x80-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
-)
+_SHOWN = Shown(numbered, PICTURES)
 
 
 def visible(text: str) -> str:
     """One line with every control and invisible character as something one can see."""
-    text = text.translate(_PICTURES)
-    return _HIDDEN.sub(lambda found: f"<{ord(found[0]):x}>", text)
+    return text if text.isascii() and text.isprintable() else text.translate(_SHOWN)
 
 
 def visible_lines(text: str, tab: int = 8) -> list[str]:
@@ -47,20 +56,6 @@ def wrapped(text: str, width: int) -> list[str]:
             rest = rest[cut:].lstrip(" ")
         out.append(rest)
     return out
-
-
-def clip(text: str, width: int) -> str:
-    """``text`` in at most ``width`` cells, ending in an ellipsis where something was cut."""
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, max(0, width - 1)) + "…" if width > 0 else ""
-
-
-def fit(text: str, width: int, *, right: bool = False) -> str:
-    """``text`` in exactly ``width`` cells."""
-    text = clip(text, width)
-    gap = " " * (width - cell_len(text))
-    return gap + text if right else text + gap
 
 
 def short_number(value: float) -> str:
@@ -101,12 +96,3 @@ def short_path(path: str) -> str:
     except ValueError:
         near = path
     return visible("~" + near[len(home) :] if near.startswith(home + "/") else near)
-
-
-def clip_left(text: str, width: int) -> str:
-    """``text`` in at most ``width`` cells, cut at its beginning: for paths."""
-    if cell_len(text) <= width:
-        return text
-    while text and cell_len(text) > width - 1:
-        text = text[1:]
-    return "…" + text

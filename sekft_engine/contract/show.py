@@ -11,7 +11,8 @@ from rich.text import Text
 from sekft_engine.contract.causes import CAUSES
 from sekft_engine.contract.check import ContractReport, RawTurns
 from sekft_engine.contract.compare import Apart, Verdict
-from sekft_engine.render.visible import visible
+from sekft_engine.fitting import clip_left, ending
+from sekft_engine.visible import visible
 
 GOOD, BAD, FAINT = "green", "bold red", "dim"
 _WIDEST = 100
@@ -124,7 +125,7 @@ def _sides(apart: Apart, width: int) -> Iterator[Text]:
         quoted = " ".join(f"'{piece}'" for piece in pieces) if pieces else "(ends here)"
         room = width - 12
         # What both have in common is worth most where it ends.
-        line.append(_tail(quoted, room) if name == "both" else _start(quoted, room), style)
+        line.append(clip_left(quoted, room) if name == "both" else _start(quoted, room), style)
         yield line
 
 
@@ -187,21 +188,9 @@ def _start(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
-def _tail(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else "…" + _end(text, width - 1)
-
-
 def _middle(text: str, width: int) -> str:
     """``text`` cut in its middle: ids of one kind often differ at their end."""
     if cell_len(text) <= width:
         return text
     half = (width - 1) // 2
-    return set_cell_size(text, width - 1 - half).rstrip() + "…" + _end(text, half)
-
-
-def _end(text: str, width: int) -> str:
-    """The last ``width`` cells of ``text``, or one less before a wide character."""
-    at, cells = len(text), 0
-    while at and (cells := cells + cell_len(text[at - 1])) <= width:
-        at -= 1
-    return text[at:]
+    return set_cell_size(text, width - 1 - half).rstrip() + "…" + ending(text, half)

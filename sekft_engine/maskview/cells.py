@@ -7,11 +7,11 @@ private use) is written out. What is left has a width that adds up character by 
 
 from __future__ import annotations
 
-import unicodedata
-
 import numpy as np
 import numpy.typing as npt
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
+
+from sekft_engine.visible import PICTURES, Shown, numbered
 
 #: Shown where a line ends in the text.
 LINE_END = "⏎"
@@ -21,61 +21,14 @@ TAB = 4
 #: holds more than ``PER_CELL`` characters per cell, however many combining marks a program prints.
 PER_CELL = 8
 
-_ACTING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _UNKNOWN = 255
 
-
-def _acts(character: str) -> bool:
-    name = unicodedata.category(character)
-    if name in _ACTING or character in _BLANK:
-        return True
-    return name == "Mn" and "VARIATION SELECTOR" in unicodedata.name(character, "")
-
-
-class _Shown(dict[int, str]):
-    """Code point -> what is drawn, made when first met."""
-
-    def __missing__(self, code: int) -> str:
-        if code == 9:
-            shown = " " * TAB
-        elif code == 10:
-            shown = LINE_END
-        elif code < 0x20:
-            shown = chr(0x2400 + code)
-        elif code == 0x7F:
-            shown = "\u2421"
-        else:
-            shown = f"<{code:x}>" if _acts(chr(code)) else chr(code)
-        self[code] = shown
-        return shown
-
-
-_SHOWN = _Shown()
+_SHOWN = Shown(numbered, {**PICTURES, ord("\t"): " " * TAB, ord("\n"): LINE_END})
 
 
 def shown(text: str) -> str:
     """``text`` as it is drawn: one line, nothing in it that a terminal would obey."""
     return text if text.isascii() and text.isprintable() else text.translate(_SHOWN)
-
-
-def cells(text: str) -> int:
-    """The cells that shown text takes."""
-    return len(text) if text.isascii() else cell_len(text)
-
-
-def clip(text: str, width: int) -> str:
-    """Shown text in at most ``width`` cells, ending in an ellipsis where something was cut."""
-    if cells(text) <= width:
-        return text
-    return set_cell_size(text, max(0, width - 1)) + "…" if width > 0 else ""
-
-
-def fit(text: str, width: int, *, right: bool = False) -> str:
-    """Shown text in exactly ``width`` cells."""
-    text = clip(text, width)
-    gap = " " * (width - cells(text))
-    return gap + text if right else text + gap
 
 
 def _part_width(code: int) -> int:

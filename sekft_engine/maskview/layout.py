@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sekft_engine.maskview.cells import LINE_END, PER_CELL, cells, shown
+from sekft_engine.fitting import cells
+from sekft_engine.maskview.cells import LINE_END, PER_CELL, shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.wrap import Pieces, cut, lines
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sekft_engine.fitting import cells, clip, fit
 from sekft_engine.maskview import facts
-from sekft_engine.maskview.cells import cells, clip, fit, shown
+from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Mode, View
 from sekft_engine.maskview.paint import Parts

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sekft_engine.maskview.cells import LINE_END, TAB, cells, clip, shown
+from sekft_engine.fitting import cells, clip
+from sekft_engine.maskview.cells import LINE_END, TAB, shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.facts import BLOCKS, WORSE, level
 from sekft_engine.maskview.layout import Layout, Line, Piece, View, control_name

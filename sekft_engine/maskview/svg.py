@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from html import escape
 
 from sekft_engine.errors import BadInput
-from sekft_engine.maskview.cells import cells, fit, shown
+from sekft_engine.fitting import cells, fit
+from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Layout, Mode, View
 from sekft_engine.maskview.lines import certificate, head, legend, statistics

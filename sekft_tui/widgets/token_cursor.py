@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sekft_engine.maskview.cells import cells, shown
+from sekft_engine.fitting import cells
+from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.layout import Layout, Piece
 
 

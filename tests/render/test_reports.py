@@ -152,6 +152,7 @@ def test_nothing_that_a_session_printed_reaches_the_terminal_raw(smol: Base) -> 
         ("a\nb\tc", "a⏎b⇥c"),
         ("\x00\x1b\x7f\x9b", "␀␛␡\\u009b"),
         ("\ud83d\u2028\ue000\U000f0001", "\\ud83d\\u2028\\ue000\\U000f0001"),
+        ("a\u3164b\ufe00c\U000e0101", "a\\u3164b\\ufe00c\\U000e0101"),
     ],
 )
 def test_control_characters_are_made_visible(text: str, shown: str) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from sekft_engine.visible import acts
 from sekft_tui.text import bar, clip, clip_left, duration, fit, short_number, visible, visible_lines
 
 
@@ -17,11 +18,13 @@ def test_no_control_or_invisible_character_reaches_the_terminal(text: str) -> No
         for letter in line:
             assert unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp"), repr(letter)
             assert letter not in "\u202e\u2066\u200b\u200d\ufeff\u00ad"
+            assert not acts(letter)
 
 
 def test_each_control_character_is_shown_as_its_picture() -> None:
     assert visible("\x1b[31mred\x07\x00\x7f") == "␛[31mred␇␀␡"
     assert visible("a\u202eb\u200bc\x9b") == "a<202e>b<200b>c<9b>"
+    assert visible("a\ue0b0b\u3164c\ufe00") == "a<e0b0>b<3164>c<fe00>"
     assert visible("日本 é <|im_end|> [bold]") == "日本 é <|im_end|> [bold]"
 
 

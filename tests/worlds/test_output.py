@@ -12,7 +12,7 @@ from sekft_engine.cli.main import run
 from sekft_engine.evaluate.store import read_episode
 from sekft_engine.quiet import quiet_json
 from sekft_engine.scenario import Announcement, Fixture, Scenario
-from sekft_engine.visible import plain, visible
+from sekft_engine.visible import acts, plain, visible
 from tests.worlds.conftest import scenario
 
 CLIPBOARD = "\x1b]52;c;cm0gLXJmIC8K\x07"
@@ -105,6 +105,7 @@ def test_quiet_json_reads_back_the_same() -> None:
     text = quiet_json(json.dumps([everything], ensure_ascii=False).encode())
     assert json.loads(text) == [everything]
     assert not acting(text.decode())
+    assert not any(map(acts, text.decode()))
     assert quiet_json(b'{"a": 1}') == b'{"a": 1}'
 
 
