@@ -29,10 +29,11 @@ class Stopped(Interrupted):
 
 
 class Context:
-    """One job on the engine's thread."""
+    """One job on the engine's thread; ``part``: it is done within another one, under its id."""
 
-    def __init__(self, engine: Engine, job: Job, kind: str) -> None:
+    def __init__(self, engine: Engine, job: Job, kind: str, *, part: bool = False) -> None:
         self._engine = engine
+        self.part = part
         self.job = job
         self.kind = kind
         self.run: Run | None = None
@@ -91,7 +92,7 @@ class Context:
         """Make the run's folder; from here on this job's events go into its journal."""
         root: Path | None = self.workspace.runs if self.workspace else None
         self.run = create_run(root, kind, about=about, out=out, name=name)
-        self._engine.move_journal(self.job.id, self.run.journal)
+        self._engine.run_opened(self, self.run)
         self.emit(
             events.RunCreated(
                 job="", run=self.run.id, path=str(self.run.folder), kind=kind, about=about
@@ -102,10 +103,15 @@ class Context:
     def reopen_run(self, folder: Path) -> Run:
         """Go on with an earlier run; this job's events are added to its journal."""
         self.run = run = reopen_run(folder)
-        self._engine.move_journal(self.job.id, run.journal)
+        self._engine.run_opened(self, run)
         self.emit(
             events.RunCreated(
                 job="", run=run.id, path=str(folder), kind=run.info.kind, about=run.info.about
             )
         )
         return run
+
+    def do_part(self, job: Job) -> dict[str, Any]:
+        """Do another job within this one: it shares the base, the id and the requests to stop, and
+        has a run of its own. Raises what it raises."""
+        return self._engine.run_part(self, job)

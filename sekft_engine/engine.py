@@ -8,53 +8,33 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import logging
 import os
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sekft_engine import events, jobs
 from sekft_engine.context import Context, Stopped
-from sekft_engine.errors import Interrupted, JobFailed, SekftError
+from sekft_engine.errors import Interrupted, SekftError
 from sekft_engine.events import Event
-from sekft_engine.files import explain_os_error
-from sekft_engine.importing import import_module
-from sekft_engine.jobs import Job
+from sekft_engine.explain import known_error
+from sekft_engine.handlers import HANDLERS, Handler, handler_of
+from sekft_engine.jobs import Job, kind_of, label_of
 from sekft_engine.journal import Journal
+from sekft_engine.publisher import Publisher
+from sekft_engine.runs import Run
+from sekft_engine.waiting import LASTING, Waiting, going_on, left_over, queued
 from sekft_engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from sekft_engine.base import ResidentBase
 
-log = logging.getLogger(__name__)
-
-Handler = Callable[[Any, Context], dict[str, Any]]
-
-#: Which function does which job: ``module:function``, imported at the first such job.
-HANDLERS: Mapping[type[Job], str | Handler] = {
-    jobs.Load: "sekft_engine.resident_jobs:run_load",
-    jobs.Prepare: "sekft_engine.resident_jobs:run_prepare",
-    jobs.Attach: "sekft_engine.resident_jobs:run_attach",
-    jobs.Swap: "sekft_engine.resident_jobs:run_swap",
-    jobs.Drop: "sekft_engine.resident_jobs:run_drop",
-    jobs.Train: "sekft_engine.sft.train:run_train",
-    jobs.Evaluate: "sekft_engine.evaluate.run:run_evaluate",
-    jobs.MeasureLosses: "sekft_engine.sft.measure_job:run_measure",
-    jobs.Setup: "sekft_engine.demo:run_setup",
-}
-
 JOURNAL = "engine.jsonl"
-
-
-def kind_of(job: Job) -> str:
-    """The job's name as in JSON: load, train, eval, ..."""
-    return str(job.__struct_config__.tag)
 
 
 class Engine:
@@ -79,18 +59,16 @@ class Engine:
         self._nice = nice
         self._handlers = dict(HANDLERS) | dict(handlers or {})
         self._changed = threading.Condition()
-        self._queue: deque[Job] = deque()
+        self._queue = Waiting()
         self._running: Job | None = None
+        self._running_in: Path | None = None
         self._stops: dict[str, str] = {}
         self._paused = False
         self._save_wanted = ""
         self._closing = False
+        self._leaving = False
         self._numbers = itertools.count(1)
-        self._subscribers: list[Callable[[Event], None]] = []
-        self._publishing = threading.RLock()
-        self._journal: Journal | None = None
-        self._journals: dict[str, Journal] = {}
-        self._early: dict[str, list[Event]] = {}
+        self._publisher = Publisher()
         self._resident_facts: dict[str, Any] = {}
         self._thread = threading.Thread(target=self._main, name="sekft-engine", daemon=True)
 
@@ -101,9 +79,20 @@ class Engine:
             # A second engine on the workspace, or a folder one may only read, is no reason not
             # to work: runs have journals of their own.
             with contextlib.suppress(OSError, SekftError):
-                self._journal = Journal(self.workspace.root / JOURNAL)
+                self._publisher.journal = Journal(self.workspace.root / JOURNAL)
+                self._offer_again(self.workspace.root / JOURNAL)
         self._thread.start()
         return self
+
+    def _offer_again(self, journal: Path) -> None:
+        """What the last engine here had yet to do waits, held, until someone releases it."""
+        left = left_over(journal)
+        for job in left:
+            self._queue.add(job, held=True)
+        numbers = [int(job.id.rpartition("-")[2]) for job in left if job.id[-1:].isdigit()]
+        self._numbers = itertools.count(max(numbers, default=0) + 1)
+        if left:
+            self._tell_queue()
 
     def submit(self, job: Job) -> str:
         """Queue a job and return its id; status, cancel, pause and resume are answered at once."""
@@ -118,59 +107,73 @@ class Engine:
             return job.id
         self._publish_own(job, events.JobQueued, kind=kind_of(job), label=label_of(job))
         with self._changed:
-            self._queue.append(job)
+            self._queue.add(job)
             self._changed.notify_all()
+        self._tell_queue()
         return job.id
 
     def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool:
         """Ask a job (default: the running one) to stop; a queued one just leaves the queue."""
         with self._changed:
             running = self._running
-            queued = next((job for job in self._queue if job_id and job.id == job_id), None)
-            if queued is not None:
-                self._queue.remove(queued)
-            elif running is not None and job_id in ("", running.id):
+            waiting = self._queue.remove(job_id)
+            leaving = self._leaving
+            if waiting is None and running is not None and job_id in ("", running.id):
                 if self._stops.get(running.id) != "now":
                     self._stops[running.id] = "after step" if after_step else "now"
                 self._changed.notify_all()
                 return True
-        if queued is None:
+        if waiting is None:
             return False
-        self._end(queued, events.JobCancelled, detail="it had not begun")
+        self._tell_queue()
+        offered = leaving and isinstance(waiting, LASTING) and self._publisher.journal is not None
+        later = "; it is offered again at the next start" if offered else ""
+        self._end(waiting, events.JobCancelled, detail=f"it had not begun{later}")
         return True
+
+    def move(self, job_id: str, by: int) -> bool:
+        """Let a waiting job run ``by`` places later; earlier where negative."""
+        with self._changed:
+            moved = self._queue.move(job_id, by)
+        if moved:
+            self._tell_queue()
+        return moved
 
     def checkpoint(self, job_id: str = "") -> bool:
         """Ask a training job (default: the running one) to save after its step, and to go on."""
         with self._changed:
             running = self._running
-            if not isinstance(running, jobs.Train) or job_id not in ("", running.id):
+            if not isinstance(running, jobs.Train | jobs.Sweep) or job_id not in ("", running.id):
                 return False
             self._save_wanted = running.id
             return True
 
-    def pause(self) -> None:
-        """Hold the running job at its next step."""
-        with self._changed:
-            self._paused = True
+    def pause(self, job_id: str = "") -> bool:
+        """Hold a job: the running one (the default) at its next step, a waiting one where it is."""
+        return self._set_paused(job_id, paused=True)
 
-    def resume(self) -> None:
+    def resume(self, job_id: str = "") -> bool:
+        """Let a paused or held job go on."""
+        return self._set_paused(job_id, paused=False)
+
+    def _set_paused(self, job_id: str, *, paused: bool) -> bool:
         with self._changed:
-            self._paused = False
+            if not job_id or (self._running is not None and self._running.id == job_id):
+                self._paused = paused
+                self._changed.notify_all()
+                return True
+            found = self._queue.hold(job_id, held=paused)
             self._changed.notify_all()
+        if found:
+            self._tell_queue()
+        return found
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``callback`` with each event after it is journalled; returns the way to stop.
 
         It runs on the thread that caused the event and must be quick.
         """
-        with self._publishing:
-            self._subscribers.append(callback)
-
-        def unsubscribe() -> None:
-            with self._publishing, contextlib.suppress(ValueError):
-                self._subscribers.remove(callback)
-
-        return unsubscribe
+        return self._publisher.subscribe(callback)
 
     def status(self) -> dict[str, Any]:
         """What is resident, what runs, what waits. Never blocks on a job."""
@@ -178,8 +181,8 @@ class Engine:
             running = self._running
             return {
                 "resident": dict(self._resident_facts),
-                "running": _job_facts(running) | {"paused": self._paused} if running else None,
-                "queued": [_job_facts(job) for job in self._queue],
+                "running": _facts(queued(running)) | {"paused": self._paused} if running else None,
+                "queued": [_facts(one) | {"held": one.held} for one in self._queue.told()],
             }
 
     def close(self, timeout: float | None = 30.0, *, drain: bool = False) -> bool:
@@ -189,6 +192,7 @@ class Engine:
         """
         with self._changed:
             self._closing = True
+            self._leaving = not drain
             waiting = [] if drain else [job.id for job in self._queue]
             self._changed.notify_all()
         for job_id in waiting:
@@ -198,8 +202,8 @@ class Engine:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         ended = not self._thread.is_alive()
-        if ended and self._journal is not None:
-            self._journal.close()
+        if ended and self._publisher.journal is not None:
+            self._publisher.journal.close()
         return ended
 
     # --- what a job's context calls, on the engine's thread ---------------------------------
@@ -254,33 +258,35 @@ class Engine:
         with self._changed:
             self._resident_facts = facts
 
-    def move_journal(self, job_id: str, journal: Journal) -> None:
-        """Send the job's events to ``journal``, beginning with those it has caused so far."""
-        with self._publishing:
-            for event in self._early.pop(job_id, []):
-                journal.write(event)
-            self._journals[job_id] = journal
+    def run_opened(self, context: Context, run: Run) -> None:
+        """Send the job's events to its run, beginning with those it has caused so far."""
+        self._publisher.move(context.job.id, run.journal)
+        if not context.part:
+            with self._changed:
+                self._running_in = run.folder
+            self._tell_queue()
+
+    def run_part(self, whole: Context, job: Job) -> dict[str, Any]:
+        """Do ``job`` as a part of the running one, under its id, with a run of its own.
+
+        Raises what the job raises; its run says so, too.
+        """
+        job = msgspec.structs.replace(job, id=whole.job.id)
+        context = Context(self, job, kind_of(job), part=True)
+        ending: Event | None = None
+        with self._publisher.set_aside(job.id):
+            try:
+                result = self._do(job, context)
+                ending = events.JobDone(job=job.id, t=time.time(), kind=context.kind, result=result)
+            finally:
+                if context.run is not None:
+                    if ending is not None:  # for its own journal: the whole goes on
+                        context.run.journal.write(ending)
+                    context.run.close()
+        return result
 
     def publish(self, event: Event) -> None:
-        """Journal, then show. A disk that refuses stops the job, not the showing of its end."""
-        with self._publishing:
-            journal = self._journals.get(event.job)
-            if journal is None:
-                self._early.setdefault(event.job, []).append(event)
-                journal = self._journal
-            refused: OSError | None = None
-            if journal is not None:
-                try:
-                    journal.write(event)
-                except OSError as error:
-                    refused = error
-            if refused is not None and not isinstance(event, events.ENDINGS):
-                raise refused
-            for callback in tuple(self._subscribers):
-                try:
-                    callback(event)
-                except Exception:  # a front end's mistake must not end a training run
-                    log.exception("a subscriber failed on %s", type(event).__name__)
+        self._publisher.publish(event)
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -292,12 +298,12 @@ class Engine:
                 os.setpriority(os.PRIO_PROCESS, thread, min(19, now + self._nice))
         while True:
             with self._changed:
-                while not self._queue and not self._closing:
+                while not self._queue.ready and not self._closing:
                     self._changed.wait()
-                if not self._queue:
+                job = self._queue.take()
+                if job is None:
                     return
-                job = self._queue.popleft()
-                self._running = job
+                self._running, self._running_in = job, None
                 self._paused = False
             try:
                 self._run(job)
@@ -310,15 +316,14 @@ class Engine:
         kind = kind_of(job)
         context = Context(self, job, kind)
         try:
+            self._tell_queue()
             self._publish_own(job, events.JobStarted, kind=kind, label=label_of(job))
-            result = self._handler(job)(job, context)
+            result = self._do(job, context)
         except Interrupted as stop:
             result = stop.result if isinstance(stop, Stopped) else {}
-            self._finish(context, "stopped", result=result)
             self._end(job, events.JobCancelled, detail=str(stop), result=result)
         except BaseException as error:  # noqa: BLE001 - whatever a job does, the engine lives on
             known = known_error(error)
-            self._finish(context, "failed", error=str(known))
             self._end(
                 job,
                 events.JobFailed,
@@ -327,24 +332,25 @@ class Engine:
                 trace="" if isinstance(error, SekftError) else traceback.format_exc(),
             )
         else:
-            self._finish(context, "done", result=result)
             self._end(job, events.JobDone, result=result)
         finally:
-            self._journals.pop(job.id, None)
             if context.run is not None:
                 context.run.close()
             self.note_resident()
 
-    def _handler(self, job: Job) -> Handler:
-        handler = self._handlers.get(type(job))
-        if handler is None:
-            raise JobFailed(f"this engine has no way to do {kind_of(job)!r}")
-        if isinstance(handler, str):
-            module, _, name = handler.partition(":")
-            found: Handler = getattr(import_module(module), name)
-            self._handlers[type(job)] = found
-            return found
-        return handler
+    def _do(self, job: Job, context: Context) -> dict[str, Any]:
+        """Let the handler do the job, and write what came of it into its run."""
+        try:
+            result = handler_of(job, self._handlers)(job, context)
+        except Interrupted as stop:
+            kept = stop.result if isinstance(stop, Stopped) else {}
+            self._finish(context, "stopped", result=kept)
+            raise
+        except BaseException as error:
+            self._finish(context, "failed", error=str(known_error(error)))
+            raise
+        self._finish(context, "done", result=result)
+        return result
 
     def _finish(self, context: Context, status: str, **changes: Any) -> None:
         if context.run is not None:
@@ -353,9 +359,25 @@ class Engine:
 
     def _end(self, job: Job, ending: type[Event], **fields: Any) -> None:
         self.note_resident()
+        self._tell_queue(without=job.id)
         self._publish_own(job, ending, kind=kind_of(job), **fields)
-        with self._publishing:
-            self._early.pop(job.id, None)
+        self._publisher.forget(job.id)
+
+    def _tell_queue(self, without: str = "") -> None:
+        """Say what runs and waits. An engine that is told to leave keeps it to itself: what it
+        said before is what it had yet to do, and is offered at the next start."""
+        with self._publisher.lock:
+            with self._changed:
+                if self._leaving:
+                    return
+                running, waiting = self._running, self._queue.told()
+                folder = self._running_in
+            told = None
+            if running is not None and running.id != without:
+                told = queued(running if folder is None else going_on(running, folder))
+            changed = events.QueueChanged(job="", t=time.time(), running=told, waiting=waiting)
+            with contextlib.suppress(OSError):  # a full disk is told by the job that needs it
+                self.publish(changed)
 
     def _publish_own(self, job: Job, event: type[Event], **fields: Any) -> None:
         self.publish(event(job=job.id, t=time.time(), **fields))
@@ -368,46 +390,17 @@ class Engine:
         elif isinstance(job, jobs.Checkpoint):
             result = {"asked": self.checkpoint(job.target)}
         elif isinstance(job, jobs.Pause):
-            self.pause()
-            result = {"paused": True}
+            result = {"paused": self.pause(job.target)}
         elif isinstance(job, jobs.Resume):
-            self.resume()
-            result = {"paused": False}
+            result = {"paused": False, "found": self.resume(job.target)}
+        elif isinstance(job, jobs.Move):
+            result = {"moved": self.move(job.target, job.by)}
         else:
             return False
         self._publish_own(job, events.JobDone, kind=kind_of(job), result=result)
-        with self._publishing:
-            self._early.pop(job.id, None)
+        self._publisher.forget(job.id)
         return True
 
 
-def _job_facts(job: Job) -> dict[str, Any]:
-    return {"id": job.id, "kind": kind_of(job), "label": label_of(job)}
-
-
-def label_of(job: Job) -> str:
-    """What a person calls the job: the data, adapter or base it is about."""
-    for name in ("name", "run", "data", "hub", "path", "scenarios", "base", "workspace"):
-        value = getattr(job, name, "")
-        if value:
-            return str(value)
-    return ""
-
-
-def known_error(error: BaseException) -> SekftError:
-    """The error as a person should read it, in one line."""
-    if isinstance(error, SekftError):
-        return error
-    if isinstance(error, OSError):
-        explained = explain_os_error(error)
-        if explained is not None:
-            return explained
-    if isinstance(error, ModuleNotFoundError):
-        from sekft_engine.errors import Unavailable
-
-        return Unavailable(
-            f"the Python package {error.name} is missing",
-            mend="install the extra: pip install 'sekft-tui[gpu]'",
-        )
-    text = str(error).strip().splitlines()
-    return JobFailed(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__)
+def _facts(one: events.Queued) -> dict[str, Any]:
+    return {"id": one.id, "kind": one.kind, "label": one.label}

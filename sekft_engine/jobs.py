@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from sekft_engine.recipe import Recipe
@@ -42,6 +44,23 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     recipe: Recipe = Recipe()
     load_4bit: bool = False
     resume: bool = False
+
+
+class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
+    """Train an adapter for each point of the table in ``file``, one after another on the resident
+    base, and evaluate each where the table asks for it.
+
+    ``out`` is the sweep's folder; empty = that of the same sweep in the workspace, else a new one.
+    What is finished there is not done again. ``flags`` are recipe fields that hold for all points.
+    """
+
+    file: str
+    base: str = ""
+    data: str = ""
+    hub: str = ""
+    out: str = ""
+    flags: dict[str, Any] = {}
+    load_4bit: bool = False
 
 
 class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
@@ -137,11 +156,24 @@ class Checkpoint(Job, frozen=True, kw_only=True, tag="checkpoint"):
 
 
 class Pause(Job, frozen=True, kw_only=True, tag="pause"):
-    """Hold the running job at its next step until :class:`Resume`. Answered at once."""
+    """Hold the job ``target`` until :class:`Resume`: the running one (also where ``target`` is
+    empty) at its next step, a waiting one in the queue. Answered at once."""
+
+    target: str = ""
 
 
 class Resume(Job, frozen=True, kw_only=True, tag="resume"):
-    """Let a paused job go on. Answered at once."""
+    """Let a paused or held job go on; ``target`` as in :class:`Pause`. Answered at once."""
+
+    target: str = ""
+
+
+class Move(Job, frozen=True, kw_only=True, tag="move"):
+    """Let the waiting job ``target`` run ``by`` places later; earlier where negative. Answered at
+    once."""
+
+    target: str
+    by: int
 
 
 class Setup(Job, frozen=True, kw_only=True, tag="setup"):
@@ -157,6 +189,7 @@ AnyJob = (
     Load
     | Prepare
     | Train
+    | Sweep
     | Evaluate
     | MeasureLosses
     | Attach
@@ -167,7 +200,23 @@ AnyJob = (
     | Checkpoint
     | Pause
     | Resume
+    | Move
     | Setup
 )
+
+
+def kind_of(job: Job) -> str:
+    """The job's name as in JSON: load, train, eval, ..."""
+    return str(job.__struct_config__.tag)
+
+
+def label_of(job: Job) -> str:
+    """What a person calls the job: the data, adapter or base it is about."""
+    for name in ("name", "run", "file", "data", "hub", "path", "scenarios", "base", "workspace"):
+        value = getattr(job, name, "")
+        if value:
+            return str(value)
+    return ""
+
 
 decode = msgspec.json.Decoder(AnyJob).decode

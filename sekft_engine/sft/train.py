@@ -19,8 +19,8 @@ from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
 from sekft_engine.context import Context, Stopped
 from sekft_engine.dialect import DEFAULT_DIALECT
-from sekft_engine.engine import known_error
 from sekft_engine.errors import BadInput, SekftError
+from sekft_engine.explain import known_error
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import Run

@@ -1,0 +1,199 @@
+"""The queue: what waits can be put in order, held and taken out, and outlives the engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekft_engine import events, jobs
+from sekft_engine.context import Context
+from sekft_engine.engine import JOURNAL, Engine
+from sekft_engine.recipe import Recipe
+from sekft_engine.waiting import last_queue, left_over
+from sekft_engine.workspace import Workspace
+from tests.engine.conftest import Listener, Poke
+
+Make = Callable[..., tuple[Engine, Listener]]
+
+
+class Gate:
+    """A handler that does one job at a time, each when the test lets it."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def __call__(self, _job: Poke, _context: Context) -> dict[str, Any]:
+        self.entered.release()
+        assert self.go_on.acquire(timeout=120)
+        return {}
+
+    def begun(self) -> None:
+        assert self.entered.acquire(timeout=120)
+
+
+def test_waiting_jobs_run_in_the_order_they_are_put_in(make_engine: Make) -> None:
+    gate = Gate()
+    engine, listener = make_engine(gate)
+    first = engine.submit(Poke(what="first"))
+    gate.begun()
+    a, b, c = (engine.submit(Poke(what=name)) for name in "abc")
+    assert engine.move(c, -5)
+    assert engine.move(a, 1)
+    assert not engine.move(c, -1)
+    assert not engine.move(first, 1)
+    waiting = engine.status()["queued"]
+    assert [one["id"] for one in waiting] == [c, b, a]
+    for _ in range(4):
+        gate.go_on.release()
+    listener.ending(a)
+    assert [event.job for event in listener.of(events.JobDone)] == [first, c, b, a]
+
+
+def test_a_held_job_lets_the_others_pass_until_it_is_released(make_engine: Make) -> None:
+    gate = Gate()
+    engine, listener = make_engine(gate)
+    engine.submit(Poke())
+    gate.begun()
+    held, other = engine.submit(Poke()), engine.submit(Poke())
+    engine.submit(jobs.Pause(target=held))
+    assert [one["held"] for one in engine.status()["queued"]] == [True, False]
+    gate.go_on.release()
+    gate.go_on.release()
+    listener.ending(other)
+    engine.submit(jobs.Resume(target=held))
+    gate.go_on.release()
+    assert isinstance(listener.ending(held), events.JobDone)
+    assert not engine.pause("no-such-job")
+
+
+def test_every_change_of_the_queue_is_told_with_what_runs_and_what_waits(
+    make_engine: Make,
+) -> None:
+    gate = Gate()
+    engine, listener = make_engine(gate)
+    running = engine.submit(Poke(what="x"))
+    gate.begun()
+    waiting = engine.submit(Poke())
+    engine.submit(jobs.Pause(target=waiting))
+    told = listener.of(events.QueueChanged)[-1]
+    assert told.running.id == running
+    assert [(one.id, one.held) for one in told.waiting] == [(waiting, True)]
+    engine.cancel(waiting)
+    gate.go_on.release()
+    listener.ending(running)
+    told = listener.of(events.QueueChanged)[-1]
+    assert (told.running, told.waiting) == (None, [])
+
+
+def test_jobs_that_wait_when_the_engine_is_told_to_leave_are_offered_again(
+    make_engine: Make, workspace: Workspace, tmp_path: Path
+) -> None:
+    gate = Gate()
+    engine, listener = make_engine(gate, workspace)
+    engine.submit(Poke())
+    gate.begun()
+    wanted = jobs.Train(base="b", data=str(tmp_path), recipe=Recipe(lr=0.5))
+    first = engine.submit(wanted)
+    engine.submit(jobs.Load(base="of the moment only"))
+    closing = threading.Thread(target=engine.close, args=(60,))
+    closing.start()
+    ended = listener.ending(first)
+    assert isinstance(ended, events.JobCancelled)
+    assert "offered again" in ended.detail
+    gate.go_on.release()
+    closing.join(60)
+
+    again, heard = make_engine(workspace=workspace)
+    (offered,) = again.status()["queued"]
+    assert (offered["id"], offered["held"]) == (first, True)
+    assert again.status()["running"] is None
+    assert int(again.submit(jobs.Load(base="nowhere")).split("-")[1]) > int(first.split("-")[1])
+    again.resume(first)
+    failed = heard.ending(first)
+    assert isinstance(failed, events.JobFailed)  # there is no base b: it did begin
+    assert again.status()["queued"] == []
+    assert left_over(workspace.root / JOURNAL) == []
+
+
+def test_what_a_killed_engine_was_doing_and_had_yet_to_do_is_offered_again(
+    workspace: Workspace,
+) -> None:
+    script = f"""
+import sys, threading
+from sekft_engine import jobs
+from sekft_engine.engine import Engine
+from sekft_engine.workspace import Workspace
+
+def train(job, context):
+    context.open_run("train", about={{"recipe": {{}}}})
+    print("in it", flush=True)
+    threading.Event().wait()
+
+engine = Engine(Workspace({str(workspace.root)!r}), handlers={{jobs.Train: train}}).start()
+engine.submit(jobs.Train(base="one", data="d"))
+engine.submit(jobs.Evaluate(base="two", scenarios="s"))
+engine.submit(jobs.Train(base="three", data="d"))
+engine.move("train-3", -1)
+threading.Event().wait()
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"in it\n"
+    journal = workspace.root / JOURNAL
+    for _ in range(1200):
+        last = last_queue(journal)
+        if last is not None and [one.id for one in last.waiting] == ["train-3", "eval-2"]:
+            break
+        threading.Event().wait(0.1)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(60)
+    one, three, two = left_over(journal)
+    assert isinstance(one, jobs.Train)
+    assert (one.base, one.resume) == ("one", True)
+    assert Path(one.out) == workspace.runs / "001-train"
+    assert isinstance(three, jobs.Train)
+    assert (three.base, three.resume, three.out) == ("three", False, "")
+    assert isinstance(two, jobs.Evaluate)
+
+
+def test_a_job_the_user_stopped_or_that_ended_is_not_offered_again(
+    make_engine: Make, workspace: Workspace
+) -> None:
+    engine, listener = make_engine(lambda _job, _context: {}, workspace)
+    for job in (Poke(), jobs.Train(base="not there", data="d"), jobs.Status()):
+        listener.ending(engine.submit(job))
+    assert engine.close(60)
+    assert left_over(workspace.root / JOURNAL) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"event":"QueueChanged","job":"","waiting":[{"id":'])
+def test_a_journal_that_tells_no_queue_offers_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "journal"
+    assert left_over(path) == []
+    path.write_text(text)
+    assert left_over(path) == []
+
+
+def test_the_last_whole_word_on_the_queue_counts(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    job = events.Queued(
+        id="train-1", kind="train", spec={"job": "train", "base": "b", "of_tomorrow": 1}
+    )
+    good = events.Queued(
+        id="eval-2", kind="eval", spec={"job": "eval", "base": "b", "scenarios": "s"}
+    )
+    noise = events.Log(job="x", level="info", text='{"event":"QueueChanged"')
+    lines = [events.QueueChanged(job="", waiting=[job, good]), noise]
+    path.write_bytes(
+        b"\n".join(events.encode(line) for line in lines) + b'\n{"event":"QueueChanged","job":"'
+    )
+    assert [type(one) for one in left_over(path)] == [jobs.Evaluate]
