@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import math
-import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,7 +60,6 @@ def run_job(
                     if requests == 1 and on_event is not None:
                         on_event(events.Log(job=job_id, level="info", text=STOPPING))
                 if time.monotonic() > patience:
-                    atexit.register(_leave_at_once)
                     raise Stopped("interrupted; left without waiting for the job")
                 try:
                     event = arrived.get(timeout=0.2)
@@ -80,15 +76,6 @@ def run_job(
         unsubscribe()
         if own:
             engine.close(timeout=30.0 if ended or requests < 2 else 0.0)
-
-
-def _leave_at_once() -> None:
-    """End the process beside a thread that is still at work. Ending the interpreter would take
-    the thread's locks away in the midst of native code, which aborts the process."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(Stopped.exit_status)
 
 
 def _result(event: Event) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from sekft_engine import __version__
 from sekft_engine.errors import SekftError
+from sekft_engine.leaving import leave
 from sekft_engine.visible import visible
 
 #: Command name -> (module that exports ``command``, one line for ``sekft --help``). The modules
@@ -98,21 +100,21 @@ def _fail(line: str, status: int) -> int:
     return status
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of ``sekft``."""
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
 
 
-def train_main() -> None:
+def train_main() -> NoReturn:
     """Entry point of ``sekft-train``, the same as ``sekft train``."""
-    sys.exit(run(["train", *sys.argv[1:]]))
+    leave(run(["train", *sys.argv[1:]]))
 
 
-def eval_main() -> None:
+def eval_main() -> NoReturn:
     """Entry point of ``sekft-eval``, the same as ``sekft eval``."""
-    sys.exit(run(["eval", *sys.argv[1:]]))
+    leave(run(["eval", *sys.argv[1:]]))
 
 
-def resident_main() -> None:
+def resident_main() -> NoReturn:
     """Entry point of ``sekft-resident``, the same as ``sekft resident``."""
-    sys.exit(run(["resident", *sys.argv[1:]]))
+    leave(run(["resident", *sys.argv[1:]]))

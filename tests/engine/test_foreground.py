@@ -10,6 +10,7 @@ CHILD = """
 import sys, threading
 from sekft_engine import foreground, jobs
 from sekft_engine.cli.main import cli, run
+from sekft_engine.leaving import leave
 from sekft_engine.engine import Engine
 
 foreground.HARD_STOP_S = 0.5
@@ -36,7 +37,7 @@ cli.get_command = lambda context, name: hold if name == "hold" else run_command(
 status = run(["hold"])
 print("told", flush=True)
 sys.stdin.read()
-sys.exit(status)
+leave(status)
 """
 
 

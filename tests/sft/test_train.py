@@ -252,7 +252,7 @@ def test_a_folder_one_may_not_write_to_is_told_in_one_line(tiny_base: Path, sess
 
 
 def sekft(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    code = "import sys; from sekft_engine.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    code = "from sekft_engine.cli.main import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
