@@ -9,11 +9,11 @@ import click
 
 from sekft_engine.errors import BadInput
 from sekft_engine.maskview.document import Document
+from sekft_engine.maskview.export import export
 from sekft_engine.maskview.layout import View
 from sekft_engine.render import Dropped, build_row
-from sekft_engine.render.export import export
-from sekft_engine.render.visible import visible
 from sekft_engine.trajectory import Trajectory
+from sekft_engine.visible import visible
 
 if TYPE_CHECKING:
     from sekft_engine.render import ChatTokenizer

@@ -7,7 +7,8 @@ where they are trained. Lines are made when they are looked at, whatever the doc
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -234,13 +235,16 @@ class TokenView(TokenMotion):
         """The whole document as it was rendered."""
         return self.doc.text if self.doc is not None else self._message
 
-    def export(self, path: Path) -> None:
-        """Write the present view to ``path``: HTML or SVG, by its suffix."""
+    def exporter(self) -> Callable[[Path], None]:
+        """What writes the view as it is now to a path: HTML or SVG, by its suffix. It may be called
+        on another thread."""
         if self.doc is None:
             raise BadInput("nothing is shown", mend="choose a trajectory first")
-        from sekft_tui.export import export
+        from sekft_engine.maskview.export import export
 
-        export(self.doc, path, self.view_name, width=max(40, self._width), mode=self.mode)
+        return partial(
+            export, self.doc, view=self.view_name, width=max(40, self._width), mode=self.mode
+        )
 
     # --- saying -----------------------------------------------------------------------------
 

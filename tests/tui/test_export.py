@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from sekft_engine.errors import BadInput
 from sekft_engine.maskview.document import Document
+from sekft_engine.maskview.export import export
 from sekft_engine.maskview.html import page
 from sekft_engine.maskview.layout import View, views_of
 from sekft_engine.maskview.svg import MOST_ROWS, picture
-from sekft_engine.render.export import export
 from sekft_engine.trajectory import Turn
 from tests.tui.token_app import document, long_document
 

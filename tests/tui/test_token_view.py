@@ -243,11 +243,11 @@ async def test_the_view_is_written_as_it_is(tmp_path: Path) -> None:
     async with TokenApp(document()).run_test() as pilot:
         view = view_of(pilot)
         view.set_view("ids")
-        view.export(tmp_path / "x.html")
+        view.exporter()(tmp_path / "x.html")
         assert "1008" in (tmp_path / "x.html").read_text()
         view.show(None, "nothing")
         with pytest.raises(BadInput, match="nothing is shown"):
-            view.export(tmp_path / "y.html")
+            view.exporter()
 
 
 def test_without_colour_weight_gutter_and_lines_keep_the_meaning(tmp_path: Path) -> None:

@@ -46,16 +46,11 @@ def ask(pane: Browser) -> None:
 
 
 def start(pane: Browser, path: Path) -> None:
-    doc, view, mode = pane.view.doc, pane.view.view_name, pane.view.mode
-    width = max(40, pane.view.content_width)
-    if doc is None:
-        return
+    write = pane.view.exporter()
 
     def work() -> None:
-        from sekft_tui.export import export
-
         try:
-            export(doc, path, view, width=width, mode=mode)
+            write(path)
         except (SekftError, OSError) as error:
             pane.post_message(Exported(path, str(error)))
         else:

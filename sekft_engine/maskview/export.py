@@ -11,6 +11,8 @@ from sekft_engine.maskview.html import page
 from sekft_engine.maskview.layout import Mode, View, views_of
 from sekft_engine.maskview.svg import picture
 
+#: Ends of names that say which form is written.
+SUFFIXES = (".html", ".htm", ".svg")
 #: Cells of a picture's line.
 WIDTH = 120
 
@@ -18,45 +20,30 @@ WIDTH = 120
 def export(
     doc: Document, path: Path, view: View = "context", *, width: int = WIDTH, mode: Mode = "all"
 ) -> None:
-    """Write ``doc`` to ``path`` in the form that its suffix names.
+    """Write ``doc`` to ``path`` in the form that its suffix names: a page that needs nothing else
+    (no script, no font, no network; light or dark as asked), or a picture of all lines, wrapped to
+    ``width`` cells.
 
     Raises:
         BadInput: another suffix than .html, .htm or .svg, a view that the document has not, a
             document too long for a picture, or a place that cannot be written to.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".html", ".htm"):
-        export_html(doc, path, view, mode=mode)
-    elif suffix == ".svg":
-        export_svg(doc, path, view, width=width, mode=mode)
+    _check(doc, view, path)
+    if path.suffix.lower() == ".svg":
+        pieces = picture(doc, view, mode, width)
     else:
+        pieces = page(doc, view, mode)
+    _write(path, "".join(pieces))
+
+
+def _check(doc: Document, view: View, path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise BadInput(
             f"cannot export as {suffix or 'a file without suffix'}",
             where=str(path),
             mend="name it .html or .svg",
         )
-
-
-def export_html(doc: Document, path: Path, view: View = "context", *, mode: Mode = "all") -> None:
-    """A page that needs nothing else: no script, no font, no network; light or dark as asked."""
-    _check(doc, view, path)
-    _write(path, "".join(page(doc, view, mode)))
-
-
-def export_svg(
-    doc: Document,
-    path: Path,
-    view: View = "context",
-    *,
-    width: int = WIDTH,
-    mode: Mode = "all",
-) -> None:
-    """A picture of all lines, wrapped to ``width`` cells."""
-    _check(doc, view, path)
-    _write(path, "".join(picture(doc, view, mode, width)))
-
-
-def _check(doc: Document, view: View, path: Path) -> None:
     if view not in views_of(doc):
         known = ", ".join(views_of(doc))
         raise BadInput(
