@@ -26,9 +26,9 @@ from sekft_engine.contract.samples import SAMPLES, Sample, built_in, choose
 from sekft_engine.errors import BadInput, DigestMismatch, SekftError, Unavailable
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.tokenizer import ChatTokenizer
-from sekft_engine.render.visible import visible
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.trajectory import Trajectory
+from sekft_engine.visible import visible
 
 #: How many prompts are sent once more with their turns as recorded.
 RAW = 4

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from sekft_engine.errors import BadInput, SekftError, Unavailable
-from sekft_engine.render.visible import visible
+from sekft_engine.visible import visible
 
 if TYPE_CHECKING:
     import httpx

@@ -14,8 +14,8 @@ from sekft_engine.contract.samples import Sample
 from sekft_engine.render.difference import first_difference
 from sekft_engine.render.normalise import normalize_for_template
 from sekft_engine.render.scaffold import messages
-from sekft_engine.render.visible import visible
 from sekft_engine.trajectory import Turn
+from sekft_engine.visible import visible
 
 #: How many tokens (or a text of how many characters) are shown around a difference.
 CONTEXT, TEXT_CONTEXT = 4, 24

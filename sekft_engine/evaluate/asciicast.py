@@ -13,8 +13,8 @@ import msgspec
 
 from sekft_engine.evaluate.endings import ending_of
 from sekft_engine.evaluate.episode import Finished
-from sekft_engine.render.visible import visible
 from sekft_engine.trajectory import Turn
+from sekft_engine.visible import visible
 
 COLUMNS, ROWS = 80, 24
 #: A command appears letter by letter, over at most so many seconds before its time.

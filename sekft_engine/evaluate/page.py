@@ -15,8 +15,8 @@ from sekft_engine.evaluate.report import BREAKDOWNS
 from sekft_engine.evaluate.store import read_episode
 from sekft_engine.evaluate.verdict import MEASURES
 from sekft_engine.files import write_whole
-from sekft_engine.render.visible import visible
 from sekft_engine.runs import RunInfo
+from sekft_engine.visible import visible
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 #: Colours that the colour-blind tell apart too (Okabe and Ito 2008).

@@ -21,8 +21,8 @@ from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.jobs import Evaluate
 from sekft_engine.render import normalize_for_template
 from sekft_engine.render.load import load_tokenizer
-from sekft_engine.render.visible import visible
 from sekft_engine.trajectory import Turn
+from sekft_engine.visible import visible
 
 #: The cause that an eval passes over, see :mod:`sekft_engine.contract.causes`.
 FORGED = "forged_control_token"

@@ -7,7 +7,7 @@ from typing import Any
 
 from sekft_engine.evaluate.endings import ENDINGS
 from sekft_engine.evaluate.verdict import MEASURES
-from sekft_engine.render.visible import visible
+from sekft_engine.visible import visible
 
 
 def tables(report: Mapping[str, Any], by: str = "archetype") -> str:

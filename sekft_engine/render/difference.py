@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from sekft_engine.render.tokenizer import ChatTokenizer
-from sekft_engine.render.visible import visible
+from sekft_engine.visible import visible
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

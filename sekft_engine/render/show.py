@@ -13,8 +13,8 @@ from rich.text import Text
 
 from sekft_engine.render.report import Inspect
 from sekft_engine.render.row import Row
-from sekft_engine.render.visible import visible
 from sekft_engine.sources.dropped import Dropped
+from sekft_engine.visible import visible
 
 #: Trained spans are told apart by brackets, gutter and weight, and by hue only after that.
 TRAINED, MASKED_STYLE, CONTROL = "bold green", "dim", "cyan"

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sekft_engine.render.row import Row, Span
-from sekft_engine.render.visible import visible
 from sekft_engine.sft.loss_report import Measured, Summary, Unshown
+from sekft_engine.visible import visible
 
 #: From this probability on, a token is shown so. From quiet to loud: weight and inversion tell the
 #: shades apart where colours do not.

@@ -18,9 +18,9 @@ from sekft_engine.cli.mask import command as mask
 from sekft_engine.errors import BadInput
 from sekft_engine.render.report import inspect_report
 from sekft_engine.render.show import print_inspect, print_listing, print_row
-from sekft_engine.render.visible import visible
 from sekft_engine.sources import Dropped, load_trajectories, write_jsonl, write_trajectory
 from sekft_engine.trajectory import Trajectory
+from sekft_engine.visible import visible
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, session, turns
 from tests.render.test_equals_transformers import row
