@@ -123,7 +123,7 @@ def _about(
         {name: value for name, value in options.items() if value != defaults[name]}
         | {
             "scenarios": str(Path(job.scenarios).absolute()),
-            "scenarios_digest": _scenarios_digest(scenarios),
+            "scenarios_digest": scenarios_digest(scenarios),
             "n": len(scenarios),
             "seed": job.seed,
             "temperature": job.temperature,
@@ -135,7 +135,8 @@ def _about(
     )
 
 
-def _scenarios_digest(scenarios: Sequence[Scenario]) -> str:
+def scenarios_digest(scenarios: Sequence[Scenario]) -> str:
+    """SHA-256 over what the scenarios hold, whatever their order."""
     total = hashlib.sha256()
     for scenario in sorted(scenarios, key=lambda one: one.id):
         total.update(msgspec.json.encode(scenario.to_json(), order="deterministic"))
