@@ -9,6 +9,7 @@ import msgspec
 
 from sekft_engine.worlds.layout import Layout
 from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.listing import Listing
 from sekft_engine.worlds.userland import Userland
 
 
@@ -74,6 +75,10 @@ class Box(Protocol):
         Returns:
             Its exit status (None = it ran out of time) and what it printed, end kept.
         """
+        ...
+
+    def listing(self, seconds: float) -> Listing | None:
+        """What stands in the world's trees, after :meth:`check`; None where it cannot be told."""
         ...
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from sekft_engine.worlds import cgroups, watchdog
 from sekft_engine.worlds.box import Order, Terminal
 from sekft_engine.worlds.holder import File, Plan, plan
 from sekft_engine.worlds.launcher import Bubblewrap, find_bubblewrap, launch, memory_file
+from sekft_engine.worlds.listing import ROOM, Listing, read_listing
 from sekft_engine.worlds.orphans import kill_first_process_of, sweep
 from sekft_engine.worlds.ptywire import PtyWire, open_terminal
 from sekft_engine.worlds.userland import find_userland
@@ -177,10 +178,18 @@ class BubblewrapBox:
     def check(self, seconds: float) -> tuple[int | None, bytes]:
         if self._watch is not None:
             self._watch.stop()
-        self._order("check")
+        return self._report("check", "checked", seconds, 4 * self._limits.output_bytes)
+
+    def listing(self, seconds: float) -> Listing | None:
+        status, heard = self._report("list", "listed", seconds, ROOM)
+        return None if status is None else read_listing(heard, self._seal)
+
+    def _report(self, order: str, done: str, seconds: float, room: int) -> tuple[int | None, bytes]:
+        """Have the holder do something; the status, and the last ``room`` bytes that it printed."""
+        self._order(order)
         # The seal is known to nothing inside, so what a checker prints cannot pass for the end.
-        end = re.compile(b"(?s)^(.*?)\n?" + self._seal.encode() + rb" checked (\d+)\n")
-        heard = b""
+        end = re.compile(rb"\n?" + self._seal.encode() + b" " + done.encode() + rb" (\d+)\n")
+        heard = bytearray()
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._reports, select.POLLIN)
@@ -191,12 +200,13 @@ class BubblewrapBox:
                 data = os.read(self._reports, 65536)
                 if not data:
                     raise WorldBroken("the sandbox died", where="sandbox")
-                heard = (heard + data)[-4 * self._limits.output_bytes :]
-            found = end.search(heard)
-            if found:
-                return int(found[2]), found[1]
+                heard += data
+                del heard[:-room]
+                tail = max(0, len(heard) - len(data) - 2 * len(end.pattern))
+                if found := end.search(heard, tail):
+                    return int(found[1]), bytes(heard[: found.start()])
         self.close()
-        return None, heard
+        return None, bytes(heard)
 
     def close(self) -> None:
         if self._closed:

@@ -33,6 +33,7 @@ from sekft_engine.worlds.engines import (
 from sekft_engine.worlds.frames import Line, frame, packed
 from sekft_engine.worlds.layout import HOME, TMP, Entry, shell_start
 from sekft_engine.worlds.limits import MIB, Limits
+from sekft_engine.worlds.listing import ROOM, Listing, listing_script, read_listing
 from sekft_engine.worlds.ptywire import open_terminal
 from sekft_engine.worlds.seccomp import program
 from sekft_engine.worlds.world import WorldBroken
@@ -208,9 +209,19 @@ class ContainerBox:
 
     def check(self, seconds: float) -> tuple[int | None, bytes]:
         script = self._order.checker.encode("utf-8", "surrogateescape")
+        return self._run(script, seconds, 4 * self._order.limits.output_bytes)
+
+    def listing(self, seconds: float) -> Listing | None:
+        layout, mark = self._order.layout, self._order.seal
+        paths = ("/home", TMP, *layout.trees, *(entry.path for entry in layout.etc))
+        script = listing_script((("/", [path.lstrip("/") for path in paths]),), mark)
+        status, printed = self._run(script.encode(), seconds, ROOM)
+        return None if status is None else read_listing(printed, mark)
+
+    def _run(self, script: bytes, seconds: float, room: int) -> tuple[int | None, bytes]:
+        """Run ``script`` in a fresh process; its status and the last ``room`` bytes it printed."""
         self._line.output.clear()
         self._line.send(self._variables() + frame("C", script), 5.0)
-        room = 4 * self._order.limits.output_bytes
         deadline = time.monotonic() + seconds
         while "c" not in self._line.answers:
             left = deadline - time.monotonic()

@@ -14,6 +14,7 @@ from sekft_engine.worlds.box import Order
 from sekft_engine.worlds.launcher import Bubblewrap
 from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, TMP, Entry, Layout, shell_start
 from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.listing import listing_script
 from sekft_engine.worlds.seccomp import program
 from sekft_engine.worlds.userland import ROOT, Userland, signal_reset
 
@@ -85,6 +86,7 @@ def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
         order.seal,
         session=[*limited, *signal_reset(userland), userland.setsid, "-c", *userland.shell],
         checking=[*limited, userland.sh, "/.checker"],
+        listing=listing_script(_places(layout), order.seal),
         filtered=filter_ is not None,
     )  # fmt: skip
     files = [
@@ -170,13 +172,25 @@ def _limited(userland: Userland, limits: Limits) -> list[str]:
     ]
 
 
+def _places(layout: Layout) -> tuple[tuple[str, list[str]], ...]:
+    """Where the holder has what can be written in the world."""
+    trees = [tree.lstrip("/") for tree in ("/home", TMP, *layout.trees)]
+    return ("/world", trees), ("/w", [entry.path.lstrip("/") for entry in layout.etc])
+
+
 def _listing(arguments: list[str]) -> bytes:
     """Arguments as bwrap --args reads them; the command after ``--`` may stand there too."""
     return b"".join(part.encode("utf-8", "surrogateescape") + b"\0" for part in arguments)
 
 
 def _script(
-    bwrap: Bubblewrap, seal: str, *, session: list[str], checking: list[str], filtered: bool
+    bwrap: Bubblewrap,
+    seal: str,
+    *,
+    session: list[str],
+    checking: list[str],
+    listing: str,
+    filtered: bool,
 ) -> str:
     """The holder's whole program: orders on stdin, the session's terminal on stdout, reports
     on stderr. End of orders means that the engine is gone, and everything ends."""
@@ -190,6 +204,10 @@ printf '\\n{seal} ended %s\\n' "$?" >&2 ;;
 check)
 {start % "checking"} -- {shlex.join(checking)} </dev/null >&2
 printf '\\n{seal} checked %s\\n' "$?" >&2 ;;
+list)
+{{
+{listing}}} >&2
+printf '\\n{seal} listed %s\\n' "$?" >&2 ;;
 esac
 done
 """

@@ -14,6 +14,7 @@ from sekft_engine.worlds.box import Box, Maker, Order
 from sekft_engine.worlds.driver import LONGEST_LINE, ShellDriver
 from sekft_engine.worlds.layout import PANIC_STATUS, lay_out
 from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.listing import Listing
 from sekft_engine.worlds.screen import cut
 from sekft_engine.worlds.userland import Userland
 from sekft_engine.worlds.world import CheckResult, CommandResult, Ended, WorldBroken
@@ -21,6 +22,7 @@ from sekft_engine.worlds.world import CheckResult, CommandResult, Ended, WorldBr
 #: `exit` as a command word: at the start of a command, not as an argument or inside a word.
 _EXIT = re.compile(r"(?:^|[;&|\n({]|\bthen\b|\bdo\b|\belse\b)\s*(?:command\s+)?exit\b")
 _END_S = 5.0
+_LISTING_S = 5.0
 
 
 class ShellWorld:
@@ -167,6 +169,14 @@ class ShellWorld:
             self.close()
             return CheckResult(passed=False, status=124, output=f"{text}\nthe checker timed out")
         return CheckResult(passed=status == 0, status=status, output=text)
+
+    def listing(self) -> Listing | None:
+        if self._closed:
+            return None
+        try:
+            return self.box.listing(_LISTING_S)
+        except WorldBroken:  # the verdict is given: what came after it does not change it
+            return None
 
 
 def _how(command: str, status: int | None, before: int | None, *, panicked: bool) -> Ended:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 import msgspec
 
 from sekft_engine.errors import SekftError
+from sekft_engine.worlds.listing import Listing
 from sekft_engine.worlds.userland import Userland
 
 Ended = Literal["", "exit", "panic", "died"]
@@ -80,6 +81,10 @@ class World(Protocol):
 
     def check(self) -> CheckResult:
         """End the session, then judge the state it left in a fresh sandboxed process."""
+        ...
+
+    def listing(self) -> Listing | None:
+        """What stands in the world's trees after :meth:`check`; None where it cannot be told."""
         ...
 
     def close(self) -> None:
