@@ -101,7 +101,7 @@ def _sessions(data: str) -> Iterator[Trajectory]:
     while len(index) < LOOKED_AT and index.advance():
         pass
     for problem in index.problems:
-        raise BadInput(problem.what, where=problem.where, mend=problem.mend or None)
+        raise problem.error()
     if not len(index) and index.skipped:
         raise BadInput(
             f"none of {index.skipped} recordings is kept",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sekft_engine.render import ChatTokenizer, Dropped, Row
-    from sekft_engine.sft.find import Source
+    from sekft_engine.sources.sessions import Sessions
     from sekft_engine.trajectory import Trajectory
 
 
@@ -138,16 +138,16 @@ def command(
         data = str(place.trajectories)
 
     from sekft_engine.render.load import load_tokenizer
-    from sekft_engine.sft.find import Source
+    from sekft_engine.sources.sessions import Sessions
 
     tokenizer = load_tokenizer(base, place)
-    source = Source(data, hub)
-    items = _items(source, only, keep_only=not everything)
+    sessions = Sessions(data, hub)
+    items = _items(sessions, only, keep_only=not everything)
     if target is not None:
         from sekft_engine.cli.mask_export import export_mask
 
-        _refuse_several(source, only)
-        return export_mask(source, next(items, None), tokenizer, max_length, target, view)
+        _refuse_several(sessions, only)
+        return export_mask(sessions, next(items, None), tokenizer, max_length, target, view)
     rows = rows_of(islice(items, limit or None), tokenizer, max_length)
     if stats:
         _stats(rows, as_json)
@@ -156,7 +156,7 @@ def command(
 
         write_pieces(mask_document(rows))
     else:
-        _show(rows, terminal(), single=bool(only) or len(source) == 1)
+        _show(rows, terminal(), single=bool(only) or len(sessions) == 1)
     return 0
 
 
@@ -195,21 +195,21 @@ def write_pieces(pieces: Iterable[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _refuse_several(source: Source, only: str) -> None:
-    if not only and len(source) > 1:
+def _refuse_several(sessions: Sessions, only: str) -> None:
+    if not only and len(sessions) > 1:
         raise BadInput(
             "one trajectory is exported at a time", where="--export", mend="name it with --id"
         )
 
 
-def _items(source: Source, only: str, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
+def _items(sessions: Sessions, only: str, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
     if not only:
-        return source.each(keep_only=keep_only)
-    found = source.one(only, keep_only=keep_only)
+        return sessions.each(keep_only=keep_only)
+    found = sessions.one(only, keep_only=keep_only)
     if found is None:
         raise BadInput(
             f"no trajectory has the id {only!r}",
-            where=source.where,
+            where=sessions.where,
             mend="sekft mask lists the ids",
         )
     return iter([found])

@@ -17,12 +17,12 @@ from sekft_engine.visible import visible
 
 if TYPE_CHECKING:
     from sekft_engine.render import ChatTokenizer
-    from sekft_engine.sft.find import Source
     from sekft_engine.sft.loss_report import Measured
+    from sekft_engine.sources.sessions import Sessions
 
 
 def export_mask(
-    source: Source,
+    sessions: Sessions,
     found: Trajectory | Dropped | None,
     tokenizer: ChatTokenizer,
     max_length: int,
@@ -31,14 +31,14 @@ def export_mask(
 ) -> int:
     """Write the mask of ``found``; of a trajectory that is dropped what it says, and why."""
     if found is None:
-        raise BadInput("no trajectory here", where=source.where, mend="name other data")
+        raise BadInput("no trajectory here", where=sessions.where, mend="name other data")
     if isinstance(found, Trajectory):
         row = build_row(found, tokenizer, max_length=max_length)
         if not isinstance(row, Dropped):
             document = Document.from_row(row, digest=tokenizer.digest, limit=max_length)
             return _write(document, row.id, target, view or "context")
         found = row
-    turns = source.get(found.id).turns
+    turns = sessions.get(found.id).turns
     document = Document.from_turns(found.id, turns, reason=found.reason, detail=found.detail)
     return _write(document, found.id, target, view or "context")
 

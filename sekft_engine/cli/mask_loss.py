@@ -17,9 +17,9 @@ from sekft_engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from sekft_engine.render import ChatTokenizer
-    from sekft_engine.sft.find import Source
     from sekft_engine.sft.loss_report import Measured, Unshown
     from sekft_engine.sft.token_loss import LossFile
+    from sekft_engine.sources.sessions import Sessions
 
 
 #: What shows best what was learned comes first.
@@ -43,11 +43,11 @@ def show_losses(
     """Print the losses of all trajectories that were measured, or of one of them."""
     from sekft_engine.cli.mask import terminal, write_pieces
     from sekft_engine.render.load import load_tokenizer
-    from sekft_engine.sft.find import Source
     from sekft_engine.sft.loss_report import loss_document
     from sekft_engine.sft.recorded import recorded
     from sekft_engine.sft.show_losses import print_losses
     from sekft_engine.sft.token_loss import read_token_losses
+    from sekft_engine.sources.sessions import Sessions
 
     if target is not None and not only:
         raise BadInput(
@@ -60,16 +60,16 @@ def show_losses(
     losses = read_token_losses(info.path)
     _refuse_none(info, losses, only)
     tokenizer = load_tokenizer(given.base, place)
-    source = Source(given.data, given.hub)
+    sessions = Sessions(given.data, given.hub)
     if target is not None:
         from sekft_engine.cli.mask_export import export_losses
 
-        one = _one(only, losses, source, tokenizer)
+        one = _one(only, losses, sessions, tokenizer)
         return export_losses(one, tokenizer, given.recipe.max_length, target, view)
     # Stable: within a part the order of the file stays.
     order = sorted(losses, key=lambda name: PARTS.index(losses[name].part))
     ids = [only] if only else order[: limit or None]
-    found = _measured(ids, losses, source, tokenizer, strict=bool(only))
+    found = _measured(ids, losses, sessions, tokenizer, strict=bool(only))
     if as_json:
         facts = {
             "run": info.id,
@@ -123,7 +123,7 @@ def _refuse_none(info: RunInfo, losses: LossFile, only: str) -> None:
 
 
 def _measured(
-    ids: list[str], losses: LossFile, source: Source, tokenizer: ChatTokenizer, *, strict: bool
+    ids: list[str], losses: LossFile, sessions: Sessions, tokenizer: ChatTokenizer, *, strict: bool
 ) -> Iterator[Measured | Unshown]:
     """The rows with their losses; where a row is not the one that was measured, why not, which
     with ``strict``, or where there is no other, is an error."""
@@ -132,7 +132,7 @@ def _measured(
     shown = False
     for number, identity in enumerate(ids, 1):
         try:
-            found = _one(identity, losses, source, tokenizer)
+            found = _one(identity, losses, sessions, tokenizer)
         except SekftError as error:
             if strict or (number == len(ids) and not shown):
                 raise
@@ -142,10 +142,10 @@ def _measured(
             yield found
 
 
-def _one(identity: str, losses: LossFile, source: Source, tokenizer: ChatTokenizer) -> Measured:
+def _one(identity: str, losses: LossFile, sessions: Sessions, tokenizer: ChatTokenizer) -> Measured:
     from sekft_engine.sft.loss_report import Measured
 
-    trajectory = source.get(identity)
+    trajectory = sessions.get(identity)
     row = build_row(trajectory, tokenizer)
     if isinstance(row, Dropped):
         raise DigestMismatch(

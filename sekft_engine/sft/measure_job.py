@@ -19,7 +19,6 @@ from sekft_engine.render.load import load_tokenizer
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.runs import RunInfo, run_of
 from sekft_engine.sft.data import TrainRow, load_data, train_row
-from sekft_engine.sft.find import Source
 from sekft_engine.sft.measure import choose_measured, measure
 from sekft_engine.sft.recorded import Recorded, recorded
 from sekft_engine.sft.token_loss import (
@@ -28,6 +27,7 @@ from sekft_engine.sft.token_loss import (
     read_token_losses,
     write_token_losses,
 )
+from sekft_engine.sources.sessions import Sessions
 
 #: Rows are made again to tell what they were to a run up to so many.
 MANY = 2000
@@ -112,17 +112,17 @@ def _chosen(
 
 
 def _named(job: jobs.MeasureLosses, given: Recorded, tokenizer: ChatTokenizer) -> Rows:
-    source = Source(given.data, given.hub)
+    sessions = Sessions(given.data, given.hub)
     rows = []
     for identity in job.ids:
-        row = build_row(source.get(identity), tokenizer, max_length=given.recipe.max_length)
+        row = build_row(sessions.get(identity), tokenizer, max_length=given.recipe.max_length)
         if isinstance(row, Dropped):
             raise BadInput(
                 f"cannot be measured, since it is dropped as {row.reason}: {row.detail}",
                 where=row.id,
             )
         rows.append(train_row(row))
-    parts = _parts(given, tokenizer, len(source))
+    parts = _parts(given, tokenizer, len(sessions))
     return [(row, parts.get(row.id, "")) for row in rows]
 
 

@@ -44,10 +44,16 @@ Place = tuple[int, int, int, int]
 
 
 class Catalogue:
-    """Rows are added in batches; what was added is seen after :meth:`flush`."""
+    """Rows are added in batches; what was added is seen after :meth:`flush`.
 
-    def __init__(self, where: Callable[[int, int], str]) -> None:
+    Args:
+        where: tells a person a place by the numbers of its file and line.
+        raw: whether the file of a number holds a raw recording.
+    """
+
+    def __init__(self, where: Callable[[int, int], str], raw: Callable[[int], bool]) -> None:
         self._where = where
+        self._raw = raw
         self._rows = Rows(ROW)
         self._ids = Strings()
         self._numbers = Numbers()
@@ -230,6 +236,7 @@ class Catalogue:
             verified=bool(flags & VERIFIED),
             keep=bool(flags & KEEP),
             clean=bool(flags & CLEAN),
+            raw=self._raw(file),
         )
 
     def find(self, identity: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sekft_engine.errors import SekftError
+from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.trajectory import Outcome, Role, Trajectory, label
 
 #: Outcomes by their code in an index.
@@ -24,7 +24,8 @@ _STEPS = 0x7FFFFFFF
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """One trajectory as a list shows it. ``where`` is ``file``, ``file:line`` or
-    ``file:row number``; ``characters`` counts the contents of all turns."""
+    ``file:row number``; ``characters`` counts the contents of all turns; ``raw`` tells a recording
+    as it was made from what somebody chose."""
 
     id: str
     where: str
@@ -39,6 +40,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool = False
     keep: bool = False
     clean: bool = False
+    raw: bool = False
+
+    @property
+    def left_out(self) -> bool:
+        """Whether training leaves it out: a raw recording that is not marked as to be kept."""
+        return self.raw and not self.keep
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +63,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} ({self.mend})" if self.mend else text
+
+    def error(self) -> BadInput:
+        """The same as an error, for who takes sound data only."""
+        return BadInput(self.what, where=self.where, mend=self.mend or None)
 
     @classmethod
     def of(cls, error: SekftError, reason: str, where: str = "") -> Problem:

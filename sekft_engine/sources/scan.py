@@ -15,7 +15,7 @@ from sekft_engine.sources.catalog import Catalogue, Place
 from sekft_engine.sources.facts import KEEP, Known, Problem, known, skim
 from sekft_engine.sources.filetable import DONE, NEW, SKIPPED, FileTable
 from sekft_engine.sources.lines import LineFile, Shrunk
-from sekft_engine.sources.listing import LINES, TABLE, kind
+from sekft_engine.sources.listing import LINES, RAW, TABLE, kind
 from sekft_engine.sources.read import is_utf8, unreadable
 from sekft_engine.sources.record import trajectory_in, twice
 from sekft_engine.sources.skim_table import COLUMNS, skim_batch
@@ -37,7 +37,7 @@ class Scan:
     def __init__(self, source: Source, *, keep_only: bool) -> None:
         self.source = source
         self._folder = f"{str(source.root).rstrip('/')}/"
-        self.catalogue = Catalogue(self.where)
+        self.catalogue = Catalogue(self.where, self.raw)
         self.files = FileTable()
         self.generation = 0
         self.listed = False
@@ -77,6 +77,10 @@ class Scan:
         """The place as a person is told it."""
         name = self.files.name(file)
         return record_where(f"{self._folder}{name}" if name else str(self.source), line)
+
+    def raw(self, file: int) -> bool:
+        """Whether a file is a raw recording, which counts only with ``keep``."""
+        return self.source.raw and kind(self.files.name(file) or self.source.root.name) == RAW
 
     def unchanged(self, file: int) -> bool:
         """Whether a file is what it was when it was read."""

@@ -12,7 +12,7 @@ from sekft_tui.library.rendering import NotReady, Renderer
 from sekft_tui.library.verdicts import Verdicts
 
 if TYPE_CHECKING:
-    from sekft_engine.sources import Facts, Index
+    from sekft_engine.sources import Index
     from sekft_engine.trajectory import Trajectory
 
 #: A data set of up to so many trajectories is certified unasked while it is looked at.
@@ -142,14 +142,9 @@ class Certifier:
         limit = self._renderer.max_length
         rows = cached_rows(list(readable()), tokenizer, processes=1)
         for number, row in zip(good, rows, strict=True):
-            left_out = unkept(self._index.facts(number))
+            left_out = NOT_KEPT if self._index.facts(number).left_out else ""
             if isinstance(row, Dropped):
                 verdicts.put(number, 0, 0, left_out or row.reason)
                 continue
             too_long = "too_long" if limit and len(row) > limit else ""
             verdicts.put(number, len(row), row.trained_tokens, left_out or too_long)
-
-
-def unkept(facts: Facts) -> str:
-    """A raw recording that is not kept is not trained on; what is curated is taken whole."""
-    return NOT_KEPT if not facts.keep and facts.where.endswith(".json") else ""

@@ -18,6 +18,7 @@ from sekft_engine.cli.main import run as run_command
 from sekft_engine.render import Dropped, Row, build_row
 from sekft_engine.render.load import load_tokenizer
 from sekft_engine.render.show import print_listing, print_row
+from sekft_engine.sources import load_hub
 from sekft_engine.trajectory import Trajectory
 from sekft_engine.workspace import Workspace
 from tests.sft.sessions import session, write_sessions
@@ -94,6 +95,20 @@ def test_a_hub_data_set_is_named_as_in_train(
         status, out, _ = sekft("mask", "--base", str(tiny_base), "--json", *words)
         assert (status, asked.pop()) == (0, name)
         assert [one["id"] for one in json.loads(out)["trajectories"]] == ["session-001"]
+
+
+def test_what_is_published_is_taken_whole_as_in_train(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A published file of one session is no raw recording, whatever its name ends in."""
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps(session(1) | {"keep": False}))
+    monkeypatch.setattr("sekft_engine.sources.hub.hub_files", lambda *_: (file,))
+    status, out, _ = sekft("mask", "--base", str(tiny_base), "--json", "--hub", "owner/set")
+    shown = json.loads(out)
+    assert (status, [one["id"] for one in shown["trajectories"]]) == (0, ["session-001"])
+    assert shown["dropped"] == []
+    assert len(load_hub("owner/set").trajectories) == 1
 
 
 def test_one_trajectory_is_exported_as_a_page_or_a_picture(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from sekft_tui.library import Library, Rendered
-from sekft_tui.library.certifier import unkept
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.token_view import TokenView
 
@@ -55,7 +54,7 @@ def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
         return "", ""
     if rendered.dropped:
         return " ✗ dropped ", "bad"
-    if unkept(facts):
+    if facts.left_out:
         return " ○ not kept ", "quiet"
     return " ✓ certified ", "good"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sekft_engine.errors import BadInput
-from sekft_engine.sources import Dropped, open_index
+from sekft_engine.sources.dropped import Dropped
+from sekft_engine.sources.index import open_index
 from sekft_engine.trajectory import Trajectory
 
 
-class Source:
+class Sessions:
     """What ``data`` (a path) or ``hub`` (the name of a data set) holds. It is indexed, and each
     trajectory read when it is asked for, so that any amount of them takes little memory.
 
@@ -28,7 +29,7 @@ class Source:
         index = open_index(hub=hub) if hub else open_index(data)
         self._index = index.read_all()
         for problem in self._index.problems:
-            raise BadInput(problem.what, where=problem.where, mend=problem.mend or None)
+            raise problem.error()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -57,6 +58,6 @@ class Source:
     def _at(self, n: int, keep_only: bool) -> Trajectory | Dropped:
         if keep_only:
             facts = self._index.facts(n)
-            if not facts.keep and facts.where.endswith(".json"):
+            if facts.left_out:
                 return Dropped(facts.id, "not_kept", "keep is false or not there")
         return self._index.trajectory(n)
