@@ -16,6 +16,7 @@ from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory, out_of_memory
+from sekft_engine.sft.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,7 @@ class Trainer:
 
     Args:
         leave: asked between forward passes; True abandons the step.
+        ranks: the processes that train together; each computes its share of every step.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Trainer:
         data: Data,
         recipe: Recipe,
         leave: Callable[[], bool] = lambda: False,
+        ranks: Ranks = ALONE,
     ) -> None:
         import torch
 
@@ -65,7 +68,9 @@ class Trainer:
         self.plan = plan_steps(len(data.train), recipe)
         self.micro_batch = recipe.micro_batch
         self._leave = leave
+        self.ranks = ranks
         self.weights = base.trainable(name)
+        ranks.match(self.weights)
         self._optimiser = torch.optim.AdamW(
             self.weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
         )
@@ -100,6 +105,7 @@ class Trainer:
             raise BadInput(
                 "the checkpoint is of an adapter of another shape", mend="start a new run"
             )
+        self.ranks.announce("restore", tensors, step, micro_batch)
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser."):
@@ -130,8 +136,14 @@ class Trainer:
             rate = learning_rate(number, len(self.plan), self.recipe)
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
-            loss, trained = self._gradients(number, rows)
-            norm = self._clip(number, rows)
+            self.ranks.announce("step")
+            self.ranks.seed(self.recipe.seed, number)
+            try:
+                loss, trained = self._gradients(number, rows)
+                norm = self._clip(number, rows)
+            except Diverged:
+                self._go_back()
+                raise
             self._optimiser.step()
             self._optimiser.zero_grad(set_to_none=True)
             self.base.touched(self.name)
@@ -148,38 +160,56 @@ class Trainer:
             )
 
     def _gradients(self, step: int, rows: Sequence[TrainRow]) -> tuple[float, int]:
-        """Gradients of the mean loss over all trained tokens of ``rows``. Memory that does not
-        suffice halves the forward passes; the sum stays the same."""
+        """Gradients of the mean loss over all trained tokens of ``rows``, and that loss."""
+        trained = sum(row.trained for row in rows)
+        with self.ranks.together():
+            part = self._own_gradients(step, self.ranks.share(rows), trained)
+        self.ranks.sum_gradients(self.weights)
+        (total,) = self.ranks.sum(part)
+        self._remember(step - 1)
+        return total / trained, trained
+
+    def _own_gradients(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
+        """This process's part. Memory that does not suffice halves the forward passes; the sum
+        stays the same."""
         while True:
             try:
-                return self._accumulate(step, rows)
+                return self._accumulate(step, rows, trained)
             except Abandoned:
                 self._optimiser.zero_grad(set_to_none=True)
                 raise
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or self.micro_batch == 1:
+                # Passes that are those of all cannot be made again by one.
+                if not out_of_memory(error) or self.micro_batch == 1 or self.ranks.sharded:
                     raise
             self.micro_batch = max(1, self.micro_batch // 2)
             self._optimiser.zero_grad(set_to_none=True)
             free_memory()
 
-    def _accumulate(self, step: int, rows: Sequence[TrainRow]) -> tuple[float, int]:
+    def _accumulate(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
+        """Add the gradients of the summed loss of ``rows`` over ``trained``; returns the sum."""
         import torch
 
-        trained = sum(row.trained for row in rows)
         total = torch.zeros((), dtype=torch.float64)
-        for group in split_rows(rows, self.micro_batch):
-            if self._leave():
+        groups = split_rows(rows, self.micro_batch)
+        bad: list[str] = []
+        for group in groups:
+            # Passes that are those of all are gone through by all, whatever comes of them.
+            if self._leave() and not self.ranks.sharded:
                 raise Abandoned
             losses, owners = token_losses(self._selected, group, self.base.device)
             part = losses.sum()
             if not bool(torch.isfinite(part)):
-                bad = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
-                self._diverged(step, "the loss", [group[row].id for row in sorted(bad)])
+                odd = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
+                bad += [group[row].id for row in sorted(odd)]
             torch.autograd.backward(part / trained)
             total += part.detach().double().cpu()
-        self._remember(step - 1)
-        return float(total) / trained, trained
+        for _ in range(self.ranks.more_passes(len(groups))):
+            losses, _ = token_losses(self._selected, self.data.train[:1], self.base.device)
+            torch.autograd.backward(losses.sum() * 0)
+        if bad:
+            self._diverged(step, "the loss", bad)
+        return float(total)
 
     def _clip(self, step: int, rows: Sequence[TrainRow]) -> float:
         import torch
@@ -198,8 +228,8 @@ class Trainer:
                 kept.copy_(weight)
         self.good_step = step
 
-    def _diverged(self, step: int, what: str, ids: list[str]) -> None:
-        """Go back to the last weights that gave finite losses, and say what happened."""
+    def _go_back(self) -> None:
+        """Take up the last weights that gave finite losses."""
         import torch
 
         self._optimiser.zero_grad(set_to_none=True)
@@ -207,6 +237,9 @@ class Trainer:
             for kept, weight in zip(self._good, self.weights, strict=True):
                 weight.copy_(kept)
         self.base.touched(self.name)
+
+    def _diverged(self, step: int, what: str, ids: list[str]) -> None:
+        """Say what happened."""
         named = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
         kept_as = (
             f"the adapter of step {self.good_step} is kept" if self.good_step else "no adapter"
@@ -221,22 +254,28 @@ class Trainer:
         import torch
 
         model = self.base.model
+        self.ranks.announce("heldout")
         model.eval()
         total, tokens = 0.0, 0
+        groups = split_rows(self.ranks.share(self.data.heldout), self.micro_batch)
         try:
-            with torch.no_grad():
-                for group in split_rows(self.data.heldout, self.micro_batch):
+            with torch.no_grad(), self.ranks.together():
+                for group in groups:
                     if self._leave():
                         raise Abandoned
                     losses, _ = token_losses(self._selected, group, self.base.device)
                     total += float(losses.double().sum())
                     tokens += len(losses)
+                for _ in range(self.ranks.more_passes(len(groups))):
+                    token_losses(self._selected, self.data.train[:1], self.base.device)
         finally:
             model.train()
-        return total / max(1, tokens), tokens
+        total, count = self.ranks.sum(total, tokens)
+        return total / max(1, count), int(count)
 
     def close(self) -> None:
         """Leave the adapter frozen on the base, and free what training held."""
+        self.ranks.announce("end")
         for weight in self.weights:
             weight.grad = None
         self._optimiser.state.clear()
