@@ -22,6 +22,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Train: "sekft_engine.sft.train:run_train",
     jobs.Sweep: "sekft_engine.sft.sweep:run_sweep",
     jobs.Evaluate: "sekft_engine.evaluate.run:run_evaluate",
+    jobs.HandBack: "sekft_engine.evaluate.takeover_job:run_hand_back",
     jobs.MeasureLosses: "sekft_engine.sft.measure_job:run_measure",
     jobs.Setup: "sekft_engine.demo:run_setup",
 }

@@ -102,6 +102,23 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     unchecked: bool = False
 
 
+class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
+    """Let a model type in the take-over of that id, which lives in the engine's process.
+
+    ``adapter`` is an adapter's folder, or the name of an attached one; empty = the bare base.
+    ``turns`` = so many; 0 = until the session ends. Whether it is sampled or greedy, and how many
+    tokens a command may have, is as in the eval that the session comes from; ``seed`` tells one
+    try from the next.
+    """
+
+    takeover: str
+    base: str
+    adapter: str = ""
+    turns: int = 0
+    seed: int = 0
+    load_4bit: bool = False
+
+
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
     """Measure the loss of each trained token without and with the adapter of ``run`` (an id, or
     the folder of a run or of its adapter), and keep it with the run.
@@ -191,6 +208,7 @@ AnyJob = (
     | Train
     | Sweep
     | Evaluate
+    | HandBack
     | MeasureLosses
     | Attach
     | Swap
