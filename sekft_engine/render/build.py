@@ -31,7 +31,7 @@ from sekft_engine.render.finish import Prepared, finish
 from sekft_engine.render.layout import Layout
 from sekft_engine.render.normalise import Refused, normalize_for_template
 from sekft_engine.render.row import Row
-from sekft_engine.render.scaffold import Scaffold, messages
+from sekft_engine.render.scaffold import Scaffold, fill, messages
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.trajectory import Trajectory
@@ -143,7 +143,7 @@ def _render(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared:
     guard = tokenizer.guard_for(contents)
     layout = tokenizer.layouts.get(len(turns), guard)
     shown = tokenizer.template.render(messages(contents))
-    if shown != Scaffold(layout.shape.parts).fill(contents):
+    if shown != fill(layout.shape.parts, contents):
         raise Refused(
             "template_rewrites_content",
             f"the chat template trims or rewrites {_culprit(shown, contents, tokenizer)}",

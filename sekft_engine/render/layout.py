@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sekft_engine.render.guard import Guard
 from sekft_engine.render.normalise import Refused
+from sekft_engine.render.scaffold import fill
 from sekft_engine.render.shape import Shape, Shapes, digests
 
 Int64Array = npt.NDArray[np.int64]
@@ -51,10 +52,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def fill(self, contents: Sequence[str]) -> str:
         """The marked text."""
-        out = [self.parts[0]]
-        for content, part in zip(contents, self.parts[1:], strict=True):
-            out += (content, part)
-        return "".join(out)
+        return fill(self.parts, contents)
 
     def places(self, contents: Sequence[str]) -> tuple[Int64Array, Int64Array]:
         """Where in the marked text each content begins and ends."""

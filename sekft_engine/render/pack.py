@@ -17,7 +17,7 @@ from sekft_engine.render.finish import freeze
 from sekft_engine.render.layout import Layout
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.row import Certificate, Row, Span
-from sekft_engine.render.scaffold import Scaffold
+from sekft_engine.render.scaffold import fill
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.trajectory import Trajectory, Turn
 
@@ -100,7 +100,7 @@ def _unpack(data: bytes, source: Source, layout: Layout, digest: str) -> Row:
         id=source.trajectory.id,
         archetype=source.trajectory.archetype,
         turns=source.turns,
-        text=Scaffold(layout.shape.parts).fill(source.contents),
+        text=fill(layout.shape.parts, source.contents),
         ids=ids,
         ends=ends,
         turn_of=turn_of,

@@ -27,10 +27,15 @@ class Scaffold(msgspec.Struct, frozen=True):
 
     def fill(self, contents: Sequence[str]) -> str:
         """The text with ``contents`` between the parts."""
-        out = [self.parts[0]]
-        for content, part in zip(contents, self.parts[1:], strict=True):
-            out += (content, part)
-        return "".join(out)
+        return fill(self.parts, contents)
+
+
+def fill(parts: Sequence[str], contents: Sequence[str]) -> str:
+    """The text of ``parts`` with ``contents`` between them."""
+    out = [parts[0]]
+    for content, part in zip(contents, parts[1:], strict=True):
+        out += (content, part)
+    return "".join(out)
 
 
 class Scaffolds:

@@ -21,7 +21,7 @@ import msgspec
 
 from sekft_engine.render.normalise import Refused
 from sekft_engine.render.opaque import Condition, Inspected, unmet
-from sekft_engine.render.scaffold import PLACEHOLDER, Scaffold, Scaffolds, placeholders
+from sekft_engine.render.scaffold import PLACEHOLDER, Scaffolds, fill, placeholders
 from sekft_engine.render.stream import Unstreamable
 from sekft_engine.render.template import ChatTemplate
 from sekft_engine.render.trace import Streamed, Tracer
@@ -214,7 +214,7 @@ class Shapes:
         except (Inspected, *_REFUSALS):
             self._blind = False
         else:
-            self._blind = text == Scaffold(parts).fill(placeholders(turns))
+            self._blind = text == fill(parts, placeholders(turns))
 
 
 def _joints(run: Streamed, turns: int) -> list[str]:

@@ -19,7 +19,7 @@ from sekft_engine.render import files
 from sekft_engine.render.guard import GUARD_VERSION, Guard
 from sekft_engine.render.layout import Layouts
 from sekft_engine.render.normalise import NORMALISER_VERSION, Refused, normalize_for_template
-from sekft_engine.render.scaffold import Scaffold, Scaffolds, messages
+from sekft_engine.render.scaffold import Scaffold, Scaffolds, fill, messages
 from sekft_engine.render.shape import Shapes
 from sekft_engine.render.template import ChatTemplate
 from sekft_engine.trajectory import Turn
@@ -269,10 +269,8 @@ class ChatTokenizer:
 
     def _encode(self, parts: Sequence[str], contents: Sequence[str]) -> list[int]:
         guard = self.guard_for(contents)
-        out = [guard.mark(parts[0])]
-        for content, part in zip(contents, parts[1:], strict=True):
-            out += (content, guard.mark(part))
-        encoding = guard.encode(_whole("".join(out), self.where))
+        marked = fill([guard.mark(part) for part in parts], contents)
+        encoding = guard.encode(_whole(marked, self.where))
         return [int(token) for token in guard.ids(encoding).tolist()]
 
     def _as_written(self, contents: list[str]) -> list[str]:
@@ -331,8 +329,8 @@ def _written(
 ) -> str | None:
     """What the template makes of the content of ``turn``, with plain words in the others."""
     plain = ["x"] * len(contents)
-    head = Scaffold(scaffold.parts[: turn + 1]).fill(plain[:turn])
-    tail = Scaffold(scaffold.parts[turn + 1 :]).fill(plain[turn + 1 :])
+    head = fill(scaffold.parts[: turn + 1], plain[:turn])
+    tail = fill(scaffold.parts[turn + 1 :], plain[turn + 1 :])
     plain[turn] = contents[turn]
     text = template.render(messages(plain), add_generation_prompt=True)
     if not (text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)):
