@@ -52,6 +52,7 @@ class ResidentBase:
         path: Path,
         digest: str,
         quantised: bool = False,
+        sharded: bool = False,
         seconds: float = 0.0,
     ) -> None:
         self.model = model
@@ -59,6 +60,7 @@ class ResidentBase:
         self.path = path
         self.digest = digest
         self.quantised = quantised
+        self.sharded = sharded
         self.seconds = seconds
         self.active: str | None = None
         self._peft: Any = None
@@ -71,17 +73,21 @@ class ResidentBase:
     # --- loading ------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, folder: str | Path, *, load_4bit: bool = False) -> ResidentBase:
-        """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``."""
+    def load(
+        cls, folder: str | Path, *, load_4bit: bool = False, sharded: bool = False
+    ) -> ResidentBase:
+        """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``. One
+        that is ``sharded`` waits in main memory for being spread over processes."""
         began = time.monotonic()
         path = resolve_base(str(folder))
-        model = load_model(path, load_4bit=load_4bit)
+        model = load_model(path, load_4bit=load_4bit, sharded=sharded)
         return cls(
             model,
             ChatTokenizer.load(path),
             path=path,
             digest=base_digest(path, digest_memo()),
             quantised=load_4bit,
+            sharded=sharded,
             seconds=time.monotonic() - began,
         )
 

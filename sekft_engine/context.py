@@ -84,9 +84,11 @@ class Context:
             raise BadInput("no base is loaded", mend='send {"job":"load","base":...} first')
         return self._engine.resident
 
-    def load_base(self, spec: str, load_4bit: bool = False) -> ResidentBase:
+    def load_base(
+        self, spec: str, load_4bit: bool = False, *, sharded: bool = False
+    ) -> ResidentBase:
         """The resident base for ``spec``, loaded only where another one (or none) is there."""
-        return self._engine.make_resident(self, spec, load_4bit)
+        return self._engine.make_resident(self, spec, load_4bit, sharded)
 
     def open_run(self, kind: str, *, about: dict[str, Any], out: str = "", name: str = "") -> Run:
         """Make the run's folder; from here on this job's events go into its journal."""

@@ -28,7 +28,7 @@ from sekft_engine.jobs import Job, kind_of, label_of
 from sekft_engine.journal import Journal
 from sekft_engine.publisher import Publisher
 from sekft_engine.runs import Run
-from sekft_engine.waiting import LASTING, Waiting, going_on, left_over, queued
+from sekft_engine.waiting import LASTING, Waiting, going_on, last_number, left_over, queued
 from sekft_engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,9 +89,8 @@ class Engine:
         left = left_over(journal)
         for job in left:
             self._queue.add(job, held=True)
-        numbers = [int(job.id.rpartition("-")[2]) for job in left if job.id[-1:].isdigit()]
-        self._numbers = itertools.count(max(numbers, default=0) + 1)
         if left:
+            self._numbers = itertools.count(last_number(left) + 1)
             self._tell_queue()
 
     def submit(self, job: Job) -> str:
@@ -181,8 +180,8 @@ class Engine:
             running = self._running
             return {
                 "resident": dict(self._resident_facts),
-                "running": _facts(queued(running)) | {"paused": self._paused} if running else None,
-                "queued": [_facts(one) | {"held": one.held} for one in self._queue.told()],
+                "running": queued(running).facts | {"paused": self._paused} if running else None,
+                "queued": [one.facts | {"held": one.held} for one in self._queue.told()],
             }
 
     def close(self, timeout: float | None = 30.0, *, drain: bool = False) -> bool:
@@ -235,7 +234,9 @@ class Engine:
             self._paused = False
         context.emit(events.JobResumed(job="", kind=context.kind))
 
-    def make_resident(self, context: Context, spec: str, load_4bit: bool) -> ResidentBase:
+    def make_resident(
+        self, context: Context, spec: str, load_4bit: bool, sharded: bool = False
+    ) -> ResidentBase:
         """The base for ``spec``: the resident one where it is that one, else loaded in its place.
 
         Whatever can be refused is refused before the old one is let go, which happens before the
@@ -244,11 +245,11 @@ class Engine:
         from sekft_engine.resident_jobs import find_base, is_resident, load_base
 
         folder = find_base(context, spec)
-        if self.resident is None or not is_resident(self.resident, folder, load_4bit):
+        if self.resident is None or not is_resident(self.resident, folder, load_4bit, sharded):
             self.resident = None
             self.note_resident()
             gc.collect()
-            self.resident = load_base(context, folder, load_4bit)
+            self.resident = load_base(context, folder, load_4bit, sharded)
             self.note_resident()
         return self.resident
 
@@ -400,7 +401,3 @@ class Engine:
         self._publish_own(job, events.JobDone, kind=kind_of(job), result=result)
         self._publisher.forget(job.id)
         return True
-
-
-def _facts(one: events.Queued) -> dict[str, Any]:
-    return {"id": one.id, "kind": one.kind, "label": one.label}

@@ -89,6 +89,10 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
     spec: dict[str, Any] = {}
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"id": self.id, "kind": self.kind, "label": self.label}
+
 
 class QueueChanged(Event, frozen=True, kw_only=True, tag=True):
     """What runs, and what waits, in order. ``job`` is empty: this is about all of them. The spec of

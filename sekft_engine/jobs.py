@@ -34,16 +34,21 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     ``out`` is the run's folder; empty = a new one under the workspace's ``runs/``.
     ``name`` is the adapter's name on the base afterwards; empty = the run's id. ``resume`` goes on
     with the run in ``out`` from its last checkpoint, or begins it where there is none yet.
+    ``shard_base`` spreads the base over the processes that train together.
+    ``scenarios`` is the folder of the worlds for the recipe's evals; empty = the workspace's
+    ``scenarios/train``, so that those kept for the final eval decide nothing before it.
     """
 
     base: str
     data: str = ""
     hub: str = ""
+    scenarios: str = ""
     out: str = ""
     name: str = ""
     recipe: Recipe = Recipe()
     load_4bit: bool = False
     resume: bool = False
+    shard_base: bool = False
 
 
 class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
@@ -61,6 +66,7 @@ class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
     out: str = ""
     flags: dict[str, Any] = {}
     load_4bit: bool = False
+    shard_base: bool = False
 
 
 class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_model(path: Path, *, load_4bit: bool = False) -> PreTrainedModel:
-    """The causal language model in ``path``, frozen and ready to evaluate."""
+def load_model(path: Path, *, load_4bit: bool = False, sharded: bool = False) -> PreTrainedModel:
+    """The causal language model in ``path``, frozen and ready to evaluate.
+
+    One that is to be ``sharded`` over processes is loaded into main memory, and keeps 4-bit weights
+    in elements of the type it computes in: only tensors of one type are spread together.
+    """
     import_torch()
     import torch
     from transformers import AutoModelForCausalLM
@@ -31,10 +35,10 @@ def load_model(path: Path, *, load_4bit: bool = False) -> PreTrainedModel:
         "local_files_only": True,
         "trust_remote_code": False,
         "attn_implementation": "sdpa",
-        "device_map": {"": 0} if cuda else {"": "cpu"},
+        "device_map": {"": torch.cuda.current_device() if cuda and not sharded else "cpu"},
     }
     if load_4bit:
-        options["quantization_config"] = _nf4(dtype)
+        options["quantization_config"] = _nf4(dtype, dtype if sharded else torch.uint8)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -67,7 +71,7 @@ def import_torch() -> None:
         ) from error
 
 
-def _nf4(compute: torch.dtype) -> Any:
+def _nf4(compute: torch.dtype, storage: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -75,4 +79,5 @@ def _nf4(compute: torch.dtype) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
+        bnb_4bit_quant_storage=storage,
     )

@@ -18,17 +18,21 @@ def find_base(context: Context, spec: str) -> Path:
     return resolve_base(spec, context.workspace, report=context.progress)
 
 
-def is_resident(resident: ResidentBase, folder: Path, load_4bit: bool) -> bool:
+def is_resident(
+    resident: ResidentBase, folder: Path, load_4bit: bool, sharded: bool = False
+) -> bool:
     """Whether what is loaded is what lies in ``folder`` now."""
-    if resident.path != folder or resident.quantised != load_4bit:
+    if (resident.path, resident.quantised, resident.sharded) != (folder, load_4bit, sharded):
         return False
     return resident.digest == base_digest(folder, digest_memo())
 
 
-def load_base(context: Context, folder: Path, load_4bit: bool) -> ResidentBase:
+def load_base(
+    context: Context, folder: Path, load_4bit: bool, sharded: bool = False
+) -> ResidentBase:
     """Load the base in ``folder`` and tell so."""
     context.progress("loading the base", 0, 0, folder.name)
-    loaded = ResidentBase.load(folder, load_4bit=load_4bit)
+    loaded = ResidentBase.load(folder, load_4bit=load_4bit, sharded=sharded)
     context.emit(
         events.BaseLoaded(
             job="",

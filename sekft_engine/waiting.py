@@ -135,6 +135,12 @@ def _is_done(job: jobs.Train | jobs.Sweep | jobs.Evaluate | jobs.MeasureLosses) 
         return False
 
 
+def last_number(left: list[Job]) -> int:
+    """The greatest number in the ids of these jobs: new ones count on from it."""
+    ends = (job.id.rpartition("-")[2] for job in left)
+    return max((int(end) for end in ends if end.isdigit()), default=0)
+
+
 def last_queue(journal: Path) -> QueueChanged | None:
     """The queue as the journal last tells it; None where it never does."""
     mark = b'{"event":"QueueChanged"'
