@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from sekft_engine import events
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
-from sekft_engine.errors import BadInput
+from sekft_engine.cli.options import json_option, print_json, workspace_option
+from sekft_engine.cli.runs_replay import diff, replay
+from sekft_engine.cli.runs_shared import runs_root, tell
 from sekft_engine.journal import as_it_counts
 from sekft_engine.runs import RunInfo, export_run, find_run, list_runs, read_events
-from sekft_engine.visible import plain
 
 
 @click.group("runs")
@@ -22,18 +22,22 @@ def command() -> None:
     """Runs: what was trained and evaluated."""
 
 
+command.add_command(replay)
+command.add_command(diff)
+
+
 @command.command("list")
 @json_option
 @workspace_option
 def list_(as_json: bool, workspace: Path | None) -> int:
     """List the workspace's runs, oldest first."""
-    found = list_runs(_root(workspace))
+    found = list_runs(runs_root(workspace))
     if as_json:
         print_json({"runs": msgspec.to_builtins(found)})
         return 0
     width = max((len(info.id) for info in found), default=0)
     for info in found:
-        _tell(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
+        tell(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
     return 0
 
 
@@ -43,12 +47,12 @@ def list_(as_json: bool, workspace: Path | None) -> int:
 @workspace_option
 def show(identity: str, as_json: bool, workspace: Path | None) -> int:
     """Show a run: its manifest, and what its journal tells. ID may be a folder."""
-    info = find_run(_root(workspace, identity), identity)
+    info = find_run(runs_root(workspace, identity), identity)
     journal = journal_facts(info)
     if as_json:
         print_json(msgspec.to_builtins(info) | {"journal": journal})
         return 0
-    _tell(f"{info.id}  {info.kind}  {info.status}  {info.created}\n{info.path}")
+    tell(f"{info.id}  {info.kind}  {info.status}  {info.created}\n{info.path}")
     for title, table in (
         ("about", info.about),
         ("facts", info.facts),
@@ -56,11 +60,11 @@ def show(identity: str, as_json: bool, workspace: Path | None) -> int:
         ("journal", journal),
     ):
         if table:
-            _tell(f"\n{title}")
+            tell(f"\n{title}")
             for key, value in table.items():
-                _tell(f"  {key}: {_short(value)}")
+                tell(f"  {key}: {_short(value)}")
     if info.error:
-        _tell(f"\nerror: {info.error}")
+        tell(f"\nerror: {info.error}")
     return 0
 
 
@@ -71,12 +75,12 @@ def show(identity: str, as_json: bool, workspace: Path | None) -> int:
 @workspace_option
 def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -> int:
     """Copy a run's manifest, journal, adapter and episodes to TARGET, a folder or a .tar.gz."""
-    info = find_run(_root(workspace, identity), identity)
+    info = find_run(runs_root(workspace, identity), identity)
     written = export_run(info, target.expanduser().absolute())
     if as_json:
         print_json({"run": info.id, "target": str(written)})
     else:
-        _tell(f"{info.id} -> {written}")
+        tell(f"{info.id} -> {written}")
     return 0
 
 
@@ -88,8 +92,8 @@ def report(identity: str, target: Path, workspace: Path | None) -> int:
     """Write an eval's report to TARGET, a self-contained HTML page."""
     from sekft_engine.evaluate.page import write_page
 
-    info = find_run(_root(workspace, identity), identity)
-    _tell(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
+    info = find_run(runs_root(workspace, identity), identity)
+    tell(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
     return 0
 
 
@@ -107,10 +111,10 @@ def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> i
     from sekft_engine.evaluate.store import find_episode, read_episode
     from sekft_engine.files import write_whole
 
-    info = find_run(_root(workspace, identity), identity)
+    info = find_run(runs_root(workspace, identity), identity)
     found = find_episode(Path(info.path) / "episodes", episode)
     write_whole(target.expanduser().absolute(), asciicast(read_episode(found)).encode())
-    _tell(f"{found.stem} -> {target}")
+    tell(f"{found.stem} -> {target}")
     return 0
 
 
@@ -128,21 +132,16 @@ def compare(first: str, second: str, anyway: bool, as_json: bool, workspace: Pat
     from sekft_engine.evaluate.comparable import compare_runs
     from sekft_engine.evaluate.tables import comparison_line
 
-    a, b = (find_run(_root(workspace, name), name) for name in (first, second))
+    a, b = (find_run(runs_root(workspace, name), name) for name in (first, second))
     found = compare_runs(a, b, anyway=anyway)
     if as_json:
         print_json(found)
         return 0
     for reason in found["unlike"]:
-        _tell(f"NOT OF ONE KIND: {reason}")
+        tell(f"NOT OF ONE KIND: {reason}")
     for pair in found["comparisons"]:
-        _tell(comparison_line(pair))
+        tell(comparison_line(pair))
     return 0
-
-
-def _tell(text: str) -> None:
-    """What a run's files hold comes from worlds and data: it may show, not act."""
-    click.echo(plain(text))
 
 
 def journal_facts(info: RunInfo) -> dict[str, Any]:
@@ -164,15 +163,6 @@ def journal_facts(info: RunInfo) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _root(workspace: Path | None, identity: str = "") -> Path:
-    place = find_workspace(workspace)
-    if place is not None:
-        return place.runs
-    if identity and Path(identity).is_dir():
-        return Path(identity).parent
-    raise BadInput("no workspace here", where=str(Path.cwd()), mend="name it with --workspace")
 
 
 def _gist(info: RunInfo) -> str:

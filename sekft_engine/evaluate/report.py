@@ -40,7 +40,7 @@ def document(
         "subjects": [subject_facts(name, done) for name, done in episodes.items()],
         "comparisons": comparisons(episodes, sequential=sequential),
         "episodes": [
-            _episode_facts(name, finished) for name, done in episodes.items() for finished in done
+            episode_facts(name, finished) for name, done in episodes.items() for finished in done
         ],
         "seconds": round(seconds, 2),
     } | more
@@ -187,7 +187,8 @@ def _tally(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names))
 
 
-def _episode_facts(subject: str, finished: Finished) -> dict[str, Any]:
+def episode_facts(subject: str, finished: Finished) -> dict[str, Any]:
+    """One episode in the document; ``turns`` is their number."""
     trajectory, verdict = finished.trajectory, finished.verdict
     return {
         "id": trajectory.id,

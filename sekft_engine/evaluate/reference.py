@@ -1,0 +1,132 @@
+"""The final state of an episode against that of the reference solution, in a world of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sekft_engine.errors import BadInput, SekftError
+from sekft_engine.evaluate.state import Changes, Difference, changes, changes_of, differences
+from sekft_engine.files import write_whole
+from sekft_engine.runs import RunInfo
+from sekft_engine.scenario import Scenario
+from sekft_engine.sources import load_scenarios
+from sekft_engine.trajectory import Trajectory
+from sekft_engine.workspace import Workspace
+from sekft_engine.worlds import open_world
+
+#: A run's folder for what its scenarios' reference solutions changed.
+REFERENCES = "references"
+
+
+class StateDifference(msgspec.Struct, frozen=True):
+    """How an episode's final state differs from the reference's.
+
+    Attributes:
+        unknown: why it cannot be told; empty where it can.
+        partly: why it may not be all.
+    """
+
+    differences: tuple[Difference, ...] = ()
+    unknown: str = ""
+    partly: str = ""
+
+    @property
+    def same(self) -> bool:
+        return not self.differences and not self.unknown
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document | {"same": self.same}
+
+
+def state_difference(
+    run: RunInfo, trajectory: Trajectory, *, report: Callable[[str], None] = lambda _text: None
+) -> StateDifference:
+    """Compare the final state of an episode of ``run`` with what the reference solution leaves.
+
+    The reference is typed into a world of the run's kind once per scenario, and kept in the run.
+
+    Args:
+        report: told before a world is opened.
+    """
+    here = changes_of(trajectory)
+    if here is None:
+        return StateDifference(unknown="its final state was not kept with it")
+    try:
+        scenario = scenario_of(run, trajectory.scenario)
+        there = recorded(run, scenario)
+        if there is None:
+            report(f"typing the reference solution of {scenario.id}")
+            there = record(run, scenario)
+    except SekftError as error:
+        return StateDifference(unknown=str(error))
+    if there is None:
+        return StateDifference(unknown="this sandbox cannot tell what a session left")
+    partly = "" if here.whole and there.whole else "there was too much to look at all of it"
+    return StateDifference(differences(scenario, here, there), partly=partly)
+
+
+def scenario_of(run: RunInfo, name: str) -> Scenario:
+    """The bundle called ``name`` of an eval's run: where it was, else in the run's workspace.
+
+    Raises:
+        BadInput: it is there no more.
+    """
+    workspace = Workspace(Path(run.path).parent.parent)
+    told = run.about.get("scenarios")
+    folders = [Path(told)] if isinstance(told, str) else []
+    folders += [workspace.holdout_scenarios, workspace.train_scenarios]
+    for folder in folders:
+        with contextlib.suppress(SekftError):  # moved away: the next one may have it
+            for scenario in load_scenarios(folder):
+                if scenario.id == name:
+                    return scenario
+    raise BadInput(f"the scenario {name} is not there any more", where=str(folders[0]))
+
+
+def recorded(run: RunInfo, scenario: Scenario) -> Changes | None:
+    """What the reference solution changed, where it was typed before."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(_path(run, scenario).read_bytes(), type=Changes)
+    return None
+
+
+def record(run: RunInfo, scenario: Scenario) -> Changes | None:
+    """Type the reference solution into a world like those of ``run``, and keep what it changed.
+
+    Raises:
+        Unavailable, WorldBroken: there is no such sandbox here, or it failed.
+    """
+    backend, userland = run.about.get("world"), run.about.get("userland")
+    with open_world(
+        scenario,
+        sandbox=backend if isinstance(backend, str) else "auto",
+        userland=userland.split(":")[0] if isinstance(userland, str) else "auto",
+    ) as world:
+        for command in scenario.reference_solution:
+            if world.run(command).ended:
+                break
+        world.check()
+        listing = world.listing()
+    if listing is None:
+        return None
+    found = changes(scenario, listing)
+    path = _path(run, scenario)
+    with contextlib.suppress(OSError):  # a run that one may only read
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, msgspec.json.encode(found))
+    return found
+
+
+def _path(run: RunInfo, scenario: Scenario) -> Path:
+    """Of another bundle of the same name, and in another userland, it is another file."""
+    what = msgspec.json.encode([scenario.to_json(), run.about.get("userland")])
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", scenario.id)[:120]
+    return Path(run.path) / REFERENCES / f"{safe}-{sha256(what).hexdigest()[:12]}.json"
