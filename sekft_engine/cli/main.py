@@ -22,6 +22,7 @@ COMMANDS = {
     "tui": ("sekft_tui.cli", "Open the workbench (plain `sekft` is the same)."),
     "train": ("sekft_engine.cli.train", "Fine-tune an adapter, or inspect what would be trained."),
     "eval": ("sekft_engine.cli.eval", "Let base and adapters act in sandboxed worlds, and judge."),
+    "takeover": ("sekft_engine.cli.takeover", "Go on by hand where a session had come to."),
     "resident": ("sekft_engine.cli.resident", "Keep a base loaded; jobs in, events out."),
     "mask": ("sekft_engine.cli.mask", "Show which tokens are trained, with the certificate."),
     "contract": ("sekft_engine.cli.contract", "Check that a live server feeds what was trained."),

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.evaluate.clean import why_prose
+from sekft_engine.evaluate.state import FINAL_STATE, Changes, as_meta, changes
 from sekft_engine.evaluate.verdict import Verdict, judge
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Outcome, Trajectory, Turn
@@ -24,7 +25,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
     ``cut``: it reached the limit of tokens without closing the turn. ``exhausted``: there was no
     room left to say anything, so nothing is typed. ``broken``: why the operator could not be heard
-    (its server is gone); that is no failure of the model, so the episode does not count.
+    (its server is gone); that is no failure of the model, so the episode does not count. ``by``
+    names who said it, where several operators share a session.
     """
 
     text: str
@@ -33,6 +35,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     cut: bool = False
     exhausted: bool = False
     broken: str = ""
+    by: str = ""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +84,17 @@ class Episode:
         self._cuts: list[int] = []
         self._notes: list[dict[str, Any]] = []
         self._typed_s = 0.0
+        self._changes: Changes | None = None
         self._known = _programs(scenario)
 
     @property
     def over(self) -> bool:
         return self._outcome is not None
+
+    @property
+    def invalid(self) -> str:
+        """Why it does not count, '' = it does."""
+        return self._invalid
 
     def open(self) -> str | None:
         """Make the world; returns the first environment turn, None where the sandbox broke."""
@@ -139,6 +148,16 @@ class Episode:
             return None
         return answer
 
+    def interrupt(self) -> None:
+        """End the command that runs now; may be called from any thread."""
+        if self._world is not None:
+            self._world.interrupt()
+
+    def stop(self, limit: str) -> None:
+        """End the session where it is, as a limit of that name would."""
+        if not self.over:
+            self._cap(limit)
+
     def finish(self) -> Finished:
         """Run the checker, end the world and give the verdict."""
         checker: dict[str, Any] | None = None
@@ -148,6 +167,8 @@ class Episode:
                 result = self._world.check()
                 verified = result.passed
                 checker = {"status": result.status, "output": result.output}
+                listing = self._world.listing()
+                self._changes = changes(self.scenario, listing) if listing else None
         except WorldBroken as error:
             self._break(error)
         finally:
@@ -207,6 +228,7 @@ class Episode:
             "cut_turns": self._cuts,
             "world_notes": self._notes,
             "checker": checker,
+            FINAL_STATE: as_meta(self._changes) if self._changes is not None else None,
         }
         meta |= {name: value for name, value in facts.items() if value}
         return meta | self._about
@@ -227,7 +249,7 @@ class Episode:
                 logprobs=said.logprobs,
                 t=at,
                 exit_status=status,
-                extra={"cut": True} if said.cut else {},
+                extra=({"cut": True} if said.cut else {}) | ({"by": said.by} if said.by else {}),
             )
         )
 

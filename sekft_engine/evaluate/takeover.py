@@ -13,68 +13,29 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import msgspec
 
 from sekft_engine import events, jobs
 from sekft_engine.errors import BadInput, SekftError
-from sekft_engine.evaluate.episode import Episode, Finished, Said
+from sekft_engine.evaluate.episode import Episode, Said
 from sekft_engine.evaluate.subjects import BASE, Subject
-from sekft_engine.evaluate.takeover_difference import Difference, differences
-from sekft_engine.evaluate.takeover_keep import Keeper, Kept, with_provenance
+from sekft_engine.evaluate.takeover_difference import differences
+from sekft_engine.evaluate.takeover_keep import HAND, Draft, Keeper, with_provenance
 from sekft_engine.evaluate.takeover_origin import Origin, upto
+from sekft_engine.evaluate.takeover_view import Asks, State, View
 from sekft_engine.events import Event
-from sekft_engine.jobs import Job
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Turn
 from sekft_engine.worlds import World, WorldBroken, open_world
 
-#: Whose session it is, beside the subjects of evals; and who typed a turn, where a person did.
-SUBJECT, HAND = "takeover", "hand"
+#: Whose session it is, beside the subjects of evals.
+SUBJECT = "takeover"
 #: Commands in one session: more than an eval allows, for a person may have to clear up first.
 STEP_CAP = 40
 
-#: opening: the world is made and typed into again. ready: the person may type. typing: what they
-#: typed runs. model: a model types. judging: the checker runs, or the certificate is made. over: it
-#: is judged. failed: there is no world; ``problem`` says why. closed: left.
-State = Literal["opening", "ready", "typing", "model", "judging", "over", "failed", "closed"]
-
 _living: weakref.WeakValueDictionary[str, TakeOver] = weakref.WeakValueDictionary()
-
-
-class Asks(Protocol):
-    """What a take-over needs of the engine."""
-
-    def submit(self, job: Job) -> str: ...
-    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool: ...
-    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A take-over at one moment.
-
-    Attributes:
-        turns: the session so far; command turns say in ``extra["by"]`` who typed them.
-        again: how many turns at its beginning were played again.
-        differences: turns that the world of the last fork did not answer as before.
-        running: the command that runs, or who types.
-        problem: what went wrong last; what was asked for has not happened.
-        kept: where the session is kept, once it is.
-        unsaved: there is something that nobody has kept.
-    """
-
-    state: State = "opening"
-    origin: Origin | None = None
-    turns: tuple[Turn, ...] = ()
-    again: int = 0
-    differences: tuple[Difference, ...] = ()
-    remark: str = ""
-    running: str = ""
-    problem: str = ""
-    finished: Finished | None = None
-    kept: Kept | None = None
-    unsaved: bool = False
 
 
 class TakeOver:
@@ -88,6 +49,7 @@ class TakeOver:
         base: the base that types.
         changed: called after every change, on the thread that caused it; must be quick.
         sandbox, userland: other ones than the session was recorded in.
+        drafts: the folder where what is typed lies until it is kept or left; None = nowhere.
     """
 
     def __init__(
@@ -102,6 +64,7 @@ class TakeOver:
         step_cap: int = STEP_CAP,
         sandbox: str = "",
         userland: str = "",
+        drafts: Path | None = None,
     ) -> None:
         self.id = secrets.token_hex(4)
         self._find = find
@@ -119,6 +82,7 @@ class TakeOver:
         self._job = ""
         self._backs = 0
         self._closing = False
+        self._draft = Draft(drafts, self.id)
         self._unsubscribe = engine.subscribe(self._heard) if engine is not None else lambda: None
         self._thread = threading.Thread(target=self._main, name="sekft-takeover", daemon=True)
         _living[self.id] = self
@@ -217,7 +181,8 @@ class TakeOver:
         return True
 
     def close(self) -> None:
-        """Leave: end whatever runs, and the world. Does not wait; see :meth:`join`."""
+        """Leave: end whatever runs, and the world, and throw away what is not kept. Does not wait;
+        see :meth:`join`."""
         self.take_back()
         self.interrupt()
         self._work.put(self._closed)
@@ -319,6 +284,7 @@ class TakeOver:
         if self._view.finished is None:
             return
         kept = self._keeper.keep(self._view.finished, folder)
+        self._draft.remove()
         self._update(state="over", running="", kept=kept, unsaved=False)
 
     def _closed(self) -> None:
@@ -328,6 +294,7 @@ class TakeOver:
         self._unsubscribe()
         if self._episode is not None:
             self._episode.close()
+        self._draft.remove()
         self._update(state="closed", running="")
 
     # --- on the engine's thread, while a model types --------------------------------------------
@@ -373,8 +340,13 @@ class TakeOver:
 
     def _tell(self) -> None:
         """The session has more turns; what the person or a model added is not kept yet."""
-        turns = tuple(self._live.turns)
-        self._update(turns=turns, unsaved=sum(t.is_command for t in turns[self._view.again :]) > 0)
+        turns, again = tuple(self._live.turns), self._view.again
+        self._update(turns=turns, unsaved=any(turn.is_command for turn in turns[again:]))
+        if self._view.unsaved:
+            try:
+                self._draft.write(self.origin, turns, again)
+            except SekftError as error:  # what is typed counts all the same
+                self._update(problem=f"it lies nowhere yet: {error}")
 
     def _from(self, *states: State, **changes: Any) -> bool:
         """Change the view if it is in one of ``states``."""

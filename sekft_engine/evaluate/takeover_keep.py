@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.store import episode_path
 from sekft_engine.evaluate.takeover_difference import differences
-from sekft_engine.evaluate.takeover_origin import Origin
+from sekft_engine.evaluate.takeover_origin import RECORDED, Origin
 from sekft_engine.files import explain_os_error
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
 from sekft_engine.render.load import load_tokenizer
 from sekft_engine.sources import write_trajectory
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.trajectory import Trajectory, Turn
 from sekft_engine.workspace import Workspace
 
+#: Who typed a turn, where a person did.
+HAND = "hand"
 #: The folder of a workspace where sessions of held-out worlds are kept: beside the data, not in it.
 TAKEOVERS = "takeovers"
 
@@ -69,11 +71,7 @@ class Keeper:
         meta = finished.trajectory.meta | {
             "certificate": certificate | {"base": Path(self._base).name, "render": render}
         }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            known = explain_os_error(error)
-            raise known or Unavailable(str(error.strerror), where=str(folder)) from error
+        make_folder(folder)
         write_trajectory(
             path, msgspec.structs.replace(finished.trajectory, id=path.stem, meta=meta)
         )
@@ -127,22 +125,25 @@ def with_provenance(
     """
     turns = finished.trajectory.turns
     by: dict[str, list[int]] = {}
-    for number, turn in enumerate(turns[again:], again):
-        if turn.is_command:
-            by.setdefault(str(turn.extra.get("by") or ""), []).append(number)
+    for number, turn in enumerate(turns):
+        who = str(turn.extra.get("by") or "")
+        if turn.is_command and (number >= again or who == HAND):
+            by.setdefault(who, []).append(number)
     told: dict[str, Any] = {
         "run": origin.run,
         "episode": origin.episode,
         "subject": origin.subject,
         "adapter": origin.digest,
         "turn": again,
-        "hand": by.pop("hand", []),
+        "hand": by.pop(HAND, []),
         "models": [
             {"subject": name, **models.get(name, {}), "turns": typed} for name, typed in by.items()
         ],
         "differences": [one.to_json() for one in differences(origin.turns[:again], turns)],
         "heldout": origin.heldout,
     }
+    if origin.before:
+        told["before"] = origin.before
     meta = finished.trajectory.meta | {
         "takeover": told,
         "dialect": msgspec.to_builtins(origin.dialect),
@@ -151,9 +152,58 @@ def with_provenance(
     return msgspec.structs.replace(finished, trajectory=trajectory)
 
 
+class Draft:
+    """What is typed, on disk until it is kept or thrown away: whoever loses the terminal takes
+    over from that file. Its name begins with a dot, so that no reader takes it for data.
+
+    Args:
+        folder: where it lies; None = nowhere.
+    """
+
+    def __init__(self, folder: Path | None, name: str) -> None:
+        self.path = folder / f".takeover-{name}.json" if folder is not None else None
+
+    def write(self, origin: Origin, turns: Sequence[Turn], again: int) -> None:
+        """Raises Unavailable where it cannot be written."""
+        if self.path is None:
+            return
+        trajectory = Trajectory(
+            id=self.path.stem,
+            turns=tuple(turns),
+            scenario=origin.scenario.id,
+            archetype=origin.scenario.archetype,
+            steps=sum(turn.is_command for turn in turns),
+            outcome="cap",  # nobody ended it: who takes over goes on after its last turn
+            meta={"subject": origin.subject, "adapter_digest": origin.digest}
+            | {"takeover": {"run": origin.run, "episode": origin.episode, "turn": again}}
+            | {"dialect": msgspec.to_builtins(origin.dialect)}
+            | {name: origin.about[name] for name in RECORDED if name in origin.about},
+        )
+        make_folder(self.path.parent)
+        write_trajectory(self.path, trajectory)
+
+    def remove(self) -> None:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Raises Unavailable, with the way out, where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        known = explain_os_error(error)
+        raise known or Unavailable(str(error.strerror), where=str(folder)) from error
+
+
 def folder_for(origin: Origin, workspace: Workspace | None) -> Path:
     """Where a session is kept unless someone says otherwise: with the data that is trained on,
     or, since training on a held-out world would spoil its evals, apart from it."""
     if workspace is None:
         return Path(TAKEOVERS)
     return workspace.root / TAKEOVERS if origin.heldout else workspace.trajectories
+
+
+def drafts_folder(workspace: Workspace | None) -> Path | None:
+    """Where drafts lie."""
+    return workspace.root / TAKEOVERS if workspace is not None else None

@@ -29,6 +29,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         adapter: the folder of that adapter here; ``missing`` says why there is none.
         heldout: the scenario is none of the workspace's training scenarios.
         about: what the run says of itself.
+        before: what the session says of how it was taken over before.
     """
 
     scenario: Scenario
@@ -43,6 +44,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     heldout: bool = False
     dialect: Dialect = DEFAULT_DIALECT
     about: dict[str, Any] = {}
+    before: dict[str, Any] = {}
 
     @property
     def sandbox(self) -> str:
@@ -105,9 +107,10 @@ def origin_of_session(
     run = read_run(folder) if recorded else None
     about = run.about if run is not None else {}
     places = [scenarios] if scenarios else [str(about.get("scenarios") or "")]
-    scenario = _find_scenario(trajectory.scenario, places, workspace)
+    scenario = find_scenario(trajectory.scenario, places, workspace)
     subject = str(trajectory.meta.get("subject") or "")
     digest = str(trajectory.meta.get("adapter_digest") or "")
+    before = trajectory.meta.get("takeover")
     adapter, missing = _find_adapter(subject, digest, workspace)
     return Origin(
         scenario=scenario,
@@ -121,13 +124,14 @@ def origin_of_session(
         missing=missing,
         heldout=_is_heldout(scenario, workspace),
         dialect=_dialect(trajectory.meta.get("dialect") or about.get("dialect"), workspace),
-        about={**about, **{k: v for k, v in trajectory.meta.items() if k in _RECORDED}},
+        about={**about, **{k: v for k, v in trajectory.meta.items() if k in RECORDED}},
+        before=before if isinstance(before, dict) else {},
     )
 
 
 def origin_of_scenario(name: str, workspace: Workspace | None, *, scenarios: str = "") -> Origin:
     """The world of the scenario called ``name``, where nobody has typed anything yet."""
-    scenario = _find_scenario(name, [scenarios] if scenarios else [], workspace)
+    scenario = find_scenario(name, [scenarios] if scenarios else [], workspace)
     return Origin(
         scenario=scenario,
         heldout=_is_heldout(scenario, workspace),
@@ -136,10 +140,15 @@ def origin_of_scenario(name: str, workspace: Workspace | None, *, scenarios: str
 
 
 #: What an episode itself records of how it was run.
-_RECORDED = ("world", "userland", "temperature", "seed")
+RECORDED = ("world", "userland", "temperature", "seed")
 
 
-def _find_scenario(name: str, places: list[str], workspace: Workspace | None) -> Scenario:
+def find_scenario(name: str, places: Sequence[str], workspace: Workspace | None) -> Scenario:
+    """The bundle called ``name``, in the first of ``places`` or of the workspace that has it.
+
+    Raises:
+        BadInput: it is in none of them.
+    """
     folders = [Path(place).expanduser() for place in places if place]
     if workspace is not None:
         folders += [workspace.holdout_scenarios, workspace.train_scenarios]
