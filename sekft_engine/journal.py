@@ -62,8 +62,12 @@ class Journal:
             raise
         now = time.monotonic()
         if isinstance(event, _SYNC_AT_ONCE) or now - self._synced > SYNC_EVERY_S:
-            os.fsync(self._fd)
-            self._synced = now
+            self.sync()
+
+    def sync(self) -> None:
+        """Return when the disk has all that was written."""
+        os.fsync(self._fd)
+        self._synced = time.monotonic()
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -124,12 +128,16 @@ def read_events(path: Path) -> list[Event]:
 
 
 def as_it_counts(journal: list[Event]) -> list[Event]:
-    """The events without the steps that a resumed run did anew."""
+    """The events without what a resumed run did anew."""
     kept: list[Event] = []
     for event in journal:
         if isinstance(event, events.RunResumed):
             after = event.step
             kept = [one for one in kept if not (isinstance(one, _STEPS) and one.step > after)]
+        elif isinstance(event, events.HeldoutDone | events.RatesMeasured):
+            # A run that is stopped within a measurement makes it when it goes on.
+            again = type(event), event.step
+            kept = [one for one in kept if not (type(one) is again[0] and one.step == again[1])]
         kept.append(event)
     return kept
 

@@ -44,6 +44,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heldout_every: Annotated[
         int, Meta(ge=0, description="steps between held-out losses; 0 = only at the end")
     ] = 10
+    eval_every: Annotated[
+        int,
+        Meta(ge=0, description="steps between evals of the adapter in real worlds; 0 = none"),
+    ] = 0
+    eval_worlds: Annotated[int, Meta(ge=1, description="worlds of such an eval")] = 8
+    patience: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="stop, and keep the best adapter, after so many evals (without them: "
+            "held-out losses) with none better; 0 = never",
+        ),
+    ] = 0
     token_losses: Annotated[
         int,
         Meta(

@@ -46,6 +46,11 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
     flag_value="tiararodney/posix-sdc",
     help="A Hub data set instead; without a name, the published posix-sdc corpus.",
 )
+@click.option(
+    "--scenarios",
+    default="",
+    help="Worlds for --eval-every [default: scenarios/train of the workspace].",
+)
 @click.option("--base", default="", help="A folder, a .gguf file, a known base, or a Hub id.")
 @click.option("--out", default="", help="The run's folder [default: the next in the workspace].")
 @click.option("--name", default="", help="The adapter's name.")
@@ -65,6 +70,7 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def command(
     data: str,
     hub: str,
+    scenarios: str,
     base: str,
     out: str,
     name: str,
@@ -87,6 +93,7 @@ def command(
         base=base,
         data=data,
         hub=hub,
+        scenarios=scenarios,
         out=out,
         name=name,
         recipe=recipe_from(recipe),

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sekft_engine import events
 from sekft_engine.files import file_sha256, staged_folder
+from sekft_engine.sft.early import Best
+from sekft_engine.sft.signs import Signs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +35,8 @@ KEPT = 2
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows of itself after ``step`` steps, beside its tensors.
 
-    ``first``, ``last`` and ``heldout`` are losses; ``seconds`` is the time spent so far.
+    ``first``, ``last`` and ``heldout`` are losses, the last one measured after step ``heldout_at``;
+    ``rates`` are the last ones measured. ``seconds`` is the time spent so far.
     """
 
     step: int
@@ -41,6 +45,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     first: float | None = None
     last: float | None = None
     heldout: float | None = None
+    heldout_at: int = 0
+    rates: events.RatesMeasured | None = None
+    best: Best = Best()
+    signs: Signs = Signs()
     seconds: float = 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -272,6 +273,17 @@ class Trainer:
             model.train()
         total, count = self.ranks.sum(total, tokens)
         return total / max(1, count), int(count)
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """The adapter frozen and in use; afterwards training goes on as if nothing had been."""
+        self.base.activate(self.name)
+        try:
+            yield
+        finally:
+            self.base.trainable(self.name)
+            _set_random_state(self._random)
+            free_memory()
 
     def close(self) -> None:
         """Leave the adapter frozen on the base, and free what training held."""

@@ -33,6 +33,7 @@ def completed(
         job,
         out=info.path,
         base=job.base or base.get("path", ""),
+        scenarios=job.scenarios or info.facts.get("worlds", {}).get("path", ""),
         data=job.data if named else data.get("path", ""),
         hub=job.hub if named else data.get("hub", ""),
         load_4bit=job.load_4bit or bool(base.get("load_4bit")),
@@ -77,6 +78,7 @@ def refuse_other(info: RunInfo, facts: dict[str, Any], recipe: Recipe) -> None:
         ("base", "base", ("digest", "load_4bit")),
         ("data", "data", ("sha256", "order")),
         ("render", "render", ("tokenizer", "template", "normaliser")),
+        ("set of worlds", "worlds", ("sha256",)),
     ):
         was, here = info.facts.get(part, {}), facts.get(part, {})
         changed = [key for key in keys if was.get(key) != here.get(key)]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import platform
-import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +14,27 @@ from sekft_engine.adapters import AdapterMeta
 from sekft_engine.base import ResidentBase, render_digests
 from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
-from sekft_engine.context import Context, Stopped
+from sekft_engine.context import Context
 from sekft_engine.dialect import DEFAULT_DIALECT
-from sekft_engine.errors import BadInput, SekftError
-from sekft_engine.explain import known_error
-from sekft_engine.recipe import Recipe
+from sekft_engine.errors import BadInput
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.runs import Run
 from sekft_engine.sft.batches import plan_steps
-from sekft_engine.sft.checkpoint import (
-    Checkpoint,
-    Counts,
-    drop_checkpoints,
-    newest_checkpoint,
-    write_checkpoint,
-)
+from sekft_engine.sft.behaviour import Trials, choose_trials
+from sekft_engine.sft.checkpoint import newest_checkpoint
 from sekft_engine.sft.data import Data, load_data
-from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer, mean_rate
-from sekft_engine.sft.measure import choose_measured
-from sekft_engine.sft.measure_job import measure_rows
+from sekft_engine.sft.early import refuse_blind_patience
 from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
-from sekft_engine.sft.watch import Watch
-
-#: The adapter on disk is never older than this, so that a killed run leaves something of use.
-SAVE_EVERY_STEPS = 20
-SAVE_EVERY_S = 60.0
+from sekft_engine.sft.session import Session
 
 
 def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     """Fine-tune an adapter; everything that can be refused is, before anything is written."""
     workspace, recipe = context.workspace, job.recipe
+    refuse_blind_patience(recipe)
     folder = resolve_base(job.base, workspace, report=context.progress)
     _refuse_taken_name(job.name, context.base)
     earlier = earlier_run(job)
+    trials = choose_trials(job, context)
     tokenizer = ChatTokenizer.load(folder)
     data = load_data(
         job.data,
@@ -70,7 +55,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
         versions=versions(),
     )
-    facts = _facts(meta, str(folder), data, job)
+    facts = _facts(meta, str(folder), data, job, trials)
     checkpoint = None
     if earlier is None:
         run = context.open_run("train", about=about, out=job.out, name=job.name)
@@ -96,7 +81,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     base = context.load_base(str(folder), job.load_4bit)
     name = job.name or _free_name(run.id, base)
     base.new_adapter(name, recipe)
-    session = _Session(context, run, base, name, data, meta)
+    session = Session(context, run, base, name, data, meta, recipe, trials)
     try:
         if earlier is not None:
             session.go_on(checkpoint)
@@ -105,207 +90,6 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         session.trainer.close()
         if not session.saved_step:  # weights that no one has trained are of no use to anyone
             base.drop(name)
-
-
-class _Session:
-    """One run of the loop, with its events and saves."""
-
-    def __init__(
-        self,
-        context: Context,
-        run: Run,
-        base: ResidentBase,
-        name: str,
-        data: Data,
-        meta: AdapterMeta,
-    ) -> None:
-        self.context = context
-        self.run = run
-        self.base = base
-        self.name = name
-        self.data = data
-        self.meta = meta
-        recipe = context.job.recipe if isinstance(context.job, jobs.Train) else Recipe()
-        self.trainer = Trainer(base, name, data, recipe, leave=context.cancelled_now)
-        self.recipe = recipe
-        self.began = time.monotonic()
-        self.first: float | None = None
-        self.last: float | None = None
-        self.heldout: float | None = None
-        self.trained_tokens = 0
-        self.saved_step = 0
-        self._resumed = False
-        self._saved_at = time.monotonic()
-        self._recent: deque[Step] = deque(maxlen=10)
-        self._digest = ""
-        self.token_losses: dict[str, Any] | None = None
-        self._watch = Watch(context, base)
-
-    def go_on(self, checkpoint: Checkpoint | None) -> None:
-        """Take up the run after ``checkpoint``; None = from its beginning."""
-        self._resumed = True
-        if checkpoint is not None:
-            counts = checkpoint.counts
-            self.trainer.restore(checkpoint.tensors, counts.step, counts.micro_batch)
-            self.first, self.last, self.heldout = counts.first, counts.last, counts.heldout
-            self.trained_tokens = counts.trained_tokens
-            self.began -= counts.seconds
-        self.context.emit(events.RunResumed(job="", step=self.trainer.done))
-
-    def train(self) -> dict[str, Any]:
-        micro_batch = self.trainer.micro_batch
-        try:
-            self._tell_batch()
-            for step in self.trainer.steps():
-                self._note(step)
-                if self.trainer.micro_batch != micro_batch:
-                    micro_batch = self.trainer.micro_batch
-                    self.context.log(
-                        f"memory was short: micro-batch is now {micro_batch}", "warning"
-                    )
-                if self._heldout_due(step.step):
-                    self._measure_heldout(step.step)
-                asked = self.context.checkpoint_wanted() or self.context.pausing()
-                if asked or self._save_due(step.step):
-                    self.save(step.step)
-                if self.context.cancelled():
-                    break
-                self.context.wait_while_paused()
-                self._tell_batch()
-        except Abandoned:
-            pass
-        except Diverged:
-            if self.trainer.good_step:
-                self.save(self.trainer.good_step)
-            raise
-        done = self.trainer.done
-        if done != self.saved_step:
-            self.save(done)
-        if self.context.cancelled() and done < len(self.trainer.plan):
-            kept = "nothing was trained"
-            if done:
-                kept = f"adapter saved in {self.run.adapter}; --resume goes on from there"
-            raise Stopped(f"stopped after step {done}; {kept}", result=self.result())
-        self._measure_tokens()
-        result = self.result()
-        # Only a run that is known to be done can spare its checkpoints.
-        self.run.write(status="done", result=result)
-        drop_checkpoints(self.run.folder)
-        return result
-
-    def _tell_batch(self) -> None:
-        """The step that comes next, and the machine as it is before it."""
-        self._watch.look()
-        done, plan = self.trainer.done, self.trainer.plan
-        if done < len(plan):
-            self._watch.begins(done + 1, [self.data.train[row] for row in plan[done]])
-
-    def _note(self, step: Step) -> None:
-        self.last = step.loss
-        self.first = step.loss if self.first is None else self.first
-        self.trained_tokens += step.trained_tokens
-        self._recent.append(step)
-        plan = self.trainer.plan
-        rate = mean_rate(self._recent)
-        left = self.trainer.remaining_tokens(step.step)
-        rows = sum(len(batch) for batch in plan[: step.step])
-        self.context.emit(
-            events.StepDone(
-                job="",
-                step=step.step,
-                steps=len(plan),
-                epoch=rows / len(self.data.train),
-                loss=step.loss,
-                lr=step.lr,
-                grad_norm=step.grad_norm,
-                trained_tokens=step.trained_tokens,
-                tokens=step.tokens,
-                tokens_per_s=step.tokens / step.seconds if step.seconds > 0 else 0.0,
-                seconds=step.seconds,
-                eta_s=left / rate if rate else 0.0,
-                rows=[self.data.train[row].id for row in plan[step.step - 1]],
-            )
-        )
-
-    def _heldout_due(self, step: int) -> bool:
-        if not self.data.heldout:
-            return False
-        every = self.recipe.heldout_every
-        return step == len(self.trainer.plan) or bool(every and step % every == 0)
-
-    def _measure_heldout(self, step: int) -> None:
-        loss, tokens = self.trainer.heldout_loss()
-        self.heldout = loss if math.isfinite(loss) else None
-        self.context.emit(events.HeldoutDone(job="", step=step, loss=loss, tokens=tokens))
-
-    def _measure_tokens(self) -> None:
-        """What the adapter did to single tokens. The run is whole without it."""
-        rows = choose_measured(self.data, self.recipe)
-        if not rows:
-            return
-        try:
-            totals = measure_rows(
-                rows, self.base, self.name, self._digest, self.run.info, self.context
-            )
-        except (SekftError, OSError, RuntimeError, MemoryError) as error:
-            self.context.log(f"token losses are not measured: {known_error(error)}", "warning")
-        else:
-            self.token_losses = totals.to_json() if totals.ids else None
-
-    def _save_due(self, step: int) -> bool:
-        return (
-            step == len(self.trainer.plan)
-            or step - self.saved_step >= SAVE_EVERY_STEPS
-            or time.monotonic() - self._saved_at >= SAVE_EVERY_S
-        )
-
-    def save(self, step: int) -> None:
-        meta = msgspec.structs.replace(self.meta, step=step)
-        self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
-        if step == self.trainer.done:
-            write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
-        self.saved_step = step
-        self._saved_at = time.monotonic()
-        self.context.emit(
-            events.AdapterSaved(
-                job="",
-                name=self.name,
-                path=str(self.run.adapter),
-                digest=self._digest,
-                step=step,
-            )
-        )
-
-    def _counts(self) -> Counts:
-        return Counts(
-            step=self.trainer.done,
-            micro_batch=self.trainer.micro_batch,
-            trained_tokens=self.trained_tokens,
-            first=self.first,
-            last=self.last,
-            heldout=self.heldout,
-            seconds=time.monotonic() - self.began,
-        )
-
-    def result(self) -> dict[str, Any]:
-        """What ``sekft train --json`` prints."""
-        return {
-            "run": self.run.id,
-            "path": str(self.run.folder),
-            "name": self.name,
-            "steps": self.trainer.done,
-            "loss": {
-                "first": self.first,
-                "last": self.last,
-                "heldout": self.heldout,
-            },
-            "trained_tokens": self.trained_tokens,
-            "seconds": round(time.monotonic() - self.began, 3),
-            "adapter": str(self.run.adapter) if self.saved_step else "",
-            "adapter_sha256": self._digest,
-            "resumed": self._resumed,
-            "token_losses": self.token_losses,
-        }
 
 
 def versions() -> dict[str, str]:
@@ -319,7 +103,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _facts(meta: AdapterMeta, base: str, data: Data, job: jobs.Train) -> dict[str, Any]:
+def _facts(
+    meta: AdapterMeta, base: str, data: Data, job: jobs.Train, trials: Trials | None
+) -> dict[str, Any]:
     """``data.path`` or ``data.hub`` is where the data can be found again from any folder."""
     path = "" if job.hub else str(Path(job.data).expanduser().absolute())
     return {
@@ -332,6 +118,7 @@ def _facts(meta: AdapterMeta, base: str, data: Data, job: jobs.Train) -> dict[st
             "path": path,
             "hub": job.hub,
         },
+        "worlds": trials.facts if trials else {},
         "render": meta.render,
         "dialect": meta.dialect,
         "versions": meta.versions,

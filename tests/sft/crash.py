@@ -28,7 +28,7 @@ from sekft_engine.foreground import run_job
 from sekft_engine.journal import as_it_counts
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
-from sekft_engine.sft import checkpoint, train
+from sekft_engine.sft import checkpoint, session
 from sekft_engine.sft.checkpoint import newest_checkpoint
 
 Fault = Literal["kill", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC", "EIO", "clock"]
@@ -119,14 +119,14 @@ def _train(
     resume: bool,
     spoil: Callable[[], None] = lambda: None,
 ) -> int:
-    train.SAVE_EVERY_STEPS = _SAVE_EVERY_STEPS
+    session.SAVE_EVERY_STEPS = _SAVE_EVERY_STEPS
 
     def remember(folder: Path) -> None:
         """Look at the last checkpoint before the run lets it go."""
         (folder / STATE).write_text(_last_state(folder))
         checkpoint.drop_checkpoints(folder)
 
-    setattr(train, "drop_checkpoints", remember)  # noqa: B010 - it is imported there
+    setattr(session, "drop_checkpoints", remember)  # noqa: B010 - it is imported there
     spoil()
     job = jobs.Train(base=str(base), data=str(data), out=str(run), recipe=RECIPE, resume=resume)
     try:

@@ -80,7 +80,7 @@ def test_what_differs_is_named_and_nothing_is_touched(
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sekft_engine.sft.train.SAVE_EVERY_STEPS", 2)
+    monkeypatch.setattr("sekft_engine.sft.session.SAVE_EVERY_STEPS", 2)
     whole = run_job(_job(tiny_base, sessions, tmp_path / "whole"))
     out = tmp_path / "run"
     _stop_after(6, _job(tiny_base, sessions, out))
