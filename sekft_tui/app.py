@@ -26,6 +26,7 @@ from sekft_tui.actions import Place, bindings
 from sekft_tui.background import Courtesy
 from sekft_tui.bridge import Bridge, EngineLike, EngineSaid
 from sekft_tui.dataset import DataSet
+from sekft_tui.eval_view import EvalView
 from sekft_tui.hangup import over_bare_ssh
 from sekft_tui.keys import OrderedKeys
 from sekft_tui.palette import KeyCommands
@@ -35,7 +36,7 @@ from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.state_text import engine_text
 from sekft_tui.panes.train import TrainPane
-from sekft_tui.reducer import EvalView, Shared
+from sekft_tui.reducer import Shared
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.quit import QuitScreen

@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 from sekft_engine import events
 from sekft_engine.events import Event
+from sekft_tui.eval_view import EvalView
 from sekft_tui.series import Series
 
 JobStatus = Literal["queued", "running", "paused", "stopping", "done", "failed", "cancelled"]
 #: How many log lines are kept for the screen; the journal on disk keeps all.
 LOG_LINES = 2000
-
-CellStatus = Literal["waiting", "running", "done"]
 
 
 @dataclass
@@ -52,45 +51,6 @@ class TrainView:
     heldout: Series = field(default_factory=Series)
     adapter: str = ""
     nan_step: int = 0
-
-
-@dataclass
-class Cell:
-    """One episode of the verdict grid."""
-
-    status: CellStatus = "waiting"
-    turns: int = 0
-    seconds: float = 0.0
-    verdict: events.EpisodeDone | None = None
-    said: list[events.TurnDone] = field(default_factory=list)
-
-
-@dataclass
-class EvalView:
-    """One eval run: scenarios by subjects."""
-
-    job: str = ""
-    run: str = ""
-    path: str = ""
-    subjects: list[str] = field(default_factory=list)
-    scenarios: list[str] = field(default_factory=list)
-    archetypes: list[str] = field(default_factory=list)
-    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
-
-    def cell(self, subject: str, scenario: str) -> Cell:
-        return self.cells.setdefault((subject, scenario), Cell())
-
-    def verdicts(self, subject: str) -> list[events.EpisodeDone]:
-        """The episodes of ``subject`` that count: done and valid."""
-        found = (cell.verdict for (name, _), cell in self.cells.items() if name == subject)
-        return [verdict for verdict in found if verdict is not None and not verdict.invalid]
-
-    def invalid(self, subject: str) -> int:
-        return sum(
-            cell.verdict is not None and bool(cell.verdict.invalid)
-            for (name, _), cell in self.cells.items()
-            if name == subject
-        )
 
 
 @dataclass
@@ -169,9 +129,7 @@ def _ended(shared: Shared, event: events.JobDone | events.JobFailed | events.Job
         job.status, job.result = "done", event.result
         shared.say(event.t, "info", f"{event.kind} done")
     if event.kind == "eval":
-        for key, cell in list(shared.eval.cells.items()):
-            if cell.status == "running":
-                shared.eval.cells[key] = Cell()
+        shared.eval.ended()
 
 
 def _base(shared: Shared, event: events.BaseLoaded) -> None:
@@ -233,27 +191,19 @@ def _saved(shared: Shared, event: events.AdapterSaved) -> None:
 
 
 def _eval(shared: Shared, event: events.EvalStarted) -> None:
-    view = shared.eval
-    view.subjects = list(event.subjects)
-    view.scenarios = list(event.scenarios)
-    view.archetypes = list(event.archetypes)
+    shared.eval.begins(event)
 
 
 def _episode(shared: Shared, event: events.EpisodeStarted) -> None:
-    shared.eval.cells[event.subject, event.scenario] = Cell(status="running")
+    shared.eval.started(event)
 
 
 def _turn(shared: Shared, event: events.TurnDone) -> None:
-    cell = shared.eval.cell(event.subject, event.scenario)
-    cell.turns = max(cell.turns, event.number + 1)
-    cell.seconds = event.at
-    cell.said.append(event)
+    shared.eval.turn(event)
 
 
 def _verdict(shared: Shared, event: events.EpisodeDone) -> None:
-    cell = shared.eval.cell(event.subject, event.scenario)
-    cell.status, cell.verdict = "done", event
-    cell.turns, cell.seconds = event.turns, event.seconds
+    shared.eval.judged(event)
 
 
 def _paused(shared: Shared, event: Event) -> None:

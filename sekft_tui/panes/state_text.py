@@ -47,8 +47,7 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     if job.kind == "train" and shared.train.last is not None:
         progress = f" {shared.train.last.step}/{shared.train.last.steps}"
     elif job.kind == "eval" and shared.eval.scenarios:
-        done = sum(cell.status == "done" for cell in shared.eval.cells.values())
-        progress = f" {done}/{len(shared.eval.scenarios) * len(shared.eval.subjects)}"
+        progress = f" {shared.eval.done}/{shared.eval.total}"
     elif job.progress is not None:
         progress = f" {visible(job.progress.label)}"
     glyph = {"paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")

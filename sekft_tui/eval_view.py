@@ -1,0 +1,175 @@
+"""An eval as its events tell it: cells, and tallies kept up to date while they come.
+
+With thousands of cells nothing here, and nothing that is drawn from it, goes through all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sekft_engine import events
+from sekft_engine.evaluate.stats import mcnemar
+from sekft_engine.evaluate.verdict import MEASURES
+
+CellStatus = Literal["waiting", "running", "done"]
+
+
+@dataclass
+class Cell:
+    """One episode of the verdict grid."""
+
+    status: CellStatus = "waiting"
+    turns: int = 0
+    seconds: float = 0.0
+    verdict: events.EpisodeDone | None = None
+    said: list[events.TurnDone] = field(default_factory=list)
+
+
+@dataclass
+class Tally:
+    """What the finished episodes of one subject add up to; ``n`` are those that count.
+
+    ``first`` and ``last`` are when it began its first and ended its last episode, in seconds since
+    the epoch.
+    """
+
+    n: int = 0
+    invalid: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MEASURES, 0))
+    first: float = 0.0
+    last: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return self.n + self.invalid
+
+    def add(self, verdict: events.EpisodeDone, by: int = 1) -> None:
+        if verdict.invalid:
+            self.invalid += by
+            return
+        self.n += by
+        for measure in MEASURES:
+            self.counts[measure] += by * bool(getattr(verdict, measure))
+
+
+@dataclass
+class EvalView:
+    """One eval run: scenarios by subjects. ``touched`` names the cells in the order they changed,
+    so that who draws them need look at no other."""
+
+    job: str = ""
+    run: str = ""
+    path: str = ""
+    subjects: list[str] = field(default_factory=list)
+    scenarios: list[str] = field(default_factory=list)
+    archetypes: list[str] = field(default_factory=list)
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    touched: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return len(self.subjects) * len(self.scenarios)
+
+    @property
+    def done(self) -> int:
+        return sum(tally.done for tally in self.tallies.values())
+
+    def cell(self, subject: str, scenario: str) -> Cell:
+        return self.cells.setdefault((subject, scenario), Cell())
+
+    def tally(self, subject: str) -> Tally:
+        return self.tallies.setdefault(subject, Tally())
+
+    # --- what the events say ----------------------------------------------------------------
+
+    def begins(self, event: events.EvalStarted) -> None:
+        self.subjects = list(event.subjects)
+        self.scenarios = list(event.scenarios)
+        self.archetypes = list(event.archetypes)
+
+    def started(self, event: events.EpisodeStarted) -> None:
+        key = event.subject, event.scenario
+        self._forget(key)
+        self.cells[key] = Cell(status="running")
+        self.touched.append(key)
+        tally = self.tally(event.subject)
+        tally.first = tally.first or event.t
+
+    def turn(self, event: events.TurnDone) -> None:
+        cell = self.cell(event.subject, event.scenario)
+        cell.turns = max(cell.turns, event.number + 1)
+        cell.seconds = event.at
+        cell.said.append(event)
+        self.touched.append((event.subject, event.scenario))
+
+    def judged(self, event: events.EpisodeDone) -> None:
+        key = event.subject, event.scenario
+        self._forget(key)
+        cell = self.cell(*key)
+        cell.status, cell.verdict = "done", event
+        cell.turns, cell.seconds = event.turns, event.seconds
+        tally = self.tally(event.subject)
+        tally.add(event)
+        tally.last = event.t
+        self.touched.append(key)
+
+    def ended(self) -> None:
+        """Nobody acts any more: what was not judged has to begin anew."""
+        for key, cell in list(self.cells.items()):
+            if cell.status == "running":
+                self.cells[key] = Cell()
+                self.touched.append(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        """An episode that is run again counts once."""
+        before = self.cells.get(key)
+        if before is not None and before.verdict is not None:
+            self.tally(key[0]).add(before.verdict, -1)
+
+    # --- what they add up to ----------------------------------------------------------------
+
+    def eta(self, now: float) -> float | None:
+        """Seconds that the rest will take if it goes on as before; None = nobody can tell yet.
+
+        A subject that has not begun is taken to be as fast as the others are on average.
+        """
+        each: dict[str, float] = {}
+        for name, tally in self.tallies.items():
+            if tally.done and tally.first:
+                end = now if tally.done < len(self.scenarios) else tally.last
+                each[name] = max(0.0, end - tally.first) / tally.done
+        if not each:
+            return None
+        usual = sum(each.values()) / len(each)
+        return sum(
+            (len(self.scenarios) - self.tally(name).done) * each.get(name, usual)
+            for name in self.subjects
+        )
+
+    def pairs(self, first: str, other: str) -> Pairs:
+        """Clean terminations of two subjects in the worlds that both have met."""
+        worlds = only_first = only_other = 0
+        for scenario in self.scenarios:
+            a, b = (self._verdict(name, scenario) for name in (first, other))
+            if a is not None and b is not None:
+                worlds += 1
+                only_first += a.clean_termination and not b.clean_termination
+                only_other += b.clean_termination and not a.clean_termination
+        return Pairs(worlds, only_first, only_other, mcnemar(only_first, only_other))
+
+    def _verdict(self, subject: str, scenario: str) -> events.EpisodeDone | None:
+        cell = self.cells.get((subject, scenario))
+        verdict = cell.verdict if cell is not None else None
+        return None if verdict is None or verdict.invalid else verdict
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """``worlds`` that both met; in how many only one of them ended clean; exact McNemar ``p``."""
+
+    worlds: int
+    only_first: int
+    only_other: int
+    p: float
