@@ -21,6 +21,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Drop: "sekft_engine.resident_jobs:run_drop",
     jobs.Train: "sekft_engine.sft.train:run_train",
     jobs.Sweep: "sekft_engine.sft.sweep:run_sweep",
+    jobs.FindRate: "sekft_engine.sft.finder:run_find_rate",
     jobs.Evaluate: "sekft_engine.evaluate.run:run_evaluate",
     jobs.HandBack: "sekft_engine.evaluate.takeover_job:run_hand_back",
     jobs.MeasureLosses: "sekft_engine.sft.measure_job:run_measure",

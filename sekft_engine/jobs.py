@@ -69,6 +69,17 @@ class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
     shard_base: bool = False
 
 
+class FindRate(Job, frozen=True, kw_only=True, tag="find_rate"):
+    """Find a learning rate: train an adapter on the data while the rate grows from step to step,
+    and throw it away. ``recipe.max_steps`` is the number of steps; 0 = as many as it takes."""
+
+    base: str
+    data: str = ""
+    hub: str = ""
+    recipe: Recipe = Recipe()
+    load_4bit: bool = False
+
+
 class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     """Run episodes of the base (``with_base``) and of ``adapters`` on ``scenarios``.
 
@@ -213,6 +224,7 @@ AnyJob = (
     | Prepare
     | Train
     | Sweep
+    | FindRate
     | Evaluate
     | HandBack
     | MeasureLosses

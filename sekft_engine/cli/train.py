@@ -61,6 +61,12 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Go on with the run in --out [default: the workspace's newest unfinished one]; what is "
     "not named is taken from it.",
 )
+@click.option(
+    "--find-lr",
+    is_flag=True,
+    help="Only find a learning rate: sweep it upwards on the data for some steps [default: 60; "
+    "or --max-steps] and keep no adapter.",
+)
 @click.option("--inspect", is_flag=True, help="Only tell what would be trained; needs no torch.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every step.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
@@ -76,6 +82,7 @@ def command(
     name: str,
     load_4bit: bool,
     resume: bool,
+    find_lr: bool,
     inspect: bool,
     verbose: bool,
     quiet: bool,
@@ -100,16 +107,30 @@ def command(
         load_4bit=load_4bit,
         resume=resume,
     )
-    if resume:
-        from sekft_engine.sft.resume import completed
-
-        job = completed(job, place, _given(recipe))
-    if not job.data and not job.hub and place is not None and place.trajectories.is_dir():
-        job = msgspec.structs.replace(job, data=str(place.trajectories))
+    job = _filled(job, place, _given(recipe))
     if inspect:
         return _inspect(job, place, as_json)
+    if find_lr:
+        return _find_rate(job, place, quiet, as_json)
     if place is not None and not out:
         place.create()
+    return _train(job, place, quiet=quiet, verbose=verbose, as_json=as_json)
+
+
+def _filled(job: jobs.Train, place: Workspace | None, given: dict[str, Any]) -> jobs.Train:
+    """``job`` with what the run that it resumes, or the workspace, says of what was left open."""
+    if job.resume:
+        from sekft_engine.sft.resume import completed
+
+        job = completed(job, place, given)
+    if not job.data and not job.hub and place is not None and place.trajectories.is_dir():
+        job = msgspec.structs.replace(job, data=str(place.trajectories))
+    return job
+
+
+def _train(
+    job: jobs.Train, place: Workspace | None, *, quiet: bool, verbose: bool, as_json: bool
+) -> int:
     try:
         with Display(quiet=quiet, verbose=verbose) as display:
             result = run_job(job, place, display.show)
@@ -138,6 +159,23 @@ def _given(recipe: dict[str, Any]) -> dict[str, Any]:
         for name, value in recipe.items()
         if context.get_parameter_source(name) is not default
     }
+
+
+def _find_rate(job: jobs.Train, place: Workspace | None, quiet: bool, as_json: bool) -> int:
+    from sekft_engine.cli.rate_plot import rate_plot
+
+    find = jobs.FindRate(
+        base=job.base, data=job.data, hub=job.hub, recipe=job.recipe, load_4bit=job.load_4bit
+    )
+    with Display(quiet=quiet) as display:
+        result = run_job(find, place, display.show)
+    if as_json:
+        print_json(result)
+    else:
+        if not quiet:
+            click.echo(rate_plot(result["curve"], result["suggested"]), err=True)
+        click.echo(f"--lr {result['suggested']:g}")
+    return 0
 
 
 def _summary(result: dict[str, Any]) -> str:

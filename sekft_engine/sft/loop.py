@@ -49,6 +49,7 @@ class Trainer:
     Args:
         leave: asked between forward passes; True abandons the step.
         ranks: the processes that train together; each computes its share of every step.
+        rate: the learning rate of a step (from 1) of so many.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Trainer:
         recipe: Recipe,
         leave: Callable[[], bool] = lambda: False,
         ranks: Ranks = ALONE,
+        rate: Callable[[int, int, Recipe], float] = learning_rate,
     ) -> None:
         import torch
 
@@ -69,6 +71,7 @@ class Trainer:
         self.plan = plan_steps(len(data.train), recipe)
         self.micro_batch = recipe.micro_batch
         self._leave = leave
+        self._rate = rate
         self.ranks = ranks
         self.weights = base.trainable(name)
         ranks.match(self.weights)
@@ -134,7 +137,7 @@ class Trainer:
         for number, batch in enumerate(self.plan[self.done :], self.done + 1):
             began = time.monotonic()
             rows = [self.data.train[row] for row in batch]
-            rate = learning_rate(number, len(self.plan), self.recipe)
+            rate = self._rate(number, len(self.plan), self.recipe)
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
             self.ranks.announce("step")
@@ -262,7 +265,7 @@ class Trainer:
         try:
             with torch.no_grad(), self.ranks.together():
                 for group in groups:
-                    if self._leave():
+                    if self._leave() and not self.ranks.sharded:
                         raise Abandoned
                     losses, _ = token_losses(self._selected, group, self.base.device)
                     total += float(losses.double().sum())
