@@ -36,6 +36,7 @@ from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.state_text import engine_text
 from sekft_tui.panes.train import TrainPane
+from sekft_tui.panes.train.others import Others
 from sekft_tui.reducer import Shared
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
@@ -98,6 +99,7 @@ class Workbench(OrderedKeys):
         self.demo = demo
         self._base = base
         self.state: State = load_state()
+        self.others = Others(self)
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
         self.tabs = TabBar()

@@ -15,7 +15,8 @@ from sekft_engine.events import Event
 from sekft_engine.jobs import Job
 from sekft_engine.runs import EVENTS, read_events
 from sekft_tui import reducer
-from sekft_tui.reducer import Shared, TrainView
+from sekft_tui.reducer import Shared
+from sekft_tui.training import TrainView
 
 #: Events that a pane reacts to (a toast, a reload), not just draws.
 RARE = (*events.ENDINGS, events.JobStarted, events.RunCreated, events.AdapterSaved)
@@ -96,4 +97,4 @@ def _earlier(event: Event) -> TrainView | None:
     if not isinstance(event, events.RunCreated) or event.kind != "train":
         return None
     train = reducer.replayed(read_events(Path(event.path) / EVENTS)).train
-    return train if len(train.loss) else None
+    return train if len(train.steps) else None

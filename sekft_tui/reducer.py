@@ -10,11 +10,13 @@ from typing import Any, Literal
 from sekft_engine import events
 from sekft_engine.events import Event
 from sekft_tui.eval_view import EvalView
-from sekft_tui.series import Series
+from sekft_tui.training import TrainView
 
 JobStatus = Literal["queued", "running", "paused", "stopping", "done", "failed", "cancelled"]
 #: How many log lines are kept for the screen; the journal on disk keeps all.
 LOG_LINES = 2000
+#: Jobs that are answered at once and leave no trace.
+_AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move")
 
 
 @dataclass
@@ -38,22 +40,6 @@ class JobView:
 
 
 @dataclass
-class TrainView:
-    """One training run: its curve and its latest figures."""
-
-    job: str = ""
-    run: str = ""
-    path: str = ""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    rows: events.RowsReady | None = None
-    last: events.StepDone | None = None
-    loss: Series = field(default_factory=Series)
-    heldout: Series = field(default_factory=Series)
-    adapter: str = ""
-    nan_step: int = 0
-
-
-@dataclass
 class Shared:
     """All that the panes draw. Written under the bridge's lock, or by one thread alone."""
 
@@ -61,6 +47,8 @@ class Shared:
     base: events.BaseLoaded | None = None
     adapters: dict[str, events.AdapterAttached] = field(default_factory=dict)
     train: TrainView = field(default_factory=TrainView)
+    #: Runs that the same job did before this one: a sweep's.
+    earlier: list[TrainView] = field(default_factory=list)
     eval: EvalView = field(default_factory=EvalView)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     logged: int = 0
@@ -99,7 +87,7 @@ def _started(shared: Shared, event: events.JobStarted) -> None:
     job.status, job.started = "running", event.t
     job.label = event.label or job.label
     if event.kind == "train":
-        shared.train = TrainView(job=event.job)
+        shared.train, shared.earlier = TrainView(job=event.job), []
     elif event.kind == "eval":
         shared.eval = EvalView(job=event.job)
     shared.say(event.t, "info", f"{event.kind} started{': ' + job.label if job.label else ''}")
@@ -115,7 +103,7 @@ def _log(shared: Shared, event: events.Log) -> None:
 
 def _ended(shared: Shared, event: events.JobDone | events.JobFailed | events.JobCancelled) -> None:
     job = _job(shared, event, event.kind)
-    if event.kind in ("status", "cancel", "pause", "resume"):
+    if event.kind in _AT_ONCE:
         shared.jobs.pop(event.job, None)
         return
     job.ended, job.progress = event.t, None
@@ -153,41 +141,62 @@ def _run(shared: Shared, event: events.RunCreated) -> None:
         if shared.train.path == event.path:  # the same run goes on
             shared.train.job = event.job
         elif shared.train.job != event.job or shared.train.run:
-            shared.train = TrainView(job=event.job)
+            _next_run(shared, event.job)
         shared.train.run, shared.train.path = event.run, event.path
-        recipe = event.about.get("recipe", event.about)
-        shared.train.recipe = recipe if isinstance(recipe, dict) else {}
+        shared.train.about = event.about
     elif event.kind == "eval":
         if shared.eval.job != event.job or shared.eval.run:
             shared.eval = EvalView(job=event.job)
         shared.eval.run, shared.eval.path = event.run, event.path
 
 
+def _next_run(shared: Shared, job: str) -> None:
+    """Another run begins; those that the same job did before stay in sight."""
+    same = shared.train.job == job and shared.train.run
+    shared.earlier = [*shared.earlier, shared.train] if same else []
+    shared.train = TrainView(job=job)
+
+
 def _rows(shared: Shared, event: events.RowsReady) -> None:
     shared.train.rows = event
 
 
+def _began(shared: Shared, event: events.StepBegan) -> None:
+    shared.train.began(event)
+
+
 def _step(shared: Shared, event: events.StepDone) -> None:
-    train = shared.train
-    train.last = event
-    train.loss.append(event.step, event.loss)
-    if event.loss != event.loss and not train.nan_step:
-        train.nan_step = event.step
+    shared.train.did(event)
 
 
 def _went_on(shared: Shared, event: events.RunResumed) -> None:
-    shared.train.loss.cut(event.step)
-    shared.train.heldout.cut(event.step)
+    shared.train.went_on(event.step)
     shared.say(event.t, "info", f"the run goes on after step {event.step}")
 
 
 def _heldout(shared: Shared, event: events.HeldoutDone) -> None:
-    shared.train.heldout.append(event.step, event.loss)
+    shared.train.measured(event)
+
+
+def _rates(shared: Shared, event: events.RatesMeasured) -> None:
+    shared.train.acted(event)
+
+
+def _sign(shared: Shared, event: events.SignSeen) -> None:
+    shared.train.signed(event)
 
 
 def _saved(shared: Shared, event: events.AdapterSaved) -> None:
-    shared.train.adapter = event.path
+    shared.train.saved(event)
     shared.say(event.t, "info", f"adapter {event.name} saved at step {event.step}")
+
+
+def _bound(shared: Shared, event: events.BoundMeasured) -> None:
+    shared.train.bound = event
+
+
+def _machine(shared: Shared, event: events.MachineSeen) -> None:
+    shared.train.seen(event)
 
 
 def _eval(shared: Shared, event: events.EvalStarted) -> None:
@@ -230,8 +239,13 @@ _HANDLERS: dict[type[Event], Any] = {
     events.RunCreated: _run,
     events.RowsReady: _rows,
     events.RunResumed: _went_on,
+    events.StepBegan: _began,
     events.StepDone: _step,
     events.HeldoutDone: _heldout,
+    events.RatesMeasured: _rates,
+    events.SignSeen: _sign,
+    events.BoundMeasured: _bound,
+    events.MachineSeen: _machine,
     events.AdapterSaved: _saved,
     events.EvalStarted: _eval,
     events.EpisodeStarted: _episode,

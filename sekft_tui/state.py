@@ -15,6 +15,8 @@ class State(msgspec.Struct, frozen=True):
     theme: str = "sekft-dark"
     pane: str = "trajectories"
     tmux_hint_shown: bool = False
+    #: Runs laid over every other in the chart, by workspace.
+    pinned: dict[str, tuple[str, ...]] = {}
 
 
 def state_path() -> Path:

@@ -24,7 +24,13 @@ def _tokens(colours: dict[str, str]) -> dict[str, str]:
     return {name: colours[name] for name in _TOKENS}
 
 
+def _hues(*colours: str) -> dict[str, str]:
+    """Colours of curves beside the main one; a letter and a dash tell them apart as well."""
+    return {f"hue-{number}": colour for number, colour in enumerate(colours)}
+
+
 DEFAULTS_DARK = _tokens(palette.DARK) | {
+    **_hues("#3ecf9b", "#d695c0", "#f0e442", "#a99bff", "#f0743e", "#8fd0ff"),
     "note": "#d695c0",
     "curve": "#ffb454",
     "curve-raw": "#6d7a8f",
@@ -32,6 +38,7 @@ DEFAULTS_DARK = _tokens(palette.DARK) | {
     "cursor-background": "#2a3853",
 }
 DEFAULTS_LIGHT = _tokens(palette.LIGHT) | {
+    **_hues("#00694c", "#8a3f72", "#7a6400", "#4b3fb5", "#b03a00", "#00657a"),
     "note": "#8a3f72",
     "curve": "#b35900",
     "curve-raw": "#98a2b3",
@@ -90,7 +97,7 @@ LIGHT = Theme(
 )
 
 
-def _safe(theme: Theme, name: str, colours: dict[str, str]) -> Theme:
+def _safe(theme: Theme, name: str, colours: dict[str, str], hues: dict[str, str]) -> Theme:
     """``theme`` in blue and orange only, which every kind of colour blindness keeps apart."""
     return dataclasses.replace(
         theme,
@@ -100,12 +107,19 @@ def _safe(theme: Theme, name: str, colours: dict[str, str]) -> Theme:
         error=colours["bad"],
         variables=theme.variables
         | _tokens(colours)
-        | {"note": colours["special"], "curve-heldout": colours["special"]},
+        | {"note": colours["special"], "curve-heldout": colours["special"]}
+        | hues,
     )
 
 
-SAFE_DARK = _safe(DARK, "sekft-colour-blind-dark", palette.SAFE_DARK)
-SAFE_LIGHT = _safe(LIGHT, "sekft-colour-blind-light", palette.SAFE_LIGHT)
+SAFE_DARK = _safe(
+    DARK, "sekft-colour-blind-dark", palette.SAFE_DARK,
+    _hues("#56b4e9", "#ffd9a0", "#3f86c9", "#d98a2b", "#b5d9ff", "#b97a35"),
+)  # fmt: skip
+SAFE_LIGHT = _safe(
+    LIGHT, "sekft-colour-blind-light", palette.SAFE_LIGHT,
+    _hues("#005f99", "#8f4700", "#2a7ab8", "#b35900", "#003a63", "#5e2f00"),
+)  # fmt: skip
 
 THEMES = (DARK, LIGHT, SAFE_DARK, SAFE_LIGHT)
 

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import events
+from sekft_engine import events, jobs
 from sekft_engine.errors import SekftError
 from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
@@ -105,8 +105,10 @@ class RunsPane(Pane):
         run = self.runs[y]
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         name = _name_width(width)
+        letter = self.host.others.letter(run.id)
         return (
-            (f" {glyph} ", style),
+            (f" {glyph}", style),
+            (letter or " ", "accent"),
             (fit(visible(run.id), name), "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(run.status, 10), style),
@@ -147,6 +149,35 @@ class RunsPane(Pane):
             return
         shared = await asyncio.to_thread(replayed, list(journal))
         await self.host.show_run(run.kind, shared)
+
+    def action_pin(self) -> None:
+        run = self.current
+        if run is None or run.kind != "train":
+            self.host.note("only training runs have curves")
+            return
+        self.host.note(self.host.others.toggle(run.id))
+        self.list.redraw()
+
+    def action_resume(self) -> None:
+        run = self.current
+        if run is None or run.kind != "train" or run.status in ("done", "running"):
+            self.host.note("nothing to go on with: choose a training run that was stopped or died")
+        else:
+            self._resume(run)
+
+    @work(exclusive=True, group="resume")
+    async def _resume(self, run: RunInfo) -> None:
+        """Go on as ``sekft train --resume`` does, with what the run began with."""
+        from sekft_engine.sft.resume import completed
+
+        asked = jobs.Train(base="", out=run.path, resume=True)
+        try:
+            job = await asyncio.to_thread(completed, asked, self.host.workspace)
+        except (OSError, SekftError) as error:
+            self.host.error(str(error))
+            return
+        self.host.bridge.submit(job)
+        await self.host.action_pane("train")
 
     async def action_evaluate(self) -> None:
         run = self.current

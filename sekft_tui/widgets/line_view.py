@@ -46,6 +46,7 @@ _STYLES = {
     "curve": "color: $curve; text-style: bold;",
     "curve-raw": "color: $curve-raw; text-style: dim;",
     "curve-heldout": "color: $curve-heldout; text-style: bold;",
+    **{f"hue-{number}": f"color: $hue-{number};" for number in range(6)},
     "read": "color: $foreground; text-style: reverse;",
     "chip": "background: $primary; color: $background; text-style: bold;",
     "chip-good": "background: $good; color: $background; text-style: bold;",

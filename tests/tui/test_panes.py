@@ -135,7 +135,7 @@ async def test_a_recipe_is_edited_checked_and_run(
         assert "◆" in shown
         assert re.search("[\u2801-\u28ff]{3}", shown), "a curve in Braille"
         await pilot.press("left", "left")
-        await until_shown(pilot, "  step 1")
+        await until_shown(pilot, "loss at step 1")
         await pilot.press("v")
         await until_shown(pilot, "  log")
         await pilot.press("p")

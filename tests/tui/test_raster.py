@@ -6,19 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_tui.widgets.raster import (
-    Frame,
-    braille,
-    frame_for,
-    log_ticks,
-    rasterise,
-    tick_labels,
-    ticks,
-)
+from sekft_tui.widgets.chart.axes import Frame, frame_for, log_ticks, tick_labels, ticks
+from sekft_tui.widgets.chart.raster import braille, rasterise
 
 
 def rows(xs: list[float], ys: list[float], frame: Frame, width: int, height: int) -> list[str]:
-    return braille(rasterise(np.array(xs), np.array(ys), frame, width, height))
+    codes = braille(rasterise(np.array(xs), np.array(ys), frame, width, height))
+    return ["".join(chr(code) if code else " " for code in row) for row in codes.tolist()]
 
 
 def test_a_straight_line_goes_from_corner_to_corner() -> None:

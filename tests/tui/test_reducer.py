@@ -24,10 +24,9 @@ SCRIPT: list[Event] = [
 
 def test_a_training_run_becomes_a_curve_and_its_figures() -> None:
     shared = replayed(list(training(steps=30)))
-    xs, ys = shared.train.loss.view()
-    assert xs.tolist() == list(range(1, 31))
+    assert shared.train.column("step").tolist() == list(range(1, 31))
     assert shared.train.last is not None
-    assert ys[-1] == shared.train.last.loss
+    assert shared.train.column("loss")[-1] == shared.train.last.loss
     assert shared.train.heldout.view()[0].tolist() == [10, 20, 30]
     assert shared.train.adapter == "/runs/0001-train/adapter"
     assert shared.jobs["train-1"].status == "done"
@@ -58,7 +57,7 @@ def test_a_cancelled_eval_shows_no_episode_as_running() -> None:
 
 def test_a_new_run_starts_a_new_curve_and_a_resumed_one_continues_it() -> None:
     shared = replayed([*training(steps=5), *training(steps=3, job="train-2", run="0002")])
-    assert len(shared.train.loss) == 3
+    assert len(shared.train.steps) == 3
     series = Series()
     for step in (1, 2, 3, 4, 3, 4, 5):
         series.append(step, float(step))
@@ -70,7 +69,7 @@ def test_a_nan_is_told_and_kept() -> None:
     bad = msgspec.structs.replace(step, step=7, loss=math.nan)
     shared = replayed([step, bad])
     assert shared.train.nan_step == 7
-    assert math.isnan(shared.train.loss.view()[1][1])
+    assert math.isnan(shared.train.column("loss")[1])
 
 
 def test_a_view_taken_once_never_changes() -> None:
@@ -101,7 +100,7 @@ def test_the_journal_on_disk_gives_the_same_picture(count: int) -> None:
     assert stored.jobs == live.jobs
     assert stored.eval == live.eval
     assert stored.train.last == live.train.last
-    assert stored.train.loss.view()[1].tolist() == live.train.loss.view()[1].tolist()
+    assert stored.train.steps.rows().tolist() == live.train.steps.rows().tolist()
 
 
 def test_asking_to_stop_is_shown_until_the_engine_answers() -> None:

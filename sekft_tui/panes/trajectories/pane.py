@@ -22,6 +22,21 @@ class TrajectoriesPane(Browser):
     place: ClassVar[Place] = "trajectories"
     BINDINGS = bindings("trajectories")
 
+    def seek(self, name: str) -> None:
+        """To the tokens of the trajectory called ``name``, as soon as the list holds it."""
+        number = self.library.index.find(name) if self.library is not None else None
+        position = self.listed.position(number) if number is not None else -1
+        if position >= 0:
+            self.list.move_to(position)
+            self.open()
+        elif self.library is None or not self.listed.done:
+            self.list.move_to(0)
+            self._hold = (name, -1)
+            self.go_to(self.view)
+        else:
+            why = "esc clears the filter" if self.filter else "another data set was trained on"
+            self.host.note(f"{visible(name)} is not in this list; {why}")
+
     def action_view(self, by: int) -> None:
         self._then(lambda: self.view.next_view(by))
 

@@ -1,0 +1,108 @@
+"""The trajectories of one step, each with its mask drawn as a strip."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+from textual.containers import Vertical
+
+from sekft_engine.events import BatchRow
+from sekft_tui.text import Parts, fit, visible
+from sekft_tui.training import TrainView
+from sekft_tui.widgets.line_list import LineList
+from sekft_tui.widgets.lines import Lines
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+NAME = 26
+
+
+class Batch(Vertical):
+    """A head and a list; Enter opens the trajectory under the cursor.
+
+    Args:
+        chosen: hears the trajectory's id.
+    """
+
+    DEFAULT_CSS = """
+    Batch { height: 10; }
+    Batch > Lines { background: $panel; }
+    Batch:focus-within > Lines { background: $cursor-background; }
+    """
+
+    def __init__(self, chosen: Callable[[str], Awaitable[None]], *, id: str) -> None:  # noqa: A002
+        self._chosen = chosen
+        self._rows: list[BatchRow] = []
+        self._title = ""
+        self.head = Lines(self._head)
+        self.list = LineList(self._row, chosen=self._choose, empty="no step yet", id=f"{id}-list")
+        super().__init__(self.head, self.list, id=id)
+
+    def show(self, train: TrainView, step: int) -> None:
+        """The batch of ``step``; 0 = the one in training, or the last one that was."""
+        now = train.batch.step if train.batch is not None else train.step
+        number = step or now
+        rows = train.batch_of(number)
+        running = number > train.step
+        title = f" step {number:,}" if number else " batch"
+        title += " in training" if running else " trained on" if rows else ""
+        if (title, rows) != (self._title, self._rows):
+            self._title, self._rows = title, rows
+            self.list.set_rows(len(rows))
+            self.head.update()
+
+    def _head(self, width: int) -> tuple[Parts, ...]:
+        rows = self._rows
+        tokens = sum(row.tokens for row in rows)
+        trained = sum(map(trained_tokens, rows))
+        about = f"  {len(rows)} trajectories"
+        if tokens:
+            about += f" · {trained:,} of {tokens:,} tokens trained"
+        title = (self._title, "strong")
+        hint = "  b list · ⏎ opens · █ trained ─ masked"
+        return ((title, (fit(about + hint, max(0, width - len(self._title))), "quiet")),)
+
+    def _row(self, y: int, width: int) -> Parts:
+        row = self._rows[y]
+        name = min(NAME, width // 3)
+        figures = f"{trained_tokens(row):>5,}/{row.tokens:<6,} " if row.tokens else ""
+        strip = mask_strip(row, max(0, width - name - len(figures) - 2))
+        return (
+            (" " + fit(visible(row.id), name) + " ", "text"),
+            (figures, "quiet"),
+            *strip,
+        )
+
+    def _choose(self) -> Awaitable[None] | None:
+        if self.list.cursor < len(self._rows):
+            return self._chosen(self._rows[self.list.cursor].id)
+        return None
+
+    def plain(self) -> str:
+        return "\n".join(row.id for row in self._rows)
+
+
+def trained_tokens(row: BatchRow) -> int:
+    return sum(row.edges[1::2]) - sum(row.edges[::2])
+
+
+def mask_strip(row: BatchRow, width: int) -> Parts:
+    """The row from end to end: blocks as high as the share of trained tokens, lines where all are
+    masked. No trained token is ever lost."""
+    if width < 1 or not row.tokens:
+        return ()
+    wide = min(width, row.tokens)
+    trained = np.zeros(row.tokens)
+    for start, end in zip(row.edges[::2], row.edges[1::2], strict=False):
+        trained[max(0, start) : max(0, end)] = 1
+    starts = np.arange(wide) * row.tokens // wide
+    share = np.add.reduceat(trained, starts) / np.diff(np.append(starts, row.tokens))
+    parts: list[tuple[str, str]] = []
+    for one in share.tolist():
+        style = "trained" if one else "masked"
+        sign = _BLOCKS[min(7, int(one * 7.99))] if one else "─"
+        if parts and parts[-1][1] == style:
+            parts[-1] = (parts[-1][0] + sign, style)
+        else:
+            parts.append((sign, style))
+    return tuple(parts)

@@ -1,0 +1,153 @@
+"""The lines below the chart: how far, how well, how fast, how full."""
+
+from __future__ import annotations
+
+from sekft_engine.sft.bound import most_tokens_per_s
+from sekft_tui.text import Parts, bar, clip, duration, fit, percent, short_number, short_path
+from sekft_tui.training import TrainView
+
+GAUGE = 8
+#: Speed is told over the last steps, for one step more or less long says little.
+RECENT = 10
+
+
+def lines(train: TrainView, active: bool, width: int) -> tuple[Parts, ...]:
+    """Four lines of at most ``width`` cells."""
+    if train.last is None:
+        return ((), (), _machine(train, width), ())
+    return (
+        _progress(train, active, width),
+        fitting(_numbers(train), width),
+        _machine(train, width),
+        _kept(train, width),
+    )
+
+
+def fitting(figures: list[tuple[str, str]], width: int) -> Parts:
+    """Names and values, as many as fit whole."""
+    parts: list[tuple[str, str]] = []
+    used = 0
+    for name, value in figures:
+        size = len(name) + len(value) + 3
+        if used + size > width:
+            break
+        parts += [(f" {name} ", "quiet"), (f"{value} ", "strong")]
+        used += size
+    return tuple(parts)
+
+
+def _progress(train: TrainView, active: bool, width: int) -> Parts:
+    last = train.last
+    if last is None:
+        return ()
+    left = duration(last.eta_s) if active else "-"
+    head = f" step {last.step:,}/{last.steps:,} "
+    tail = f" {percent(last.step, last.steps)}   eta {left}   {duration(last.seconds)}/step "
+    share = last.step / last.steps if last.steps else 0.0
+    filled, empty = bar(share, max(0, width - len(head) - len(tail)))
+    return ((head, "strong"), (filled, "accent"), (empty, "rule"), (tail, "quiet"))
+
+
+def _numbers(train: TrainView) -> list[tuple[str, str]]:
+    last = train.last
+    if last is None:
+        return []
+    steps, losses = train.heldout.view()
+    rates = train.rates.rows()
+    figures = [("loss", f"{last.loss:.4f}")]
+    if len(steps):
+        figures.append(("held-out", f"{losses[-1]:.4f} @{int(steps[-1])}"))
+    if rates.shape[1]:
+        figures.append(("clean end", f"{rates[-1, -1]:.0%} of {int(rates[1, -1])}"))
+    figures += [
+        ("lr", f"{last.lr:.2e}"),
+        ("grad norm", f"{last.grad_norm:.3f}"),
+        ("epoch", f"{last.epoch:.2f}"),
+        ("trained tokens", short_number(float(train.column("trained")[-1]))),
+    ]
+    return figures
+
+
+def speed(train: TrainView) -> tuple[float, float]:
+    """Tokens per second of the last steps, and their share of what the machine could; 0 = not
+    known."""
+    tokens, trained, seconds = (train.column(name) for name in ("tokens", "trained", "seconds"))
+    size = min(map(len, (tokens, trained, seconds)))
+    if not size:
+        return 0.0, 0.0
+    since = max(0, size - 1 - RECENT)
+    first = since == 0 and size <= RECENT
+    spent = seconds[size - 1] - (0.0 if first else seconds[since])
+    done = tokens[size - 1] - (0.0 if first else tokens[since])
+    told = trained[size - 1] - (0.0 if first else trained[since])
+    rate = float(done / spent) if spent > 0 else 0.0
+    bound = train.bound
+    if bound is None:
+        return rate, 0.0
+    most = most_tokens_per_s(bound.rate, bound.layers, bound.head, int(done), int(told))
+    return rate, rate / most if most else 0.0
+
+
+def _machine(train: TrainView, width: int) -> Parts:
+    """Speed against the bound, processors or GPU, memory."""
+    parts: list[tuple[tuple[str, str], ...]] = []
+    rate, share = speed(train)
+    if rate:
+        parts.append(_figure("tok/s", short_number(rate)))
+    if share:
+        parts.append((*_gauge(share), (f"{share:.0%} of bound ", "strong")))
+    machine = train.machine
+    if machine is not None:
+        gpu = machine.gpu
+        if gpu is not None:
+            parts.append((*_gauge(gpu.busy, "GPU"), (f"{gpu.busy:.0%} ", "strong")))
+            used = f"{_bytes(gpu.used)} of {_bytes(gpu.total)}"
+            full = gpu.used / gpu.total if gpu.total else 0.0
+            parts.append((*_gauge(full, "memory"), (f"{used} ", "strong")))
+            if gpu.watts:
+                parts.append(_figure("", f"{gpu.watts:.0f} W {gpu.celsius}°"))
+            parts.append(_figure("most of ours", _bytes(machine.cuda_most)))
+        else:
+            parts.append((*_gauge(machine.cpu, "CPU"), (f"{machine.cpu:.0%} ", "strong")))
+            full = machine.rss / machine.memory if machine.memory else 0.0
+            used = f"{_bytes(machine.rss)} of {_bytes(machine.memory)}"
+            parts.append((*_gauge(full, "memory"), (f"{used} ", "strong")))
+            parts.append(_figure("most", _bytes(machine.rss_most)))
+    out: list[tuple[str, str]] = []
+    used_cells = 0
+    for part in parts:
+        size = sum(len(text) for text, _ in part)
+        if used_cells + size <= width:
+            out += part
+            used_cells += size
+    return tuple(out)
+
+
+def _figure(name: str, value: str) -> tuple[tuple[str, str], ...]:
+    return ((f" {name} " if name else " ", "quiet"), (f"{value} ", "strong"))
+
+
+def _gauge(share: float, name: str = "") -> tuple[tuple[str, str], ...]:
+    filled, empty = bar(share, GAUGE)
+    style = "warn" if name == "memory" and share > 0.92 else "accent"
+    return ((f" {name} " if name else " ", "quiet"), (filled, style), (empty, "rule"), (" ", ""))
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+
+
+def _kept(train: TrainView, width: int) -> Parts:
+    """What went wrong, else what is saved."""
+    bad = [mark for mark in train.marks if mark.kind in ("bad", "sign")]
+    worst = next((mark for mark in bad if mark.kind == "bad"), bad[-1] if bad else None)
+    if worst is not None:
+        style = "bad" if worst.kind == "bad" else "warn"
+        sign = "×" if worst.kind == "bad" else "!"
+        more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        return ((clip(f" {sign} step {worst.step}: {worst.text}{more}", width), style),)
+    if train.adapter:
+        room = max(0, width - 26)
+        saved = f" saved at step {train.saved_step}: "
+        return ((saved, "good"), (fit(short_path(train.adapter), room), "text"))
+    return ()

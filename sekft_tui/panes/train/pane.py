@@ -1,0 +1,306 @@
+"""Train: what its parts show, and what its keys do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events as textual_events
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widget import Widget
+
+from sekft_engine import events, jobs
+from sekft_engine.errors import SekftError
+from sekft_engine.events import Event
+from sekft_tui.actions import Place, bindings
+from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.state_text import hint, state_text
+from sekft_tui.panes.train import choosing, figures, plots
+from sekft_tui.panes.train.batch import Batch
+from sekft_tui.panes.train.recipe import RecipePart
+from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.reducer import JobView, Shared
+from sekft_tui.text import Parts, fit, short_number, visible
+from sekft_tui.training import TrainView
+from sekft_tui.widgets.chart import Chart
+from sekft_tui.widgets.chart import view as views
+from sekft_tui.widgets.chart.plot import Board
+from sekft_tui.widgets.chart.view import View
+from sekft_tui.widgets.lines import Lines
+
+_WAITING = ("no step yet", "", "s starts a run with this recipe", "enter edits a value")
+_AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
+#: From this height on, the batch in training stands below the chart.
+TALL = 36
+
+
+class TrainPane(Pane):
+    """The form to the left, chart, figures and batch to the right; where there is little room, one
+    at a time."""
+
+    place: ClassVar[Place] = "train"
+    BINDINGS = bindings("train")
+    SCOPED_CSS = False
+    DEFAULT_CSS = """
+    TrainPane #train-split { layout: horizontal; }
+    TrainPane #train-left { width: 42; border-right: solid $line; }
+    TrainPane.-no-form #train-left { display: none; }
+    .-narrow TrainPane #train-left { width: 1fr; border: none; }
+    .-narrow TrainPane #train-right { display: none; }
+    .-narrow TrainPane.-no-form #train-right { display: block; }
+    TrainPane #train-stats { height: 4; }
+    TrainPane #train-batch { display: none; }
+    TrainPane.-tall #train-batch { display: block; }
+    TrainPane.-batch #train-batch { display: block; height: 1fr; }
+    TrainPane.-batch #train-chart { display: none; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="train")
+        self.view = TrainView()
+        self.opened: TrainView | None = None
+        self._earlier: list[TrainView] = []
+        self._job: JobView | None = None
+        self._smoother = plots.Smoother()
+
+    def compose(self) -> ComposeResult:
+        self.left = RecipePart(lambda: self.host, self.action_start)
+        self.form = self.left.form
+        self.chart = Chart(self._board, id="train-chart")
+        self.stats = Lines(self._stats, id="train-stats")
+        self.batched = Batch(self._open_row, id="train-batch")
+        self.chart_head = Lines(self._chart_head)
+        with Container(id="train-split"):
+            yield self.left
+            yield Part(self.chart_head, self.chart, self.stats, self.batched, id="train-right")
+
+    def on_mount(self) -> None:
+        self.chart.hint = "\n".join(_WAITING)
+        self.host.others.read()
+
+    def first_focus(self) -> Widget:
+        return self.chart if self.has_class("-no-form") else self.form
+
+    # --- the run ----------------------------------------------------------------------------
+
+    def open_run(self, view: TrainView) -> None:
+        """Show a run from its journal, until a new one starts."""
+        self.opened = view
+        self.add_class("-no-form")
+        self.host.redraw_pane()
+        self.go_to(self.chart)
+
+    def draw(self, shared: Shared) -> None:
+        self._job = shared.jobs.get(shared.train.job)
+        if self._job is not None and not self._job.active and self.opened is not None:
+            self._job = None
+        self._earlier = [] if self.opened is not None else shared.earlier
+        before, self.view = self.view, self.opened or shared.train
+        if before is not self.view:
+            self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
+        self.chart.hint = hint(self._job, _WAITING, "preparing the run", self.chart.size.width - 10)
+        self._fit_batch()
+        self.chart.draw()
+        self._below()
+        self.chart_head.update()
+
+    def _board(self, view: View) -> Board:
+        others = self.host.others.shown(self.view, self._earlier)
+        return plots.board(self.view, others, view, self._smoother)
+
+    def _below(self) -> None:
+        self.stats.update()
+        self.batched.show(self.view, self.chart.view.cursor)
+
+    @on(Chart.Moved)
+    def _moved(self) -> None:
+        self._below()
+
+    def _fit_batch(self) -> None:
+        told = self.view.batch is not None or bool(self.view.batches.get(self.view.step))
+        tall = told and self.size.height >= TALL
+        self.set_class(tall, "-tall")
+        if tall:
+            self.remove_class("-batch")
+
+    def on_resize(self, event: textual_events.Resize) -> None:
+        del event
+        self._fit_batch()
+
+    def heard(self, event: Event) -> None:
+        if isinstance(event, events.JobStarted) and event.kind == "train":
+            self.opened = None
+        if isinstance(event, events.JobDone) and event.kind == "setup":
+            self.left.fill()
+        if isinstance(event, events.ENDINGS) and event.kind == "train":
+            self.host.others.read()
+
+    def reload(self) -> None:
+        self.left.fill()
+        self.host.others.read()
+
+    def _chart_head(self, width: int) -> tuple[Parts, ...]:
+        view, job = self.view, self._job
+        name = visible(view.run) or ("new run" if job and job.active else "no run yet")
+        name += f" · pinned as {letter}" if (letter := self.host.others.letter(view.run)) else ""
+        state, style = state_text(job, loaded=view.last is not None)
+        rows = view.rows
+        about = ""
+        if rows is not None:
+            dropped = sum(rows.dropped.values())
+            about = f"  {rows.kept} trajectories · {short_number(rows.trained_tokens)} of "
+            about += f"{short_number(rows.tokens)} tokens trained"
+            about += f" · {dropped} dropped" if dropped else ""
+        room = max(0, width - len(name) - len(state) - 4)
+        return (((f" {name}", "strong"), (fit(about, room), "quiet"), (f" {state} ", style)),)
+
+    def _stats(self, width: int) -> tuple[Parts, ...]:
+        return figures.lines(self.view, self._active, width)
+
+    @property
+    def _active(self) -> bool:
+        return self._job is not None and self._job.active
+
+    # --- keys: the run ----------------------------------------------------------------------
+
+    def action_start(self) -> None:
+        if self.form.typing and not self.form.commit():
+            return
+        if not self.host.base:
+            self.host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
+            return
+        try:
+            recipe = self.left.recipe()
+        except SekftError as error:
+            self.host.error(str(error))
+            return
+        self.opened = None
+        data = self.host.data
+        self.host.bridge.submit(
+            jobs.Train(base=self.host.base, data=data.path, hub=data.hub, recipe=recipe)
+        )
+        if self.host.narrow:
+            self.add_class("-no-form")
+        self.go_to(self.chart)
+
+    def action_stop(self) -> None:
+        if not self._active:
+            self.host.note("no run to stop")
+        elif self.host.bridge.stop(after_step=True):
+            self.host.note("stopping after this step; what was learnt is saved")
+
+    def action_pause(self) -> None:
+        if self._job is None or not self._job.active:
+            self.host.note("no run to pause")
+        elif self._job.status == "paused":
+            self.host.bridge.engine.resume()
+        else:
+            self.host.bridge.engine.pause()
+            self.host.note("pausing at the next step; p goes on")
+
+    def action_checkpoint(self) -> None:
+        if not self._active:
+            self.host.note("no run to save")
+        else:
+            self.host.bridge.submit(jobs.Checkpoint())
+            self.host.note("saving after this step; ▲ marks it")
+
+    # --- keys: what is seen -----------------------------------------------------------------
+
+    def action_recipe(self) -> None:
+        self.toggle_class("-no-form")
+        self.go_to(self.chart if self.has_class("-no-form") else self.form)
+
+    def action_batch(self) -> None:
+        """To the batch, or back to the chart."""
+        if self.is_on(self.batched.list):
+            self.remove_class("-batch")
+            self.go_to(self.chart)
+            return
+        if self.host.narrow:
+            self.add_class("-no-form")
+        if not self.has_class("-tall"):
+            self.add_class("-batch")
+        self.batched.show(self.view, self.chart.view.cursor)
+        self.go_to(self.batched.list)
+
+    async def _open_row(self, name: str) -> None:
+        await self.host.action_pane("trajectories")
+        pane = self.host.pane_of("trajectories")
+        if isinstance(pane, TrajectoriesPane):
+            pane.seek(name)
+
+    def action_metric(self, by: int) -> None:
+        self.chart.set_view(views.next_metric(self.chart.view, self.chart.board, by))
+
+    def action_log_y(self) -> None:
+        self.chart.set_view(self.chart.view._replace(log=not self.chart.view.log))
+
+    def action_axis(self) -> None:
+        self.chart.set_view(views.next_axis(self.chart.view))
+        self.host.note(f"over {_AXES[self.chart.view.axis]}")
+
+    def action_smooth(self) -> None:
+        self.chart.set_view(views.smoother(self.chart.view))
+        weight = self.chart.view.smoothing
+        self.host.note(f"smoothing {weight:g}" if weight else "no smoothing")
+
+    def action_zoom_in(self) -> None:
+        self.chart.zoom(0.5)
+
+    def action_zoom_out(self) -> None:
+        self.chart.zoom(2.0)
+
+    def action_pan(self, by: float) -> None:
+        if not self.chart.view.span:
+            self.host.note("all of it is in view; + zooms in")
+        self.chart.pan(by / 2)
+
+    def action_cursor(self, by: int) -> None:
+        self.chart.move_cursor(by)
+
+    def action_mark(self, by: int) -> None:
+        """To the next checkpoint, try or warning."""
+        here = self.chart.view.cursor or (0 if by > 0 else self.view.step + 1)
+        steps = sorted({mark.step for mark in self.view.marks})
+        ahead = [step for step in steps if (step > here if by > 0 else step < here)]
+        if not ahead:
+            self.host.note("no further mark")
+            return
+        step = ahead[0 if by > 0 else -1]
+        self.chart.point(step)
+        said = [mark.text for mark in self.view.marks if mark.step == step]
+        self.host.note(f"step {step}: {', '.join(said)}")
+
+    def action_follow(self) -> None:
+        self.chart.set_view(self.chart.view._replace(follow=True, cursor=0))
+
+    def action_reset(self) -> None:
+        self.chart.set_view(self.chart.view._replace(span=0.0, follow=True, cursor=0))
+
+    def action_pin(self) -> None:
+        if self.view.run:
+            self.host.note(self.host.others.toggle(self.view.run))
+            self.host.redraw_pane()
+        else:
+            self.host.note("no run to pin")
+
+    def action_beside(self) -> None:
+        choosing.choose(self.host)
+
+    def action_back(self) -> None:
+        if self.form.drop():
+            return
+        if self.is_on(self.batched.list):
+            self.action_batch()
+        elif self.chart.view.cursor:
+            self.chart.point(0)
+        elif self.opened is not None:
+            self.opened = None
+            self.host.redraw_pane()
+
+    def plain(self) -> str:
+        if self.is_on(self.form):
+            return self.form.plain()
+        return self.batched.plain() if self.is_on(self.batched.list) else self.chart.plain()

@@ -1,0 +1,162 @@
+"""The widget: panels in a rectangle, a cursor through all of them, only changed rows painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+
+from sekft_tui.text import Parts
+from sekft_tui.widgets.chart import view as views
+from sekft_tui.widgets.chart.panel import GUTTER, Panel, draw, sized
+from sekft_tui.widgets.chart.plot import Board
+from sekft_tui.widgets.chart.view import View
+from sekft_tui.widgets.line_view import LineView
+
+#: From this height on, the other plots stand below the large one, each at least so wide.
+TALL, SMALL_HEIGHT, SMALL_WIDTH = 22, 9, 36
+
+
+class Chart(LineView):
+    """Draws what ``build`` says for the present view.
+
+    Args:
+        build: from a view to what there is to be seen; must be quick, for keys wait for it.
+    """
+
+    DEFAULT_CSS = "Chart { overflow: hidden; }"
+
+    class Moved(Message):
+        """The cursor reads out another step."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, Chart.Moved)
+
+    def __init__(self, build: Callable[[View], Board], *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._build = build
+        self.view = View()
+        self.board = Board()
+        self.hint = ""
+        self._rows: tuple[Parts, ...] = ()
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """Build the rows again and paint those that differ."""
+        width, height = self.size
+        if width < GUTTER + 6 or height < 4:
+            return
+        self.board = self._build(self.view)
+        before, self._rows = self._rows, tuple(self._lines(width, height))
+        for y in range(height):
+            if before[y : y + 1] != self._rows[y : y + 1]:
+                self.refresh(Region(0, y, width, 1))
+
+    def _lines(self, width: int, height: int) -> list[Parts]:
+        plot = self.board.plot(self.view.metric)
+        if plot is None:
+            return self._empty(width, height)
+        rest = [one for one in self.board.plots if one is not plot and not one.empty]
+        rest = rest[: width // SMALL_WIDTH] if height >= TALL else []
+        small = SMALL_HEIGHT + max(0, height - TALL) // 5 if rest else 0
+        rows = draw(Panel(plot, width, height - small, main=True), self.board, self.view)
+        if rest:
+            each = width // len(rest)
+            widths = [each] * (len(rest) - 1) + [width - each * (len(rest) - 1)]
+            parts = [
+                draw(Panel(one, wide, small, main=False), self.board, self.view)
+                for one, wide in zip(rest, widths, strict=True)
+            ]
+            rows += [
+                tuple(piece for row in line for piece in row) for line in zip(*parts, strict=True)
+            ]
+        return rows
+
+    def _empty(self, width: int, height: int) -> list[Parts]:
+        lines = self.hint.splitlines()
+        top = max(1, (height - 2 - len(lines)) // 2)
+        rows: list[Parts] = []
+        for y in range(height - 2):
+            text = lines[y - top] if top <= y < top + len(lines) else ""
+            pad = max(0, (width - GUTTER - 1 - len(text)) // 2)
+            side = ((" " * GUTTER, ""), ("│" if y else " ", "rule"))
+            rows.append(sized((*side, (" " * pad + text, "quiet")), width))
+        rows.append(((" " * GUTTER, ""), ("└" + "─" * (width - GUTTER - 1), "rule")))
+        return rows
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self.refresh()
+
+    def line(self, y: int, width: int) -> Parts:
+        del width
+        return self._rows[y] if y < len(self._rows) else ()
+
+    def render_line(self, y: int) -> Strip:
+        return self.strip(self.line(y, self.size.width), self.size.width)
+
+    # --- what keys and the mouse do ---------------------------------------------------------
+
+    def set_view(self, view: View) -> None:
+        moved = view.cursor != self.view.cursor
+        self.view = view
+        self.draw()
+        if moved:
+            self.post_message(self.Moved())
+
+    def zoom(self, factor: float) -> None:
+        self.set_view(views.zoomed(self.view, self.board, factor))
+
+    def pan(self, share: float) -> None:
+        self.set_view(views.panned(self.view, self.board, share))
+
+    def move_cursor(self, cells: int) -> None:
+        self.set_view(views.moved(self.view, self.board, cells, self.size.width - GUTTER - 1))
+
+    def point(self, step: int) -> None:
+        """Read ``step`` out; 0 = no step."""
+        if step:
+            self.set_view(views.pointed(self.view, self.board, step))
+        else:
+            self.set_view(self.view._replace(cursor=0))
+
+    def move(self, lines: int) -> None:
+        """There is nothing to scroll."""
+
+    def action_top(self) -> None:
+        if len(self.board.steps):
+            self.point(int(self.board.steps[0]))
+
+    def action_bottom(self) -> None:
+        if len(self.board.steps):
+            self.point(int(self.board.steps[-1]))
+
+    def on_click(self, event: events.Click) -> None:
+        x0, x1 = views.window(self.view, self.board)
+        share = (event.x - GUTTER - 1) / max(1, self.size.width - GUTTER - 2)
+        self.point(self.board.step(x0 + share * (x1 - x0)))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.zoom(0.8)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.zoom(1.25)
+
+    def plain(self) -> str:
+        """The curves of the large panel as tab-separated numbers, for a clipboard."""
+        plot = self.board.plot(self.view.metric)
+        if plot is None or not plot.lines:
+            return self.hint
+        line = plot.lines[0]
+        values = line.raw if line.raw is not None else line.ys
+        rows = [f"{x:g}\t{y:.6g}" for x, y in zip(line.xs.tolist(), values.tolist(), strict=True)]
+        return "\n".join([f"{self.board.axis}\t{plot.title}", *rows])

@@ -1,0 +1,237 @@
+"""One panel: a head, curves between axes, marks. From a plot to rows of text."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from rich.cells import cell_len
+
+from sekft_tui.text import Parts, clip
+from sekft_tui.widgets.chart.axes import Frame, frame_for, label, label_all, log_ticks, ticks
+from sekft_tui.widgets.chart.canvas import Canvas
+from sekft_tui.widgets.chart.plot import FORMS, Board, Line, Plot, Points, at
+from sekft_tui.widgets.chart.raster import braille, dashed, rasterise
+from sekft_tui.widgets.chart.view import View, window
+
+#: Cells left of the axis at least, so that it does not move with every new tick.
+GUTTER = 6
+#: Cells between two tags of a curve, and the least between two signs of a kind.
+TAG_EVERY = 26
+SIGN_GAP = 4
+
+
+class Panel(NamedTuple):
+    """A place for a plot in the chart. ``main``: with unit, read-out and the labels of x."""
+
+    plot: Plot
+    width: int
+    height: int
+    main: bool
+
+
+def draw(panel: Panel, board: Board, view: View) -> list[Parts]:
+    """Exactly ``panel.height`` rows of exactly ``panel.width`` cells."""
+    plot = panel.plot
+    x0, x1 = window(view, board)
+    frame = _frame(plot, x0, x1, view.log and plot.can_log)
+    head = [sized(head_of(panel, board, view, frame.log), panel.width)]
+    if panel.main and board.tags:
+        head.append(sized(_tags(board), panel.width))
+    below = 2 if panel.height - len(head) >= 6 else 1
+    height = panel.height - len(head) - below
+    marks = _y_ticks(plot, frame, height)
+    gutter = max(GUTTER, *(len(text) + 1 for text in marks.values())) if marks else GUTTER
+    width = panel.width - gutter - 1
+    if width < 4 or height < 2:
+        return [*head, *[((" " * panel.width, ""),)] * (panel.height - len(head))]
+    canvas = Canvas(width, height)
+    _fill(canvas, plot, frame, marks)
+    _cursor(canvas, board, view, frame)
+    rows = []
+    for y in range(height):
+        text = marks.get(y, "")
+        side = ((f"{text:>{gutter - 1}} ", "quiet"), ("┤" if text else "│", "rule"))
+        rows.append((*side, *canvas.row(y)))
+    return [*head, *rows, *_x_axis(board, frame, gutter, width)[:below]]
+
+
+def sized(parts: Parts, width: int) -> Parts:
+    """``parts`` in exactly ``width`` cells."""
+    out, room = [], width
+    for text, style in parts:
+        if room > 0:
+            text = clip(text, room)
+            out.append((text, style))
+            room -= cell_len(text)
+    return (*out, (" " * room, ""))
+
+
+# --- the head -----------------------------------------------------------------------------------
+
+
+def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
+    """Name, what is drawn how, and what it is at the cursor or at the end."""
+    plot = panel.plot
+    place = board.place(view.cursor) if view.cursor else math.inf
+    parts: list[tuple[str, str]] = [(f" {plot.title}", "strong")]
+    if panel.main and view.cursor:
+        where = [f" at step {view.cursor:,}"]
+        if board.axis != "step":
+            where.append(label(place, FORMS[board.axis]) + f" {board.axis}")
+        parts.append((" · ".join(where), "accent"))
+    elif panel.main and plot.unit and panel.width > 100:
+        parts.append((f" ({plot.unit})", "quiet"))
+    for line in plot.lines:
+        if line.told and len(line.xs):
+            parts += _told(line.tag or "━", line, plot, place, panel.main or view.cursor > 0)
+            if line.raw is not None and panel.main:
+                raw = at(line.xs, line.raw, place)
+                parts += [("  ┄ ", "curve-raw"), ("raw ", "quiet"), (_number(plot, raw), "text")]
+    for points in plot.points:
+        if points.told and len(points.xs):
+            parts += _told(points.glyph, points, plot, place, panel.main)
+    if plot.rule is not None:
+        parts += [("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet")]
+        parts += [(label(plot.rule.y, plot.form), "text")]
+    if panel.main:
+        names = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags)
+        parts += [piece for g, s, n in names for piece in ((f"  {g} ", s), (n, "quiet"))]
+        parts += [("  log", "accent")] if log else []
+        if view.span:
+            parts.append(("  zoomed" + (", following" if view.follow else ""), "accent"))
+    return tuple(parts)
+
+
+def _told(
+    sign: str, one: Line | Points, plot: Plot, place: float, named: bool
+) -> list[tuple[str, str]]:
+    value = _number(plot, at(one.xs, one.ys, place))
+    name = f"{one.name} " if named and one.name else ""
+    return [(f"  {sign} ", one.style), (name, "quiet"), (value, "text")]
+
+
+def _number(plot: Plot, value: float) -> str:
+    if not math.isfinite(value):
+        return "×" if math.isnan(value) else "∞"
+    return (
+        f"{value:.4g}" if plot.form == "plain" and 0.001 <= value < 1e4 else label(value, plot.form)
+    )
+
+
+def _tags(board: Board) -> Parts:
+    parts: list[tuple[str, str]] = [(" with", "quiet")]
+    for tag in board.tags:
+        parts += [(f"  {tag.letter} ", tag.style), (tag.name, "quiet")]
+    return tuple(parts)
+
+
+# --- the curves ---------------------------------------------------------------------------------
+
+
+def _frame(plot: Plot, x0: float, x1: float, log: bool) -> Frame:
+    return frame_for(plot.curves(), x0, x1, log, plot.limits)
+
+
+def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> None:
+    """Painter's order: the grid, raw curves, other curves, the first one, signs."""
+    for y in marks:
+        for x in range(3, canvas.width, 4):
+            canvas.put(x, y, "·", "rule")
+    if plot.rule is not None:
+        level = frame.y_of(np.array([plot.rule.y]))[0]
+        if math.isfinite(level):
+            canvas.put(0, frame.row(level, canvas.height), "╌" * canvas.width, "quiet")
+    for line in plot.lines:
+        if line.raw is not None:
+            dots = rasterise(line.xs, line.raw, frame, canvas.width, canvas.height)
+            canvas.paint(braille(dots), "curve-raw")
+    for number, line in reversed(list(enumerate(plot.lines))):
+        dots = rasterise(line.xs, line.ys, frame, canvas.width, canvas.height)
+        canvas.paint(braille(dashed(dots, line.dash)), line.style)
+        if line.tag:
+            _tag(canvas, line, frame, number)
+    for points in reversed(plot.points):
+        _signs(canvas, points, frame)
+
+
+def _tag(canvas: Canvas, line: Line, frame: Frame, number: int) -> None:
+    """Write the curve's letter on it, here and there, and at its end."""
+    if not len(line.xs):
+        return
+    drawn = frame.y_of(line.ys)
+    end = min(frame.column(float(line.xs[-1]), canvas.width), canvas.width - 1)
+    for column in {end, *range(6 + 7 * number, end - 4, TAG_EVERY)}:
+        share = column / max(1, canvas.width - 1)
+        y = at(line.xs, drawn, frame.x0 + share * (frame.x1 - frame.x0))
+        if math.isfinite(y):
+            canvas.put(column, frame.row(y, canvas.height), line.tag, line.style)
+
+
+def _signs(canvas: Canvas, points: Points, frame: Frame) -> None:
+    """The newest first; those too near to a newer one are left out, and hide no curve."""
+    free = canvas.width + SIGN_GAP
+    drawn = frame.y_of(points.ys)
+    start = int(np.searchsorted(points.xs, frame.x0))
+    end = int(np.searchsorted(points.xs, frame.x1, side="right"))
+    for x, y in zip(
+        points.xs[start:end][::-1].tolist(), drawn[start:end][::-1].tolist(), strict=True
+    ):
+        column = frame.column(x, canvas.width)
+        if math.isfinite(y) and column <= free - SIGN_GAP:
+            free = column
+            canvas.put(column, frame.row(y, canvas.height), points.glyph, points.style)
+
+
+def _cursor(canvas: Canvas, board: Board, view: View, frame: Frame) -> None:
+    if not view.cursor:
+        return
+    x = frame.column(board.place(view.cursor), canvas.width)
+    if 0 <= x < canvas.width:
+        for y in range(canvas.height):
+            there = canvas.cell(x, y)
+            free = there in " ·╌"
+            canvas.put(x, y, "│" if free else there, "text" if free else "read")
+
+
+# --- the axes -----------------------------------------------------------------------------------
+
+
+def _y_ticks(plot: Plot, frame: Frame, height: int) -> dict[int, str]:
+    """Labels by row."""
+    if frame.log:
+        values = log_ticks(frame.y0, frame.y1, max(2, height // 3))
+    else:
+        values = ticks(frame.y0, frame.y1, max(2, height // 3), plot.form)
+    labels = label_all(values, plot.form, frame.log)
+    found: dict[int, str] = {}
+    for value, text in zip(values, labels, strict=True):
+        row = frame.row(value, height)
+        if 0 <= row < height and text not in found.values():
+            found.setdefault(row, text)
+    return found
+
+
+def _x_axis(board: Board, frame: Frame, gutter: int, width: int) -> list[Parts]:
+    line = Canvas(width, 1)
+    line.put(0, 0, "─" * width, "rule")
+    text = [" "] * (width + gutter + 1)
+    form = FORMS[board.axis]
+    values = ticks(frame.x0, frame.x1, max(3, width // 12), form)
+    free = 0
+    for value, name in zip(values, label_all(values, form), strict=True):
+        if board.axis == "step" and value != int(value):
+            continue
+        column = frame.column(value, width)
+        start = min(gutter + 1 + column - len(name) // 2, len(text) - len(name))
+        if start >= free:
+            line.put(min(column, width - 1), 0, "┬", "rule")
+            text[start : start + len(name)] = name
+            free = start + len(name) + 1
+    for flag in board.flags:
+        line.put(frame.column(flag.x, width), 0, flag.glyph, flag.style)
+    return [
+        ((" " * gutter, ""), ("└", "rule"), *line.row(0)),
+        (("".join(text), "quiet"),),
+    ]

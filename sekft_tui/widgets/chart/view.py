@@ -1,0 +1,116 @@
+"""Which part of the curves is seen, and what keys do to that: pure functions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sekft_tui.widgets.chart.plot import AXES, Axis, Board
+
+SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+
+
+class View(NamedTuple):
+    """What the user chose to see.
+
+    ``metric`` is the large panel; ``span`` 0 = all; ``right`` the last place shown when the view
+    does not follow; both in the units of ``axis``. ``cursor`` is the step read out, 0 = none.
+    """
+
+    metric: str = "loss"
+    axis: Axis = "step"
+    log: bool = False
+    smoothing: float = 0.6
+    span: float = 0.0
+    right: float = 0.0
+    follow: bool = True
+    cursor: int = 0
+
+
+def window(view: View, board: Board) -> tuple[float, float]:
+    """First and last place in view."""
+    first, last = _extent(board)
+    if not view.span:
+        room = first + (last - first) * 4  # an end far off would leave nothing of the curve
+        return first, max(last, min(board.end, room))
+    right = last if view.follow else min(view.right, last)
+    right = max(right, first + view.span)
+    return right - view.span, right
+
+
+def _extent(board: Board) -> tuple[float, float]:
+    first = 1.0 if board.axis == "step" else 0.0
+    return first, max(board.last, first + 1.0)
+
+
+def zoomed(view: View, board: Board, factor: float) -> View:
+    """``factor`` below 1 shows less, round the cursor or else at the end."""
+    first, last = _extent(board)
+    x0, x1 = window(view, board)
+    least = 4.0 if board.axis == "step" else (last - first) / max(1.0, len(board.steps) / 4)
+    span = max(least, (min(x1, last) - x0) * factor)
+    if span >= last - first:
+        return view._replace(span=0.0, follow=True)
+    middle = board.place(view.cursor) if view.cursor else last
+    return _ending(view._replace(span=span), board, middle + span / 2)
+
+
+def panned(view: View, board: Board, share: float) -> View:
+    """Move the window by a share of its width."""
+    if not view.span:
+        return view
+    _, right = window(view, board)
+    return _ending(view, board, right + share * view.span)
+
+
+def _ending(view: View, board: Board, right: float) -> View:
+    first, last = _extent(board)
+    right = max(first + view.span, min(right, last))
+    return view._replace(right=right, follow=right >= last)
+
+
+def pointed(view: View, board: Board, step: int) -> View:
+    """Read ``step`` out, and bring it into view."""
+    if not len(board.steps):
+        return view
+    step = int(max(board.steps[0], min(step, board.steps[-1])))
+    view = view._replace(cursor=step)
+    place = board.place(step)
+    x0, x1 = window(view, board)
+    if view.span and not x0 <= place <= x1:
+        return _ending(view, board, place + view.span / 2)
+    return view
+
+
+def moved(view: View, board: Board, cells: int, width: int) -> View:
+    """Move the cursor by so many cells of a panel ``width`` wide; the first key only shows it."""
+    if not len(board.steps):
+        return view
+    if not view.cursor:
+        return pointed(view, board, int(board.steps[-1]))
+    x0, x1 = window(view, board)
+    place = board.place(view.cursor) + cells * (x1 - x0) / max(1, width)
+    step = board.step(place)
+    if step == view.cursor:  # several cells to a step
+        step += 1 if cells > 0 else -1
+    return pointed(view, board, step)
+
+
+def smoother(view: View) -> View:
+    """The next smoothing, round and round."""
+    now = SMOOTHINGS.index(view.smoothing)
+    return view._replace(smoothing=SMOOTHINGS[(now + 1) % len(SMOOTHINGS)])
+
+
+def next_axis(view: View) -> View:
+    """The next unit of the x axis; a window in the old one means nothing there."""
+    axis = AXES[(AXES.index(view.axis) + 1) % len(AXES)]
+    return view._replace(axis=axis, span=0.0, right=0.0, follow=True)
+
+
+def next_metric(view: View, board: Board, by: int) -> View:
+    """The next panel in the large place."""
+    keys = [plot.key for plot in board.plots]
+    if not keys:
+        return view
+    now = keys.index(view.metric) if view.metric in keys else 0
+    return view._replace(metric=keys[(now + by) % len(keys)])
