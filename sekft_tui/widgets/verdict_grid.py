@@ -58,21 +58,22 @@ class VerdictGrid(LineList):
     def __init__(self, chosen: Callable[[], Awaitable[None]], *, id: str) -> None:  # noqa: A002
         super().__init__(self._grid_row, chosen=chosen, id=id, empty="")
         self.subjects: tuple[str, ...] = ()
-        self.grid: tuple[GridRow, ...] = ()
+        self.grid: list[GridRow] = []
         self.column = 0
+        self._longest = 0
 
-    def show(self, subjects: tuple[str, ...], grid: tuple[GridRow, ...]) -> None:
-        """Draw ``grid``; rows that are as they were are not painted again."""
-        before = self.grid
-        if subjects != self.subjects or len(grid) != len(before):
-            self.subjects, self.grid = subjects, grid
-            self.column = max(0, min(self.column, len(subjects) - 1))
-            self.set_rows(len(grid))
-            return
-        self.grid = grid
-        for y, row in enumerate(grid):
-            if row != before[y]:
-                self.refresh_line(y)
+    def fill(self, subjects: tuple[str, ...], grid: list[GridRow]) -> None:
+        """Draw another grid."""
+        self.subjects, self.grid = subjects, grid
+        self.column = max(0, min(self.column, len(subjects) - 1))
+        self._longest = max((len(row.scenario) for row in grid), default=0)
+        self.set_rows(len(grid))
+
+    def put(self, y: int, row: GridRow) -> None:
+        """Row ``y`` is another now; only it is painted again."""
+        if row != self.grid[y]:
+            self.grid[y] = row
+            self.refresh_line(y)
 
     def cache_key(self, y: int) -> Hashable:
         row = self.grid[y] if y < len(self.grid) else None
@@ -92,8 +93,7 @@ class VerdictGrid(LineList):
     def widths(self, width: int) -> tuple[int, int]:
         """Cells for the scenario's name and for each subject."""
         count = max(1, len(self.subjects))
-        longest = max((len(row.scenario) for row in self.grid), default=0)
-        name = max(12, min(longest + 3, 40, width - 16 * count))
+        name = max(12, min(self._longest + 3, 40, width - 16 * count))
         return name, max(4, min(28, (width - name - 1) // count))
 
     def header(self, width: int) -> Parts:

@@ -1,8 +1,9 @@
-"""Eval: who acts on which worlds, and a grid of verdicts that fills while they do."""
+"""The pane: set-up, grid and rates wired together."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -13,24 +14,19 @@ from textual.widget import Widget
 
 from sekft_engine import demo, events, jobs
 from sekft_engine.errors import SekftError
-from sekft_engine.evaluate.stats import what_n_shows, wilson
-from sekft_engine.events import EpisodeDone, Event
+from sekft_engine.evaluate.stats import what_n_shows
+from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
+from sekft_tui.eval_view import EvalView
+from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.state_text import hint, state_text
-from sekft_tui.reducer import EvalView, JobView, Shared
-from sekft_tui.text import Parts, clip, fit, short_path, visible
+from sekft_tui.reducer import JobView, Shared
+from sekft_tui.text import Parts, duration, fit, short_path, visible, wrapped
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.recipe_form import Field, RecipeForm
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
-#: The measures as the table heads them, in order of importance.
-MEASURES = (
-    ("clean_termination", "clean end"),
-    ("verified", "verified"),
-    ("operates", "operates"),
-    ("terminates", "terminates"),
-)
 _IDLE = ("no verdicts yet", "", "s lets the chosen subjects act", "space chooses who")
 _NUMBERS = {
     "n": "how many held-out scenarios, spread over archetypes; 0 = all",
@@ -61,7 +57,7 @@ class EvalPane(Pane):
     .-narrow EvalPane #eval-right { display: none; }
     .-narrow EvalPane.-no-form #eval-right { display: block; }
     EvalPane #eval-help { height: 3; }
-    EvalPane #eval-rates { height: auto; min-height: 2; max-height: 8; }
+    EvalPane #eval-rates { height: auto; min-height: 2; max-height: 11; }
     """
 
     def __init__(self) -> None:
@@ -73,7 +69,10 @@ class EvalPane(Pane):
         self.opened: EvalView | None = None
         self.view = EvalView()
         self._job: JobView | None = None
+        self._table = Rates()
         self._rates: tuple[Parts, ...] = ()
+        self._drawn = 0  # of what the view says was touched
+        self._row_of: dict[str, int] = {}
         self._told: tuple[str, bool] = ("", False)
         self._wanted: str = ""
 
@@ -183,8 +182,6 @@ class EvalPane(Pane):
         self.help.update()
 
     def _help(self, width: int) -> tuple[Parts, ...]:
-        from sekft_tui.text import wrapped
-
         text, wrong = self._told
         lines = wrapped(text, max(10, width - 3))[:3]
         style = "bad" if wrong else "quiet"
@@ -204,55 +201,40 @@ class EvalPane(Pane):
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
-        self.view = self.opened if self.opened is not None else shared.eval
-        view = self.view
-        subjects = tuple(view.subjects)
-        grid = tuple(
-            GridRow(scenario, archetype, tuple(_look_of(view, name, scenario) for name in subjects))
-            for scenario, archetype in zip(view.scenarios, view.archetypes, strict=False)
-        )
+        view = self.opened if self.opened is not None else shared.eval
         self.grid.empty = hint(self._job, _IDLE, "preparing the worlds", self.grid.content_width)
-        self.grid.show(subjects, grid)
-        if not grid:
-            self.grid.set_rows(0)
-        self._rates = self._rate_lines(view, self.rates.size.width or 80)
-        self.rates.styles.height = max(2, min(8, len(self._rates)))
+        self._fill_grid(view)
+        self._rates = self._table.lines(view, self.rates.size.width or 80)
+        self.rates.styles.height = max(2, min(11, len(self._rates)))
         for lines in (self.grid_head, self.columns, self.rates):
             lines.update()
 
+    def _fill_grid(self, view: EvalView) -> None:
+        """Only the rows that changed, where it is the grid of before."""
+        subjects = tuple(view.subjects)
+        before, self.view = self.view, view
+        if view is before and subjects == self.grid.subjects and self.grid.rows:
+            fresh = view.touched[self._drawn :]
+            self._drawn += len(fresh)
+            for scenario in {scenario for _, scenario in fresh}:
+                y = self._row_of.get(scenario)
+                if y is not None:
+                    self.grid.put(y, _row_of(view, y))
+            return
+        self._drawn = len(view.touched)
+        self._row_of = {scenario: y for y, scenario in enumerate(view.scenarios)}
+        self.grid.fill(subjects, [_row_of(view, y) for y in range(len(view.scenarios))])
+
     def _grid_head(self, width: int) -> tuple[Parts, ...]:
         view = self.view
-        done = sum(cell.status == "done" for cell in view.cells.values())
-        total = len(view.subjects) * len(view.scenarios)
         state, style = state_text(self._job, loaded=bool(view.cells))
         name = visible(view.run) or "no eval yet"
-        about = f"  {done} of {total} episodes" if total else ""
+        about = f"  {view.done} of {view.total} episodes" if view.total else ""
+        if self._job is not None and self._job.status == "running":
+            eta = view.eta(time.time())
+            about += f"   about {duration(eta)} left" if eta else ""
         room = max(0, width - len(name) - len(state) - 4)
         return (((f" {name}", "strong"), (fit(about, room), "quiet"), (f" {state} ", style)),)
-
-    def _rate_lines(self, view: EvalView, width: int) -> tuple[Parts, ...]:
-        """A table: measures across, subjects down, with n and the 95 % interval."""
-        if not view.subjects:
-            return ()
-        wide = width >= 116
-        each = 22 if wide else 15
-        longest = max(len(subject) for subject in view.subjects)
-        name = max(8, min(longest + 1, width - each * len(MEASURES) - 10))
-        head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
-        head += [(fit(title, each), "quiet") for _, title in MEASURES]
-        lines: list[Parts] = [tuple(head)]
-        for subject in view.subjects[:7]:
-            verdicts = view.verdicts(subject)
-            invalid = view.invalid(subject)
-            n = f"n={len(verdicts)}" + (f" +{invalid}!" if invalid else "")
-            row: list[tuple[str, str]] = [
-                (" " + fit(visible(subject), name), "strong"),
-                (fit(n, 8, right=True) + " ", "warn" if invalid else "quiet"),
-            ]
-            for measure, _ in MEASURES:
-                row += _rate(verdicts, measure, each, wide)
-            lines.append(tuple(row))
-        return tuple(lines)
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -349,21 +331,16 @@ def _look(runs: Path, scenarios: Path) -> tuple[tuple[Choice, ...], int]:
     return adapters, sum(1 for _ in scenarios.glob("*.json"))
 
 
+def _row_of(view: EvalView, y: int) -> GridRow:
+    scenario = view.scenarios[y]
+    archetype = view.archetypes[y] if y < len(view.archetypes) else ""
+    return GridRow(
+        scenario, archetype, tuple(_look_of(view, name, scenario) for name in view.subjects)
+    )
+
+
 def _look_of(view: EvalView, subject: str, scenario: str) -> CellLook:
     cell = view.cells.get((subject, scenario))
     if cell is None:
         return CellLook()
     return CellLook(cell.status, cell.turns, cell.seconds, cell.verdict)
-
-
-def _rate(verdicts: list[EpisodeDone], measure: str, each: int, wide: bool) -> Parts:
-    n = len(verdicts)
-    k = sum(bool(getattr(verdict, measure)) for verdict in verdicts)
-    if not n:
-        return ((fit("-", each), "quiet"),)
-    low, high = wilson(k, n)
-    text = f"{k}/{n}"
-    if wide:
-        text += f"  {100 * k / n:.0f} %"
-    interval = f" [{100 * low:.0f},{100 * high:.0f}]"
-    return ((clip(text, each), "strong"), (fit(interval, max(0, each - len(text))), "quiet"))

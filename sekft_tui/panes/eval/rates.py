@@ -1,0 +1,80 @@
+"""The running rates: a table with intervals, and the first subject against the others, paired."""
+
+from __future__ import annotations
+
+from sekft_engine.evaluate.stats import wilson
+from sekft_tui.eval_view import EvalView, Pairs, Tally
+from sekft_tui.text import Parts, clip, fit, visible
+
+#: The measures as the table heads them, in order of importance.
+MEASURES = (
+    ("clean_termination", "clean end"),
+    ("verified", "verified"),
+    ("operates", "operates"),
+    ("terminates", "terminates"),
+)
+#: Lines there may be: as many subjects and comparisons as that.
+MOST_SUBJECTS, MOST_PAIRS = 7, 3
+#: Columns from which on there is room for the rates in percent too.
+_WIDE = 116
+
+
+class Rates:
+    """Draws the table; comparisons are made again only where a verdict was added."""
+
+    def __init__(self) -> None:
+        self._known: tuple[EvalView | None, int] = (None, -1)
+        self._pairs: list[tuple[str, str, Pairs]] = []
+
+    def lines(self, view: EvalView, width: int) -> tuple[Parts, ...]:
+        """Measures across, subjects down, with n and the 95 % interval; then who was better."""
+        if not view.subjects:
+            return ()
+        wide = width >= _WIDE
+        each = 22 if wide else 15
+        longest = max(len(subject) for subject in view.subjects)
+        name = max(8, min(longest + 1, width - each * len(MEASURES) - 10))
+        head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
+        head += [(fit(title, each), "quiet") for _, title in MEASURES]
+        lines: list[Parts] = [tuple(head)]
+        for subject in view.subjects[:MOST_SUBJECTS]:
+            tally = view.tally(subject)
+            n = f"n={tally.n}" + (f" +{tally.invalid}!" if tally.invalid else "")
+            row: list[tuple[str, str]] = [
+                (" " + fit(visible(subject), name), "strong"),
+                (fit(n, 8, right=True) + " ", "warn" if tally.invalid else "quiet"),
+            ]
+            for measure, _ in MEASURES:
+                row += _rate(tally, measure, each, wide)
+            lines.append(tuple(row))
+        return (*lines, *(_pair_line(*pair, width) for pair in self._compared(view)))
+
+    def _compared(self, view: EvalView) -> list[tuple[str, str, Pairs]]:
+        if self._known != (view, view.done):
+            self._known = (view, view.done)
+            first, *others = view.subjects
+            self._pairs = [(first, one, view.pairs(first, one)) for one in others[:MOST_PAIRS]]
+        return [pair for pair in self._pairs if pair[2].worlds]
+
+
+def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
+    n, k = tally.n, tally.counts[measure]
+    if not n:
+        return ((fit("-", each), "quiet"),)
+    low, high = wilson(k, n)
+    text = f"{k}/{n}"
+    if wide:
+        text += f"  {100 * k / n:.0f} %"
+    interval = f" [{100 * low:.0f},{100 * high:.0f}]"
+    return ((clip(text, each), "strong"), (fit(interval, max(0, each - len(text))), "quiet"))
+
+
+def _pair_line(first: str, other: str, pairs: Pairs, width: int) -> Parts:
+    """Who ended clean where the other did not, in the worlds that both have met."""
+    better, worse = pairs.only_other, pairs.only_first
+    names = f" {visible(other)} against {visible(first)}: "
+    counts = f"clean end in {better} more worlds, in {worse} fewer, of {pairs.worlds}"
+    p = f"  p = {pairs.p:.2g}"
+    style = "good" if pairs.p < 0.05 and better > worse else "quiet"
+    room = max(0, width - len(counts) - len(p) - 1)
+    return ((clip(names, room), "quiet"), (counts, "text"), (p, style))
