@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 from textual.binding import Binding, BindingType
 
-Place = Literal["global", "motion", "trajectories", "train", "eval", "replay", "runs", "log"]
+Place = Literal[
+    "global", "motion", "trajectories", "train", "eval", "replay", "runs", "log", "takeover"
+]
 
 #: The panes in tab order, with the title their tab shows.
 PANES: tuple[tuple[Place, str], ...] = (
@@ -18,6 +20,8 @@ PANES: tuple[tuple[Place, str], ...] = (
     ("runs", "Runs"),
     ("log", "Log"),
 )
+#: What is no pane but has keys of its own, with its title.
+SCREENS: tuple[tuple[Place, str], ...] = (("takeover", "Take over"),)
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -54,6 +58,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("Y",), "copy_file", "save text", "Write what is shown to a text file"),
     Key("global", ("z",), "zoom", "zoom", "Give the focused part the whole screen, and back"),
     Key("global", ("T",), "next_theme", "theme", "Dark, light, and for colour-blind eyes"),
+    Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),
     Key("global", ("ctrl+c",), "interrupt", "cancel", "Cancel the running job; else ask to quit"),
@@ -152,6 +157,22 @@ KEYS: tuple[Key, ...] = (
     Key("runs", ("space",), "pin", "pin", "Keep this run in Train's chart beside others", 5),
     # Log.
     Key("log", ("F",), "follow", "follow", "Follow the newest line", 1),
+    # Take over.
+    Key("takeover", ("i",), "type", "type", "Back to the prompt; esc leaves it for these keys", 1),
+    Key("takeover", ("b",), "hand_back(1)", "one turn", "Let the model type one turn (tab)", 2),
+    Key("takeover", ("B",), "hand_back(0)", "to the end", "Let the model type until the end", 3),
+    Key("takeover", ("m",), "who", "who", "Choose who types when you hand back", 4),
+    Key("takeover", ("t",), "take_over", "take over", "Stop the model and type yourself (also ^c)"),
+    Key("takeover", ("u",), "undo", "undo", "Fork the world again before the marked command", 5),
+    Key("takeover", ("h", "left"), "turn(-1)", "earlier", "Mark the command before"),
+    Key("takeover", ("l", "right"), "turn(1)", "later", "Mark the command after"),
+    Key("takeover", ("f",), "finish", "finish", "End the session here, as a limit would", 6),
+    Key("takeover", ("s",), "keep", "keep", "Certify what is judged, and keep it", 7),
+    Key("takeover", ("S",), "keep_in", "keep in", "Keep it in a folder that you name"),
+    Key("takeover", ("d",), "differences", "differences", "Show what is not as recorded"),
+    Key("takeover", ("x",), "discard", "discard", "Throw it away and leave"),
+    Key("takeover", ("escape", "q"), "back", "leave", "Leave; asks where something is not kept", 8),
+    Key("takeover", ("?", "f1"), "help", "help", "Show these keys"),
 )
 
 _TEXTUAL_NAMES = {",": "comma"}
@@ -193,7 +214,7 @@ def footer(place: Place) -> tuple[Key, ...]:
 
 def key_markdown() -> str:
     """The table for the README."""
-    titles = {"global": "Everywhere", "motion": "Lists and texts"} | dict(PANES)
+    titles = {"global": "Everywhere", "motion": "Lists and texts"} | dict(PANES + SCREENS)
     lines = ["| where | keys | what |", "|---|---|---|"]
     for key in KEYS:
         names = " ".join(f"`{shown(name)}`" for name in key.keys)

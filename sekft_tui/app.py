@@ -40,6 +40,7 @@ from sekft_tui.panes.train.others import Others
 from sekft_tui.reducer import Shared
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
+from sekft_tui.screens.live import Drawn, TypedInto
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
 from sekft_tui.state import State, load_state, save_state
@@ -172,8 +173,9 @@ class Workbench(OrderedKeys):
             pane = self.current_pane
             if pane is not None:
                 pane.draw(shared)
-            if isinstance(self.screen, (SetupScreen, QuitScreen)):
-                self.screen.draw(shared)
+            for screen in self.screen_stack:
+                if isinstance(screen, Drawn):
+                    screen.draw(shared)
 
     def redraw_pane(self) -> None:
         """Draw the visible pane again at once, changed or not."""
@@ -230,6 +232,17 @@ class Workbench(OrderedKeys):
         if isinstance(pane, ReplayPane):
             pane.open_cell(view, subject, scenario)
             pane.go_to(pane.view)
+
+    def take_over(self, path: Path, turn: int) -> None:
+        """Type by hand where the session in the file ``path`` had come to after ``turn`` turns."""
+        from sekft_tui.screens.takeover import begin_at
+
+        self.push_screen(begin_at(self, path, turn))
+
+    def action_demonstrate(self) -> None:
+        from sekft_tui.screens.takeover import choose_world
+
+        self.run_worker(choose_world(self))
 
     async def show_episodes(self, run: str) -> None:
         await self.action_pane("replay")
@@ -298,6 +311,8 @@ class Workbench(OrderedKeys):
     def typist(self) -> Typist | None:
         if self.prompt.typing and self.screen is self.prompt.screen:
             return self.prompt
+        if isinstance(self.screen, TypedInto):
+            return self.screen.typist
         focused = self.focused
         return focused if isinstance(focused, RecipeForm) and focused.typing else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.binding import Binding
 
-from sekft_tui.actions import PANES, Key, Place, of, shown
+from sekft_tui.actions import PANES, SCREENS, Key, Place, of, shown
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, fit
 
@@ -25,7 +25,7 @@ class HelpScreen(BoxScreen[None]):
         return min(80, int(self.app.size.width * 0.96) - 5)
 
     def on_mount(self) -> None:
-        title = dict(PANES)[self.place]
+        title = dict(PANES + SCREENS)[self.place]
         lines: list[Parts] = [((f"{title}", "head"),)]
         lines += [self._key(key) for key in of(self.place)]
         if self.place == "trajectories":
@@ -34,11 +34,12 @@ class HelpScreen(BoxScreen[None]):
             lines += VERDICTS
         lines += [(), (("Lists and texts", "head"),)]
         lines += [self._key(key) for key in of("motion")]
-        lines += [(), (("Everywhere", "head"),)]
-        lines += [self._key(key) for key in of("global")]
-        lines += [
-            (("  " + fit("tab", 14), "key"), ("To the next part, shift+tab back", "text")),
-        ]
+        if self.place in dict(PANES):
+            lines += [(), (("Everywhere", "head"),)]
+            lines += [self._key(key) for key in of("global")]
+            lines += [
+                (("  " + fit("tab", 14), "key"), ("To the next part, shift+tab back", "text")),
+            ]
         self.query_one("#box").border_title = "keys"
         self.put(tuple(lines))
         self.sheet.focus()

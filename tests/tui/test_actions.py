@@ -5,19 +5,37 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from sekft_tui.actions import KEYS, PANES, Place, bindings, footer, key_markdown, of, shown
+from sekft_tui.actions import (
+    KEYS,
+    PANES,
+    SCREENS,
+    Place,
+    bindings,
+    footer,
+    key_markdown,
+    of,
+    shown,
+)
 from sekft_tui.app import Workbench
 from sekft_tui.panes import PANE_TYPES
+from sekft_tui.screens.takeover import TakeOverScreen
 from sekft_tui.widgets.line_view import LineView
 
 #: Lost or taken over by terminals in legacy mode, flow control, or other programs.
 FORBIDDEN = {"ctrl+h", "ctrl+i", "ctrl+m", "ctrl+j", "ctrl+q", "ctrl+s"}
 PLACES: list[Place] = [name for name, _ in PANES]
+OVER_PANES: list[Place] = [name for name, _ in SCREENS]
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_two_keys_clash_in_a_pane(place: Place) -> None:
     names = [name for key in of("global", "motion", place) for name in key.keys]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("place", OVER_PANES)
+def test_no_two_keys_clash_in_a_screen_over_the_panes(place: Place) -> None:
+    names = [name for key in of("motion", place) for name in key.keys]
     assert sorted(names) == sorted(set(names))
 
 
@@ -32,12 +50,13 @@ def test_no_key_is_one_that_terminals_do_not_deliver() -> None:
 def test_every_key_has_an_action_where_it_says() -> None:
     targets: dict[str, type] = {"global": Workbench, "motion": LineView}
     targets |= {name: type(make()) for name, make in PANE_TYPES.items()}
+    targets["takeover"] = TakeOverScreen
     for key in KEYS:
         method = key.action.split("(")[0]
         assert hasattr(targets[key.place], f"action_{method}"), key
         assert key.description
         assert key.label
-    assert {key.place for key in KEYS} == {"global", "motion", *PLACES}
+    assert {key.place for key in KEYS} == {"global", "motion", *PLACES, *OVER_PANES}
 
 
 def test_ids_are_unique() -> None:
@@ -55,7 +74,9 @@ def test_the_footer_has_at_most_eight_keys_and_fits_80_columns(place: Place) -> 
 
 
 def test_bindings_and_readme_come_from_the_table() -> None:
-    assert sum(len(bindings(place)) for place in ("global", "motion", *PLACES)) == len(KEYS)
+    assert sum(len(bindings(place)) for place in ("global", "motion", *PLACES, *OVER_PANES)) == len(
+        KEYS
+    )
     table = key_markdown()
     assert "| Trajectories | `m` | Show all tokens" in table
     assert len(table.splitlines()) == len(KEYS) + 2

@@ -1,0 +1,126 @@
+"""The lines round a take-over: where it is, whose turn it is, which keys do what."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+from sekft_engine.evaluate.takeover_keep import why_not_trained
+from sekft_engine.evaluate.takeover_view import View
+from sekft_tui.actions import of, shown
+from sekft_tui.text import Parts, clip, duration, short_path, visible
+
+#: Which keys the foot tells in each state, most useful first.
+_FOOT: dict[str, tuple[str, ...]] = {
+    "ready": ("type", "hand_back(1)", "hand_back(0)", "who", "undo", "finish", "back", "help"),
+    "over": ("keep", "keep_in", "undo", "discard", "back", "help"),
+    "failed": ("undo", "back", "help"),
+    "model": ("take_over", "help"),
+}
+#: While one types, letters are text.
+_TYPING: Parts = (
+    (" ⏎", "key"), (" type ", "quiet"), (" ↑↓", "key"), (" history ", "quiet"),
+    (" ⇥", "key"), (" let the model ", "quiet"), (" ^o", "key"), (" line break ", "quiet"),
+    (" ^c", "key"), (" clear ", "quiet"), (" esc", "key"), (" keys", "quiet"),
+)  # fmt: skip
+_RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
+
+
+def head(view: View, engine: tuple[str, str], width: int) -> Parts:
+    """What is taken over, and what the engine does meanwhile."""
+    origin = view.origin
+    if origin is None:
+        return ((" take over", "strong"),)
+    name = visible(origin.scenario.id)
+    where = f"{origin.run} · {origin.subject}, turn {view.again}" if origin.run else ""
+    if not origin.turns:
+        where = "from the beginning"
+    elif not where:
+        where = f"{origin.episode}, turn {view.again}"
+    if origin.heldout:
+        where += " · held out"
+    state = clip(engine[0], 24)
+    room = max(0, width - cell_len(state) - 2)
+    text = clip(f" {name}", room)
+    about = clip(f"  {visible(where)}", max(0, room - cell_len(text)))
+    gap = max(1, width - cell_len(text) - cell_len(about) - cell_len(state) - 1)
+    return ((text, "strong"), (about, "quiet"), (" " * gap, ""), (state, engine[1]))
+
+
+def status(view: View, mode: str, waited: float, waits_for: str, model: str, width: int) -> Parts:
+    """Whose turn it is, or what came of it."""
+    text, style = _said(view, mode, waited, waits_for, model)
+    if view.problem:
+        text, style = f"! {view.problem}", "bad"
+    return ((clip(f" {visible(text)}", width), style),)
+
+
+def _said(view: View, mode: str, waited: float, waits_for: str, model: str) -> tuple[str, str]:
+    commands = sum(turn.is_command for turn in view.turns)
+    match mode:
+        case "opening":
+            return "a fresh world is made, and typed into as far as that", "quiet"
+        case "typing" | "ready":
+            return _your_turn(view, commands, model)
+        case "model" if waits_for:
+            return f"handed back; waits for {waits_for}, which is running · t takes over", "warn"
+        case "model":
+            return f"{view.running or 'the model'} types · t takes over", "accent"
+        case "judging":
+            return f"{view.running or 'judging'} … {duration(waited)}", "quiet"
+        case "over":
+            return _judged(view)
+        case "failed":
+            return "there is no world; u makes another", "bad"
+    return "", "quiet"
+
+
+def _your_turn(view: View, commands: int, model: str) -> tuple[str, str]:
+    facts = ["your turn", f"{commands} commands so far"]
+    origin = view.origin
+    stood = origin.turns[len(view.turns) :][:1] if origin is not None else ()
+    if stood and len(view.turns) == view.again and stood[0].is_command and origin is not None:
+        facts.append(f"{origin.subject or 'someone'} typed here: {stood[0].content}")
+    elif model:
+        facts.append(f"{model} types when you hand back")
+    elif origin is not None and origin.missing:
+        facts.append("m chooses who types when you hand back")
+    return " · ".join(facts), "text"
+
+
+def _judged(view: View) -> tuple[str, str]:
+    if view.kept is not None:
+        kept = view.kept
+        text = f"kept, certified, {kept.tokens} tokens: {short_path(kept.path)}"
+        if kept.passed_over:
+            return f"{text} · training passes it over: {kept.passed_over}", "warn"
+        return text, "good"
+    if view.finished is None:
+        return "", "quiet"
+    why = view.finished.verdict.invalid or why_not_trained(view.finished)
+    if why:
+        return f"not worth training on: {why} · u goes back", "warn"
+    place = "beside the data, since its world is held out" if _heldout(view) else "with the data"
+    return f"worth training on · s keeps it {place}", "good"
+
+
+def _heldout(view: View) -> bool:
+    return view.origin is not None and view.origin.heldout
+
+
+def foot(mode: str, width: int) -> Parts:
+    """The keys that matter now."""
+    if mode == "typing":
+        return _TYPING
+    keys = {key.action: key for key in of("takeover")}
+    if mode not in _FOOT:
+        return _RUNNING
+    parts: list[tuple[str, str]] = []
+    used = 0
+    for action in _FOOT[mode]:
+        key = keys[action]
+        pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
+        used += sum(cell_len(text) for text, _ in pieces)
+        if used > width:
+            break
+        parts += pieces
+    return tuple(parts)

@@ -1,0 +1,335 @@
+"""The screen of a take-over. It asks the session for things and draws what comes of them; whatever
+takes time happens on the session's own thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.message import Message
+from textual.screen import ModalScreen
+
+from sekft_engine.evaluate.takeover import TakeOver
+from sekft_engine.evaluate.takeover_keep import folder_for
+from sekft_engine.evaluate.takeover_view import View
+from sekft_tui.actions import bindings
+from sekft_tui.screens.choose import Choice, ChooseScreen
+from sekft_tui.screens.help import HelpScreen
+from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
+from sekft_tui.screens.takeover.legends import foot, head, status
+from sekft_tui.text import Parts
+from sekft_tui.widgets.lines import Lines
+from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.widgets.session_view import SessionView
+from sekft_tui.widgets.shell_line import ShellLine
+
+if TYPE_CHECKING:
+    from sekft_tui.app import Workbench
+    from sekft_tui.reducer import Shared
+    from sekft_tui.widgets.line_edit import Typist
+
+#: How often a running command's seconds are counted, per second.
+CLOCK = 2
+
+
+class TakeOverScreen(ModalScreen[None]):
+    """One take-over, from its first prompt to what is kept.
+
+    Args:
+        begin: makes and starts the take-over; given what to call when it changed.
+        choices: who may type, to choose from: adapters' folders, '' = the bare base.
+    """
+
+    BINDINGS = [*bindings("takeover"), Binding("ctrl+c", "interrupt", show=False)]
+    DEFAULT_CSS = """
+    TakeOverScreen { background: $background; }
+    TakeOverScreen #takeover-head { dock: top; }
+    TakeOverScreen #takeover-foot { dock: bottom; }
+    TakeOverScreen #takeover-status { dock: bottom; margin-bottom: 1; background: $surface; }
+    """
+
+    class Changed(Message):
+        """The session did something."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, TakeOverScreen.Changed)
+
+    def __init__(
+        self,
+        begin: Callable[[Callable[[], None]], TakeOver],
+        choices: Callable[[], tuple[Choice, ...]],
+    ) -> None:
+        super().__init__()
+        self._begin = begin
+        self._choices = choices
+        self.shell = ShellLine()
+        self.asking = True  # the person's turn: keys go to the line
+        self.marked: int | None = None
+        self.adapter: str | None = None
+        self.model = ""
+        self._engine: tuple[str, str] = ("", "quiet")
+        self._told_differences: object = None
+        self._since = time.monotonic()
+        self._leaving = False
+
+    def compose(self) -> ComposeResult:
+        self.head = Lines(lambda w: (head(self.session.view, self._engine, w),), id="takeover-head")
+        self.view = SessionView(id="takeover-view")
+        self.status = Lines(self._status, id="takeover-status")
+        self.foot = Lines(lambda w: (foot(self._mode, w),), id="takeover-foot")
+        self.prompt = PromptLine()
+        yield self.head
+        yield self.view
+        yield self.status
+        yield self.foot
+        yield self.prompt
+
+    def on_mount(self) -> None:
+        self.session = self._begin(self._news)
+        self.set_interval(1 / CLOCK, self._tick)
+        self.set_focus(self.view)
+        self.draw_session()
+        self.host.redraw_pane()  # so that the engine's state is told at once
+
+    def _news(self) -> None:
+        """Called on the session's thread."""
+        self.post_message(self.Changed())
+
+    @property
+    def host(self) -> Workbench:
+        return cast("Workbench", self.app)
+
+    # --- what is seen -----------------------------------------------------------------------
+
+    @property
+    def _mode(self) -> str:
+        state = self.session.view.state
+        if state == "ready":
+            return "typing" if self.asking else "ready"
+        return state
+
+    @property
+    def typing(self) -> bool:
+        """Whether keys go to the line."""
+        return self._mode == "typing"
+
+    def on_take_over_screen_changed(self) -> None:
+        view = self.session.view
+        if self._leaving and view.state in ("over", "failed"):
+            self._left(view)
+            return
+        if view.differences and view.differences is not self._told_differences:
+            self._told_differences = view.differences
+            if view.state == "ready":
+                self.action_differences()
+        self.draw_session()
+
+    def draw_session(self) -> None:
+        """Show the session as it is now."""
+        view = self.session.view
+        if view.state != getattr(self, "_last_state", ""):
+            self._last_state = view.state
+            self._since = time.monotonic()
+            if view.state == "ready":
+                self.marked = None
+                self.shell.start(_history(view))
+        self.view.show(view, self.shell.edit if self.typing else None, self._mark)
+        for lines in (self.head, self.status, self.foot):
+            lines.update()
+
+    @property
+    def _mark(self) -> int | None:
+        """The command that undo would go back before; none while one types."""
+        if self._mode not in ("ready", "over", "failed"):
+            return None
+        commands = _commands(self.session.view)
+        if self.marked in commands:
+            return self.marked
+        return commands[-1] if commands else None
+
+    def _status(self, width: int) -> tuple[Parts, ...]:
+        waited = time.monotonic() - self._since
+        return (status(self.session.view, self._mode, waited, self._waits_for, self.model, width),)
+
+    def _tick(self) -> None:
+        if self.session.view.state in ("opening", "typing", "model", "judging"):
+            self.status.update()
+
+    def draw(self, shared: Shared) -> None:
+        """What the engine does, told by the workbench."""
+        from sekft_tui.panes.state_text import engine_text
+
+        self._engine = engine_text(shared)
+        active = shared.active
+        self._waits_for = active.kind if active is not None and active.kind != "hand_back" else ""
+        self.head.update()
+        self.status.update()
+
+    _waits_for = ""
+
+    # --- typing -----------------------------------------------------------------------------
+
+    @property
+    def typist(self) -> Typist | None:
+        """What keys go to, if they are no commands of the screen."""
+        return self.prompt if self.prompt.typing else self if self.typing else None
+
+    def type_key(self, key: str, character: str | None) -> bool:
+        if key == "enter":
+            self.session.type(self.shell.text)
+        elif key == "escape":
+            self.asking = False
+            self.draw_session()
+        elif key == "tab":
+            self.action_hand_back(1)
+        elif key == "ctrl+c":
+            self.shell.start(_history(self.session.view))
+            self.view.typed(self.shell.edit)
+        elif self.shell.press(key, character):
+            self.view.typed(self.shell.edit)
+        else:
+            return False
+        return True
+
+    def type_text(self, text: str) -> None:
+        self.shell.edit.insert(text)
+        self.view.typed(self.shell.edit)
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def action_type(self) -> None:
+        self.asking = True
+        self.draw_session()
+
+    def action_hand_back(self, turns: int) -> None:
+        if self.session.view.state == "ready":
+            self.session.hand_back(self.adapter, turns=turns)
+            self.draw_session()
+
+    def action_take_over(self) -> None:
+        """Stop the model; asked again, also the command that it typed."""
+        if self.session.view.state == "model":
+            self.asking = True
+            self.session.take_back()
+
+    def action_interrupt(self) -> None:
+        if self.session.view.state == "model":
+            self.action_take_over()
+        self.session.interrupt()
+
+    def action_who(self) -> None:
+        def chosen(answer: str | None) -> None:
+            if answer is not None:
+                self.adapter = answer
+                self.model = next(one.title for one in choices if one.answer == answer)
+                self.status.update()
+
+        choices = self._choices()
+        now = self.adapter
+        if now is None and self.session.view.origin is not None:
+            now = self.session.view.origin.adapter
+        self.app.push_screen(
+            ChooseScreen("who types when you hand back", choices, now or ""), chosen
+        )
+
+    def action_turn(self, by: int) -> None:
+        """Mark another command to go back before."""
+        commands = _commands(self.session.view)
+        if self._mark in commands:
+            at = commands.index(self._mark) + by
+            self.marked = commands[max(0, min(at, len(commands) - 1))]
+            self.draw_session()
+
+    def action_undo(self) -> None:
+        mark = self._mark
+        self.asking = True
+        self.session.rewind(mark if mark is not None else 0)
+
+    def action_finish(self) -> None:
+        self.session.finish()
+
+    def action_keep(self) -> None:
+        view = self.session.view
+        if view.state == "over" and view.origin is not None:
+            self.session.keep(folder_for(view.origin, self.host.workspace))
+
+    def action_keep_in(self) -> None:
+        view = self.session.view
+        if view.state != "over" or view.origin is None:
+            return
+        folder = folder_for(view.origin, self.host.workspace)
+
+        def chosen(text: str) -> None:
+            if text.strip():
+                self.session.keep(Path(text.strip()).expanduser().absolute())
+
+        self.prompt.ask("keep in", chosen, value=str(folder), hint="a folder; sekft train --data")
+
+    def action_differences(self) -> None:
+        view = self.session.view
+        if not view.differences:
+            return
+        first = view.differences[0].turn
+
+        def answered(answer: str | None) -> None:
+            if answer == "undo":
+                self.asking = True
+                self.session.rewind(max(0, first - 1))
+            elif answer == "leave":
+                self.action_back()
+
+        self.app.push_screen(DifferencesScreen(view.differences, view.remark), answered)
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen("takeover"))
+
+    # --- leaving ----------------------------------------------------------------------------
+
+    def action_back(self) -> None:
+        """Leave; asks where that would throw something away."""
+        view = self.session.view
+        if not view.unsaved:
+            self._left(view)
+        else:
+            self.app.push_screen(LeaveScreen(view.state == "over"), self._answered)
+
+    def action_discard(self) -> None:
+        self._left(self.session.view)
+
+    def _answered(self, answer: str | None) -> None:
+        if answer == "leave":
+            self._left(self.session.view)
+        elif answer == "keep":
+            self._leaving = True
+            if not self.session.finish():
+                self.on_take_over_screen_changed()
+
+    def _left(self, view: View) -> None:
+        """Keep first, where that was asked for; what is refused stays."""
+        if self._leaving and view.kept is None and view.state == "over" and not view.problem:
+            self.action_keep()
+            return
+        if self._leaving and view.kept is None:
+            self._leaving = False
+            self.draw_session()
+            return
+        self.session.close()
+        if view.kept is not None:
+            self.host.note(f"kept {Path(view.kept.path).name}")
+        self.dismiss(None)
+
+
+def _commands(view: View) -> list[int]:
+    return [number for number, turn in enumerate(view.turns) if turn.is_command]
+
+
+def _history(view: View) -> list[str]:
+    """What one may type again: what stood here in the recorded session comes first."""
+    typed = [turn.content for turn in view.turns if turn.is_command]
+    recorded = view.origin.turns if view.origin is not None else ()
+    here = recorded[len(view.turns) : len(view.turns) + 1]
+    return typed + [turn.content for turn in here if turn.is_command]

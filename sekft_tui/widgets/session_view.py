@@ -1,0 +1,156 @@
+"""A session that goes on: what the world shows, who typed what, and the prompt at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from rich.cells import cell_len, chop_cells
+
+from sekft_engine.evaluate.takeover_view import View
+from sekft_engine.trajectory import Turn
+from sekft_tui.cast import verdict_lines, verdict_of
+from sekft_tui.text import Parts, clip, visible, visible_lines
+from sekft_tui.widgets.line_edit import LineEdit
+from sekft_tui.widgets.line_view import LineView
+
+_HAND = "hand"
+
+
+class SessionView(LineView):
+    """Draws a :class:`View`; the last line is the prompt with what is being typed at it."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._view = View()
+        self._edit: LineEdit | None = None
+        self._marked: int | None = None
+        self._lines: list[Parts] = []
+        self._turn_of: list[int] = []
+        self._width = 0
+
+    def show(self, view: View, edit: LineEdit | None, marked: int | None) -> None:
+        """Show ``view``; ``edit`` is what is being typed, None = nothing; ``marked`` a turn."""
+        grown = len(view.turns) != len(self._view.turns) or view.state != self._view.state
+        moved = marked != self._marked
+        self._view, self._edit, self._marked = view, edit, marked
+        self._draw()
+        if grown or edit is not None:
+            self.call_after_refresh(self.to_end)
+        elif moved and marked is not None:
+            self.call_after_refresh(self._to_marked)
+
+    def typed(self, edit: LineEdit) -> None:
+        """Something was typed: only the last line changes."""
+        self._edit = edit
+        if not self._lines:
+            return
+        self._lines[-1] = self._prompt_line(self._width)
+        self.refresh_line(len(self._lines) - 1)
+
+    def to_end(self) -> None:
+        height = self.scrollable_content_region.height
+        self.scroll_to(y=max(0, len(self._lines) - height), animate=False, immediate=True)
+
+    def _to_marked(self) -> None:
+        lines = [y for y, turn in enumerate(self._turn_of) if turn == self._marked]
+        height = self.scrollable_content_region.height
+        if lines and not self.scroll_y <= lines[0] < self.scroll_y + height:
+            self.scroll_to(y=max(0, lines[0] - height // 2), animate=False, immediate=True)
+
+    def on_resize(self) -> None:
+        if self.content_width != self._width:
+            self._draw()
+            self.call_after_refresh(self.to_end)
+
+    # --- lines ------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        self._width = width = self.content_width
+        view = self._view
+        self._lines, self._turn_of = [], []
+        prompt = ""
+        for number, turn in enumerate(view.turns):
+            if turn.is_command:
+                lines = _command(prompt, turn, number < view.again, width)
+                prompt = ""
+            else:
+                *body, prompt = turn.content.split("\n")
+                lines = _output("\n".join(body), width) if body else []
+                if number < view.again and any(one.turn == number for one in view.differences):
+                    lines.append((("≠ ", "warn"), ("not as recorded: d shows", "warn")))
+            self._lines += lines
+            self._turn_of += [number] * len(lines)
+        if view.state == "over" and view.finished is not None:
+            verdict = verdict_of(view.finished.trajectory)
+            self._lines += verdict_lines(verdict, width) if verdict is not None else []
+        elif view.turns or view.state != "opening":
+            self._lines.append(self._prompt_line(width))
+        else:
+            self._lines += [(), (("  the world is made …", "quiet"),)]
+        self.relines(len(self._lines))
+
+    def _prompt_line(self, width: int) -> Parts:
+        turns, state = self._view.turns, self._view.state
+        prompt = "" if not turns or turns[-1].is_command else turns[-1].content.split("\n")[-1]
+        prompt = clip(visible(prompt), max(0, width - 12))
+        head: Parts = (("▌ ", "trained"), (prompt, "note"), (" ", ""))
+        room = max(8, width - cell_len(prompt) - 4)
+        if self._edit is not None:
+            return (*head, *self._edit.parts(room, "trained"))
+        if state in ("typing", "model") and self._view.running:
+            style = "trained" if state == "typing" else "special"
+            return (*head, (clip(visible(self._view.running), room - 2), style), (" ▏", "accent"))
+        return (("  ", ""), (prompt, "note"))
+
+    def line(self, y: int, width: int) -> Parts:
+        del width
+        return self._lines[y] if y < len(self._lines) else ()
+
+    def cache_key(self, y: int) -> Hashable:
+        marked = y < len(self._turn_of) and self._turn_of[y] == self._marked
+        return (self._lines[y] if y < len(self._lines) else (), marked)
+
+    def line_style(self, y: int) -> str:
+        marked = self._marked is not None and self._turn_of[y : y + 1] == [self._marked]
+        return "cursor" if marked else ""
+
+    def plain(self) -> str:
+        """The whole session as a transcript."""
+        return "\n".join(turn.content for turn in self._view.turns)
+
+
+def who(turn: Turn) -> str:
+    """Who typed a command, as the screen says it."""
+    by = str(turn.extra.get("by") or "")
+    return "you" if by == _HAND else by
+
+
+def _command(prompt: str, turn: Turn, again: bool, width: int) -> list[Parts]:
+    by = who(turn)
+    style = "trained" if by == "you" else "special"
+    tail = f"{by}, again" if again and by != "you" else by
+    tail = clip(visible(tail), max(4, width // 4))
+    rows = visible_lines(turn.content)
+    out: list[Parts] = []
+    for number, row in enumerate(rows):
+        lead = visible(prompt) + " " if number == 0 and prompt else "" if number == 0 else "> "
+        room = max(8, width - 2 - cell_len(lead) - cell_len(tail) - 8)
+        for cut, piece in enumerate(chop_cells(row, room) or [""]):
+            first = number == 0 and cut == 0
+            head: Parts = (("✗ ", "bad"),) if turn.exit_status else (("▌ ", style),)
+            lead_style = "note" if number == 0 else "quiet"
+            shown: Parts = ((lead if not cut else " " * cell_len(lead), lead_style), (piece, style))
+            used = 2 + cell_len(lead) + cell_len(piece)
+            said = f"exit {turn.exit_status}  " if turn.exit_status and first else ""
+            gap = width - used - cell_len(said) - cell_len(tail) - 1
+            end: Parts = ((" " * max(1, gap), ""), (said, "bad"), (tail, "quiet")) if first else ()
+            out.append((*head, *shown, *end))
+    return out
+
+
+def _output(text: str, width: int) -> list[Parts]:
+    return [
+        (("  ", ""), (piece, "text"))
+        for line in visible_lines(text)
+        for piece in chop_cells(line, max(8, width - 3)) or [""]
+    ]
