@@ -26,6 +26,7 @@ from sekft_engine.explain import known_error
 from sekft_engine.handlers import HANDLERS, Handler, handler_of
 from sekft_engine.jobs import Job, kind_of, label_of
 from sekft_engine.journal import Journal
+from sekft_engine.leaving import ENGINE_THREAD
 from sekft_engine.publisher import Publisher
 from sekft_engine.runs import Run
 from sekft_engine.waiting import LASTING, Waiting, going_on, last_number, left_over, queued
@@ -70,7 +71,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._publisher = Publisher()
         self._resident_facts: dict[str, Any] = {}
-        self._thread = threading.Thread(target=self._main, name="sekft-engine", daemon=True)
+        self._thread = threading.Thread(target=self._main, name=ENGINE_THREAD, daemon=True)
 
     # --- what front ends call, from any thread --------------------------------------------
 

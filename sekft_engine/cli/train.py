@@ -11,6 +11,7 @@ import msgspec
 
 from sekft_engine import jobs
 from sekft_engine.cli.display import Display
+from sekft_engine.cli.launched import led
 from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
 from sekft_engine.context import Stopped
 from sekft_engine.errors import SekftError
@@ -56,6 +57,18 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--name", default="", help="The adapter's name.")
 @click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
 @click.option(
+    "--shard-base",
+    is_flag=True,
+    envvar="ACCELERATE_USE_FSDP",
+    help="Spread the base over the processes of torchrun or accelerate launch (FSDP).",
+)
+@click.option(
+    "--sweep",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A TOML table of recipes: train them all on one resident base, one after another. Again, "
+    "to go on with what is not finished.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on with the run in --out [default: the workspace's newest unfinished one]; what is "
@@ -73,6 +86,7 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 @workspace_option
 @recipe_options
+@led
 def command(
     data: str,
     hub: str,
@@ -81,6 +95,8 @@ def command(
     out: str,
     name: str,
     load_4bit: bool,
+    shard_base: bool,
+    sweep: Path | None,
     resume: bool,
     find_lr: bool,
     inspect: bool,
@@ -105,8 +121,16 @@ def command(
         name=name,
         recipe=recipe_from(recipe),
         load_4bit=load_4bit,
+        shard_base=shard_base,
         resume=resume,
     )
+    if sweep is not None:
+        from sekft_engine.cli.sweep import run as run_sweep
+
+        display = Display(quiet=quiet, verbose=verbose)
+        return run_sweep(
+            job, sweep, _given(recipe), place, inspect=inspect, display=display, as_json=as_json
+        )
     job = _filled(job, place, _given(recipe))
     if inspect:
         return _inspect(job, place, as_json)

@@ -11,11 +11,12 @@ from sekft_engine import jobs
 from sekft_engine.base import ResidentBase, render_digests, resolve_base
 from sekft_engine.bases import base_digest
 from sekft_engine.bases.store import digest_memo
-from sekft_engine.errors import DigestMismatch, SekftError
+from sekft_engine.errors import BadInput, DigestMismatch, JobFailed, SekftError
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.sft.data import Data, load_data
 from sekft_engine.sft.loop import Abandoned, Trainer
 from sekft_engine.sft.processes import Processes, here, joined
+from sekft_engine.sft.ranks import Ranks
 
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +31,29 @@ def digests_of(base: str, tokenizer: ChatTokenizer, data: Data) -> dict[str, str
     return {"base": base, "data": data.digest, "order": data.order} | render_digests(tokenizer)
 
 
-def brief(ranks: Processes, job: jobs.Train, digests: dict[str, str]) -> None:
-    """Tell the followers what is trained."""
+def lead(ranks: Ranks, job: jobs.Train, base: Path, digests: dict[str, str]) -> None:
+    """Tell the followers what is trained, in words that mean the same on their machines."""
+    data = str(Path(job.data).expanduser().absolute()) if job.data else ""
+    job = msgspec.structs.replace(job, base=str(base), data=data)
     ranks.announce("train", msgspec.json.encode(Brief(job=job, digests=digests)))
+
+
+def refuse_lone_shards(job: jobs.Train, ranks: Ranks) -> None:
+    """Raise :class:`BadInput` where a base is to be spread that has to stay whole."""
+    if not job.shard_base:
+        return
+    if ranks.size == 1:
+        raise BadInput(
+            "there is one process only",
+            where="--shard-base",
+            mend="start several with torchrun or accelerate launch",
+        )
+    if job.recipe.eval_every:
+        raise BadInput(
+            "a base that is spread over processes cannot act in worlds",
+            where="recipe.eval_every",
+            mend="set it to 0, and use sekft eval afterwards",
+        )
 
 
 def follow() -> None:
@@ -45,9 +66,12 @@ def follow() -> None:
     if not isinstance(ranks, Processes):
         return
     resident: ResidentBase | None = None
-    while (told := ranks.hear())[0] != "end":
-        given = msgspec.json.decode(told[1][0], type=Brief)
-        resident = _follow_run(ranks, given, resident)
+    try:
+        while (told := ranks.hear())[0] != "end":
+            given = msgspec.json.decode(told[1][0], type=Brief)
+            resident = _follow_run(ranks, given, resident)
+    except RuntimeError as error:  # what torch raises where the other side is gone
+        raise JobFailed(f"the first process is gone: {error}", where=here()) from error
 
 
 def _follow_run(ranks: Processes, given: Brief, resident: ResidentBase | None) -> ResidentBase:
@@ -59,7 +83,7 @@ def _follow_run(ranks: Processes, given: Brief, resident: ResidentBase | None) -
         _refuse_others(digests_of(base_digest(folder, digest_memo()), tokenizer, data), given)
         if resident is None or not _same(resident, folder, job):
             resident = ResidentBase.load(folder, load_4bit=job.load_4bit, sharded=job.shard_base)
-    name = f"run {id(given)}"
+    name = "the run"
     resident.new_adapter(name, job.recipe)
     if job.shard_base:
         ranks.shard(resident.model)
@@ -94,7 +118,11 @@ def _obey(ranks: Processes, trainer: Trainer) -> None:
 
 
 def _same(resident: ResidentBase, folder: Path, job: jobs.Train) -> bool:
-    return resident.path == folder and resident.quantised == job.load_4bit
+    return (resident.path, resident.quantised, resident.sharded) == (
+        folder,
+        job.load_4bit,
+        job.shard_base,
+    )
 
 
 def _refuse_others(found: dict[str, str], given: Brief) -> None:

@@ -45,6 +45,9 @@ class Ranks:
         """What goes wrong inside in one process goes wrong in all, so that none waits for ever."""
         yield
 
+    def shard(self, model: Any) -> None:
+        """Spread the layers of the base over the processes, where they are not yet."""
+
     def match(self, weights: Sequence[Tensor]) -> None:
         """Give every process the weights of the first."""
 

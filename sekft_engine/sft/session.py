@@ -25,6 +25,7 @@ from sekft_engine.sft.early import HELDOUT, Best, best_folder, drop_others, judg
 from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer, mean_rate
 from sekft_engine.sft.measure import choose_measured
 from sekft_engine.sft.measure_job import measure_rows
+from sekft_engine.sft.ranks import ALONE, Ranks
 from sekft_engine.sft.signs import NOT_FINITE, Sign, Signs
 from sekft_engine.sft.watch import Watch
 
@@ -50,6 +51,7 @@ class Session:
         meta: AdapterMeta,
         recipe: Recipe,
         trials: Trials | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.context = context
         self.run = run
@@ -59,7 +61,7 @@ class Session:
         self.meta = meta
         self.recipe = recipe
         self.trials = trials
-        self.trainer = Trainer(base, name, data, recipe, leave=context.cancelled_now)
+        self.trainer = Trainer(base, name, data, recipe, context.cancelled_now, ranks)
         self.began = time.monotonic()
         self.first: float | None = None
         self.last: float | None = None
@@ -242,7 +244,7 @@ class Session:
     def _measure_tokens(self) -> None:
         """What the adapter did to single tokens. The run is whole without it."""
         rows = choose_measured(self.data, self.recipe)
-        if not rows:
+        if not rows or self.trainer.ranks.sharded:  # such a base cannot compute in one process
             return
         try:
             totals = measure_rows(

@@ -23,6 +23,8 @@ from sekft_engine.sft.behaviour import Trials, choose_trials
 from sekft_engine.sft.checkpoint import newest_checkpoint
 from sekft_engine.sft.data import Data, load_data
 from sekft_engine.sft.early import refuse_blind_patience
+from sekft_engine.sft.follow import digests_of, lead, refuse_lone_shards
+from sekft_engine.sft.processes import joined
 from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
 from sekft_engine.sft.session import Session
 
@@ -31,6 +33,8 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     """Fine-tune an adapter; everything that can be refused is, before anything is written."""
     workspace, recipe = context.workspace, job.recipe
     refuse_blind_patience(recipe)
+    ranks = joined()
+    refuse_lone_shards(job, ranks)
     folder = resolve_base(job.base, workspace, report=context.progress)
     _refuse_taken_name(job.name, context.base)
     earlier = earlier_run(job)
@@ -78,10 +82,14 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
             steps=len(steps),
         )
     )
-    base = context.load_base(str(folder), job.load_4bit)
+    lead(ranks, job, folder, digests_of(meta.base_digest, tokenizer, data))
+    with ranks.together():
+        base = context.load_base(str(folder), job.load_4bit, sharded=job.shard_base)
     name = job.name or _free_name(run.id, base)
     base.new_adapter(name, recipe)
-    session = Session(context, run, base, name, data, meta, recipe, trials)
+    if job.shard_base:
+        ranks.shard(base.model)
+    session = Session(context, run, base, name, data, meta, recipe, trials, ranks)
     try:
         if earlier is not None:
             session.go_on(checkpoint)

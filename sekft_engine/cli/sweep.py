@@ -1,0 +1,149 @@
+"""``sekft train --sweep``: many recipes on one resident base, and the table of what they gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sekft_engine import jobs
+from sekft_engine.cli.display import Display
+from sekft_engine.cli.options import print_json
+from sekft_engine.context import Stopped
+from sekft_engine.errors import BadInput
+from sekft_engine.evaluate.verdict import MEASURES
+from sekft_engine.foreground import run_job
+from sekft_engine.sft.sweep_table import Table, read_table
+from sekft_engine.visible import visible
+from sekft_engine.workspace import Workspace
+
+
+def run(
+    job: jobs.Train,
+    file: Path,
+    flags: dict[str, Any],
+    place: Workspace | None,
+    *,
+    inspect: bool,
+    display: Display,
+    as_json: bool,
+) -> int:
+    """Train what ``file`` lists; what ``job`` names (base, data, ...) holds for all points, and
+    ``flags`` are the recipe fields on the command line."""
+    if job.resume or job.name:
+        raise BadInput(
+            "a sweep goes on by itself, and names its adapters",
+            where="--sweep",
+            mend="leave --resume and --name out",
+        )
+    if inspect:
+        _inspect(file, flags, as_json)
+        return 0
+    sweep = jobs.Sweep(
+        file=str(file.absolute()),
+        base=job.base,
+        data=job.data,
+        hub=job.hub,
+        out=job.out,
+        flags=flags,
+        load_4bit=job.load_4bit,
+        shard_base=job.shard_base,
+    )
+    if place is not None and not job.out:
+        place.create()
+    try:
+        with display:
+            result = run_job(sweep, place, display.show)
+    except Stopped as stop:
+        if stop.result:
+            _tell(stop.result, as_json)
+        raise
+    _tell(result, as_json)
+    return 0 if result["finished"] == len(result["points"]) else 1
+
+
+def _tell(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    else:
+        show(result)
+
+
+def _inspect(file: Path, flags: dict[str, Any], as_json: bool) -> None:
+    """Tell which points there are; checks the whole table and needs no torch."""
+    table = read_table(file, flags)
+    if as_json:
+        print_json(
+            {
+                "file": table.file,
+                "fields": list(table.fields),
+                "points": [{"changes": point.changes} for point in table.points],
+                "eval": table.evaluation,
+            }
+        )
+    else:
+        _print_points(table)
+
+
+def _print_points(table: Table) -> None:
+    out = _Columns(["point", *table.fields])
+    for number, point in enumerate(table.points, 1):
+        out.row([str(number), *(_value(getattr(point.recipe, name)) for name in table.fields)])
+    out.show()
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table of a sweep's results, the best point marked."""
+    evaluated = any(point["eval"] for point in result["points"])
+    measures = list(MEASURES) if evaluated else []
+    out = _Columns(
+        ["", "run", *result["fields"], "status", "loss", "held-out", "best at", *measures, "s"]
+    )
+    for point in result["points"]:
+        best = point["best"]
+        rates = point["eval"] or {}
+        out.row(
+            [
+                "*" if point["run"] == result["best"] else "",
+                point["run"],
+                *(_value(point["values"].get(name)) for name in result["fields"]),
+                point["status"],
+                _loss(point["loss"]),
+                _loss(point["heldout"]),
+                f"{_loss(best['heldout'])} @{best['step']}" if best else "-",
+                *(f"{rates[name]}/{rates['n']}" if rates else "-" for name in measures),
+                f"{point['seconds']:.0f}" if point["seconds"] is not None else "-",
+            ]
+        )
+    out.show()
+
+
+class _Columns:
+    """A plain table; what files put into it cannot act on the terminal."""
+
+    def __init__(self, titles: list[str]) -> None:
+        from rich import box
+        from rich.table import Table as RichTable
+
+        self._table = RichTable(box=box.SIMPLE)
+        for title in titles:
+            self._table.add_column(title.replace("_", " "), overflow="fold", no_wrap=title == "run")
+
+    def row(self, cells: list[str]) -> None:
+        from rich.text import Text
+
+        self._table.add_row(*(Text(visible(cell)) for cell in cells))
+
+    def show(self) -> None:
+        from rich.console import Console
+
+        Console().print(self._table)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _loss(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None else "-"
