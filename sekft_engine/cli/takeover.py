@@ -14,7 +14,13 @@ from sekft_engine.cli.worlds import userland_option
 from sekft_engine.errors import BadInput, Interrupted, JobFailed
 from sekft_engine.evaluate.store import find_episode
 from sekft_engine.evaluate.takeover import STEP_CAP, TakeOver
-from sekft_engine.evaluate.takeover_keep import HAND, Keeper, drafts_folder, folder_for
+from sekft_engine.evaluate.takeover_keep import (
+    HAND,
+    Keeper,
+    drafts_folder,
+    folder_for,
+    why_not_trained,
+)
 from sekft_engine.evaluate.takeover_origin import Origin, origin_of_scenario, origin_of_session
 from sekft_engine.evaluate.takeover_view import View
 from sekft_engine.runs import run_of
@@ -146,14 +152,14 @@ class Loop:
         while True:
             view = self._settled()
             self._show(view)
-            if view.state == "over" and (self._keep is not None or not self._typed_here):
-                return self._keep_it(self._keep) if self._keep is not None else 0
+            good = view.finished is not None and not why_not_trained(view.finished)
+            if self._keep is not None and self._typed_here and good:
+                return self._keep_it(self._keep)
             line = self._line(self._prompt)
-            if line is None:
-                if view.state != "over":
-                    self._session.finish()
-                    continue
-                return 0
+            if line is None:  # no more is typed: what is not over ends here
+                if not self._session.finish():
+                    return self._keep_it(self._keep) if self._keep is not None else 0
+                continue
             if line.startswith("~") and not line.startswith("~~"):
                 status = self._order(line[1:].split())
                 if status is not None:
