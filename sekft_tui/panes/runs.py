@@ -140,9 +140,17 @@ class RunsPane(Pane):
 
     @work(exclusive=True, group="open")
     async def _open(self, run: RunInfo) -> None:
-        from sekft_engine.runs import read_events
+        """Its journal in the pane of its kind; of a sweep all runs, one beside the other."""
+        from sekft_engine.runs import read_events, read_run
 
         try:
+            if run.kind == "sweep":
+                points = [str(point.get("run", "")) for point in run.about.get("points", [])]
+                if not points:
+                    self.host.note("this sweep has no runs yet")
+                    return
+                self.host.others.replace(points)
+                run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
             journal = await asyncio.to_thread(read_events, run.events_path)
         except (OSError, SekftError) as error:
             self.host.error(str(error))

@@ -96,6 +96,49 @@ def training(
         yield events.JobDone(job=job, kind="train", result={})
 
 
+def watched(
+    steps: int = 60, upto: int = 0, nan: int = 0, spike: int = 0, seed: int = 1
+) -> Iterable[Event]:
+    """A run's journal with everything there is to watch. At ``nan`` the gradient is none, at
+    ``spike`` the loss is warned about."""
+    job = "train-1"
+    dice = random.Random(seed)
+    for event in training(steps, upto, seed=seed):
+        if isinstance(event, events.StepDone):
+            ids = [f"tidy-{dice.randrange(40):03}" for _ in range(3)]
+            batch = [events.BatchRow(id=name, tokens=60, edges=[20, 24, 55, 60]) for name in ids]
+            yield events.StepBegan(job=job, step=event.step, batch=batch)
+            wrong = {"grad_norm": math.nan} if event.step == nan else {}
+            wrong |= {"loss": event.loss + 5} if event.step == spike else {}
+            yield msgspec.structs.replace(event, rows=ids, tokens=3000, trained_tokens=500, **wrong)
+            if event.step == spike:
+                yield events.SignSeen(job=job, step=spike, sign="loss spike", value=9, usual=1)
+            if event.step % 15 == 0:
+                yield from _tried(event, job)
+            yield events.MachineSeen(
+                job=job, cores=2, cpu=0.9, rss=2 << 30, rss_most=3 << 30, memory=16 << 30
+            )
+        else:
+            yield event
+        if isinstance(event, events.RowsReady):
+            yield events.BoundMeasured(job=job, rate=3e11, layers=100_000_000, head=28_000_000)
+    if upto and upto < steps:
+        yield events.StepBegan(job=job, step=upto + 1, batch=batch)
+
+
+def _tried(event: events.StepDone, job: str) -> Iterable[Event]:
+    """The adapter is saved, and every other time tried in worlds."""
+    yield events.AdapterSaved(
+        job=job, name="0001-train", path="/runs/0001-train/adapter", digest="0", step=event.step
+    )
+    if event.step % 30 == 0:
+        done = 8 * event.step // event.steps
+        yield events.RatesMeasured(
+            job=job, step=event.step, n=8, operates=done, terminates=done, verified=done // 2,
+            clean_termination=done, seconds=3.0,
+        )  # fmt: skip
+
+
 def verdict(subject: str, scenario: str, how: str, job: str = "eval-1") -> events.EpisodeDone:
     """An episode that went as ``how`` says: good, unverified, wrong, cap, prose, invalid."""
     good = how in ("good", "unverified")

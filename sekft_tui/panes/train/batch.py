@@ -15,6 +15,8 @@ from sekft_tui.widgets.lines import Lines
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 NAME = 26
+#: Lines that the list takes of a tall screen; more can be scrolled.
+MOST_ROWS = 9
 
 
 class Batch(Vertical):
@@ -48,6 +50,7 @@ class Batch(Vertical):
         title += " in training" if running else " trained on" if rows else ""
         if (title, rows) != (self._title, self._rows):
             self._title, self._rows = title, rows
+            self.styles.height = 1 + max(2, min(MOST_ROWS, len(rows)))
             self.list.set_rows(len(rows))
             self.head.update()
 

@@ -6,7 +6,7 @@ from sekft_engine.sft.bound import most_tokens_per_s
 from sekft_tui.text import Parts, bar, clip, duration, fit, percent, short_number, short_path
 from sekft_tui.training import TrainView
 
-GAUGE = 8
+GAUGE, SHORT_GAUGE = 8, 5
 #: Speed is told over the last steps, for one step more or less long says little.
 RECENT = 10
 
@@ -91,35 +91,37 @@ def speed(train: TrainView) -> tuple[float, float]:
 def _machine(train: TrainView, width: int) -> Parts:
     """Speed against the bound, processors or GPU, memory."""
     parts: list[tuple[tuple[str, str], ...]] = []
+    cells = GAUGE if width > 96 else SHORT_GAUGE
     rate, share = speed(train)
     if rate:
         parts.append(_figure("tok/s", short_number(rate)))
     if share:
-        parts.append((*_gauge(share), (f"{share:.0%} of bound ", "strong")))
+        parts.append((*_gauge(share, cells), (f"{share:.0%} of bound ", "strong")))
     machine = train.machine
     if machine is not None:
         gpu = machine.gpu
         if gpu is not None:
-            parts.append((*_gauge(gpu.busy, "GPU"), (f"{gpu.busy:.0%} ", "strong")))
+            parts.append((*_gauge(gpu.busy, cells, "GPU"), (f"{gpu.busy:.0%} ", "strong")))
             used = f"{_bytes(gpu.used)} of {_bytes(gpu.total)}"
             full = gpu.used / gpu.total if gpu.total else 0.0
-            parts.append((*_gauge(full, "memory"), (f"{used} ", "strong")))
+            parts.append((*_gauge(full, cells, "memory"), (f"{used} ", "strong")))
             if gpu.watts:
                 parts.append(_figure("", f"{gpu.watts:.0f} W {gpu.celsius}°"))
             parts.append(_figure("most of ours", _bytes(machine.cuda_most)))
         else:
-            parts.append((*_gauge(machine.cpu, "CPU"), (f"{machine.cpu:.0%} ", "strong")))
+            parts.append((*_gauge(machine.cpu, cells, "CPU"), (f"{machine.cpu:.0%} ", "strong")))
             full = machine.rss / machine.memory if machine.memory else 0.0
             used = f"{_bytes(machine.rss)} of {_bytes(machine.memory)}"
-            parts.append((*_gauge(full, "memory"), (f"{used} ", "strong")))
+            parts.append((*_gauge(full, cells, "memory"), (f"{used} ", "strong")))
             parts.append(_figure("most", _bytes(machine.rss_most)))
     out: list[tuple[str, str]] = []
     used_cells = 0
     for part in parts:
         size = sum(len(text) for text, _ in part)
-        if used_cells + size <= width:
-            out += part
-            used_cells += size
+        if used_cells + size > width:
+            break
+        out += part
+        used_cells += size
     return tuple(out)
 
 
@@ -127,8 +129,8 @@ def _figure(name: str, value: str) -> tuple[tuple[str, str], ...]:
     return ((f" {name} " if name else " ", "quiet"), (f"{value} ", "strong"))
 
 
-def _gauge(share: float, name: str = "") -> tuple[tuple[str, str], ...]:
-    filled, empty = bar(share, GAUGE)
+def _gauge(share: float, cells: int, name: str = "") -> tuple[tuple[str, str], ...]:
+    filled, empty = bar(share, cells)
     style = "warn" if name == "memory" and share > 0.92 else "accent"
     return ((f" {name} " if name else " ", "quiet"), (filled, style), (empty, "rule"), (" ", ""))
 

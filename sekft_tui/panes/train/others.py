@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: More curves than this tell nothing any more.
 MOST = 6
+#: Differences between recipes that a name tells.
+TOLD = 2
 
 
 class Others:
@@ -77,7 +79,7 @@ class Others:
     def shown(self, train: TrainView, earlier: list[TrainView]) -> list[Other]:
         """What is to be laid over ``train``: the pinned runs, then those of the same sweep."""
         found = [
-            Other(self.letter(run), number, visible(run), self._read[run])
+            Other(self.letter(run), number, _name(self._read[run], train), self._read[run])
             for run, number in self.numbers.items()
             if run in self._read and run != train.run
         ]
@@ -88,8 +90,22 @@ class Others:
         here = {other.train.run for other in found} | {train.run}
         new = [one for one in earlier if one.run not in here][-len(free) :] if free else []
         for number, one in zip(free, new, strict=False):
-            found.append(Other(string.ascii_uppercase[number], number, visible(one.run), one))
+            found.append(Other(string.ascii_uppercase[number], number, _name(one, train), one))
         return sorted(found, key=lambda other: other.number)
+
+
+def _name(other: TrainView, train: TrainView) -> str:
+    """What a run is called beside another: its id, and how its recipe differs."""
+    here, there = train.about.get("recipe", {}), other.about.get("recipe", {})
+    if not isinstance(here, dict) or not isinstance(there, dict):
+        return visible(other.run)
+    differs = [name for name in there if here and here.get(name) != there[name]]
+    told = [f"{name.replace('_', ' ')} {_value(there[name])}" for name in differs[:TOLD]]
+    return visible(" ".join([other.run, ", ".join(told)]).rstrip())
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _views(root: Path, runs: tuple[str, ...]) -> dict[str, TrainView]:

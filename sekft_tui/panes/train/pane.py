@@ -52,7 +52,7 @@ class TrainPane(Pane):
     TrainPane #train-stats { height: 4; }
     TrainPane #train-batch { display: none; }
     TrainPane.-tall #train-batch { display: block; }
-    TrainPane.-batch #train-batch { display: block; height: 1fr; }
+    TrainPane.-batch #train-batch { display: block; height: 1fr !important; }
     TrainPane.-batch #train-chart { display: none; }
     """
 

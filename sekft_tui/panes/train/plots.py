@@ -16,10 +16,11 @@ HELDOUT, OTHER_HELDOUT = "◆", "◇"
 #: Sign, style and what to call it.
 FLAGS: dict[MarkKind, tuple[str, str, str]] = {
     "saved": ("▲", "good", "checkpoint"),
-    "eval": ("●", "hue-1", "tried"),
+    "eval": ("○", "hue-1", "tried"),
     "sign": ("!", "warn", "warning"),
     "bad": ("×", "bad", "not finite"),
 }
+BOTH = ("◬", "good", "both")
 #: How the curves of the rates are told apart: sign and style.
 _RATES = {
     "operates": ("operates", "○", "hue-0"),
@@ -131,13 +132,15 @@ def _end(run: _Run) -> float:
 def _flags(run: _Run) -> tuple[Flag, ...]:
     """What happened when; what matters more is drawn later."""
     marks = list(run.train.marks)
-    saved = [mark for mark in marks if mark.kind == "saved"][-SAVED_KEPT:]
-    chosen = [mark for mark in marks if mark.kind != "saved"]
-    order = list(FLAGS)
-    return tuple(
-        Flag(float(run.place(np.array([float(mark.step)]))[0]), *FLAGS[mark.kind])
-        for mark in sorted((*saved, *chosen), key=lambda mark: order.index(mark.kind))
-    )
+    saved = {mark.step for mark in [one for one in marks if one.kind == "saved"][-SAVED_KEPT:]}
+    tried = {mark.step for mark in marks if mark.kind == "eval"}
+    found = [(step, BOTH if step in tried else FLAGS["saved"]) for step in sorted(saved)]
+    for kind in ("eval", "sign", "bad"):
+        steps = {mark.step for mark in marks if mark.kind == kind}
+        hidden = saved if kind == "eval" else set()
+        found += [(step, FLAGS[kind]) for step in sorted(steps - hidden)]
+    places = run.place(np.array([float(step) for step, _ in found]))
+    return tuple(Flag(float(x), *flag) for x, (_, flag) in zip(places, found, strict=True))
 
 
 class _Maker:

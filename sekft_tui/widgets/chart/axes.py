@@ -152,7 +152,7 @@ def label_all(values: list[float], form: Form = "plain", log: bool = False) -> l
 def label(value: float, form: Form) -> str:
     """One number in few characters."""
     if form == "share":
-        return f"{100 * value:.3g}%"
+        return f"{100 * value:.0f}%"
     if form == "count":
         return short_number(value)
     if form == "seconds":

@@ -96,7 +96,7 @@ def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
         parts += [("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet")]
         parts += [(label(plot.rule.y, plot.form), "text")]
     if panel.main:
-        names = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags)
+        names = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags[::-1])
         parts += [piece for g, s, n in names for piece in ((f"  {g} ", s), (n, "quiet"))]
         parts += [("  log", "accent")] if log else []
         if view.span:
@@ -135,7 +135,7 @@ def _frame(plot: Plot, x0: float, x1: float, log: bool) -> Frame:
 
 
 def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> None:
-    """Painter's order: the grid, raw curves, other curves, the first one, signs."""
+    """Painter's order: the grid, raw curves, other curves, the first one, letters, signs."""
     for y in marks:
         for x in range(3, canvas.width, 4):
             canvas.put(x, y, "·", "rule")
@@ -147,9 +147,10 @@ def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> No
         if line.raw is not None:
             dots = rasterise(line.xs, line.raw, frame, canvas.width, canvas.height)
             canvas.paint(braille(dots), "curve-raw")
-    for number, line in reversed(list(enumerate(plot.lines))):
+    for line in reversed(plot.lines):
         dots = rasterise(line.xs, line.ys, frame, canvas.width, canvas.height)
         canvas.paint(braille(dashed(dots, line.dash)), line.style)
+    for number, line in reversed(list(enumerate(plot.lines))):
         if line.tag:
             _tag(canvas, line, frame, number)
     for points in reversed(plot.points):
@@ -157,12 +158,12 @@ def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> No
 
 
 def _tag(canvas: Canvas, line: Line, frame: Frame, number: int) -> None:
-    """Write the curve's letter on it, here and there, and at its end."""
+    """Write the curve's letter on it here and there and near its end, not where others have it."""
     if not len(line.xs):
         return
     drawn = frame.y_of(line.ys)
     end = min(frame.column(float(line.xs[-1]), canvas.width), canvas.width - 1)
-    for column in {end, *range(6 + 7 * number, end - 4, TAG_EVERY)}:
+    for column in {end - 3 * number, *range(6 + 3 * number, end - 20, TAG_EVERY)}:
         share = column / max(1, canvas.width - 1)
         y = at(line.xs, drawn, frame.x0 + share * (frame.x1 - frame.x0))
         if math.isfinite(y):
