@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import msgspec
@@ -11,15 +10,16 @@ import numpy.typing as npt
 
 from sekft_engine.render.guard import Guard
 from sekft_engine.render.normalise import Refused
-from sekft_engine.render.scaffold import fill
+from sekft_engine.render.scaffold import Kept, fill
 from sekft_engine.render.shape import Shape, Shapes, digests
 
 Int64Array = npt.NDArray[np.int64]
 
 #: The way out of a template that renders a session anew at every turn.
 APPEND = "put a chat_template.jinja that only appends into the base's folder"
-#: Layouts are kept up to so many parts in all.
-_KEPT = 1_000_000
+#: Layouts are kept up to so many parts in all, of some 80 bytes each; one is made in a fraction of
+#: the time that rendering a session of as many turns takes.
+_KEPT = 300_000
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -66,14 +66,11 @@ class Layouts:
 
     def __init__(self, shapes: Shapes) -> None:
         self._shapes = shapes
-        self._known: dict[tuple[int, int], Layout] = {}
-        self._size = 0
-        self._lock = threading.Lock()
+        self._kept: Kept[tuple[int, int], Layout] = Kept(_KEPT)
 
     def forget(self) -> None:
         """Make all layouts anew."""
-        with self._lock:
-            self._known, self._size = {}, 0
+        self._kept.forget()
 
     def get(self, turns: int, guard: Guard) -> Layout:
         """The layout of ``turns`` turns.
@@ -81,16 +78,9 @@ class Layouts:
         Raises:
             Refused: the template is not additive, or leaves a command turn open.
         """
-        key = (turns, guard.nonce)
-        found = self._known.get(key)
-        if found is None:
-            found = _make(self._shapes.get(turns), turns, guard)
-            with self._lock:
-                if self._size + turns > _KEPT:
-                    self._known, self._size = {}, 0
-                self._known[key] = found
-                self._size += turns
-        return found
+        return self._kept.get(
+            (turns, guard.nonce), turns, lambda: _make(self._shapes.get(turns), turns, guard)
+        )
 
 
 class _Marks:

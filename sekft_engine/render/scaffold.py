@@ -7,8 +7,10 @@ alternate, so their number says everything about their roles.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+import sys
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -18,6 +20,40 @@ from sekft_engine.render.template import ChatTemplate
 
 #: A placeholder and its number.
 PLACEHOLDER = re.compile(f"{OPEN}turn ([0-9]+){CLOSE}")
+
+
+#: Scaffolds are kept up to so many parts in all, of some 8 bytes each.
+_KEPT = 2_000_000
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Key, Value]):
+    """What was made for sessions of some numbers of turns, up to ``most`` turns in all; beyond,
+    everything is forgotten, and made again when it is asked for. Safe to use from several threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[Key, Value] = {}
+        self._turns = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key, turns: int, make: Callable[[], Value]) -> Value:
+        found = self._known.get(key)
+        if found is None:
+            found = make()
+            with self._lock:
+                if self._turns + turns > self._most:
+                    self._known, self._turns = {}, 0
+                self._known[key] = found
+                self._turns += turns
+        return found
+
+    def forget(self) -> None:
+        with self._lock:
+            self._known, self._turns = {}, 0
 
 
 class Scaffold(msgspec.Struct, frozen=True):
@@ -43,9 +79,7 @@ class Scaffolds:
 
     def __init__(self, template: ChatTemplate) -> None:
         self._template = template
-        # The same few parts stand in thousands of scaffolds.
-        self._shared: dict[str, str] = {}
-        self._get = lru_cache(maxsize=4096)(self.make)
+        self._kept: Kept[tuple[int, bool], Scaffold] = Kept(_KEPT)
 
     def get(self, turns: int, *, prompt: bool = False) -> Scaffold:
         """The scaffold of ``turns`` alternating turns, with the generation prompt if ``prompt``.
@@ -53,7 +87,7 @@ class Scaffolds:
         Raises:
             Refused: the template refuses such a session, or moves or repeats its contents.
         """
-        return self._get(turns, prompt)
+        return self._kept.get((turns, prompt), turns, lambda: self.make(turns, prompt))
 
     def make(self, turns: int, prompt: bool = False) -> Scaffold:
         """The same, rendered anew and not kept."""
@@ -71,7 +105,8 @@ class Scaffolds:
                 f"(turn {missing})",
                 where=self._template.where,
             )
-        return Scaffold(tuple(self._shared.setdefault(part, part) for part in parts[::2]))
+        # The same few parts stand in thousands of scaffolds.
+        return Scaffold(tuple(map(sys.intern, parts[::2])))
 
 
 def placeholders(turns: int) -> list[str]:

@@ -13,6 +13,7 @@ session; of each only a digest and its last part are kept.
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -149,10 +150,12 @@ class Shapes:
         return Shape(
             parts=parts,
             headers=tuple(
-                asked.tails[turn - 1] + asked.ending if turn <= same else None
+                sys.intern(asked.tails[turn - 1] + asked.ending) if turn <= same else None
                 for turn in range(1, turns, 2)
             ),
-            closings=tuple(closed.tails[turn] + closed.ending for turn in range(1, turns, 2)),
+            closings=tuple(
+                sys.intern(closed.tails[turn] + closed.ending) for turn in range(1, turns, 2)
+            ),
             blind=True,
             conditions=frozenset(self._tracer.conditions),
         )
@@ -218,14 +221,14 @@ class Shapes:
 
 
 def _joints(run: Streamed, turns: int) -> list[str]:
-    """The first ``turns`` parts."""
+    """The first ``turns`` parts. They are few different ones, whatever their number."""
     between = (tail + head for tail, head in zip(run.tails, run.heads[1:turns], strict=False))
-    return [run.preamble + run.heads[0], *between]
+    return list(map(sys.intern, (run.preamble + run.heads[0], *between)))
 
 
 def _shown(run: Streamed, turns: int) -> tuple[str, ...]:
     """The parts of a session of ``turns`` turns."""
-    return (*_joints(run, turns), run.tails[turns - 1] + run.ending)
+    return (*_joints(run, turns), sys.intern(run.tails[turns - 1] + run.ending))
 
 
 def digests(parts: Sequence[str]) -> list[bytes]:
