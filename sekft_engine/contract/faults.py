@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-import msgspec
 from tokenizers import Tokenizer
 
 from sekft_engine.render.normalise import Refused
@@ -81,7 +80,7 @@ class Simulator:
     @cached_property
     def _plain(self) -> Tokenizer:
         """The tokenizer as servers use it: control tokens are found wherever they are written."""
-        return Tokenizer.from_str(msgspec.json.encode(self.tokenizer.spec).decode())
+        return Tokenizer.from_str(self.tokenizer.description.decode())
 
     @cached_property
     def names(self) -> dict[int, str]:

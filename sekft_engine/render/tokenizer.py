@@ -68,9 +68,9 @@ class ChatTokenizer:
         self._plain, whole = _complete(spec, (added, self.tokens, extra), where)
         self.guard = Guard(whole)
         self._tails: dict[tuple[int, str], list[int]] = {}
-        # As text it takes a tenth of the memory that its objects take.
-        self._spec = msgspec.json.encode(whole, order="sorted")
-        self._spec_digest = _digest(self._spec)
+        #: The description as JSON, which takes a tenth of the memory that its objects take.
+        self.description = msgspec.json.encode(whole, order="sorted")
+        self._spec_digest = _digest(self.description)
         self._set_template(template)
 
     def _set_template(self, template: str) -> None:
@@ -131,7 +131,7 @@ class ChatTokenizer:
     @property
     def spec(self) -> dict[str, Any]:
         """The parsed ``tokenizer.json``, with the tokens that the configuration adds."""
-        whole: dict[str, Any] = msgspec.json.decode(self._spec)
+        whole: dict[str, Any] = msgspec.json.decode(self.description)
         return whole
 
     @property

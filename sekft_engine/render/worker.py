@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("<Q")
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What a tokenizer is made from again, and what its digest must then be."""
 
-    spec: dict[str, Any]
+    description: bytes
     template: str
     tokens: dict[str, str]
     digest: str
@@ -49,9 +49,9 @@ class Worker:
             env=environment,
             start_new_session=True,  # a Ctrl-C is the caller's business
         )
-        self._told = False
-        self._made = Made(
-            spec=tokenizer.spec,
+        #: What it is told first, and then has itself.
+        self._made: Made | None = Made(
+            description=tokenizer.description,
             template=tokenizer.template.source,
             tokens=tokenizer.tokens,
             digest=tokenizer.render_digest,
@@ -63,9 +63,9 @@ class Worker:
         if stdin is None or stdout is None:
             return None
         try:
-            if not self._told:
+            if self._made is not None:
                 _send(stdin, self._made)
-                self._told = True
+                self._made = None
             _send(stdin, sessions)
             answer = _receive(stdout)
             return None if answer is None else msgspec.msgpack.decode(answer, type=_ANSWER)
@@ -111,7 +111,7 @@ def _serve(stdin: IO[bytes], stdout: IO[bytes]) -> None:
     if told is None:
         return
     made = msgspec.msgpack.decode(told, type=Made)
-    tokenizer = ChatTokenizer(made.spec, made.template, made.tokens)
+    tokenizer = ChatTokenizer(msgspec.json.decode(made.description), made.template, made.tokens)
     if tokenizer.render_digest != made.digest:
         return  # the caller builds by itself
     while (asked := _receive(stdin)) is not None:
