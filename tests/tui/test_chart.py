@@ -59,7 +59,7 @@ def test_checkpoints_tries_warnings_and_numbers_that_are_none_are_marked() -> No
     assert "!" in axis
     assert "◬" in axis, "a checkpoint and a try at the same step"
     assert "▲" in axis
-    for name in ("held-out", "checkpoint", "both", "warning", "not finite"):
+    for name in ("held-out", "checkpoint", "checkpoint, tried", "warning", "not finite"):
         assert name in shown.splitlines()[0]
 
 

@@ -20,7 +20,7 @@ FLAGS: dict[MarkKind, tuple[str, str, str]] = {
     "sign": ("!", "warn", "warning"),
     "bad": ("×", "bad", "not finite"),
 }
-BOTH = ("◬", "good", "both")
+BOTH = ("◬", "good", "checkpoint, tried")
 #: How the curves of the rates are told apart: sign and style.
 _RATES = {
     "operates": ("operates", "○", "hue-0"),

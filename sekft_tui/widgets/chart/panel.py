@@ -48,7 +48,7 @@ def draw(panel: Panel, board: Board, view: View) -> list[Parts]:
         return [*head, *[((" " * panel.width, ""),)] * (panel.height - len(head))]
     canvas = Canvas(width, height)
     _fill(canvas, plot, frame, marks)
-    _cursor(canvas, board, view, frame)
+    _cursor(canvas, plot, board, view, frame)
     rows = []
     for y in range(height):
         text = marks.get(y, "")
@@ -83,15 +83,17 @@ def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
         parts.append((" · ".join(where), "accent"))
     elif panel.main and plot.unit and panel.width > 100:
         parts.append((f" ({plot.unit})", "quiet"))
-    for line in plot.lines:
-        if line.told and len(line.xs):
-            parts += _told(line.tag or "━", line, plot, place, panel.main or view.cursor > 0)
-            if line.raw is not None and panel.main:
-                raw = at(line.xs, line.raw, place)
-                parts += [("  ┄ ", "curve-raw"), ("raw ", "quiet"), (_number(plot, raw), "text")]
+    told = [line for line in plot.lines if line.told and len(line.xs)]
+    for line in (line for line in told if not line.tag):
+        parts += _told("━", line, plot, place, panel.main)
+        if line.raw is not None and panel.main:
+            raw = at(line.xs, line.raw, place)
+            parts += [("  ┄ ", "curve-raw"), ("raw ", "quiet"), (_number(plot, raw), "text")]
     for points in plot.points:
         if points.told and len(points.xs):
             parts += _told(points.glyph, points, plot, place, panel.main)
+    for line in (line for line in told if line.tag):
+        parts += _told(line.tag, line, plot, place, panel.main)
     if plot.rule is not None:
         parts += [("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet")]
         parts += [(label(plot.rule.y, plot.form), "text")]
@@ -185,15 +187,22 @@ def _signs(canvas: Canvas, points: Points, frame: Frame) -> None:
             canvas.put(column, frame.row(y, canvas.height), points.glyph, points.style)
 
 
-def _cursor(canvas: Canvas, board: Board, view: View, frame: Frame) -> None:
+def _cursor(canvas: Canvas, plot: Plot, board: Board, view: View, frame: Frame) -> None:
+    """A line where nothing else is, and light on the place that is read out."""
     if not view.cursor:
         return
-    x = frame.column(board.place(view.cursor), canvas.width)
-    if 0 <= x < canvas.width:
-        for y in range(canvas.height):
-            there = canvas.cell(x, y)
-            free = there in " ·╌"
-            canvas.put(x, y, "│" if free else there, "text" if free else "read")
+    place = board.place(view.cursor)
+    x = frame.column(place, canvas.width)
+    if not 0 <= x < canvas.width:
+        return
+    for y in range(canvas.height):
+        if canvas.cell(x, y) in " ·╌":
+            canvas.put(x, y, "│", "text")
+    for line in plot.lines[:1]:
+        value = at(line.xs, frame.y_of(line.ys), place)
+        y = frame.row(value, canvas.height) if math.isfinite(value) else -1
+        if 0 <= y < canvas.height:
+            canvas.put(x, y, canvas.cell(x, y), "read")
 
 
 # --- the axes -----------------------------------------------------------------------------------
@@ -202,9 +211,9 @@ def _cursor(canvas: Canvas, board: Board, view: View, frame: Frame) -> None:
 def _y_ticks(plot: Plot, frame: Frame, height: int) -> dict[int, str]:
     """Labels by row."""
     if frame.log:
-        values = log_ticks(frame.y0, frame.y1, max(2, height // 3))
+        values = log_ticks(frame.y0, frame.y1, max(3, height // 3))
     else:
-        values = ticks(frame.y0, frame.y1, max(2, height // 3), plot.form)
+        values = ticks(frame.y0, frame.y1, max(3, height // 3), plot.form)
     labels = label_all(values, plot.form, frame.log)
     found: dict[int, str] = {}
     for value, text in zip(values, labels, strict=True):
