@@ -69,12 +69,14 @@ def follow() -> None:
     try:
         while (told := ranks.hear())[0] != "end":
             given = msgspec.json.decode(told[1][0], type=Brief)
-            resident = _follow_run(ranks, given, resident)
+            resident = follow_run(ranks, given, resident)
     except RuntimeError as error:  # what torch raises where the other side is gone
         raise JobFailed(f"the first process is gone: {error}", where=here()) from error
 
 
-def _follow_run(ranks: Processes, given: Brief, resident: ResidentBase | None) -> ResidentBase:
+def follow_run(ranks: Processes, given: Brief, resident: ResidentBase | None) -> ResidentBase:
+    """Train what the leader is told to, on ``resident`` where it is the right base; returns the
+    base for the next run."""
     job = given.job
     with ranks.together():
         folder = resolve_base(job.base)

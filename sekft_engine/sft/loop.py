@@ -196,6 +196,7 @@ class Trainer:
 
         total = torch.zeros((), dtype=torch.float64)
         groups = split_rows(rows, self.micro_batch)
+        more = self.ranks.more_passes(len(groups))
         bad: list[str] = []
         for group in groups:
             # Passes that are those of all are gone through by all, whatever comes of them.
@@ -208,7 +209,7 @@ class Trainer:
                 bad += [group[row].id for row in sorted(odd)]
             torch.autograd.backward(part / trained)
             total += part.detach().double().cpu()
-        for _ in range(self.ranks.more_passes(len(groups))):
+        for _ in range(more):
             losses, _ = token_losses(self._selected, self.data.train[:1], self.base.device)
             torch.autograd.backward(losses.sum() * 0)
         if bad:
@@ -255,13 +256,18 @@ class Trainer:
 
     def heldout_loss(self) -> tuple[float, int]:
         """Mean loss over the trained tokens of the rows kept aside, and their number."""
+        self.ranks.announce("heldout")
+        return self.mean_loss(self.data.heldout)
+
+    def mean_loss(self, rows: Sequence[TrainRow]) -> tuple[float, int]:
+        """Mean loss over the trained tokens of ``rows``, without dropout, and their number."""
         import torch
 
         model = self.base.model
-        self.ranks.announce("heldout")
         model.eval()
         total, tokens = 0.0, 0
-        groups = split_rows(self.ranks.share(self.data.heldout), self.micro_batch)
+        groups = split_rows(self.ranks.share(rows), self.micro_batch)
+        more = self.ranks.more_passes(len(groups))
         try:
             with torch.no_grad(), self.ranks.together():
                 for group in groups:
@@ -270,7 +276,7 @@ class Trainer:
                     losses, _ = token_losses(self._selected, group, self.base.device)
                     total += float(losses.double().sum())
                     tokens += len(losses)
-                for _ in range(self.ranks.more_passes(len(groups))):
+                for _ in range(more):
                     token_losses(self._selected, self.data.train[:1], self.base.device)
         finally:
             model.train()

@@ -76,9 +76,10 @@ def part() -> None:
     import torch.distributed as dist
 
     if dist.is_initialized():
-        if dist.get_rank() == 0:
-            Processes().announce("end")
-        dist.destroy_process_group()
+        with contextlib.suppress(RuntimeError):  # those that are gone need not be told
+            if dist.get_rank() == 0:
+                Processes().announce("end")
+            dist.destroy_process_group()
 
 
 class Processes(Ranks):
@@ -135,14 +136,14 @@ class Processes(Ranks):
                 mine.append(at)
         return [rows[at] for at in sorted(mine)]
 
-    def more_passes(self, done: int) -> int:
+    def more_passes(self, own: int) -> int:
         if not self.sharded:
             return 0
         import torch
 
-        most = torch.tensor(done)
+        most = torch.tensor(own)
         self._dist.all_reduce(most, op=self._dist.ReduceOp.MAX)
-        return int(most) - done
+        return int(most) - own
 
     def match(self, weights: Sequence[Tensor]) -> None:
         import torch

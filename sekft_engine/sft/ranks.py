@@ -35,9 +35,8 @@ class Ranks:
         """The rows of a step that are this process's own; may be none."""
         return rows
 
-    def more_passes(self, done: int) -> int:
-        """How many forward passes the others still make after ``done`` ones of ours, and need us
-        for."""
+    def more_passes(self, own: int) -> int:
+        """How many forward passes others make after our ``own`` ones, and need us for."""
         return 0
 
     @contextlib.contextmanager
