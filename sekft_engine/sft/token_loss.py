@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sekft_engine.adapters import WEIGHTS, adapter_digest
 from sekft_engine.errors import DigestMismatch
 from sekft_engine.files import sync_folder
+from sekft_engine.maskview.document import LossArrays
 from sekft_engine.render.row import Row
 from sekft_engine.runs import ADAPTER, TOKEN_LOSSES
 from sekft_engine.sft.data import TrainRow, train_row
@@ -33,13 +34,6 @@ Part = Literal["train", "heldout", ""]
 
 #: Nats are kept to so many decimals, which is finer than floating point repeats them elsewhere.
 DECIMALS = 5
-
-
-class LossArrays(NamedTuple):
-    """Losses as long as a row, in nats; NaN where the token is not trained."""
-
-    before: FloatArray
-    after: FloatArray
 
 
 class TokenLosses(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,10 +88,7 @@ class TokenLosses(msgspec.Struct, frozen=True, kw_only=True):
         """``before`` and ``after``, one value per token of ``row`` [len(row)], NaN where the token
         is not trained. Raises :class:`DigestMismatch` as :meth:`refuse_other`."""
         self.refuse_other(row)
-        before, after = (np.full(len(row), np.nan, dtype=np.float32) for _ in range(2))
-        before[self.positions] = self.before
-        after[self.positions] = self.after
-        return LossArrays(before, after)
+        return LossArrays.at(len(row), self.positions, self.before, self.after)
 
 
 def ids_digest(row: TrainRow) -> str:

@@ -55,14 +55,12 @@ class RunLosses:
     def of(self, row: Row) -> Losses | None:
         """The losses of a row's tokens, where they were measured. Called while rendering, on
         another thread."""
-        from sekft_engine.maskview.document import LossArrays
-
         file = self._file
         measured = file.get(row.id) if file is not None else None
         if measured is None:
             return None
         try:
-            return LossArrays(*measured.arrays(row))
+            return measured.arrays(row)
         except SekftError as error:
             self._pane.post_message(Measured(self.run, file, str(error)))
             return None
