@@ -10,6 +10,7 @@ import numpy as np
 
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
+from sekft_engine.wording import count
 
 Verdict = Literal["holds", "fails", "says"]
 
@@ -114,7 +115,7 @@ def certificate(doc: Document) -> Iterator[Clause]:
         "trained_tokens",
         "holds" if trained else "fails",
         "There is something to learn.",
-        f"{trained:,} tokens in {len(doc.spans):,} spans",
+        f"{count(trained, 'token')} in {count(len(doc.spans), 'span')}",
     )
     if doc.lost:
         yield Clause(
@@ -122,7 +123,7 @@ def certificate(doc: Document) -> Iterator[Clause]:
             "says",
             "Characters of the environment that this vocabulary has no token for are left out, in "
             "training and in use alike.",
-            f"{doc.lost:,} characters",
+            count(doc.lost, "character"),
         )
     for name, digest in doc.digest.items():
         yield Clause(f"{name} digest", "says", _DIGESTS.get(name, ""), shown(digest))
@@ -142,13 +143,13 @@ def _counted(doc: Document) -> dict[str, str]:
     controls = int(np.count_nonzero(doc.control))
     last = doc.spans[-1] if doc.spans else None
     return {
-        "additive": f"{commands:,} commands, each with the turns before it",
-        "decodes": f"{len(doc.spans):,} trained spans against {commands:,} commands",
+        "additive": f"{count(commands, 'command')}, each with the turns before it",
+        "decodes": f"{count(len(doc.spans), 'trained span')} against {count(commands, 'command')}",
         "terminal_whole": f"tokens {last.start:,} to {last.end - 1:,}" if last else "no span",
-        "no_forged_control": f"{controls:,} control tokens, {len(doc) - controls:,} others",
+        "no_forged_control": f"{count(controls, 'control token')}, {len(doc) - controls:,} others",
         "single_bos": f"opens with {shown(doc.piece(0))!r}" if len(doc) else "empty",
-        "template_faithful": f"{characters:,} characters in {len(doc.said):,} turns",
-        "within_limit": f"{len(doc):,} tokens, "
+        "template_faithful": f"{count(characters, 'character')} in {count(len(doc.said), 'turn')}",
+        "within_limit": f"{count(len(doc), 'token')}, "
         + (f"the limit is {doc.limit:,}" if doc.limit else "no limit set"),
     }
 

@@ -15,6 +15,7 @@ from sekft_engine.maskview.layout import Layout, Line, Mode, View
 from sekft_engine.maskview.lines import MODE_TITLES, VIEW_TITLES, legend, statistics
 from sekft_engine.maskview.looks import page_style
 from sekft_engine.maskview.paint import Overlay, Parts, joined, paint, style_of, under
+from sekft_engine.wording import count
 
 #: Lines of a page are not wrapped here but by who shows it.
 _ENDLESS = 1 << 20
@@ -103,12 +104,12 @@ def _turns(doc: Document, view: View, mode: Mode) -> Iterator[str]:
 def _head(doc: Document, turn: int) -> str:
     info = doc.turn_info(turn)
     kind = "command" if info.command else "environment"
-    count = f"{info.tokens:,} tokens" if doc.tokenised else ""
+    tokens = count(info.tokens, "token") if doc.tokenised else ""
     if info.trained:
-        count = f"{info.trained:,} of {info.tokens:,} tokens trained"
+        tokens = f"{info.trained:,} of {tokens} trained"
     note = f"{shown(info.note)} · " if info.note else ""
     learnt = ' class="learnt"' if info.trained else ""
-    return f"<section{learnt}><h2>{turn + 1} {kind}<span>{escape(note + count)}</span></h2>\n<pre>"
+    return f"<section{learnt}><h2>{turn + 1} {kind}<span>{escape(note + tokens)}</span></h2>\n<pre>"
 
 
 def _runs(doc: Document, layout: Layout, line: Line, view: View) -> str:

@@ -14,6 +14,7 @@ from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Mode, View
 from sekft_engine.maskview.paint import Parts
+from sekft_engine.wording import count
 
 VIEW_TITLES: dict[View, str] = {
     "context": "commands in context",
@@ -78,11 +79,11 @@ def head(
     """The line over a turn."""
     info = doc.turn_info(turn)
     name = "command" if info.command else "environment"
-    tail = f" {len(doc.turn_text(turn)):,} characters "
+    tail = f" {count(len(doc.turn_text(turn)), 'character')} "
     if doc.tokenised:
-        tail = f" {info.tokens:,} tokens "
+        tail = f" {count(info.tokens, 'token')} "
         if info.trained:
-            tail = f" {info.trained:,} of {info.tokens:,} tokens trained "
+            tail = f" {info.trained:,} of {count(info.tokens, 'token')} trained "
     if losses and (mean := _mean(doc, turn)):
         tail = f" {mean} ·{tail}"
     if info.note:
@@ -117,8 +118,8 @@ def statistics(doc: Document, share: float | None, width: int) -> Parts:
     place: list[Parts] = [] if share is None else [((f"{share:.0%} down", "text"),)]
     if not doc.tokenised:
         why: Parts = ((f"✗ {shown(doc.reason or 'not rendered')}", "bad"),)
-        length: Parts = ((f"{len(doc.text):,} characters", "text"),)
-        return fitted([why, length, *place, ((f"{figures.turns:,} turns", "quiet"),)], width)
+        length: Parts = ((count(len(doc.text), "character"), "text"),)
+        return fitted([why, length, *place, ((count(figures.turns, "turn"), "quiet"),)], width)
     trained: Parts = (
         (f"trained {figures.trained:,} / {figures.tokens:,} = ", "strong"),
         (f"{figures.share:.1%}", "strong"),
@@ -135,15 +136,22 @@ def statistics(doc: Document, share: float | None, width: int) -> Parts:
             (
                 ("━" * filled, style),
                 ("─" * (8 - filled), "rule"),
-                (f" {figures.full:.0%} of {figures.limit:,}", style),
+                (f" {_of_limit(figures)}", style),
             )
         )
     losses = facts.loss_figures(doc)
     if losses is not None and losses.tokens:
         worse = f", {losses.worse:,} worse" if losses.worse else ""
         wanted.append(((f"loss {losses.before:.2f} → {losses.after:.2f} nats{worse}", "text"),))
-    wanted.append(((f"{figures.commands:,} commands", "quiet"),))
+    wanted.append(((count(figures.commands, "command"), "quiet"),))
     return fitted(wanted, width)
+
+
+def _of_limit(figures: facts.Figures) -> str:
+    """How much of the limit is used; far beyond it, how many times it."""
+    if figures.full < 2:
+        return f"{figures.full:.0%} of {figures.limit:,}"
+    return f"{figures.full:,.1f}x {figures.limit:,}"
 
 
 def legend(

@@ -15,6 +15,7 @@ from sekft_engine.render.report import Inspect
 from sekft_engine.render.row import Row
 from sekft_engine.sources.dropped import Dropped
 from sekft_engine.visible import visible
+from sekft_engine.wording import count
 
 #: Trained spans are told apart by brackets, gutter and weight, and by hue only after that.
 TRAINED, MASKED_STYLE, CONTROL = "bold green", "dim", "cyan"
@@ -52,8 +53,8 @@ def _counts(title: str, counts: dict[str, int], console: Console) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
-    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(Text(visible(name) or "(none)"), f"{count:,}")
+    for name, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(Text(visible(name) or "(none)"), f"{number:,}")
     console.print()
     console.print(title, style="bold")
     console.print(table)
@@ -158,8 +159,8 @@ def print_row(row: Row, console: Console) -> None:
     head = Text(visible(row.id), style="bold")
     share = row.trained_tokens / len(row)
     head.append(
-        f"  {len(row):,} tokens, {row.trained_tokens:,} trained ({share:.1%}), "
-        f"{len(row.turns)} turns",
+        f"  {count(len(row), 'token')}, {row.trained_tokens:,} trained ({share:.1%}), "
+        f"{count(len(row.turns), 'turn')}",
         style="not bold",
     )
     console.print(head)

@@ -313,3 +313,14 @@ def test_losses_are_put_at_their_tokens() -> None:
     assert doc.losses is not None
     assert np.isnan(doc.losses.before[~doc.mask]).all()
     assert not np.isnan(doc.losses.after[doc.mask]).any()
+
+
+def test_one_thing_is_said_as_one_and_what_is_far_beyond_the_limit_as_so_many_times() -> None:
+    alone = Document.from_turns("x", [Turn(role="user", content="hi")], reason="no_command")
+    said = text_of(statistics(alone, None, 120))
+    assert "1 turn" in said
+    assert "1 turns" not in said
+    session = document()
+    for limit, wanted in ((len(session), "100% of"), (2, f"{len(session) / 2:,.1f}x 2")):
+        session.limit = limit
+        assert wanted in text_of(statistics(session, None, 120))
