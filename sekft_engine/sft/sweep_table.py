@@ -100,7 +100,7 @@ class _Reader:
             raise BadInput(f"not UTF-8: {error.reason}", where=str(path)) from error
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"at line (\d+)", str(error))
-            where = f"{path}:{line[1]}" if line else str(path)
+            where = f"{path}:{line[1] if line else len(self.text.splitlines())}"
             raise BadInput(f"not TOML: {error}", where=where) from error
 
     def table(self, flags: dict[str, Any]) -> Table:
