@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from textual.app import App
 from textual.events import Event, Key, Paste
 from textual.widgets import Input
@@ -21,9 +23,9 @@ class OrderedKeys(App[int]):
     #: Work beside the screen gives way to keys.
     courtesy: Courtesy
 
+    @abstractmethod
     def typist(self) -> Typist | None:
         """What is being typed into, if anything."""
-        raise NotImplementedError
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key) and not event.is_forwarded:

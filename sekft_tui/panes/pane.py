@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
@@ -39,9 +38,6 @@ class Pane(Container):
 
     DEFAULT_CSS = "Pane { height: 1fr; width: 1fr; }"
 
-    def compose(self) -> ComposeResult:
-        raise NotImplementedError
-
     @property
     def host(self) -> Workbench:
         return cast("Workbench", self.app)
@@ -57,7 +53,7 @@ class Pane(Container):
 
     def first_focus(self) -> Widget | None:
         """Where the focus goes when the pane is shown."""
-        return next(iter(self.query(LineView).results(LineView)), None)
+        return next((one for one in self.query(Widget) if isinstance(one, LineView)), None)
 
     def go_to(self, widget: Widget) -> None:
         """Move the focus at once: the next key may be here already."""

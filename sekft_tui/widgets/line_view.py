@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Hashable
 
 from rich.segment import Segment
@@ -86,9 +87,9 @@ class LineView(ScrollView, can_focus=True):
 
     # --- what a subclass says ---------------------------------------------------------------
 
+    @abstractmethod
     def line(self, y: int, width: int) -> Parts:
         """Line ``y`` in at most ``width`` cells, each piece already made visible."""
-        raise NotImplementedError
 
     def cache_key(self, y: int) -> Hashable:
         """What line ``y``'s look depends on, besides width, focus and theme."""
