@@ -61,31 +61,73 @@ class Series(Table):
         return xs, ys
 
 
+class Smooth:
+    """The moving average of a curve that grows: only what is new is computed."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self._seen = np.empty(0)
+        self._out = np.empty(0)
+        self._count = 0
+        self._total = 0.0
+
+    def of(self, values: Floats) -> Floats:
+        """The average of ``values``, as :func:`ema` gives it."""
+        size = len(self._seen)
+        if not (size <= len(values) and same(values[:size], self._seen)):
+            self._seen, self._out = np.empty(0), np.empty(0)
+            self._count, self._total, size = 0, 0.0, 0
+        if size < len(values):
+            new, self._count, self._total = _ema(
+                values[size:], self.weight, self._count, self._total
+            )
+            self._out = np.concatenate((self._out, new)) if size else new
+            self._seen = values
+        return self._out
+
+
+def same(one: Floats, other: Floats) -> bool:
+    """Whether two views of a growing curve show the same numbers; told by a few of them, for a
+    curve is only ever continued, or cut and continued."""
+    if not len(one):
+        return not len(other)
+    at = np.linspace(0, len(one) - 1, 16).astype(np.int64)
+    return len(one) == len(other) and bool(np.array_equal(one[at], other[at], equal_nan=True))
+
+
 def ema(values: Floats, weight: float) -> Floats:
     """Debiased exponential moving average; what is not finite leaves a gap and no trace.
-
-    Done in blocks: within one by as many vector operations as it is long, then from block to
-    block, so that 100,000 values take about a millisecond.
 
     Args:
         values: float array of shape (n,).
         weight: share of the past, 0 (no smoothing) up to 1.
+    """
+    return _ema(values, weight, 0, 0.0)[0]
+
+
+def _ema(values: Floats, weight: float, before: int, total: float) -> tuple[Floats, int, float]:
+    """The averages, how many values there were by then, and their weighted total; ``before`` and
+    ``total`` are those of what came earlier.
+
+    Done in blocks: within one by as many vector operations as it is long, then from block to
+    block, so that 100,000 values take a few milliseconds.
     """
     out = np.full(len(values), np.nan)
     finite = np.isfinite(values)
     given = values[finite]
     count = len(given)
     if not count:
-        return out
+        return out, before, total
     side = max(1, int(count**0.5))
     blocks = np.zeros((-(-count // side), side))
     blocks.ravel()[:count] = given * (1 - weight)
     for column in range(1, side):
         blocks[:, column] += weight * blocks[:, column - 1]
-    carried = np.zeros(len(blocks))
+    carried = np.full(len(blocks), total)
     for block in range(1, len(blocks)):
         carried[block] = blocks[block - 1, -1] + carried[block - 1] * weight**side
     blocks += carried[:, None] * weight ** np.arange(1.0, side + 1)
-    mass = 1 - weight ** np.arange(1.0, count + 1)
-    out[finite] = blocks.ravel()[:count] / mass
-    return out
+    totals = blocks.ravel()[:count]
+    mass = 1 - weight ** np.arange(before + 1.0, before + count + 1)
+    out[finite] = totals / mass
+    return out, before + count, float(totals[-1])

@@ -18,7 +18,7 @@ from sekft_tui.panes.train import figures, plots
 from sekft_tui.panes.train.batch import mask_strip, trained_tokens
 from sekft_tui.panes.train.plots import Other, Smoother, board
 from sekft_tui.reducer import replayed
-from sekft_tui.series import Table, ema
+from sekft_tui.series import Smooth, Table, ema
 from sekft_tui.training import TrainView
 from sekft_tui.widgets.chart import view as views
 from sekft_tui.widgets.chart.axes import label_all, ticks
@@ -244,6 +244,16 @@ def test_smoothing_in_blocks_is_smoothing_one_by_one(values: list[float], weight
             total, mass = weight * total + (1 - weight) * value, weight * mass + 1 - weight
         expected.append(total / mass if math.isfinite(value) else math.nan)
     np.testing.assert_allclose(ema(np.array(values), weight), expected, rtol=1e-9, atol=1e-6)
+
+
+@given(st.lists(st.floats(-9, 9) | st.just(math.nan), max_size=60), st.lists(st.integers(0, 60)))
+def test_smoothing_what_is_new_gives_what_smoothing_all_does(
+    values: list[float], looks: list[int]
+) -> None:
+    growing = Smooth(0.9)
+    for look in [*sorted(looks), 3, 60]:
+        seen = np.array(values[:look])
+        np.testing.assert_allclose(growing.of(seen), ema(seen, 0.9), rtol=1e-9, atol=1e-9)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(-9, 9)), max_size=80))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sekft_tui.series import Floats, ema
+from sekft_tui.series import Floats, Smooth
 from sekft_tui.training import MACHINE_COLUMNS, RATES, Column, MarkKind, TrainView
 from sekft_tui.widgets.chart.plot import Axis, Board, Flag, Line, Plot, Points, Rule, Tag
 from sekft_tui.widgets.chart.view import View
@@ -54,19 +54,18 @@ _DASHES = ((6, 2), (2, 2), (9, 2, 2, 2), (1, 2), (4, 4), (5, 1, 1, 1))
 
 
 class Smoother:
-    """Moving averages, kept for as long as the curve and the weight are the same."""
+    """The moving averages of several curves, by name."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[tuple[object, ...], Floats]] = {}
+        self._kept: dict[str, Smooth] = {}
 
     def of(self, key: str, values: Floats, weight: float) -> Floats:
         if not weight or not len(values):
             return values
-        state = (len(values), weight, float(values[0]), float(values[-1]))
         found = self._kept.get(key)
-        if found is None or found[0] != state:
-            found = self._kept[key] = (state, ema(values, weight))
-        return found[1]
+        if found is None or found.weight != weight:
+            found = self._kept[key] = Smooth(weight)
+        return found.of(values)
 
 
 class _Run(NamedTuple):

@@ -58,12 +58,9 @@ def frame_for(
     seen = [np.array(limits)] if limits else []
     for xs, ys in curves:
         start, end = np.searchsorted(xs, x0), np.searchsorted(xs, x1, side="right")
-        inside = ys[start:end]
-        inside = inside[np.isfinite(inside)]
+        inside = _drawable(ys[start:end], log)
         if len(inside):
             seen.append(np.array([inside.min(), inside.max()]))
-            if log and (inside > 0).any():
-                seen.append(inside[inside > 0].min(keepdims=True))
     values = np.concatenate(seen) if seen else np.zeros(0)
     if log:
         values = np.log10(values[values > 0])
@@ -81,6 +78,15 @@ def frame_for(
     if not log and low >= 0:
         bottom = max(0.0, bottom)
     return Frame(x0, x1, bottom, high + pad, log)
+
+
+def _drawable(values: Floats, log: bool) -> Floats:
+    """Those of ``values`` that an axis can show; not copied where they all are."""
+    if not len(values):
+        return values
+    if values.min() > (0.0 if log else -math.inf) and values.max() < math.inf:
+        return values
+    return values[np.isfinite(values) & (values > 0) if log else np.isfinite(values)]
 
 
 # --- ticks --------------------------------------------------------------------------------------

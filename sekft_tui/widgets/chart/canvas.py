@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,12 @@ class Canvas:
                 if 0 <= column < self.width:
                     self._glyphs[y, column] = ord(character)
                     self._styles[y, column] = self._style(style)
+
+    def grid(self, rows: Iterable[int], every: int, sign: str, style: str) -> None:
+        """``sign`` in each of ``rows``, so many cells apart."""
+        for y in rows:
+            self._glyphs[y, every - 1 :: every] = ord(sign)
+            self._styles[y, every - 1 :: every] = self._style(style)
 
     def cell(self, x: int, y: int) -> str:
         return chr(self._glyphs[y, x])

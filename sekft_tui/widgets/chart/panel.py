@@ -138,9 +138,7 @@ def _frame(plot: Plot, x0: float, x1: float, log: bool) -> Frame:
 
 def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> None:
     """Painter's order: the grid, raw curves, other curves, the first one, letters, signs."""
-    for y in marks:
-        for x in range(3, canvas.width, 4):
-            canvas.put(x, y, "·", "rule")
+    canvas.grid(marks, 4, "·", "rule")
     if plot.rule is not None:
         level = frame.y_of(np.array([plot.rule.y]))[0]
         if math.isfinite(level):

@@ -29,17 +29,11 @@ def rasterise(xs: Floats, ys: Floats, frame: Frame, width: int, height: int) -> 
         width: cells.
         height: cells.
     """
-    columns, rows = 2 * width, 4 * height
-    dots = np.zeros((max(0, rows), max(0, columns)), dtype=np.bool_)
-    # One point beyond each border, for the pieces that cross it.
-    start = max(0, int(np.searchsorted(xs, frame.x0)) - 1)
-    end = int(np.searchsorted(xs, frame.x1, side="right")) + 1
-    xs, ys = xs[start:end], frame.y_of(ys[start:end])
+    columns, rows = max(0, 2 * width), max(0, 4 * height)
+    dots = np.zeros((rows, columns), dtype=np.bool_)
     if not len(xs) or not dots.size:
         return dots
-    # Position in dots: the middle of the first column is x0, of the last x1.
-    place = (xs - frame.x0) / ((frame.x1 - frame.x0) or 1.0) * (columns - 1) + 0.5
-    lowest, highest = _extremes(place, ys, columns)
+    lowest, highest = extremes(xs, ys, frame, columns)
     drawn = lowest <= highest
     scale = (rows - 1) / ((frame.y1 - frame.y0) or 1.0)
     top = np.rint((frame.y1 - highest[drawn]) * scale)
@@ -49,34 +43,58 @@ def rasterise(xs: Floats, ys: Floats, frame: Frame, width: int, height: int) -> 
     return dots
 
 
-def _extremes(place: Floats, ys: Floats, columns: int) -> tuple[Floats, Floats]:
-    """Smallest and largest value per column: of the points in it, and of where the straight pieces
-    between neighbours enter and leave it. (inf, -inf) where there is nothing."""
+def extremes(xs: Floats, ys: Floats, frame: Frame, columns: int) -> tuple[Floats, Floats]:
+    """Smallest and largest value per column, as drawn: of the points in it, and of where the
+    straight pieces between neighbours enter and leave it. (inf, -inf) where there is nothing.
+
+    What is done for each point is no more than to find the extremes, whatever the axis.
+    """
+    # The middle of the first column is x0, of the last x1; an edge lies half a column before.
+    unit = ((frame.x1 - frame.x0) or 1.0) / max(1, columns - 1)
+    edges = frame.x0 + (np.arange(columns + 1) - 0.5) * unit
+    after = np.searchsorted(xs, edges)
+    start, end = int(after[0]), int(after[-1])
+    ys = _drawable(ys, max(0, start - 1), end + 1, frame.log)
     lowest, highest = np.full(columns, np.inf), np.full(columns, -np.inf)
-    finite = np.isfinite(ys)
-    column = np.floor(place).astype(np.int64)
-    inside = finite & (column >= 0) & (column < columns)
-    _take(column[inside], ys[inside], lowest, highest)
-    # Where a piece crosses the border of a column, its value belongs to the columns on both sides.
-    edge = np.arange(columns + 1, dtype=np.float64)
-    after = np.searchsorted(place, edge, side="right")
-    between = (after > 0) & (after < len(place))
-    edge, after = edge[between], after[between]
-    whole = finite[after] & finite[after - 1]
-    edge, after = edge[whole], after[whole]
+    if start < end:
+        least, most = _reduced(ys, after, start, end)
+        filled = after[1:] > after[:-1]
+        lowest[filled], highest[filled] = frame.y_of(least), frame.y_of(most)
+        gap = np.isnan(lowest)
+        lowest[gap], highest[gap] = np.inf, -np.inf
+    # Where a piece crosses an edge, its value belongs to the columns on both sides.
+    number = np.flatnonzero((after > 0) & (after < len(xs)))
+    right = after[number]
+    near = frame.y_of(ys[right]), frame.y_of(ys[right - 1])
     with np.errstate(over="ignore", invalid="ignore"):
-        slope = (ys[after] - ys[after - 1]) / (place[after] - place[after - 1])
-        value = slope * (edge - place[after - 1]) + ys[after - 1]
-    number = edge.astype(np.int64)
-    for one in (number, number - 1):
-        keep = (one >= 0) & (one < columns) & np.isfinite(value)
-        _take(one[keep], value[keep], lowest, highest)
+        slope = (near[0] - near[1]) / (xs[right] - xs[right - 1])
+        value = slope * (edges[number] - xs[right - 1]) + near[1]
+    there = np.isfinite(value)
+    number, value = number[there], value[there]
+    for one, inside in ((number, number < columns), (number - 1, number > 0)):
+        np.minimum.at(lowest, one[inside], value[inside])
+        np.maximum.at(highest, one[inside], value[inside])
     return lowest, highest
 
 
-def _take(where: NDArray[np.int64], value: Floats, lowest: Floats, highest: Floats) -> None:
-    np.minimum.at(lowest, where, value)
-    np.maximum.at(highest, where, value)
+def _drawable(ys: Floats, start: int, end: int, log: bool) -> Floats:
+    """``ys`` with NaN wherever nothing can be drawn, looked at from ``start`` to ``end`` only."""
+    seen = ys[start:end]
+    least = float(seen.min()) if len(seen) else 0.0
+    if least > (0.0 if log else -np.inf) and float(seen.max()) < np.inf:
+        return ys
+    ys = ys.copy()
+    ys[start:end][~(np.isfinite(seen) & (seen > 0) if log else np.isfinite(seen))] = np.nan
+    return ys
+
+
+def _reduced(ys: Floats, after: NDArray[np.int64], start: int, end: int) -> tuple[Floats, Floats]:
+    """Smallest and largest of each column that has points; NaN where they are all none."""
+    firsts = after[:-1][after[1:] > after[:-1]] - start
+    seen = ys[start:end]
+    least: Floats = np.fmin.reduceat(seen, firsts)
+    most: Floats = np.fmax.reduceat(seen, firsts)
+    return least, most
 
 
 def dashed(dots: Dots, pattern: tuple[int, ...]) -> Dots:
