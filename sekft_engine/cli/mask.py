@@ -163,8 +163,10 @@ def command(
 def rows_of(
     items: Iterable[Trajectory | Dropped], tokenizer: ChatTokenizer, max_length: int
 ) -> Iterator[Row | Dropped]:
-    """The rows of trajectories; what is dropped already stays so, about where it stood."""
-    from sekft_engine.render import Dropped, build_rows
+    """The rows of trajectories, those that training takes; what is dropped already stays so, about
+    where it stood."""
+    from sekft_engine.render import Dropped
+    from sekft_engine.render.cache import cached_rows
 
     dropped: list[Dropped] = []
 
@@ -175,7 +177,7 @@ def rows_of(
             else:
                 yield item
 
-    for row in build_rows(kept(), tokenizer, max_length=max_length):
+    for row in cached_rows(kept(), tokenizer, max_length=max_length):
         yield from dropped
         dropped.clear()
         yield row

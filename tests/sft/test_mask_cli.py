@@ -97,6 +97,23 @@ def test_a_hub_data_set_is_named_as_in_train(
         assert [one["id"] for one in json.loads(out)["trajectories"]] == ["session-001"]
 
 
+def test_it_shows_the_very_rows_that_training_takes(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are kept are not made again: what is looked at is what is trained on."""
+    monkeypatch.setenv("SEKFT_ROWS", str(tmp_path / "rows"))
+    words = ("--data", str(write_sessions(tmp_path / "raw", 3)), "--base", str(tiny_base), "--json")
+    made = sekft("mask", *words)
+    assert sekft("train", "--inspect", *words)[0] == 0
+
+    def again(*_: object) -> None:
+        raise AssertionError("a row is made again")
+
+    monkeypatch.setattr("sekft_engine.render.build._render", again)
+    assert sekft("mask", *words) == made
+    assert len(json.loads(made[1])["trajectories"]) == 3
+
+
 def test_what_is_published_is_taken_whole_as_in_train(
     sekft: Sekft, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
