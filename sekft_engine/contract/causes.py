@@ -151,7 +151,11 @@ _DATES = re.compile(
     r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     r"|\d{1,2}\s+[A-Z][a-z]{2,8}\.?,?\s+\d{4}|[A-Z][a-z]{2,8}\.?\s+\d{1,2},?\s+\d{4}"
 )
-_LONG = ("context length", "context size", "maximum context", "too long", "max_model_len")
+#: How servers say that a session does not fit.
+_LONG = (
+    "context length", "context size", "maximum context", "too long", "max_model_len",
+    "exceeds the available",
+)  # fmt: skip
 
 
 # --- from what a server refuses -------------------------------------------------------------------
@@ -159,14 +163,20 @@ _LONG = ("context length", "context size", "maximum context", "too long", "max_m
 
 def refusal_cause(message: str, roles: Sequence[str]) -> str:
     """Why a server refused turns of ``roles``, from its own words."""
-    low = message.lower()
-    if any(words in low for words in _LONG):
+    if too_long(message):
         return "too_long"
+    low = message.lower()
     if "system" in roles and ("system" in low or "role" in low or "alternate" in low):
         return "system_refused"
     if "alternate" in low or "role" in low:
         return "roles_refused"
     return "refused"
+
+
+def too_long(message: str) -> bool:
+    """Whether a server's own words say that the prompt does not fit into its context."""
+    low = message.lower()
+    return any(words in low for words in _LONG)
 
 
 # --- from ids -------------------------------------------------------------------------------------
