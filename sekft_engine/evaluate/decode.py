@@ -1,13 +1,16 @@
 """Batched decoding for sessions: many rows share each step, each keeps its cache between turns.
 
-Only new ids are fed: what an environment turn adds, then one id per step and row. Every row has its
-true positions, whatever the batch around it. Works with any causal language model of transformers
-that takes ``position_ids``, a 4-D mask and a cache, adapters and 4-bit bases included.
+Rows join and leave between any two steps. Only new ids are fed: what an environment turn adds, then
+one id per step and row; what two prompts begin with in common is fed once. Every row has its true
+positions, whatever the batch around it. Works with any causal language model of transformers that
+takes ``position_ids``, a 4-D mask and a cache, adapters and 4-bit bases included.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 PADDING = 0.25
 #: Ids in one pass, padding included: bounds the memory of activations.
 PASS_TOKENS = 2048
+#: A common beginning is copied from another row where it has so many ids; it is fed ahead of rows
+#: that begin together, which is a pass more, where that spares so many.
+SHARED, AHEAD = 8, 64
+#: Rows with new ids wait up to so many steps for company: a pass costs much, however few it feeds.
+PATIENCE = 3
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -33,12 +41,23 @@ class Sampled(msgspec.Struct, frozen=True):
 
 
 class _Row:
-    """One row: ``length`` of its ids lie in the cache, ``pending`` do not yet."""
+    """One row, at index ``at`` of the cache. ``length`` of its ids lie there, ``pending`` do not
+    yet; ``prompt`` is what it began with.
 
-    def __init__(self, generator: Generator | None) -> None:
-        self.length = 0
-        self.pending: list[int] = []
+    ``room`` is how many ids its open turn may have, 0 = none is open; ``waited`` for how many steps
+    what it was fed has been put off, None = it has been fed.
+    """
+
+    def __init__(self, at: int, generator: Generator | None) -> None:
+        self.at = at
         self.generator = generator
+        self.length = 0
+        self.prompt: list[int] = []
+        self.pending: list[int] = []
+        self.room = 0
+        self.waited: int | None = None
+        self.said: list[int] = []
+        self.logprobs: list[float] = []
 
 
 class BatchedDecoder:
@@ -50,6 +69,7 @@ class BatchedDecoder:
         temperature: 0 = greedy; else each row samples from its own seeded generator, so that
             the batch around it does not change its draws.
         cancelled: asked between steps; true raises :class:`Interrupted`.
+        kernels: a context that each pass runs in, see :mod:`sekft_engine.quick_linear`.
     """
 
     def __init__(
@@ -59,6 +79,7 @@ class BatchedDecoder:
         stop_ids: Sequence[int],
         temperature: float = 0.0,
         cancelled: Callable[[], bool] = lambda: False,
+        kernels: AbstractContextManager[None] | None = None,
     ) -> None:
         if not stop_ids:
             raise Unavailable("the tokenizer names no end-of-turn id", mend="use an instruct base")
@@ -72,6 +93,7 @@ class BatchedDecoder:
         self._filler = min(self._stops)
         self._temperature = temperature
         self._cancelled = cancelled
+        self._kernels = kernels or contextlib.nullcontext()
         self._additive = kind == "eager"
         self._device = next(model.parameters()).device
         self._rows: dict[str, _Row] = {}
@@ -87,68 +109,83 @@ class BatchedDecoder:
         """Open an empty row; ``seed`` fixes its draws when sampling."""
         import torch
 
+        taken = {row.at for row in self._rows.values()}
+        at = next(at for at in range(len(taken) + 1) if at not in taken)
         generator = torch.Generator().manual_seed(seed) if self._temperature > 0 else None
-        self._rows[key] = _Row(generator)
+        self._rows[key] = _Row(at, generator)
 
     def drop(self, keys: Sequence[str]) -> None:
-        """Let rows go; their cache is freed."""
-        import torch
-
-        gone = set(keys)
-        stay = [at for at, key in enumerate(self._rows) if key not in gone]
-        self._rows = {key: row for key, row in self._rows.items() if key not in gone}
+        """Let rows go. Their places are taken by later rows; with the last one all is freed."""
+        for key in keys:
+            self._rows.pop(key, None)
         if not self._rows:
             self._cache = SlotCache()
-        elif self._cache.keys:
-            held = [at for at in stay if at < self._cache.keys[0].shape[0]]
-            self._cache.keep(torch.tensor(held, device=self._device))
 
-    def turns(
-        self,
-        feeds: Mapping[str, Sequence[int]],
-        room: Mapping[str, int],
-        step: Callable[[int, int], None] = lambda _open, _done: None,
-    ) -> dict[str, Sampled]:
-        """Feed new ids to rows and decode one command turn of each.
+    def feed(self, key: str, ids: Sequence[int], room: int) -> None:
+        """Open a command turn of row ``key``.
 
         Args:
-            feeds: row -> the ids that follow what the row holds (never empty).
-            room: row -> most ids it may sample, stop id included.
-            step: called after each step with the number of open rows and of steps.
+            ids: what follows what the row holds (never empty).
+            room: most ids the turn may have, stop id included.
+        """
+        row = self._rows[key]
+        if not row.length:
+            row.prompt = list(ids)
+        row.pending.extend(ids)
+        row.room, row.waited, row.said, row.logprobs = room, 0, [], []
 
-        Returns:
-            row -> its turn. The turn's ids (and its stop id) belong to the row from now on.
+    def step(self) -> dict[str, Sampled]:
+        """One more id for the rows with an open turn; returns the turns that are complete with it.
+
+        A turn's ids (and its stop id) belong to the row from now on.
         """
         import torch
 
-        with torch.inference_mode():
-            for key, ids in feeds.items():
-                self._rows[key].pending.extend(ids)
-            logits = self._prefill(list(feeds))
-            ids_of: dict[str, list[int]] = {key: [] for key in feeds}
-            logprobs: dict[str, list[float]] = {key: [] for key in feeds}
-            stops: dict[str, int | None] = {}
-            done = 0
-            while True:
-                open_keys = list(logits)
-                chosen = self._choose(open_keys, torch.stack([logits[key] for key in open_keys]))
-                for key, (token, logprob) in zip(open_keys, chosen, strict=True):
-                    self._rows[key].pending.append(token)
-                    logprobs[key].append(logprob)
-                    if token in self._stops:
-                        stops[key] = token
-                        continue
-                    ids_of[key].append(token)
-                    if len(ids_of[key]) >= room[key]:
-                        stops[key] = None
-                done += 1
-                open_keys = [key for key in open_keys if key not in stops]
-                step(len(open_keys), done)
-                if not open_keys:
-                    break
-                self._heed()
-                logits = self._advance(open_keys)
-        return {key: Sampled(tuple(ids_of[key]), tuple(logprobs[key]), stops[key]) for key in feeds}
+        with torch.inference_mode(), self._kernels:
+            others = [key for key, row in self._rows.items() if row.room and row.waited is None]
+            logits = self._prefill(self._due(len(others)))
+            if others:
+                logits |= self._advance(others)
+            return self._say(list(logits), torch.stack(list(logits.values()))) if logits else {}
+
+    def turns(
+        self, feeds: Mapping[str, Sequence[int]], room: Mapping[str, int]
+    ) -> dict[str, Sampled]:
+        """Feed these rows and decode until each has its turn."""
+        for key, ids in feeds.items():
+            self.feed(key, ids, room[key])
+        done: dict[str, Sampled] = {}
+        while not feeds.keys() <= done.keys():
+            done |= self.step()
+        return {key: done[key] for key in feeds}
+
+    def _due(self, others: int) -> list[str]:
+        """The rows whose new ids are fed now, while ``others`` go on: many at once or after a wait.
+
+        Waiting costs a row little, and a pass for it alone would cost the others a step.
+        """
+        fresh = {key: row for key, row in self._rows.items() if row.waited is not None}
+        longest = max((row.waited or 0 for row in fresh.values()), default=0)
+        if 3 * len(fresh) >= others or longest >= PATIENCE:
+            return list(fresh)
+        for row in fresh.values():
+            row.waited = (row.waited or 0) + 1
+        return []
+
+    def _say(self, keys: list[str], logits: Tensor) -> dict[str, Sampled]:
+        """Choose the next id of each row; returns the turns that it completes."""
+        done: dict[str, Sampled] = {}
+        for key, (token, logprob) in zip(keys, self._choose(keys, logits), strict=True):
+            row = self._rows[key]
+            row.pending.append(token)
+            row.logprobs.append(logprob)
+            stop = token if token in self._stops else None
+            if stop is None:
+                row.said.append(token)
+            if stop is not None or len(row.said) >= row.room:
+                row.room = 0
+                done[key] = Sampled(tuple(row.said), tuple(row.logprobs), stop)
+        return done
 
     def _heed(self) -> None:
         if self._cancelled():
@@ -157,17 +194,54 @@ class BatchedDecoder:
     def _prefill(self, keys: list[str]) -> dict[str, Tensor]:
         """Feed what is pending, in passes of rows of similar length; logits at each row's end."""
         out: dict[str, Tensor] = {}
+        for first in [key for key in keys if not self._rows[key].length]:
+            self._begin(first, keys)
         for group in _groups({key: len(self._rows[key].pending) for key in keys}):
             self._heed()
-            group.sort(key=list(self._rows).index)
-            width = max(len(self._rows[key].pending) for key in group)
-            piece = max(1, PASS_TOKENS // len(group))
-            # Long feeds go in pieces; only the last piece holds the row ends that give logits.
-            first = width % piece or piece
-            for end in range(first, width + 1, piece):
-                logits = self._pass(group, {key: self._take(key, width - end) for key in group})
-            out |= {key: logits[at] for at, key in enumerate(group)}
-        return out
+            logits = self._feed_all(group)
+            for at, key in enumerate(group):
+                out[key] = logits[at]
+                self._rows[key].waited = None
+        return {key: out[key] for key in keys}
+
+    def _begin(self, key: str, fresh: Sequence[str]) -> None:
+        """Take over what another row's prompt begins with in common with that of row ``key``.
+
+        Where several begin together, the common part goes through the model for the first alone.
+        """
+        row = self._rows[key]
+        others = {
+            other: _common(row.prompt, self._rows[other].prompt)
+            for other in self._rows
+            if other != key
+        }
+        source = max(
+            (other for other in others if self._rows[other].length),
+            key=lambda other: others[other],
+            default=None,
+        )
+        if source is not None and others[source] >= SHARED:
+            row.length = min(others[source], self._rows[source].length)
+            self._cache.copy(self._rows[source].at, row.at, row.length)
+            del row.pending[: row.length]
+            return
+        alike = [others[other] for other in fresh if others.get(other, 0) >= SHARED]
+        if sum(alike) >= AHEAD:
+            count = min(alike)
+            rest, row.pending = row.pending[count:], row.pending[:count]
+            self._feed_all([key])
+            row.pending = rest
+
+    def _feed_all(self, group: Sequence[str]) -> Tensor:
+        """Feed all that is pending of ``group``; logits at the rows' ends.
+
+        Long feeds go in pieces; only the last piece holds the row ends that give logits.
+        """
+        width = max(len(self._rows[key].pending) for key in group)
+        piece = max(1, PASS_TOKENS // len(group))
+        for end in range(width % piece or piece, width + 1, piece):
+            logits = self._pass({key: self._take(key, width - end) for key in group})
+        return logits
 
     def _take(self, key: str, leave: int) -> list[int]:
         """Remove all but the last ``leave`` pending ids of a row and return them."""
@@ -176,56 +250,66 @@ class BatchedDecoder:
         taken, pending[:] = pending[:cut], pending[cut:]
         return taken
 
-    def _advance(self, keys: list[str]) -> dict[str, Tensor]:
-        """One decode step over ``keys``. Where few rows wait it feeds all rows (the waiting ones
-        put a filler into their bin), which spares a copy of the cache; else only the open ones."""
-        wanted = set(keys)
-        rows = list(self._rows) if 2 * len(keys) > len(self._rows) else keys
-        logits = self._pass(
-            rows, {key: self._take(key, 0) if key in wanted else [] for key in rows}
-        )
-        return {key: logits[at] for at, key in enumerate(rows) if key in wanted}
+    def _advance(self, keys: Sequence[str]) -> dict[str, Tensor]:
+        """One decode step over ``keys``."""
+        self._heed()
+        logits = self._pass({key: self._take(key, 0) for key in keys})
+        return {key: logits[at] for at, key in enumerate(keys)}
 
-    def _pass(self, keys: list[str], ids: Mapping[str, list[int]]) -> Tensor:
-        """One forward pass, rows padded on the left. Returns logits ``[rows, vocabulary]``."""
+    def _pass(self, ids: Mapping[str, list[int]]) -> Tensor:
+        """One forward pass of new ids, padded on the left. Returns logits ``[rows, vocabulary]``.
+
+        Where they are most of their neighbours in the cache, all of these go along, with fillers
+        in their bins: that spares a copy of what the rows see.
+        """
         import torch
 
-        order = {key: at for at, key in enumerate(self._rows)}
-        width = max(1, *(len(ids[key]) for key in keys))
-        tokens = torch.full((len(keys), width), self._filler)
-        slots = torch.zeros((len(keys), width), dtype=torch.long)
-        for at, key in enumerate(keys):
-            row, new = self._rows[key], ids[key]
-            if new:
-                tokens[at, -len(new) :] = torch.tensor(new)
-                slots[at, -len(new) :] = torch.arange(row.length, row.length + len(new)) + 1
+        rows = {key: self._rows[key] for key in ids}
+        places = [row.at for row in rows.values()]
+        low, high = min(places), max(places) + 1
+        together = 2 * len(places) > high - low
+        lines = [at - low for at in places] if together else list(range(len(places)))
+        count = high - low if together else len(places)
+        width = max(1, *(len(new) for new in ids.values()))
+        tokens = torch.full((count, width), self._filler)
+        slots = torch.zeros((count, width), dtype=torch.long)
+        for line, (key, row) in zip(lines, rows.items(), strict=True):
+            if new := ids[key]:
+                tokens[line, -len(new) :] = torch.tensor(new)
+                slots[line, -len(new) :] = torch.arange(row.length, row.length + len(new)) + 1
                 row.length += len(new)
                 self.fed += len(new)
-        span = max(2, int(slots.max()) + 1, *(self._rows[key].length + 1 for key in keys))
+        span = max(2, int(slots.max()) + 1)
         tokens, slots = tokens.to(self._device), slots.to(self._device)
-        everyone = keys == list(self._rows)
-        rows = None if everyone else torch.tensor([order[key] for key in keys], device=self._device)
-        self._cache.aim(len(self._rows), rows, slots, span)
-        column = torch.arange(span, device=self._device)
-        # A token sees slots 1 .. its own; padding (slot 0) sees the bin alone.
-        seen = (column <= slots[..., None]) & ((column > 0) | (slots[..., None] == 0))
-        mask: Tensor = seen[:, None]
-        if self._additive:
-            dtype = next(self._model.parameters()).dtype
-            floor = torch.finfo(dtype).min
-            mask = torch.zeros(mask.shape, dtype=dtype, device=self._device).masked_fill(
-                ~mask, floor
-            )
+        self._cache.aim(
+            1 + max(row.at for row in self._rows.values()),
+            slice(low, high) if together else torch.tensor(places, device=self._device),
+            slots,
+            span,
+        )
         result = self._model(
             input_ids=tokens,
-            attention_mask=mask,
+            attention_mask=self._mask(slots, span),
             position_ids=(slots - 1).clamp(min=0),
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            # An index gives a compact copy; a slice would take the head through a slow product.
+            logits_to_keep=torch.tensor([width - 1], device=self._device),
         )
         logits: Tensor = result.logits[:, -1].float()
-        return logits
+        return logits[torch.tensor(lines, device=self._device)] if together else logits
+
+    def _mask(self, slots: Tensor, span: int) -> Tensor:
+        """A token sees slots 1 .. its own; padding (slot 0) sees the bin alone."""
+        import torch
+
+        column = torch.arange(span, device=self._device)
+        seen = ((column <= slots[..., None]) & ((column > 0) | (slots[..., None] == 0)))[:, None]
+        if not self._additive:
+            return seen
+        dtype = next(self._model.parameters()).dtype
+        nothing = torch.zeros(seen.shape, dtype=dtype, device=self._device)
+        return nothing.masked_fill(~seen, torch.finfo(dtype).min)
 
     def _choose(self, keys: list[str], logits: Tensor) -> list[tuple[int, float]]:
         """Pick one id per row from ``logits`` ``[rows, vocabulary]``, with its log-probability."""
@@ -247,6 +331,12 @@ class BatchedDecoder:
             ).to(logits.device)
         own = logits.gather(-1, picked[:, None])[:, 0] - logits.logsumexp(-1)
         return list(zip(picked.tolist(), own.tolist(), strict=True))
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids two prompts begin with in common; the last of a prompt must be fed."""
+    most = min(len(one), len(other)) - 1
+    return next((at for at in range(most) if one[at] != other[at]), max(0, most))
 
 
 def _groups(lengths: Mapping[str, int]) -> list[list[str]]:

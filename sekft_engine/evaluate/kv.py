@@ -31,16 +31,16 @@ class SlotCache:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self._batch = 0
-        self._rows: Tensor | None = None
+        self._rows: slice | Tensor = slice(0, 0)
         self._slots: Tensor
         self._span = 0
 
-    def aim(self, batch: int, rows: Tensor | None, slots: Tensor, span: int) -> None:
+    def aim(self, batch: int, rows: slice | Tensor, slots: Tensor, span: int) -> None:
         """Say where the next forward pass writes and reads.
 
         Args:
             batch: number of rows in the cache.
-            rows: indices ``[r]`` of the rows fed, None = all of them in order.
+            rows: the rows fed: neighbours, or indices ``[r]``, which costs a copy of what they see.
             slots: ``[r, q]`` where the new tokens go.
             span: number of slots that the pass may look at.
         """
@@ -57,6 +57,15 @@ class SlotCache:
             self._put(self.keys, layer_idx, key_states),
             self._put(self.values, layer_idx, value_states),
         )
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Give row ``target`` the first ``count`` positions of row ``source``."""
+        if target >= self.keys[0].shape[0]:
+            self._batch = target + 1
+        for layers in (self.keys, self.values):
+            for index in range(len(layers)):
+                store = self._grown(layers, index)
+                store[target, :, 1 : count + 1] = store[source, :, 1 : count + 1]
 
     def keep(self, rows: Tensor) -> None:
         """Let all rows but ``rows`` ``[r]`` go."""
@@ -76,7 +85,8 @@ class SlotCache:
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros((self._batch, like.shape[1], self._capacity(), like.shape[3]))
 
-    def _put(self, layers: list[Tensor], index: int, new: Tensor) -> Tensor:
+    def _grown(self, layers: list[Tensor], index: int) -> Tensor:
+        """A layer's store with room for all rows and slots."""
         import torch
 
         store = layers[index]
@@ -84,7 +94,16 @@ class SlotCache:
         if rows > 0 or slots > 0:
             more = (0, 0, 0, max(0, self._capacity() - store.shape[2]), 0, 0, 0, max(0, rows))
             store = layers[index] = torch.nn.functional.pad(store, more)
-        fed = self._rows if self._rows is not None else torch.arange(self._batch, device=new.device)
-        store[fed[:, None], :, self._slots] = new.transpose(1, 2)
-        seen = store[:, :, : self._span]
-        return seen if self._rows is None else seen.index_select(0, self._rows)
+        return store
+
+    def _put(self, layers: list[Tensor], index: int, new: Tensor) -> Tensor:
+        import torch
+
+        store = self._grown(layers, index)
+        if isinstance(self._rows, slice):
+            seen = store[self._rows, :, : self._span]
+            each = torch.arange(len(seen), device=new.device)
+            seen[each[:, None], :, self._slots] = new.transpose(1, 2)
+            return seen
+        store[self._rows[:, None], :, self._slots] = new.transpose(1, 2)
+        return store[:, :, : self._span].index_select(0, self._rows)

@@ -10,6 +10,7 @@ from sekft_engine.evaluate.decode import BatchedDecoder
 from sekft_engine.evaluate.operator import ModelOperator
 from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.jobs import Evaluate
+from sekft_engine.quick_linear import QuickLinears
 
 #: Most ids in one episode, however much the base could hold: a session that prints this much has
 #: lost its way, and sixteen of them must fit in memory together.
@@ -28,6 +29,7 @@ class LocalOperators:
 
     def __init__(self, job: Evaluate, context: Context, base: ResidentBase) -> None:
         self._job, self._context, self._base = job, context, base
+        self._kernels = QuickLinears(base.model)
 
     def __call__(self, subject: Subject) -> tuple[ModelOperator, int]:
         base, job = self._base, self._job
@@ -37,6 +39,7 @@ class LocalOperators:
             stop_ids=sorted(base.tokenizer.end_of_turn_ids),
             temperature=job.temperature,
             cancelled=self._context.cancelled,
+            kernels=self._kernels,
         )
         operator = ModelOperator(
             decoder,

@@ -1,24 +1,23 @@
-"""The operator loop: lockstep waves over all live episodes of one subject.
+"""The operator loop: all live episodes of one subject, each going on as soon as it can.
 
-A wave is one command turn of every live episode, decoded together; then the worlds run the commands
-side by side, finished episodes are judged, and waiting ones take the free places.
+While the operator thinks about some episodes, the worlds of others start, run a command or are
+judged, on threads of their own. No episode waits for another, except for a place.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any
 from zlib import crc32
 
 from sekft_engine.evaluate.episode import Episode, Finished
 from sekft_engine.evaluate.operator import Operator
 from sekft_engine.trajectory import Turn
-
-Result = TypeVar("Result")
 
 
 def run_episodes(
@@ -36,47 +35,52 @@ def run_episodes(
 
     Args:
         on_start, on_turn, on_done: called on the calling thread as soon as something is known.
-        between: called between waves; what it raises ends the loop.
+        between: called between steps of the operator; what it raises ends the loop.
 
     Whatever ends the loop, no world is left behind.
     """
     waiting = deque(episodes)
     live: dict[str, Episode] = {}
-    shown: dict[str, str] = {}
+    thinking: set[str] = set()
     told: dict[str, int] = {}
+    worlds = _Worlds(rows)
 
     def tell(episode: Episode) -> None:
         for number in range(told.get(episode.key, 0), len(episode.turns)):
             on_turn(episode, number, episode.turns[number])
         told[episode.key] = len(episode.turns)
 
-    pool = ThreadPoolExecutor(max_workers=_hands(rows), thread_name_prefix="world")
     try:
         while waiting or live:
             between()
-            fresh = [waiting.popleft() for _ in range(min(rows - len(live), len(waiting)))]
-            live |= {episode.key: episode for episode in fresh}
-            ended: list[Episode] = []
-            logins = dict(_each(pool, {one: one.open for one in fresh}))
-            # The order of rows must not depend on which sandbox answered first.
-            for episode in fresh:
-                operator.open(episode.key, episode_seed(seed, episode.trial))
-                on_start(episode)
+            while waiting and len(live) < rows:
+                episode = waiting.popleft()
+                live[episode.key] = episode
+                worlds.ask(episode, episode.open)
+            shown: dict[str, str] = {}
+            for episode, answer in worlds.answers(wait=not thinking):
+                if isinstance(answer, Finished):
+                    on_done(episode, answer)
+                    operator.close([episode.key])
+                    del live[episode.key]
+                    continue
+                if episode.key not in told:
+                    operator.open(episode.key, episode_seed(seed, episode.trial))
+                    on_start(episode)
                 tell(episode)
-                _sort(episode, logins[episode], shown, ended)
-            said = operator.act(shown) if shown else {}
-            typing = {live[key]: partial(live[key].type, said[key]) for key in shown}
-            shown = {}
-            for episode, answer in _each(pool, typing):
-                tell(episode)
-                _sort(episode, answer, shown, ended)
-            for episode, finished in _each(pool, {one: one.finish for one in ended}):
-                on_done(episode, finished)
-                del live[episode.key]
-            operator.close([episode.key for episode in ended])
-            shown = {key: shown[key] for key in live}
+                if answer is None:
+                    worlds.ask(episode, episode.finish)
+                else:
+                    shown[episode.key] = answer
+            if shown:
+                operator.hear(shown)
+                thinking |= shown.keys()
+            said = operator.say() if thinking else {}
+            thinking -= said.keys()
+            for key, words in said.items():
+                worlds.ask(live[key], partial(live[key].type, words))
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        worlds.close()
         for episode in live.values():
             episode.close()
 
@@ -86,24 +90,32 @@ def episode_seed(seed: int, trial: str) -> int:
     return crc32(f"{seed}:{trial}".encode())
 
 
-def _sort(episode: Episode, text: str | None, shown: dict[str, str], ended: list[Episode]) -> None:
-    if text is None:
-        ended.append(episode)
-    else:
-        shown[episode.key] = text
+#: What a world answers: an environment turn, None at the end of the session, or the verdict.
+Answer = str | None | Finished
 
 
-def _each(
-    pool: ThreadPoolExecutor, work: Mapping[Episode, Callable[[], Result]]
-) -> Iterable[tuple[Episode, Result]]:
-    """Run ``work`` side by side, giving results as they come."""
-    futures: dict[Future[Result], Episode] = {
-        pool.submit(call): episode for episode, call in work.items()
-    }
-    for future in as_completed(futures):
-        yield futures[future], future.result()
+class _Worlds:
+    """Lets worlds work side by side, and gives their answers as they come."""
 
+    def __init__(self, rows: int) -> None:
+        # Sandboxes mostly wait, but each start costs a core some time.
+        hands = max(1, min(rows, 2 * (os.cpu_count() or 1)))
+        self._pool = ThreadPoolExecutor(hands, thread_name_prefix="world")
+        self._done: SimpleQueue[tuple[Episode, Future[Any]]] = SimpleQueue()
 
-def _hands(rows: int) -> int:
-    """Worlds at work at once: sandboxes mostly wait, but each start costs a core some time."""
-    return max(1, min(rows, 2 * (os.cpu_count() or 1)))
+    def ask(self, episode: Episode, work: Callable[[], Answer]) -> None:
+        future = self._pool.submit(work)
+        future.add_done_callback(lambda done: self._done.put((episode, done)))
+
+    def answers(self, *, wait: bool) -> Iterator[tuple[Episode, Answer]]:
+        """What is there; with ``wait`` at least one answer."""
+        while True:
+            try:
+                episode, done = self._done.get(block=wait)
+            except Empty:
+                return
+            yield episode, done.result()
+            wait = False
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sekft_engine.evaluate.decode import BatchedDecoder
@@ -12,14 +12,21 @@ from sekft_engine.trajectory import Turn
 
 
 class Operator(Protocol):
-    """Whoever types: answers the environment turns of many episodes at once."""
+    """Whoever types: answers the environment turns of many episodes, each in its own time."""
 
     def open(self, key: str, seed: int) -> None:
         """A new episode begins."""
         ...
 
-    def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
-        """One command turn for each episode in ``shown`` (episode -> environment turn)."""
+    def hear(self, shown: Mapping[str, str]) -> None:
+        """Environment turns (episode -> text) that are to be answered."""
+        ...
+
+    def say(self) -> dict[str, Said]:
+        """Go on a little; returns the command turns that are complete by now, maybe none.
+
+        Only called while a turn that was heard is unanswered, and soon again.
+        """
         ...
 
     def close(self, keys: Sequence[str]) -> None:
@@ -43,15 +50,14 @@ class ModelOperator:
         *,
         turn_tokens: int,
         context: int,
-        step: Callable[[int, int], None] = lambda _open, _done: None,
     ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._turn_tokens = turn_tokens
         self._context = context
-        self._step = step
         self._turns: dict[str, int] = {}
         self._unclosed: set[str] = set()
+        self._full: list[str] = []
         self._recalled: dict[str, list[int]] = {}
 
     def open(self, key: str, seed: int) -> None:
@@ -63,15 +69,19 @@ class ModelOperator:
         self._recalled[key] = list(ids)
         self._turns[key] = turns
 
-    def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
-        feeds = {key: self._feed(key, text) for key, text in shown.items()}
-        said: dict[str, Said] = {}
-        for key, ids in list(feeds.items()):
+    def hear(self, shown: Mapping[str, str]) -> None:
+        for key, text in shown.items():
+            ids = self._feed(key, text)
             if self._decoder.length(key) + len(ids) + self._turn_tokens > self._context:
-                said[key] = Said(text="", exhausted=True)
-                del feeds[key]
-        sampled = self._decoder.turns(feeds, dict.fromkeys(feeds, self._turn_tokens), self._step)
-        for key, turn in sampled.items():
+                self._full.append(key)
+            else:
+                self._decoder.feed(key, ids, self._turn_tokens)
+
+    def say(self) -> dict[str, Said]:
+        """One step of the model for all rows with an open turn."""
+        said = {key: Said(text="", exhausted=True) for key in self._full}
+        self._full.clear()
+        for key, turn in self._decoder.step().items():
             self._turns[key] += 1
             cut = turn.stop is None
             if cut:
@@ -82,6 +92,14 @@ class ModelOperator:
                 logprobs=turn.logprobs,
                 cut=cut,
             )
+        return said
+
+    def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
+        """One command turn for each episode in ``shown``, however long it takes."""
+        self.hear(shown)
+        said: dict[str, Said] = {}
+        while not shown.keys() <= said.keys():
+            said |= self.say()
         return said
 
     def close(self, keys: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 from zlib import crc32
 
@@ -12,6 +12,7 @@ import msgspec
 
 from sekft_engine.context import Context
 from sekft_engine.contract import ContractReport, check_endpoint, key_from
+from sekft_engine.contract.causes import too_long
 from sekft_engine.contract.client import Answer, Client
 from sekft_engine.contract.routes import list_models
 from sekft_engine.errors import BadInput, SekftError, Unavailable
@@ -25,8 +26,8 @@ from sekft_engine.visible import visible
 
 #: The cause that an eval passes over, see :mod:`sekft_engine.contract.causes`.
 FORGED = "forged_control_token"
-#: How servers say that a session no longer fits.
-_FULL = ("context length", "context size", "maximum context", "too long", "exceeds the available")
+#: Answers of worlds wait at most so long while none comes from a server.
+MOMENT_S = 0.02
 
 
 class RemoteOperators:
@@ -41,6 +42,7 @@ class RemoteOperators:
     def __init__(self, job: Evaluate, context: Context) -> None:
         self._job, self._context = job, context
         self._clients: list[Client] = []
+        self._pool = ThreadPoolExecutor(max(1, job.concurrency), thread_name_prefix="asking")
         with contextlib.ExitStack() as undo:
             undo.callback(self._close)
             for endpoint in job.endpoints:
@@ -63,11 +65,12 @@ class RemoteOperators:
         self._close()
 
     def _close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
         for client in self._clients:
             client.close()
 
     def __call__(self, subject: Subject) -> tuple[RemoteOperator, int]:
-        operator = RemoteOperator(self._job, subject.name, self._clients)
+        operator = RemoteOperator(self._job, subject.name, self._clients, self._pool)
         return operator, self._job.concurrency
 
     def _resolve_models(self) -> list[str]:
@@ -133,21 +136,28 @@ class RemoteOperator:
     """A model behind servers. An episode stays on one server, whose cache then holds its history,
     and moves to the next one when that fails."""
 
-    def __init__(self, job: Evaluate, model: str, clients: Sequence[Client]) -> None:
-        self._job, self._model, self._clients = job, model, clients
+    def __init__(
+        self, job: Evaluate, model: str, clients: Sequence[Client], pool: ThreadPoolExecutor
+    ) -> None:
+        self._job, self._model, self._clients, self._pool = job, model, clients, pool
         self._turns: dict[str, list[Turn]] = {}
         self._seeds: dict[str, int] = {}
+        self._asked: dict[Future[Said], str] = {}
 
     def open(self, key: str, seed: int) -> None:
         self._turns[key] = []
         self._seeds[key] = seed
 
-    def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
+    def hear(self, shown: Mapping[str, str]) -> None:
         """Ask for one command turn of each episode, side by side."""
         for key, text in shown.items():
             self._turns[key].append(Turn(role="user", content=text))
-        with ThreadPoolExecutor(max(1, min(len(shown), self._job.concurrency))) as pool:
-            said = dict(zip(shown, pool.map(self._ask, shown), strict=True))
+            self._asked[self._pool.submit(self._ask, key)] = key
+
+    def say(self) -> dict[str, Said]:
+        """The answers that are there; waits a moment where there are none."""
+        done, _ = wait(self._asked, MOMENT_S, return_when=FIRST_COMPLETED)
+        said = {self._asked.pop(answer): answer.result() for answer in done}
         for key, one in said.items():
             if not one.broken and not one.exhausted:
                 self._turns[key].append(Turn(role="assistant", content=one.text))
@@ -203,7 +213,7 @@ def _said(answer: Answer, where: str) -> Said:
         Unavailable: the server refused, or answered with something else.
     """
     if not answer.ok:
-        if answer.status == 400 and any(words in answer.message.lower() for words in _FULL):
+        if answer.status == 400 and too_long(answer.message):
             return Said(text="", exhausted=True)
         raise Unavailable(f"no completion: {answer.summary}", where=where)
     try:

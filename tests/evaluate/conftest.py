@@ -18,14 +18,20 @@ class Scripted:
         self.scripts = {key: list(lines) for key, lines in scripts.items()}
         self.shown: dict[str, list[str]] = {}
         self.closed: list[str] = []
+        self._heard: list[str] = []
 
     def open(self, key: str, seed: int) -> None:
         self.shown[key] = []
 
-    def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
+    def hear(self, shown: Mapping[str, str]) -> None:
         for key, text in shown.items():
             self.shown[key].append(text)
-        return {key: Said(text=self.scripts[key].pop(0)) for key in shown}
+            self._heard.append(key)
+
+    def say(self) -> dict[str, Said]:
+        said = {key: Said(text=self.scripts[key].pop(0)) for key in self._heard}
+        self._heard.clear()
+        return said
 
     def close(self, keys: Sequence[str]) -> None:
         self.closed += keys

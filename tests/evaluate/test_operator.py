@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class Recorder:
     def __init__(self, turns: Sequence[Sampled]) -> None:
         self.prepared = list(turns)
         self.rows: dict[str, list[int]] = {}
+        self.open: dict[str, Sampled] = {}
 
     def add(self, key: str, seed: int = 0) -> None:
         self.rows[key] = []
@@ -31,15 +32,14 @@ class Recorder:
     def length(self, key: str) -> int:
         return len(self.rows[key])
 
-    def turns(
-        self, feeds: Mapping[str, Sequence[int]], room: Mapping[str, int], step: Any = None
-    ) -> dict[str, Sampled]:
-        out = {}
-        for key, ids in feeds.items():
-            turn = self.prepared.pop(0)
-            self.rows[key] += [*ids, *turn.ids, *([] if turn.stop is None else [turn.stop])]
-            out[key] = turn
-        return out
+    def feed(self, key: str, ids: Sequence[int], room: int) -> None:
+        turn = self.prepared.pop(0)
+        self.rows[key] += [*ids, *turn.ids, *([] if turn.stop is None else [turn.stop])]
+        self.open[key] = turn
+
+    def step(self) -> dict[str, Sampled]:
+        done, self.open = self.open, {}
+        return done
 
 
 @pytest.fixture

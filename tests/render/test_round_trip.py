@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sekft_engine.errors import BadInput
-from sekft_engine.evaluate.decode import BatchedDecoder
+from sekft_engine.evaluate.decode import BatchedDecoder, Sampled
 from sekft_engine.evaluate.episode import Episode, Finished
 from sekft_engine.evaluate.loop import run_episodes
 from sekft_engine.evaluate.operator import ModelOperator
@@ -66,10 +66,14 @@ def play(
     fed: list[int] = []
 
     class Listening(BatchedDecoder):
-        def turns(self, feeds: Any, *rest: Any) -> Any:
-            out = super().turns(feeds, *rest)
-            for key, turn in out.items():
-                fed.extend((*feeds[key], *turn.ids, *([] if turn.stop is None else [turn.stop])))
+        def feed(self, key: str, ids: Sequence[int], room: int) -> None:
+            fed.extend(ids)
+            super().feed(key, ids, room)
+
+        def step(self) -> dict[str, Sampled]:
+            out = super().step()
+            for turn in out.values():
+                fed.extend((*turn.ids, *([] if turn.stop is None else [turn.stop])))
             return out
 
     decoder = Listening(model, stop_ids=sorted(tokenizer.end_of_turn_ids))
