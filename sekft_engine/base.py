@@ -341,6 +341,8 @@ class ResidentBase:
                 self._peft.unload()
                 self._peft = None
             elif slot in self._peft.peft_config:
+                # Another one first: PEFT warns of deleting the active one.
+                self._peft.set_adapter(next(iter(self._slots.values())))
                 self._peft.delete_adapter(slot)
         self.activate(active if active in self._digests else None)
 

@@ -102,24 +102,15 @@ def create_run(
     """Make the folder of a new run: ``out``, or the next number under ``root``.
 
     Raises:
-        BadInput: where ``out`` already holds something.
+        BadInput: as :func:`refuse_place`.
     """
-    if out:
+    refuse_place(root, out)
+    if out or root is None:
         folder = Path(out).expanduser().absolute()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise BadInput(
-                "already there and not empty", where=str(folder), mend="choose another --out"
-            )
         folder.mkdir(parents=True, exist_ok=True)
-        identity = folder.name
-    elif root is not None:
-        folder = _next_folder(root, kind, name)
-        identity = folder.name
     else:
-        raise BadInput(
-            "nowhere to put the run",
-            mend="name a folder with --out, or a workspace with --workspace",
-        )
+        folder = _next_folder(root, kind, name)
+    identity = folder.name
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     info = RunInfo(
         id=identity,
@@ -131,6 +122,20 @@ def create_run(
         about=about,
     )
     return Run(folder, info)
+
+
+def refuse_place(root: Path | None, out: str) -> None:
+    """Raise :class:`BadInput` where there is no place for a run, or ``out`` holds something."""
+    if not out and root is None:
+        raise BadInput(
+            "nowhere to put the run",
+            mend="name a folder with --out, or a workspace with --workspace",
+        )
+    folder = Path(out).expanduser().absolute()
+    if out and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(
+            "already there and not empty", where=str(folder), mend="choose another --out"
+        )
 
 
 def reopen_run(folder: Path) -> Run:

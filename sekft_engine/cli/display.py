@@ -19,7 +19,6 @@ class Display:
         self._verbose = verbose
         self._bar: Any = None
         self._task: Any = None
-        self._steps = 0
 
     def __enter__(self) -> Display:
         if not self._quiet and sys.stderr.isatty():
@@ -50,9 +49,7 @@ class Display:
         if isinstance(event, events.Progress):
             self.progress(event.label, event.done, event.total, event.detail)
         elif isinstance(event, events.RowsReady):
-            self._steps = event.steps
-        elif isinstance(event, events.BaseLoaded) and self._steps:
-            self.progress("training", 0, self._steps)
+            self.progress("training", 0, event.steps)
         elif isinstance(event, events.StepDone):
             detail = (
                 f"loss {event.loss:.4f}  {event.tokens_per_s:.0f} tok/s  {_clock(event.eta_s)} left"

@@ -10,7 +10,8 @@ WIDTH, HEIGHT = 60, 12
 
 
 def rate_plot(curve: Sequence[dict[str, Any]], chosen: float) -> str:
-    """The smoothed loss over the rate (logarithmic), with a line at the rate that was chosen."""
+    """The smoothed loss, as a share of the bare base's, over the rate (logarithmic), with a line
+    at the rate that was chosen."""
     rates = [math.log10(point["lr"]) for point in curve]
     losses = [point["smooth"] for point in curve]
     left, right = rates[0], rates[-1]

@@ -18,12 +18,14 @@ from sekft_engine.context import Context
 from sekft_engine.dialect import DEFAULT_DIALECT
 from sekft_engine.errors import BadInput
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.runs import refuse_place
 from sekft_engine.sft.batches import plan_steps
 from sekft_engine.sft.behaviour import Trials, choose_trials
 from sekft_engine.sft.checkpoint import newest_checkpoint
 from sekft_engine.sft.data import Data, load_data
 from sekft_engine.sft.early import refuse_blind_patience
 from sekft_engine.sft.follow import digests_of, lead, refuse_lone_shards
+from sekft_engine.sft.probe import refuse_too_much
 from sekft_engine.sft.processes import joined
 from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
 from sekft_engine.sft.session import Session
@@ -38,6 +40,8 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     folder = resolve_base(job.base, workspace, report=context.progress)
     _refuse_taken_name(job.name, context.base)
     earlier = earlier_run(job)
+    if earlier is None:
+        refuse_place(workspace.runs if workspace else None, job.out)
     trials = choose_trials(job, context)
     tokenizer = ChatTokenizer.load(folder)
     data = load_data(
@@ -60,12 +64,16 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         versions=versions(),
     )
     facts = _facts(meta, str(folder), data, job, trials)
+    if earlier is not None:
+        refuse_other(earlier, facts, recipe)
+    if ranks.size == 1:  # several say so when a pass fails
+        base = context.load_base(str(folder), job.load_4bit)
+        context.log(refuse_too_much(base, data.train, recipe))
     checkpoint = None
     if earlier is None:
         run = context.open_run("train", about=about, out=job.out, name=job.name)
         run.write(facts=facts)
     else:
-        refuse_other(earlier, facts, recipe)
         if changed := other_versions(earlier, meta.versions):
             context.log(f"{changed}: it may not end in the same bits", "warning")
         checkpoint = newest_checkpoint(Path(earlier.path))

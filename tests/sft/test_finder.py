@@ -20,7 +20,9 @@ from tests.sft.conftest import RECIPE
 
 def curve(*losses: float) -> list[Point]:
     return [
-        Point(step=at, lr=10.0 ** (at - 10), loss=loss, smooth=loss, grad_norm=1.0)
+        Point(
+            step=at, lr=10.0 ** (at - 10), loss=loss, bare=1, share=loss, smooth=loss, grad_norm=1
+        )
         for at, loss in enumerate(losses, 1)
     ]
 

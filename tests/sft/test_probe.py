@@ -1,0 +1,125 @@
+"""What cannot fit into memory is refused before the run, with what would."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from sekft_engine import events, jobs
+from sekft_engine.base import ResidentBase
+from sekft_engine.engine import Engine
+from sekft_engine.errors import BadInput, SekftError, Unavailable
+from sekft_engine.events import Event
+from sekft_engine.foreground import run_job
+from sekft_engine.sft import probe
+from sekft_engine.sft.data import Data, TrainRow
+from sekft_engine.sft.loss import selected_logits, token_losses
+from sekft_engine.sft.peak import peak_bytes
+from sekft_engine.sft.probe import GIB, free_bytes, measure_need, refuse_too_much
+from tests.sft.conftest import RECIPE
+
+
+def long_row(tokens: int, trained: int) -> TrainRow:
+    ids = np.arange(tokens, dtype=np.int32)
+    return TrainRow(id="long", ids=ids, at=np.arange(tokens - trained - 1, tokens - 1, dtype="i4"))
+
+
+def test_what_tensors_hold_at_once_is_counted() -> None:
+    def work() -> None:
+        first = torch.zeros(1000)
+        second = first + 1
+        del first
+        torch.ones(500)
+        second.view(10, 100).add_(1)
+
+    assert peak_bytes(work) == 8000
+    assert peak_bytes(lambda: [torch.ones(250), torch.ones(250)]) == 2000
+
+
+def test_the_need_of_long_rows_is_told_from_short_ones(base: ResidentBase) -> None:
+    before = base.weights_digest()
+    need = measure_need(base, RECIPE)
+    assert (base.adapters, base.weights_digest()) == ({}, before)
+    base.new_adapter("a", RECIPE)
+    weights = base.trainable("a")
+    selected = selected_logits(base.model)
+    moments = 3 * sum(weight.numel() * weight.element_size() for weight in weights)
+
+    def step() -> None:
+        losses, _ = token_losses(selected, [long_row(700, 150)] * 2, base.device)
+        torch.autograd.backward(losses.sum())
+
+    real = peak_bytes(step)
+    assert need.of(2, 700, 150) - moments == pytest.approx(real, rel=0.1)
+
+
+def test_what_fits_is_found(
+    base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = measure_need(base, RECIPE)
+    longest = max(data.train, key=len)
+    most = max(row.trained for row in data.train)
+    recipe = msgspec.structs.replace(RECIPE, micro_batch=4)
+
+    def with_free(bytes_: int) -> str:
+        monkeypatch.setattr(probe, "free_bytes", lambda _base: bytes_)
+        return refuse_too_much(base, data.train, recipe)
+
+    assert "a step takes up to" in with_free(need.of(4, len(longest), most))
+    with pytest.raises(Unavailable, match=f"{longest.id}: a step cannot .*--micro-batch 3 fits"):
+        with_free(need.of(4, len(longest), most) - 1)
+    with pytest.raises(Unavailable, match=r"--micro-batch 1 --max-length (\d+) fits") as caught:
+        with_free(need.of(1, len(longest) // 2, most))
+    found = re.search(r"max-length (\d+)", str(caught.value))
+    assert found is not None
+    assert 16 <= int(found[1]) <= len(longest) // 2
+    with pytest.raises(Unavailable, match="smaller base"):
+        with_free(0)
+
+
+def test_memory_that_is_free_is_what_the_machine_and_its_limits_leave(
+    base: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < free_bytes(base) < whole
+    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
+    limit.write_text("900000\n")
+    used.write_text("300000\n")
+    monkeypatch.setattr(probe, "_CGROUP_FILES", ((str(limit), str(used)),))
+    assert free_bytes(base) == 600000
+    limit.write_text("max\n")
+    assert free_bytes(base) > GIB // 16
+
+
+def test_a_run_that_cannot_fit_leaves_nothing_and_one_that_does_says_what_it_takes(
+    tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(nice=0).start()
+    out = tmp_path / "run"
+    seen: list[Event] = []
+
+    def train(**changes: Any) -> dict[str, Any]:
+        recipe = msgspec.structs.replace(RECIPE, max_steps=1, **changes)
+        job = jobs.Train(base=str(tiny_base), data=str(sessions), out=str(out), recipe=recipe)
+        return run_job(job, None, seen.append, engine=engine)
+
+    try:
+        with pytest.raises(BadInput, match="no linear layer called nothing_of_the_kind"):
+            train(targets="q_proj,nothing_of_the_kind")
+        with monkeypatch.context() as patch:
+            patch.setattr(probe, "free_bytes", lambda _base: 1000)
+            with pytest.raises(SekftError, match="a step cannot fit into memory"):
+                train()
+        assert list(tmp_path.iterdir()) == []
+        assert train()["steps"] == 1
+    finally:
+        engine.close()
+    told = [event.text for event in seen if isinstance(event, events.Log)]
+    assert any(text.startswith("a step takes up to") for text in told)
