@@ -41,7 +41,6 @@ from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.plots import Other, Smoother, board
 from sekft_tui.training import TrainView
 from sekft_tui.widgets.chart.chart import Chart
-from sekft_tui.widgets.chart.view import View
 
 STEPS = 100_000
 WIDTH, HEIGHT = 160, 40
@@ -79,15 +78,14 @@ def sekft(train: TrainView, others: list[Other]) -> Callable[[], object]:
         last = train.last
         assert last is not None
         train.did(msgspec.structs.replace(last, step=last.step + 1))
-        chart.board = chart._build(View())
-        return chart._lines(WIDTH, HEIGHT)
+        return chart.lines(WIDTH, HEIGHT)
 
     return frame
 
 
 def plotext(train: TrainView) -> Callable[[], object] | None:
     try:
-        import plotext as plt
+        import plotext as plt  # type: ignore[import-not-found]
     except ImportError:
         return None
     xs, ys = train.column("step").tolist(), train.column("loss").tolist()
@@ -138,7 +136,7 @@ async def keys(train: TrainView, presses: int) -> dict[str, float]:
         workspace = Workspace(Path(folder) / "workspace").create()
         app = Workbench(Engine(workspace), workspace)
         painted = asyncio.Event()
-        show = app._display
+        show = app._display  # noqa: SLF001 - where Textual hands over what is painted
 
         def display(screen: Any, renderable: Any) -> None:
             if renderable is not None and hasattr(renderable, "render_segments"):
@@ -146,7 +144,7 @@ async def keys(train: TrainView, presses: int) -> dict[str, float]:
                 painted.set()
             show(screen, renderable)
 
-        app._display = display  # type: ignore[method-assign]
+        app._display = display  # type: ignore[method-assign]  # noqa: SLF001
         async with app.run_test(size=(WIDTH, 48)) as pilot:
             await app.action_pane("train")
             pane = app.query_one(TrainPane)

@@ -51,7 +51,7 @@ class TrainView:
     #: The batch in training, and what was told of rows by earlier ones.
     batch: events.StepBegan | None = None
     known: dict[str, events.BatchRow] = field(default_factory=dict)
-    batches: dict[int, list[str]] = field(default_factory=dict)
+    batches: dict[int, tuple[str, ...]] = field(default_factory=dict)
     bound: events.BoundMeasured | None = None
     machine: events.MachineSeen | None = None
     adapter: str = ""
@@ -97,7 +97,7 @@ class TrainView:
         none = events.BatchRow(id="", tokens=0, edges=[])
         return [
             self.known.get(name) or events.BatchRow(id=name, tokens=none.tokens, edges=none.edges)
-            for name in self.batches.get(step, [])
+            for name in self.batches.get(step, ())
         ]
 
     # --- taking events in -------------------------------------------------------------------
@@ -111,7 +111,7 @@ class TrainView:
         at = int(np.searchsorted(before[0], event.step)) - 1
         tokens, trained, seconds = before[1:4, at] if at >= 0 else (0.0, 0.0, 0.0)
         self.last = event
-        self.batches[event.step] = event.rows
+        self.batches[event.step] = tuple(event.rows)
         self.steps.add(
             (
                 event.step,

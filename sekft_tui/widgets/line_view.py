@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Hashable, Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.cache import LRUCache
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -62,6 +63,34 @@ def style_css(selector: str) -> str:
     return "\n".join(f"{selector} > .line--{name} {{ {css} }}" for name, css in _STYLES.items())
 
 
+def changed(old: Parts, new: Parts, width: int) -> tuple[int, int]:
+    """The first cell in which two lines differ, and the one after the last; all of them where
+    characters are not one cell wide."""
+    texts = ["".join(text for text, _ in parts) for parts in (old, new)]
+    if any(len(text) != width or cell_len(text) != width for text in texts):
+        return 0, width
+    start = _alike(old, new)
+    back = _alike(_reversed(old), _reversed(new))
+    return start, max(start + 1, width - back)
+
+
+def _alike(one: Parts, other: Parts) -> int:
+    """How many cells two lines have in common from their beginning on."""
+    count = 0
+    for (text, style), (text2, style2) in zip(one, other, strict=False):
+        if style != style2:
+            break
+        if text != text2:
+            pairs = enumerate(zip(text, text2, strict=False))
+            return count + next((at for at, (a, b) in pairs if a != b), min(len(text), len(text2)))
+        count += len(text)
+    return count
+
+
+def _reversed(parts: Parts) -> Parts:
+    return tuple((text[::-1], style) for text, style in reversed(parts))
+
+
 class LineView(ScrollView, can_focus=True):
     """A view of ``count`` lines; a subclass says what each holds in :meth:`line`.
 
@@ -111,6 +140,17 @@ class LineView(ScrollView, can_focus=True):
     def redraw(self) -> None:
         self._strips.clear()
         self.refresh()
+
+    def repaint(self, before: Sequence[Parts], after: Sequence[Parts]) -> None:
+        """Lines that were ``before`` are ``after`` now: paint the cells in which they differ, which
+        over a slow line is most of the time that a frame takes."""
+        width = self.size.width
+        for y in range(max(len(before), len(after))):
+            old = before[y] if y < len(before) else ()
+            new = after[y] if y < len(after) else ()
+            if old != new:
+                start, end = changed(old, new, width)
+                self.refresh(Region(start, y, end - start, 1))
 
     @property
     def content_width(self) -> int:

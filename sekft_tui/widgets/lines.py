@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual import events
-from textual.geometry import Region
 from textual.strip import Strip
 
 from sekft_tui.text import Parts
@@ -32,9 +31,7 @@ class Lines(LineView, can_focus=False):
 
     def show(self, *lines: Parts) -> None:
         before, self._lines = self._lines, lines
-        for y in range(max(len(before), len(lines))):
-            if before[y : y + 1] != lines[y : y + 1]:
-                self.refresh(Region(0, y, self.size.width, 1))
+        self.repaint(before, lines)
 
     def update(self) -> None:
         """Ask the function again."""

@@ -25,6 +25,7 @@ from sekft_tui.widgets.chart.axes import label_all, ticks
 from sekft_tui.widgets.chart.panel import Panel, draw
 from sekft_tui.widgets.chart.plot import AXES, Axis, Board
 from sekft_tui.widgets.chart.view import View
+from sekft_tui.widgets.line_view import changed
 from tests.tui.scripted import training, watched
 
 
@@ -318,6 +319,27 @@ def test_the_batch_of_a_step_is_known_by_what_was_told_before() -> None:
     assert train.batch is not None
     assert train.batch.step == 21
     assert train.batch_of(21) == train.batch.batch
-    assert [row.id for row in train.batch_of(20)] == train.batches[20]
+    assert tuple(row.id for row in train.batch_of(20)) == train.batches[20]
     assert train.batch_of(99) == []
     assert plots.FLAGS["bad"][0] == "×"
+
+
+# --- painting -----------------------------------------------------------------------------------
+
+PIECES = st.lists(st.tuples(st.text("ab", min_size=1, max_size=4), st.sampled_from("xy")))
+
+
+@given(PIECES, PIECES)
+def test_what_differs_between_two_lines_is_painted(
+    old: list[tuple[str, str]], new: list[tuple[str, str]]
+) -> None:
+    def cells(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(letter, style) for text, style in parts for letter in text]
+
+    width = len(cells(new))
+    start, end = changed(tuple(old), tuple(new), width)
+    if len(cells(old)) != width:
+        assert (start, end) == (0, width)
+        return
+    outside = [*range(start), *range(end, width)]
+    assert [cells(old)[x] for x in outside] == [cells(new)[x] for x in outside]

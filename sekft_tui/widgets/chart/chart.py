@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -50,13 +49,12 @@ class Chart(LineView):
         width, height = self.size
         if width < GUTTER + 6 or height < 4:
             return
-        self.board = self._build(self.view)
-        before, self._rows = self._rows, tuple(self._lines(width, height))
-        for y in range(height):
-            if before[y : y + 1] != self._rows[y : y + 1]:
-                self.refresh(Region(0, y, width, 1))
+        before, self._rows = self._rows, tuple(self.lines(width, height))
+        self.repaint(before, self._rows)
 
-    def _lines(self, width: int, height: int) -> list[Parts]:
+    def lines(self, width: int, height: int) -> list[Parts]:
+        """The rows of a chart of this size, from what there is now."""
+        self.board = self._build(self.view)
         plot = self.board.plot(self.view.metric)
         if plot is None:
             return self._empty(width, height)
