@@ -108,7 +108,7 @@ class TakeOver:
         """Type a command turn; False = it is not the person's turn, or there is nothing to type."""
         if not command.strip():
             return False
-        if not self._from("ready", state="typing", running=command.strip(), problem=""):
+        if not self._from("ready", state="running", running=command.strip(), problem=""):
             return False
         self._work.put(lambda: self._typed(Said(text=command, by=HAND)))
         return True
@@ -116,7 +116,7 @@ class TakeOver:
     def interrupt(self) -> bool:
         """End the command that hangs; False = none runs."""
         episode = self._episode
-        if episode is None or self._view.state not in ("typing", "model"):
+        if episode is None or self._view.state not in ("running", "model"):
             return False
         episode.interrupt()
         return True
@@ -136,7 +136,7 @@ class TakeOver:
                 self._update(problem=f"{self._view.origin.missing}; choose who is to type")
                 return False
             adapter = self.origin.adapter
-        if not self._from("ready", state="model", running="", problem=""):
+        if not self._from("ready", state="model", running="", typist="", problem=""):
             return False
         self._job = f"hand-back-{self.id}-{self._backs}"
         self._backs += 1
@@ -305,13 +305,13 @@ class TakeOver:
         self._models[name] = {"adapter": subject.digest, "base": base_digest}
         self._update(running=said.text.strip())
         answer = self._live.type(msgspec.structs.replace(said, by=name))
+        self._update(running="")
         self._tell()
-        self._update(running=name)
         return answer
 
     def model_waits(self, name: str) -> None:
         """It is ``name``'s turn."""
-        self._update(running=name)
+        self._update(running="", typist=name)
 
     def _heard(self, event: Event) -> None:
         """Of the engine: the job is over, however it ended."""

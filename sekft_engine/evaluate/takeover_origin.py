@@ -27,7 +27,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         run, episode: where they were recorded; empty for an untouched world.
         subject, digest: who typed them, and the digest of its adapter ('' = the bare base).
         adapter: the folder of that adapter here; ``missing`` says why there is none.
-        heldout: the scenario is none of the workspace's training scenarios.
+        heldout: its world is for evals: none of the workspace's training scenarios.
         about: what the run says of itself.
         before: what the session says of how it was taken over before.
     """
@@ -170,11 +170,12 @@ def _has_any(place: Path) -> bool:
 
 
 def _is_heldout(scenario: Scenario, workspace: Workspace | None) -> bool:
-    if workspace is None or not workspace.train_scenarios.is_dir():
+    if workspace is None:
         return False
-    if not _has_any(workspace.train_scenarios):
-        return False
-    return all(one.id != scenario.id for one in load_scenarios(workspace.train_scenarios))
+    if _has_any(workspace.train_scenarios):
+        return all(one.id != scenario.id for one in load_scenarios(workspace.train_scenarios))
+    held_out = workspace.holdout_scenarios
+    return _has_any(held_out) and any(one.id == scenario.id for one in load_scenarios(held_out))
 
 
 def _find_adapter(subject: str, digest: str, workspace: Workspace | None) -> tuple[str, str]:

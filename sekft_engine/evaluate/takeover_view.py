@@ -15,10 +15,10 @@ from sekft_engine.events import Event
 from sekft_engine.jobs import Job
 from sekft_engine.trajectory import Turn
 
-#: opening: the world is made and typed into again. ready: the person may type. typing: what they
+#: opening: the world is made and typed into again. ready: the person may type. running: what they
 #: typed runs. model: a model types. judging: the checker runs, or the certificate is made. over: it
 #: is judged. failed: there is no world; ``problem`` says why. closed: left.
-State = Literal["opening", "ready", "typing", "model", "judging", "over", "failed", "closed"]
+State = Literal["opening", "ready", "running", "model", "judging", "over", "failed", "closed"]
 
 
 class Asks(Protocol):
@@ -36,7 +36,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         turns: the session so far; command turns say in ``extra["by"]`` who typed them.
         again: how many turns at its beginning were played again.
         differences: turns that the world of the last fork did not answer as before.
-        running: the command that runs, or who types.
+        running: the command that runs, or what else is being done.
+        typist: the model whose turn it is; empty while it is being made ready.
         problem: what went wrong last; what was asked for has not happened.
         kept: where the session is kept, once it is.
         unsaved: there is something that nobody has kept.
@@ -49,6 +50,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...] = ()
     remark: str = ""
     running: str = ""
+    typist: str = ""
     problem: str = ""
     finished: Finished | None = None
     kept: Kept | None = None

@@ -212,7 +212,7 @@ def test_a_hanging_command_is_interrupted_and_the_session_goes_on(
     session = taken(lambda: origin_of_scenario("copy-2", place), place)
     asked(session)
     assert session.type("sleep 9.5; sleep 9.5")
-    while session.wait("ready", timeout=0.1).state == "typing":
+    while session.wait("ready", timeout=0.1).state == "running":
         session.interrupt()
     view = session.view
     assert view.turns[-1].content.startswith("^C")

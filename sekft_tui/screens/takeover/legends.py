@@ -46,25 +46,29 @@ def head(view: View, engine: tuple[str, str], width: int) -> Parts:
     return ((text, "strong"), (about, "quiet"), (" " * gap, ""), (state, engine[1]))
 
 
-def status(view: View, mode: str, waited: float, waits_for: str, model: str, width: int) -> Parts:
+def status(view: View, mode: str, waited: float, meanwhile: str, model: str, width: int) -> Parts:
     """Whose turn it is, or what came of it."""
-    text, style = _said(view, mode, waited, waits_for, model)
+    text, style = _said(view, mode, waited, meanwhile, model)
     if view.problem:
         text, style = f"! {view.problem}", "bad"
     return ((clip(f" {visible(text)}", width), style),)
 
 
-def _said(view: View, mode: str, waited: float, waits_for: str, model: str) -> tuple[str, str]:
+def _said(view: View, mode: str, waited: float, meanwhile: str, model: str) -> tuple[str, str]:
     commands = sum(turn.is_command for turn in view.turns)
     match mode:
         case "opening":
             return "a fresh world is made, and typed into as far as that", "quiet"
         case "typing" | "ready":
             return _your_turn(view, commands, model)
-        case "model" if waits_for:
-            return f"handed back; waits for {waits_for}, which is running · t takes over", "warn"
+        case "running":
+            return f"it runs, {duration(waited)} · ^c interrupts", "accent"
+        case "model" if meanwhile and not view.typist:
+            return f"handed back: {meanwhile} · t takes over", "warn"
+        case "model" if view.running:
+            return f"{view.typist} typed, and it runs · t takes over, ^c interrupts", "accent"
         case "model":
-            return f"{view.running or 'the model'} types · t takes over", "accent"
+            return f"{view.typist or 'the model'} thinks · t takes over", "accent"
         case "judging":
             return f"{view.running or 'judging'} … {duration(waited)}", "quiet"
         case "over":
@@ -75,7 +79,7 @@ def _said(view: View, mode: str, waited: float, waits_for: str, model: str) -> t
 
 
 def _your_turn(view: View, commands: int, model: str) -> tuple[str, str]:
-    facts = ["your turn", f"{commands} commands so far"]
+    facts = ["your turn", f"{commands} command{'s' * (commands != 1)} so far"]
     origin = view.origin
     stood = origin.turns[len(view.turns) :][:1] if origin is not None else ()
     if stood and len(view.turns) == view.again and stood[0].is_command and origin is not None:

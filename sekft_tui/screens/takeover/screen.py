@@ -72,9 +72,11 @@ class TakeOverScreen(ModalScreen[None]):
         self.adapter: str | None = None
         self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
+        self._meanwhile = ""  # what the engine does before a model can type
         self._told_differences: object = None
         self._since = time.monotonic()
         self._leaving = False
+        self._state = ""
 
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda w: (head(self.session.view, self._engine, w),), id="takeover-head")
@@ -131,8 +133,8 @@ class TakeOverScreen(ModalScreen[None]):
     def draw_session(self) -> None:
         """Show the session as it is now."""
         view = self.session.view
-        if view.state != getattr(self, "_last_state", ""):
-            self._last_state = view.state
+        if view.state != self._state:
+            self._state = view.state
             self._since = time.monotonic()
             if view.state == "ready":
                 self.marked = None
@@ -153,10 +155,10 @@ class TakeOverScreen(ModalScreen[None]):
 
     def _status(self, width: int) -> tuple[Parts, ...]:
         waited = time.monotonic() - self._since
-        return (status(self.session.view, self._mode, waited, self._waits_for, self.model, width),)
+        return (status(self.session.view, self._mode, waited, self._meanwhile, self.model, width),)
 
     def _tick(self) -> None:
-        if self.session.view.state in ("opening", "typing", "model", "judging"):
+        if self.session.view.state in ("opening", "running", "model", "judging"):
             self.status.update()
 
     def draw(self, shared: Shared) -> None:
@@ -165,11 +167,13 @@ class TakeOverScreen(ModalScreen[None]):
 
         self._engine = engine_text(shared)
         active = shared.active
-        self._waits_for = active.kind if active is not None and active.kind != "hand_back" else ""
+        self._meanwhile = ""
+        if active is not None and active.kind != "hand_back":
+            self._meanwhile = f"waits until {active.kind} is done"
+        elif active is not None and active.progress is not None:
+            self._meanwhile = active.progress.label
         self.head.update()
         self.status.update()
-
-    _waits_for = ""
 
     # --- typing -----------------------------------------------------------------------------
 
