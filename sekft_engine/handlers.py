@@ -25,6 +25,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Evaluate: "sekft_engine.evaluate.run:run_evaluate",
     jobs.HandBack: "sekft_engine.evaluate.takeover_job:run_hand_back",
     jobs.MeasureLosses: "sekft_engine.sft.measure_job:run_measure",
+    jobs.Export: "sekft_engine.export.job:run_export",
     jobs.Setup: "sekft_engine.demo:run_setup",
 }
 

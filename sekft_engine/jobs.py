@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -153,6 +153,24 @@ class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
     base: str = ""
 
 
+ExportKind = Literal["adapter", "merged", "gguf"]
+
+
+class Export(Job, frozen=True, kw_only=True, tag="export"):
+    """Write the adapter ``source`` (a run's id or folder, an adapter's folder) to the new folder
+    ``target``: as ``adapter``, ``merged`` into its base, or merged and ready for ``gguf``.
+
+    ``card`` adds a model card. ``dtype`` is that of merged weights; empty = the base's own.
+    """
+
+    source: str
+    target: str
+    kind: ExportKind = "merged"
+    card: bool = False
+    dtype: str = ""
+    base: str = ""
+
+
 class Attach(Job, frozen=True, kw_only=True, tag="attach"):
     """Load the adapter in folder ``path`` under ``name``."""
 
@@ -228,6 +246,7 @@ AnyJob = (
     | Evaluate
     | HandBack
     | MeasureLosses
+    | Export
     | Attach
     | Swap
     | Drop
@@ -248,7 +267,18 @@ def kind_of(job: Job) -> str:
 
 def label_of(job: Job) -> str:
     """What a person calls the job: the data, adapter or base it is about."""
-    for name in ("name", "run", "file", "data", "hub", "path", "scenarios", "base", "workspace"):
+    for name in (
+        "name",
+        "run",
+        "file",
+        "data",
+        "hub",
+        "path",
+        "source",
+        "scenarios",
+        "base",
+        "workspace",
+    ):
         value = getattr(job, name, "")
         if value:
             return str(value)

@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_model(path: Path, *, load_4bit: bool = False, sharded: bool = False) -> PreTrainedModel:
+def load_model(
+    path: Path, *, load_4bit: bool = False, sharded: bool = False, full: bool = False
+) -> PreTrainedModel:
     """The causal language model in ``path``, frozen and ready to evaluate.
 
     One that is to be ``sharded`` over processes is loaded into main memory, and keeps 4-bit weights
-    in elements of the type it computes in: only tensors of one type are spread together.
+    in elements of the type it computes in: only tensors of one type are spread together. With
+    ``full`` it is in main memory and in float32, whatever the machine computes with.
     """
     import_torch()
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and not full
     # Without AVX-512-BF16 or AMX, bf16 on a CPU is some sixty times slower than fp32.
     dtype = torch.bfloat16 if cuda else torch.float32
     options: dict[str, Any] = {

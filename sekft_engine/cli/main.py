@@ -30,6 +30,7 @@ COMMANDS = {
     "factory": ("sekft_engine.cli.factory", "Make scenarios and record trajectories."),
     "worlds": ("sekft_engine.cli.worlds", "Build userlands, and try worlds in every sandbox."),
     "demo": ("sekft_engine.cli.demo", "Make the demo workspace; --run proves the effect."),
+    "export": ("sekft_engine.cli.export", "Merge an adapter, or lay it out for GGUF or the Hub."),
     "runs": ("sekft_engine.cli.runs", "List, show and export runs."),
     "doctor": ("sekft_engine.cli.doctor", "Say what this machine can do and what is missing."),
 }

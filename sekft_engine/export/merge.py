@@ -1,0 +1,200 @@
+"""Fold an adapter into its base: one model, without PEFT, and the proof that it is the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sekft_engine.base import ResidentBase
+from sekft_engine.bases import base_digest
+from sekft_engine.bases.store import digest_memo
+from sekft_engine.errors import BadInput, JobFailed
+from sekft_engine.export.source import Source
+from sekft_engine.loading import load_model
+from sekft_engine.render import ChatTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Largest difference of a logit between base + adapter and the merged weights, both in float32.
+TOLERANCE = 1e-2
+#: What a tokenizer may consist of.
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json"),
+    *("special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json"),
+    *("merges.txt", "tekken.json"),
+)
+LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+DTYPES = ("bfloat16", "float16", "float32")
+
+#: A short session as the proof's input; every kind of token stands in it.
+_PROBE = (
+    ("user", "Your directives are kept by `warden`.\nuser@box:~$"),
+    ("assistant", "warden --help"),
+    ("user", "usage: warden show | done <id>\n\n  3 files, 1024 bytes\nuser@box:~$"),
+    ("assistant", "warden show | head -n 5 > out.txt"),
+    ("user", "user@box:~$"),
+    ("assistant", "exit"),
+)
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the merged model's logits are from those of base + adapter, over ``tokens`` places.
+
+    ``difference`` is the largest one with both in float32. ``written_difference`` is that of the
+    model as it was written, whose weights are rounded to ``dtype``, ``same_choice`` the share of
+    places where it puts the same token first; ``adapter_effect`` is the largest difference that
+    the adapter makes to the base, for comparison.
+    """
+
+    tokens: int
+    dtype: str
+    difference: float
+    written_difference: float
+    same_choice: float
+    adapter_effect: float
+
+
+def merge(
+    source: Source,
+    target: Path,
+    *,
+    dtype: str = "",
+    report: Callable[[str, int, int], None] = lambda _label, _done, _total: None,
+) -> Proof:
+    """Write the base of ``source`` with its adapter folded in to the existing folder ``target``:
+    weights, configuration, tokenizer, chat template, licence.
+
+    The base is loaded anew, in full precision and into main memory: a resident one is never
+    changed, and what a 4-bit one has lost is not lost here.
+
+    Args:
+        dtype: of the weights on disk, one of :data:`DTYPES`; empty = the base's own.
+
+    Raises:
+        DigestMismatch: the adapter belongs to another base.
+        JobFailed: the merged model does not compute what base and adapter do.
+    """
+    import torch
+
+    report("loading the base", 0, 4)
+    base = _load(source.base)
+    written = dtype or str(getattr(base.model.config, "dtype", "") or "").removeprefix("torch.")
+    written = _stored_dtype(source.base) if not dtype else written
+    if written not in DTYPES:
+        raise BadInput(f"weights of type {written}", mend=f"choose of {', '.join(DTYPES)}")
+    ids = _probe_ids(base.tokenizer)
+    plain = _logits(base.model, ids)
+    base.attach("export", source.adapter)
+    wanted = _logits(base.model, ids)
+    report("merging", 1, 4)
+    model = base.peft.merge_and_unload(safe_merge=True)
+    difference = _largest(_logits(model, ids), wanted)
+    if not difference <= TOLERANCE:
+        raise JobFailed(
+            f"the merged model's logits differ by {difference:.3g}", where=str(source.adapter)
+        )
+    report("writing", 2, 4)
+    with _quiet():
+        model.to(getattr(torch, written)).save_pretrained(str(target))
+    _copy_words(source.base, target)
+    for path in target.iterdir():
+        path.chmod(0o644)
+    _refuse_other_words(base.tokenizer, target)
+    del model, base
+    report("comparing what was written", 3, 4)
+    again = _logits(load_model(target, full=True), ids)
+    report("comparing what was written", 4, 4)
+    return Proof(
+        tokens=ids.shape[1],
+        dtype=written,
+        difference=difference,
+        written_difference=_largest(again, wanted),
+        same_choice=float((again.argmax(-1) == wanted.argmax(-1)).double().mean()),
+        adapter_effect=_largest(plain, wanted),
+    )
+
+
+def copy_licence(base: Path, target: Path) -> None:
+    """The base's terms go with what was made of it."""
+    for pattern in LICENCES:
+        for path in base.glob(pattern):
+            if path.is_file():
+                shutil.copy(path, target / path.name)
+
+
+def _load(folder: Path) -> ResidentBase:
+    return ResidentBase(
+        load_model(folder, full=True),
+        ChatTokenizer.load(folder),
+        path=folder,
+        digest=base_digest(folder, digest_memo()),
+    )
+
+
+def _stored_dtype(base: Path) -> str:
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def _copy_words(base: Path, target: Path) -> None:
+    for name in (*TOKENIZER, "generation_config.json"):
+        if (base / name).is_file() and not (target / name).exists():
+            shutil.copy(base / name, target / name)
+    copy_licence(base, target)
+    config = target / "tokenizer_config.json"
+    if not config.is_file():
+        return
+    raw = json.loads(config.read_text(encoding="utf-8"))
+    # Only version 5 of transformers knows this class; what it reads is the same with the older one.
+    if raw.get("tokenizer_class") == "TokenizersBackend":
+        raw["tokenizer_class"] = "PreTrainedTokenizerFast"
+        for local in ("is_local", "local_files_only", "backend"):
+            raw.pop(local, None)
+        config.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _refuse_other_words(tokenizer: ChatTokenizer, target: Path) -> None:
+    if ChatTokenizer.load(target).digest != tokenizer.digest:
+        raise JobFailed("the tokenizer that was written renders otherwise", where=str(target))
+
+
+def _probe_ids(tokenizer: ChatTokenizer) -> Tensor:
+    import torch
+
+    from sekft_engine.trajectory import Turn
+
+    turns = [Turn(role=role, content=content) for role, content in _PROBE]  # type: ignore[arg-type]
+    return torch.tensor([tokenizer.encode_prompt(turns[:-1])])
+
+
+def _logits(model: Any, ids: Tensor) -> Tensor:
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        found: Tensor = model(input_ids=ids, use_cache=False).logits[0].float()
+    return found
+
+
+def _largest(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
