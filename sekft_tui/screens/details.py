@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
 from textual.binding import Binding
 
+from sekft_engine.errors import SekftError
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, wrapped
+
+if TYPE_CHECKING:
+    from sekft_tui.app import Workbench
 
 
 class DetailsScreen(BoxScreen[None]):
@@ -22,6 +29,10 @@ class DetailsScreen(BoxScreen[None]):
         self.text = text
         self.trace = trace
 
+    @property
+    def host(self) -> Workbench:
+        return cast("Workbench", self.app)
+
     def on_mount(self) -> None:
         self.query_one("#box").border_title = "error"
         width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
@@ -32,9 +43,11 @@ class DetailsScreen(BoxScreen[None]):
         self.sheet.focus()
 
     def action_copy(self) -> None:
-        from sekft_tui.clipboard import osc52
+        from sekft_tui import clipboard
 
-        driver = self.app._driver  # noqa: SLF001
-        if driver is not None:
-            driver.write(osc52(f"{self.text}\n{self.trace}".strip()))
-        self.app.notify("sent to the terminal's clipboard", timeout=3)
+        text = f"{self.text}\n{self.trace}".strip()
+        try:
+            said = clipboard.copy(text, "error", self.host.to_terminal, Path.cwd())
+        except SekftError as error:
+            said = str(error)
+        self.app.notify(said, timeout=3, markup=False)

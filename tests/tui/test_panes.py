@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from sekft_engine import events, jobs
 from sekft_tui.app import Workbench
+from sekft_tui.clipboard import requests
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
@@ -148,9 +149,12 @@ async def test_a_recipe_is_edited_checked_and_run(
 
 
 async def test_a_failed_job_is_a_toast_and_a_screen_never_an_exit(
-    make_app: Make, engine: ScriptedEngine
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with make_app().run_test(size=(80, 24), notifications=True) as pilot:
+    monkeypatch.setenv("TMUX", "/tmp/tmux")
+    app, sent = make_app(), list[str]()
+    monkeypatch.setattr(app, "to_terminal", sent.append)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("2", "s")
         engine.say(
             events.JobStarted(job="train-1", kind="train"),
@@ -161,6 +165,9 @@ async def test_a_failed_job_is_a_toast_and_a_screen_never_an_exit(
         await until_shown(pilot, "no space [left] on disk")
         await pilot.press("e")
         await until_shown(pilot, "Traceback: x")
+        await pilot.press("y")
+        await until(pilot, lambda: bool(sent), "the error is copied, also from within tmux")
+        assert sent == [requests("no space [left] on disk\nTraceback: x")]
         await pilot.press("escape", "6")
         await until_shown(pilot, "train failed: no space [left] on disk")
 
