@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from sekft_engine.render.cache import cached_rows
 from sekft_engine.render.row import Row
@@ -23,6 +24,15 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     median: int = 0
     p95: int = 0
     max: int = 0
+
+    @classmethod
+    def of(cls, lengths: Sequence[int] | npt.NDArray[np.int32]) -> Lengths:
+        if not len(lengths):
+            return cls()
+        # Lengths that occur, not ones between two that do.
+        shares = (0, 50, 95, 100)
+        found = np.percentile(lengths, shares, method="inverted_cdf")
+        return cls(**dict(zip(cls.__struct_fields__, map(int, found), strict=True)))
 
 
 class Inspect(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,37 +80,16 @@ def inspect_rows(rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ())
         dropped=dict(sorted(dropped.items())),
         tokens=sum(lengths),
         trained_tokens=trained,
-        length=_lengths(lengths),
+        length=Lengths.of(lengths),
         by_archetype=dict(sorted(archetypes.items())),
     )
-
-
-def _lengths(lengths: list[int]) -> Lengths:
-    if not lengths:
-        return Lengths()
-    # A length that occurs, not one between two that do.
-    median, p95 = np.percentile(lengths, [50, 95], method="inverted_cdf")
-    return Lengths(min=min(lengths), median=int(median), p95=int(p95), max=max(lengths))
-
-
-def mask_report(
-    rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ()
-) -> dict[str, list[dict[str, Any]]]:
-    """The document of ``sekft mask --json``."""
-    kept: list[dict[str, Any]] = []
-    dropped = [msgspec.to_builtins(item) for item in skipped]
-    for row in rows:
-        if isinstance(row, Dropped):
-            dropped.append(msgspec.to_builtins(row))
-        else:
-            kept.append(row_report(row))
-    return {"trajectories": kept, "dropped": dropped}
 
 
 def mask_document(
     rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ()
 ) -> Iterator[bytes]:
-    """:func:`mask_report` as JSON in pieces, so that any amount of data passes in little memory."""
+    """The document of ``sekft mask --json`` in pieces, so that any amount of data passes in little
+    memory."""
     encode = msgspec.json.encode
     dropped = list(skipped)
     glue = b'{"trajectories":['

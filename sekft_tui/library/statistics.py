@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sekft_engine.render.report import Lengths
 from sekft_tui.library.passes import UNKNOWN
 from sekft_tui.library.verdicts import PASSES, Verdicts
 
@@ -46,10 +47,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, int]
     tokens: int
     trained: int
-    shortest: int
-    median: int
-    p95: int
-    longest: int
+    length: Lengths
     lengths: tuple[Bar, ...]
     archetypes: tuple[Kind, ...]
     providers: tuple[Kind, ...]
@@ -62,7 +60,6 @@ def statistics(index: Index, verdicts: Verdicts) -> Statistics:
     passes = codes == PASSES
     lengths = np.sort(verdicts.tokens[:total][passes])
     kept = len(lengths)
-    median, p95 = np.percentile(lengths, [50, 95], method="inverted_cdf") if kept else (0, 0)
     return Statistics(
         total=len(index),
         certified=int(np.count_nonzero(codes != UNKNOWN)),
@@ -70,10 +67,7 @@ def statistics(index: Index, verdicts: Verdicts) -> Statistics:
         dropped=verdicts.dropped(total),
         tokens=int(lengths.sum(dtype=np.int64)),
         trained=int(verdicts.trained[:total][passes].sum(dtype=np.int64)),
-        shortest=int(lengths[0]) if kept else 0,
-        median=int(median),
-        p95=int(p95),
-        longest=int(lengths[-1]) if kept else 0,
+        length=Lengths.of(lengths),
         lengths=histogram(lengths),
         archetypes=_kinds(index, "archetype", codes),
         providers=_kinds(index, "provider", codes),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.binding import Binding
 from textual.message import Message
 
+from sekft_engine.importing import import_module
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, bar, clip, fit, percent, visible
 
@@ -51,6 +52,7 @@ class StatisticsScreen(BoxScreen[None]):
         threading.Thread(target=self._work, name="sekft-count", daemon=True).start()
 
     def _work(self) -> None:
+        import_module("sekft_engine.render.report")
         from sekft_tui.library.statistics import statistics
 
         found = statistics(self._library.index, self._library.certifier.verdicts)
@@ -89,12 +91,13 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
         ]
     dropped = sum(found.dropped.values())
     share = percent(found.trained, found.tokens)
+    length = found.length
     lines += [
         _pair("trajectories", f"{found.total:,}", "kept", f"{found.kept:,}", "good"),
         _pair("tokens", f"{found.tokens:,}", "dropped", f"{dropped:,}", "bad" if dropped else ""),
         _pair("trained tokens", f"{found.trained:,}", "trained share", share, ""),
-        _pair("length median", f"{found.median:,}", "p95", f"{found.p95:,}", ""),
-        _pair("length shortest", f"{found.shortest:,}", "longest", f"{found.longest:,}", ""),
+        _pair("length median", f"{length.median:,}", "p95", f"{length.p95:,}", ""),
+        _pair("length shortest", f"{length.min:,}", "longest", f"{length.max:,}", ""),
     ]
     if found.dropped:
         lines += [(), ((" dropped by reason", "head"),)]

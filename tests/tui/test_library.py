@@ -205,9 +205,7 @@ def test_certifying_says_what_the_report_of_the_command_says(
     assert found.dropped == report.dropped
     assert set(found.dropped) == {"not_kept", "no_command", "too_long"}
     assert (found.tokens, found.trained) == (report.tokens, report.trained_tokens)
-    assert (found.shortest, found.median, found.p95, found.longest) == (
-        report.length.min, report.length.median, report.length.p95, report.length.max
-    )  # fmt: skip
+    assert found.length == report.length
     assert {kind.name: kind.kept for kind in found.archetypes if kind.kept} == report.by_archetype
     assert sum(bar.count for bar in found.lengths) == found.kept
 
