@@ -6,11 +6,15 @@ keeps anyone from leaving.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 #: A step of about this many seconds gives way often enough.
 STEP_S = 0.03
@@ -73,6 +77,28 @@ class Teller:
         if self._untold:
             self._untold, self._last = False, time.monotonic()
             self._tell()
+
+
+async def beside_the_screen(do: Callable[[], Result]) -> Result:
+    """What ``do`` returns, done on a thread of its own that keeps nobody from leaving."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def tell(set_it: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the screen is gone
+            loop.call_soon_threadsafe(lambda: None if future.done() else set_it())
+
+    def main() -> None:
+        try:
+            result = do()
+        except BaseException as error:  # noqa: BLE001 - told to who waits
+            caught = error
+            tell(lambda: future.set_exception(caught))
+        else:
+            tell(lambda: future.set_result(result))
+
+    threading.Thread(target=main, name="beside-the-screen", daemon=True).start()
+    return await future
 
 
 class Background:

@@ -6,9 +6,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from sekft_engine.evaluate.parting import parting
 from sekft_engine.events import EpisodeDone, TurnDone
 from sekft_engine.trajectory import Trajectory
-from sekft_tui.text import Parts, duration, visible_lines
+from sekft_tui.ending import Ending, checker_of
+from sekft_tui.text import Parts, chop, visible_lines
 
 #: Waits longer than this are cut to it when the idle limit is on.
 IDLE_LIMIT_S = 2.0
@@ -17,6 +19,8 @@ TYPING_S = 1.2
 _PROMPT_ENDS = ("$", "#", "%", ">")
 #: Between turns of a session that was recorded without a clock.
 STEP_S = 1.0
+#: The verdict is given so long after the last turn.
+VERDICT_S = 0.8
 
 
 class Frame(NamedTuple):
@@ -29,16 +33,20 @@ class Frame(NamedTuple):
 
 
 class Marker(NamedTuple):
+    """A moment that matters; ``key`` jumps to it, and stands for it on the bar."""
+
     at: float
+    key: str
     label: str
     style: str
 
 
 class Moment(NamedTuple):
-    """What is on the screen: frames shown whole, and how much of the next one is typed."""
+    """What is on the screen: frames shown whole, how much of the next one is typed, the verdict."""
 
     shown: int
     typed: int
+    judged: bool = False
 
 
 class Cast:
@@ -48,6 +56,8 @@ class Cast:
         frames: in the order of their times.
         verdict: at the end; None while the episode runs, or for a session never judged.
         idle_limit: cut longer waits to this many seconds; 0 = as recorded.
+        ending: what stands under the session besides the verdict.
+        clock: plays by another's clock instead of its own; see :func:`in_step`.
     """
 
     def __init__(
@@ -55,25 +65,46 @@ class Cast:
         frames: Sequence[Frame],
         verdict: EpisodeDone | None = None,
         idle_limit: float = IDLE_LIMIT_S,
+        *,
+        ending: Ending | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.frames = tuple(frames)
+        self.ending = (ending or Ending())._replace(verdict=verdict)
         self.verdict = verdict
         self.idle_limit = idle_limit
-        self.times = tuple(_play_times(self.frames, idle_limit))
+        times = clock.times[: len(frames)] if clock else _play_times(self.frames, idle_limit)
+        self.times = tuple(times)
+        self.part_at = clock.part_at if clock else None
+        #: When the verdict is given.
+        last = self.times[-1] if self.times else 0.0
+        self.judged_at = last + VERDICT_S if verdict is not None else None
+        own = (*self.times, self.judged_at) if self.judged_at is not None else self.times
+        #: Where a step leads to, in order.
+        self.stops = clock.stops if clock else own
         self.markers = tuple(self._find_markers())
 
     @property
     def length(self) -> float:
         """Seconds that playing takes."""
-        return self.times[-1] if self.times else 0.0
+        return self.stops[-1] if self.stops else 0.0
 
     @property
     def recorded(self) -> float:
         """Seconds that it took."""
         return self.frames[-1].at if self.frames else 0.0
 
-    def with_limit(self, idle_limit: float) -> Cast:
-        return Cast(self.frames, self.verdict, idle_limit)
+    def changed(
+        self,
+        *,
+        idle_limit: float | None = None,
+        ending: Ending | None = None,
+        clock: Clock | None = None,
+    ) -> Cast:
+        """The same session with other waits, another ending, or by another clock."""
+        limit = self.idle_limit if idle_limit is None else idle_limit
+        verdict = self.verdict if ending is None else ending.verdict
+        return Cast(self.frames, verdict, limit, ending=ending or self.ending, clock=clock)
 
     def recorded_at(self, position: float) -> float:
         """The recorded time at a playing position."""
@@ -91,7 +122,8 @@ class Cast:
         """What is on the screen at ``position``."""
         shown = bisect_right(self.times, position + 1e-9)
         if shown >= len(self.frames):
-            return Moment(len(self.frames), 0)
+            judged = self.judged_at is not None and position >= self.judged_at - 1e-9
+            return Moment(len(self.frames), 0, judged)
         following = self.frames[shown]
         if following.kind != "command" or not shown:
             return Moment(shown, 0)
@@ -103,9 +135,12 @@ class Cast:
 
     def step_from(self, position: float, by: int) -> float:
         """The position of the next or previous turn."""
-        shown = self.moment(position).shown
-        target = max(1, min(shown + by, len(self.frames)))
-        return self.times[target - 1] if self.times else 0.0
+        passed = bisect_right(self.stops, position + 1e-9)
+        target = max(1, min(passed + by, len(self.stops)))
+        return self.stops[target - 1] if self.stops else 0.0
+
+    def marker_of(self, key: str) -> Marker | None:
+        return next((marker for marker in self.markers if marker.key == key), None)
 
     def marker_from(self, position: float, by: int) -> Marker | None:
         """The next or previous marker."""
@@ -117,25 +152,34 @@ class Cast:
 
     def _find_markers(self) -> list[Marker]:
         commands = [n for n, frame in enumerate(self.frames) if frame.kind == "command"]
-        if not commands:
-            return []
-        found = [Marker(self.times[commands[0]], "first command", "key")]
+        found: list[Marker] = []
+        if commands:
+            found.append(Marker(self.times[commands[0]], "c", "first command", "key"))
         for number in commands:
             status = self.frames[number].status
             if status:
-                found.append(Marker(self.times[number], f"first failure (exit {status})", "warn"))
+                label = f"first failure (exit {status})"
+                found.append(Marker(self.times[number], "x", label, "warn"))
                 break
-        last = commands[-1]
+        terminal = self._terminal(commands[-1]) if commands else ""
+        if terminal:
+            label = f"ends itself with {terminal}"
+            found.append(Marker(self.times[commands[-1]], "E", label, "good"))
+        if self.part_at is not None and self.times:
+            at = self.times[min(self.part_at, len(self.times) - 1)]
+            found.append(Marker(at, "p", "here the two part", "accent"))
         verdict = self.verdict
-        word = self.frames[last].text.strip().split(" ")[0]
-        if verdict is not None and verdict.terminates:
-            found.append(Marker(self.times[last], f"ends itself with {verdict.outcome}", "good"))
-        elif verdict is None and word in ("exit", "panic"):
-            found.append(Marker(self.times[last], f"ends itself with {word}", "good"))
-        if verdict is not None:
+        if verdict is not None and self.judged_at is not None:
             good = verdict.clean_termination and verdict.verified
-            found.append(Marker(self.length, "verdict", "good" if good else "bad"))
-        return found
+            found.append(Marker(self.judged_at, "v", "verdict", "good" if good else "bad"))
+        return sorted(found, key=lambda marker: marker.at)
+
+    def _terminal(self, last: int) -> str:
+        """The word with which the session ended itself, if it did."""
+        if self.verdict is not None:
+            return self.verdict.outcome if self.verdict.terminates else ""
+        word = self.frames[last].text.strip().split(" ")[0]
+        return word if word in ("exit", "panic") else ""
 
     # --- lines ------------------------------------------------------------------------------
 
@@ -145,7 +189,8 @@ class Cast:
         prompt: Parts = ()
         for number, frame in enumerate(self.frames[: moment.shown]):
             if frame.kind == "command":
-                out += _command(prompt, frame.text, frame.status, width)
+                parts = number == self.part_at
+                out += _command(prompt, frame.text, frame.status, width, parts=parts)
                 prompt = ()
             else:
                 body = visible_lines(frame.text)
@@ -160,22 +205,30 @@ class Cast:
             waiting = self.frames[moment.shown].kind == "command"
             if prompt or typed:
                 out += _command(prompt, typed, None, width, caret=waiting)
-        elif self.verdict is not None:
-            out += verdict_lines(self.verdict, width)
+        elif moment.judged:
+            out += self.ending.lines(width)
         return out
 
 
 def _command(
-    prompt: Parts, text: str, status: int | None, width: int, *, caret: bool = False
+    prompt: Parts,
+    text: str,
+    status: int | None,
+    width: int,
+    *,
+    caret: bool = False,
+    parts: bool = False,
 ) -> list[Parts]:
     gutter: Parts = (("✗ ", "bad"),) if status else (("▌ ", "trained"),)
+    if parts:
+        gutter = (("≠ ", "accent"),)
     rows = visible_lines(text)
     out: list[Parts] = []
     for number, row in enumerate(rows):
         last = number == len(rows) - 1
         head = (*gutter, *prompt[1:], (" ", "")) if not number else (*gutter, ("> ", "quiet"))
         used = sum(len(piece) for piece, _ in head)
-        pieces = _chop(row, max(8, width - used - 11))
+        pieces = chop(row, max(8, width - used - 11))
         for cut, piece in enumerate(pieces):
             tail: Parts = ()
             if last and cut == len(pieces) - 1:
@@ -187,41 +240,37 @@ def _command(
 
 
 def _output(line: str, width: int) -> list[Parts]:
-    return [(("  ", ""), (piece, "text")) for piece in _chop(line, max(8, width - 3))]
+    return [(("  ", ""), (piece, "text")) for piece in chop(line, max(8, width - 3))]
 
 
-def _chop(line: str, width: int) -> list[str]:
-    from rich.cells import chop_cells
+class Clock(NamedTuple):
+    """One clock for two sessions: both show their turn n at the same time."""
 
-    return chop_cells(line, width) or [""]
+    times: tuple[float, ...]
+    stops: tuple[float, ...]
+    part_at: int | None
 
 
-def verdict_lines(verdict: EpisodeDone, width: int) -> list[Parts]:
-    """The verdict, said in words."""
-    rule = "─" * max(0, width - 13)
-    out: list[Parts] = [(), (("── verdict ", "head"), (rule, "rule"))]
-    if verdict.invalid:
-        return [*out, (("! ", "warn"), (f"invalid, does not count: {verdict.invalid}", "warn"))]
-    ended = {
-        "cap": "was cut off: too many steps or too long a command",
-        "error": "the shell died",
-    }.get(verdict.outcome, f"ended by itself with {verdict.outcome}")
-    rows = (
-        (verdict.clean, "commands only", "wrote prose where a command belongs"),
-        (verdict.terminates, ended, ended),
-        (
-            verdict.clean_termination,
-            "the right terminal",
-            f"not a clean {verdict.expected}, which the directives ask for",
-        ),
-        (verdict.verified, "the checker passed", "the checker failed"),
-    )
-    for ok, yes, no in rows:
-        mark = ("✓ ", "good") if ok else ("✗ ", "bad")
-        out.append((mark, (yes if ok else no, "text")))
-    took = f"{verdict.steps} commands in {duration(verdict.seconds)}"
-    out.append((("  ", ""), (took, "quiet")))
-    return out
+def in_step(a: Cast, b: Cast) -> tuple[Cast, Cast]:
+    """The two on one clock, on which the slower one's time for each turn counts."""
+    a, b = a.changed(), b.changed()
+    times: list[float] = []
+    for number in range(max(len(a.frames), len(b.frames))):
+        gaps = [
+            cast.times[number] - (cast.times[number - 1] if number else 0.0)
+            for cast in (a, b)
+            if number < len(cast.times)
+        ]
+        times.append((times[-1] if times else 0.0) + max(gaps))
+    stops = set(times)
+    for cast in (a, b):
+        if cast.verdict is not None:
+            stops.add((times[len(cast.frames) - 1] if cast.frames else 0.0) + VERDICT_S)
+    typed = ([(frame.kind == "command", frame.text) for frame in cast.frames] for cast in (a, b))
+    running = a.verdict is None or b.verdict is None
+    part_at = parting(*typed, running=running)
+    clock = Clock(tuple(times), tuple(sorted(stops)), part_at)
+    return a.changed(clock=clock), b.changed(clock=clock)
 
 
 def _play_times(frames: Sequence[Frame], limit: float) -> list[float]:
@@ -245,7 +294,7 @@ def cast_of(trajectory: Trajectory, verdict: EpisodeDone | None = None) -> Cast:
         before = max(before, at)
         kind: Literal["environment", "command"] = "command" if turn.is_command else "environment"
         frames.append(Frame(before, kind, turn.content, turn.exit_status))
-    return Cast(frames, verdict)
+    return Cast(frames, verdict, ending=Ending(checker=checker_of(trajectory)))
 
 
 def cast_of_events(said: Sequence[TurnDone], verdict: EpisodeDone | None = None) -> Cast:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.errors import SekftError
 from sekft_engine.events import EpisodeDone
 from sekft_engine.trajectory import Trajectory
 from sekft_tui.cast import verdict_of
+
+if TYPE_CHECKING:
+    from sekft_engine.evaluate.reference import StateDifference
 
 
 class Episode(NamedTuple):
@@ -21,29 +24,68 @@ class Episode(NamedTuple):
     trajectory: Trajectory
     verdict: EpisodeDone | None
 
+    @property
+    def world(self) -> tuple[str, object]:
+        """What episodes of several subjects have in common: the scenario and the draw in it."""
+        return self.trajectory.scenario, self.trajectory.meta.get("draw", 0)
 
-def find_episodes(runs: Path) -> tuple[list[Episode], list[str]]:
-    """All episodes under ``runs`` and what could not be read."""
-    found: list[Episode] = []
-    broken: list[str] = []
-    folders = sorted(runs.glob("*/episodes"), reverse=True)
-    for folder in folders:
-        for path in sorted(folder.glob("*.json")):
-            try:
-                found.append(read_episode(path))
-            except (OSError, SekftError, ValueError) as error:
-                broken.append(f"{path}: {error}")
-    return found, broken
+    @property
+    def name(self) -> str:
+        return self.trajectory.scenario or self.trajectory.id
 
 
-def read_episode(path: Path) -> Episode:
-    """Read one episode file.
+class EpisodeShelf:
+    """Reads episodes, each file once as long as it does not change. For any one thread at a time,
+    while others may use what it found."""
 
-    Raises:
-        SekftError, ValueError, OSError: it is no trajectory, no JSON, or cannot be read.
-    """
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[tuple[int, int], Episode]] = {}
+
+    def find(self, runs: Path) -> tuple[list[Episode], list[str]]:
+        """All episodes under ``runs`` and what could not be read."""
+        found: list[Episode] = []
+        broken: list[str] = []
+        folders = sorted(runs.glob("*/episodes"), reverse=True)
+        for folder in folders:
+            for path in sorted(folder.glob("*.json")):
+                try:
+                    found.append(self.read(path))
+                except (OSError, SekftError, ValueError) as error:
+                    broken.append(f"{path}: {error}")
+        return found, broken
+
+    def read(self, path: Path) -> Episode:
+        """One episode; the same object as before where its file is as before.
+
+        Raises:
+            SekftError, ValueError, OSError: it is no trajectory, no JSON, or cannot be read.
+        """
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._read.get(str(path))
+        if known is None or known[0] != stamp:
+            known = self._read[str(path)] = (stamp, _read(path))
+        return known[1]
+
+
+def _read(path: Path) -> Episode:
     raw = json.loads(path.read_bytes())
     trajectory = Trajectory.from_json(raw, str(path))
     verdict = verdict_of(trajectory)
     subject = str(trajectory.meta.get("subject", ""))
     return Episode(path.parent.parent.name, subject, str(path), trajectory, verdict)
+
+
+def final_difference(episode: Episode) -> StateDifference:
+    """How the world that ``episode`` left differs from what the reference solution leaves.
+
+    Opens a world the first time that it is asked of a scenario: takes a moment.
+    """
+    from sekft_engine.evaluate.reference import StateDifference, state_difference
+    from sekft_engine.runs import read_run
+
+    try:
+        run = read_run(Path(episode.path).parent.parent)
+    except SekftError as error:
+        return StateDifference(unknown=str(error))
+    return state_difference(run, episode.trajectory)

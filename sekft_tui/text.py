@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.cells import chop_cells
+
 from sekft_engine.fitting import clip, clip_left, fit
 from sekft_engine.visible import PICTURES, Shown, numbered
 
@@ -56,6 +58,11 @@ def wrapped(text: str, width: int) -> list[str]:
             rest = rest[cut:].lstrip(" ")
         out.append(rest)
     return out
+
+
+def chop(line: str, width: int) -> list[str]:
+    """A visible line in pieces of at most ``width`` cells, at least one."""
+    return chop_cells(line, width) or [""]
 
 
 def short_number(value: float) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.errors import BadInput, SekftError
+from sekft_engine.errors import SekftError
 from sekft_engine.evaluate.state import Changes, Difference, changes, changes_of, differences
+from sekft_engine.evaluate.takeover_origin import find_scenario
 from sekft_engine.files import write_whole
 from sekft_engine.runs import RunInfo
 from sekft_engine.scenario import Scenario
-from sekft_engine.sources import load_scenarios
 from sekft_engine.trajectory import Trajectory
 from sekft_engine.workspace import Workspace
 from sekft_engine.worlds import open_world
@@ -79,16 +79,8 @@ def scenario_of(run: RunInfo, name: str) -> Scenario:
     Raises:
         BadInput: it is there no more.
     """
-    workspace = Workspace(Path(run.path).parent.parent)
-    told = run.about.get("scenarios")
-    folders = [Path(told)] if isinstance(told, str) else []
-    folders += [workspace.holdout_scenarios, workspace.train_scenarios]
-    for folder in folders:
-        with contextlib.suppress(SekftError):  # moved away: the next one may have it
-            for scenario in load_scenarios(folder):
-                if scenario.id == name:
-                    return scenario
-    raise BadInput(f"the scenario {name} is not there any more", where=str(folders[0]))
+    place = str(run.about.get("scenarios") or "")
+    return find_scenario(name, [place], Workspace(Path(run.path).parent.parent))
 
 
 def recorded(run: RunInfo, scenario: Scenario) -> Changes | None:

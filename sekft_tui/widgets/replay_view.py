@@ -1,10 +1,10 @@
-"""The player: a terminal that fills as it did, and a time line with markers under it."""
+"""The player: a terminal that fills as it did, and a time bar with markers under it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from sekft_tui.cast import IDLE_LIMIT_S, Cast, Moment
+from sekft_tui.cast import Cast, Marker, Moment
 from sekft_tui.text import Parts, clip, duration, fit
 from sekft_tui.widgets.line_view import LineView
 
@@ -22,7 +22,6 @@ class ReplayView(LineView):
         self.position = 0.0
         self.playing = False
         self.speed = 1.0
-        self.idle_limit = IDLE_LIMIT_S
         self.empty = ""
         self._moment = Moment(-1, 0)
         self._lines: list[Parts] = []
@@ -30,8 +29,8 @@ class ReplayView(LineView):
 
     def show(self, cast: Cast | None, *, position: float | None = None) -> None:
         """Show ``cast`` from ``position``; None = its end, so that one can read it at once."""
-        self.cast = cast.with_limit(self.idle_limit) if cast is not None else None
-        length = self.cast.length if self.cast else 0.0
+        self.cast = cast
+        length = cast.length if cast is not None else 0.0
         self.position = length if position is None else min(position, length)
         self.playing = False
         self._draw(force=True)
@@ -41,12 +40,31 @@ class ReplayView(LineView):
     def grow(self, cast: Cast) -> None:
         """The same episode went on; whoever watches its end keeps watching it."""
         at_end = self.cast is None or self.position >= self.cast.length - 1e-6
-        self.cast = cast.with_limit(self.idle_limit)
+        self.cast = cast
         if at_end:
             self.position = self.cast.length
         self._draw(force=True)
         if at_end:
             self.call_after_refresh(self._to_end)  # the new height is known then
+
+    def retime(self, cast: Cast) -> None:
+        """The same session by another clock, or with another ending: what is shown stays."""
+        before, self.cast = self.cast, cast
+        if before is not None:
+            moment = before.moment(self.position)
+            if self.position >= before.length - 1e-6 or moment.judged:
+                self.position = cast.length
+            elif moment.shown:
+                self.position = cast.times[min(moment.shown, len(cast.times)) - 1]
+            else:
+                self.position = 0.0
+        self._draw(force=True)
+
+    def go(self, position: float) -> None:
+        """Be at ``position`` because another player is."""
+        self.position = position
+        self._draw()
+        self.call_after_refresh(self._to_end)
 
     # --- the clock --------------------------------------------------------------------------
 
@@ -57,8 +75,7 @@ class ReplayView(LineView):
         self.position = min(self.cast.length, self.position + seconds * self.speed)
         if self.position >= self.cast.length:
             self.playing = False
-        self._draw()
-        self.call_after_refresh(self._to_end)
+        self.go(self.position)
 
     def toggle(self) -> None:
         """Play or pause; from the end, play from the beginning."""
@@ -70,9 +87,7 @@ class ReplayView(LineView):
 
     def seek(self, position: float) -> None:
         if self.cast is not None:
-            self.position = max(0.0, min(position, self.cast.length))
-            self._draw()
-            self.call_after_refresh(self._to_end)
+            self.go(max(0.0, min(position, self.cast.length)))
             self._moved()
 
     def step(self, by: int) -> None:
@@ -81,7 +96,13 @@ class ReplayView(LineView):
             self.seek(self.cast.step_from(self.position, by))
 
     def step_marker(self, by: int) -> bool:
-        marker = self.cast.marker_from(self.position, by) if self.cast else None
+        return self._jump(self.cast.marker_from(self.position, by) if self.cast else None)
+
+    def jump(self, key: str) -> bool:
+        """To the marker that ``key`` stands for; whether there is one."""
+        return self._jump(self.cast.marker_of(key) if self.cast else None)
+
+    def _jump(self, marker: Marker | None) -> bool:
         if marker is not None:
             self.playing = False
             self.seek(marker.at)
@@ -90,16 +111,6 @@ class ReplayView(LineView):
     def change_speed(self, by: int) -> None:
         at = SPEEDS.index(self.speed)
         self.speed = SPEEDS[max(0, min(at + by, len(SPEEDS) - 1))]
-
-    def toggle_idle(self) -> None:
-        """Cut long waits, or not; what is on the screen stays."""
-        self.idle_limit = 0.0 if self.idle_limit else IDLE_LIMIT_S
-        if self.cast is not None:
-            shown = self.cast.moment(self.position).shown
-            at_end = self.position >= self.cast.length
-            self.cast = self.cast.with_limit(self.idle_limit)
-            self.position = self.cast.length if at_end else self.cast.times[max(0, shown - 1)]
-            self._draw(force=True)
 
     # --- drawing ----------------------------------------------------------------------------
 
@@ -131,6 +142,14 @@ class ReplayView(LineView):
         height = self.scrollable_content_region.height
         self.scroll_to(y=max(0, len(self._lines) - height), animate=False, immediate=True)
 
+    def reveal(self) -> None:
+        """Scroll to the last part under the session: its head, if it is longer than the view."""
+        heads = [y for y, line in enumerate(self._lines) if line and line[0][1] == "head"]
+        end = max(0, len(self._lines) - self.scrollable_content_region.height)
+        if heads:
+            y = min(heads[-1], end)
+            self.call_after_refresh(lambda: self.scroll_to(y=y, animate=False, immediate=True))
+
     def line(self, y: int, width: int) -> Parts:
         del width
         return self._lines[y] if y < len(self._lines) else ()
@@ -145,40 +164,78 @@ class ReplayView(LineView):
         if self.cast is not None:
             self.seek(self.cast.length)
 
-    # --- the time line ----------------------------------------------------------------------
+    # --- the time bar -----------------------------------------------------------------------
 
-    def timeline(self, width: int) -> tuple[Parts, ...]:
-        """Two lines: the bar with its markers, and what the settings and the marker are."""
+    @property
+    def turn(self) -> int:
+        """How many turns are on the screen."""
+        return self.cast.moment(self.position).shown if self.cast is not None else 0
+
+    def bar(self, width: int) -> Parts:
+        """The time bar; each marker is the key that jumps to it."""
         cast = self.cast
         if cast is None or not cast.frames:
-            return (), ()
+            return ()
         state = "▸" if self.playing else "‖"
         head = f" {state} {duration(cast.recorded_at(self.position)):>7} "
         tail = f" {duration(cast.recorded)} "
         room = max(4, width - len(head) - len(tail))
-        share = self.position / cast.length if cast.length else 1.0
-        at = round(share * (room - 1))
-        cells = [("━", "accent") if x < at else ("─", "rule") for x in range(room)]
+        at = _place(self.position, cast.length, room)
+        own = _place(cast.judged_at or cast.times[-1], cast.length, room)
+        cells = [
+            ("━", "accent") if x < at else ("─", "rule") if x <= own else (" ", "")
+            for x in range(room)
+        ]
+        taken: set[int] = set()
         for marker in cast.markers:
-            x = round(marker.at / cast.length * (room - 1)) if cast.length else room - 1
-            cells[x] = ("◆", marker.style)
-        cells[at] = ("●", "accent")
+            x = _place(marker.at, cast.length, room)
+            x = next((near for near in (x, x + 1, x - 1) if near not in taken), x)
+            x = max(0, min(x, room - 1))
+            taken.add(x)
+            cells[x] = (marker.key, "read" if x == at else marker.style)
+        if at not in taken:
+            cells[at] = ("●", "accent")
+        return ((head, "strong"), *_joined(cells), (tail, "quiet"))
+
+    def facts(self, width: int) -> Parts:
+        """Where one is, the settings, and the last marker passed."""
+        cast = self.cast
+        if cast is None or not cast.frames:
+            return ()
         passed = [marker for marker in cast.markers if marker.at <= self.position + 1e-6]
-        label = f"◆ {passed[-1].label}" if passed else ""
-        shown = cast.moment(self.position).shown
-        idle = f"waits cut to {self.idle_limit:g} s" if self.idle_limit else "waits as recorded"
-        facts = f" turn {shown}/{len(cast.frames)}   {self.speed:g}×   {idle}   "
+        label = f"{passed[-1].key} {passed[-1].label}" if passed else ""
+        idle = f"waits cut to {cast.idle_limit:g} s" if cast.idle_limit else "waits as recorded"
+        facts = f" turn {self.turn}/{len(cast.frames)}   {self.speed:g}×   {idle}   "
         room = max(0, width - len(facts))
-        return (
-            ((head, "strong"), *_joined(cells), (tail, "quiet")),
-            ((facts, "quiet"), (fit(clip(label, room), room), passed[-1].style if passed else "")),
-        )
+        style = passed[-1].style if passed else ""
+        return ((facts, "quiet"), (fit(clip(label, room), room), style))
 
     def plain(self) -> str:
-        """The whole session as a transcript."""
+        """The whole session as a transcript, and what stands under it."""
         if self.cast is None:
             return ""
-        return "\n".join(frame.text for frame in self.cast.frames)
+        under = ("".join(text for text, _ in line) for line in self.cast.ending.lines(80))
+        return "\n".join((*(frame.text for frame in self.cast.frames), *under))
+
+
+class FollowingView(ReplayView):
+    """The player beside another, whose clock it follows."""
+
+    def __init__(self, leader: ReplayView, *, id: str) -> None:  # noqa: A002
+        super().__init__(lambda: None, id=id)
+        self._leader = leader
+
+    def action_top(self) -> None:
+        self._leader.action_top()
+
+    def action_bottom(self) -> None:
+        self._leader.action_bottom()
+
+
+def _place(position: float, length: float, room: int) -> int:
+    """The cell of ``room`` at which ``position`` stands."""
+    share = position / length if length else 1.0
+    return max(0, min(round(share * (room - 1)), room - 1))
 
 
 def _joined(cells: list[tuple[str, str]]) -> Parts:

@@ -8,7 +8,8 @@ from rich.cells import cell_len, chop_cells
 
 from sekft_engine.evaluate.takeover_view import View
 from sekft_engine.trajectory import Turn
-from sekft_tui.cast import verdict_lines, verdict_of
+from sekft_tui.cast import verdict_of
+from sekft_tui.ending import Ending, checker_of
 from sekft_tui.text import Parts, clip, visible, visible_lines
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_view import LineView
@@ -81,8 +82,9 @@ class SessionView(LineView):
             self._lines += lines
             self._turn_of += [number] * len(lines)
         if view.state == "over" and view.finished is not None:
-            verdict = verdict_of(view.finished.trajectory)
-            self._lines += verdict_lines(verdict, width) if verdict is not None else []
+            trajectory = view.finished.trajectory
+            ending = Ending(verdict_of(trajectory), checker_of(trajectory))
+            self._lines += ending.lines(width)
         elif view.turns or view.state != "opening":
             self._lines.append(self._prompt_line(width))
         else:
@@ -97,8 +99,8 @@ class SessionView(LineView):
         room = max(8, width - cell_len(prompt) - 4)
         if self._edit is not None:
             return (*head, *self._edit.parts(room, "trained"))
-        if state in ("typing", "model") and self._view.running:
-            style = "trained" if state == "typing" else "special"
+        if state in ("running", "model") and self._view.running:
+            style = "trained" if state == "running" else "special"
             return (*head, (clip(visible(self._view.running), room - 2), style), (" ▏", "accent"))
         return (("  ", ""), (prompt, "note"))
 

@@ -40,7 +40,7 @@ def test_long_waits_are_cut_to_the_limit_or_kept() -> None:
     cast = cast_of_events(EVENTS)
     assert cast.recorded == 12.5
     assert cast.length < 7
-    assert cast.with_limit(0).length == 12.5
+    assert cast.changed(idle_limit=0).length == 12.5
     assert cast.recorded_at(cast.length) == 12.5
     assert cast.recorded_at(0) == 0
 
