@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sekft_engine.cli.options import json_option, print_json
+from sekft_engine.cli.options import api_key_option, json_option, print_json, timeout_option
 from sekft_engine.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,19 +32,8 @@ def command() -> None:
     help="Sessions of the data to ask about, the hardest first.",
 )
 @click.option("--data-only", is_flag=True, help="Leave out the built-in hard sessions.")
-@click.option(
-    "--api-key-env",
-    metavar="VAR",
-    help="Environment variable that holds the API key  [default: OPENAI_API_KEY, which goes to "
-    "https:// and to this machine only].",
-)
-@click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that the server has for each answer.",
-)
+@api_key_option
+@timeout_option(30.0)
 @json_option
 def check(
     data: str,

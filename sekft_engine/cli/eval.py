@@ -9,7 +9,14 @@ import click
 
 from sekft_engine import events, jobs
 from sekft_engine.cli.display import Display
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.options import (
+    api_key_option,
+    find_workspace,
+    json_option,
+    print_json,
+    timeout_option,
+    workspace_option,
+)
 from sekft_engine.cli.worlds import userland_option
 from sekft_engine.context import Stopped
 from sekft_engine.errors import BadInput
@@ -152,19 +159,8 @@ def _ending(event: events.EpisodeDone) -> str:
     type=click.IntRange(min=1),
     help="Episodes at once on the servers.",
 )
-@click.option(
-    "--timeout",
-    default=_DEFAULTS.timeout,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that a server has for each answer.",
-)
-@click.option(
-    "--api-key-env",
-    metavar="VAR",
-    help="Environment variable with the API key  [default: OPENAI_API_KEY, which goes to https:// "
-    "and to this machine only].",
-)
+@timeout_option(_DEFAULTS.timeout)
+@api_key_option
 @click.option(
     "--unchecked",
     is_flag=True,

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.options import (
+    find_workspace,
+    hub_option,
+    json_option,
+    print_json,
+    workspace_option,
+)
 from sekft_engine.errors import BadInput
 from sekft_engine.recipe import Recipe
 
@@ -31,13 +37,7 @@ if TYPE_CHECKING:
     help="Trajectories: a folder of .json, or a .jsonl or .parquet file "
     "[default: the workspace's, with --loss the run's].",
 )
-@click.option(
-    "--hub",
-    default="",
-    is_flag=False,
-    flag_value="tiararodney/posix-sdc",
-    help="A Hub data set instead; without a name, the published posix-sdc corpus.",
-)
+@hub_option
 @click.option(
     "--base",
     default="",

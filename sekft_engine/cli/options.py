@@ -13,6 +13,9 @@ import click
 
 from sekft_engine.workspace import CONFIG, Workspace
 
+#: The published corpus, which ``--hub`` without a name means.
+PUBLISHED = "tiararodney/posix-sdc"
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -28,6 +31,35 @@ def json_option(function: Command) -> Command:
     return click.option(
         "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there."
     )(function)
+
+
+def hub_option(function: Command) -> Command:
+    return click.option(
+        "--hub",
+        default="",
+        is_flag=False,
+        flag_value=PUBLISHED,
+        help="A Hub data set instead; without a name, the published posix-sdc corpus.",
+    )(function)
+
+
+def api_key_option(function: Command) -> Command:
+    return click.option(
+        "--api-key-env",
+        metavar="VAR",
+        help="Environment variable that holds the API key  [default: OPENAI_API_KEY, which goes to "
+        "https:// and to this machine only].",
+    )(function)
+
+
+def timeout_option(default: float) -> Callable[[Command], Command]:
+    return click.option(
+        "--timeout",
+        default=default,
+        show_default=True,
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds that a server has for each answer.",
+    )
 
 
 def find_workspace(named: Path | None) -> Workspace | None:

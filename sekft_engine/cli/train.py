@@ -12,7 +12,13 @@ import msgspec
 from sekft_engine import jobs
 from sekft_engine.cli.display import Display
 from sekft_engine.cli.launched import led
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.options import (
+    find_workspace,
+    hub_option,
+    json_option,
+    print_json,
+    workspace_option,
+)
 from sekft_engine.context import Stopped
 from sekft_engine.errors import SekftError
 from sekft_engine.foreground import run_job
@@ -40,13 +46,7 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--data", default="", help="A folder of .json, a .jsonl file, parquet or Arrow tables."
 )
-@click.option(
-    "--hub",
-    default="",
-    is_flag=False,
-    flag_value="tiararodney/posix-sdc",
-    help="A Hub data set instead; without a name, the published posix-sdc corpus.",
-)
+@hub_option
 @click.option(
     "--scenarios",
     default="",
