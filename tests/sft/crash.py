@@ -6,14 +6,19 @@ child trains until it is hit; another one resumes the run; and they share nothin
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
+import resource
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,16 +28,25 @@ import msgspec
 from sekft_engine import events, jobs
 from sekft_engine.adapters import adapter_digest
 from sekft_engine.context import Stopped
+from sekft_engine.engine import Engine
 from sekft_engine.errors import SekftError
 from sekft_engine.foreground import run_job
 from sekft_engine.journal import as_it_counts
 from sekft_engine.recipe import Recipe
+from sekft_engine.resident import serve_lines
 from sekft_engine.runs import read_events, read_run
 from sekft_engine.sft import checkpoint, session
 from sekft_engine.sft.checkpoint import newest_checkpoint
 
-Fault = Literal["kill", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC", "EIO", "clock"]
-FAULTS: tuple[Fault, ...] = ("kill", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC", "EIO", "clock")
+Fault = Literal[
+    "kill", "kill in a write", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC", "EIO", "full disk",
+    "file limit", "full mailbox", "clock",
+]  # fmt: skip
+#: ``ENOSPC`` and ``EIO`` are injected; a ``full disk`` is a real one, as small as it takes.
+FAULTS: tuple[Fault, ...] = (
+    "kill", "kill in a write", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC", "EIO", "full disk",
+    "file limit", "full mailbox", "clock",
+)  # fmt: skip
 
 #: Dropout is on, so that the random generators matter; checkpoints are frequent.
 RECIPE = Recipe(
@@ -46,21 +60,24 @@ STATE = "last-state"
 
 class Outcome(msgspec.Struct, frozen=True):
     """Everything that must be the same to the bit: the adapter's digest, that of its optimiser and
-    generators, and the steps and held-out losses that the journal counts."""
+    generators, and the steps (with their trajectories in order) and held-out losses that the
+    journal counts."""
 
     adapter: str
     state: str
-    journal: list[tuple[str, int, float, float]]
+    journal: list[tuple[Any, ...]]
 
 
 def outcome(run: Path) -> Outcome:
     """What a finished run left."""
-    told: list[tuple[str, int, float, float]] = []
+    told: list[tuple[Any, ...]] = []
     for event in as_it_counts(read_events(run / "events.jsonl")):
         if isinstance(event, events.StepDone):
-            told.append(("step", event.step, event.loss, event.grad_norm))
+            told.append(
+                ("step", event.step, event.loss, event.grad_norm, event.lr, tuple(event.rows))
+            )
         elif isinstance(event, events.HeldoutDone):
-            told.append(("heldout", event.step, event.loss, 0.0))
+            told.append(("heldout", event.step, event.loss))
     return Outcome(adapter=adapter_digest(run / "adapter"), state=_last_state(run), journal=told)
 
 
@@ -91,24 +108,43 @@ def trial(base: Path, data: Path, run: Path, fault: Fault, seed: int, longest: f
     moments = random.Random(seed)
     hits = 0
     for number in range(3):
-        again = number > 0
-        if fault in ("kill", "SIGTERM", "SIGINT", "SIGHUP"):
-            signal_ = signal.SIGKILL if fault == "kill" else signal.Signals[fault]
-            child = _fork(partial(_train, base, data, run, resume=again))
-            time.sleep(moments.random() * longest)
-            os.kill(child, signal_)
-            code = _wait(child)
-        else:
-            nth = moments.randrange(1, 60)
-            spoil = partial(_spoil, fault, nth)
-            child = _fork(partial(_train, base, data, run, resume=again, spoil=spoil))
-            code = _wait(child)
+        code = _attempt(base, data, run, fault, moments, longest, resume=number > 0)
         if code == 0:
             break
         hits += 1
-    if read_run(run).status != "done":
+    if not (run / "run.json").exists() or read_run(run).status != "done":
         finish(base, data, run, resume=True)
     return hits or fault == "clock"
+
+
+def _attempt(
+    base: Path,
+    data: Path,
+    run: Path,
+    fault: Fault,
+    moments: random.Random,
+    longest: float,
+    *,
+    resume: bool,
+) -> int:
+    """One process that trains and is hit; returns how it ended, 0 = it came to its end."""
+    work = partial(_train, base, data, run, resume=resume)
+    if fault in ("kill", "full mailbox", "SIGTERM", "SIGINT", "SIGHUP"):
+        if fault == "full mailbox":
+            work = partial(_serve, base, data, run, resume=resume)
+        child = _fork(work)
+        time.sleep(moments.random() * longest)
+        os.kill(child, getattr(signal, fault, signal.SIGKILL))
+        return _wait(child)
+    if fault == "full disk":
+        with _room(run, moments.randrange(16, 400)):
+            return _wait(_fork(work))
+    if fault == "file limit":
+        most = moments.randrange(4_000, 200_000)
+        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
+        return _wait(_fork(partial(work, spoil=limit)))
+    spoil = partial(_spoil, fault, moments.randrange(1, 90))
+    return _wait(_fork(partial(work, spoil=spoil)))
 
 
 def _train(
@@ -119,6 +155,36 @@ def _train(
     resume: bool,
     spoil: Callable[[], None] = lambda: None,
 ) -> int:
+    job = _job(base, data, run, resume)
+    spoil()
+    try:
+        run_job(job)
+    except Stopped:
+        return 130
+    except SekftError:
+        return 1
+    return 0
+
+
+def _serve(base: Path, data: Path, run: Path, *, resume: bool) -> int:
+    """A resident process that is asked thousands of things, and whose answers nobody reads."""
+    asked = [msgspec.json.encode(_job(base, data, run, resume))]
+    for _ in range(1000):
+        asked += [b'{"job":"status"}', b'{"job":"checkpoint"}']
+    with tempfile.TemporaryFile() as commands:
+        commands.write(b"\n".join(asked) + b"\n")
+        commands.seek(0)
+        _, mailbox = os.pipe()
+
+        def tell(line: bytes) -> None:
+            os.write(mailbox, line)
+
+        serve_lines(commands.fileno(), tell, Engine(nice=0).start())
+    return 0 if read_run(run).status == "done" else 1
+
+
+def _job(base: Path, data: Path, run: Path, resume: bool) -> jobs.Train:
+    """The job of every attempt; what the child needs is set on the way."""
     session.SAVE_EVERY_STEPS = _SAVE_EVERY_STEPS
 
     def remember(folder: Path) -> None:
@@ -127,15 +193,40 @@ def _train(
         checkpoint.drop_checkpoints(folder)
 
     setattr(session, "drop_checkpoints", remember)  # noqa: B010 - it is imported there
-    spoil()
-    job = jobs.Train(base=str(base), data=str(data), out=str(run), recipe=RECIPE, resume=resume)
-    try:
-        run_job(job)
-    except Stopped:
-        return 130
-    except SekftError:
-        return 1
-    return 0
+    return jobs.Train(base=str(base), data=str(data), out=str(run), recipe=RECIPE, resume=resume)
+
+
+def can_fill_disks() -> bool:
+    """Whether this user may mount a file system."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=16k", "sekft-trial", folder],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+    return done.returncode == 0
+
+
+@contextlib.contextmanager
+def _room(run: Path, kib: int) -> Iterator[None]:
+    """The run's folder as a disk of so many KiB beyond what is there already."""
+    run.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as kept:
+        shutil.copytree(run, kept, dirs_exist_ok=True, symlinks=True)
+        size = kib + 4 * sum(-(-path.stat().st_size // 4096) for path in run.rglob("*"))
+        options = ["-t", "tmpfs", "-o", f"size={size}k"]
+        subprocess.run(["mount", *options, "sekft-trial", str(run)], check=True)
+        try:
+            shutil.copytree(kept, run, dirs_exist_ok=True)
+            yield
+            shutil.rmtree(kept)
+            shutil.copytree(run, kept)
+        finally:
+            subprocess.run(["umount", str(run)], check=True)
+        shutil.rmtree(run)
+        shutil.copytree(kept, run)
 
 
 def _state_digest(tensors: dict[str, Any]) -> str:
@@ -149,7 +240,8 @@ def _state_digest(tensors: dict[str, Any]) -> str:
 
 
 def _spoil(fault: Fault, nth: int) -> None:
-    """From the ``nth`` file operation on, the disk refuses once; or the clock jumps."""
+    """At the ``nth`` file operation the disk refuses, or the process is killed with half of it
+    done; or the clock jumps."""
     if fault == "clock":
         real_time, real_monotonic = time.time, time.monotonic
         jumps = random.Random(nth)
@@ -158,24 +250,30 @@ def _spoil(fault: Fault, nth: int) -> None:
         # Monotonic clocks do not run backwards, but a suspended machine makes them leap.
         time.monotonic = lambda: start + (real_monotonic() - start) * 1000
         return
-    code = getattr(errno, fault)
     count = 0
 
-    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **options: Any) -> Any:
+    def spoilt(call: Callable[..., Any], half: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
             nonlocal count
             count += 1
-            if count == nth:
-                raise OSError(code, os.strerror(code))
-            return call(*arguments, **options)
+            if count != nth:
+                return call(*arguments)
+            if fault == "kill in a write":
+                half(*arguments)
+                os.kill(os.getpid(), signal.SIGKILL)
+            code = getattr(errno, fault)
+            raise OSError(code, os.strerror(code))
 
         return wrapped
 
-    os.write = refusing(os.write)
-    os.fsync = refusing(os.fsync)
-    os.replace = refusing(os.replace)
-    Path.write_bytes = refusing(Path.write_bytes)  # type: ignore[method-assign]
-    Path.rename = refusing(Path.rename)  # type: ignore[method-assign]
+    write, write_bytes = os.write, Path.write_bytes
+    os.write = spoilt(write, lambda fd, data: write(fd, data[: len(data) // 2]))
+    Path.write_bytes = spoilt(  # type: ignore[method-assign]
+        write_bytes, lambda path, data: write_bytes(path, data[: len(data) // 2])
+    )
+    os.fsync = spoilt(os.fsync, lambda _fd: None)
+    os.replace = spoilt(os.replace, lambda _old, _new: None)
+    Path.rename = spoilt(Path.rename, lambda _old, _new: None)  # type: ignore[method-assign]
 
 
 def _fork(work: Callable[[], int]) -> int:
