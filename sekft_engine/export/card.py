@@ -137,8 +137,8 @@ def _evaluation(source: Source) -> str:
     if not tables:
         return "## Evaluation\n\nNo eval of this adapter is recorded."
     how = (
-        "Episodes in sandboxed worlds that were not trained on, at a bare prompt; counts, and in "
-        "brackets the 95 % Wilson intervals of the rates."
+        "Episodes in sandboxed worlds, at a bare prompt; counts, and in brackets the 95 % Wilson "
+        "intervals of the rates."
     )
     return "\n\n".join(["## Evaluation", how, *tables])
 
@@ -157,7 +157,10 @@ def _eval_table(info: RunInfo) -> str:
     how = ", ".join(
         f"{name.replace('_', ' ')} {str(about[name])[:16]}" for name in named if name in about
     )
-    return "\n\n".join([_table(head, rows), f"Run {_text(info.id)}: {_text(how)}."])
+    worlds = Path(str(about.get("scenarios", ""))).name
+    return "\n\n".join(
+        [_table(head, rows), f"Run {_text(info.id)}, {_text(worlds)}: {_text(how)}."]
+    )
 
 
 def _digests(source: Source) -> str:
