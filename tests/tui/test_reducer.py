@@ -43,7 +43,7 @@ def test_an_eval_becomes_a_grid_and_counts_only_what_is_valid() -> None:
     assert view.cell("base", "count-001").turns == 8
     assert view.cell("base", "merge-002").status == "waiting"
     tally = view.tally("a")
-    assert (tally.n, tally.invalid, view.done) == (2, 1, 3)
+    assert (tally.n, tally.invalid, view.done) == (2, 1, 4)
     assert tally.counts["terminates"] == 2
     assert shared.active is not None
     assert shared.active.kind == "eval"
