@@ -21,6 +21,7 @@ from sekft_engine.render.show import print_inspect, print_listing, print_row
 from sekft_engine.sources import Dropped, load_trajectories, write_jsonl, write_trajectory
 from sekft_engine.trajectory import Trajectory
 from sekft_engine.visible import visible
+from tests.light import run_light
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, session, turns
 from tests.render.test_equals_transformers import row
@@ -212,18 +213,7 @@ def test_the_inspect_table(data: Path, smol: Base) -> None:
 def test_masks_and_statistics_need_neither_torch_nor_transformers(
     words: list[str], data: Path, smollm2: Path
 ) -> None:
-    code = (
-        "import sys\n"
-        "from sekft_engine.cli.main import run\n"
-        "status = run(sys.argv[1:])\n"
-        "heavy = {'torch', 'transformers', 'peft', 'bitsandbytes', 'textual'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else status)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words, "--data", data, "--base", smollm2],
-        capture_output=True,
-        text=True,
-    )
+    done = run_light(*words, "--data", data, "--base", smollm2)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout

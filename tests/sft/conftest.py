@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sekft_engine.base import ResidentBase
+from sekft_engine.cli.main import run as run_command
 from sekft_engine.recipe import Recipe
 from sekft_engine.sft.data import Data, load_data
 from tests.sft.sessions import write_sessions
+
+Sekft = Callable[..., tuple[int, str, str]]
 
 #: Small and eager: a few steps show an effect.
 RECIPE = Recipe(rank=4, alpha=8, lr=0.01, batch=4, micro_batch=2, epochs=1, heldout=0.25)
@@ -38,3 +41,18 @@ def base(loaded: ResidentBase) -> Iterator[ResidentBase]:
 @pytest.fixture(scope="session")
 def data(loaded: ResidentBase, sessions: Path) -> Data:
     return load_data(str(sessions), "", loaded.tokenizer, RECIPE)
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Sekft:
+    """Type a command where one is: exit status, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("SEKFT_WORKSPACE", raising=False)
+
+    def sekft(*words: str) -> tuple[int, str, str]:
+        capfdbinary.readouterr()
+        status = run_command(words)
+        out, err = capfdbinary.readouterr()
+        return status, out.decode(), err.decode()
+
+    return sekft

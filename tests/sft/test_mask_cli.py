@@ -6,7 +6,7 @@ import io
 import json
 import re
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,20 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from sekft_engine.cli.main import run as run_command
 from sekft_engine.render import Dropped, Row, build_row
 from sekft_engine.render.load import load_tokenizer
 from sekft_engine.render.show import print_listing, print_row
 from sekft_engine.sources import load_hub
 from sekft_engine.trajectory import Trajectory
 from sekft_engine.workspace import Workspace
+from tests.sft.conftest import Sekft
 from tests.sft.sessions import session, write_sessions
-
-Sekft = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def sekft(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfdbinary: pytest.CaptureFixture[bytes],
-) -> Sekft:
-    """Type a command in an empty folder: exit status, stdout, stderr."""
+def sekft(tmp_path: Path, typed: Sekft, monkeypatch: pytest.MonkeyPatch) -> Sekft:
+    """Type a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("SEKFT_WORKSPACE", raising=False)
-
-    def typed(*words: str) -> tuple[int, str, str]:
-        capfdbinary.readouterr()
-        status = run_command(words)
-        out, err = capfdbinary.readouterr()
-        return status, out.decode(), err.decode()
-
     return typed
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +12,17 @@ import msgspec
 import pytest
 
 from sekft_engine import jobs
-from sekft_engine.cli.main import run as run_command
 from sekft_engine.foreground import run_job
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import TOKEN_LOSSES
 from sekft_engine.sft.token_loss import read_token_losses
 from sekft_engine.workspace import Workspace
-from tests.sft.conftest import RECIPE
+from tests.light import run_light
+from tests.sft.conftest import RECIPE, Sekft
 from tests.sft.sessions import session, write_sessions
 
 TRAIN: Recipe = msgspec.structs.replace(RECIPE, epochs=6, token_losses=6)
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e</s>"
-
-Sekft = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +48,9 @@ def workspace(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sekft(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Sekft:
-    """Type a command in the workspace's folder: exit status, stdout, stderr."""
+def sekft(made: Path, typed: Sekft, monkeypatch: pytest.MonkeyPatch) -> Sekft:
+    """Type a command in the workspace's folder."""
     monkeypatch.chdir(made)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def typed(*words: str) -> tuple[int, str, str]:
-        capfdbinary.readouterr()
-        status = run_command(words)
-        out, err = capfdbinary.readouterr()
-        return status, out.decode(), err.decode()
-
     return typed
 
 
@@ -267,17 +252,6 @@ def test_bad_usage_is_one_line_and_status_2(sekft: Sekft, workspace: Path) -> No
 
 
 def test_looking_at_losses_needs_no_torch(made: Path) -> None:
-    code = (
-        "import sys\n"
-        "from sekft_engine.cli.main import run\n"
-        "status = run(sys.argv[1:])\n"
-        "heavy = {'torch', 'transformers', 'peft', 'bitsandbytes', 'textual'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else status)\n"
-    )
     for words in (["--json"], []):
-        done = subprocess.run(
-            [sys.executable, "-c", code, "mask", "--workspace", made, "--loss", "001", *words],
-            capture_output=True,
-            text=True,
-        )
+        done = run_light("mask", "--workspace", made, "--loss", "001", *words)
         assert (done.returncode, done.stderr) == (0, "")
