@@ -42,9 +42,8 @@ def add(name: str, quiet: bool, as_json: bool, workspace: Path | None) -> int:
     with Display(quiet=quiet) as display:
         added = add_base(name, folder, report=display.report)
     if as_json:
-        print_json(
-            {"base": msgspec.to_builtins(added.base), "how": added.how} | _time(added.seconds)
-        )
+        base = msgspec.to_builtins(added.base)
+        print_json({"base": base, "how": added.how, "seconds": added.seconds})
         return 0
     if not quiet:
         known = KNOWN[name]
@@ -105,7 +104,3 @@ def _verdict(base: BaseInfo) -> str:
         return f"ok    {base.name}  {base.digest[:16]}"
     mend = f"sekft base add {base.name}" if base.name in KNOWN else "fetch it again"
     return f"MEND  {base.name}  {base.problem} ({mend})"
-
-
-def _time(seconds: float) -> dict[str, float]:
-    return {"seconds": seconds}
