@@ -19,7 +19,7 @@ from sekft_engine.runs import RunInfo
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Trajectory
 from sekft_engine.workspace import Workspace
-from sekft_engine.worlds import open_world
+from sekft_engine.worlds import World, open_world
 
 #: A run's folder for what its scenarios' reference solutions changed.
 REFERENCES = "references"
@@ -102,19 +102,24 @@ def record(run: RunInfo, scenario: Scenario) -> Changes | None:
         sandbox=backend if isinstance(backend, str) else "auto",
         userland=userland.split(":")[0] if isinstance(userland, str) else "auto",
     ) as world:
-        for command in scenario.reference_solution:
-            if world.run(command).ended:
-                break
-        world.check()
-        listing = world.listing()
-    if listing is None:
-        return None
-    found = changes(scenario, listing)
-    path = _path(run, scenario)
-    with contextlib.suppress(OSError):  # a run that one may only read
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, msgspec.json.encode(found))
+        found = solution_changes(scenario, world)
+    if found is not None:
+        path = _path(run, scenario)
+        with contextlib.suppress(OSError):  # a run that one may only read
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, msgspec.json.encode(found))
     return found
+
+
+def solution_changes(scenario: Scenario, world: World) -> Changes | None:
+    """Type the reference solution into ``world``, which is untouched, and tell what it changed;
+    None where that cannot be told."""
+    for command in scenario.reference_solution:
+        if world.run(command).ended:
+            break
+    world.check()
+    listing = world.listing()
+    return changes(scenario, listing) if listing is not None else None
 
 
 def _path(run: RunInfo, scenario: Scenario) -> Path:

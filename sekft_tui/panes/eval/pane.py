@@ -70,7 +70,6 @@ class EvalPane(Pane):
         self.view = EvalView()
         self._job: JobView | None = None
         self._table = Rates()
-        self._rates: tuple[Parts, ...] = ()
         self._drawn = 0  # of what the view says was touched
         self._row_of: dict[str, int] = {}
         self._told: tuple[str, bool] = ("", False)
@@ -88,7 +87,7 @@ class EvalPane(Pane):
         self.grid = VerdictGrid(self._open, id="eval-grid")
         self.grid_head = Lines(self._grid_head)
         self.columns = Lines(lambda width: (self.grid.header(width),), id="eval-columns")
-        self.rates = Lines(lambda _: self._rates, id="eval-rates")
+        self.rates = Lines(lambda width: self._table.lines(self.view, width), id="eval-rates")
         form_head = Lines(lambda _: (((" Who acts, on what", "strong"),),))
         with Container(id="eval-split"):
             yield Part(form_head, self.form, self.help, id="eval-left")
@@ -204,8 +203,7 @@ class EvalPane(Pane):
         view = self.opened if self.opened is not None else shared.eval
         self.grid.empty = hint(self._job, _IDLE, "preparing the worlds", self.grid.content_width)
         self._fill_grid(view)
-        self._rates = self._table.lines(view, self.rates.size.width or 80)
-        self.rates.styles.height = max(2, min(11, len(self._rates)))
+        self.rates.styles.height = max(2, len(self._table.lines(view, 80)))
         for lines in (self.grid_head, self.columns, self.rates):
             lines.update()
 

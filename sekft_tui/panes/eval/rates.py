@@ -73,7 +73,7 @@ def _pair_line(first: str, other: str, pairs: Pairs, width: int) -> Parts:
     """Who ended clean where the other did not, in the worlds that both have met."""
     better, worse = pairs.only_other, pairs.only_first
     names = f" {visible(other)} against {visible(first)}: "
-    counts = f"clean end in {better} more worlds, in {worse} fewer, of {pairs.worlds}"
+    counts = f"clean end in {better} more, {worse} fewer of {pairs.worlds} worlds"
     p = f"  p = {pairs.p:.2g}"
     style = "good" if pairs.p < 0.05 and better > worse else "quiet"
     room = max(0, width - len(counts) - len(p) - 1)
