@@ -280,6 +280,18 @@ def test_kept_rows_are_bounded_by_their_tokens(
     assert library.renderer.known(0) is None
 
 
+def test_what_has_no_tokens_is_bounded_as_well(
+    make_library: Make, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekft_tui.library.rendering.KEPT_TOKENS", 100)
+    library, _ = make_library(data, base="")
+    until(lambda: library.listed.done, "read")
+    for number in range(40):
+        library.renderer.render(number, library.index.trajectory)
+    assert library.renderer.known(39) is not None
+    assert library.renderer.known(0) is None
+
+
 def test_without_a_base_sessions_can_still_be_read(make_library: Make, data: Path) -> None:
     library, _ = make_library(data, base="")
     until(lambda: library.listed.done, "read")
