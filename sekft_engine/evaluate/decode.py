@@ -21,15 +21,13 @@ from sekft_engine.evaluate.kv import SlotCache
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-#: A pass over new ids is split where padding would add more than this share of real tokens.
-PADDING = 0.25
+#: What a pass costs whatever it feeds, in ids: rows are fed apart where padding would cost more.
+PASS_COST = 48
 #: Ids in one pass, padding included: bounds the memory of activations.
 PASS_TOKENS = 2048
 #: A common beginning is copied from another row where it has so many ids; it is fed ahead of rows
 #: that begin together, which is a pass more, where that spares so many.
 SHARED, AHEAD = 8, 64
-#: Rows with new ids wait up to so many steps for company: a pass costs much, however few it feeds.
-PATIENCE = 3
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -44,8 +42,7 @@ class _Row:
     """One row, at index ``at`` of the cache. ``length`` of its ids lie there, ``pending`` do not
     yet; ``prompt`` is what it began with.
 
-    ``room`` is how many ids its open turn may have, 0 = none is open; ``waited`` for how many steps
-    what it was fed has been put off, None = it has been fed.
+    ``room`` is how many ids its open turn may have, 0 = none is open; ``said`` are those it has.
     """
 
     def __init__(self, at: int, generator: Generator | None) -> None:
@@ -55,7 +52,6 @@ class _Row:
         self.prompt: list[int] = []
         self.pending: list[int] = []
         self.room = 0
-        self.waited: int | None = None
         self.said: list[int] = []
         self.logprobs: list[float] = []
 
@@ -132,7 +128,7 @@ class BatchedDecoder:
         if not row.length:
             row.prompt = list(ids)
         row.pending.extend(ids)
-        row.room, row.waited, row.said, row.logprobs = room, 0, [], []
+        row.room, row.said, row.logprobs = room, [], []
 
     def step(self) -> dict[str, Sampled]:
         """One more id for the rows with an open turn; returns the turns that are complete with it.
@@ -142,11 +138,12 @@ class BatchedDecoder:
         import torch
 
         with torch.inference_mode(), self._kernels:
-            others = [key for key, row in self._rows.items() if row.room and row.waited is None]
-            logits = self._prefill(self._due(len(others)))
+            going = [key for key, row in self._rows.items() if row.room]
+            logits = self._prefill([key for key in going if not self._rows[key].said])
+            others = [key for key in going if key not in logits]
             if others:
                 logits |= self._advance(others)
-            return self._say(list(logits), torch.stack(list(logits.values()))) if logits else {}
+            return self._say(going, torch.stack([logits[key] for key in going])) if going else {}
 
     def turns(
         self, feeds: Mapping[str, Sequence[int]], room: Mapping[str, int]
@@ -158,19 +155,6 @@ class BatchedDecoder:
         while not feeds.keys() <= done.keys():
             done |= self.step()
         return {key: done[key] for key in feeds}
-
-    def _due(self, others: int) -> list[str]:
-        """The rows whose new ids are fed now, while ``others`` go on: many at once or after a wait.
-
-        Waiting costs a row little, and a pass for it alone would cost the others a step.
-        """
-        fresh = {key: row for key, row in self._rows.items() if row.waited is not None}
-        longest = max((row.waited or 0 for row in fresh.values()), default=0)
-        if 3 * len(fresh) >= others or longest >= PATIENCE:
-            return list(fresh)
-        for row in fresh.values():
-            row.waited = (row.waited or 0) + 1
-        return []
 
     def _say(self, keys: list[str], logits: Tensor) -> dict[str, Sampled]:
         """Choose the next id of each row; returns the turns that it completes."""
@@ -199,10 +183,8 @@ class BatchedDecoder:
         for group in _groups({key: len(self._rows[key].pending) for key in keys}):
             self._heed()
             logits = self._feed_all(group)
-            for at, key in enumerate(group):
-                out[key] = logits[at]
-                self._rows[key].waited = None
-        return {key: out[key] for key in keys}
+            out |= {key: logits[at] for at, key in enumerate(group)}
+        return out
 
     def _begin(self, key: str, fresh: Sequence[str]) -> None:
         """Take over what another row's prompt begins with in common with that of row ``key``.
@@ -340,14 +322,12 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _groups(lengths: Mapping[str, int]) -> list[list[str]]:
-    """Rows to be fed together: sorted by length, cut where padding would cost too much."""
+    """Rows to be fed together: sorted by length, cut where padding would cost more than a pass."""
     groups: list[list[str]] = []
-    real = 0
+    widest = 0
     for key in sorted(lengths, key=lambda key: lengths[key]):
-        padded = lengths[key] * (len(groups[-1]) + 1) if groups else 0
-        if not groups or padded > (1 + PADDING) * (real + lengths[key]):
+        if not groups or len(groups[-1]) * (lengths[key] - widest) > PASS_COST:
             groups.append([])
-            real = 0
         groups[-1].append(key)
-        real += lengths[key]
+        widest = lengths[key]
     return groups

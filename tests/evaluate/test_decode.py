@@ -150,6 +150,61 @@ def test_rows_that_stop_early_wait_without_changing_the_others(model: Any) -> No
         assert fresh.turns({key: [21, 22]}, {key: 6})[key].ids == after[key].ids
 
 
+def test_rows_join_and_leave_between_any_two_steps(model: Any) -> None:
+    decoder = BatchedDecoder(model, stop_ids=[STOP])
+    arrivals = iter(prompts().items())
+    history: dict[str, list[int]] = {}
+    turns_left = dict.fromkeys(prompts(), 3)
+    while any(turns_left.values()):
+        # One more row after every third step, each in the middle of the others' turns.
+        if (new := next(arrivals, None)) is not None:
+            key, ids = new
+            decoder.add(key)
+            decoder.feed(key, ids, 7)
+            history[key] = list(ids)
+        for _ in range(3):
+            for key, turn in decoder.step().items():
+                assert whole(turn) == generated(model, history[key], 7)
+                turns_left[key] -= 1
+                history[key] += [*whole(turn), 31, 32, 33]
+                if turns_left[key]:
+                    decoder.feed(key, [31, 32, 33], 7)
+                else:
+                    decoder.drop([key])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_prompts_begin_with_in_common_is_fed_once_and_changes_nothing(
+    model: Any, together: bool
+) -> None:
+    start = [(11 * at) % 30000 + 3 for at in range(60)]
+    feeds = {f"row{number}": [*start, *range(100, 105 + number)] for number in range(4)}
+    feeds["row4"] = list(feeds["row0"])  # another draw in the same world
+    feeds["row5"] = prompts()["row3"]
+    decoder = BatchedDecoder(model, stop_ids=[STOP])
+    for key in feeds:
+        decoder.add(key)
+    if together:
+        said = decoder.turns(feeds, dict.fromkeys(feeds, 6))
+    else:
+        said = {key: decoder.turns({key: ids}, {key: 6})[key] for key, ids in feeds.items()}
+    for key, ids in feeds.items():
+        assert whole(said[key]) == generated(model, ids, 6)
+    everything = sum(map(len, feeds.values())) + 5 * len(feeds)
+    assert decoder.fed <= everything - 4 * len(start)
+
+
+def test_a_row_that_takes_the_place_of_another_sees_nothing_of_it(model: Any) -> None:
+    decoder = BatchedDecoder(model, stop_ids=[STOP])
+    for key, ids in prompts().items():
+        decoder.add(key)
+        decoder.turns({key: ids}, {key: 5})
+    decoder.drop(["row1", "row2"])
+    for key, ids in (("new1", prompts()["row2"]), ("new2", prompts()["row1"])):
+        decoder.add(key)
+        assert whole(decoder.turns({key: ids}, {key: 9})[key]) == generated(model, ids, 9)
+
+
 def test_sampling_is_fixed_by_the_rows_own_seed_whatever_the_batch(model: Any) -> None:
     ids = prompts()["row2"]
 

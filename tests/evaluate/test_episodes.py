@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from sekft_engine.errors import Interrupted, Unavailable
 from sekft_engine.evaluate.episode import Episode, Finished, Said
 from sekft_engine.evaluate.loop import run_episodes
 from sekft_engine.scenario import Scenario
-from sekft_engine.worlds import World, open_world
+from sekft_engine.worlds import CommandResult, World, open_world
 from tests.evaluate.conftest import Scripted
 
 Make = Callable[..., Scenario]
@@ -180,6 +181,46 @@ def test_many_episodes_share_few_places_and_all_are_judged(make_scenario: Make) 
         "s5": "cap",
         "s6": "cap",
     }
+
+
+def test_a_late_world_does_not_hold_the_others_up(make_scenario: Make) -> None:
+    others_are_done = threading.Event()
+    late: list[bool] = []
+
+    class Late:
+        """A real world that answers its first command when all other episodes are over."""
+
+        def __init__(self, world: World) -> None:
+            self.world = world
+
+        def run(self, command: str) -> CommandResult:
+            late.append(others_are_done.wait(120))
+            return self.world.run(command)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.world, name)
+
+    def opened(scenario: Scenario) -> Any:
+        world = open_world(scenario)
+        return Late(world) if scenario.id == "late" else world
+
+    names = ("late", *(f"s{number}" for number in range(6)))
+    episodes = [
+        Episode(make_scenario(name), "script", step_cap=6, open_world=opened) for name in names
+    ]
+    done: list[str] = []
+
+    def ended(episode: Episode, _finished: Finished) -> None:
+        done.append(episode.scenario.id)
+        if len(done) == len(names) - 1:
+            others_are_done.set()
+
+    script = ["ls", "cp word.txt copy.txt", "exit"]
+    operator = Scripted({episode.key: script for episode in episodes})
+    run_episodes(episodes, operator, rows=3, on_done=ended)
+    assert done[-1] == "late"
+    assert sorted(done) == sorted(names)
+    assert all(late)
 
 
 def test_a_stop_between_steps_leaves_no_world_behind(make_scenario: Make) -> None:
