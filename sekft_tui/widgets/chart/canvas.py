@@ -10,6 +10,9 @@ import numpy as np
 from sekft_tui.text import Parts
 from sekft_tui.widgets.chart.raster import Codes
 
+#: The style of the cell that is read out.
+READ = "read"
+
 
 class Canvas:
     """``width`` x ``height`` cells, each a character one cell wide and a style's name."""
@@ -50,8 +53,13 @@ class Canvas:
         return chr(self._glyphs[y, x])
 
     def row(self, y: int) -> Parts:
-        """One row, in pieces of one style."""
-        styles = self._styles[y]
+        """One row, in pieces of one style. Blanks take that of what is before them, for fewer
+        pieces are fewer bytes on the way to a terminal."""
+        free = self._glyphs[y] == ord(" ")
+        before = np.maximum.accumulate(np.where(free, 0, np.arange(self.width)))
+        styles = self._styles[y][before]
+        if READ in self._names:  # it would be seen on a blank, too
+            styles[free & (styles == self._names.index(READ))] = 0
         text = self._glyphs[y].astype("<u4").tobytes().decode("utf-32-le")
         breaks = [0, *(np.flatnonzero(np.diff(styles)) + 1).tolist(), self.width]
         return tuple(

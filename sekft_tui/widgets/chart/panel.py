@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from sekft_tui.text import Parts, clip
 from sekft_tui.widgets.chart.axes import Frame, frame_for, label, label_all, log_ticks, ticks
-from sekft_tui.widgets.chart.canvas import Canvas
+from sekft_tui.widgets.chart.canvas import READ, Canvas
 from sekft_tui.widgets.chart.plot import FORMS, Board, Line, Plot, Points, at
 from sekft_tui.widgets.chart.raster import braille, dashed, rasterise
 from sekft_tui.widgets.chart.view import View, window
@@ -200,7 +200,7 @@ def _cursor(canvas: Canvas, plot: Plot, board: Board, view: View, frame: Frame) 
         value = at(line.xs, frame.y_of(line.ys), place)
         y = frame.row(value, canvas.height) if math.isfinite(value) else -1
         if 0 <= y < canvas.height:
-            canvas.put(x, y, canvas.cell(x, y), "read")
+            canvas.put(x, y, canvas.cell(x, y), READ)
 
 
 # --- the axes -----------------------------------------------------------------------------------
