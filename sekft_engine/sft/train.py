@@ -17,6 +17,7 @@ from sekft_engine.bases.store import digest_memo
 from sekft_engine.context import Context
 from sekft_engine.dialect import DEFAULT_DIALECT
 from sekft_engine.errors import BadInput
+from sekft_engine.recipe import recipe_from
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import refuse_place
 from sekft_engine.sft.batches import plan_steps
@@ -33,7 +34,7 @@ from sekft_engine.sft.session import Session
 
 def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     """Fine-tune an adapter; everything that can be refused is, before anything is written."""
-    workspace, recipe = context.workspace, job.recipe
+    workspace, recipe = context.workspace, recipe_from(msgspec.to_builtins(job.recipe))
     refuse_blind_patience(recipe)
     ranks = joined()
     refuse_lone_shards(job, ranks)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from safetensors.torch import load_file, save_file
 
 from sekft_engine import jobs
 from sekft_engine.cli.main import run as run_command
@@ -75,6 +78,39 @@ def test_what_differs_is_named_and_nothing_is_touched(
     with pytest.raises(SekftError, match=r"the data is another one \(sha256, order\)"):
         run_job(_job(tiny_base, more, out, resume=True))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def _other_weights(base: Path) -> None:
+    tensors = load_file(base / "model.safetensors")
+    tensors["model.norm.weight"][0] += 1
+    save_file(tensors, base / "model.safetensors", {"format": "pt"})
+
+
+def _other_template(base: Path) -> None:
+    with (base / "chat_template.jinja").open("a") as file:
+        file.write("{# another one #}")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (_other_weights, r"the base is another one \(digest\) \("),
+        (_other_template, r"the render is another one \(template\) \("),
+    ],
+)
+def test_another_base_or_render_is_named(
+    tiny_base: Path,
+    sessions: Path,
+    tmp_path: Path,
+    change: Callable[[Path], None],
+    line: str,
+) -> None:
+    out = tmp_path / "run"
+    _stop_after(1, _job(tiny_base, sessions, out))
+    other = Path(shutil.copytree(tiny_base, tmp_path / "other"))
+    change(other)
+    with pytest.raises(SekftError, match=line):
+        run_job(_job(other, sessions, out, resume=True))
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(

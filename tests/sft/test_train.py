@@ -206,10 +206,39 @@ def test_a_run_that_diverges_keeps_its_last_good_adapter(
     info = read_run(out)
     assert info.status == "failed"
     assert "the adapter of step 2 is kept" in info.error
+    journal = read_events(info.events_path)
+    [sign] = [event for event in journal if isinstance(event, events.SignSeen)]
+    assert (sign.step, sign.sign) == (4, "not finite")
     meta = read_meta(out / "adapter")
     assert meta is not None
     assert meta.step == 2
     ResidentBase.load(tiny_base).attach("kept", out)
+
+
+def test_a_run_that_is_short_of_memory_says_so_and_goes_on(
+    engine: Engine,
+    tiny_base: Path,
+    sessions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = with_recipe(micro_batch=4, dropout=0.0)
+    single = with_recipe(micro_batch=1, dropout=0.0)
+    plain = run_job(job(tiny_base, sessions, tmp_path / "plain", recipe=single), engine=engine)
+    real = loss.token_losses
+
+    def cramped(selected: Any, rows: Any, device: Any) -> Any:
+        if len(rows) > 1:
+            raise MemoryError
+        return real(selected, rows, device)
+
+    monkeypatch.setattr(loop, "token_losses", cramped)
+    seen: list[Event] = []
+    short = job(tiny_base, sessions, tmp_path / "short", recipe=recipe)
+    result = run_job(short, None, seen.append, engine=engine)
+    told = [event.text for event in seen if isinstance(event, events.Log)]
+    assert told.count("memory was short: micro-batch is now 1") == 1
+    assert result["adapter_sha256"] == plain["adapter_sha256"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""What training must never touch, whatever is trained, tried and swapped on the base."""
+
+from __future__ import annotations
+
+import gc
+
+import msgspec
+import torch
+
+from sekft_engine.base import ResidentBase
+from sekft_engine.evaluate.decode import BatchedDecoder
+from sekft_engine.sft.data import Data
+from sekft_engine.sft.loop import Trainer
+from tests.sft.conftest import RECIPE
+
+CYCLES = 20
+
+
+def decoded(base: ResidentBase, name: str | None) -> tuple[int, ...]:
+    """What the base says with the adapter ``name``."""
+    base.activate(name)
+    decoder = BatchedDecoder(base.model, stop_ids=sorted(base.tokenizer.end_of_turn_ids))
+    decoder.add("row")
+    return decoder.turns({"row": [1, 2, 3, 4]}, {"row": 8})["row"].ids
+
+
+def held() -> int:
+    """Bytes of all tensors that live."""
+    gc.collect()
+    tensors = [one for one in gc.get_objects() if isinstance(one, torch.Tensor)]
+    storages = {one.data_ptr(): one.untyped_storage().nbytes() for one in tensors}
+    return sum(storages.values())
+
+
+def test_twenty_cycles_leave_the_base_bit_identical_and_memory_flat(
+    base: ResidentBase, data: Data
+) -> None:
+    recipe = msgspec.structs.replace(RECIPE, batch=1, max_steps=2, dropout=0.1, lr=0.05)
+    before, bare = base.weights_digest(), decoded(base, None)
+    base.new_adapter("kept", recipe)
+    with_kept = decoded(base, "kept")
+    after: list[int] = []
+    for cycle in range(CYCLES):
+        name = f"cycle-{cycle}"
+        base.new_adapter(name, msgspec.structs.replace(recipe, seed=cycle))
+        trainer = Trainer(base, name, data, recipe)
+        steps = trainer.steps()
+        next(steps)
+        with trainer.at_rest():  # an eval in the midst of training
+            decoded(base, name)
+            assert decoded(base, None) == bare
+        next(steps)
+        trainer.close()
+        del trainer, steps
+        assert decoded(base, "kept") == with_kept
+        decoded(base, name)
+        base.drop(name)
+        after.append(held())
+    assert base.weights_digest() == before
+    assert decoded(base, None) == bare
+    assert after[-1] == after[1], "the first cycle may leave something that all share"
+
+
+def test_an_eval_between_two_steps_changes_neither_of_them(base: ResidentBase, data: Data) -> None:
+    recipe = msgspec.structs.replace(RECIPE, max_steps=3, dropout=0.1)
+    ends = []
+    for tried in (False, True):
+        base.new_adapter("a", recipe)
+        trainer = Trainer(base, "a", data, recipe)
+        losses = []
+        for step in trainer.steps():
+            losses.append((step.loss, step.grad_norm))
+            if tried:
+                with trainer.at_rest():
+                    torch.rand(5)  # whatever an eval draws
+                    decoded(base, None)
+                    assert not any(weight.requires_grad for weight in trainer.weights)
+                assert all(weight.requires_grad for weight in trainer.weights)
+        ends.append((losses, torch.cat([one.detach().flatten() for one in trainer.weights])))
+        trainer.close()
+        base.drop("a")
+    assert ends[0][0] == ends[1][0]
+    assert torch.equal(ends[0][1], ends[1][1])
