@@ -178,7 +178,6 @@ KEYS: tuple[Key, ...] = (
     Key("takeover", ("s",), "keep", "keep", "Certify what is judged, and keep it", 7),
     Key("takeover", ("S",), "keep_in", "keep in", "Keep it in a folder that you name"),
     Key("takeover", ("d",), "differences", "differences", "Show what is not as recorded"),
-    Key("takeover", ("x",), "discard", "discard", "Throw it away and leave"),
     Key("takeover", ("escape", "q"), "back", "leave", "Leave; asks where something is not kept", 8),
     Key("takeover", ("?", "f1"), "help", "help", "Show these keys"),
 )

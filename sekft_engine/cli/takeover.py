@@ -105,6 +105,7 @@ def command(
     loop = Loop(session, place, adapter, keep, quiet=quiet, to_stderr=as_json)
     try:
         status = loop.run()
+        session.close(discard=not loop.refused)
     finally:
         session.close()
         session.join(30.0)
@@ -192,6 +193,7 @@ class Loop:
         number = int(words[1]) if len(words) > 1 and words[1].isdigit() else None
         session = self._session
         if order == "leave":
+            session.close(discard=True)
             raise Interrupted("left; nothing is kept")
         if order == "keep":
             folder = Path(words[1]) if len(words) > 1 else folder_for(session.origin, self._place)

@@ -22,7 +22,7 @@ from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.evaluate.episode import Episode, Said
 from sekft_engine.evaluate.subjects import BASE, Subject
 from sekft_engine.evaluate.takeover_difference import differences
-from sekft_engine.evaluate.takeover_keep import HAND, Draft, Keeper, with_provenance
+from sekft_engine.evaluate.takeover_keep import HAND, Draft, Keeper, draft_path, with_provenance
 from sekft_engine.evaluate.takeover_origin import Origin, upto
 from sekft_engine.evaluate.takeover_view import Asks, State, View
 from sekft_engine.events import Event
@@ -81,8 +81,8 @@ class TakeOver:
         self._models: dict[str, dict[str, str]] = {}
         self._job = ""
         self._backs = 0
-        self._closing = False
-        self._draft = Draft(drafts, self.id)
+        self._closing = self._discard = False
+        self._draft = Draft(draft_path(drafts, self.id) if drafts is not None else None)
         self._unsubscribe = engine.subscribe(self._heard) if engine is not None else lambda: None
         self._thread = threading.Thread(target=self._main, name="sekft-takeover", daemon=True)
         _living[self.id] = self
@@ -180,9 +180,10 @@ class TakeOver:
         self._work.put(lambda: self._kept(folder))
         return True
 
-    def close(self) -> None:
-        """Leave: end whatever runs, and the world, and throw away what is not kept. Does not wait;
-        see :meth:`join`."""
+    def close(self, *, discard: bool = False) -> None:
+        """Leave: end whatever runs, and the world. What is not kept still lies in its draft, or
+        is thrown away. Does not wait; see :meth:`join`."""
+        self._discard = self._discard or discard
         self.take_back()
         self.interrupt()
         self._work.put(self._closed)
@@ -223,6 +224,8 @@ class TakeOver:
     def _began(self) -> None:
         origin = self._find()
         self._update(origin=origin)
+        if origin.draft:
+            self._draft = Draft(Path(origin.draft))
         recorded = _signed(origin)
         self._fork(recorded, len(recorded))
 
@@ -294,7 +297,8 @@ class TakeOver:
         self._unsubscribe()
         if self._episode is not None:
             self._episode.close()
-        self._draft.remove()
+        if self._discard:
+            self._draft.remove()
         self._update(state="closed", running="")
 
     # --- on the engine's thread, while a model types --------------------------------------------
@@ -341,7 +345,8 @@ class TakeOver:
     def _tell(self) -> None:
         """The session has more turns; what the person or a model added is not kept yet."""
         turns, again = tuple(self._live.turns), self._view.again
-        self._update(turns=turns, unsaved=any(turn.is_command for turn in turns[again:]))
+        new = 0 if self.origin.draft else again
+        self._update(turns=turns, unsaved=any(turn.is_command for turn in turns[new:]))
         if self._view.unsaved:
             try:
                 self._draft.write(self.origin, turns, again)

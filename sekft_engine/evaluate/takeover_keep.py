@@ -13,7 +13,7 @@ from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.store import episode_path
 from sekft_engine.evaluate.takeover_difference import differences
-from sekft_engine.evaluate.takeover_origin import RECORDED, Origin
+from sekft_engine.evaluate.takeover_origin import DRAFT, RECORDED, Origin
 from sekft_engine.files import explain_os_error
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
@@ -157,11 +157,11 @@ class Draft:
     over from that file. Its name begins with a dot, so that no reader takes it for data.
 
     Args:
-        folder: where it lies; None = nowhere.
+        path: the file, :func:`draft_path`; None = nowhere.
     """
 
-    def __init__(self, folder: Path | None, name: str) -> None:
-        self.path = folder / f".takeover-{name}.json" if folder is not None else None
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
 
     def write(self, origin: Origin, turns: Sequence[Turn], again: int) -> None:
         """Raises Unavailable where it cannot be written."""
@@ -185,6 +185,16 @@ class Draft:
     def remove(self) -> None:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def draft_path(folder: Path, name: str) -> Path:
+    return folder / f"{DRAFT}{name}.json"
+
+
+def drafts(folder: Path | None) -> list[Path]:
+    """What was neither kept nor thrown away, newest first; some of it may be under way now."""
+    found = folder.glob(f"{DRAFT}*.json") if folder is not None else ()
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def make_folder(folder: Path) -> None:

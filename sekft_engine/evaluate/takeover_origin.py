@@ -18,6 +18,9 @@ from sekft_engine.sources import load_scenarios
 from sekft_engine.trajectory import Trajectory, Turn
 from sekft_engine.workspace import Workspace
 
+#: How the name of a take-over's draft begins.
+DRAFT = ".takeover-"
+
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """What is played again, and in what.
@@ -30,6 +33,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         heldout: its world is for evals: none of the workspace's training scenarios.
         about: what the run says of itself.
         before: what the session says of how it was taken over before.
+        draft: the file of a draft that is gone on with.
     """
 
     scenario: Scenario
@@ -45,6 +49,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Dialect = DEFAULT_DIALECT
     about: dict[str, Any] = {}
     before: dict[str, Any] = {}
+    draft: str = ""
 
     @property
     def sandbox(self) -> str:
@@ -126,6 +131,7 @@ def origin_of_session(
         dialect=_dialect(trajectory.meta.get("dialect") or about.get("dialect"), workspace),
         about={**about, **{k: v for k, v in trajectory.meta.items() if k in RECORDED}},
         before=before if isinstance(before, dict) else {},
+        draft=str(path.absolute()) if path.name.startswith(DRAFT) else "",
     )
 
 

@@ -367,6 +367,9 @@ def test_what_is_typed_lies_on_disk_until_it_is_kept_or_left(
     assert view.finished is not None
     assert view.finished.verdict.keep
     assert view.finished.trajectory.meta["takeover"]["hand"] == [1, 3, 5]
-    session.close()
+    again.close()
+    assert again.join(SECONDS)
+    assert [*drafts.iterdir()] == [draft]
+    session.close(discard=True)
     assert session.join(SECONDS)
     assert [*drafts.iterdir()] == []

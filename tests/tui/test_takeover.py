@@ -118,7 +118,9 @@ async def test_undo_goes_back_before_the_marked_command(make_app: Make) -> None:
         assert "two" not in screen_text(pilot.app)
         await pilot.press("escape", "question_mark")
         await until_shown(pilot, "Fork the world again before the marked command")
-        await pilot.press("escape", "x")
+        await pilot.press("escape", "q")
+        await until_shown(pilot, "What was typed here is not kept.")
+        await pilot.press("x")
         await until_gone(pilot, "commands so far")
 
 
@@ -170,3 +172,29 @@ async def test_the_model_types_when_it_is_handed_back(workspace: Workspace) -> N
             assert session.session.join(60.0)
     finally:
         engine.close()
+
+
+async def test_what_was_lost_with_the_terminal_is_offered_again(
+    make_app: Make, workspace: Workspace
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("W")
+        await until_shown(pilot, "held-001")
+        await pilot.press("enter")
+        await until_shown(pilot, "your turn")
+        await typed(pilot, "touch done")
+        await until_shown(pilot, "1 command so far")
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("W")
+        await until_shown(pilot, "held-000, unfinished")
+        await pilot.press("enter")
+        await until_shown(pilot, "your turn", "touch done")
+        await typed(pilot, "exit")
+        await until_shown(pilot, "✓ the checker passed")
+        await pilot.press("escape")
+        await until_shown(pilot, "What was typed here is not kept.")
+        await pilot.press("s")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
+    (kept,) = load_trajectories(workspace.root / "takeovers").trajectories
+    assert kept.meta["takeover"]["hand"] == [1, 3]
+    assert not [*(workspace.root / "takeovers").glob(".takeover-*")]

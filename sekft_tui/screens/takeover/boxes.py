@@ -24,7 +24,7 @@ class DifferencesScreen(BoxScreen[str]):
     ]
     KEYS_TEXT = (
         ("⏎", "key"), (" go on in this world   ", "quiet"), ("u", "key"),
-        (" go back before the first   ", "quiet"), ("q", "key"), (" leave   ", "quiet"),
+        (" undo to before   ", "quiet"), ("q", "key"), (" leave   ", "quiet"),
         ("j k", "key"), (" scroll", "quiet"),
     )  # fmt: skip
 
@@ -37,10 +37,13 @@ class DifferencesScreen(BoxScreen[str]):
         self.query_one("#box").border_title = "not as recorded"
         width = min(80, int(self.app.size.width * 0.96) - 5)
         lines: list[Parts] = [
-            ((line, "warn"),) for line in (wrapped(self._remark, width) if self._remark else [])
+            (("The commands were typed again, and the world answered otherwise: ", "text"),),
+            (("- ", "bad"), ("recorded   ", "text"), ("+ ", "good"), ("now", "text")),
+            *(((line, "warn"),) for line in (wrapped(self._remark, width) if self._remark else [])),
+            (),
         ]
         for one in self._differences:
-            lines += [((f"turn {one.turn} ", "strong"), (one.in_words, "text"))]
+            lines += [((f"turn {one.turn}: ", "strong"), (one.in_words, "text"))]
             lines += _compared(one, width)
             lines.append(())
         self.put(tuple(lines))

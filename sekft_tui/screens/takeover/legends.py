@@ -12,7 +12,7 @@ from sekft_tui.text import Parts, clip, duration, short_path, visible
 #: Which keys the foot tells in each state, most useful first.
 _FOOT: dict[str, tuple[str, ...]] = {
     "ready": ("type", "hand_back(1)", "hand_back(0)", "who", "undo", "finish", "back", "help"),
-    "over": ("keep", "keep_in", "undo", "discard", "back", "help"),
+    "over": ("keep", "keep_in", "undo", "differences", "back", "help"),
     "failed": ("undo", "back", "help"),
     "model": ("take_over", "help"),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sekft_engine.errors import SekftError
 from sekft_engine.evaluate.store import read_episode
 from sekft_engine.evaluate.takeover import TakeOver
-from sekft_engine.evaluate.takeover_keep import Keeper, drafts_folder
+from sekft_engine.evaluate.takeover_keep import Keeper, drafts, drafts_folder
 from sekft_engine.evaluate.takeover_origin import (
     Origin,
     last_turn,
@@ -48,7 +48,11 @@ async def choose_world(host: Workbench) -> None:
         return
 
     def chosen(name: str | None) -> None:
-        if name:
+        if name and Path(name).is_absolute():
+            host.push_screen(
+                _screen(host, lambda: origin_of_session(Path(name), None, host.workspace))
+            )
+        elif name:
             host.push_screen(_screen(host, lambda: origin_of_scenario(name, host.workspace)))
 
     host.push_screen(ChooseScreen("type by hand in which world?", worlds), chosen)
@@ -71,8 +75,12 @@ def _screen(host: Workbench, find: Callable[[], Origin]) -> TakeOverScreen:
 
 
 def _worlds(host: Workbench) -> tuple[Choice, ...]:
-    """Training worlds first: what is typed there may be trained on."""
+    """What was left unfinished, then training worlds: what is typed there may be trained on."""
     found: list[Choice] = []
+    for path in drafts(drafts_folder(host.workspace)):
+        left = read_episode(path).trajectory
+        typed = f"what was typed by hand and lost, {left.steps} deep"
+        found.append(Choice(str(path), f"{left.scenario}, unfinished", typed))
     for folder, about in (
         (host.workspace.train_scenarios, ""),
         (host.workspace.holdout_scenarios, ", held out"),

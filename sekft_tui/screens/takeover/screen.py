@@ -124,10 +124,9 @@ class TakeOverScreen(ModalScreen[None]):
         if self._leaving and view.state in ("over", "failed"):
             self._left(view)
             return
-        if view.differences and view.differences is not self._told_differences:
+        if view.state == "ready" and view.differences is not self._told_differences:
             self._told_differences = view.differences
-            if view.state == "ready":
-                self.action_differences()
+            self.action_differences()
         self.draw_session()
 
     def draw_session(self) -> None:
@@ -301,8 +300,8 @@ class TakeOverScreen(ModalScreen[None]):
         else:
             self.app.push_screen(LeaveScreen(view.state == "over"), self._answered)
 
-    def action_discard(self) -> None:
-        self._left(self.session.view)
+    def on_unmount(self) -> None:
+        self.session.close()  # where the workbench itself was left
 
     def _answered(self, answer: str | None) -> None:
         if answer == "leave":
@@ -321,7 +320,7 @@ class TakeOverScreen(ModalScreen[None]):
             self._leaving = False
             self.draw_session()
             return
-        self.session.close()
+        self.session.close(discard=True)
         if view.kept is not None:
             self.host.note(f"kept {Path(view.kept.path).name}")
         self.dismiss(None)
