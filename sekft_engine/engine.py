@@ -307,12 +307,7 @@ class Engine:
                     return
                 self._running, self._running_in = job, None
                 self._paused = False
-            try:
-                self._run(job)
-            finally:
-                with self._changed:
-                    self._running = None
-                    self._stops.pop(job.id, None)
+            self._run(job)
 
     def _run(self, job: Job) -> None:
         kind = kind_of(job)
@@ -361,11 +356,15 @@ class Engine:
 
     def _end(self, job: Job, ending: type[Event], **fields: Any) -> None:
         self.note_resident()
-        self._tell_queue(without=job.id)
+        with self._changed:  # before anyone hears of the end, who may ask for something next
+            if self._running is job:
+                self._running = None
+            self._stops.pop(job.id, None)
+        self._tell_queue()
         self._publish_own(job, ending, kind=kind_of(job), **fields)
         self._publisher.forget(job.id)
 
-    def _tell_queue(self, without: str = "") -> None:
+    def _tell_queue(self) -> None:
         """Say what runs and waits. An engine that is told to leave keeps it to itself: what it
         said before is what it had yet to do, and is offered at the next start."""
         with self._publisher.lock:
@@ -375,7 +374,7 @@ class Engine:
                 running, waiting = self._running, self._queue.told()
                 folder = self._running_in
             told = None
-            if running is not None and running.id != without:
+            if running is not None:
                 told = queued(running if folder is None else going_on(running, folder))
             changed = events.QueueChanged(job="", t=time.time(), running=told, waiting=waiting)
             with contextlib.suppress(OSError):  # a full disk is told by the job that needs it

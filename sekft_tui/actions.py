@@ -58,6 +58,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("Y",), "copy_file", "save text", "Write what is shown to a text file"),
     Key("global", ("z",), "zoom", "zoom", "Give the focused part the whole screen, and back"),
     Key("global", ("T",), "next_theme", "theme", "Dark, light, and for colour-blind eyes"),
+    Key("global", ("Q",), "queue", "queue", "What runs and what waits: order, hold, take out"),
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),

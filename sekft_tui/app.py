@@ -41,6 +41,7 @@ from sekft_tui.reducer import Shared
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.live import Drawn, TypedInto
+from sekft_tui.screens.queue import QueueScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
 from sekft_tui.state import State, load_state, save_state
@@ -154,6 +155,8 @@ class Workbench(OrderedKeys):
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+        elif left := [one for one in self.engine.status().get("queued", []) if one["held"]]:
+            self.keys.note(f"{len(left)} left waiting by the last session: Q shows them", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
             self.keys.note("tmux would keep this session when the connection drops", 10)
@@ -318,6 +321,9 @@ class Workbench(OrderedKeys):
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.pane))
+
+    def action_queue(self) -> None:
+        self.push_screen(QueueScreen(self.engine))
 
     def action_details(self) -> None:
         text, trace = self._last_error

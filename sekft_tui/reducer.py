@@ -12,7 +12,9 @@ from sekft_engine.events import Event
 from sekft_tui.eval_view import EvalView
 from sekft_tui.training import TrainView
 
-JobStatus = Literal["queued", "running", "paused", "stopping", "done", "failed", "cancelled"]
+JobStatus = Literal[
+    "queued", "held", "running", "paused", "stopping", "done", "failed", "cancelled"
+]
 #: How many log lines are kept for the screen; the journal on disk keeps all.
 LOG_LINES = 2000
 #: Jobs that are answered at once and leave no trace.
@@ -44,6 +46,7 @@ class Shared:
     """All that the panes draw. Written under the bridge's lock, or by one thread alone."""
 
     jobs: dict[str, JobView] = field(default_factory=dict)
+    queue: events.QueueChanged | None = None
     base: events.BaseLoaded | None = None
     adapters: dict[str, events.AdapterAttached] = field(default_factory=dict)
     train: TrainView = field(default_factory=TrainView)
@@ -80,6 +83,13 @@ def _job(shared: Shared, event: Event, kind: str = "") -> JobView:
 
 def _queued(shared: Shared, event: events.JobQueued) -> None:
     shared.jobs[event.job] = JobView(event.job, event.kind, event.label)
+
+
+def _queue(shared: Shared, event: events.QueueChanged) -> None:
+    shared.queue = event
+    for one in event.waiting:  # an engine that died may have left some, of which nothing was heard
+        job = shared.jobs.setdefault(one.id, JobView(one.id, one.kind, one.label))
+        job.status = "held" if one.held else "queued"
 
 
 def _started(shared: Shared, event: events.JobStarted) -> None:
@@ -225,6 +235,7 @@ def _resumed(shared: Shared, event: Event) -> None:
 
 _HANDLERS: dict[type[Event], Any] = {
     events.JobQueued: _queued,
+    events.QueueChanged: _queue,
     events.JobStarted: _started,
     events.Progress: _progress,
     events.Log: _log,

@@ -7,6 +7,7 @@ from sekft_tui.text import visible, wrapped
 
 _STATES = {
     "queued": ("… queued", "quiet"),
+    "held": ("‖ held", "quiet"),
     "running": ("▸ running", "accent"),
     "paused": ("‖ paused", "warn"),
     "stopping": ("■ stopping", "warn"),
@@ -20,7 +21,12 @@ def state_text(job: JobView | None, *, loaded: bool) -> tuple[str, str]:
     """Text and style; without a job, whether something was ``loaded`` from a journal."""
     if job is None:
         return ("from its journal" if loaded else "", "quiet")
-    return _STATES[job.status]
+    return job_state(job.status)
+
+
+def job_state(status: str) -> tuple[str, str]:
+    """Text and style of a status."""
+    return _STATES.get(status, (status, "quiet"))
 
 
 def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> str:
@@ -51,4 +57,7 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     elif job.progress is not None:
         progress = f" {visible(job.progress.label)}"
     glyph = {"paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
-    return f"{glyph} {job.kind}{progress}", "accent"
+    queue = shared.queue
+    waiting = sum(not one.held for one in queue.waiting) if queue is not None else 0
+    more = f" +{waiting}" if waiting else ""
+    return f"{glyph} {job.kind}{progress}{more}", "accent"

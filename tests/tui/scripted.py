@@ -21,6 +21,7 @@ class ScriptedEngine:
         self.jobs: list[Job] = []
         self.cancelled: list[tuple[str, bool]] = []
         self.paused = False
+        self.orders: list[tuple[str, str]] = []
         self.started = False
         self.closed = False
         self._subscribers: list[Callable[[Event], None]] = []
@@ -39,11 +40,17 @@ class ScriptedEngine:
         self.cancelled.append((job_id, after_step))
         return True
 
-    def pause(self) -> None:
+    def pause(self, job_id: str = "") -> None:
         self.paused = True
+        self.orders.append(("pause", job_id))
 
-    def resume(self) -> None:
+    def resume(self, job_id: str = "") -> None:
         self.paused = False
+        self.orders.append(("resume", job_id))
+
+    def move(self, job_id: str, by: int) -> bool:
+        self.orders.append((f"move {by}", job_id))
+        return True
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         self._subscribers.append(callback)
