@@ -3,8 +3,9 @@
 In each trial a run is killed, signalled, refused by the disk, asked by someone who never listens,
 or given a clock that jumps, up to three times at random moments. It is resumed each time, and
 compared with a run that was left alone: adapter, optimiser, random generators, order of the data
-and journal must be the same to the bit. Trial n is the same whichever trials are run before it:
-``--trials 25 --seed 25`` does the second quarter of a hundred.
+and journal must be the same to the bit. Trial n is the same whichever trials are run before it, so
+that a hundred can be done in pieces: ``--within 120`` begins no more after so many seconds, and
+``--seed`` names the first one of the next piece.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--fault", choices=crash.FAULTS, action="append")
     parser.add_argument("--base", type=Path, help="a small base [default: a tiny one, made here]")
     parser.add_argument("--folder", type=Path, help="where to work [default: a temporary folder]")
@@ -37,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         place = Path(folder)
         base = options.base or make_tiny_base(place / "base", smollm2_folder())
-        report = trials(place, base, faults, options.trials, options.seed)
+        report = trials(place, base, faults, options.trials, options.seed, options.within)
     if options.json:
         print(json.dumps(report))
     else:
@@ -55,9 +57,9 @@ def main() -> None:
 
 
 def trials(
-    place: Path, base: Path, faults: tuple[crash.Fault, ...], count: int, seed: int
+    place: Path, base: Path, faults: tuple[crash.Fault, ...], count: int, seed: int, within: float
 ) -> dict[str, Any]:
-    """Do ``count`` trials, the faults in turn."""
+    """Do ``count`` trials, or as many as begin ``within`` seconds, the faults in turn."""
     import torch
 
     torch.set_num_threads(1)  # threads do not survive a fork
@@ -79,6 +81,8 @@ def trials(
         faults = tuple(fault for fault in faults if fault != "full disk")
     found = {fault: Counter(trials=0, hits=0, equal=0) for fault in faults}
     for number in range(seed, seed + count):
+        if time.monotonic() - began > within:
+            break
         fault = faults[number % len(faults)]
         run = place / f"run-{number}"
         hits = crash.trial(base, data, run, fault, number, longest)
@@ -90,7 +94,7 @@ def trials(
             print(f"trial {number} ({fault}) ended otherwise: {run}", file=sys.stderr)
     total = sum(found.values(), Counter())
     return {
-        "trials": count,
+        "trials": total["trials"],
         "hits": total["hits"],
         "equal": total["equal"],
         "by_fault": {fault: dict(counts) for fault, counts in found.items() if counts["trials"]},
