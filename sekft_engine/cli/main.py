@@ -31,6 +31,7 @@ COMMANDS = {
     "worlds": ("sekft_engine.cli.worlds", "Build userlands, and try worlds in every sandbox."),
     "demo": ("sekft_engine.cli.demo", "Make the demo workspace; --run proves the effect."),
     "export": ("sekft_engine.cli.export", "Merge an adapter, or lay it out for GGUF or the Hub."),
+    "queue": ("sekft_engine.cli.queue", "List, order and do what waits."),
     "runs": ("sekft_engine.cli.runs", "List, show and export runs."),
     "doctor": ("sekft_engine.cli.doctor", "Say what this machine can do and what is missing."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from sekft_engine import events, jobs
+from sekft_engine.cli.main import run as run_command
 from sekft_engine.context import Context
 from sekft_engine.engine import JOURNAL, Engine
 from sekft_engine.recipe import Recipe
@@ -197,3 +199,43 @@ def test_the_last_whole_word_on_the_queue_counts(tmp_path: Path) -> None:
         b"\n".join(events.encode(line) for line in lines) + b'\n{"event":"QueueChanged","job":"'
     )
     assert [type(one) for one in left_over(path)] == [jobs.Evaluate]
+
+
+def test_the_command_orders_and_does_what_a_dead_engine_left(
+    make_engine: Make, workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gate = Gate()
+    engine, listener = make_engine(gate, workspace)
+    engine.submit(Poke())
+    gate.begun()
+    for base in ("one", "two", "three"):
+        last = engine.submit(jobs.Train(base=base, data="d"))
+    place = ["--workspace", str(workspace.root)]
+    assert run_command(["queue", "list", "--json", *place]) == 0
+    assert json.loads(capfd.readouterr().out)["live"] is True
+    assert run_command(["queue", "drop", "train-2", *place]) == 2
+    assert "an engine is at work" in capfd.readouterr().err
+    closing = threading.Thread(target=engine.close, args=(60,))
+    closing.start()
+    listener.ending(last)
+    gate.go_on.release()
+    closing.join(60)
+
+    def waiting() -> list[tuple[str, bool]]:
+        assert run_command(["queue", "list", "--json", *place]) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert (told["live"], told["running"]) == (False, None)
+        return [(one["id"], one["held"]) for one in told["waiting"]]
+
+    assert waiting() == [("train-2", True), ("train-3", True), ("train-4", True)]
+    assert run_command(["queue", "move", "train-4", "-2", *place]) == 0
+    assert run_command(["queue", "drop", "train-3", *place]) == 0
+    assert run_command(["queue", "drop", "train-3", *place]) == 2
+    assert waiting() == [("train-4", True), ("train-2", True)]
+    capfd.readouterr()
+    assert run_command(["queue", "run", "--json", *place]) == 1  # there are no such bases
+    done = json.loads(capfd.readouterr().out)["jobs"]
+    assert [one["label"] for one in done] == ["d", "d"]
+    assert "three" in done[0]["error"]
+    assert "one" in done[1]["error"]
+    assert waiting() == []
