@@ -107,8 +107,8 @@ class RunsPane(Pane):
         name = _name_width(width)
         letter = self.host.others.letter(run.id)
         return (
-            (f" {glyph}", style),
-            (letter or " ", "accent"),
+            (glyph, style),
+            (f"{letter or ' '} ", "accent"),
             (fit(visible(run.id), name), "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(run.status, 10), style),

@@ -77,7 +77,8 @@ def frame_for(
     bottom = low - pad
     if not log and low >= 0:
         bottom = max(0.0, bottom)
-    return Frame(x0, x1, bottom, high + pad, log)
+    # A little more above, so that a constant does not lie between two rows of dots.
+    return Frame(x0, x1, bottom, high + 1.03 * pad, log)
 
 
 def _drawable(values: Floats, log: bool) -> Floats:

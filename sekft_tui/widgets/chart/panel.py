@@ -98,11 +98,11 @@ def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
         parts += [("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet")]
         parts += [(label(plot.rule.y, plot.form), "text")]
     if panel.main:
-        names = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags[::-1])
-        parts += [piece for g, s, n in names for piece in ((f"  {g} ", s), (n, "quiet"))]
         parts += [("  log", "accent")] if log else []
         if view.span:
             parts.append(("  zoomed" + (", following" if view.follow else ""), "accent"))
+        names = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags[::-1])
+        parts += [piece for g, s, n in names for piece in ((f"  {g} ", s), (n, "quiet"))]
     return tuple(parts)
 
 
