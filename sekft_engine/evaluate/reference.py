@@ -67,7 +67,12 @@ def state_difference(
             there = record(run, scenario)
     except SekftError as error:
         return StateDifference(unknown=str(error))
-    if there is None:
+    return compared(scenario, here, there)
+
+
+def compared(scenario: Scenario, here: Changes | None, there: Changes | None) -> StateDifference:
+    """What a session left (``here``) against what the reference solution leaves (``there``)."""
+    if here is None or there is None:
         return StateDifference(unknown="this sandbox cannot tell what a session left")
     partly = "" if here.whole and there.whole else "there was too much to look at all of it"
     return StateDifference(differences(scenario, here, there), partly=partly)

@@ -20,8 +20,8 @@ import msgspec
 from sekft_engine import events, jobs
 from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.evaluate.episode import Episode, Said
-from sekft_engine.evaluate.subjects import BASE, Subject
-from sekft_engine.evaluate.takeover_difference import differences
+from sekft_engine.evaluate.subjects import Subject
+from sekft_engine.evaluate.takeover_difference import against_reference, differences
 from sekft_engine.evaluate.takeover_keep import HAND, Draft, Keeper, draft_path, with_provenance
 from sekft_engine.evaluate.takeover_origin import Origin, upto
 from sekft_engine.evaluate.takeover_view import Asks, State, View
@@ -226,7 +226,7 @@ class TakeOver:
         self._update(origin=origin)
         if origin.draft:
             self._draft = Draft(Path(origin.draft))
-        recorded = _signed(origin)
+        recorded = origin.recorded
         self._fork(recorded, len(recorded))
 
     def _fork(self, recorded: Sequence[Turn], again: int) -> None:
@@ -236,7 +236,13 @@ class TakeOver:
             self._episode.close()
             self._episode = None
         self._update(
-            state="opening", again=again, differences=(), remark="", finished=None, kept=None
+            state="opening",
+            again=again,
+            differences=(),
+            remark="",
+            finished=None,
+            against=None,
+            kept=None,
         )
         episode = Episode(
             origin.scenario, SUBJECT, step_cap=self._step_cap, open_world=self._open_world
@@ -278,6 +284,9 @@ class TakeOver:
         finished = self._live.finish()
         finished = with_provenance(finished, self.origin, self._view.again, self._models)
         self._update(state="over", running="", finished=finished)
+        if not finished.verdict.verified and not finished.verdict.invalid:
+            found = against_reference(self.origin.scenario, finished, self._open_world)
+            self._update(against=found)
 
     def _stopped(self) -> None:
         self._live.stop(HAND)
@@ -376,16 +385,6 @@ def find(takeover: str) -> TakeOver:
     if found is None:
         raise BadInput("there is no such take-over in this process", where=takeover)
     return found
-
-
-def _signed(origin: Origin) -> tuple[Turn, ...]:
-    """The recorded turns, each command with who typed it."""
-    return tuple(
-        msgspec.structs.replace(turn, extra={"by": origin.subject or BASE} | turn.extra)
-        if turn.is_command
-        else turn
-        for turn in upto(origin.turns, origin.turn)
-    )
 
 
 def _said(turn: Turn) -> Said:

@@ -1,13 +1,19 @@
-"""What a world answered when the commands of a session were typed into it again."""
+"""What is not as it was: in the answers to commands typed again, and in the world at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from sekft_engine.errors import SekftError
+from sekft_engine.evaluate.episode import Finished
+from sekft_engine.evaluate.reference import StateDifference, compared, solution_changes
+from sekft_engine.evaluate.state import changes_of
+from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Turn
+from sekft_engine.worlds import World
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,3 +59,15 @@ def differences(recorded: Sequence[Turn], now: Sequence[Turn]) -> tuple[Differen
                 )
             )
     return tuple(found)
+
+
+def against_reference(
+    scenario: Scenario, finished: Finished, open_world: Callable[[Scenario], World]
+) -> StateDifference:
+    """How what a session left differs from what the reference solution leaves in such a world."""
+    try:
+        with open_world(scenario) as world:
+            there = solution_changes(scenario, world)
+    except SekftError as error:
+        return StateDifference(unknown=str(error))
+    return compared(scenario, changes_of(finished.trajectory), there)

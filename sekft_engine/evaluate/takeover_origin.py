@@ -12,6 +12,7 @@ from sekft_engine.adapters import adapter_digest
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.evaluate.store import read_episode
+from sekft_engine.evaluate.subjects import BASE
 from sekft_engine.runs import MANIFEST, list_runs, read_run
 from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_scenarios
@@ -50,6 +51,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     about: dict[str, Any] = {}
     before: dict[str, Any] = {}
     draft: str = ""
+
+    @property
+    def recorded(self) -> tuple[Turn, ...]:
+        """The turns that are played again, each command with who typed it."""
+        return tuple(
+            msgspec.structs.replace(turn, extra={"by": self.subject or BASE} | turn.extra)
+            if turn.is_command
+            else turn
+            for turn in upto(self.turns, self.turn)
+        )
 
     @property
     def sandbox(self) -> str:

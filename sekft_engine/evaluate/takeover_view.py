@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from sekft_engine.evaluate.episode import Finished
+from sekft_engine.evaluate.reference import StateDifference
 from sekft_engine.evaluate.takeover_difference import Difference
 from sekft_engine.evaluate.takeover_keep import Kept
 from sekft_engine.evaluate.takeover_origin import Origin
@@ -39,6 +40,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         running: the command that runs, or what else is being done.
         typist: the model whose turn it is; empty while it is being made ready.
         problem: what went wrong last; what was asked for has not happened.
+        against: where the checker failed: what was left against what the reference leaves.
         kept: where the session is kept, once it is.
         unsaved: there is something that nobody has kept.
     """
@@ -53,5 +55,6 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     typist: str = ""
     problem: str = ""
     finished: Finished | None = None
+    against: StateDifference | None = None
     kept: Kept | None = None
     unsaved: bool = False

@@ -83,7 +83,7 @@ class SessionView(LineView):
             self._turn_of += [number] * len(lines)
         if view.state == "over" and view.finished is not None:
             trajectory = view.finished.trajectory
-            ending = Ending(verdict_of(trajectory), checker_of(trajectory))
+            ending = Ending(verdict_of(trajectory), checker_of(trajectory), view.against)
             self._lines += ending.lines(width)
         elif view.turns or view.state != "opening":
             self._lines.append(self._prompt_line(width))

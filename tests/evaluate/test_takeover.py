@@ -255,6 +255,21 @@ def test_a_session_that_is_not_worth_training_on_is_kept_and_says_so(
     assert [one.reason for one in loaded.skipped] == ["not_kept"]
 
 
+def test_where_the_checker_fails_one_sees_what_the_reference_would_have_left(
+    place: Workspace, taken: Callable[..., TakeOver]
+) -> None:
+    news = threading.Event()
+    session = taken(lambda: origin_of_scenario("copy-2", place), place, changed=news.set)
+    asked(session)
+    type_all(session, "echo other > copy.txt", "exit")
+    while session.view.against is None:  # the verdict is told first
+        assert news.wait(SECONDS)
+        news.clear()
+    (one,) = session.view.against.differences
+    assert one.path.endswith("copy.txt")
+    assert any("plover" in line for line in one.lines)
+
+
 def test_there_is_no_taking_over_after_the_end(place: Workspace, make_scenario: Make) -> None:
     path = record(place, make_scenario(), ["ls", "exit"])
     assert last_turn(read_episode(path).trajectory) == 3
