@@ -56,7 +56,9 @@ def show_losses(
     info = run_of(run, place.runs if place else None)
     given = recorded(info).with_given(base=base, data=data, hub=hub)
     if measure:
-        _measure(info, place, data=data, hub=hub, base=base, only=only, limit=limit)
+        ids = (only,) if only else ()
+        job = jobs.MeasureLosses(run=info.path, ids=ids, data=data, hub=hub, base=base)
+        _measure(msgspec.structs.replace(job, n=limit) if limit else job, place)
     losses = read_token_losses(info.path)
     _refuse_none(info, losses, only)
     tokenizer = load_tokenizer(given.base, place)
@@ -68,8 +70,8 @@ def show_losses(
         return export_losses(one, tokenizer, given.recipe.max_length, target, view)
     # Stable: within a part the order of the file stays.
     order = sorted(losses, key=lambda name: PARTS.index(losses[name].part))
-    ids = [only] if only else order[: limit or None]
-    found = _measured(ids, losses, sessions, tokenizer, strict=bool(only))
+    shown = [only] if only else order[: limit or None]
+    found = _measured(shown, losses, sessions, tokenizer, strict=bool(only))
     if as_json:
         facts = {
             "run": info.id,
@@ -84,24 +86,10 @@ def show_losses(
     return 0
 
 
-def _measure(
-    info: RunInfo,
-    place: Workspace | None,
-    *,
-    data: str,
-    hub: str,
-    base: str,
-    only: str,
-    limit: int,
-) -> None:
+def _measure(job: jobs.MeasureLosses, place: Workspace | None) -> None:
     from sekft_engine.cli.display import Display
     from sekft_engine.foreground import run_job
 
-    job = jobs.MeasureLosses(
-        run=info.path, ids=(only,) if only else (), data=data, hub=hub, base=base
-    )
-    if limit:
-        job = msgspec.structs.replace(job, n=limit)
     with Display() as display:
         run_job(job, place, display.show)
 
