@@ -167,7 +167,7 @@ class Cast:
             found.append(Marker(self.times[commands[-1]], "E", label, "good"))
         if self.part_at is not None and self.times:
             at = self.times[min(self.part_at, len(self.times) - 1)]
-            found.append(Marker(at, "p", "here the two part", "accent"))
+            found.append(Marker(at, "p", "here they part", "accent"))
         verdict = self.verdict
         if verdict is not None and self.judged_at is not None:
             good = verdict.clean_termination and verdict.verified

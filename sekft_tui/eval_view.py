@@ -31,7 +31,7 @@ class Tally:
     """What the finished episodes of one subject add up to; ``n`` are those that count.
 
     ``first`` and ``last`` are when it began its first and ended its last episode, in seconds since
-    the epoch.
+    the epoch; ``turns`` it has taken in all, ``judged_turns`` in those that are finished.
     """
 
     n: int = 0
@@ -39,12 +39,15 @@ class Tally:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MEASURES, 0))
     first: float = 0.0
     last: float = 0.0
+    turns: int = 0
+    judged_turns: int = 0
 
     @property
     def done(self) -> int:
         return self.n + self.invalid
 
     def add(self, verdict: events.EpisodeDone, by: int = 1) -> None:
+        self.judged_turns += by * verdict.turns
         if verdict.invalid:
             self.invalid += by
             return
@@ -67,6 +70,7 @@ class EvalView:
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
     touched: list[tuple[str, str]] = field(default_factory=list)
+    running: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def total(self) -> int:
@@ -94,6 +98,7 @@ class EvalView:
         self._forget(key)
         self.cells[key] = Cell(status="running")
         self.touched.append(key)
+        self.running.add(key)
         tally = self.tally(event.subject)
         tally.first = tally.first or event.t
 
@@ -102,6 +107,7 @@ class EvalView:
         cell.turns = max(cell.turns, event.number + 1)
         cell.seconds = event.at
         cell.said.append(event)
+        self.tally(event.subject).turns += 1
         self.touched.append((event.subject, event.scenario))
 
     def judged(self, event: events.EpisodeDone) -> None:
@@ -114,13 +120,14 @@ class EvalView:
         tally.add(event)
         tally.last = event.t
         self.touched.append(key)
+        self.running.discard(key)
 
     def ended(self) -> None:
         """Nobody acts any more: what was not judged has to begin anew."""
-        for key, cell in list(self.cells.items()):
-            if cell.status == "running":
-                self.cells[key] = Cell()
-                self.touched.append(key)
+        for key in self.running:
+            self.cells[key] = Cell()
+            self.touched.append(key)
+        self.running.clear()
 
     def _forget(self, key: tuple[str, str]) -> None:
         """An episode that is run again counts once."""
@@ -133,20 +140,25 @@ class EvalView:
     def eta(self, now: float) -> float | None:
         """Seconds that the rest will take if it goes on as before; None = nobody can tell yet.
 
-        A subject that has not begun is taken to be as fast as the others are on average.
+        Reckoned in turns, for many episodes run at once and the short ones end first. A subject
+        that has not begun is taken to be as fast as the others are on average.
         """
-        each: dict[str, float] = {}
+        left, each = 0.0, []
+        waiting = dict.fromkeys(self.subjects, len(self.scenarios))
         for name, tally in self.tallies.items():
-            if tally.done and tally.first:
-                end = now if tally.done < len(self.scenarios) else tally.last
-                each[name] = max(0.0, end - tally.first) / tally.done
+            if not (tally.done and tally.turns and tally.first and name in waiting):
+                continue
+            mean = tally.judged_turns / tally.done
+            running = [self.cells[key].turns for key in self.running if key[0] == name]
+            ahead = (waiting.pop(name) - tally.done - len(running)) * mean
+            ahead += sum(max(1.0, mean - turns) for turns in running)
+            end = now if ahead > 0 else tally.last
+            pace = max(0.0, end - tally.first) / tally.turns
+            left += max(0.0, ahead) * pace
+            each.append(mean * pace)
         if not each:
             return None
-        usual = sum(each.values()) / len(each)
-        return sum(
-            (len(self.scenarios) - self.tally(name).done) * each.get(name, usual)
-            for name in self.subjects
-        )
+        return left + sum(waiting.values()) * sum(each) / len(each)
 
     def pairs(self, first: str, other: str) -> Pairs:
         """Clean terminations of two subjects in the worlds that both have met."""

@@ -27,14 +27,19 @@ class ReplayView(LineView):
         self._lines: list[Parts] = []
         self._width = 0
 
-    def show(self, cast: Cast | None, *, position: float | None = None) -> None:
-        """Show ``cast`` from ``position``; None = its end, so that one can read it at once."""
+    def show(
+        self, cast: Cast | None, *, position: float | None = None, follow: bool = False
+    ) -> None:
+        """Show ``cast`` from ``position``; None = its end, so that one can read it at once, from
+        its beginning or, to ``follow`` it, from there."""
         self.cast = cast
         length = cast.length if cast is not None else 0.0
         self.position = length if position is None else min(position, length)
         self.playing = False
         self._draw(force=True)
-        if position is None:
+        if follow or position is not None:
+            self.call_after_refresh(self._to_end)
+        else:
             self.scroll_to(y=0, animate=False, immediate=True)
 
     def grow(self, cast: Cast) -> None:
@@ -186,15 +191,13 @@ class ReplayView(LineView):
             ("━", "accent") if x < at else ("─", "rule") if x <= own else (" ", "")
             for x in range(room)
         ]
-        taken: set[int] = set()
-        for marker in cast.markers:
-            x = _place(marker.at, cast.length, room)
-            x = next((near for near in (x, x + 1, x - 1) if near not in taken), x)
-            x = max(0, min(x, room - 1))
-            taken.add(x)
+        cells[at] = ("●", "accent")
+        before = -1
+        for number, marker in enumerate(cast.markers):
+            # In their order, beside each other where they fall together.
+            x = max(_place(marker.at, cast.length, room), before + 1)
+            x = before = max(0, min(x, room - len(cast.markers) + number))
             cells[x] = (marker.key, "read" if x == at else marker.style)
-        if at not in taken:
-            cells[at] = ("●", "accent")
         return ((head, "strong"), *_joined(cells), (tail, "quiet"))
 
     def facts(self, width: int) -> Parts:

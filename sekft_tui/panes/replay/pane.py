@@ -220,8 +220,9 @@ class ReplayPane(Pane):
             shown.has_grown()
         self._lay_out()
         first, second = self._casts()
-        self.view.show(first)
-        self.two.show(second)
+        follow = one is not None and one.view is not None
+        self.view.show(first, follow=follow)
+        self.two.show(second, follow=follow)
         self._legends()
         if self.differing:
             self._ask()
@@ -245,14 +246,17 @@ class ReplayPane(Pane):
         self._legends()
 
     def _lay_out(self) -> None:
-        self.set_class(self.other is not None, "-two")
+        two = self.other is not None
+        if self.is_on(self.list if two else self.two):  # it goes out of sight
+            self.go_to(self.view)
+        self.set_class(two, "-two")
 
     def _time_lines(self, width: int) -> tuple[Parts, ...]:
         if self.other is None:
             return self.view.bar(width), self.view.facts(width)
         cast = self.view.cast
         at = cast.part_at if cast is not None else None
-        told = "the same so far " if at is None else f"they part at turn {at + 1} "
+        told = "the same so far " if at is None else f"part at turn {at + 1} "
         facts = self.view.facts(max(0, width - len(told)))
         return self.view.bar(width), self.two.bar(width), (*facts, (told, "accent"))
 
@@ -349,8 +353,6 @@ class ReplayPane(Pane):
             self.other.has_grown()
             if self.other.file() is not None:
                 self._load(self.other)
-        if not self.view.has_focus and self.two.has_focus:
-            self.go_to(self.view)
         self._legends()
         if self.differing:
             self._ask()
