@@ -15,9 +15,9 @@ from sekft_engine.cli.options import (
     json_option,
     print_json,
     timeout_option,
+    userland_option,
     workspace_option,
 )
-from sekft_engine.cli.worlds import userland_option
 from sekft_engine.context import Stopped
 from sekft_engine.errors import BadInput
 from sekft_engine.events import Event

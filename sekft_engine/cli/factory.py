@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sekft_engine.cli.options import json_option, print_json
-from sekft_engine.cli.worlds import userland_option
+from sekft_engine.cli.options import json_option, print_json, userland_option
 from sekft_engine.visible import plain
 from sekft_engine.worlds.opening import SANDBOXES
 

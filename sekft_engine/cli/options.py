@@ -62,6 +62,17 @@ def timeout_option(default: float) -> Callable[[Command], Command]:
     )
 
 
+def userland_option(function: Command) -> Command:
+    """``--userland`` for commands that open worlds."""
+    return click.option(
+        "--userland",
+        default="auto",
+        show_default=True,
+        help="What stands in the worlds: host, debian (sekft worlds build), or one exported; "
+        "auto = host in bubblewrap, debian in containers.",
+    )(function)
+
+
 def find_workspace(named: Path | None) -> Workspace | None:
     """The workspace that was named, or the one this folder is; None = work without."""
     if named is not None:

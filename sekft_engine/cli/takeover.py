@@ -9,8 +9,13 @@ from typing import Any
 import click
 import msgspec
 
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
-from sekft_engine.cli.worlds import userland_option
+from sekft_engine.cli.options import (
+    find_workspace,
+    json_option,
+    print_json,
+    userland_option,
+    workspace_option,
+)
 from sekft_engine.errors import BadInput, Interrupted, JobFailed
 from sekft_engine.evaluate.store import find_episode
 from sekft_engine.evaluate.takeover import STEP_CAP, TakeOver

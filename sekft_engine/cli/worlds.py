@@ -138,14 +138,3 @@ def check_command(sandbox: str, userland: str, as_json: bool) -> int:
             click.echo(plain(f"{'ok  ' if not wrong else 'BAD '}userland {one.name} {wrong}"))
     works = any(backend.ok for backend in backends)
     return 0 if works and not any(wrong for _, wrong in trees) else 1
-
-
-def userland_option(function: Any) -> Any:
-    """``--userland`` for commands that open worlds."""
-    return click.option(
-        "--userland",
-        default="auto",
-        show_default=True,
-        help="What stands in the worlds: host, debian (sekft worlds build), or one exported; "
-        "auto = host in bubblewrap, debian in containers.",
-    )(function)
