@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from types import TracebackType
 from typing import Self
 
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
@@ -84,12 +83,7 @@ class ShellWorld:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- the session -------------------------------------------------------------------------
