@@ -1,8 +1,12 @@
 """Episodes per minute: sekft against the plain loop and against transformers' continuous batching.
 
-All three let the same base act in the same worlds, greedily and with the same limits. The peers are
-given what sekft has: a loaded model, ready worlds, no bookkeeping.
+All three let the same base act in the same worlds, greedily and with the same limits: the demo's
+twelve commands in an episode, of at most 16 tokens each (a trained adapter's commands have five on
+average; a base rambles on to any limit). The peers are given what sekft has: a loaded model, ready
+worlds, no bookkeeping.
 
+sekft: the product's own loop. Its seconds are told apart: feeding new ids, decode steps, the rest,
+    and, beside these, what the worlds took on their own threads.
 plain: one episode at a time; each turn renders the whole history and calls ``model.generate``.
 continuous: all episodes at once; each turn gives the whole histories of the live ones to
     ``model.generate_batch`` with a persistent manager (its paged cache and block sharing).
@@ -11,20 +15,25 @@ continuous: all episodes at once; each turn gives the whole histories of the liv
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sekft_engine.base import ResidentBase
+from sekft_engine.demo import STEP_CAP
 from sekft_engine.evaluate.decode import BatchedDecoder
 from sekft_engine.evaluate.episode import Episode, Finished, Said
 from sekft_engine.evaluate.loop import run_episodes
 from sekft_engine.evaluate.operator import ModelOperator
 from sekft_engine.factory import make
+from sekft_engine.quick_linear import QuickLinears
 from sekft_engine.render.given import as_ids
 from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_scenarios
@@ -33,9 +42,50 @@ from sekft_engine.worlds import open_world
 Commands = dict[str, list[str]]
 
 
+class TimedEpisode(Episode):
+    """Adds up what its world takes, in ``spent``."""
+
+    spent: ClassVar[Counter[str]] = Counter()
+
+    def open(self) -> str | None:
+        with timed(self.spent, "world start"):
+            return super().open()
+
+    def type(self, said: Said) -> str | None:
+        with timed(self.spent, "world commands"):
+            return super().type(said)
+
+    def finish(self) -> Finished:
+        with timed(self.spent, "world verdict and end"):
+            return super().finish()
+
+
+class TimedDecoder(BatchedDecoder):
+    """Adds up what feeding and decoding take, in ``spent``."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.spent: Counter[str] = Counter()
+
+    def _prefill(self, keys: list[str]) -> dict[str, Any]:
+        with timed(self.spent, "feeding new ids"):
+            return super()._prefill(keys)
+
+    def _advance(self, keys: Sequence[str]) -> dict[str, Any]:
+        with timed(self.spent, "decode steps"):
+            return super()._advance(keys)
+
+
+@contextlib.contextmanager
+def timed(spent: Counter[str], what: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    spent[what] += time.perf_counter() - began  # type: ignore[assignment]
+
+
 def episodes(scenarios: Sequence[Scenario], options: argparse.Namespace) -> list[Episode]:
     return [
-        Episode(scenario, "base", step_cap=options.step_cap, open_world=open_world)
+        TimedEpisode(scenario, "base", step_cap=options.step_cap, open_world=open_world)
         for scenario in scenarios
     ]
 
@@ -44,7 +94,11 @@ def sekft(
     base: ResidentBase, scenarios: Sequence[Scenario], options: argparse.Namespace
 ) -> Commands:
     """The product's own loop."""
-    decoder = BatchedDecoder(base.model, stop_ids=sorted(base.tokenizer.end_of_turn_ids))
+    decoder = TimedDecoder(
+        base.model,
+        stop_ids=sorted(base.tokenizer.end_of_turn_ids),
+        kernels=QuickLinears(base.model),
+    )
     operator = ModelOperator(decoder, base.tokenizer, turn_tokens=options.turn_tokens, context=4096)
     done: Commands = {}
 
@@ -52,6 +106,7 @@ def sekft(
         done[episode.key] = commands_of(episode)
 
     run_episodes(episodes(scenarios, options), operator, rows=len(scenarios), on_done=keep)
+    TimedEpisode.spent.update(decoder.spent)
     return done
 
 
@@ -129,6 +184,7 @@ def commands_of(episode: Episode) -> list[str]:
     return [turn.content for turn in episode.turns if turn.is_command]
 
 
+PEERS = ("plain", "continuous")
 LOOPS: Mapping[str, Callable[[ResidentBase, Sequence[Scenario], argparse.Namespace], Commands]] = {
     "sekft": sekft,
     "plain": plain,
@@ -146,17 +202,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     sekft(base, scenarios[:2], warm)
     result: dict[str, Any] = {"n": len(scenarios), **vars(options), "loops": {}}
     typed: dict[str, Commands] = {}
-    for name, loop in LOOPS.items():
-        began = time.perf_counter()
-        typed[name] = loop(base, scenarios, options)
+    for name in ("sekft", *options.peers):
+        TimedEpisode.spent.clear()
+        began, used = time.perf_counter(), sum(os.times()[:4])
+        typed[name] = LOOPS[name](base, scenarios, options)
         seconds = time.perf_counter() - began
         result["loops"][name] = {
             "seconds": round(seconds, 2),
+            "cpu_seconds": round(sum(os.times()[:4]) - used, 2),
             "episodes_per_minute": round(60 * len(scenarios) / seconds, 2),
             "same_commands": sum(typed[name][key] == typed["sekft"][key] for key in typed["sekft"]),
+            "of_these": {what: round(took, 2) for what, took in TimedEpisode.spent.items()},
         }
     loops = result["loops"]
-    for peer in ("plain", "continuous"):
+    for peer in options.peers:
         result[f"ratio_{peer}"] = round(loops[peer]["seconds"] / loops["sekft"]["seconds"], 2)
     return result
 
@@ -165,8 +224,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--n", type=int, default=16, help="episodes")
-    parser.add_argument("--step-cap", type=int, default=4, help="commands in an episode")
-    parser.add_argument("--turn-tokens", type=int, default=32, help="tokens in a command")
+    parser.add_argument("--step-cap", type=int, default=STEP_CAP, help="commands in an episode")
+    parser.add_argument("--turn-tokens", type=int, default=16, help="tokens in a command")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     result = measure(options)
@@ -177,13 +237,18 @@ def main() -> None:
         f"{result['n']} episodes of at most {options.step_cap} commands "
         f"of {options.turn_tokens} tokens"
     )
-    print(f"{'':12}{'seconds':>9}{'episodes/min':>14}{'same commands':>15}{'ratio':>8}")
+    heads = ("seconds", "of a core", "episodes/min", "same commands", "ratio")
+    print(f"{'':12}{heads[0]:>9}{heads[1]:>11}{heads[2]:>14}{heads[3]:>15}{heads[4]:>8}")
     for name, loop in result["loops"].items():
         ratio = result.get(f"ratio_{name}", 1.0)
         print(
-            f"{name:12}{loop['seconds']:>9.1f}{loop['episodes_per_minute']:>14.1f}"
+            f"{name:12}{loop['seconds']:>9.1f}{loop['cpu_seconds']:>11.1f}"
+            f"{loop['episodes_per_minute']:>14.1f}"
             f"{loop['same_commands']:>12}/{result['n']:<2}{ratio:>8.2f}"
         )
+    print("sekft's seconds (worlds: on their own threads, all together)")
+    for what, took in sorted(result["loops"]["sekft"]["of_these"].items()):
+        print(f"  {what:24}{took:>8.1f}")
 
 
 if __name__ == "__main__":
