@@ -31,7 +31,9 @@ class SessionView(LineView):
 
     def show(self, view: View, edit: LineEdit | None, marked: int | None) -> None:
         """Show ``view``; ``edit`` is what is being typed, None = nothing; ``marked`` a turn."""
-        grown = len(view.turns) != len(self._view.turns) or view.state != self._view.state
+        before = self._view
+        grown = (len(view.turns), view.state) != (len(before.turns), before.state)
+        grown = grown or view.against is not before.against
         moved = marked != self._marked
         self._view, self._edit, self._marked = view, edit, marked
         self._draw()
@@ -49,8 +51,9 @@ class SessionView(LineView):
         self.refresh_line(len(self._lines) - 1)
 
     def to_end(self) -> None:
-        height = self.scrollable_content_region.height
-        self.scroll_to(y=max(0, len(self._lines) - height), animate=False, immediate=True)
+        """Show the prompt; or the verdict, and what follows it as far as there is room."""
+        bottom = max(0, len(self._lines) - self.scrollable_content_region.height)
+        self.scroll_to(y=min(bottom, len(self._turn_of)), animate=False, immediate=True)
 
     def _to_marked(self) -> None:
         lines = [y for y, turn in enumerate(self._turn_of) if turn == self._marked]

@@ -11,7 +11,17 @@ from sekft_tui.text import Parts, clip, duration, short_path, visible
 
 #: Which keys the foot tells in each state, most useful first.
 _FOOT: dict[str, tuple[str, ...]] = {
-    "ready": ("type", "hand_back(1)", "hand_back(0)", "who", "undo", "finish", "back", "help"),
+    "ready": (
+        "type",
+        "hand_back(1)",
+        "hand_back(0)",
+        "who",
+        "undo",
+        "finish",
+        "differences",
+        "back",
+        "help",
+    ),
     "over": ("keep", "keep_in", "undo", "differences", "back", "help"),
     "failed": ("undo", "back", "help"),
     "model": ("take_over", "help"),
@@ -111,7 +121,7 @@ def _heldout(view: View) -> bool:
     return view.origin is not None and view.origin.heldout
 
 
-def foot(mode: str, width: int) -> Parts:
+def foot(view: View, mode: str, width: int) -> Parts:
     """The keys that matter now."""
     if mode == "typing":
         return _TYPING
@@ -121,6 +131,8 @@ def foot(mode: str, width: int) -> Parts:
     parts: list[tuple[str, str]] = []
     used = 0
     for action in _FOOT[mode]:
+        if action == "differences" and not view.differences:
+            continue
         key = keys[action]
         pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
         used += sum(cell_len(text) for text, _ in pieces)

@@ -82,7 +82,7 @@ class TakeOverScreen(ModalScreen[None]):
         self.head = Lines(lambda w: (head(self.session.view, self._engine, w),), id="takeover-head")
         self.view = SessionView(id="takeover-view")
         self.status = Lines(self._status, id="takeover-status")
-        self.foot = Lines(lambda w: (foot(self._mode, w),), id="takeover-foot")
+        self.foot = Lines(lambda w: (foot(self.session.view, self._mode, w),), id="takeover-foot")
         self.prompt = PromptLine()
         yield self.head
         yield self.view
