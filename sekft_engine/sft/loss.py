@@ -2,77 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sekft_engine.sft.attention import packed_attention
+from sekft_engine.sft.cross_entropy import head_losses
 from sekft_engine.sft.data import TrainRow
+from sekft_engine.sft.packing import Batch, Indices, pack, pad
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
-#: (token ids [B, T], rows [N], columns [N]) -> logits [N, V] at those places.
-Selected = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+
+class Selected:
+    """The cheapest right way to a model's losses at chosen places.
+
+    That is the decoder over a stream of packed rows, then the head at the chosen places alone. A
+    model whose packed rows are not what they are alone, or that does more to its logits than the
+    head (scaling, soft caps), is noticed by comparing once: its rows are padded, and it is asked as
+    a whole.
+
+    Used as a context, it holds for backward passes too, where layers are computed again.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.head = model.get_output_embeddings()
+        self.by_head = True
+        self.packs = False
+        self._depth = 0
+        self._within = ExitStack()
+
+    def __enter__(self) -> None:
+        if not self._depth and self.packs:
+            self._within.enter_context(packed_attention(self.model))
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._within.close()
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the batch's trained tokens, in nats [N]."""
+        import torch.nn.functional as functional
+
+        targets = self._tensor(batch.targets)
+        if self.by_head:
+            return head_losses(self.hidden(batch), self.head, targets)
+        return functional.cross_entropy(self.logits(batch).float(), targets, reduction="none")
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """What the head is given at the chosen places [N, D]."""
+        states = self._ask(self.model.base_model, batch).last_hidden_state
+        chosen: Tensor = states[self._tensor(batch.rows), self._tensor(batch.columns)]
+        return chosen
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The model's own logits at the chosen places [N, V]."""
+        keep, place = np.unique(batch.columns, return_inverse=True)
+        logits = self._ask(self.model, batch, logits_to_keep=self._tensor(keep)).logits
+        chosen: Tensor = logits[self._tensor(batch.rows), self._tensor(place)]
+        return chosen
+
+    def _ask(self, model: Any, batch: Batch, **options: Any) -> Any:
+        ids = self._tensor(batch.ids)
+        if batch.paths is None:
+            return model(input_ids=ids, use_cache=False, **options)
+        options |= {"position_ids": self._tensor(batch.positions), "packed_paths": batch.paths}
+        with self:
+            return model(input_ids=ids, use_cache=False, **options)
+
+    def _tensor(self, values: Indices | None) -> Tensor:
+        import torch
+
+        device = next(self.model.parameters()).device
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
 
 def token_losses(
     selected: Selected, rows: Sequence[TrainRow], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of every trained token, in nats [N], and the row each belongs to [N].
-
-    Rows are padded on the right: no token looks ahead, so padding changes no result and needs no
-    attention mask.
-    """
+    """Cross-entropy of every trained token, in nats [N], and the row each belongs to [N]."""
     import torch
-    import torch.nn.functional as functional
 
-    longest = max(len(row) for row in rows)
-    ids = np.zeros((len(rows), longest), dtype=np.int64)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = row.ids
-    columns = np.concatenate([row.at for row in rows]).astype(np.int64)
-    owners = np.repeat(np.arange(len(rows)), [row.trained for row in rows])
-    targets = torch.from_numpy(ids[owners, columns + 1]).to(device)
-    at = torch.from_numpy(owners).to(device), torch.from_numpy(columns).to(device)
-    # The last token of the longest row is only ever a target.
-    logits = selected(torch.from_numpy(ids[:, : longest - 1]).to(device), *at)
-    losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-    return losses, at[0]
+    batch = pack(rows) if selected.packs else pad(rows)
+    return selected.losses(batch), torch.from_numpy(batch.owners).to(device)
 
 
 def selected_logits(model: PreTrainedModel) -> Selected:
-    """The cheapest right way to get this model's logits at chosen places.
-
-    That is the decoder, then the head on the chosen places alone. A model that does more to its
-    logits than the head (scaling, soft caps) is noticed by comparing once, and asked as a whole.
-    """
+    """:class:`Selected` for ``model``, by comparing what it gives in each way."""
     import torch
 
-    decoder, head = model.base_model, model.get_output_embeddings()
-
-    def by_head(ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
-        logits: Tensor = head(hidden[rows, columns])
-        return logits
-
-    def by_model(ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        keep, place = torch.unique(columns, return_inverse=True)
-        logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
-        return logits[rows, place]
-
-    device = next(model.parameters()).device
-    probe = torch.arange(1, 9, device=device).reshape(1, 8) % model.config.vocab_size
-    places = torch.zeros(2, dtype=torch.long, device=device), torch.tensor([3, 7], device=device)
+    selected = Selected(model)
+    rows = _probe_rows(model.config.get_text_config().vocab_size)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            same = torch.allclose(
-                by_head(probe, *places).float(), by_model(probe, *places).float(), atol=1e-3
-            )
+            padded = selected.logits(pad(rows))
+            selected.by_head = _alike(selected.head(selected.hidden(pad(rows))), padded)
+            selected.packs = True
+            try:
+                selected.packs = _alike(selected.logits(pack(rows, least_shared=2)), padded)
+            except (NotImplementedError, TypeError, ValueError, RuntimeError):
+                selected.packs = False
     finally:
         model.train(training)
-    return by_head if same else by_model
+    return selected
+
+
+def _probe_rows(vocabulary: int) -> list[TrainRow]:
+    """Three rows, the last of which begins as the first does."""
+    texts = (range(1, 12), range(20, 27), (1, 2, 3, 4, 9, 8, 7, 6, 5))
+    return [
+        TrainRow(
+            id="",
+            ids=np.array(list(text), dtype=np.int32) % vocabulary,
+            at=np.arange(2, len(text) - 1, dtype=np.int32),
+        )
+        for text in texts
+    ]
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether these differ by rounding only."""
+    import torch
+
+    exact = one.dtype in (torch.float32, torch.float64)
+    one, other = one.float(), other.float()
+    spread = float(other.std())
+    return float((one - other).abs().max()) <= (1e-4 if exact else 5e-2) * max(spread, 1e-6)

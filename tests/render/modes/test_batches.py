@@ -12,6 +12,7 @@ from sekft_engine.base import ResidentBase
 from sekft_engine.sft.data import Data, TrainRow, train_row
 from sekft_engine.sft.loop import Trainer
 from sekft_engine.sft.loss import selected_logits, token_losses
+from sekft_engine.sft.packing import pack
 from tests.render.sessions import session
 from tests.render.test_equals_transformers import row
 from tests.sft.conftest import RECIPE, base, data, loaded, sessions
@@ -52,7 +53,7 @@ def test_15_the_end_of_turn_is_learnt_though_it_is_the_padding(base: ResidentBas
 
 
 def test_19_a_row_does_not_see_the_rows_beside_it(base: ResidentBase) -> None:
-    """Nothing that its neighbours or the padding hold reaches its losses: the gradient towards
+    """Nothing that its neighbours in the stream hold reaches its losses: the gradient towards
     them is exactly nothing, and towards its own tokens it is not."""
     rows = three(base, "out\n$", "SECRET " * 40, "</s>" * 9)
     seen: list[torch.Tensor] = []
@@ -71,8 +72,7 @@ def test_19_a_row_does_not_see_the_rows_beside_it(base: ResidentBase) -> None:
     (gradient,) = torch.autograd.grad(found[owners == 0].sum(), seen)
     reach = gradient.abs().sum(-1)
     last = int(rows[0].at[-1])
-    assert reach.shape == (3, max(map(len, rows)) - 1)
-    assert not reach[1:].any()
+    assert reach.shape == pack(rows).ids.shape
     assert not reach[0, last + 1 :].any()
     assert (reach[0, : last + 1] > 0).all()
 
