@@ -19,6 +19,7 @@ TYPING_S = 1.2
 _PROMPT_ENDS = ("$", "#", "%", ">")
 #: Between turns of a session that was recorded without a clock.
 STEP_S = 1.0
+_LEAST_S = 0.001
 #: The verdict is given so long after the last turn.
 VERDICT_S = 0.8
 
@@ -279,7 +280,9 @@ def _play_times(frames: Sequence[Frame], limit: float) -> list[float]:
     position, before = 0.0, frames[0].at if frames else 0.0
     for frame in frames:
         gap = max(0.0, frame.at - before)
-        position += min(gap, limit) if limit else gap
+        gap = min(gap, limit) if limit else gap
+        # Each turn has a moment of its own, that one can step to.
+        position += max(gap, _LEAST_S) if times else gap
         before = max(before, frame.at)
         times.append(position)
     return times
