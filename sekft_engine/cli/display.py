@@ -111,6 +111,12 @@ def _line(event: Event) -> str:
             )
         case events.HeldoutDone():
             return f"step {event.step}: held-out loss {event.loss:.4f} over {event.tokens} tokens"
+        case events.RatesMeasured():
+            return (
+                f"step {event.step}: of {event.n} episodes {event.operates} operate, "
+                f"{event.terminates} end, {event.verified} are verified, "
+                f"{event.clean_termination} end cleanly"
+            )
         case events.Log():
             return f"{event.level}: {event.text}"
     return ""

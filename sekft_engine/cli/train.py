@@ -208,7 +208,7 @@ def _summary(result: dict[str, Any]) -> str:
     return (
         f"run {result['run']}: {result['steps']} steps in {result['seconds']:.0f} s, "
         f"loss {loss['first']:.4f} -> {loss['last']:.4f}{heldout}\n"
-        f"adapter: {result['adapter']}\n"
+        f"adapter: {result['adapter']} (step {result['adapter_step']})\n"
         f"sha256:  {result['adapter_sha256']}"
     )
 
