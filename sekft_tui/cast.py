@@ -20,6 +20,8 @@ _PROMPT_ENDS = ("$", "#", "%", ">")
 #: Between turns of a session that was recorded without a clock.
 STEP_S = 1.0
 _LEAST_S = 0.001
+#: From so many columns on, a long command goes on under its beginning.
+_ROOMY = 60
 #: The verdict is given so long after the last turn.
 VERDICT_S = 0.8
 
@@ -229,14 +231,22 @@ def _command(
         last = number == len(rows) - 1
         head = (*gutter, *prompt[1:], (" ", "")) if not number else (*gutter, ("> ", "quiet"))
         used = sum(len(piece) for piece, _ in head)
-        pieces = chop(row, max(8, width - used - 11))
+        # Under its beginning, where there is room for that.
+        indent = used if width >= _ROOMY else 4
+        first = chop(row, max(8, width - used - 2))[0]
+        rest = row[len(first) :]
+        pieces = [first, *(chop(rest, max(8, width - indent - 2)) if rest else ())]
         for cut, piece in enumerate(pieces):
-            tail: Parts = ()
-            if last and cut == len(pieces) - 1:
-                tail = ((f"  exit {status}", "bad"),) if status else ()
-                tail = (("▏", "accent"),) if caret else tail
-            indent = head if not cut else (*gutter, (" " * max(0, used - 2), ""))
-            out.append((*indent, (piece, "trained"), *tail))
+            before = head if not cut else (*gutter, (" " * max(0, indent - 2), ""))
+            out.append((*before, (piece, "trained")))
+        if last and caret:
+            out[-1] = (*out[-1], ("▏", "accent"))
+        elif last and status:
+            told = f"  exit {status}"
+            if sum(len(piece) for piece, _ in out[-1]) + len(told) < width:
+                out[-1] = (*out[-1], (told, "bad"))
+            else:
+                out.append((*gutter, (told, "bad")))
     return out
 
 

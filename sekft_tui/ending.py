@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.events import EpisodeDone
 from sekft_engine.trajectory import Trajectory
-from sekft_tui.text import Parts, chop, duration, visible, visible_lines
+from sekft_tui.text import Parts, chop, duration, visible, visible_lines, wrapped
 
 if TYPE_CHECKING:
     from sekft_engine.evaluate.reference import StateDifference
@@ -134,7 +134,8 @@ def _path_lines(one: Difference, width: int) -> list[Parts]:
 def _wrapped(mark: str, mark_style: str, text: str, style: str, width: int) -> list[Parts]:
     """``text`` behind ``mark``, in as many lines as it takes."""
     room = max(8, width - len(mark) - 1)
+    cut = wrapped if text.isascii() and mark_style != "rule" else chop
     return [
         ((mark if not number else " " * len(mark), mark_style), (piece, style))
-        for number, piece in enumerate(chop(text, room))
+        for number, piece in enumerate(cut(text, room))
     ]
