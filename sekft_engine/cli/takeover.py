@@ -17,6 +17,7 @@ from sekft_engine.cli.options import (
     workspace_option,
 )
 from sekft_engine.errors import BadInput, Interrupted, JobFailed
+from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.store import find_episode
 from sekft_engine.evaluate.takeover import STEP_CAP, TakeOver
 from sekft_engine.evaluate.takeover_keep import (
@@ -142,6 +143,7 @@ class Loop:
         self._typed_here = sys.stdin.isatty()
         self._shown = 0
         self._prompt = self._last = ""
+        self._told: Finished | None = None
         self.refused = ""
 
     def run(self) -> int:
@@ -207,10 +209,7 @@ class Loop:
         if order in ("back", "end"):
             done = session.hand_back(self._adapter, turns=0 if order == "end" else number or 1)
         elif order == "undo":
-            commands = [n for n, turn in enumerate(session.view.turns) if turn.is_command]
-            at = number if number is not None else commands[-1] if commands else 0
-            done = session.rewind(at)
-            self._shown = 0
+            done = self._undo(number)
         elif order == "finish":
             done = session.finish()
         elif order == "lines":
@@ -223,6 +222,23 @@ class Loop:
         if not done:
             self._say(session.view.problem or "not now")
         return None
+
+    def _undo(self, turn: int | None) -> bool:
+        """Back to before command turn ``turn``; None = the last one."""
+        turns = self._session.view.turns
+        commands = [number for number, each in enumerate(turns) if each.is_command]
+        if turn is None:
+            turn = commands[-1] if commands else 0
+        if not self._session.rewind(turn):
+            return False
+        undone = [turns[number].content for number in commands if number >= turn]
+        self._say(f"undone: {'; '.join(undone) or 'nothing'}")
+        self._shown = min(turn, len(turns))
+        if self._shown:
+            self._last = turns[self._shown - 1].content.rpartition("\n")[2]
+        self._settled()
+        self._tell_differences(self._session.view)
+        return True
 
     def _keep_it(self, folder: Path) -> int:
         if not self._session.keep(folder.expanduser().absolute()):
@@ -271,13 +287,14 @@ class Loop:
             self._prompt = self._last
         if view.problem:
             self._say(view.problem)
-        if view.state == "over" and view.finished is not None:
+        if view.finished is not None and view.finished is not self._told:
             verdict = view.finished.verdict
             facts = ["verified" if verdict.verified else "not verified"]
             facts += [] if verdict.clean else ["prose"]
             facts += [] if verdict.outcome == verdict.expected else [f"expected {verdict.expected}"]
             facts += [f"invalid: {verdict.invalid}"] if verdict.invalid else []
             self._say(f"{verdict.outcome} after {verdict.steps}: {', '.join(facts)}")
+        self._told = view.finished
 
     def _tell_differences(self, view: View) -> None:
         if view.remark:
