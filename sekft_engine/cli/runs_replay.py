@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sekft_engine.cli.options import json_option, print_json, workspace_option
-from sekft_engine.cli.runs_shared import runs_root
+from sekft_engine.cli.runs_shared import runs_root, tell
 from sekft_engine.errors import BadInput
 from sekft_engine.runs import find_run
 
@@ -53,7 +53,6 @@ def diff(identity: str, episode: str, as_json: bool, workspace: Path | None) -> 
     + stands only in the episode's world, - only in the reference's, ~ differs. The reference
     solution is typed into a world of its own the first time, and what it left is kept with the run.
     """
-    from sekft_engine.cli import transcript
     from sekft_engine.evaluate.reference import state_difference
     from sekft_engine.evaluate.store import find_episode, read_episode
 
@@ -66,5 +65,6 @@ def diff(identity: str, episode: str, as_json: bool, workspace: Path | None) -> 
     elif difference.unknown:
         raise BadInput(f"no difference can be told: {difference.unknown}", where=trajectory.id)
     else:
-        transcript.tell_difference(difference)
+        for line in difference.told():
+            tell(line)
     return 2 if difference.unknown else 0

@@ -11,7 +11,6 @@ from sekft_engine.errors import BadInput
 from sekft_engine.evaluate.endings import ENDINGS, ending_of
 from sekft_engine.evaluate.episode import Finished, draw_of, trial_name
 from sekft_engine.evaluate.parting import parting
-from sekft_engine.evaluate.reference import StateDifference
 from sekft_engine.evaluate.report import episode_facts
 from sekft_engine.evaluate.store import episode_path, read_episode
 from sekft_engine.runs import RunInfo
@@ -73,17 +72,6 @@ def tell_episodes(shown: Sequence[Finished], part_at: int | None) -> None:
             said = str(checker.get("output", "")).strip("\n")
             if said:
                 tell(said)
-
-
-def tell_difference(difference: StateDifference) -> None:
-    if difference.same:
-        tell("the world is as the reference solution leaves it")
-    for one in difference.differences:
-        tell(f"{one.sign} {one.path}  {one.what}")
-        for line in one.lines:
-            tell(f"    {line}")
-    if difference.partly:
-        tell(f"this may not be all: {difference.partly}")
 
 
 def _title(text: str) -> None:

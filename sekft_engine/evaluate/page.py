@@ -11,7 +11,9 @@ import msgspec
 from sekft_engine.errors import BadInput
 from sekft_engine.evaluate.endings import ENDINGS
 from sekft_engine.evaluate.episode import Finished
+from sekft_engine.evaluate.reference import References
 from sekft_engine.evaluate.report import BREAKDOWNS
+from sekft_engine.evaluate.state import FINAL_STATE
 from sekft_engine.evaluate.store import read_episode
 from sekft_engine.evaluate.verdict import MEASURES
 from sekft_engine.files import write_whole
@@ -37,19 +39,33 @@ def write_page(info: RunInfo, target: Path) -> Path:
         )
     folder = Path(info.path) / "episodes"
     episodes = [read_episode(path) for path in sorted(folder.glob("*.json"))]
+    references = References(info)
+    left = {
+        one.trajectory.id: references.compare(one.trajectory).told()
+        for one in episodes
+        # Where the checker passed there is nothing to explain.
+        if FINAL_STATE in one.trajectory.meta and not one.verdict.verified
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, page(info.result, episodes, title=info.id, when=info.created).encode())
+    html = page(info.result, episodes, title=info.id, when=info.created, left=left)
+    write_whole(target, html.encode())
     return target
 
 
 def page(
-    document: Mapping[str, Any], episodes: Sequence[Finished], *, title: str, when: str = ""
+    document: Mapping[str, Any],
+    episodes: Sequence[Finished],
+    *,
+    title: str,
+    when: str = "",
+    left: Mapping[str, Sequence[str]] = {},
 ) -> str:
     """The page. Whatever was typed or printed is escaped, and made visible first.
 
     Args:
         document: what ``sekft eval --json`` prints.
         episodes: the stored episodes; those that the document does not tell of are left out.
+        left: by episode, how its final world differs from the reference's, in lines.
     """
     import jinja2
 
@@ -73,7 +89,7 @@ def page(
         told=lambda name: any(one["endings"].get(name) for one in subjects),
         breakdowns={name: _breakdown(subjects, name) for name in ("archetype", *BREAKDOWNS)},
         episodes=[
-            _episode(one, facts[one.trajectory.id])
+            _episode(one, facts[one.trajectory.id], left.get(one.trajectory.id, ()))
             for one in episodes
             if one.trajectory.id in facts
         ],
@@ -120,7 +136,7 @@ def _breakdown(subjects: Sequence[Mapping[str, Any]], by: str) -> list[tuple[str
     ]
 
 
-def _episode(finished: Finished, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _episode(finished: Finished, facts: Mapping[str, Any], left: Sequence[str]) -> dict[str, Any]:
     trajectory = finished.trajectory
     checker = trajectory.meta.get("checker")
     said = checker.get("output", "") if isinstance(checker, dict) else ""
@@ -132,6 +148,7 @@ def _episode(finished: Finished, facts: Mapping[str, Any]) -> dict[str, Any]:
         "steps": facts["steps"],
         "seconds": facts["seconds"],
         "checker": _lines(str(said).strip()),
+        "left": [(line.strip()[:1], _lines(line)) for line in left],
         "turns": [
             {"command": turn.is_command, "text": _lines(turn.content), "status": turn.exit_status}
             for turn in trajectory.turns

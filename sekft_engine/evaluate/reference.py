@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -41,41 +40,58 @@ class StateDifference(msgspec.Struct, frozen=True):
     def same(self) -> bool:
         return not self.differences and not self.unknown
 
+    def told(self) -> list[str]:
+        """Lines for a person, as they are: not yet made visible."""
+        if self.unknown:
+            return [f"cannot be told: {self.unknown}"]
+        lines = ["the world is as the reference solution leaves it"] if self.same else []
+        for one in self.differences:
+            lines += [f"{one.sign} {one.path}  {one.what}", *(f"    {line}" for line in one.lines)]
+        return [*lines, f"this may not be all: {self.partly}"] if self.partly else lines
+
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = msgspec.to_builtins(self)
         return document | {"same": self.same}
 
 
-def state_difference(
-    run: RunInfo, trajectory: Trajectory, *, report: Callable[[str], None] = lambda _text: None
-) -> StateDifference:
-    """Compare the final state of an episode of ``run`` with what the reference solution leaves.
+def state_difference(run: RunInfo, trajectory: Trajectory) -> StateDifference:
+    """Compare the final state of one episode of ``run`` with what the reference solution leaves."""
+    return References(run).compare(trajectory)
 
-    The reference is typed into a world of the run's kind once per scenario, and kept in the run.
 
-    Args:
-        report: told before a world is opened.
+class References:
+    """What the reference solutions of a run's scenarios leave, each found once.
+
+    A reference is typed into a world of the run's kind the first time, and kept in the run.
     """
-    here = changes_of(trajectory)
-    if here is None:
-        return StateDifference(unknown="its final state was not kept with it")
-    try:
-        scenario = scenario_of(run, trajectory.scenario)
-        there = recorded(run, scenario)
+
+    def __init__(self, run: RunInfo) -> None:
+        self._run = run
+        self._known: dict[str, tuple[Scenario, Changes | None] | SekftError] = {}
+
+    def compare(self, trajectory: Trajectory) -> StateDifference:
+        """How the final state of an episode differs from its scenario's reference."""
+        here = changes_of(trajectory)
+        if here is None:
+            return StateDifference(unknown="its final state was not kept with it")
+        found = self._of(trajectory.scenario)
+        if isinstance(found, SekftError):
+            return StateDifference(unknown=str(found))
+        scenario, there = found
         if there is None:
-            report(f"typing the reference solution of {scenario.id}")
-            there = record(run, scenario)
-    except SekftError as error:
-        return StateDifference(unknown=str(error))
-    return compared(scenario, here, there)
+            return StateDifference(unknown="this sandbox cannot tell what a session left")
+        partly = "" if here.whole and there.whole else "there was too much to look at all of it"
+        return StateDifference(differences(scenario, here, there), partly=partly)
 
-
-def compared(scenario: Scenario, here: Changes | None, there: Changes | None) -> StateDifference:
-    """What a session left (``here``) against what the reference solution leaves (``there``)."""
-    if here is None or there is None:
-        return StateDifference(unknown="this sandbox cannot tell what a session left")
-    partly = "" if here.whole and there.whole else "there was too much to look at all of it"
-    return StateDifference(differences(scenario, here, there), partly=partly)
+    def _of(self, name: str) -> tuple[Scenario, Changes | None] | SekftError:
+        if name not in self._known:
+            try:
+                scenario = scenario_of(self._run, name)
+                there = recorded(self._run, scenario) or record(self._run, scenario)
+                self._known[name] = scenario, there
+            except SekftError as error:
+                self._known[name] = error
+        return self._known[name]
 
 
 def scenario_of(run: RunInfo, name: str) -> Scenario:

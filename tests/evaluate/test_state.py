@@ -14,10 +14,12 @@ from click.testing import CliRunner
 from sekft_engine.cli.runs import command
 from sekft_engine.evaluate import reference
 from sekft_engine.evaluate.episode import Episode, Finished, Said
+from sekft_engine.evaluate.page import write_page
 from sekft_engine.evaluate.parting import parting
+from sekft_engine.evaluate.report import document
 from sekft_engine.evaluate.state import Changes, changes_of, differences
 from sekft_engine.evaluate.store import write_episode
-from sekft_engine.runs import RunInfo, create_run, read_run
+from sekft_engine.runs import RunInfo, create_run, read_run, reopen_run
 from sekft_engine.scenario import Scenario
 from sekft_engine.workspace import Workspace
 from sekft_engine.worlds import open_world
@@ -103,9 +105,9 @@ def test_what_is_missing_too_much_or_other_is_shown_line_by_line(place: Place) -
         "- /home/user/word.txt  a file of 7 bytes, mode 0644",
         "    -plover",
     ]
-    document = json.loads(place.say("diff", "001-eval", "poor", "--json"))
-    assert not document["same"]
-    assert [(one["sign"], one["path"]) for one in document["differences"]][-1] == (
+    told = json.loads(place.say("diff", "001-eval", "poor", "--json"))
+    assert not told["same"]
+    assert [(one["sign"], one["path"]) for one in told["differences"]][-1] == (
         "-",
         "/home/user/word.txt",
     )
@@ -138,8 +140,8 @@ def test_it_says_why_where_no_difference_can_be_told(place: Place) -> None:
     assert "not kept" in reference.state_difference(place.run, old).unknown
     (place.workspace.holdout_scenarios / "one.json").unlink()
     assert "not there any more" in reference.state_difference(place.run, trajectory).unknown
-    document = json.loads(place.say("diff", "001-eval", "good", "--json", status=2))
-    assert "not there any more" in document["unknown"]
+    told = json.loads(place.say("diff", "001-eval", "good", "--json", status=2))
+    assert "not there any more" in told["unknown"]
 
 
 def test_a_session_that_makes_very_much_leaves_a_small_record(make_scenario: Make) -> None:
@@ -165,10 +167,10 @@ def test_two_episodes_are_told_up_to_where_they_part(place: Place) -> None:
     assert "here they part, at turn 3" in said
     assert said.index("here they part") < said.index("cat word.txt") < said.index("cp word.txt")
     assert "the checker ended with 0" in said
-    document = json.loads(place.say("replay", "001-eval", "base", "--beside", "adapter", "--json"))
-    assert document["part_at"] == 3
-    assert [one["subject"] for one in document["episodes"]] == ["base", "adapter"]
-    assert document["episodes"][0]["turns"][3]["content"] == "cat word.txt"
+    told = json.loads(place.say("replay", "001-eval", "base", "--beside", "adapter", "--json"))
+    assert told["part_at"] == 3
+    assert [one["subject"] for one in told["episodes"]] == ["base", "adapter"]
+    assert told["episodes"][0]["turns"][3]["content"] == "cat word.txt"
 
 
 def test_sessions_part_at_the_first_other_command_or_where_one_ends() -> None:
@@ -180,3 +182,15 @@ def test_sessions_part_at_the_first_other_command_or_where_one_ends() -> None:
     assert parting(turns("ls"), turns("ls", "cat b")) == 2
     assert parting([], []) is None
     assert parting([(False, "date: 1"), (True, "ls")], [(False, "date: 2"), (True, "ls")]) is None
+
+
+def test_the_page_of_an_eval_says_what_failed_episodes_left(place: Place, tmp_path: Path) -> None:
+    done = [place.act("base", "echo '<b>' > other.txt", "exit")]
+    good = [place.act("tuned", "cp word.txt copy.txt", "exit")]
+    run = reopen_run(place.folder)
+    run.write(status="done", result=document({"base": done, "tuned": good}, seconds=1, about={}))
+    run.close()
+    html = write_page(place.run, tmp_path / "page.html").read_text()
+    assert "<i>- /home/user/copy.txt  a file of 7 bytes, mode 0644</i>" in html
+    assert "<b>    +&lt;b&gt;</b>" in html
+    assert html.count("against the reference") == 1, "who passed has nothing to explain"
