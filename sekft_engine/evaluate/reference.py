@@ -78,10 +78,7 @@ class References:
         if isinstance(found, SekftError):
             return StateDifference(unknown=str(found))
         scenario, there = found
-        if there is None:
-            return StateDifference(unknown="this sandbox cannot tell what a session left")
-        partly = "" if here.whole and there.whole else "there was too much to look at all of it"
-        return StateDifference(differences(scenario, here, there), partly=partly)
+        return compared(scenario, here, there)
 
     def _of(self, name: str) -> tuple[Scenario, Changes | None] | SekftError:
         if name not in self._known:
@@ -92,6 +89,14 @@ class References:
             except SekftError as error:
                 self._known[name] = error
         return self._known[name]
+
+
+def compared(scenario: Scenario, here: Changes | None, there: Changes | None) -> StateDifference:
+    """What a session left (``here``) against what the reference solution leaves (``there``)."""
+    if here is None or there is None:
+        return StateDifference(unknown="this sandbox cannot tell what a session left")
+    partly = "" if here.whole and there.whole else "there was too much to look at all of it"
+    return StateDifference(differences(scenario, here, there), partly=partly)
 
 
 def scenario_of(run: RunInfo, name: str) -> Scenario:
