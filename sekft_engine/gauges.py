@@ -41,12 +41,13 @@ class Gauges:
         idle, total = (now - then for now, then in zip(self._ticks, before, strict=True))
         gpu = self._nvml.read() if self._nvml is not None else None
         allocated, most = _torch_memory(self._cuda)
+        rss = _rss()
         return events.MachineSeen(
             job="",
             cores=os.cpu_count() or 1,
             cpu=min(1.0, max(0.0, 1 - idle / total)) if total > 0 else 0.0,
-            rss=_rss(),
-            rss_most=_rss_most(),
+            rss=rss,
+            rss_most=max(rss, _rss_most()),  # the kernel counts the most a little later
             memory=_memory(),
             gpu=gpu,
             cuda=allocated,
