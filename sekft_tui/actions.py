@@ -134,6 +134,8 @@ KEYS: tuple[Key, ...] = (
     Key("eval", ("space",), "take", "choose", "Take this subject in, or leave it out", 4),
     Key("eval", ("right", "l"), "column(1)", "subject", "To the next subject's verdicts", 5),
     Key("eval", ("left", "h"), "column(-1)", "subject back", "To the previous subject's verdicts"),
+    Key("eval", ("]",), "telling(1)", "differ", "To the next world in which subjects differ"),
+    Key("eval", ("[",), "telling(-1)", "differ back", "To the previous such world"),
     Key("eval", ("escape",), "back", "back", "From the verdicts to the set-up"),
     # Replay.
     Key("replay", ("space",), "play", "play", "Play or pause", 1),

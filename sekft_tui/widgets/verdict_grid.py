@@ -83,6 +83,17 @@ class VerdictGrid(LineList):
         self.column = max(0, min(self.column + by, len(self.subjects) - 1))
         self.refresh_line(self.cursor)
 
+    def step_telling(self, by: int) -> bool:
+        """To the next or previous row that tells something: in which the verdicts differ, or, of
+        one subject alone, in which it failed; whether there is one."""
+        y = self.cursor + by
+        while 0 <= y < len(self.grid) and not _is_telling(self.grid[y]):
+            y += by
+        if 0 <= y < len(self.grid):
+            self.move_to(y)
+            return True
+        return False
+
     @property
     def chosen(self) -> tuple[str, str] | None:
         """Subject and scenario under the cursor."""
@@ -124,6 +135,15 @@ class VerdictGrid(LineList):
         if event.x >= name and self.subjects:
             self.column = min((event.x - name) // each, len(self.subjects) - 1)
         super().on_click(event)
+
+
+def _is_telling(row: GridRow) -> bool:
+    good = [
+        cell.verdict.clean_termination and cell.verdict.verified
+        for cell in row.cells
+        if cell.verdict is not None and not cell.verdict.invalid
+    ]
+    return bool(good) and (len(set(good)) > 1 if len(row.cells) > 1 else not good[0])
 
 
 def _cell_text(cell: CellLook) -> tuple[str, str, str]:

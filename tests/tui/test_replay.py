@@ -214,8 +214,11 @@ async def test_thousands_of_cells_fill_and_keys_move_in_them(
         engine.say(verdict("tuned", name, "wrong"))
         await until_shown(pilot, "3000 of 3000", "1499/1500", "tuned against base")
         assert set(drawn) == {1499}, "one verdict draws one row"
-        await pilot.press("end")
+        await pilot.press("]")
         await until_shown(pilot, name, "◐ panic")
+        assert pane.grid.cursor == 1499, "of all worlds, the subjects differ in the last one"
+        await pilot.press("]")
+        await until_shown(pilot, "no further world in which they differ")
 
 
 def test_turns_stand_on_the_screen_at_the_same_time_whoever_is_slower() -> None:

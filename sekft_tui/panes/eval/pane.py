@@ -292,6 +292,10 @@ class EvalPane(Pane):
     def action_column(self, by: int) -> None:
         self.grid.step_column(by)
 
+    def action_telling(self, by: int) -> None:
+        if not self.grid.step_telling(by):
+            self.host.note("no further world in which they differ")
+
     def action_back(self) -> None:
         if self.form.drop():
             return
