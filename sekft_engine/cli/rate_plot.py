@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 WIDTH, HEIGHT = 60, 12
+#: Shares above this tell nothing more.
+HIGHEST = 1.2
 
 
 def rate_plot(curve: Sequence[dict[str, Any]], chosen: float) -> str:
     """The smoothed loss, as a share of the bare base's, over the rate (logarithmic), with a line
-    at the rate that was chosen."""
+    at the rate that was chosen. What is far above the bare base is drawn at the upper edge."""
     rates = [math.log10(point["lr"]) for point in curve]
-    losses = [point["smooth"] for point in curve]
+    losses = [min(point["smooth"], HIGHEST) for point in curve]
     left, right = rates[0], rates[-1]
     low, high = min(losses), max(losses)
 

@@ -64,6 +64,7 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> dict[str, Any]:
     epochs = math.ceil(count * job.recipe.batch / len(data.train))
     recipe = msgspec.structs.replace(job.recipe, max_steps=count, epochs=epochs)
     base = context.load_base(str(folder), job.load_4bit)
+    active = base.active
     base.new_adapter(_NAME, recipe)
     trainer = Trainer(base, _NAME, data, recipe, leave=context.cancelled, rate=rate_of)
     curve: list[Point] = []
@@ -82,6 +83,7 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> dict[str, Any]:
     finally:
         trainer.close()
         base.drop(_NAME)
+        base.activate(active)
     return {
         "suggested": suggested(curve),
         "lowest_loss_at": lowest(curve).lr,

@@ -1,15 +1,17 @@
 """What a step takes of memory, told before the run: what cannot fit is refused, with what would.
 
 A few short passes are measured, forward and backward, and what they held at most is taken on to the
-longest rows: a fixed part, one that grows with the tokens, one with their square (attention that
-holds all its weights), and one with the tokens that are trained (their logits).
+heaviest pass of the run: a fixed part, one that grows with the tokens, one with the squares of the
+rows' lengths (attention that holds all its weights), and one with the tokens that are trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from heapq import nlargest
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,31 +19,56 @@ import numpy as np
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import Unavailable
 from sekft_engine.recipe import Recipe
+from sekft_engine.sft.batches import plan_steps, split_rows
+from sekft_engine.sft.cross_entropy import MOST_LOGITS
 from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.loss import Selected, selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory
+from sekft_engine.sft.packing import pack
 from sekft_engine.sft.peak import peak_bytes
 
 #: Tokens of the passes that are measured, and trained ones among the last.
 LENGTHS, TRAINED = (16, 32, 64), 33
+#: Passes of a run that are looked at for the heaviest one.
+LOOKED_AT = 32
 #: The name of the adapter that is measured.
 _NAME = "probing"
 GIB = 2**30
 
 
+class Load(NamedTuple):
+    """What a pass goes over: tokens, the sum of the squares of its rows' lengths, and how many of
+    the tokens are trained."""
+
+    tokens: int
+    squares: int
+    trained: int
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a step: ``fixed``, ``per_token``, ``per_square`` of the tokens of one row, and
-    ``per_trained`` token."""
+    ``per_trained`` token, of which ``at_once`` have logits at the same time."""
 
     fixed: float
     per_token: float
     per_square: float
     per_trained: float
+    at_once: int
+    packs: bool
 
-    def of(self, rows: int, tokens: int, trained: int) -> int:
-        """What a pass over ``rows`` rows of ``tokens`` tokens, ``trained`` of each, takes."""
-        row = self.per_token * tokens + self.per_square * tokens**2 + self.per_trained * trained
-        return round(self.fixed + rows * row)
+    def of(self, load: Load) -> int:
+        """What a pass over so much takes."""
+        logits = self.per_trained * min(load.trained, self.at_once)
+        return round(
+            self.fixed + self.per_token * load.tokens + self.per_square * load.squares + logits
+        )
+
+    def load(self, rows: Sequence[TrainRow]) -> Load:
+        """What a pass over these rows goes over: a stream of them, or all padded to the longest."""
+        longest = max(len(row) for row in rows)
+        tokens = pack(rows).ids.size if self.packs else longest * len(rows)
+        squares = sum(len(row) ** 2 for row in rows)
+        return Load(tokens, squares, sum(row.trained for row in rows))
 
 
 def refuse_too_much(base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe) -> str:
@@ -51,24 +78,33 @@ def refuse_too_much(base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe
         BadInput: the recipe's targets are none of this base's layers.
         Unavailable: a step cannot fit into the memory that is free; says what would.
     """
-    longest = max(rows, key=len)
-    most = max(row.trained for row in rows)
     there = free_bytes(base)
     need = measure_need(base, recipe)
-    count = min(recipe.micro_batch, recipe.batch, len(rows))
-    wanted = need.of(count, len(longest), most)
-    told = f"{wanted / GIB:.2f} GiB for a pass over {count} x {len(longest)} tokens"
+    heaviest = _heaviest(need, rows, recipe)
+    wanted = need.of(heaviest)
+    told = f"{wanted / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
     if wanted <= there:
         return f"a step takes up to {told}; {there / GIB:.2f} GiB are free"
     raise Unavailable(
         f"a step cannot fit into memory: {told}, and {there / GIB:.2f} GiB are free",
-        where=f"trajectory {longest.id}",
-        mend=_what_fits(need, there, count, longest, most),
+        mend=_what_fits(need, there, rows, recipe),
     )
+
+
+def _heaviest(need: Need, rows: Sequence[TrainRow], recipe: Recipe) -> Load:
+    """The pass of the whole run that takes the most, looked for among the longest ones."""
+    passes = (
+        group
+        for step in plan_steps(len(rows), recipe)
+        for group in split_rows([rows[number] for number in step], recipe.micro_batch)
+    )
+    longest = nlargest(LOOKED_AT, passes, key=lambda group: sum(len(row) for row in group))
+    return max(map(need.load, longest), key=need.of)
 
 
 def measure_need(base: ResidentBase, recipe: Recipe) -> Need:
     """Measure passes of a few tokens through the base with an adapter of this recipe."""
+    active = base.active
     base.new_adapter(_NAME, recipe)
     try:
         weights = base.trainable(_NAME)
@@ -80,6 +116,7 @@ def measure_need(base: ResidentBase, recipe: Recipe) -> Need:
             weight.grad = None
     finally:
         base.drop(_NAME)
+        base.activate(active)
         free_memory()
     square, token, fixed = np.polyfit(LENGTHS, (short, middle, long), 2)
     trained = max(0.0, (more - long) / (TRAINED - 1))
@@ -89,6 +126,8 @@ def measure_need(base: ResidentBase, recipe: Recipe) -> Need:
         per_token=max(0.0, float(token)),
         per_square=max(0.0, float(square)),
         per_trained=trained,
+        at_once=max(1, MOST_LOGITS // base.model.config.get_text_config().vocab_size),
+        packs=selected.packs,
     )
 
 
@@ -106,13 +145,16 @@ def _peak(base: ResidentBase, selected: Selected, tokens: int, trained: int) -> 
     return peak_bytes(step)
 
 
-def _what_fits(need: Need, there: int, count: int, longest: TrainRow, most: int) -> str:
+def _what_fits(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> str:
     """The largest micro-batch that fits; else how long a row may be."""
-    for rows in range(count - 1, 0, -1):
-        if need.of(rows, len(longest), most) <= there:
-            return f"--micro-batch {rows} fits"
+    most = min(recipe.micro_batch, recipe.batch, len(rows))
+    for count in range(most - 1, 0, -1):
+        smaller = msgspec.structs.replace(recipe, micro_batch=count)
+        if need.of(_heaviest(need, rows, smaller)) <= there:
+            return f"--micro-batch {count} fits"
+    longest = max(rows, key=len)
     for tokens in range(len(longest) // 16 * 16, 15, -16):
-        if need.of(1, tokens, min(most, tokens)) <= there:
+        if need.of(Load(tokens, tokens**2, min(longest.trained, tokens))) <= there:
             return f"--micro-batch 1 --max-length {tokens} fits"
     return "take a smaller base or --load-4bit, or free some memory"
 

@@ -19,6 +19,7 @@ from sekft_engine.errors import BadInput, SekftError, Unavailable
 from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.sft import probe
+from sekft_engine.sft.batches import plan_steps, split_rows
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.peak import peak_bytes
@@ -45,8 +46,11 @@ def test_what_tensors_hold_at_once_is_counted() -> None:
 
 def test_the_need_of_long_rows_is_told_from_short_ones(base: ResidentBase) -> None:
     before = base.weights_digest()
+    base.new_adapter("in use", RECIPE)
     need = measure_need(base, RECIPE)
-    assert (base.adapters, base.weights_digest()) == ({}, before)
+    assert (list(base.adapters), base.active) == (["in use"], "in use")
+    base.drop("in use")
+    assert base.weights_digest() == before
     base.new_adapter("a", RECIPE)
     weights = base.trainable("a")
     selected = selected_logits(base.model)
@@ -59,29 +63,35 @@ def test_the_need_of_long_rows_is_told_from_short_ones(base: ResidentBase) -> No
         torch.autograd.backward(losses.sum())
 
     real = peak_bytes(step)
-    assert need.of(2, 700, 150) - moments == pytest.approx(real, rel=0.1)
+    assert need.of(need.load(two)) - moments == pytest.approx(real, rel=0.1)
 
 
 def test_what_fits_is_found(
     base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need = measure_need(base, RECIPE)
-    longest = max(data.train, key=len)
-    most = max(row.trained for row in data.train)
     recipe = msgspec.structs.replace(RECIPE, micro_batch=4)
+
+    def heaviest(size: int) -> int:
+        steps = plan_steps(len(data.train), recipe)
+        rows = ([data.train[row] for row in step] for step in steps)
+        groups = (group for step in rows for group in split_rows(step, size))
+        return max(need.of(need.load(group)) for group in groups)
 
     def with_free(bytes_: int) -> str:
         monkeypatch.setattr(probe, "free_bytes", lambda _base: bytes_)
         return refuse_too_much(base, data.train, recipe)
 
-    assert "a step takes up to" in with_free(need.of(4, len(longest), most))
-    with pytest.raises(Unavailable, match=f"{longest.id}: a step cannot .*--micro-batch 3 fits"):
-        with_free(need.of(4, len(longest), most) - 1)
+    assert "a step takes up to" in with_free(heaviest(4))
+    with pytest.raises(Unavailable, match=r"a step cannot .*--micro-batch 3 fits"):
+        with_free(heaviest(3))
+    with pytest.raises(Unavailable, match="--micro-batch 1 fits"):
+        with_free(heaviest(1))
     with pytest.raises(Unavailable, match=r"--micro-batch 1 --max-length (\d+) fits") as caught:
-        with_free(need.of(1, len(longest) // 2, most))
+        with_free(heaviest(1) - 1)
     found = re.search(r"max-length (\d+)", str(caught.value))
     assert found is not None
-    assert 16 <= int(found[1]) <= len(longest) // 2
+    assert 16 <= int(found[1]) < max(len(row) for row in data.train)
     with pytest.raises(Unavailable, match="smaller base"):
         with_free(0)
 
