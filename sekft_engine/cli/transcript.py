@@ -60,7 +60,7 @@ def tell_episodes(shown: Sequence[Finished], part_at: int | None) -> None:
         _title(" and ".join(one.trajectory.id for one in shown))
         _tell_turns(turns[:both])
         same = "they type the same to the end"
-        _title(same if part_at is None else f"here they part, at turn {part_at}")
+        _title(same if part_at is None else f"here they part, at turn {part_at + 1}")
     for one in shown:
         _title(one.trajectory.id)
         _tell_turns(one.trajectory.turns[both:])

@@ -188,7 +188,7 @@ class ReplayView(LineView):
         at = _place(self.position, cast.length, room)
         own = _place(cast.judged_at or cast.times[-1], cast.length, room)
         cells = [
-            ("━", "accent") if x < at else ("─", "rule") if x <= own else (" ", "")
+            (" ", "") if x > own else ("━", "accent") if x < at else ("─", "rule")
             for x in range(room)
         ]
         cells[at] = ("●", "accent")

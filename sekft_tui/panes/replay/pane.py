@@ -220,7 +220,7 @@ class ReplayPane(Pane):
             shown.has_grown()
         self._lay_out()
         first, second = self._casts()
-        follow = one is not None and one.view is not None
+        follow = one is not None and one.running
         self.view.show(first, follow=follow)
         self.two.show(second, follow=follow)
         self._legends()

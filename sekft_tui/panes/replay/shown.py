@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sekft_engine.events import EpisodeDone
 from sekft_tui.cast import Cast, cast_of, cast_of_events
 from sekft_tui.episodes import Episode
 from sekft_tui.eval_view import EvalView
@@ -47,15 +48,20 @@ class Shown:
         return cls(episode.subject, episode.name, episode.run, episode=episode)
 
     @property
-    def mark(self) -> Mark:
+    def verdict(self) -> EpisodeDone | None:
         if self.episode is not None:
-            verdict = self.episode.verdict
-        else:
-            cell = self.view.cell(self.subject, self.scenario) if self.view else None
-            verdict = cell.verdict if cell else None
-        if verdict is not None:
-            return mark_of(verdict)
-        return Mark("▸", "running", "key") if self.episode is None else UNJUDGED
+            return self.episode.verdict
+        return self.view.cell(self.subject, self.scenario).verdict if self.view else None
+
+    @property
+    def running(self) -> bool:
+        return self.view is not None and self.verdict is None
+
+    @property
+    def mark(self) -> Mark:
+        if self.verdict is not None:
+            return mark_of(self.verdict)
+        return Mark("▸", "running", "key") if self.running else UNJUDGED
 
     def title(self) -> Parts:
         mark = self.mark
