@@ -100,11 +100,12 @@ class Session:
             Stopped: the job was to stop; what was done is saved.
             Diverged: a loss or gradient is no number; the last good adapter is saved.
         """
+        left = False
         try:
             self._measure()  # what a stop came before
             self._step_on()
         except Abandoned:
-            pass
+            left = True  # in the midst of a step, or of a measurement
         except Diverged:
             nan = Sign(NOT_FINITE, math.nan, self.signs.usual_loss)
             self._tell_sign(self.trainer.done + 1, nan)
@@ -114,7 +115,7 @@ class Session:
         done = self.trainer.done
         if done != self.saved_step:
             self.save(done)
-        if self.context.cancelled() and not self._is_over():
+        if left or (self.context.cancelled() and not self._is_over()):
             kept = "nothing was trained"
             if done:
                 kept = f"adapter saved in {self.run.adapter}; --resume goes on from there"

@@ -196,10 +196,11 @@ def test_an_eval_that_a_stop_came_before_is_made_when_the_run_goes_on(
 ) -> None:
     done = scripted([3, 2, 1])
     real = getattr(session, "measure_rates")  # noqa: B009 - it is imported there
-    left = iter([True])
+    left = {4, STEPS}
 
     def leave_once(trials: Any, step: int, *rest: Any) -> events.RatesMeasured:
-        if step == 4 and next(left, False):
+        if step in left:
+            left.remove(step)
             engine.cancel(after_step=True)
             raise Interrupted("the eval was stopped")
         measured: events.RatesMeasured = real(trials, step, *rest)
@@ -211,6 +212,8 @@ def test_an_eval_that_a_stop_came_before_is_made_when_the_run_goes_on(
     with pytest.raises(Stopped, match="stopped after step 4"):
         run_job(job, engine=engine)
     assert done == [2]
+    with pytest.raises(Stopped, match=f"stopped after step {STEPS}"):
+        run_job(job, engine=engine)
     run_job(job, engine=engine)
     assert done == [2, 4, 6, 8, 10, 12, STEPS]
     journal = as_it_counts(read_events(out / "events.jsonl"))
