@@ -85,7 +85,6 @@ def final_difference(episode: Episode) -> StateDifference:
     from sekft_engine.runs import read_run
 
     try:
-        run = read_run(Path(episode.path).parent.parent)
-    except SekftError as error:
+        return state_difference(read_run(Path(episode.path).parent.parent), episode.trajectory)
+    except (OSError, SekftError) as error:
         return StateDifference(unknown=str(error))
-    return state_difference(run, episode.trajectory)

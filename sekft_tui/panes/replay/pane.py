@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
-from textual.timer import Timer
+from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine import events
@@ -19,28 +17,24 @@ from sekft_engine.events import Event
 from sekft_tui import filters
 from sekft_tui.actions import Place, bindings
 from sekft_tui.background import beside_the_screen
-from sekft_tui.cast import IDLE_LIMIT_S, Cast, in_step
+from sekft_tui.cast import IDLE_LIMIT_S
 from sekft_tui.episodes import Episode, final_difference
 from sekft_tui.eval_view import EvalView
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.replay.listing import HINT, Listing
-from sekft_tui.panes.replay.shown import Shown, file_of, partners
+from sekft_tui.panes.replay.pair import Pair
+from sekft_tui.panes.replay.players import Players
+from sekft_tui.panes.replay.shown import Shown, file_of
 from sekft_tui.reducer import Shared
-from sekft_tui.text import Parts
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
-from sekft_tui.widgets.replay_view import FollowingView, ReplayView
+from sekft_tui.widgets.replay_view import ReplayView
 
-#: Frames per second while playing.
-RATE = 15
 _MARKERS = {"c": "no command", "x": "no failure", "E": "no own end", "v": "no verdict"}
 
 
 class ReplayPane(Pane):
-    """Episodes to the left, the player to the right; two players take the whole width.
-
-    ``one`` is what is played and ``other`` what is played beside it, in step.
-    """
+    """Episodes to the left, the player to the right; two players take the whole width."""
 
     place: ClassVar[Place] = "replay"
     BINDINGS = bindings("replay")
@@ -50,53 +44,41 @@ class ReplayPane(Pane):
     ReplayPane #replay-left { width: 52; border-right: solid $line; }
     .-narrow ReplayPane #replay-split { layout: vertical; }
     .-narrow ReplayPane #replay-left { width: 1fr; height: 7; border: none; }
-    ReplayPane #replay-right { layout: vertical; width: 1fr; height: 1fr; }
-    ReplayPane #replay-two { display: none; border-left: solid $line; }
-    ReplayPane.-two #replay-two { display: block; }
     ReplayPane.-two #replay-left { display: none; }
-    ReplayPane #replay-time { height: 2; }
-    ReplayPane.-two #replay-time { height: 3; }
     """
 
     def __init__(self) -> None:
         super().__init__(id="replay")
         self.listing = Listing()
-        self.one: Shown | None = None
-        self.other: Shown | None = None
-        self.differing = False
-        self.idle_limit = IDLE_LIMIT_S
+        self.pair = Pair()
+        self.players = Players(self.pair)
         self._held = False  # opened from elsewhere: a list that is read again leaves it alone
-        self._clock: Timer | None = None
-        self._last = 0.0
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self.listing.head)
         self.list = LineList(
             self.listing.row, chosen=self._open, empty="reading episodes …", id="replay-list"
         )
-        self.view_head = Lines(lambda _: (self.one.title() if self.one else (),))
-        self.view = ReplayView(self._moved_in_time, id="replay-view")
-        self.two_head = Lines(lambda _: (self.other.title() if self.other else (),))
-        self.two = FollowingView(self.view, id="replay-view-two")
-        self.time_line = Lines(self._time_lines, id="replay-time")
         with Container(id="replay-split"):
             yield Part(self.list_head, self.list, id="replay-left")
-            with Container(id="replay-right"):
-                with Horizontal():
-                    yield Part(self.view_head, self.view, id="replay-one")
-                    yield Part(self.two_head, self.two, id="replay-two")
-                yield self.time_line
+            yield self.players
 
     def on_mount(self) -> None:
-        self._clock = self.set_interval(1 / RATE, self._tick, pause=True)
         self.reload()
 
     def first_focus(self) -> Widget:
         return self.view if self._held else self.list
 
     def hidden(self) -> None:
-        self.view.playing = False
-        self._run_clock()
+        self.players.stop()
+
+    @property
+    def view(self) -> ReplayView:
+        return self.players.view
+
+    @property
+    def two(self) -> ReplayView:
+        return self.players.two
 
     @property
     def turn(self) -> int:
@@ -145,7 +127,7 @@ class ReplayPane(Pane):
         self._moved()
         self.go_to(self.view)
         self.view.toggle()
-        self._run_clock()
+        self.players.update()
 
     # --- opened from elsewhere --------------------------------------------------------------
 
@@ -156,17 +138,17 @@ class ReplayPane(Pane):
         shown = Shown(subject, scenario, view.run, view=view)
         self._show(shown)
         if file_of(view, subject, scenario) is not None:
-            self._load(shown)
+            self._load(shown, followed=False)
 
     def show_run(self, run: str) -> None:
         """Only the episodes of ``run``."""
         self.listing.filter = f"run:{run}"
         self._held = False
-        self.one = None
+        self.pair.put(None, ())
         self.reload()
 
     @work(group="episode-load")
-    async def _load(self, shown: Shown) -> None:
+    async def _load(self, shown: Shown, *, followed: bool) -> None:
         """The stored form of an episode that has ended: it holds more than its events told."""
         path = shown.file()
         if path is None:
@@ -179,23 +161,21 @@ class ReplayPane(Pane):
         shown.view = None
         if shown is self.one:
             self.reload()
-        self._again()
+        if shown in self.pair.both:
+            self.players.again()
+            if followed:
+                self.players.reveal()
 
     def draw(self, shared: Shared) -> None:
         """Follow what runs."""
         del shared
-        grown = [shown for shown in self._both if shown.has_grown()]
+        grown = [shown for shown in self.pair.both if shown.has_grown()]
         if not grown:
             return
-        first, second = self._casts()
-        if first is not None:
-            self.view.grow(first)
-        if second is not None:
-            self.two.grow(second)
+        self.players.grow()
         for shown in grown:
             if shown.file() is not None:
-                self._load(shown)
-        self._legends()
+                self._load(shown, followed=True)
 
     def heard(self, event: Event) -> None:
         if isinstance(event, events.JobDone | events.JobCancelled) and event.kind == "eval":
@@ -204,46 +184,22 @@ class ReplayPane(Pane):
     # --- what is shown ----------------------------------------------------------------------
 
     @property
-    def _both(self) -> list[Shown]:
-        return [shown for shown in (self.one, self.other) if shown is not None]
+    def one(self) -> Shown | None:
+        return self.pair.one
+
+    @property
+    def other(self) -> Shown | None:
+        return self.pair.other
 
     def _show(self, one: Shown | None) -> None:
-        """Play ``one``, from its end so that one can read it at once; beside it whoever was
-        there before, or someone else who was in the same world."""
-        subject = self.other.subject if self.other is not None else ""
-        self.one = one
-        if self.other is not None:
-            found = partners(one, self.listing.all) if one is not None else []
-            same = [shown for shown in found if shown.subject == subject]
-            self.other = next(iter(same or found), None)
-        for shown in self._both:
+        """Play ``one``, from its end so that one can read it at once."""
+        self.pair.put(one, self.listing.all)
+        for shown in self.pair.both:
             shown.has_grown()
         self._lay_out()
-        first, second = self._casts()
-        follow = one is not None and one.running
-        self.view.show(first, follow=follow)
-        self.two.show(second, follow=follow)
-        self._legends()
-        if self.differing:
+        self.players.show()
+        if self.pair.differing:
             self._ask()
-
-    def _casts(self) -> tuple[Cast | None, Cast | None]:
-        casts = [
-            shown.cast(self.idle_limit, with_difference=self.differing) for shown in self._both
-        ]
-        if len(casts) == 2:
-            return in_step(*casts)
-        return (casts[0] if casts else None), None
-
-    def _again(self) -> None:
-        """The same sessions, of which more is known or which are played otherwise."""
-        first, second = self._casts()
-        if first is not None:
-            self.view.retime(first)
-        if second is not None:
-            self.two.retime(second)
-            self.two.go(self.view.position)
-        self._legends()
 
     def _lay_out(self) -> None:
         two = self.other is not None
@@ -251,55 +207,15 @@ class ReplayPane(Pane):
             self.go_to(self.view)
         self.set_class(two, "-two")
 
-    def _time_lines(self, width: int) -> tuple[Parts, ...]:
-        if self.other is None:
-            return self.view.bar(width), self.view.facts(width)
-        cast = self.view.cast
-        at = cast.part_at if cast is not None else None
-        told = "the same so far " if at is None else f"part at turn {at + 1} "
-        facts = self.view.facts(max(0, width - len(told)))
-        return self.view.bar(width), self.two.bar(width), (*facts, (told, "accent"))
-
-    def _legends(self) -> None:
-        self.view_head.update()
-        self.two_head.update()
-        self._run_clock()
-
     # --- playing ----------------------------------------------------------------------------
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        self.view.advance(now - self._last)
-        self._last = now
-        self._moved_in_time()
-        if not self.view.playing:
-            self._run_clock()
-
-    def _moved_in_time(self) -> None:
-        if self.other is not None:
-            self.two.playing = self.view.playing
-            self.two.go(self.view.position)
-        self.time_line.update()
-
-    def _run_clock(self) -> None:
-        """The timer runs only while something plays."""
-        if self._clock is None:
-            return
-        if self.view.playing:
-            self._last = time.monotonic()
-            self._clock.resume()
-        else:
-            self._clock.pause()
-        self.two.playing = self.view.playing
-        self.time_line.update()
 
     def action_play(self) -> None:
         self.view.toggle()
-        self._run_clock()
+        self.players.update()
 
     def action_step(self, by: int) -> None:
         self.view.step(by)
-        self._run_clock()
+        self.players.update()
 
     def action_seek(self, seconds: float) -> None:
         self.view.seek(self.view.position + seconds)
@@ -307,54 +223,39 @@ class ReplayPane(Pane):
     def action_marker(self, by: int) -> None:
         if not self.view.step_marker(by):
             self.host.note("no further marker")
-        self._run_clock()
+        self.players.update()
 
     def action_jump(self, key: str) -> None:
         if not self.view.jump(key):
             self.host.note(f"{_MARKERS[key]} in this session")
-        self._run_clock()
+        self.players.update()
 
     def action_speed(self, by: int) -> None:
         self.view.change_speed(by)
-        self.time_line.update()
+        self.players.update()
 
     def action_idle(self) -> None:
-        self.idle_limit = 0.0 if self.idle_limit else IDLE_LIMIT_S
-        self._again()
+        self.pair.idle_limit = 0.0 if self.pair.idle_limit else IDLE_LIMIT_S
+        self.players.again()
 
     # --- two of them, and what they left ----------------------------------------------------
 
     def action_beside(self) -> None:
         """The next one who was in the same world; after the last, nobody."""
-        if self.one is None:
-            return
-        found = partners(self.one, self.listing.all)
-        if not found:
+        if not self.pair.take_next(self.listing.all):
             self.host.note("nobody else was in this world")
             return
-        before = [self._identity(shown) for shown in found]
-        here = self._identity(self.other) if self.other is not None else None
-        at = before.index(here) + 1 if here in before else 0
-        self.other = found[at] if at < len(found) else None
+        self._company()
+
+    def _company(self) -> None:
+        """Someone came beside the one, or went."""
         self._lay_out()
-        self._again_from_start()
-
-    @staticmethod
-    def _identity(shown: Shown) -> tuple[str, str, str]:
-        return shown.run, shown.subject, shown.episode.path if shown.episode else ""
-
-    def _again_from_start(self) -> None:
-        """Someone came or went: what the first one shows stays."""
-        first, second = self._casts()
-        if first is not None:
-            self.view.retime(first)
-        self.two.show(second, position=self.view.position)
+        self.players.company()
         if self.other is not None:
             self.other.has_grown()
             if self.other.file() is not None:
-                self._load(self.other)
-        self._legends()
-        if self.differing:
+                self._load(self.other, followed=False)
+        if self.pair.differing:
             self._ask()
 
     def action_parting(self) -> None:
@@ -362,7 +263,7 @@ class ReplayPane(Pane):
             self.action_beside()
         if self.other is not None and not self.view.jump("p"):
             self.host.note("they type the same, as far as they are")
-        self._run_clock()
+        self.players.update()
 
     def action_difference(self) -> None:
         """Show what differs in the final world, or hide it."""
@@ -371,17 +272,17 @@ class ReplayPane(Pane):
         if self.one.episode is None:
             self.host.note("it is still running")
             return
-        self.differing = not self.differing
+        self.pair.differing = not self.pair.differing
         self.view.playing = False
-        if self.differing:
+        if self.pair.differing:
             self._ask()
-        self._again()
-        if self.differing:
+        self.players.again()
+        if self.pair.differing:
             self.view.seek(self.view.cast.length if self.view.cast else 0.0)
-            self._reveal()
+            self.players.reveal()
 
     def _ask(self) -> None:
-        for shown in self._both:
+        for shown in self.pair.both:
             if shown.episode is not None and shown.difference is None and not shown.pending:
                 shown.pending = "typing the reference solution into a world of its own"
                 self._compare(shown, shown.episode)
@@ -390,13 +291,9 @@ class ReplayPane(Pane):
     async def _compare(self, shown: Shown, episode: Episode) -> None:
         shown.difference = await beside_the_screen(lambda: final_difference(episode))
         shown.pending = ""
-        if shown in self._both and self.differing:
-            self._again()
-            self._reveal()
-
-    def _reveal(self) -> None:
-        self.view.reveal()
-        self.two.reveal()
+        if shown in self.pair.both and self.pair.differing:
+            self.players.again()
+            self.players.reveal()
 
     def action_take_over(self) -> None:
         """Someone else types from this turn on."""
@@ -427,13 +324,11 @@ class ReplayPane(Pane):
 
     def action_back(self) -> None:
         if self.other is not None:
-            self.other = None
-            self._lay_out()
-            self._again_from_start()
+            self.pair.other = None
+            self._company()
         elif not self.is_on(self.list):
-            self.view.playing = False
             self._held = False
-            self._run_clock()
+            self.players.stop()
             self.go_to(self.list)
             self._moved()
         elif self.listing.filter:
@@ -445,5 +340,5 @@ class ReplayPane(Pane):
         texts = [view.plain() for view in views]
         if len(texts) == 1:
             return texts[0]
-        titles = ("".join(text for text, _ in shown.title()).strip() for shown in self._both)
+        titles = ("".join(text for text, _ in shown.title()).strip() for shown in self.pair.both)
         return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, texts, strict=True))
