@@ -30,7 +30,8 @@ class Pair:
         self.one = one
         if self.other is not None:
             found = partners(one, episodes) if one is not None else []
-            same = [shown for shown in found if shown.subject == self.other.subject]
+            wanted = {self.other.subject} - {one.subject if one is not None else ""}
+            same = [shown for shown in found if shown.subject in wanted]
             self.other = next(iter(same or found), None)
 
     def take_next(self, episodes: Sequence[Episode]) -> bool:
