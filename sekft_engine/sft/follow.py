@@ -48,12 +48,24 @@ def refuse_lone_shards(job: jobs.Train, ranks: Ranks) -> None:
             where="--shard-base",
             mend="start several with torchrun or accelerate launch",
         )
+    if job.load_4bit and not _has_gpu():
+        raise BadInput(
+            "4-bit weights of a CPU lie in an order that cannot be spread",
+            where="--shard-base",
+            mend="leave --load-4bit out, or use GPUs",
+        )
     if job.recipe.eval_every:
         raise BadInput(
             "a base that is spread over processes cannot act in worlds",
             where="recipe.eval_every",
             mend="set it to 0, and use sekft eval afterwards",
         )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def follow() -> None:

@@ -190,17 +190,63 @@ class Processes(Ranks):
 
         self.sharded = True
         device = "cuda" if self._cuda() else "cpu"
+        layers = layers_of(model)
+        if isinstance(layers[0], FSDPModule):
+            return
+        probe = _Probe(layers[0])
         mesh = init_device_mesh(device, (self.size,))
-        for layer in layers_of(model):
-            if not isinstance(layer, FSDPModule):
-                whole = {one for name, one in layer.named_parameters() if ".lora_" in name}
-                fully_shard(layer, mesh=mesh, ignored_params=whole)
+        for layer in layers:
+            whole = {one for name, one in layer.named_parameters() if ".lora_" in name}
+            fully_shard(layer, mesh=mesh, ignored_params=whole)
         model.to(device)
+        probe.compare(device)
 
     def _cuda(self) -> bool:
         import torch
 
         return torch.cuda.is_available()
+
+
+class _Probe:
+    """A linear layer's answer before its weights are spread, to be compared with that after.
+
+    Weights that came back in another order would train an adapter for no base at all, in silence.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        import torch
+
+        self._layer = layer
+        self._linear = next(one for one in layer.modules() if hasattr(one, "in_features"))
+        draws = torch.Generator().manual_seed(0)
+        self._given = torch.randn(4, self._linear.in_features, generator=draws)
+        self._answer = self._ask("cpu")
+
+    def _ask(self, device: str) -> Tensor:
+        import torch
+
+        weight = next(self._linear.parameters())
+        kind = weight.dtype if weight.is_floating_point() else torch.float32
+        with torch.no_grad():
+            answer: Tensor = self._linear(self._given.to(device, kind))
+        return answer.float().cpu()
+
+    def compare(self, device: str) -> None:
+        """Raise :class:`Unavailable` where it answers otherwise now."""
+        import torch
+
+        self._layer.unshard()
+        try:
+            same = torch.allclose(self._ask(device), self._answer, rtol=0.02, atol=0.02)
+        except (RuntimeError, AssertionError):
+            same = False
+        self._layer.reshard()
+        if not same:
+            raise Unavailable(
+                "this base computes something else once it is spread over processes",
+                where="--shard-base",
+                mend="leave it out, or load the base without --load-4bit",
+            )
 
 
 def layers_of(model: Any) -> Any:
