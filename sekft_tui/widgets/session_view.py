@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 from sekft_engine.evaluate.takeover_view import View
 from sekft_engine.trajectory import Turn
 from sekft_tui.cast import verdict_of
 from sekft_tui.ending import Ending, checker_of
-from sekft_tui.text import Parts, clip, visible, visible_lines
+from sekft_tui.text import Parts, chop, clip, visible, visible_lines
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_view import LineView
 
@@ -140,7 +140,7 @@ def _command(prompt: str, turn: Turn, again: bool, width: int) -> list[Parts]:
     for number, row in enumerate(rows):
         lead = visible(prompt) + " " if number == 0 and prompt else "" if number == 0 else "> "
         room = max(8, width - 2 - cell_len(lead) - cell_len(tail) - 8)
-        for cut, piece in enumerate(chop_cells(row, room) or [""]):
+        for cut, piece in enumerate(chop(row, room)):
             first = number == 0 and cut == 0
             head: Parts = (("✗ ", "bad"),) if turn.exit_status else (("▌ ", style),)
             lead_style = "note" if number == 0 else "quiet"
@@ -157,5 +157,5 @@ def _output(text: str, width: int) -> list[Parts]:
     return [
         (("  ", ""), (piece, "text"))
         for line in visible_lines(text)
-        for piece in chop_cells(line, max(8, width - 3)) or [""]
+        for piece in chop(line, max(8, width - 3))
     ]

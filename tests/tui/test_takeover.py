@@ -27,6 +27,14 @@ async def typed(pilot: Pilot[int], text: str) -> None:
     await pilot.press(*["space" if letter == " " else letter for letter in text], "enter")
 
 
+async def begun(pilot: Pilot[int]) -> None:
+    """At the prompt of the first world, where nobody has typed yet."""
+    await pilot.press("W")
+    await until_shown(pilot, "type by hand in which world?", "held-001")
+    await pilot.press("enter")
+    await until_shown(pilot, "held-000", "Ask warden.", "your turn", "history")
+
+
 def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit") -> Path:
     """An episode of an eval, as it lies on disk: (command, answer) each, after the login."""
     run = create_run(workspace.runs, "eval", about={})
@@ -51,10 +59,7 @@ async def test_one_writes_a_demonstration_by_hand_and_it_can_be_trained_on(
     make_app: Make, workspace: Workspace, size: tuple[int, int]
 ) -> None:
     async with make_app().run_test(size=size) as pilot:
-        await pilot.press("W")
-        await until_shown(pilot, "type by hand in which world?", "held-001")
-        await pilot.press("enter")
-        await until_shown(pilot, "held-000", "Ask warden.", "your turn", "history")
+        await begun(pilot)
         await typed(pilot, "bin/warden")
         shown = await until_shown(pilot, "make the file done, then exit", "1 command so far")
         assert "you" in shown
@@ -103,10 +108,7 @@ async def test_answers_that_differ_are_shown_and_are_not_obeyed(
 
 async def test_undo_goes_back_before_the_marked_command(make_app: Make) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
-        await pilot.press("W")
-        await until_shown(pilot, "held-001")
-        await pilot.press("enter")
-        await until_shown(pilot, "your turn")
+        await begun(pilot)
         for number, command in enumerate(("touch one", "touch two", "ls"), 1):
             await typed(pilot, command)
             await until_shown(pilot, f"{number} command")
@@ -126,10 +128,7 @@ async def test_undo_goes_back_before_the_marked_command(make_app: Make) -> None:
 
 async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
-        await pilot.press("W")
-        await until_shown(pilot, "held-001")
-        await pilot.press("enter")
-        await until_shown(pilot, "your turn")
+        await begun(pilot)
         await typed(pilot, "sleep 9; sleep 9")
         await until_shown(pilot, "^c interrupts")
 
@@ -178,10 +177,7 @@ async def test_what_was_lost_with_the_terminal_is_offered_again(
     make_app: Make, workspace: Workspace
 ) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
-        await pilot.press("W")
-        await until_shown(pilot, "held-001")
-        await pilot.press("enter")
-        await until_shown(pilot, "your turn")
+        await begun(pilot)
         await typed(pilot, "touch done")
         await until_shown(pilot, "1 command so far")
     async with make_app().run_test(size=(80, 24)) as pilot:

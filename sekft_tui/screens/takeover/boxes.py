@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from rich.cells import chop_cells
 from textual.binding import Binding
 
 from sekft_engine.evaluate.takeover_difference import Difference
 from sekft_tui.screens.box import BoxScreen
-from sekft_tui.text import Parts, visible_lines, wrapped
+from sekft_tui.text import Parts, chop, visible_lines, wrapped
 
 
 class DifferencesScreen(BoxScreen[str]):
@@ -69,7 +68,7 @@ def _compared(one: Difference, width: int) -> list[Parts]:
 
 
 def _chopped(lines: Sequence[str], width: int) -> list[str]:
-    return [piece for line in lines for piece in chop_cells(line, width - 3) or [""]]
+    return [piece for line in lines for piece in chop(line, width - 3)]
 
 
 class LeaveScreen(BoxScreen[str]):
