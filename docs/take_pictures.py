@@ -8,6 +8,7 @@ Needs rsvg-convert. The journals of the newest runs are shown; nothing is traine
 from __future__ import annotations
 
 import asyncio
+import html
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from sekft_engine.engine import Engine
@@ -51,12 +53,33 @@ async def take(workspace: Workspace, name: str, size: tuple[int, int], keys: lis
 
 
 def shifted(svg: str) -> str:
-    """rsvg drops spaces at the beginning of a text: move the text instead."""
+    """rsvg drops spaces at the beginning of a text, and takes signs of other fonts at their own
+    width: give each word and each such sign its own place."""
 
     def shift(found: re.Match[str]) -> str:
         before, x, after, text = found.groups()
-        lead = len(re.match(r"(?:&#160;)*", text)[0]) // 6  # type: ignore[index]
-        return f'<text{before}x="{float(x) + CELL * lead}"{after}>{text[6 * lead :]}</text>'
+        if "text-anchor" in before + after:  # the title
+            return found[0]
+        after = re.sub(r' textLength="[^"]*"', "", after)
+        out, column, word, start = [], 0, "", 0
+
+        def end() -> None:
+            if word:
+                out.append(f'<text{before}x="{float(x) + CELL * start}"{after}>{word}</text>')
+
+        for sign in re.findall(r"&[^;]+;|.", text):
+            plain = sign.isascii() and sign != "&#160;"
+            if not plain or not word:
+                end()
+                word, start = "", column
+            if sign != "&#160;":
+                word += sign
+            if not sign.isascii():
+                end()
+                word = ""
+            column += cell_len(html.unescape(sign))
+        end()
+        return "".join(out)
 
     return re.sub(r'<text([^>]*?)x="([\d.]+)"([^>]*)>(.*?)</text>', shift, svg)
 
@@ -71,7 +94,8 @@ async def main(root: str) -> None:
     # Needs losses of the first session: sekft mask --loss RUN --measure --id ID
     await take(workspace, "loss", large, ["enter", "o", "enter", "l", "l", "l"])
     await take(workspace, "certificate", large, ["enter", "v", "v", "v", "v", "v"])
-    await take(workspace, "train", large, ["5", "j", "enter"])
+    # A run of: sekft train --eval-every 20 --heldout-every 5; o hides the recipe.
+    await take(workspace, "train", (160, 48), ["5", "j", "enter", "left", "left", "escape"])
     await take(workspace, "eval", large, ["5", "enter", "l"])
     await take(workspace, "replay", large, ["5", "enter", "l", "j", "j", "enter"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual.timer import Timer
 
-from sekft_tui.actions import PANES, Key, Place, footer, shown
+from sekft_tui.actions import PANES, Place, footer, shown
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 
@@ -77,13 +77,11 @@ class KeyBar(Lines):
         parts: list[tuple[str, str]] = []
         clicks: list[tuple[int, int, int, str]] = []
         at = 0
-        keys = footer(self.pane)
-        room = width - sum(_size(key) for key in keys if key.place == "global")
-        for key in keys:
+        for key in footer(self.pane):
             pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
-            size = _size(key)
-            if at + size > (width if key.place == "global" else room):
-                continue
+            size = sum(cell_len(text) for text, _ in pieces)
+            if at + size > width:
+                break
             everywhere = key.place == "global"
             action = f"app.{key.action}" if everywhere else f"app.in_pane({key.action!r})"
             clicks.append((0, at, at + size, action))
@@ -91,8 +89,3 @@ class KeyBar(Lines):
             at += size
         self.clicks = tuple(clicks)
         return (tuple(parts),)
-
-
-def _size(key: Key) -> int:
-    """Cells that a key takes in the bar."""
-    return cell_len(shown(key.keys[0])) + cell_len(key.label) + 3

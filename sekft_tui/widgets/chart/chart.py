@@ -19,6 +19,10 @@ from sekft_tui.widgets.line_view import LineView
 TALL, SMALL_HEIGHT, SMALL_WIDTH = 22, 9, 36
 
 
+#: Blank cells between panels side by side.
+GAP = 1
+
+
 class Chart(LineView):
     """Draws what ``build`` says for the present view.
 
@@ -66,7 +70,7 @@ class Chart(LineView):
             each = width // len(rest)
             widths = [each] * (len(rest) - 1) + [width - each * (len(rest) - 1)]
             parts = [
-                draw(Panel(one, wide, small, main=False), self.board, self.view)
+                _beside(draw(Panel(one, wide - GAP, small, main=False), self.board, self.view))
                 for one, wide in zip(rest, widths, strict=True)
             ]
             rows += [
@@ -158,3 +162,8 @@ class Chart(LineView):
         values = line.raw if line.raw is not None else line.ys
         rows = [f"{x:g}\t{y:.6g}" for x, y in zip(line.xs.tolist(), values.tolist(), strict=True)]
         return "\n".join([f"{self.board.axis}\t{plot.title}", *rows])
+
+
+def _beside(rows: list[Parts]) -> list[Parts]:
+    """A panel with room for the next."""
+    return [(*row, (" " * GAP, "")) for row in rows]
