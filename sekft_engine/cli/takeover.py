@@ -27,7 +27,7 @@ from sekft_engine.evaluate.takeover_keep import (
     folder_for,
     why_not_trained,
 )
-from sekft_engine.evaluate.takeover_origin import Origin, origin_of_scenario, origin_of_session
+from sekft_engine.evaluate.takeover_origin import origin_of_scenario, origin_of_session
 from sekft_engine.evaluate.takeover_view import View
 from sekft_engine.runs import run_of
 from sekft_engine.visible import plain
@@ -89,16 +89,16 @@ def command(
     place = find_workspace(workspace)
     base = base or (place.base if place is not None else "")
 
-    def find() -> Origin:
-        if scenario:
-            return origin_of_scenario(scenario, place, scenarios=scenarios)
-        return origin_of_session(_session(run, episode, place), turn, place, scenarios=scenarios)
-
     if bool(scenario) == bool(run):
         raise BadInput("name a run and its episode, or a --scenario", mend="sekft runs list")
+    if scenario:
+        origin = origin_of_scenario(scenario, place, scenarios=scenarios)
+    else:
+        path = _session(run, episode, place)
+        origin = origin_of_session(path, turn, place, scenarios=scenarios)
     engine = Engine(place, nice=0).start()
     session = TakeOver(
-        find,
+        lambda: origin,
         keeper=Keeper(base, place),
         engine=engine,
         base=base,
@@ -309,7 +309,7 @@ class Loop:
     def _say(self, text: str) -> None:
         if self._quiet and self._to_stderr:
             return
-        click.echo(plain(text), err=self._to_stderr)
+        click.echo(plain(text.expandtabs()), err=self._to_stderr)
 
 
 def document(view: View, refused: str) -> dict[str, Any]:

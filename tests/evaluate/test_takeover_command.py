@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sekft_engine.cli.takeover import command
+from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_trajectories
 from sekft_engine.workspace import Workspace
@@ -86,6 +87,9 @@ def test_what_is_refused_ends_in_an_error_and_is_told(place: Workspace, tmp_path
     assert "which episode" in str(done.exception)
     done = takeover(place, "")
     assert "--scenario" in str(done.exception)
+    done = takeover(place, "", "--scenario", "no-such")
+    assert "--scenarios" in str(done.exception)
+    assert isinstance(done.exception, BadInput)  # which ends in 2
 
 
 @pytest.mark.slow
