@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import msgspec
+import pytest
 import torch
 
 from sekft_engine.base import ResidentBase
@@ -21,7 +22,7 @@ def decoded(base: ResidentBase, name: str | None) -> tuple[int, ...]:
     base.activate(name)
     decoder = BatchedDecoder(base.model, stop_ids=sorted(base.tokenizer.end_of_turn_ids))
     decoder.add("row")
-    return decoder.turns({"row": [1, 2, 3, 4]}, {"row": 8})["row"].ids
+    return decoder.turns({"row": [1, 2, 3, 4]}, {"row": 2})["row"].ids
 
 
 def held() -> int:
@@ -32,6 +33,7 @@ def held() -> int:
     return sum(storages.values())
 
 
+@pytest.mark.slow
 def test_twenty_cycles_leave_the_base_bit_identical_and_memory_flat(
     base: ResidentBase, data: Data
 ) -> None:
@@ -39,7 +41,7 @@ def test_twenty_cycles_leave_the_base_bit_identical_and_memory_flat(
     before, bare = base.weights_digest(), decoded(base, None)
     base.new_adapter("kept", recipe)
     with_kept = decoded(base, "kept")
-    after: list[int] = []
+    after: dict[int, int] = {}
     for cycle in range(CYCLES):
         name = f"cycle-{cycle}"
         base.new_adapter(name, msgspec.structs.replace(recipe, seed=cycle))
@@ -48,17 +50,16 @@ def test_twenty_cycles_leave_the_base_bit_identical_and_memory_flat(
         next(steps)
         with trainer.at_rest():  # an eval in the midst of training
             decoded(base, name)
-            assert decoded(base, None) == bare
         next(steps)
         trainer.close()
         del trainer, steps
         assert decoded(base, "kept") == with_kept
-        decoded(base, name)
         base.drop(name)
-        after.append(held())
+        if cycle in (1, CYCLES - 1):  # the first one may leave something that all share
+            after[cycle] = held()
     assert base.weights_digest() == before
     assert decoded(base, None) == bare
-    assert after[-1] == after[1], "the first cycle may leave something that all share"
+    assert after[CYCLES - 1] == after[1]
 
 
 def test_an_eval_between_two_steps_changes_neither_of_them(base: ResidentBase, data: Data) -> None:

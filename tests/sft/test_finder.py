@@ -39,21 +39,20 @@ def test_a_sweep_goes_up_by_one_factor_and_leaves_no_adapter_and_no_changed_base
     tiny_base: Path, sessions: Path
 ) -> None:
     engine = Engine(nice=0).start()
-    recipe = msgspec.structs.replace(RECIPE, max_steps=30)
+    recipe = msgspec.structs.replace(RECIPE, max_steps=13)
     job = jobs.FindRate(base=str(tiny_base), data=str(sessions), recipe=recipe)
     try:
         run_job(jobs.Load(base=str(tiny_base)), engine=engine)
         assert engine.resident is not None
         before = engine.resident.weights_digest()
         result = run_job(job, engine=engine)
-        assert run_job(job, engine=engine)["curve"] == result["curve"]
         assert engine.resident.weights_digest() == before
         assert engine.status()["resident"]["adapters"] == {}
     finally:
         engine.close()
     rates = [point["lr"] for point in result["curve"]]
     assert rates[0] == LOWEST
-    assert rates[1] / rates[0] == pytest.approx((HIGHEST / LOWEST) ** (1 / 29))
+    assert rates[1] / rates[0] == pytest.approx((HIGHEST / LOWEST) ** (1 / 12))
     assert rates == sorted(rates)
     assert LOWEST < result["suggested"] < HIGHEST
 
@@ -62,7 +61,7 @@ def test_the_command_prints_the_rate_as_a_flag_and_draws_the_sweep(
     tiny_base: Path, sessions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = ["train", "--find-lr", "--base", str(tiny_base), "--data", str(sessions)]
-    line += ["--batch", "2", "--max-steps", "20"]
+    line += ["--batch", "2", "--max-steps", "13"]
     assert run_command([*line, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert len(document["curve"]) == document["steps"]
