@@ -114,11 +114,11 @@ def _safe(theme: Theme, name: str, colours: dict[str, str], hues: dict[str, str]
 
 SAFE_DARK = _safe(
     DARK, "sekft-colour-blind-dark", palette.SAFE_DARK,
-    _hues("#56b4e9", "#ffd9a0", "#3f86c9", "#d98a2b", "#b5d9ff", "#b97a35"),
+    _hues("#a6dfff", "#b29a74", "#009bf2", "#ffe6a6", "#6c75a6", "#995517"),
 )  # fmt: skip
 SAFE_LIGHT = _safe(
     LIGHT, "sekft-colour-blind-light", palette.SAFE_LIGHT,
-    _hues("#005f99", "#8f4700", "#2a7ab8", "#b35900", "#003a63", "#5e2f00"),
+    _hues("#004973", "#998463", "#0093e6", "#40310a", "#6c83a6", "#000c4c"),
 )  # fmt: skip
 
 THEMES = (DARK, LIGHT, SAFE_DARK, SAFE_LIGHT)

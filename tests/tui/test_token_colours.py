@@ -69,6 +69,16 @@ def test_the_colour_blind_themes_tell_good_from_bad_by_hue_for_every_eye(
     assert apart(own.variables["good"], own.variables["bad"], kind) > 25
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("own", SAFE, ids=lambda own: own.name)
+def test_the_colour_blind_themes_tell_seven_curves_apart_for_every_eye(
+    own: Theme, kind: str
+) -> None:
+    curves = ("curve", *(f"hue-{number}" for number in range(6)))
+    for one, other in combinations(curves, 2):
+        assert apart(own.variables[one], own.variables[other], kind) > 20, (one, other)
+
+
 @pytest.mark.parametrize("own", theme.THEMES, ids=lambda own: own.name)
 def test_text_holds_its_contrast(own: Theme) -> None:
     assert own.background is not None
@@ -76,6 +86,8 @@ def test_text_holds_its_contrast(own: Theme) -> None:
         assert contrast(own.variables[name], own.background) >= 4.5, name
     for step in range(8):
         assert contrast(own.variables[f"loss-{step}"], own.background) >= 3, step
+    for number in range(6):
+        assert contrast(own.variables[f"hue-{number}"], own.background) >= 3, number
 
 
 @pytest.mark.parametrize("own", theme.THEMES, ids=lambda own: own.name)
