@@ -202,16 +202,18 @@ class Trainer:
             # Passes that are those of all are gone through by all, whatever comes of them.
             if self._leave() and not self.ranks.sharded:
                 raise Abandoned
-            losses, owners = token_losses(self._selected, group, self.base.device)
-            part = losses.sum()
-            if not bool(torch.isfinite(part)):
-                odd = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
-                bad += [group[row].id for row in sorted(odd)]
-            torch.autograd.backward(part / trained)
+            with self._selected:
+                losses, owners = token_losses(self._selected, group, self.base.device)
+                part = losses.sum()
+                if not bool(torch.isfinite(part)):
+                    odd = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
+                    bad += [group[row].id for row in sorted(odd)]
+                torch.autograd.backward(part / trained)
             total += part.detach().double().cpu()
         for _ in range(more):
-            losses, _ = token_losses(self._selected, self.data.train[:1], self.base.device)
-            torch.autograd.backward(losses.sum() * 0)
+            with self._selected:
+                losses, _ = token_losses(self._selected, self.data.train[:1], self.base.device)
+                torch.autograd.backward(losses.sum() * 0)
         if bad:
             self._diverged(step, "the loss", bad)
         return float(total)

@@ -11,6 +11,7 @@ import numpy as np
 from sekft_engine.sft.attention import packed_attention
 from sekft_engine.sft.cross_entropy import head_losses
 from sekft_engine.sft.data import TrainRow
+from sekft_engine.sft.fused import fused_layers
 from sekft_engine.sft.packing import Batch, Indices, pack, pad
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ class Selected:
         self._within = ExitStack()
 
     def __enter__(self) -> None:
-        if not self._depth and self.packs:
-            self._within.enter_context(packed_attention(self.model))
+        if not self._depth:
+            self._within.enter_context(fused_layers(self.model))
+            if self.packs:
+                self._within.enter_context(packed_attention(self.model))
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +76,8 @@ class Selected:
     def _ask(self, model: Any, batch: Batch, **options: Any) -> Any:
         ids = self._tensor(batch.ids)
         if batch.paths is None:
-            return model(input_ids=ids, use_cache=False, **options)
+            with fused_layers(self.model):
+                return model(input_ids=ids, use_cache=False, **options)
         options |= {"position_ids": self._tensor(batch.positions), "packed_paths": batch.paths}
         with self:
             return model(input_ids=ids, use_cache=False, **options)

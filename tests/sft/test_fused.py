@@ -1,0 +1,77 @@
+"""Fused layers are PEFT's own, computed with less work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from sekft_engine.base import ResidentBase
+from sekft_engine.sft.data import Data
+from sekft_engine.sft.fused import fused_layers
+from tests.sft.conftest import RECIPE
+
+IDS = torch.arange(40).reshape(2, 20) * 7 % 400
+
+
+def outcome(
+    base: ResidentBase, context: Callable[[Any], Any], *, dropout: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and the gradient of their squares to the adapter."""
+    weights = base.trainable("a")
+    base.model.train(dropout)
+    torch.manual_seed(5)
+    with context(base.model):
+        logits = base.model(input_ids=IDS).logits
+        gradients = torch.autograd.grad(logits.square().mean(), weights)
+    return logits.detach(), torch.cat([one.flatten() for one in gradients])
+
+
+def adapted(base: ResidentBase, **changes: Any) -> None:
+    base.new_adapter("a", msgspec.structs.replace(RECIPE, **changes))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in base.trainable("a"):
+            weight.add_(0.05 * torch.randn_like(weight))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj,v_proj"])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_the_same_adapter_gives_the_same_logits_and_gradients(
+    targets: str, dropout: bool, base: ResidentBase
+) -> None:
+    adapted(base, targets=targets, dropout=0.3)
+    theirs = outcome(base, nullcontext, dropout=dropout)
+    ours = outcome(base, fused_layers, dropout=dropout)
+    torch.testing.assert_close(ours[0], theirs[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours[1], theirs[1], atol=1e-6, rtol=1e-4)
+
+
+def test_in_four_bits_too(tiny_base: Path) -> None:
+    base = ResidentBase.load(tiny_base, load_4bit=True)
+    adapted(base)
+    theirs, ours = outcome(base, nullcontext), outcome(base, fused_layers)
+    torch.testing.assert_close(ours[0], theirs[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours[1], theirs[1], atol=1e-6, rtol=1e-4)
+
+
+def test_the_model_is_as_it_was_afterwards(base: ResidentBase, data: Data) -> None:
+    adapted(base)
+    base.activate("a")
+    before = base.weights_digest()
+    plain = base.model(input_ids=IDS).logits
+    with fused_layers(base.model), fused_layers(base.model):
+        base.activate(None)
+        bare = base.model(input_ids=IDS).logits
+        base.activate("a")
+    assert not any("forward" in module.__dict__ for module in base.model.modules())
+    assert base.weights_digest() == before
+    assert torch.equal(base.model(input_ids=IDS).logits, plain)
+    base.activate(None)
+    torch.testing.assert_close(bare, base.model(input_ids=IDS).logits, atol=1e-5, rtol=1e-4)
+    base.activate("a")
