@@ -67,12 +67,9 @@ async def opened(pilot: Pilot[int]) -> str:
     return await until_shown(pilot, "4 episodes", "held-000", "verdict")
 
 
-@SIZES
-async def test_each_marker_has_a_key_that_jumps_to_it(
-    make_app: Make, episodes: Workspace, size: tuple[int, int]
-) -> None:
+async def test_each_marker_has_a_key_that_jumps_to_it(make_app: Make, episodes: Workspace) -> None:
     app = make_app()
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("c")
         shown = await until_shown(pilot, "c first command", "turn 2/")
@@ -83,7 +80,7 @@ async def test_each_marker_has_a_key_that_jumps_to_it(
         await until_shown(pilot, "E ends itself with exit")
         await pilot.press("v")
         await until_shown(pilot, "v verdict", "the checker failed", "the checker said", "exit 1")
-        bar = pane_of(app).view.bar(size[0])
+        bar = pane_of(app).view.bar(80)
         assert [text for text, _ in bar if text in "cxEv"] == ["c", "x", "E", "v"]
         await pilot.press("L", "L", "x")
         await until_shown(pilot, "no failure in this session")
