@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import os
 import threading
 import time
 import traceback
@@ -27,6 +26,7 @@ from sekft_engine.handlers import HANDLERS, Handler, handler_of
 from sekft_engine.jobs import Job, kind_of, label_of
 from sekft_engine.journal import Journal
 from sekft_engine.leaving import ENGINE_THREAD
+from sekft_engine.niceness import step_back
 from sekft_engine.publisher import Publisher
 from sekft_engine.runs import Run
 from sekft_engine.waiting import LASTING, Waiting, going_on, last_number, left_over, queued
@@ -293,11 +293,7 @@ class Engine:
     # --- the thread ---------------------------------------------------------------------------
 
     def _main(self) -> None:
-        if self._nice:
-            with contextlib.suppress(OSError):
-                thread = threading.get_native_id()
-                now = os.getpriority(os.PRIO_PROCESS, thread)
-                os.setpriority(os.PRIO_PROCESS, thread, min(19, now + self._nice))
+        step_back(self._nice)
         while True:
             with self._changed:
                 while not self._queue.ready and not self._closing:

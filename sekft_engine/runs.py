@@ -132,10 +132,19 @@ def refuse_place(root: Path | None, out: str) -> None:
             mend="name a folder with --out, or a workspace with --workspace",
         )
     folder = Path(out).expanduser().absolute()
-    if out and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if out and folder.exists() and (not folder.is_dir() or _holds_something(folder)):
         raise BadInput(
             "already there and not empty", where=str(folder), mend="choose another --out"
         )
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is more than what a run leaves that died before its manifest was written."""
+    return any(
+        not path.name.startswith(f".{MANIFEST}.")
+        and not (path.name == EVENTS and path.stat().st_size == 0)
+        for path in folder.iterdir()
+    )
 
 
 def reopen_run(folder: Path) -> Run:

@@ -174,6 +174,10 @@ def _gist(info: RunInfo) -> str:
         return ", ".join(
             f"{one.get('name')} {one.get('clean_termination')}/{one.get('n')}" for one in subjects
         )
+    if isinstance(points := info.result.get("points"), list):
+        return (
+            f"{info.result.get('finished')} of {len(points)} points, best {info.result.get('best')}"
+        )
     return info.error
 
 

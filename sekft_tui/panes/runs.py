@@ -232,6 +232,10 @@ def summary(run: RunInfo) -> str:
             for one in subjects
             if isinstance(one, dict)
         )
+    points = result.get("points")
+    if isinstance(points, list):
+        best = visible(str(result.get("best") or "-"))
+        return f"{result.get('finished', '?')} of {len(points)} points  best {best}"
     return ""
 
 

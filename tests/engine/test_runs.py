@@ -122,3 +122,16 @@ def test_an_export_holds_what_the_run_held(tmp_path: Path, target: str) -> None:
     assert (written / "episodes" / "one.json").read_text() == "{}"
     with pytest.raises(BadInput, match="already there"):
         export_run(read_run(run.folder), tmp_path / target)
+
+
+def test_a_folder_whose_process_died_before_it_wrote_who_it_is_can_be_taken(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "events.jsonl").touch()
+    (out / ".run.json.half").write_text("{")
+    run = create_run(None, "train", about={}, out=str(out))
+    run.close()
+    with pytest.raises(BadInput, match="not empty"):
+        create_run(None, "train", about={}, out=str(out))
