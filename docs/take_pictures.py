@@ -94,8 +94,8 @@ async def main(root: str) -> None:
     # Needs losses of the first session: sekft mask --loss RUN --measure --id ID
     await take(workspace, "loss", large, ["enter", "o", "enter", "l", "l", "l"])
     await take(workspace, "certificate", large, ["enter", "v", "v", "v", "v", "v"])
-    # A run of: sekft train --eval-every 20 --heldout-every 5; o hides the recipe.
-    await take(workspace, "train", (160, 48), ["5", "j", "enter", "left", "left", "escape"])
+    # Best of a run of: sekft train --heldout-every 5 --eval-every 20
+    await take(workspace, "train", (160, 48), ["5", "j", "enter"])
     await take(workspace, "eval", large, ["5", "enter", "l"])
     await take(workspace, "replay", large, ["5", "enter", "l", "j", "j", "enter"])
 
