@@ -32,6 +32,8 @@ class HelpScreen(BoxScreen[None]):
             lines += LEGEND + FILTERS
         if self.place == "eval":
             lines += VERDICTS
+        if self.place == "takeover":
+            lines += TYPING
         lines += [(), (("Lists and texts", "head"),)]
         lines += [self._key(key) for key in of("motion")]
         if self.place in dict(PANES):
@@ -80,6 +82,21 @@ VERDICTS: list[Parts] = [
     (("  ! invalid", "warn"), ("   the sandbox broke; does not count", "text")),
     (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
     (("  ·", "quiet"), ("           waiting", "text")),
+]
+TYPING: list[Parts] = [
+    (),
+    (("While you type", "head"),),
+    *(
+        (("  " + fit(keys, 14), "key"), (what, "text"))
+        for keys, what in (
+            ("⏎", "Type it into the world"),
+            ("↑  ↓", "What was typed before, and what stood here in the recording"),
+            ("tab", "Let the model type one turn"),
+            ("^o", "Break the line: a here-document is one command"),
+            ("^c", "Clear the line; interrupt a command; take over from the model"),
+            ("esc", "To the keys above"),
+        )
+    ),
 ]
 _FILTERS = (
     ('words  "a phrase"', "stand in the contents or in the name"),

@@ -44,6 +44,8 @@ def head(view: View, engine: tuple[str, str], width: int) -> Parts:
     where = f"{origin.run} · {origin.subject}, turn {view.again}" if origin.run else ""
     if not origin.turns:
         where = "from the beginning"
+    elif origin.draft:
+        where = f"what was typed before, turn {view.again}"
     elif not where:
         where = f"{origin.episode}, turn {view.again}"
     if origin.heldout:
