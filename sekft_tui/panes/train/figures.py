@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from sekft_engine.sft.bound import most_tokens_per_s
-from sekft_tui.text import Parts, bar, clip, duration, fit, percent, short_number, short_path
+from sekft_tui.text import (
+    Parts,
+    bar,
+    clip,
+    clip_left,
+    duration,
+    percent,
+    short_number,
+    short_path,
+)
 from sekft_tui.training import TrainView
 
 GAUGE, SHORT_GAUGE = 8, 5
@@ -140,16 +151,18 @@ def _bytes(count: int) -> str:
 
 
 def _kept(train: TrainView, width: int) -> Parts:
-    """What went wrong, else what is saved."""
+    """What went wrong, and what is saved."""
     bad = [mark for mark in train.marks if mark.kind in ("bad", "sign")]
     worst = next((mark for mark in bad if mark.kind == "bad"), bad[-1] if bad else None)
+    parts: list[tuple[str, str]] = []
     if worst is not None:
         style = "bad" if worst.kind == "bad" else "warn"
         sign = "×" if worst.kind == "bad" else "!"
         more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-        return ((clip(f" {sign} step {worst.step}: {worst.text}{more}", width), style),)
-    if train.adapter:
-        room = max(0, width - 26)
+        parts.append((clip(f" {sign} step {worst.step}: {worst.text}{more} ", width), style))
+        width -= cell_len(parts[0][0])
+    if train.adapter and width > 30:
         saved = f" saved at step {train.saved_step}: "
-        return ((saved, "good"), (fit(short_path(train.adapter), room), "text"))
-    return ()
+        path = clip_left(short_path(train.adapter), width - len(saved))
+        parts += [(saved, "good"), (path, "text")]
+    return tuple(parts)
