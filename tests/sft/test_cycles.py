@@ -29,7 +29,8 @@ def held() -> int:
     """Bytes of all tensors that live."""
     gc.collect()
     tensors = [one for one in gc.get_objects() if isinstance(one, torch.Tensor)]
-    storages = {one.data_ptr(): one.untyped_storage().nbytes() for one in tensors}
+    plain = [one for one in tensors if one.layout == torch.strided and not one.is_meta]
+    storages = {one.data_ptr(): one.untyped_storage().nbytes() for one in plain}
     return sum(storages.values())
 
 
@@ -59,7 +60,7 @@ def test_twenty_cycles_leave_the_base_bit_identical_and_memory_flat(
             after[cycle] = held()
     assert base.weights_digest() == before
     assert decoded(base, None) == bare
-    assert after[CYCLES - 1] == after[1]
+    assert after[CYCLES - 1] <= after[1]
 
 
 def test_an_eval_between_two_steps_changes_neither_of_them(base: ResidentBase, data: Data) -> None:
