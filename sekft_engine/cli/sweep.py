@@ -92,51 +92,56 @@ def _print_points(table: Table) -> None:
 
 
 def show(result: dict[str, Any]) -> None:
-    """The table of a sweep's results, the best point marked."""
+    """The table of a sweep's results, the best point marked. Held-out losses are the lowest ones,
+    with their step."""
     evaluated = any(point["eval"] for point in result["points"])
-    measures = list(MEASURES) if evaluated else []
+    rates = _RATES if evaluated else {}
     out = _Columns(
-        ["", "run", *result["fields"], "status", "loss", "held-out", "best at", *measures, "s"]
+        ["", "run", *result["fields"], "status", "loss", "held-out", *rates.values(), "s"]
     )
     for point in result["points"]:
-        best = point["best"]
-        rates = point["eval"] or {}
+        best, counts = point["best"], point["eval"]
         out.row(
             [
                 "*" if point["run"] == result["best"] else "",
-                point["run"],
+                "-" + point["run"].rpartition("-")[2],
                 *(_value(point["values"].get(name)) for name in result["fields"]),
                 point["status"],
                 _loss(point["loss"]),
-                _loss(point["heldout"]),
                 f"{_loss(best['heldout'])} @{best['step']}" if best else "-",
-                *(f"{rates[name]}/{rates['n']}" if rates else "-" for name in measures),
+                *(f"{counts[name]}/{counts['n']}" if counts else "-" for name in rates),
                 f"{point['seconds']:.0f}" if point["seconds"] is not None else "-",
             ]
         )
-    out.show()
+    out.show(f"{result['sweep']}: {result['finished']} of {len(result['points'])} points")
+
+
+#: Short names of what is measured in worlds.
+_RATES = dict(zip(MEASURES, ("operates", "ends", "verified", "clean end"), strict=True))
 
 
 class _Columns:
     """A plain table; what files put into it cannot act on the terminal."""
 
     def __init__(self, titles: list[str]) -> None:
-        from rich import box
         from rich.table import Table as RichTable
 
-        self._table = RichTable(box=box.SIMPLE)
+        self._table = RichTable(box=None, padding=(0, 1))
         for title in titles:
-            self._table.add_column(title.replace("_", " "), overflow="fold", no_wrap=title == "run")
+            self._table.add_column(title.replace("_", " "), overflow="fold")
 
     def row(self, cells: list[str]) -> None:
         from rich.text import Text
 
         self._table.add_row(*(Text(visible(cell)) for cell in cells))
 
-    def show(self) -> None:
+    def show(self, title: str = "") -> None:
         from rich.console import Console
 
-        Console().print(self._table)
+        console = Console()
+        if title:
+            console.print(visible(title), markup=False, highlight=False)
+        console.print(self._table)
 
 
 def _value(value: Any) -> str:
@@ -146,4 +151,4 @@ def _value(value: Any) -> str:
 
 
 def _loss(value: float | None) -> str:
-    return f"{value:.4f}" if value is not None else "-"
+    return f"{value:.4g}" if value is not None else "-"
