@@ -2,7 +2,7 @@
 
 It is an attention function as transformers' own are, under the name :data:`PACKED`. The model hands
 it the paths of the stream with every call. On CUDA all rows go through one kernel (flash attention
-for rows of unequal lengths, as torch has it); elsewhere each row through its own product.
+for rows of unequal lengths, as torch has it); elsewhere each row through its own products.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sekft_engine.sft.packing import Paths
+from sekft_engine.sft.short_attention import attend_short, fits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +95,9 @@ def _row_by_row(
         if not own:
             continue
         tokens = one.shape[2]
+        if window is None and not dropout and fits(one, tokens):
+            out.append(attend_short(one[:, :, tokens - own :], keys, values, scaling))
+            continue
         mask = None if window is None else _band(tokens, window, one)
         seen = functional.scaled_dot_product_attention(
             one,

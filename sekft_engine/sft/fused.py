@@ -46,12 +46,13 @@ def _forward_of(module: Any) -> Callable[..., Tensor] | None:
         return None
     if isinstance(module, LoraLayer) and "Linear" in type(module).__name__:
         return lambda rows, *args, **options: _adapted(module, rows, *args, **options)
-    if type(module) is torch.nn.Linear and _suits(module.weight):
+    if type(module) is torch.nn.Linear and suits(module.weight):
         return lambda rows: _plain(module, rows)
     return None
 
 
-def _suits(weight: Tensor) -> bool:
+def suits(weight: Tensor) -> bool:
+    """Whether products with this are taken here."""
     import torch
 
     return weight.dtype == torch.float32 and weight.device.type == "cpu"
@@ -73,7 +74,7 @@ def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
         return type(module).forward(module, rows, *args, **options)  # type: ignore[no-any-return]
     (name,) = names
     first, second = module.lora_A[name], module.lora_B[name]
-    if first.bias is not None or second.bias is not None or not _suits(first.weight):
+    if first.bias is not None or second.bias is not None or not suits(first.weight):
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
     out = module.base_layer(rows)
     if out.dtype != first.weight.dtype or rows.dtype != first.weight.dtype:
@@ -84,7 +85,7 @@ def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
     return added
 
 
-def _times(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def times(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows`` · ``weight``ᵀ + ``bias``."""
     import torch
 
@@ -115,12 +116,12 @@ def _functions() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         @staticmethod
         def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             ctx.save_for_backward(weight)
-            return _times(rows, weight, bias)
+            return times(rows, weight, bias)
 
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
             (weight,) = ctx.saved_tensors
-            return _times(slope, weight.t()), None, None
+            return times(slope, weight.t()), None, None
 
     class Adapter(torch.autograd.Function):
         """y + s·(xAᵀ)Bᵀ, where A and B learn."""
@@ -129,7 +130,7 @@ def _functions() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         def forward(
             ctx: Any, rows: Tensor, out: Tensor, first: Tensor, second: Tensor, scale: float
         ) -> Tensor:
-            low = _times(rows, first)
+            low = times(rows, first)
             ctx.scale = scale
             ctx.save_for_backward(rows, low, first, second)
             return _times_plus(low, second * scale, out)
@@ -137,10 +138,10 @@ def _functions() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
             rows, low, first, second = ctx.saved_tensors
-            back = _times(slope, (second * ctx.scale).t())
-            grad_first = _times(_flat(back).t(), _flat(rows).t())
-            grad_second = _times(_flat(low).t(), _flat(slope).t()).t() * ctx.scale
-            grad_rows = _times(back, first.t()) if ctx.needs_input_grad[0] else None
+            back = times(slope, (second * ctx.scale).t())
+            grad_first = times(_flat(back).t(), _flat(rows).t())
+            grad_second = times(_flat(low).t(), _flat(slope).t()).t() * ctx.scale
+            grad_rows = times(back, first.t()) if ctx.needs_input_grad[0] else None
             return grad_rows, slope, grad_first, grad_second, None
 
     return Frozen.apply, Adapter.apply

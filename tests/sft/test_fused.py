@@ -14,6 +14,7 @@ import torch
 from sekft_engine.base import ResidentBase
 from sekft_engine.sft.data import Data
 from sekft_engine.sft.fused import fused_layers
+from sekft_engine.sft.short_attention import attend_short
 from tests.sft.conftest import RECIPE
 
 IDS = torch.arange(40).reshape(2, 20) * 7 % 400
@@ -75,3 +76,22 @@ def test_the_model_is_as_it_was_afterwards(base: ResidentBase, data: Data) -> No
     base.activate(None)
     torch.testing.assert_close(bare, base.model(input_ids=IDS).logits, atol=1e-5, rtol=1e-4)
     base.activate("a")
+
+
+@pytest.mark.parametrize(("new", "before"), [(300, 0), (150, 40), (1, 5), (7, 0)])
+def test_attention_of_short_rows_is_torchs(new: int, before: int) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(1, new + before, 6, 16).transpose(1, 2).requires_grad_()
+    key, value = (
+        torch.randn(1, new + before, 2, 16).transpose(1, 2).requires_grad_() for _ in range(2)
+    )
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=0.3, enable_gqa=True
+    )[:, :, before:]
+    ours = attend_short(query[:, :, before:], key, value, 0.3)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    slope = torch.randn_like(theirs)
+    wanted = torch.autograd.grad(theirs, (query, key, value), slope)
+    found = torch.autograd.grad(ours, (query, key, value), slope)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
