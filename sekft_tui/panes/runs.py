@@ -16,6 +16,7 @@ from sekft_engine.errors import SekftError
 from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
 from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.train import TrainPane
 from sekft_tui.reducer import replayed
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
@@ -186,6 +187,9 @@ class RunsPane(Pane):
             return
         self.host.bridge.submit(job)
         await self.host.action_pane("train")
+        train = self.host.pane_of("train")
+        if isinstance(train, TrainPane):
+            train.show_running()
 
     async def action_evaluate(self) -> None:
         run = self.current

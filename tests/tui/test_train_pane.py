@@ -141,4 +141,5 @@ async def test_a_run_that_died_goes_on_from_the_runs_pane(
         assert isinstance(job, jobs.Train)
         assert (job.out, job.resume, job.recipe.rank) == (str(died), True, 8)
         assert (job.base, job.data) == ("/b", "/d")
+        await until(pilot, lambda: app.focused is app.query_one(TrainPane).chart, "the chart")
         assert app.pane == "train"

@@ -91,6 +91,13 @@ class TrainPane(Pane):
         self.host.redraw_pane()
         self.go_to(self.chart)
 
+    def show_running(self) -> None:
+        """Show the run that goes on now."""
+        self.opened = None
+        self.add_class("-no-form")
+        self.host.redraw_pane()
+        self.go_to(self.chart)
+
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.train.job)
         if self._job is not None and not self._job.active and self.opened is not None:
