@@ -23,8 +23,9 @@ _ROWS = 16
 class QuickLinears:
     """A context in which the frozen fp32 linear layers of ``model`` compute with oneDNN.
 
-    Layers of adapters, quantised layers and models elsewhere than on the CPU stay as they are. The
-    base's weights must not change while this object is in use; gradients do not flow through it.
+    Layers of adapters, quantised layers, weights that are spread over processes and models
+    elsewhere than on the CPU stay as they are. The base's weights must not change while this object
+    is in use; gradients do not flow through it.
     """
 
     def __init__(self, model: Any) -> None:
@@ -61,6 +62,7 @@ def _frozen(model: Any) -> list[Any]:
         module
         for name, module in model.named_modules()
         if type(module) is torch.nn.Linear
+        and type(module.weight) is torch.nn.Parameter  # not spread over processes
         and ".lora_" not in name
         and module.weight.dtype == torch.float32
         and module.weight.device.type == "cpu"

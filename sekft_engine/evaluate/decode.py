@@ -279,7 +279,7 @@ class BatchedDecoder:
             logits_to_keep=torch.tensor([width - 1], device=self._device),
         )
         logits: Tensor = result.logits[:, -1].float()
-        return logits[torch.tensor(lines, device=self._device)] if together else logits
+        return logits[torch.tensor(lines, device=self._device)]
 
     def _mask(self, slots: Tensor, span: int) -> Tensor:
         """A token sees slots 1 .. its own; padding (slot 0) sees the bin alone."""
