@@ -79,6 +79,7 @@ def test_real_rows_on_the_real_base_too(smollm2: Path, data: Data) -> None:
     base = ResidentBase.load(smollm2)
     stirred(base)
     selected = selected_logits(base.model)
+    assert selected.packs
     rows = sorted(data.train, key=len)[:3]
     batch = pack(rows)
     assert batch.ids.size < sum(map(len, rows)) - len(rows), "they begin alike"
