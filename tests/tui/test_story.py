@@ -36,7 +36,7 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.until(lambda text: re.search(r"max steps +2\n", text), "two steps")
         screen.press("s")
         screen.until_shown("train ")
-        shown = screen.until_shown("step 2/2", "✓ done", "adapter saved")
+        shown = screen.until_shown("step 2/2", "✓ done", "saved at step 2")
         assert re.search("[\u2800-\u28ff]", shown), "a curve"
 
         # Evaluate base and adapter in sandboxed worlds.
@@ -50,11 +50,16 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
 
         # Replay an episode.
         screen.press("enter")
-        screen.until_shown("held-000", "by base", "◆ verdict")
+        screen.until_shown("held-000", "base", "v verdict")
         screen.press("g")
         screen.until_shown("turn 1/")
         screen.press(">", ">", ">", " ")
         screen.until_shown("8×", "── verdict", "was cut off")
+        screen.press("d")
+        screen.until_shown("final world against the reference's", "- ~/done  not there")
+        screen.press("s")
+        screen.until_shown("base", "001-train", "turn")
+        screen.press("s")
 
         # The run is in the list, and its journal gives the same curve.
         screen.press("5")
