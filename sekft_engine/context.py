@@ -90,10 +90,18 @@ class Context:
         """The resident base for ``spec``, loaded only where another one (or none) is there."""
         return self._engine.make_resident(self, spec, load_4bit, sharded)
 
-    def open_run(self, kind: str, *, about: dict[str, Any], out: str = "", name: str = "") -> Run:
+    def open_run(
+        self,
+        kind: str,
+        *,
+        about: dict[str, Any],
+        facts: dict[str, Any] | None = None,
+        out: str = "",
+        name: str = "",
+    ) -> Run:
         """Make the run's folder; from here on this job's events go into its journal."""
         root: Path | None = self.workspace.runs if self.workspace else None
-        self.run = create_run(root, kind, about=about, out=out, name=name)
+        self.run = create_run(root, kind, about=about, facts=facts, out=out, name=name)
         self._engine.run_opened(self, self.run)
         self.emit(
             events.RunCreated(

@@ -97,9 +97,16 @@ class Run:
 
 
 def create_run(
-    root: Path | None, kind: str, *, about: dict[str, Any], out: str = "", name: str = ""
+    root: Path | None,
+    kind: str,
+    *,
+    about: dict[str, Any],
+    facts: dict[str, Any] | None = None,
+    out: str = "",
+    name: str = "",
 ) -> Run:
-    """Make the folder of a new run: ``out``, or the next number under ``root``.
+    """Make the folder of a new run: ``out``, or the next number under ``root``. Its first manifest
+    holds all that it can be resumed by.
 
     Raises:
         BadInput: as :func:`refuse_place`.
@@ -120,6 +127,7 @@ def create_run(
         created=now,
         name=name,
         about=about,
+        facts=facts or {},
     )
     return Run(folder, info)
 

@@ -72,8 +72,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         context.log(refuse_too_much(base, data.train, recipe))
     checkpoint = None
     if earlier is None:
-        run = context.open_run("train", about=about, out=job.out, name=job.name)
-        run.write(facts=facts)
+        run = context.open_run("train", about=about, facts=facts, out=job.out, name=job.name)
     else:
         if changed := other_versions(earlier, meta.versions):
             context.log(f"{changed}: it may not end in the same bits", "warning")

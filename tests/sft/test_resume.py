@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from sekft_engine.engine import Engine
 from sekft_engine.errors import SekftError
 from sekft_engine.events import Event, StepDone
 from sekft_engine.foreground import run_job
-from sekft_engine.runs import read_run
+from sekft_engine.runs import Run, read_run
 from sekft_engine.sft.checkpoint import newest_checkpoint
 from tests.sft import crash
 from tests.sft.sessions import write_sessions
@@ -113,6 +114,26 @@ def test_another_base_or_render_is_named(
         run_job(_job(other, sessions, out, resume=True))
 
 
+def test_a_run_is_resumable_from_its_first_write_on(
+    tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    written: list[Any] = []
+
+    def refuse_the_second(run: Run, **changes: Any) -> None:
+        written.append(changes)
+        if len(written) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        write(run, **changes)
+
+    write = Run.write
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write", refuse_the_second)
+        with pytest.raises(SekftError):
+            run_job(_job(tiny_base, sessions, out))
+    assert run_job(_job(tiny_base, sessions, out, resume=True))["steps"] == STEPS
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,13 +189,14 @@ def test_the_command_takes_the_newest_unfinished_run_of_the_workspace(
 
 @pytest.mark.slow
 def test_hit_at_random_it_ends_in_the_same_bits(tiny_base: Path, tmp_path: Path) -> None:
-    """A trial of each kind; ``python -m tests.sft.crash_trials`` does a hundred."""
+    """A few trials; ``python -m tests.sft.crash_trials`` does a hundred of all kinds."""
     script = "from tests.sft.crash_trials import main; main()"
-    trials = str(len(crash.FAULTS))
+    faults = ("kill in a write", "SIGTERM", "EIO", "file limit", "full mailbox", "clock")
+    named = [word for fault in faults for word in ("--fault", fault)]
     done = subprocess.run(
         [
-            *(sys.executable, "-c", script, "--base", str(tiny_base), "--trials", trials),
-            *("--folder", str(tmp_path)),
+            *(sys.executable, "-c", script, "--base", str(tiny_base), "--trials", str(len(faults))),
+            *("--folder", str(tmp_path), *named),
         ],
         capture_output=True,
         text=True,
