@@ -5,22 +5,26 @@ per step, the same rate, dtype and threads, and no dropout; the losses of every 
 TRL gets rows that are rendered, tokenised and masked already, and its cheapest settings for them:
 no gradient checkpointing, no evaluation, no saving, no logging beyond the loss.
 
-The bound is the rate of this machine's matrix products on the base's own shapes, at 4 N operations
-per token (forward, and backward to the activations; the weights themselves are frozen). N counts
-the layers that every token passes, and the head for trained tokens alone.
+The bound is the rate of this machine's matrix products by the quicker of its kernels, at 4 N
+operations per token of a whole row (forward, and back to the activations; the weights themselves
+are frozen). N counts the layers that every token passes, and the head for trained tokens alone.
+Torch's own ``linear`` gives a second, lower bound. What rows begin with in common is computed once
+and counted for each, as a person would count it.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
-import resource
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -28,14 +32,23 @@ import numpy as np
 from sekft_engine.adapters import AdapterMeta
 from sekft_engine.base import ResidentBase
 from sekft_engine.factory import make
+from sekft_engine.loading import load_model
 from sekft_engine.recipe import Recipe
-from sekft_engine.sft import loop
+from sekft_engine.sft import loop, loss, short_attention
+from sekft_engine.sft.bound import measure_bound, most_tokens_per_s
 from sekft_engine.sft.data import Data, TrainRow, load_data
 from sekft_engine.sft.loop import Trainer
+from sekft_engine.sft.loss import Selected, selected_logits
+from sekft_engine.sft.memory import free_memory
+from sekft_engine.sft.packing import Batch, pack
 
 RECIPE = Recipe(
     lr=1e-3, schedule="constant", warmup=0, dropout=0, epochs=1, heldout=0, token_losses=0, clip=1.0
 )
+#: Rows of the products that are timed.
+TOKENS = 512
+#: Tokens that a row has after its last trained one, where they are not cut.
+TAIL = 32
 
 
 class Run(msgspec.Struct):
@@ -100,7 +113,7 @@ def trl(base: ResidentBase, rows: list[TrainRow], options: argparse.Namespace, s
     import torch
     from datasets import Dataset
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     class InOrder(SFTTrainer):  # type: ignore[misc]
@@ -113,7 +126,7 @@ def trl(base: ResidentBase, rows: list[TrainRow], options: argparse.Namespace, s
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
 
-    model = AutoModelForCausalLM.from_pretrained(str(base.path), dtype=base.model.dtype)
+    model = load_model(base.path, load_4bit=base.quantised)
     model = PeftModel.from_pretrained(model, str(start), is_trainable=True)
     columns: dict[str, list[Any]] = {"input_ids": [], "labels": []}
     for row in rows:
@@ -167,42 +180,29 @@ def trl(base: ResidentBase, rows: list[TrainRow], options: argparse.Namespace, s
 
 
 def matmul_rate(base: ResidentBase, tokens: int) -> float:
-    """Floating-point operations per second of matrix products [tokens, in] x [in, out] with the
-    shapes of the base's layers, each as often as the base has it; the best of several rounds."""
+    """Floating-point operations per second of torch's own ``linear`` on the shapes of one of the
+    base's blocks; the best of several rounds."""
     import torch
 
     layers = [
-        module
-        for name, module in base.model.named_modules()
-        if isinstance(module, torch.nn.Linear) and ".layers." in name
+        (one.in_features, one.out_features)
+        for name, one in base.model.named_modules()
+        if isinstance(one, torch.nn.Linear) and ".layers.0." in name
     ]
-    per_block = layers[: max(1, len(layers) // base.model.config.num_hidden_layers)]
-    inputs = [torch.randn(tokens, one.in_features, device=base.device) for one in per_block]
-    operations = sum(2 * tokens * one.in_features * one.out_features for one in per_block)
-    best = 0.0
+    dtype = torch.bfloat16 if base.device.type == "cuda" else torch.float32
+    pairs = [(torch.randn(tokens, a), torch.randn(b, a)) for a, b in layers]
+    pairs = [(one.to(base.device, dtype), two.to(base.device, dtype)) for one, two in pairs]
+    operations = sum(2 * tokens * a * b for a, b in layers)
+    quickest = float("inf")
     with torch.no_grad():
         for _ in range(20):
             began = time.perf_counter()
-            for one, values in zip(per_block, inputs, strict=True):
-                torch.nn.functional.linear(values, one.weight)
+            for values, weight in pairs:
+                torch.nn.functional.linear(values, weight)
             if base.device.type == "cuda":
                 torch.cuda.synchronize()
-            best = max(best, operations / (time.perf_counter() - began))
-    return best
-
-
-def bound(base: ResidentBase, rows: list[TrainRow], rate: float) -> float:
-    """Most tokens per second at ``rate``."""
-    import torch
-
-    layers = sum(
-        module.weight.numel()
-        for name, module in base.model.named_modules()
-        if isinstance(module, torch.nn.Linear) and ".layers." in name
-    )
-    head = base.model.get_output_embeddings().weight.numel()
-    tokens, trained = sum(map(len, rows)), sum(row.trained for row in rows)
-    return float(rate * tokens / (4 * (layers * tokens + head * trained)))
+            quickest = min(quickest, time.perf_counter() - began)
+    return operations / quickest
 
 
 # --- each lever switched off --------------------------------------------------------------------
@@ -213,39 +213,62 @@ def levers(
 ) -> Iterator[tuple[str, Run]]:
     """The product's loop with one saving at a time given up."""
 
-    def everywhere(model: Any) -> Callable[..., Any]:
-        def logits(ids: Any, at: Any, columns: Any) -> Any:
-            return model(input_ids=ids, use_cache=False).logits[at, columns]
+    def everywhere(self: Selected, batch: Batch) -> Any:
+        found = self._ask(self.model, batch).logits
+        chosen = found[torch.from_numpy(batch.rows), torch.from_numpy(batch.columns)]
+        targets = torch.from_numpy(batch.targets)
+        return torch.nn.functional.cross_entropy(chosen.float(), targets, reduction="none")
 
-        return logits
+    import torch
 
-    selected, split = vars(loop)["selected_logits"], vars(loop)["split_rows"]
     few = rows[: options.batch * options.lever_steps]
-    yield "none", sekft(base, few, options, start)
-    try:
-        vars(loop)["selected_logits"] = everywhere
-        yield "logits at every token", sekft(base, few, options, start)
-    finally:
-        vars(loop)["selected_logits"] = selected
-    try:
-        vars(loop)["split_rows"] = lambda group, size: [
-            list(group[at : at + size]) for at in range(0, len(group), size)
-        ]
-        yield "rows as they come", sekft(base, few, options, start)
-    finally:
-        vars(loop)["split_rows"] = split
-    one = argparse.Namespace(**{**vars(options), "micro_batch": 1})
-    yield "one row per pass", sekft(base, few, one, start)
+    ends = [
+        msgspec.structs.replace(row, ids=np.concatenate([row.ids, row.ids[:TAIL]])) for row in few
+    ]
     longest = max(map(len, few))
     filler = np.full(longest, few[0].ids[0], dtype=few[0].ids.dtype)
     padded = [
         msgspec.structs.replace(row, ids=np.concatenate([row.ids, filler[len(row) :]]))
         for row in few
     ]
-    run = sekft(base, padded, options, start)
-    real = sum(map(len, few[options.batch :]))
-    run.tokens_per_s = real / run.seconds
-    yield "padded to the longest", run
+    one = argparse.Namespace(**{**vars(options), "micro_batch": 1})
+
+    def measured(
+        given: list[TrainRow] = few,
+        settings: argparse.Namespace = options,
+        changes: Sequence[tuple[Any, str, Any]] = (),
+    ) -> Run:
+        with ExitStack() as stack:
+            for owner, name, value in changes:
+                stack.enter_context(mock.patch.object(owner, name, value))
+            run = sekft(base, given, settings, start)
+        run.tokens_per_s = sum(map(len, few[options.batch :])) / run.seconds
+        return run
+
+    def side_by_side(model: Any) -> Selected:
+        selected = selected_logits(model)
+        selected.packs = False
+        return selected
+
+    yield "none", measured()
+    yield "rows padded, not packed", measured(changes=[(loop, "selected_logits", side_by_side)])
+    yield (
+        "beginnings computed again",
+        measured(changes=[(loss, "pack", partial(pack, least_shared=1 << 30))]),
+    )
+    yield (
+        "oneDNN and the adapter's backward",
+        measured(changes=[(loss, "fused_layers", nullcontexts)]),
+    )
+    yield "attention by blocks", measured(changes=[(short_attention, "LONGEST", 0)])
+    yield "logits at every token", measured(changes=[(Selected, "losses", everywhere)])
+    yield f"{TAIL} tokens after the last trained", measured(ends)
+    yield "all rows as long as the longest", measured(padded)
+    yield "one row per pass", measured(settings=one)
+
+
+def nullcontexts(_model: Any) -> Any:
+    return nullcontext()
 
 
 # --- the report ---------------------------------------------------------------------------------
@@ -256,17 +279,21 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    base = ResidentBase.load(options.base)
+    base = ResidentBase.load(options.base, load_4bit=options.four_bit)
     rows = rows_of(base, options.batch * options.steps)
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "adapter"
-        ours = sekft(base, rows, options, start)
-        ours_peak = _peak()
+        ours, ours_peak = with_peak(base, lambda: sekft(base, rows, options, start))
         off = {name: run.tokens_per_s for name, run in levers(base, rows, options, start)}
-        theirs = trl(base, rows, options, start)
-    per_pass = round(options.micro_batch * statistics.mean(map(len, rows)))
-    rate = matmul_rate(base, per_pass)
-    most = bound(base, rows[options.batch :], rate)
+        theirs, their_peak = with_peak(base, lambda: trl(base, rows, options, start))
+        their_peak -= base.memory() >> 20  # they load the base anew
+    timed = rows[options.batch :]
+    tokens, trained = sum(map(len, timed)), sum(row.trained for row in timed)
+    best = measure_bound(base)
+    most, plain = (
+        most_tokens_per_s(rate, best.layers, best.head, tokens, trained)
+        for rate in (best.rate, matmul_rate(base, TOKENS))
+    )
     difference = max(abs(a - b) for a, b in zip(ours.losses, theirs.losses, strict=True))
     return {
         "base": base.name,
@@ -278,19 +305,39 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "trl": msgspec.to_builtins(theirs),
         "ratio_trl": round(ours.tokens_per_s / theirs.tokens_per_s, 2),
         "loss_difference": difference,
-        "matmul_gflops": round(rate / 1e9, 1),
+        "matmul_gflops": round(best.rate / 1e9, 1),
         "bound_tokens_per_s": round(most, 1),
         "share_of_bound": round(ours.tokens_per_s / most, 3),
+        "share_of_torch_bound": round(ours.tokens_per_s / plain, 3),
         "levers": {
             name: {"tokens_per_s": round(speed, 1), "share": round(speed / off["none"], 3)}
             for name, speed in off.items()
         },
-        "peak_mib": {"sekft": ours_peak, "after_trl": _peak()},
+        "peak_mib": {"sekft": ours_peak, "trl": their_peak},
     }
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def with_peak(base: ResidentBase, work: Callable[[], Run]) -> tuple[Run, int]:
+    """What ``work`` gives, and how many MiB it took at most beyond what was there."""
+    import torch
+
+    free_memory()
+    if base.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(base.device)
+        before = torch.cuda.memory_allocated(base.device)
+        found = work()
+        return found, (torch.cuda.max_memory_allocated(base.device) - before) >> 20
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    resident = _status("VmRSS")
+    found = work()
+    return found, (_status("VmHWM") - resident) >> 10
+
+
+def _status(key: str) -> int:
+    """A line of this process's status, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 def main() -> None:
@@ -301,8 +348,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--micro-batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=0, help="0 = as torch chooses")
+    parser.add_argument("--four-bit", action="store_true", help="the base in NF4")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--gpu", action="store_true", help="a random 7B base in NF4; python -m benchmarks.train"
+    )
     options = parser.parse_args()
+    if options.gpu:
+        from benchmarks import large
+
+        print(json.dumps(large.measure(options, "7b")))
+        return
     result = measure(options)
     if options.json:
         print(json.dumps(result))
@@ -315,6 +371,8 @@ def main() -> None:
         f"{'bound':10}{result['bound_tokens_per_s']:>10.1f}   ({result['matmul_gflops']} GFLOP/s)"
     )
     print(f"ratio to TRL {result['ratio_trl']}, share of the bound {result['share_of_bound']}")
+    print(f"share of the bound with torch's own products {result['share_of_torch_bound']}")
+    print(f"peak memory {result['peak_mib']['sekft']} MiB, TRL {result['peak_mib']['trl']} MiB")
     print(f"losses differ by at most {result['loss_difference']:.2g}")
     print("\nwith one saving given up:")
     for name, lever in result["levers"].items():
