@@ -52,7 +52,7 @@ def _progress(train: TrainView, active: bool, width: int) -> Parts:
     if last is None:
         return ()
     left = duration(last.eta_s) if active else "-"
-    head = f" step {last.step:,}/{last.steps:,} "
+    head = f" step {last.step}/{last.steps} "
     tail = f" {percent(last.step, last.steps)}   eta {left}   {duration(last.seconds)}/step "
     share = last.step / last.steps if last.steps else 0.0
     filled, empty = bar(share, max(0, width - len(head) - len(tail)))
