@@ -290,7 +290,8 @@ class TurnDone(Event, frozen=True, kw_only=True, tag=True):
 
 
 class EpisodeDone(Event, frozen=True, kw_only=True, tag=True):
-    """The verdict. ``invalid`` names why an episode does not count ('' = it counts)."""
+    """The verdict. ``invalid`` names why an episode does not count ('' = it counts); ``kept``: it
+    was judged before the eval was resumed."""
 
     subject: str
     scenario: str
@@ -307,6 +308,7 @@ class EpisodeDone(Event, frozen=True, kw_only=True, tag=True):
     invalid: str
     seconds: float
     path: str = ""
+    kept: bool = False
 
 
 AnyEvent = (

@@ -144,13 +144,13 @@ class EvalView:
         that has not begun is taken to be as fast as the others are on average.
         """
         left, each = 0.0, []
-        waiting = dict.fromkeys(self.subjects, len(self.scenarios))
+        waiting = {name: len(self.scenarios) - self.tally(name).done for name in self.subjects}
         for name, tally in self.tallies.items():
             if not (tally.done and tally.turns and tally.first and name in waiting):
                 continue
             mean = tally.judged_turns / tally.done
             running = [self.cells[key].turns for key in self.running if key[0] == name]
-            ahead = (waiting.pop(name) - tally.done - len(running)) * mean
+            ahead = (waiting.pop(name) - len(running)) * mean
             ahead += sum(max(1.0, mean - turns) for turns in running)
             end = now if ahead > 0 else tally.last
             pace = max(0.0, end - tally.first) / tally.turns

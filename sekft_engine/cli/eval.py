@@ -57,7 +57,9 @@ class EvalDisplay(Display):
         self._done[event.subject] += 1
         self._clean[event.subject] += event.clean_termination
         done, clean = self._done[event.subject], self._clean[event.subject]
-        self.line(f"{done:>4}/{self._total}  {event.subject}  {event.scenario}: {_ending(event)}")
+        if not event.kept:
+            where = f"{done:>4}/{self._total}  {event.subject}  {event.scenario}"
+            self.line(f"{where}: {_ending(event)}")
         self.progress(event.subject, done, self._total, f"clean termination {clean}/{done}")
 
 

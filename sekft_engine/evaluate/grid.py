@@ -17,7 +17,7 @@ from sekft_engine.evaluate.loop import run_episodes
 from sekft_engine.evaluate.operator import Operator
 from sekft_engine.evaluate.paired import ALPHA, Decision, Sequential
 from sekft_engine.evaluate.report import differences, document
-from sekft_engine.evaluate.store import finished_already, write_episode
+from sekft_engine.evaluate.store import episode_path, finished_already, write_episode
 from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.jobs import Evaluate
 from sekft_engine.runs import Run
@@ -65,8 +65,8 @@ class Grid:
                 (scenario.id, draw) for scenario in self._scenarios for draw in range(job.seeds)
             ]
             for subject in subjects:
-                found = finished_already(self._run.episodes, subject.name, trials)
-                self._done[subject.name] |= found
+                for trial, finished in finished_already(self._run.episodes, subject.name, trials):
+                    self._judged(subject.name, trial, finished, kept=True)
         size = BLOCK if job.until_decided else len(self._scenarios)
         for first in range(0, len(self._scenarios), size):
             for subject in subjects:
@@ -185,15 +185,18 @@ class Grid:
         )
 
     def _finished(self, episode: Episode, finished: Finished) -> None:
-        path = write_episode(self._run.episodes, episode.subject, finished)
-        self._done[episode.subject][episode.trial] = finished
+        write_episode(self._run.episodes, episode.subject, finished)
+        self._judged(episode.subject, episode.trial, finished)
+
+    def _judged(self, subject: str, trial: str, finished: Finished, *, kept: bool = False) -> None:
+        self._done[subject][trial] = finished
         verdict = finished.verdict
         self._context.emit(
             events.EpisodeDone(
                 job="",
-                subject=episode.subject,
-                scenario=episode.trial,
-                archetype=episode.scenario.archetype,
+                subject=subject,
+                scenario=trial,
+                archetype=finished.trajectory.archetype,
                 outcome=verdict.outcome,
                 expected=verdict.expected,
                 steps=verdict.steps,
@@ -205,6 +208,7 @@ class Grid:
                 clean_termination=verdict.clean_termination,
                 invalid=verdict.invalid,
                 seconds=round(finished.seconds, 3),
-                path=str(path),
+                path=str(episode_path(self._run.episodes, subject, trial)),
+                kept=kept,
             )
         )

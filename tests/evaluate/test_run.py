@@ -143,11 +143,18 @@ def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "part/episodes").iterdir()}
 
     resumed = with_out(job, tmp_path / "part", resume=True)
+    told: list[events.EpisodeDone] = []
+
+    def tell(event: Event) -> None:
+        told.extend([event] if isinstance(event, events.EpisodeDone) else [])
+
     try:
-        report = run_job(resumed, engine=engine)
+        report = run_job(resumed, on_event=tell, engine=engine)
     finally:
         engine.close()
     assert without_time(report) == without_time(whole)
+    assert [event.kept for event in told] == [True] * len(kept) + [False] * (4 - len(kept))
+    assert len({event.scenario for event in told}) == 4
     for name, when in kept.items():
         assert (tmp_path / "part" / "episodes" / name).stat().st_mtime_ns == when
     other = with_out(job, tmp_path / "part", resume=True, seed=7)
