@@ -98,6 +98,7 @@ async def main(root: str) -> None:
     await take(workspace, "train", (160, 48), ["5", "j", "enter"])
     await take(workspace, "eval", large, ["5", "enter", "l"])
     await take(workspace, "replay", large, ["5", "enter", "l", "j", "j", "enter"])
+    await take(workspace, "beside", large, ["5", "enter", "j", "j", "enter", "s", "p", ".", "."])
 
 
 if __name__ == "__main__":
