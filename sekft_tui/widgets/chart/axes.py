@@ -102,15 +102,17 @@ def ticks(low: float, high: float, count: int, form: Form = "plain") -> list[flo
     if form == "seconds" and span / count > 1:
         for step in (*_CLOCK, *(86400 * 2**power for power in range(1, 12))):
             if span / step <= count:
-                return _multiples(low, high, step)[:count]
+                return _multiples(low, high, step)[:count] or [low]
     if form == "bytes":
         step = 2.0 ** math.ceil(math.log2(span / count))
-        return _multiples(low, high, step)[:count]
+        return _multiples(low, high, step)[:count] or [low]
     step = 10.0 ** math.floor(math.log10(span / count))
+    finer = [low]
     for factor in (1, 2, 5, 10, 20, 50):
         found = _multiples(low, high, step * factor)
         if len(found) <= count:
-            return found
+            return found or finer[:count]  # a range may lie between two coarser ticks
+        finer = found
     return [low]
 
 
