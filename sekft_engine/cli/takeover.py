@@ -203,7 +203,8 @@ class Loop:
             session.close(discard=True)
             raise Interrupted("left; nothing is kept")
         if order == "keep":
-            folder = Path(words[1]) if len(words) > 1 else folder_for(session.origin, self._place)
+            named = Path(words[1]) if len(words) > 1 else self._keep
+            folder = named or folder_for(session.origin, self._place)
             return 0 if self._keep_it(folder) == 0 else None
         done = True
         if order in ("back", "end"):

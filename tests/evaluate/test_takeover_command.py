@@ -80,6 +80,15 @@ def test_the_other_keys_are_lines_that_begin_with_a_tilde(place: Workspace, tmp_
     assert kept.commands == ("cat <<E\nover two\nlines\nE", "cp word.txt copy.txt", "exit")
 
 
+def test_the_folder_that_was_named_is_where_a_session_is_kept(
+    place: Workspace, tmp_path: Path
+) -> None:
+    typed = "cp word.txt copy.txt\nexit\n~keep\n"
+    done = takeover(place, typed, "--scenario", "copy-1", "--keep", str(tmp_path / "mine"))
+    assert done.return_value == 0, done.output
+    assert len(load_trajectories(tmp_path / "mine").trajectories) == 1
+
+
 def test_what_is_refused_ends_in_an_error_and_is_told(place: Workspace, tmp_path: Path) -> None:
     done = takeover(place, "", "001", "copy-1")
     assert "no such run" in str(done.exception)
