@@ -32,6 +32,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_steps: Annotated[int, Meta(ge=0, description="most steps; 0 = no limit")] = 0
     batch: Annotated[int, Meta(ge=1, description="trajectories per optimiser step")] = 8
     micro_batch: Annotated[int, Meta(ge=1, description="trajectories per forward pass")] = 4
+    recompute: Annotated[
+        Literal["auto", "never", "always"],
+        Meta(
+            description="compute activations twice instead of holding them; auto = where a step "
+            "would not fit into memory otherwise"
+        ),
+    ] = "auto"
     max_length: Annotated[
         int, Meta(ge=16, description="longest trajectory in tokens; longer ones are dropped")
     ] = 2048

@@ -18,6 +18,7 @@ from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory, out_of_memory
 from sekft_engine.sft.ranks import ALONE, Ranks
+from sekft_engine.sft.recompute import blocks_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,12 +80,22 @@ class Trainer:
             self.weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
         )
         self._selected = selected_logits(base.model)
+        self.recompute = recipe.recompute == "always"
         self.done = 0  #: steps done
         # Weights that are known to give finite losses, should the next ones not.
         self._good = [weight.detach().clone() for weight in self.weights]
         self.good_step = 0
         torch.manual_seed(recipe.seed + 1)
         self._random = _random_state()
+
+    @property
+    def recompute(self) -> bool:
+        """Whether activations are computed again instead of being held; the sums are the same."""
+        return self._selected.recompute
+
+    @recompute.setter
+    def recompute(self, wanted: bool) -> None:
+        self._selected.recompute = wanted
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the steps to come depend on, as it was after the last whole step."""
@@ -174,8 +185,8 @@ class Trainer:
         return total / trained, trained
 
     def _own_gradients(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
-        """This process's part. Memory that does not suffice halves the forward passes; the sum
-        stays the same."""
+        """This process's part. Memory that does not suffice halves the forward passes, and then
+        has activations computed again where the recipe allows it; the sum stays the same."""
         while True:
             try:
                 return self._accumulate(step, rows, trained)
@@ -184,11 +195,21 @@ class Trainer:
                 raise
             except (RuntimeError, MemoryError) as error:
                 # Passes that are those of all cannot be made again by one.
-                if not out_of_memory(error) or self.micro_batch == 1 or self.ranks.sharded:
+                if not out_of_memory(error) or self.ranks.sharded or not self._save_memory():
                     raise
-            self.micro_batch = max(1, self.micro_batch // 2)
             self._optimiser.zero_grad(set_to_none=True)
             free_memory()
+
+    def _save_memory(self) -> bool:
+        """Take the next way to the same sum that needs less memory; whether there was one."""
+        if self.micro_batch > 1:
+            self.micro_batch //= 2
+            return True
+        can = self.recipe.recompute == "auto" and bool(blocks_of(self.base.model))
+        if self.recompute or not can:
+            return False
+        self.recompute = True
+        return True
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
         """Add the gradients of the summed loss of ``rows`` over ``trained``; returns the sum."""

@@ -13,6 +13,7 @@ from sekft_engine.sft.cross_entropy import head_losses
 from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.fused import fused_layers
 from sekft_engine.sft.packing import Batch, Indices, pack, pad
+from sekft_engine.sft.recompute import recomputed_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +30,12 @@ class Selected:
     a whole.
 
     Used as a context, it holds for backward passes too, where layers are computed again.
+    ``recompute`` has all of them computed again; it holds from the next time a context begins.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
+        self.recompute = False
         self.head = model.get_output_embeddings()
         self.by_head = True
         self.packs = False
@@ -44,6 +47,8 @@ class Selected:
             self._within.enter_context(fused_layers(self.model))
             if self.packs:
                 self._within.enter_context(packed_attention(self.model))
+            if self.recompute:
+                self._within.enter_context(recomputed_blocks(self.model))
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 A few short passes are measured, forward and backward, and what they held at most is taken on to the
 heaviest pass of the run: a fixed part, one that grows with the tokens, one with the squares of the
 rows' lengths (attention that holds all its weights), and one with the tokens that are trained.
+Where that does not fit, the same is measured with activations that are computed again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sekft_engine.sft.loss import Selected, selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory
 from sekft_engine.sft.packing import pack
 from sekft_engine.sft.peak import peak_bytes
+from sekft_engine.sft.recompute import RECOMPUTED, blocks_of
 
 #: Tokens of the passes that are measured, and trained ones among the last.
 LENGTHS, TRAINED = (16, 32, 64), 33
@@ -71,24 +73,47 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
         return Load(tokens, squares, sum(row.trained for row in rows))
 
 
-def refuse_too_much(base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe) -> str:
-    """Measure, and return what is to be expected as a line for the log.
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run's steps fit into memory, and what is to be expected as a line for the log."""
+
+    recompute: bool
+    told: str
+
+
+def refuse_too_much(base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe) -> Fit:
+    """Measure how the steps of a run fit: as they are, or with activations that are computed again
+    where the recipe leaves that open.
 
     Raises:
         BadInput: the recipe's targets are none of this base's layers.
         Unavailable: a step cannot fit into the memory that is free; says what would.
     """
     there = free_bytes(base)
-    need = measure_need(base, recipe)
-    heaviest = _heaviest(need, rows, recipe)
-    wanted = need.of(heaviest)
-    told = f"{wanted / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
-    if wanted <= there:
-        return f"a step takes up to {told}; {there / GIB:.2f} GiB are free"
+    ways = {"never": (False,), "always": (True,), "auto": (False, True)}[recipe.recompute]
+    if not blocks_of(base.model):
+        ways = (False,)
+    needs: list[Need] = []
+    for recompute in ways:
+        needs.append(measure_need(base, recipe, recompute=recompute))
+        heaviest = _heaviest(needs[-1], rows, recipe)
+        wanted = needs[-1].of(heaviest)
+        told = f"{wanted / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
+        if wanted <= there:
+            why = RECOMPUTED if recompute else "no activations are computed twice"
+            if len(needs) > 1:
+                why += _without(needs[0], there, rows, recipe)
+            line = f"a step takes up to {told}; {there / GIB:.2f} GiB are free: {why}"
+            return Fit(recompute=recompute, told=line)
     raise Unavailable(
         f"a step cannot fit into memory: {told}, and {there / GIB:.2f} GiB are free",
-        mend=_what_fits(need, there, rows, recipe),
+        mend=_what_fits(needs[-1], there, rows, recipe),
     )
+
+
+def _without(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> str:
+    """With how many rows a pass would fit even so."""
+    count = _rows_that_fit(need, there, rows, recipe)
+    return f" (with --micro-batch {count} they need not be)" if count else ""
 
 
 def _heaviest(need: Need, rows: Sequence[TrainRow], recipe: Recipe) -> Load:
@@ -102,13 +127,14 @@ def _heaviest(need: Need, rows: Sequence[TrainRow], recipe: Recipe) -> Load:
     return max(map(need.load, longest), key=need.of)
 
 
-def measure_need(base: ResidentBase, recipe: Recipe) -> Need:
+def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> Need:
     """Measure passes of a few tokens through the base with an adapter of this recipe."""
     active = base.active
     base.new_adapter(_NAME, recipe)
     try:
         weights = base.trainable(_NAME)
         selected = selected_logits(base.model)
+        selected.recompute = recompute
         short, middle, long = (_peak(base, selected, tokens, 1) for tokens in LENGTHS)
         more = _peak(base, selected, LENGTHS[-1], TRAINED)
         held = sum(weight.numel() * weight.element_size() for weight in weights)
@@ -139,24 +165,34 @@ def _peak(base: ResidentBase, selected: Selected, tokens: int, trained: int) -> 
     row = TrainRow(id="", ids=ids, at=at)
 
     def step() -> None:
-        losses, _ = token_losses(selected, [row], base.device)
-        torch.autograd.backward(losses.sum())
+        with selected:
+            losses, _ = token_losses(selected, [row], base.device)
+            torch.autograd.backward(losses.sum())
 
     return peak_bytes(step)
 
 
 def _what_fits(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> str:
     """The largest micro-batch that fits; else how long a row may be."""
-    most = min(recipe.micro_batch, recipe.batch, len(rows))
-    for count in range(most - 1, 0, -1):
-        smaller = msgspec.structs.replace(recipe, micro_batch=count)
-        if need.of(_heaviest(need, rows, smaller)) <= there:
-            return f"--micro-batch {count} fits"
+    if count := _rows_that_fit(need, there, rows, recipe):
+        return f"--micro-batch {count} fits"
+    if recipe.recompute == "never":
+        return "--recompute auto needs less"
     longest = max(rows, key=len)
     for tokens in range(len(longest) // 16 * 16, 15, -16):
         if need.of(Load(tokens, tokens**2, min(longest.trained, tokens))) <= there:
             return f"--micro-batch 1 --max-length {tokens} fits"
     return "take a smaller base or --load-4bit, or free some memory"
+
+
+def _rows_that_fit(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> int:
+    """The largest micro-batch that fits and is smaller than the recipe's; 0 = none."""
+    most = min(recipe.micro_batch, recipe.batch, len(rows))
+    for count in range(most - 1, 0, -1):
+        smaller = msgspec.structs.replace(recipe, micro_batch=count)
+        if need.of(_heaviest(need, rows, smaller)) <= there:
+            return count
+    return 0
 
 
 def free_bytes(base: ResidentBase) -> int:

@@ -26,6 +26,7 @@ from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer, mean_rate
 from sekft_engine.sft.measure import choose_measured
 from sekft_engine.sft.measure_job import measure_rows
 from sekft_engine.sft.ranks import ALONE, Ranks
+from sekft_engine.sft.recompute import RECOMPUTED
 from sekft_engine.sft.signs import NOT_FINITE, Sign, Signs
 from sekft_engine.sft.watch import Watch
 
@@ -130,7 +131,7 @@ class Session:
         return result
 
     def _step_on(self) -> None:
-        micro_batch = self.trainer.micro_batch
+        micro_batch, recompute = self.trainer.micro_batch, self.trainer.recompute
         steps = self.trainer.steps()
         while not self._is_over() and not self.context.cancelled():
             self._tell_batch()
@@ -138,6 +139,9 @@ class Session:
             if self.trainer.micro_batch != micro_batch:
                 micro_batch = self.trainer.micro_batch
                 self.context.log(f"memory was short: micro-batch is now {micro_batch}", "warning")
+            if self.trainer.recompute != recompute:
+                recompute = self.trainer.recompute
+                self.context.log(f"memory was short: {RECOMPUTED}", "warning")
             self._measure()
             asked = self.context.checkpoint_wanted() or self.context.pausing()
             if self.saved_step < self.trainer.done and (asked or self._save_due()):

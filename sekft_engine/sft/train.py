@@ -67,9 +67,12 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     facts = _facts(meta, str(folder), data, job, trials)
     if earlier is not None:
         refuse_other(earlier, facts, recipe)
+    recompute = recipe.recompute == "always"
     if ranks.size == 1:  # several say so when a pass fails
         base = context.load_base(str(folder), job.load_4bit)
-        context.log(refuse_too_much(base, data.train, recipe))
+        fit = refuse_too_much(base, data.train, recipe)
+        context.log(fit.told)
+        recompute = fit.recompute
     checkpoint = None
     if earlier is None:
         run = context.open_run("train", about=about, facts=facts, out=job.out, name=job.name)
@@ -98,6 +101,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     if job.shard_base:
         ranks.shard(base.model)
     session = Session(context, run, base, name, data, meta, recipe, trials, ranks)
+    session.trainer.recompute = recompute
     try:
         if earlier is not None:
             session.go_on(checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from sekft_engine.sft.batches import plan_steps, split_rows
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.peak import peak_bytes
-from sekft_engine.sft.probe import GIB, free_bytes, measure_need, refuse_too_much
+from sekft_engine.sft.probe import GIB, Fit, free_bytes, measure_need, refuse_too_much
 from tests.sft.conftest import RECIPE
 
 
@@ -44,23 +44,26 @@ def test_what_tensors_hold_at_once_is_counted() -> None:
     assert peak_bytes(lambda: [torch.ones(250), torch.ones(250)]) == 2000
 
 
-def test_the_need_of_long_rows_is_told_from_short_ones(base: ResidentBase) -> None:
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_need_of_long_rows_is_told_from_short_ones(base: ResidentBase, recompute: bool) -> None:
     before = base.weights_digest()
     base.new_adapter("in use", RECIPE)
-    need = measure_need(base, RECIPE)
+    need = measure_need(base, RECIPE, recompute=recompute)
     assert (list(base.adapters), base.active) == (["in use"], "in use")
     base.drop("in use")
     assert base.weights_digest() == before
     base.new_adapter("a", RECIPE)
     weights = base.trainable("a")
     selected = selected_logits(base.model)
+    selected.recompute = recompute
     one = long_row(700, 150)  # and another that begins otherwise, or they would share their work
     two = [one, msgspec.structs.replace(one, ids=one.ids[::-1].copy())]
     moments = 3 * sum(weight.numel() * weight.element_size() for weight in weights)
 
     def step() -> None:
-        losses, _ = token_losses(selected, two, base.device)
-        torch.autograd.backward(losses.sum())
+        with selected:
+            losses, _ = token_losses(selected, two, base.device)
+            torch.autograd.backward(losses.sum())
 
     real = peak_bytes(step)
     assert need.of(need.load(two)) - moments == pytest.approx(real, rel=0.1)
@@ -69,31 +72,42 @@ def test_the_need_of_long_rows_is_told_from_short_ones(base: ResidentBase) -> No
 def test_what_fits_is_found(
     base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need = measure_need(base, RECIPE)
     recipe = msgspec.structs.replace(RECIPE, micro_batch=4)
 
-    def heaviest(size: int) -> int:
+    def heaviest(size: int, *, recompute: bool = False) -> int:
+        need = measure_need(base, RECIPE, recompute=recompute)
         steps = plan_steps(len(data.train), recipe)
         rows = ([data.train[row] for row in step] for step in steps)
         groups = (group for step in rows for group in split_rows(step, size))
         return max(need.of(need.load(group)) for group in groups)
 
-    def with_free(bytes_: int) -> str:
+    def with_free(bytes_: int, way: Literal["auto", "never", "always"] = "never") -> Fit:
         monkeypatch.setattr(probe, "free_bytes", lambda _base: bytes_)
-        return refuse_too_much(base, data.train, recipe)
+        changed = msgspec.structs.replace(recipe, recompute=way)
+        return refuse_too_much(base, data.train, changed)
 
-    assert "a step takes up to" in with_free(heaviest(4))
+    assert "a step takes up to" in with_free(heaviest(4)).told
     with pytest.raises(Unavailable, match=r"a step cannot .*--micro-batch 3 fits"):
         with_free(heaviest(3))
     with pytest.raises(Unavailable, match="--micro-batch 1 fits"):
         with_free(heaviest(1))
-    with pytest.raises(Unavailable, match=r"--micro-batch 1 --max-length (\d+) fits") as caught:
+    with pytest.raises(Unavailable, match="--recompute auto needs less"):
         with_free(heaviest(1) - 1)
+
+    assert not with_free(heaviest(4), "auto").recompute
+    fit = with_free(heaviest(4, recompute=True), "auto")
+    assert fit.recompute
+    assert "activations are computed again" in fit.told
+    assert "with --micro-batch 3 they need not be" in fit.told
+    assert with_free(heaviest(4), "always").recompute
+    cramped = heaviest(1, recompute=True) - 1
+    with pytest.raises(Unavailable, match=r"--micro-batch 1 --max-length (\d+) fits") as caught:
+        with_free(cramped, "auto")
     found = re.search(r"max-length (\d+)", str(caught.value))
     assert found is not None
     assert 16 <= int(found[1]) < max(len(row) for row in data.train)
     with pytest.raises(Unavailable, match="smaller base"):
-        with_free(0)
+        with_free(0, "auto")
 
 
 def test_memory_that_is_free_is_what_the_machine_and_its_limits_leave(

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def sekft(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
+
+
+def finished_after(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """The same where lines of stderr were read before: what came with them is not lost."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    too_long = threading.Timer(120, process.kill)
+    too_long.start()
+    err, out = process.stderr.read(), process.stdout.read()
+    too_long.cancel()
+    return process.wait(), out, err
 
 
 def flags(base: Path, data: Path, out: Path) -> list[str]:
@@ -69,7 +81,7 @@ def test_an_interrupted_command_leaves_a_usable_adapter(
         if line.startswith("step 2/"):
             break
     process.send_signal(number)
-    status, printed, err = finished(process)
+    status, printed, err = finished_after(process)
     assert status == 130, err
     assert "stopped after step" in err
     document = json.loads(printed)
@@ -88,7 +100,7 @@ def test_a_killed_command_leaves_a_run_that_says_so(
         if line.startswith("step 25/"):
             break
     process.kill()
-    finished(process)
+    finished_after(process)
     info = read_run(out)
     assert info.status == "died"
     assert len([e for e in read_events(info.events_path) if isinstance(e, events.StepDone)]) >= 25
@@ -147,7 +159,7 @@ def test_a_second_interrupt_does_not_wait_for_the_step(
             if line.startswith(wanted):
                 process.send_signal(signal.SIGINT)
                 break
-    status, _, err = finished(process)
+    status, _, err = finished_after(process)
     assert status == 130, "".join([*told, err])
     # On a busy machine it may leave before the job has said where it stopped.
     assert err.splitlines()[-1] in (
