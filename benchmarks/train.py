@@ -81,7 +81,12 @@ def sekft(
     base: ResidentBase, rows: list[TrainRow], options: argparse.Namespace, start: Path
 ) -> Run:
     """The product's own loop, from the adapter in ``start``."""
-    recipe = msgspec.structs.replace(RECIPE, batch=options.batch, micro_batch=options.micro_batch)
+    recipe = msgspec.structs.replace(
+        RECIPE,
+        batch=options.batch,
+        micro_batch=options.micro_batch,
+        recompute=options.recompute,
+    )
     base.new_adapter("bench", recipe)
     try:
         if not start.exists():
@@ -232,6 +237,7 @@ def levers(
         for row in few
     ]
     one = argparse.Namespace(**{**vars(options), "micro_batch": 1})
+    again = argparse.Namespace(**{**vars(options), "recompute": "always"})
 
     def measured(
         given: list[TrainRow] = few,
@@ -265,6 +271,7 @@ def levers(
     yield f"{TAIL} tokens after the last trained", measured(ends)
     yield "all rows as long as the longest", measured(padded)
     yield "one row per pass", measured(settings=one)
+    yield "activations computed again", measured(settings=again)
 
 
 def nullcontexts(_model: Any) -> Any:
@@ -347,6 +354,7 @@ def main() -> None:
     parser.add_argument("--lever-steps", type=int, default=3)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--micro-batch", type=int, default=4)
+    parser.add_argument("--recompute", choices=("never", "always"), default="never")
     parser.add_argument("--threads", type=int, default=0, help="0 = as torch chooses")
     parser.add_argument("--four-bit", action="store_true", help="the base in NF4")
     parser.add_argument("--json", action="store_true")
