@@ -5,12 +5,14 @@ It never follows redirects (a key must not travel on), and no key reaches an err
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -70,6 +72,8 @@ class Client:
         api_key: sent as a bearer token; '' = none.
         timeout: seconds that one attempt may take as a whole.
         attempts: tries on 429, 5xx and lost connections. A time-out is not tried again.
+        patience: seconds that a server may ask to be left alone before the next try.
+        connections: requests that are under way at once; more would wait for each other.
         sleep: waits between tries.
 
     Raises:
@@ -84,6 +88,8 @@ class Client:
         timeout: float = 30.0,
         attempts: int = ATTEMPTS,
         limit: int = MAX_BYTES,
+        patience: float = _LONGEST_PAUSE,
+        connections: int = 100,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         import httpx
@@ -101,6 +107,7 @@ class Client:
         #: The address as it may be shown: no user, no password.
         self.endpoint = f"{parts.scheme}://{host}{path}"
         self._timeout, self._attempts, self._limit, self._sleep = timeout, attempts, limit, sleep
+        self._patience = patience
         auth = (parts.username, parts.password or "") if parts.username else None
         headers = {"User-Agent": "sekft", "Accept": "application/json"}
         if api_key:
@@ -109,6 +116,7 @@ class Client:
             headers=headers,
             auth=auth,
             timeout=timeout,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             follow_redirects=False,
             # A proxy in the environment is meant for the world, never for this machine.
             trust_env=not is_local(endpoint),
@@ -138,7 +146,7 @@ class Client:
     def _ask(self, method: str, path: str, content: bytes | None) -> Answer:
         import httpx
 
-        pause = _FIRST_PAUSE
+        pause, wait = _FIRST_PAUSE, 0.0
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
@@ -152,9 +160,8 @@ class Client:
             else:
                 if last or answer.status not in PASSING:
                     return answer
-                pause = max(pause, wait)
-            self._sleep(min(pause, _LONGEST_PAUSE))
-            pause *= 2
+            self._sleep(max(pause, min(wait, self._patience)))
+            pause, wait = min(2 * pause, _LONGEST_PAUSE), 0.0
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _once(self, method: str, path: str, content: bytes | None) -> tuple[Answer, float]:
@@ -168,7 +175,7 @@ class Client:
             wait = reply.headers.get("retry-after", "")
             target = reply.headers.get("location", "") if reply.is_redirect else ""
         answer = self._read(reply.status_code, data, target)
-        return answer, float(wait) if wait.isdecimal() else 0.0
+        return answer, _seconds(wait)
 
     def _bounded(self, chunks: Iterator[bytes], until: float) -> Iterator[bytes]:
         size = 0
@@ -287,6 +294,18 @@ def _parse(endpoint: str) -> SplitResult:
     if parts.query or parts.fragment:
         raise BadInput("an address has no ? or # part", where="--endpoint", mend=mend)
     return parts
+
+
+def _seconds(wait: str) -> float:
+    """``Retry-After``: a number of seconds, or a date; 0 where it is neither, or has passed."""
+    try:
+        found = float(wait)
+    except ValueError:
+        try:
+            found = parsedate_to_datetime(wait).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return max(0.0, found) if math.isfinite(found) else 0.0
 
 
 def _roots(error: BaseException) -> Iterator[BaseException]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
-from zlib import crc32
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +19,7 @@ from sekft_engine.contract.client import Answer, Client
 from sekft_engine.contract.routes import list_models
 from sekft_engine.errors import BadInput, SekftError, Unavailable
 from sekft_engine.evaluate.episode import Said
+from sekft_engine.evaluate.fleet import Fleet
 from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.jobs import Evaluate
 from sekft_engine.render import normalize_for_template
@@ -28,6 +31,12 @@ from sekft_engine.visible import visible
 FORGED = "forged_control_token"
 #: Answers of worlds wait at most so long while none comes from a server.
 MOMENT_S = 0.02
+#: A server that is busy may ask to be left alone for so long; longer is not waited.
+PATIENCE_S = 120.0
+#: Statuses that say something of what was asked, and nothing of the server.
+_ASKED_WRONGLY = frozenset({400, 413, 422})
+
+T = TypeVar("T")
 
 
 class RemoteOperators:
@@ -42,15 +51,24 @@ class RemoteOperators:
     def __init__(self, job: Evaluate, context: Context) -> None:
         self._job, self._context = job, context
         self._clients: list[Client] = []
-        self._pool = ThreadPoolExecutor(max(1, job.concurrency), thread_name_prefix="asking")
+        self._left = threading.Event()
         with contextlib.ExitStack() as undo:
             undo.callback(self._close)
             for endpoint in job.endpoints:
                 key = key_from(job.api_key_env, endpoint)
-                self._clients.append(Client(endpoint, api_key=key, timeout=job.timeout))
-            self._models = self._resolve_models()
+                client = Client(
+                    endpoint,
+                    api_key=key,
+                    timeout=job.timeout,
+                    patience=PATIENCE_S,
+                    connections=job.concurrency,
+                    sleep=self._left.wait,
+                )
+                self._clients.append(client)
+            self._models = self._resolve_models(self._asked(list_models))
             contract = self._check_contract()
             undo.pop_all()
+        self._fleet = Fleet(self._clients)
         self.subjects = [Subject(name=model) for model in self._models]
         self.about: dict[str, Any] = {
             "endpoints": [client.endpoint for client in self._clients],
@@ -65,21 +83,36 @@ class RemoteOperators:
         self._close()
 
     def _close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._left.set()  # who waits for a busy server waits no more
         for client in self._clients:
             client.close()
 
     def __call__(self, subject: Subject) -> tuple[RemoteOperator, int]:
-        operator = RemoteOperator(self._job, subject.name, self._clients, self._pool)
+        operator = RemoteOperator(self._job, subject.name, self._fleet, self._context.log)
         return operator, self._job.concurrency
 
-    def _resolve_models(self) -> list[str]:
+    def _asked(self, ask: Callable[[Client], T]) -> list[T]:
+        """What each server answers. Those that cannot be asked are done without, while one can."""
+        answers, lost = [], []
+        for client in self._clients:
+            try:
+                answers.append(ask(client))
+            except Unavailable as error:
+                lost.append((client, error))
+        if not answers:
+            raise lost[0][1]
+        for client, why in lost:
+            self._clients.remove(client)
+            client.close()
+            self._context.log(f"{why}; the eval goes on without it", "warning")
+        return answers
+
+    def _resolve_models(self, known: Sequence[tuple[str, ...]]) -> list[str]:
         """The models that were asked for, else the first that the servers name."""
         wanted = list(dict.fromkeys(self._job.models))
-        for client in self._clients:
-            there = [*list_models(client)]
+        for client, there in zip(self._clients, known, strict=True):
             if not wanted and there:
-                wanted = there[:1]
+                wanted = [there[0]]
             missing = [model for model in wanted if there and model not in there]
             if missing:
                 raise BadInput(
@@ -108,14 +141,17 @@ class RemoteOperators:
                 mend="name the base that was trained with --base, or give --unchecked",
             )
         tokenizer = load_tokenizer(job.base, context.workspace)
+
+        def check(client: Client) -> list[ContractReport]:
+            return [
+                check_endpoint(client, tokenizer, (), model=model, progress=context.progress)
+                for model in self._models
+            ]
+
         weakest = []
-        for client in self._clients:
-            for model in self._models:
-                report = check_endpoint(
-                    client, tokenizer, (), model=model, progress=context.progress
-                )
-                self._require_equal(report)
-                weakest.append(report.strength)
+        for report in itertools.chain(*self._asked(check)):
+            self._require_equal(report)
+            weakest.append(report.strength)
         order = ("counts", "text", "tokens")
         return f"equal in {min(weakest, key=order.index)}"
 
@@ -133,13 +169,16 @@ class RemoteOperators:
 
 
 class RemoteOperator:
-    """A model behind servers. An episode stays on one server, whose cache then holds its history,
-    and moves to the next one when that fails."""
+    """A model behind a fleet of servers.
+
+    Args:
+        log: tells a person how the servers fare: a text and its level.
+    """
 
     def __init__(
-        self, job: Evaluate, model: str, clients: Sequence[Client], pool: ThreadPoolExecutor
+        self, job: Evaluate, model: str, fleet: Fleet, log: Callable[[str, str], None]
     ) -> None:
-        self._job, self._model, self._clients, self._pool = job, model, clients, pool
+        self._job, self._model, self._fleet, self._log = job, model, fleet, log
         self._turns: dict[str, list[Turn]] = {}
         self._seeds: dict[str, int] = {}
         self._asked: dict[Future[Said], str] = {}
@@ -152,11 +191,13 @@ class RemoteOperator:
         """Ask for one command turn of each episode, side by side."""
         for key, text in shown.items():
             self._turns[key].append(Turn(role="user", content=text))
-            self._asked[self._pool.submit(self._ask, key)] = key
+            self._asked[_beside(partial(self._ask, key))] = key
 
     def say(self) -> dict[str, Said]:
         """The answers that are there; waits a moment where there are none."""
         done, _ = wait(self._asked, MOMENT_S, return_when=FIRST_COMPLETED)
+        for text in self._fleet.news():
+            self._log(text, "warning")
         said = {self._asked.pop(answer): answer.result() for answer in done}
         for key, one in said.items():
             if not one.broken and not one.exhausted:
@@ -164,6 +205,7 @@ class RemoteOperator:
         return said
 
     def close(self, keys: Sequence[str]) -> None:
+        self._fleet.leave(keys)
         for key in keys:
             self._turns.pop(key, None)
             self._seeds.pop(key, None)
@@ -182,15 +224,36 @@ class RemoteOperator:
             "seed": self._seeds[key] & 0x7FFFFFFF,
             "stream": False,
         }
-        first = crc32(key.encode())
         why = ""
-        for number in range(len(self._clients)):
-            client = self._clients[(first + number) % len(self._clients)]
+        for member in self._fleet.order(key):
+            answer: Answer | None = None
             try:
-                return _said(client.post("/v1/chat/completions", body), client.endpoint)
+                answer = member.client.post("/v1/chat/completions", body)
+                said = _said(answer, member.client.endpoint)
             except SekftError as error:
                 why = str(error)
+                if answer is not None and answer.status in _ASKED_WRONGLY:
+                    self._fleet.served(key, member)  # it is well; another may take what it refused
+                else:
+                    self._fleet.failed(member, why)
+            else:
+                self._fleet.served(key, member)
+                return said
         return Said(text="", broken=why)
+
+
+def _beside(work: Callable[[], T]) -> Future[T]:
+    """Do it on a thread that nobody waits for who leaves: a server may hang for minutes."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="asking", daemon=True).start()
+    return done
 
 
 class _Message(msgspec.Struct):
