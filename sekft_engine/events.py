@@ -266,11 +266,14 @@ class MachineSeen(Event, frozen=True, kw_only=True, tag=True):
 
 
 class EvalStarted(Event, frozen=True, kw_only=True, tag=True):
-    """``scenarios`` are ids in order, ``archetypes`` theirs; ``subjects`` base and adapters."""
+    """``scenarios`` are ids in order, ``archetypes`` theirs; ``subjects`` base and adapters. Each
+    world stands there ``seeds`` times in a row, once for every episode in it."""
 
     subjects: list[str]
     scenarios: list[str]
     archetypes: list[str]
+    seeds: int = 1
+    until_decided: bool = False
 
 
 class EpisodeStarted(Event, frozen=True, kw_only=True, tag=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,11 +45,21 @@ class EvalDisplay(Display):
         if self._quiet:
             return
         if isinstance(event, events.EvalStarted):
-            from sekft_engine.evaluate.stats import what_n_shows
+            from sekft_engine.evaluate.power import what_n_shows
 
             self._total = len(event.scenarios)
-            self.line(f"{', '.join(event.subjects)} on {self._total} worlds")
-            self.line(what_n_shows(self._total))
+            worlds = self._total // event.seeds
+            plural = "" if worlds == 1 else "s"
+            draws = f", {event.seeds} times in each" if event.seeds > 1 else ""
+            self.line(f"{', '.join(event.subjects)} on {worlds} world{plural}{draws}")
+            self.line(
+                what_n_shows(
+                    worlds,
+                    draws=event.seeds,
+                    until_decided=event.until_decided,
+                    others=len(event.subjects) - 1,
+                )
+            )
         elif isinstance(event, events.TurnDone) and self._verbose and event.role == "assistant":
             self.line(f"  {event.subject} {event.scenario}: {event.content!r}")
         elif isinstance(event, events.EpisodeDone):
@@ -252,11 +264,11 @@ def command(
             print_json(stop.result)
         elif stop.result and not quiet:
             click.echo(plain(tables(stop.result, by)))
+        if report is not None and stop.result.get("episodes"):
+            _write_report(stop.result, report)
         raise
     if report is not None:
-        from sekft_engine.evaluate.page import write_page
-
-        write_page(read_run(Path(result["path"])), report.expanduser().absolute())
+        _write_report(result, report)
     if as_json:
         print_json(result)
     elif not quiet:
@@ -267,6 +279,12 @@ def command(
         if report is not None:
             click.echo(f"report: {report}")
     return 0
+
+
+def _write_report(result: Mapping[str, Any], target: Path) -> None:
+    from sekft_engine.evaluate.page import write_page
+
+    write_page(read_run(Path(result["path"])), target.expanduser().absolute())
 
 
 def _held_out(place: Workspace | None) -> str:

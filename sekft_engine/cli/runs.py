@@ -127,7 +127,8 @@ def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> i
 def compare(first: str, second: str, anyway: bool, as_json: bool, workspace: Path | None) -> int:
     """Compare two evals on the worlds that both met, world by world.
 
-    Refused where other programs stood in their worlds, or the task differed otherwise.
+    Worlds are the same where their content is, whatever they are called. Refused where other
+    programs stood in them, they were sampled otherwise, or the task differed in another way.
     """
     from sekft_engine.evaluate.comparable import compare_runs
     from sekft_engine.evaluate.tables import comparison_line
@@ -139,6 +140,8 @@ def compare(first: str, second: str, anyway: bool, as_json: bool, workspace: Pat
         return 0
     for reason in found["unlike"]:
         tell(f"NOT OF ONE KIND: {reason}")
+    for line in found["notes"]:
+        tell(line)
     for pair in found["comparisons"]:
         tell(comparison_line(pair))
     return 0

@@ -1,11 +1,14 @@
-"""Which scenarios an eval takes: in an order that a seed fixes, spread evenly."""
+"""Which scenarios an eval takes: in an order that a seed fixes, spread evenly; their digests."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TypeVar
+
+import msgspec
 
 from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Scenario
@@ -43,6 +46,24 @@ def choose_scenarios(scenarios: Sequence[Scenario], n: int, seed: int) -> tuple[
     ]
     ordered = _take_turns(spread)
     return tuple(ordered[: n or None])
+
+
+def scenario_digest(scenario: Scenario) -> str:
+    """SHA-256 over what a scenario holds. Names tell little: a factory gives the same ones again
+    with every seed."""
+    return hashlib.sha256(_content(scenario)).hexdigest()
+
+
+def scenarios_digest(scenarios: Iterable[Scenario]) -> str:
+    """SHA-256 over what the scenarios hold, whatever their order."""
+    total = hashlib.sha256()
+    for scenario in sorted(scenarios, key=lambda one: one.id):
+        total.update(_content(scenario))
+    return total.hexdigest()
+
+
+def _content(scenario: Scenario) -> bytes:
+    return msgspec.json.encode(scenario.to_json(), order="deterministic")
 
 
 def _take_turns(groups: Iterable[Sequence[Item]]) -> list[Item]:

@@ -12,10 +12,11 @@ from sekft_engine import events
 from sekft_engine.context import Context
 from sekft_engine.dialect import Dialect
 from sekft_engine.errors import Interrupted
+from sekft_engine.evaluate.choose import scenario_digest
 from sekft_engine.evaluate.episode import Episode, Finished, trial_name
 from sekft_engine.evaluate.loop import run_episodes
 from sekft_engine.evaluate.operator import Operator
-from sekft_engine.evaluate.paired import ALPHA, Decision, Sequential
+from sekft_engine.evaluate.paired import ALPHA, BLOCK, Decision, Sequential
 from sekft_engine.evaluate.report import differences, document
 from sekft_engine.evaluate.store import episode_path, finished_already, write_episode
 from sekft_engine.evaluate.subjects import Subject
@@ -25,8 +26,6 @@ from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Turn
 from sekft_engine.worlds import World, open_world
 
-#: Worlds between two looks at whether an eval is decided.
-BLOCK = 8
 #: Makes the operator of a subject, and says how many episodes it takes at once.
 Operators = Callable[[Subject], tuple[Operator, int]]
 
@@ -53,6 +52,7 @@ class Grid:
         self._scenarios = scenarios
         self._dialect = dialect
         self._about = about
+        self._digests = {scenario.id: scenario_digest(scenario) for scenario in scenarios}
         self._done: dict[str, dict[str, Finished]] = {}
         self._decisions: dict[str, Decision] = {}
 
@@ -93,7 +93,7 @@ class Grid:
                 step_cap=job.step_cap,
                 open_world=self._open_world,
                 draw=draw,
-                about=about,
+                about=about | {"scenario_digest": self._digests[scenario.id]},
             )
             for scenario in scenarios
             for draw in range(job.seeds)
@@ -129,10 +129,15 @@ class Grid:
             self._decisions[other] = test.decision
         return all(decision.state != "open" for decision in self._decisions.values())
 
-    def document(self, began: float) -> dict[str, Any]:
-        """The facts so far, scenarios in the order of the eval."""
+    def document(self, began: float, *, stopped: bool = False) -> dict[str, Any]:
+        """The facts so far, scenarios in the order of the eval.
+
+        Args:
+            stopped: it was stopped before its end; the document says how far it came.
+        """
         job = self._job
-        trials = [trial_name(one.id, draw) for one in self._scenarios for draw in range(job.seeds)]
+        order = [(one.id, draw) for one in self._scenarios for draw in range(job.seeds)]
+        trials = [trial_name(scenario, draw) for scenario, draw in order]
         ordered = {
             name: [done[trial] for trial in trials if trial in done]
             for name, done in self._done.items()
@@ -143,10 +148,16 @@ class Grid:
                 name: msgspec.to_builtins(decision) | {"p": decision.p}
                 for name, decision in self._decisions.items()
             }
+        if stopped:
+            more["partial"] = {
+                "episodes": sum(map(len, ordered.values())),
+                "of": len(ordered) * len(trials),
+            }
         return document(
             ordered,
             seconds=time.monotonic() - began,
-            sequential=job.until_decided,
+            any_time=job.until_decided or stopped,
+            order=order if stopped else None,
             run=self._run.id,
             path=str(self._run.folder),
             about=self._about,

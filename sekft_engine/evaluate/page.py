@@ -12,9 +12,10 @@ from sekft_engine.errors import BadInput
 from sekft_engine.evaluate.endings import ENDINGS
 from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.reference import References
-from sekft_engine.evaluate.report import BREAKDOWNS
+from sekft_engine.evaluate.report import BREAKDOWNS, OUTCOMES
 from sekft_engine.evaluate.state import FINAL_STATE
 from sekft_engine.evaluate.store import read_episode
+from sekft_engine.evaluate.tables import decision_lines, group_cell, partial_line, some_passes
 from sekft_engine.evaluate.verdict import MEASURES
 from sekft_engine.files import write_whole
 from sekft_engine.runs import RunInfo
@@ -81,6 +82,18 @@ def page(
         measures=MEASURES,
         subjects=[one | {"name": visible(one["name"])} for one in subjects],
         plot=_plot(subjects),
+        partial=partial_line(document),
+        passes=[
+            (
+                visible(one["name"]),
+                measure.replace("_", " "),
+                [(k, f"{share:.2f}") for k, share in some_passes(shares)],
+            )
+            for one in subjects
+            for measure, shares in one.get("pass_at", {}).items()
+        ],
+        decisions=[visible(line) for line in decision_lines(document)],
+        outcomes=OUTCOMES,
         comparisons=[
             pair | {"a": visible(pair["a"]), "b": visible(pair["b"])}
             for pair in document.get("comparisons", ())
@@ -127,10 +140,7 @@ def _breakdown(subjects: Sequence[Mapping[str, Any]], by: str) -> list[tuple[str
     return [
         (
             visible(name) or f"(no {by})",
-            [
-                f"{group[name]['clean_termination']}/{group[name]['n']}" if name in group else "–"
-                for group in groups
-            ],
+            [group_cell(group[name]) if name in group else "–" for group in groups],
         )
         for name in sorted({name for group in groups for name in group})
     ]

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import msgspec
+
 from sekft_engine.evaluate.endings import ENDINGS, ending_of
 from sekft_engine.evaluate.episode import Finished, draw_of
-from sekft_engine.evaluate.paired import evidence, sign_flip
+from sekft_engine.evaluate.paired import compare, settled
 from sekft_engine.evaluate.stats import pass_at, wilson_clustered
 from sekft_engine.evaluate.verdict import MEASURES
 
 Episodes = Mapping[str, Sequence[Finished]]
+#: A scenario, and the number of the draw in it.
+Trial = tuple[str, int]
 
 #: What rates are broken down by, beside the archetype.
 BREAKDOWNS: Mapping[str, Callable[[Finished], str]] = {
@@ -23,22 +27,32 @@ BREAKDOWNS: Mapping[str, Callable[[Finished], str]] = {
     "difficulty": lambda one: str(one.trajectory.meta.get("difficulty", "")),
     "terminal": lambda one: one.verdict.expected,
 }
-_OUTCOMES = ("exit", "panic", "cap", "error")
+#: What is counted: the measures, and whether nothing was prose.
+_COUNTED = (*MEASURES, "clean")
+#: How an episode can end, in the order of the tables.
+OUTCOMES = ("exit", "panic", "cap", "error")
 
 
 def document(
-    episodes: Episodes, *, seconds: float, sequential: bool = False, **more: Any
+    episodes: Episodes,
+    *,
+    seconds: float,
+    any_time: bool = False,
+    order: Sequence[Trial] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """The JSON document of ``sekft eval``: subjects with counts and intervals, all episodes.
 
     Args:
         episodes: the finished episodes of each subject.
         seconds: how long the eval took.
-        sequential: the eval stopped when it was decided, so that p must hold at any time.
+        any_time: the eval stopped when it was decided, or before its end, so that p must hold at
+            any time.
+        order: as :func:`comparisons` has it.
     """
     return {
         "subjects": [subject_facts(name, done) for name, done in episodes.items()],
-        "comparisons": comparisons(episodes, sequential=sequential),
+        "comparisons": comparisons(episodes, any_time=any_time, order=order),
         "episodes": [
             episode_facts(name, finished) for name, done in episodes.items() for finished in done
         ],
@@ -51,25 +65,15 @@ def subject_facts(name: str, done: Sequence[Finished]) -> dict[str, Any]:
 
     Intervals know that several draws in one world are no independent trials.
     """
-    counted = [finished for finished in done if not finished.verdict.invalid]
-    counts = _counts(counted)
+    counted = _valid(done)
     draws = Counter(finished.trajectory.scenario for finished in counted)
-    won = {measure: _won(counted, measure) for measure in (*MEASURES, "clean")}
     facts: dict[str, Any] = {
         "name": name,
         "n": len(counted),
         "worlds": len(draws),
         "invalid": len(done) - len(counted),
-        **counts,
-        "intervals": {
-            measure: [
-                round(bound, 4)
-                for bound in wilson_clustered(
-                    [won[measure][one] for one in draws], [*draws.values()]
-                )
-            ]
-            for measure in won
-        },
+        **_counts(counted),
+        "intervals": _intervals(counted),
         "by_archetype": _broken_down(done, lambda one: one.trajectory.archetype),
         "by": {name: _broken_down(done, of) for name, of in BREAKDOWNS.items()},
         "outcomes": _tally(finished.verdict.outcome for finished in counted),
@@ -79,21 +83,27 @@ def subject_facts(name: str, done: Sequence[Finished]) -> dict[str, Any]:
     most = max(draws.values(), default=0)
     if most > 1:
         facts["pass_at"] = {
-            measure: {
-                str(k): round(
-                    pass_at(k, [won[measure][one] for one in draws], [*draws.values()]), 4
-                )
-                for k in range(1, most + 1)
-            }
+            measure: _pass_at(most, *_by_world(counted, measure))
             for measure in ("verified", "clean_termination")
         }
     return facts
 
 
-def comparisons(episodes: Episodes, *, sequential: bool = False) -> list[dict[str, Any]]:
-    """Each pair of subjects on the worlds that count for both, world by world."""
+def _pass_at(most: int, won: Sequence[int], draws: Sequence[int]) -> dict[str, float]:
+    return {str(k): round(pass_at(k, won, draws), 4) for k in range(1, most + 1)}
+
+
+def comparisons(
+    episodes: Episodes, *, any_time: bool = False, order: Sequence[Trial] | None = None
+) -> list[dict[str, Any]]:
+    """Each pair of subjects on the worlds that count for both, world by world.
+
+    Args:
+        order: the trials of an eval that is not at its end, in the order fixed beforehand: only
+            worlds :func:`~sekft_engine.evaluate.paired.settled` for both are taken.
+    """
     return [
-        _compare(a, episodes[a], b, episodes[b], sequential)
+        _compare(a, b, episodes, any_time, order)
         for a, b in combinations(episodes, 2)
         if episodes[a] and episodes[b]
     ]
@@ -111,24 +121,19 @@ def differences(
 
 
 def _compare(
-    a: str, of_a: Sequence[Finished], b: str, of_b: Sequence[Finished], sequential: bool
+    a: str, b: str, episodes: Episodes, any_time: bool, order: Sequence[Trial] | None
 ) -> dict[str, Any]:
-    by_world = differences(of_a, of_b)
-    only_a = sum(one < 0 for one in by_world.values())
-    only_b = sum(one > 0 for one in by_world.values())
-    grade = evidence(only_a, only_b)
-    p = min(1.0, 1 / grade) if sequential else sign_flip([*by_world.values()])
-    return {
-        "a": a,
-        "b": b,
-        "measure": "clean_termination",
-        "pairs": len(by_world),
-        "only_a": only_a,
-        "only_b": only_b,
-        "p": float(f"{p:.3g}"),
-        "test": "any time" if sequential else "exact",
-        "evidence": float(f"{grade:.3g}"),
-    }
+    by_world = differences(episodes[a], episodes[b])
+    if order is not None:
+        met = [
+            {(one.trajectory.scenario, draw_of(one)) for one in episodes[name]} for name in (a, b)
+        ]
+        fair = settled((trial[0], all(trial in of_one for of_one in met)) for trial in order)
+        by_world = {world: by for world, by in by_world.items() if world in fair}
+    found = compare([*by_world.values()], any_time=any_time)
+    facts: dict[str, Any] = msgspec.to_builtins(found)
+    rounded = {name: float(f"{facts[name]:.3g}") for name in ("p", "evidence")}
+    return {"a": a, "b": b, "measure": "clean_termination"} | facts | rounded
 
 
 def _results(done: Sequence[Finished], measure: str) -> dict[tuple[str, int], bool]:
@@ -139,31 +144,49 @@ def _results(done: Sequence[Finished], measure: str) -> dict[tuple[str, int], bo
     }
 
 
-def _won(counted: Sequence[Finished], measure: str) -> Counter[str]:
-    return Counter(
-        finished.trajectory.scenario for finished in counted if getattr(finished.verdict, measure)
-    )
+def _valid(done: Sequence[Finished]) -> list[Finished]:
+    return [finished for finished in done if not finished.verdict.invalid]
 
 
 def _counts(counted: Sequence[Finished]) -> dict[str, int]:
     return {
         measure: sum(getattr(finished.verdict, measure) for finished in counted)
-        for measure in (*MEASURES, "clean")
+        for measure in _COUNTED
+    }
+
+
+def _by_world(counted: Sequence[Finished], measure: str) -> tuple[list[int], list[int]]:
+    """Successes and draws, world by world."""
+    won: dict[str, list[int]] = {}
+    for one in counted:
+        won.setdefault(one.trajectory.scenario, []).append(getattr(one.verdict, measure))
+    return [sum(results) for results in won.values()], [len(results) for results in won.values()]
+
+
+def _intervals(counted: Sequence[Finished]) -> dict[str, list[float]]:
+    return {
+        measure: [round(bound, 4) for bound in wilson_clustered(*_by_world(counted, measure))]
+        for measure in _COUNTED
     }
 
 
 def _broken_down(
     done: Sequence[Finished], of: Callable[[Finished], str]
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, Any]]:
     groups: dict[str, list[Finished]] = {}
     for finished in done:
         groups.setdefault(of(finished), []).append(finished)
     return {name: _group_facts(groups[name]) for name in sorted(groups)}
 
 
-def _group_facts(done: Sequence[Finished]) -> dict[str, int]:
-    counted = [finished for finished in done if not finished.verdict.invalid]
-    return {"n": len(counted), "invalid": len(done) - len(counted), **_counts(counted)}
+def _group_facts(done: Sequence[Finished]) -> dict[str, Any]:
+    counted = _valid(done)
+    return {
+        "n": len(counted),
+        "invalid": len(done) - len(counted),
+        **_counts(counted),
+        "intervals": _intervals(counted),
+    }
 
 
 def _confusion(counted: Sequence[Finished]) -> dict[str, dict[str, int]]:
@@ -172,9 +195,9 @@ def _confusion(counted: Sequence[Finished]) -> dict[str, dict[str, int]]:
         (one.verdict.expected, one.verdict.outcome) for one in counted
     )
     return {
-        expected: {outcome: found[expected, outcome] for outcome in _OUTCOMES}
+        expected: {outcome: found[expected, outcome] for outcome in OUTCOMES}
         for expected in ("exit", "panic")
-        if any(found[expected, outcome] for outcome in _OUTCOMES)
+        if any(found[expected, outcome] for outcome in OUTCOMES)
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,14 +13,21 @@ import msgspec
 from sekft_engine import events
 from sekft_engine.context import Context, Stopped
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
-from sekft_engine.errors import BadInput, Interrupted
-from sekft_engine.evaluate.choose import choose_scenarios
+from sekft_engine.errors import Interrupted
+from sekft_engine.evaluate.choose import choose_scenarios, scenarios_digest
 from sekft_engine.evaluate.episode import trial_name
+from sekft_engine.evaluate.fleet import identity
 from sekft_engine.evaluate.grid import Grid, Operators
 from sekft_engine.evaluate.local import LocalOperators
+from sekft_engine.evaluate.refuse import (
+    named_run,
+    refuse_other_eval,
+    refuse_what_cannot_be_kept,
+    refuse_what_shows_nothing,
+)
 from sekft_engine.evaluate.subjects import Subject, refuse_other_dialect, subjects_of
 from sekft_engine.jobs import Evaluate
-from sekft_engine.runs import Run, list_runs, read_run
+from sekft_engine.runs import Run, list_runs
 from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_scenarios
 from sekft_engine.worlds import open_world
@@ -30,7 +36,7 @@ from sekft_engine.worlds import open_world
 def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
     """Evaluate and return the document of ``sekft eval``; a stopped eval can be resumed."""
     began = time.monotonic()
-    _refuse_what_shows_nothing(job)
+    refuse_what_shows_nothing(job)
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
     # A machine without a sandbox is told before the base is loaded.
@@ -38,8 +44,10 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
         scenarios[0], sandbox=job.sandbox, userland=job.userland, dialect=dialect
     ) as world:
         place = {"world": world.backend, "userland": world.userland.label}
+    asked = _about(job, scenarios, dialect, place)
+    refuse_what_cannot_be_kept(job, context, asked)
     with _stage(job, context, dialect) as stage:
-        about = stage.about | _about(job, scenarios, dialect, place)
+        about = stage.about | asked
         run = _open_run(job, context, about)
         run.episodes.mkdir(exist_ok=True)
         context.emit(
@@ -52,13 +60,15 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
                     for draw in range(job.seeds)
                 ],
                 archetypes=[one.archetype for one in scenarios for _ in range(job.seeds)],
+                seeds=job.seeds,
+                until_decided=job.until_decided,
             )
         )
         grid = Grid(job, context, run, scenarios, dialect, about)
         try:
             grid.fill(stage.subjects, stage.operators)
         except Interrupted as stop:
-            raise Stopped(str(stop), result=grid.document(began)) from stop
+            raise Stopped(str(stop), result=grid.document(began, stopped=True)) from stop
         return grid.document(began)
 
 
@@ -91,28 +101,6 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
         yield Stage(subjects, LocalOperators(job, context, base), about)
 
 
-def _refuse_what_shows_nothing(job: Evaluate) -> None:
-    if job.seeds > 1 and job.temperature <= 0:
-        raise BadInput(
-            "a greedy model does the same whatever the seed",
-            where="--seeds",
-            mend="give a --temperature, or leave --seeds out",
-        )
-    subjects = len(job.models) if job.endpoints else len(job.adapters) + job.with_base
-    if job.until_decided and subjects < 2:
-        raise BadInput(
-            "one subject alone decides nothing",
-            where="--until-decided",
-            mend="compare an adapter with the base, or two models",
-        )
-    if job.endpoints and (job.adapters or job.exact):
-        raise BadInput(
-            "a server has its own adapters and its own arithmetic",
-            where="--endpoint",
-            mend="name its models with --model, and leave --adapter and --exact out",
-        )
-
-
 def _about(
     job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, place: dict[str, str]
 ) -> dict[str, Any]:
@@ -135,28 +123,13 @@ def _about(
     )
 
 
-def scenarios_digest(scenarios: Sequence[Scenario]) -> str:
-    """SHA-256 over what the scenarios hold, whatever their order."""
-    total = hashlib.sha256()
-    for scenario in sorted(scenarios, key=lambda one: one.id):
-        total.update(msgspec.json.encode(scenario.to_json(), order="deterministic"))
-    return total.hexdigest()
-
-
 def _open_run(job: Evaluate, context: Context, about: dict[str, Any]) -> Run:
     if not job.resume:
         return context.open_run("eval", about=about, out=job.out)
-    folder = Path(job.out).expanduser().absolute() if job.out else _unfinished(context, about)
-    if folder is None or not (folder / "run.json").is_file():
+    folder = named_run(job) if job.out else _unfinished(context, about)
+    if folder is None:
         return context.open_run("eval", about=about, out=job.out)
-    before = read_run(folder).about
-    for name, value in about.items():
-        if before.get(name) != value:
-            raise BadInput(
-                f"this run was another eval: its {name.replace('_', ' ')} differs",
-                where=str(folder),
-                mend="ask for the same eval, or choose another --out",
-            )
+    refuse_other_eval(folder, about)
     return context.reopen_run(folder)
 
 
@@ -165,6 +138,8 @@ def _unfinished(context: Context, about: dict[str, Any]) -> Path | None:
     if context.workspace is None:
         return None
     for info in reversed(list_runs(context.workspace.runs)):
-        if info.kind == "eval" and info.about == about and info.status not in ("done", "running"):
+        if info.kind != "eval" or info.status in ("done", "running"):
+            continue
+        if identity(info.about) == identity(about):
             return Path(info.path)
     return None

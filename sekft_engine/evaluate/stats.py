@@ -1,4 +1,4 @@
-"""Statistics that stay honest at small n: intervals, paired tests, and what n can show."""
+"""Statistics that stay honest at small n: intervals, pass@k, and the exact paired test."""
 
 from __future__ import annotations
 
@@ -67,61 +67,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     n = only_a + only_b
     if n == 0:
         return 1.0
-    tail: int = sum(math.comb(n, at) for at in range(min(only_a, only_b) + 1))
+    tail = ways = 1
+    for at in range(min(only_a, only_b)):
+        ways = ways * (n - at) // (at + 1)
+        tail += ways
     return float(min(1.0, 2 * tail / 2**n))
-
-
-def rate_shown_against_zero(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest rate that ``n`` paired episodes would tell from a base at 0 with ``power``.
-
-    Against 0 successes every success is a discordant pair on one side, so the exact McNemar test
-    needs ``m`` successes with ``2 / 2**m <= alpha``. Returns 1.0 where n is too small for any.
-    """
-    needed = math.ceil(1 - math.log2(alpha))
-    if n < needed:
-        return 1.0
-    low, high = needed / n / 2, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if _at_least(needed, n, middle) >= power:
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _at_least(k: int, n: int, rate: float) -> float:
-    """P(X >= k) for X binomial with ``n`` trials of ``rate``."""
-    below = sum(math.comb(n, at) * rate**at * (1 - rate) ** (n - at) for at in range(k))
-    return 1 - below
-
-
-def power_of(n: int, a: float, b: float, alpha: float = 0.05) -> float:
-    """The power of the exact McNemar test with ``n`` pairs when the rates are ``a`` and ``b`` and
-    the two are independent of each other (paired worlds usually agree more: this is cautious)."""
-    up, down = (1 - a) * b, a * (1 - b)
-    total = 0.0
-    for plus in range(n + 1):
-        for minus in range(n - plus + 1):
-            if mcnemar(minus, plus) > alpha or plus <= minus:
-                continue
-            ways = math.comb(n, plus) * math.comb(n - plus, minus)
-            total += ways * up**plus * down**minus * (1 - up - down) ** (n - plus - minus)
-    return total
-
-
-def what_n_shows(n: int) -> str:
-    """One line for a person, before an eval starts."""
-    if n <= 0:
-        return "no episodes"
-    half = (wilson(round(n / 2), n)[1] - wilson(round(n / 2), n)[0]) / 2
-    line = f"n={n}: a rate near one half is known to about ±{100 * half:.0f} points"
-    against_zero = rate_shown_against_zero(n)
-    if against_zero >= 1:
-        return line + "; too few to tell any adapter from a base at 0"
-    smallest = math.ceil(against_zero * n)
-    power = power_of(n, 0.5, 0.7)
-    return (
-        f"{line}; tells {smallest}/{n} from a base at 0 (80 % power), "
-        f"but 0.7 from 0.5 only {100 * power:.0f} % of the time"
-    )

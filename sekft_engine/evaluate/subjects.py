@@ -39,10 +39,6 @@ def subjects_of(job: Evaluate, context: Context, base: ResidentBase) -> Iterator
             if any(other.name == subject.name for other in found):
                 raise BadInput("named twice", where=spec, mend="name each adapter once")
             found.append(subject)
-        if not found:
-            raise BadInput(
-                "nobody to evaluate", where="--no-base", mend="name an adapter with --adapter"
-            )
         yield found
     finally:
         for name in set(base.adapters) - before:

@@ -6,23 +6,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sekft_engine.evaluate.endings import ENDINGS
+from sekft_engine.evaluate.report import OUTCOMES
 from sekft_engine.evaluate.verdict import MEASURES
 from sekft_engine.visible import visible
 
 
 def tables(report: Mapping[str, Any], by: str = "archetype") -> str:
-    """The rates, their breakdown, where episodes ended, and the comparisons."""
+    """The rates, their breakdown, how episodes ended, and the comparisons."""
     subjects = report["subjects"]
     return "\n\n".join(
         part
         for part in (
+            partial_line(report),
             rates_table(subjects),
             breakdown_table(subjects, by),
             endings_table(subjects),
+            confusion_table(subjects),
             "\n".join(map(pass_line, (one for one in subjects if "pass_at" in one))),
             "\n".join(map(comparison_line, report.get("comparisons", ()))),
+            "\n".join(decision_lines(report)),
         )
         if part
+    )
+
+
+def partial_line(report: Mapping[str, Any]) -> str:
+    """How far an eval came that was stopped; '' for one that is whole."""
+    partial = report.get("partial")
+    if not partial:
+        return ""
+    return (
+        f"PARTIAL: stopped after {partial['episodes']} of {partial['of']} episodes; "
+        "the short ones end first, so these rates are not those of all"
     )
 
 
@@ -46,9 +61,16 @@ def breakdown_table(subjects: Sequence[Mapping[str, Any]], by: str = "archetype"
         cells = []
         for group in groups:
             facts = group.get(name)
-            cells.append(f"{facts['clean_termination']}/{facts['n']}" if facts else "-")
+            cells.append(group_cell(facts) if facts else "-")
         rows.append([visible(name) or f"(no {by})", *cells])
     return _columns(rows)
+
+
+def group_cell(facts: Mapping[str, Any], measure: str = "clean_termination") -> str:
+    """The count of one group in a breakdown, with its interval where it is known."""
+    text = f"{facts[measure]}/{facts['n']}"
+    span = facts.get("intervals", {}).get(measure)  # older evals did not tell it
+    return f"{text} [{_share(span[0])}, {_share(span[1])}]" if span else text
 
 
 def endings_table(subjects: Sequence[Mapping[str, Any]]) -> str:
@@ -61,11 +83,52 @@ def endings_table(subjects: Sequence[Mapping[str, Any]]) -> str:
     return _columns(rows, last_left=True)
 
 
+def confusion_table(subjects: Sequence[Mapping[str, Any]]) -> str:
+    """How the scenarios should end, and how the episodes did."""
+    rows = [["expected, and how it ended", "", *OUTCOMES]]
+    for subject in subjects:
+        for expected, ended in subject["confusion"].items():
+            counts = (str(ended[outcome] or "-") for outcome in OUTCOMES)
+            rows.append([subject["name"], expected, *counts])
+    return _columns(rows) if len(rows) > 1 else ""
+
+
 def pass_line(subject: Mapping[str, Any]) -> str:
     """pass@k of a subject with several draws per world."""
-    shares = subject["pass_at"]["clean_termination"]
-    told = "  ".join(f"@{k} {share:.2f}" for k, share in shares.items())
+    shares = some_passes(subject["pass_at"]["clean_termination"])
+    told = "  ".join(f"@{k} {share:.2f}" for k, share in shares)
     return f"{subject['name']}: clean termination in at least one of k draws: {told}"
+
+
+def some_passes(shares: Mapping[str, float]) -> list[tuple[str, float]]:
+    """pass@k at as many k as fit into a line: all up to four, then the powers of two, and the
+    last."""
+    last = len(shares)
+    return [
+        (k, share)
+        for k, share in shares.items()
+        if int(k) <= 4 or int(k) == last or int(k).bit_count() == 1
+    ]
+
+
+def decision_lines(report: Mapping[str, Any]) -> list[str]:
+    """What became of each comparison of an eval that stops when it is decided."""
+    subjects = report["subjects"]
+    first = subjects[0]["name"] if subjects else ""
+    return [
+        f"until decided, {name} against {first}: {decision_text(decision)}"
+        for name, decision in report.get("decisions", {}).items()
+    ]
+
+
+def decision_text(decision: Mapping[str, Any]) -> str:
+    """Where one such comparison stands, in words."""
+    p = f"p = {decision['p']:.2g} at any time"
+    if decision["state"] == "decided":
+        return f"decided: {decision['better']} is better ({p})"
+    if decision["state"] == "out of reach":
+        return f"not decided, and no longer within reach of the worlds that were left ({p})"
+    return f"not decided so far ({p})"
 
 
 def comparison_line(pair: Mapping[str, Any]) -> str:

@@ -18,11 +18,10 @@ from sekft_engine.base import ResidentBase
 from sekft_engine.context import Context
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.errors import BadInput, Interrupted
-from sekft_engine.evaluate.choose import choose_scenarios
+from sekft_engine.evaluate.choose import choose_scenarios, scenarios_digest
 from sekft_engine.evaluate.episode import Episode, Finished
 from sekft_engine.evaluate.local import LocalOperators
 from sekft_engine.evaluate.loop import run_episodes
-from sekft_engine.evaluate.run import scenarios_digest
 from sekft_engine.evaluate.store import write_episode
 from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.evaluate.verdict import MEASURES

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_engine.evaluate.paired import Sequential, evidence, sign_flip
+from sekft_engine.evaluate import paired
+from sekft_engine.evaluate.paired import Sequential, compare, evidence, settled, sign_flip
 from sekft_engine.evaluate.stats import mcnemar, pass_at, wilson, wilson_clustered
 
 
@@ -25,6 +26,26 @@ def test_the_exact_test_counts_every_pattern_of_signs(differences: list[int]) ->
     sums = [abs(sum(a * b for a, b in zip(one, differences, strict=True))) for one in patterns]
     extreme = sum(one >= abs(sum(differences)) for one in sums)
     assert sign_flip(differences) == pytest.approx(extreme / len(patterns))
+
+
+def test_many_worlds_are_compared_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number gets too large, and past a million additions an approximation stands in."""
+    for any_time in (False, True):
+        found = compare([1] * 5000, any_time=any_time)
+        assert (found.pairs, found.only_a, found.only_b) == (5000, 0, 5000)
+        assert 0 < found.p < 1e-300
+    assert evidence(0, 1030) > 1e300
+    assert sign_flip([2, -1, 1] * 5000) < 1e-30
+    differences = [1, 2, -1, -2, 1] * 60
+    exact = sign_flip(differences)
+    monkeypatch.setattr(paired, "MOST_ADDITIONS", 0)
+    assert sign_flip(differences) == pytest.approx(exact, rel=0.02)
+
+
+def test_while_an_eval_runs_only_worlds_before_the_first_open_one_are_compared() -> None:
+    trials = [("a", True), ("a", True), ("b", True), ("b", False), ("c", True), ("b", True)]
+    assert settled(trials) == {"a"}
+    assert settled([("a", True), ("b", True)]) == {"a", "b"}
 
 
 @given(st.integers(0, 200), st.integers(0, 200))

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_engine.evaluate.stats import (
-    mcnemar,
-    power_of,
-    rate_shown_against_zero,
-    what_n_shows,
-    wilson,
-)
+from sekft_engine.evaluate.stats import mcnemar, wilson
 
 
 @pytest.mark.parametrize(
@@ -52,12 +46,3 @@ def test_a_rate_that_cannot_be_is_refused() -> None:
 def test_mcnemar_is_the_exact_binomial_test_on_discordant_pairs(a: int, b: int, p: float) -> None:
     assert mcnemar(a, b) == pytest.approx(p, abs=5e-5)
     assert mcnemar(b, a) == mcnemar(a, b)
-
-
-def test_the_power_line_says_what_n_can_and_cannot_show() -> None:
-    assert rate_shown_against_zero(5) == 1.0
-    assert 0.37 < rate_shown_against_zero(16) < 0.53
-    assert power_of(16, 0.5, 0.7) < 0.2
-    assert power_of(200, 0.5, 0.7) > 0.95
-    assert "n=16" in what_n_shows(16)
-    assert "too few" in what_n_shows(3)

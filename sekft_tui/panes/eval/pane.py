@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from sekft_engine import demo, events, jobs
 from sekft_engine.errors import SekftError
-from sekft_engine.evaluate.stats import what_n_shows
+from sekft_engine.evaluate.power import what_n_shows
 from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
 from sekft_tui.eval_view import EvalView
