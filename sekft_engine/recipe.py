@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,19 +17,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Hyperparameters of one run. Defaults suit a 7B base; the demo raises the learning rate."""
 
     rank: Annotated[int, Meta(ge=1, le=1024, description="LoRA rank r")] = 16
-    alpha: Annotated[float, Meta(gt=0, description="LoRA alpha; the update scales by alpha/r")] = (
-        32.0
-    )
+    alpha: Annotated[
+        float, Meta(gt=0, le=1e6, description="LoRA alpha; the update scales by alpha/r")
+    ] = 32.0
     dropout: Annotated[float, Meta(ge=0, lt=1, description="dropout on the LoRA input")] = 0.05
     targets: Annotated[
         str, Meta(description="modules to adapt: all-linear, or names separated by commas")
     ] = "all-linear"
-    lr: Annotated[float, Meta(gt=0, description="peak learning rate")] = 2e-4
+    lr: Annotated[float, Meta(gt=0, le=1e30, description="peak learning rate")] = 2e-4
     schedule: Annotated[
         Literal["cosine", "linear", "constant"], Meta(description="decay after the warm-up")
     ] = "cosine"
     warmup: Annotated[float, Meta(ge=0, lt=1, description="share of steps to warm up")] = 0.05
-    epochs: Annotated[float, Meta(gt=0, description="passes over the trajectories")] = 3.0
+    epochs: Annotated[float, Meta(gt=0, le=1e5, description="passes over the trajectories")] = 3.0
     max_steps: Annotated[int, Meta(ge=0, description="most steps; 0 = no limit")] = 0
     batch: Annotated[int, Meta(ge=1, description="trajectories per optimiser step")] = 8
     micro_batch: Annotated[int, Meta(ge=1, description="trajectories per forward pass")] = 4
@@ -42,8 +43,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_length: Annotated[
         int, Meta(ge=16, description="longest trajectory in tokens; longer ones are dropped")
     ] = 2048
-    weight_decay: Annotated[float, Meta(ge=0, description="AdamW weight decay")] = 0.0
-    clip: Annotated[float, Meta(ge=0, description="gradient norm limit; 0 = none")] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0, le=1e3, description="AdamW weight decay")] = 0.0
+    clip: Annotated[float, Meta(ge=0, le=1e9, description="gradient norm limit; 0 = none")] = 1.0
     heldout: Annotated[
         float,
         Meta(ge=0, lt=1, description="share of trajectories kept for held-out loss"),
@@ -73,7 +74,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = 8
     limit: Annotated[int, Meta(ge=0, description="use at most this many trajectories; 0 = all")] = 0
-    seed: Annotated[int, Meta(ge=0, description="seed of data order, initialisation, dropout")] = 0
+    seed: Annotated[
+        int, Meta(ge=0, lt=2**53, description="seed of data order, initialisation, dropout")
+    ] = 0
 
 
 class RecipeField(msgspec.Struct, frozen=True):
@@ -101,4 +104,30 @@ def recipe_from(values: dict[str, Any], where: str = "recipe") -> Recipe:
     try:
         return msgspec.convert(values, Recipe, strict=False)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{error}", where=where, mend="`sekft train --help` lists them") from error
+        name, what = wrong_value(error, values)
+        raise BadInput(
+            f"{name} {what}" if name else what,
+            where=where,
+            mend="`sekft train --help` lists them",
+        ) from error
+
+
+def wrong_value(error: msgspec.ValidationError, values: dict[str, Any]) -> tuple[str, str]:
+    """Which of ``values`` msgspec does not take ('' = none of them alone), and what it would."""
+    what, _, place = str(error).partition(" - at ")
+    what = f"{what[:1].lower()}{what[1:].replace('`', '')}"
+    name = place.strip("`$.")
+    if name not in values:
+        return "", what
+    if match := _WANTED.match(what):
+        kind = {"float": "a number", "int": "a whole number"}.get(match[1], match[1])
+        limit = f" {match[2]} {match[3].removesuffix('.0')}" if match[2] else ""
+        what = f"{kind}{limit} is wanted"
+    elif what.startswith("invalid enum"):
+        field = next(one for one in recipe_fields() if one.name == name)
+        what = f"one of {', '.join(field.choices)} is wanted"
+    return name, f"{values[name]}: {what}"
+
+
+#: What msgspec says of a value: the type it wants, and its limit.
+_WANTED = re.compile(r"expected (\w+)(?: (<=|>=|<|>) (\S+))?")

@@ -30,11 +30,15 @@ def test_a_recipe_may_be_typed_as_text() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"lr": "-1"}, "lr"),
-        ({"rank": "many"}, "rank"),
-        ({"speed": "1"}, "speed"),
-        ({"schedule": "sine"}, "schedule"),
-        ({"dropout": "1"}, "dropout"),
+        ({"lr": "-1"}, "recipe: lr -1: a number > 0 is wanted"),
+        ({"lr": "inf"}, "lr inf: a number <= 1e.30 is wanted"),
+        ({"alpha": "nan"}, "alpha nan: a number > 0 is wanted"),
+        ({"epochs": "inf"}, "epochs inf: a number <= 100000 is wanted"),
+        ({"seed": "9" * 30}, "seed 9+: a whole number <= 9007"),
+        ({"rank": "many"}, "rank many: a whole number is wanted"),
+        ({"speed": "1"}, "unknown field speed"),
+        ({"schedule": "sine"}, "schedule sine: one of .*cosine.* is wanted"),
+        ({"dropout": "1"}, "dropout 1: a number < 1 is wanted"),
     ],
 )
 def test_a_wrong_recipe_names_the_field(values: dict[str, str], said: str) -> None:

@@ -14,13 +14,13 @@ from sekft_engine.sft.data import TrainRow
 def plan_steps(count: int, recipe: Recipe) -> list[list[int]]:
     """The rows of each optimiser step: every pass in a new order that only the seed decides."""
     total = max(1, round(count * recipe.epochs))
+    if recipe.max_steps:
+        total = min(total, recipe.max_steps * recipe.batch)
     order: list[int] = []
     for epoch in range(math.ceil(total / count)):
         shuffled = np.random.default_rng([recipe.seed, 2, epoch]).permutation(count)
         order += [int(number) for number in shuffled]
-    steps = [order[at : at + recipe.batch] for at in range(0, total, recipe.batch)]
-    steps[-1] = steps[-1][: total - (len(steps) - 1) * recipe.batch]
-    return steps[: recipe.max_steps] if recipe.max_steps else steps
+    return [order[at : min(at + recipe.batch, total)] for at in range(0, total, recipe.batch)]
 
 
 def split_rows(rows: Sequence[TrainRow], size: int) -> list[list[TrainRow]]:

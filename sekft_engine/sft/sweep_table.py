@@ -33,7 +33,7 @@ import msgspec
 
 from sekft_engine import jobs
 from sekft_engine.errors import BadInput
-from sekft_engine.recipe import Recipe, recipe_fields
+from sekft_engine.recipe import Recipe, recipe_fields, wrong_value
 
 #: More points than this are a slip of the pen.
 MOST_POINTS = 999
@@ -224,9 +224,7 @@ class _Reader:
         try:
             msgspec.convert(values, kind)
         except msgspec.ValidationError as error:
-            value = values[name]
-            what = str(error).split(" - at ")[0].replace("`", "")
-            self._refuse(table, name, f"{value!r}: {what[:1].lower()}{what[1:]}", nth=nth)
+            self._refuse(table, name, wrong_value(error, values)[1], nth=nth)
 
     def _refuse(
         self, table: str, name: str, what: str, mend: str = "", *, nth: int = 0

@@ -22,6 +22,8 @@ def test_part_of_a_pass_and_a_limit_of_steps_are_kept_to() -> None:
     assert [len(step) for step in plan_steps(10, Recipe(batch=4, epochs=0.5))] == [4, 1]
     assert len(plan_steps(10, Recipe(batch=4, epochs=3, max_steps=2))) == 2
     assert len(plan_steps(1, Recipe(batch=8, epochs=0.1))) == 1
+    whole = plan_steps(10, Recipe(batch=4, epochs=3))
+    assert plan_steps(10, Recipe(batch=4, epochs=1e5, max_steps=7)) == whole[:7]
 
 
 def test_the_same_seed_gives_the_same_order_and_the_same_rows_kept_aside() -> None:
