@@ -1,5 +1,5 @@
-"""An eval on a fleet: episodes go on at another server where one is slow, broken or gone, and nobody
-waits for the same trouble twice."""
+"""An eval on a fleet: episodes go on at another server where one is slow, broken or gone, and the
+same trouble is not waited for twice."""
 
 from __future__ import annotations
 
