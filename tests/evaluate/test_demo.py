@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,7 @@ def test_the_whole_loop_runs_from_one_command(
         ("TURN_TOKENS", 4),
     ):
         monkeypatch.setattr(demo, name, value)
+    monkeypatch.setattr(jobs, "Setup", partial(jobs.Setup, train=8, holdout=4))
     assert run_command(["demo", "--run", "--json", "--workspace", str(tmp_path / "demo")]) == 0
     out, err = capfd.readouterr()
     document = json.loads(out)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sekft_engine.cli.main import run as run_command
 from sekft_engine.scenario import Scenario
 
 #: How often it is killed, each time after at least one more episode was kept.
@@ -23,7 +24,10 @@ KILLS = 2
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_repeats_no_finished_episode(
-    tiny_base: Path, tmp_path: Path, make_scenario: Callable[..., Scenario]
+    tiny_base: Path,
+    tmp_path: Path,
+    make_scenario: Callable[..., Scenario],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     bundles = tmp_path / "holdout"
     bundles.mkdir()
@@ -33,10 +37,9 @@ def test_killed_at_any_moment_it_goes_on_and_repeats_no_finished_episode(
     arguments = ["--base", str(tiny_base), "--scenarios", str(bundles), "--n", "6", "--exact"]
     arguments += ["--step-cap", "3", "--turn-tokens", "6", "--json"]
 
-    whole = _eval([*arguments, "--out", str(tmp_path / "whole")])
-    out, _ = whole.communicate(timeout=180)
-    assert whole.returncode == 0
-    uninterrupted = json.loads(out)
+    # Only what is killed needs a process of its own.
+    assert run_command(["eval", *arguments, "--out", str(tmp_path / "whole")]) == 0
+    uninterrupted = json.loads(capfd.readouterr().out)
 
     target = tmp_path / "killed"
     moments = random.Random(3)
@@ -52,21 +55,18 @@ def test_killed_at_any_moment_it_goes_on_and_repeats_no_finished_episode(
         kept = now
         if len(kept) == 6:
             break
-    last = _eval([*arguments, "--out", str(target), "--resume"])
-    out, _ = last.communicate(timeout=180)
-    assert last.returncode == 0
+    assert run_command(["eval", *arguments, "--out", str(target), "--resume"]) == 0
     now = _episodes(target)
     assert all(now[name] == when for name, when in kept.items())
-    assert _facts(json.loads(out)) == _facts(uninterrupted)
+    assert _facts(json.loads(capfd.readouterr().out)) == _facts(uninterrupted)
 
 
-def _eval(arguments: list[str]) -> subprocess.Popen[str]:
+def _eval(arguments: list[str]) -> subprocess.Popen[bytes]:
     code = "from sekft_engine.cli.main import eval_main; eval_main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        text=True,
         start_new_session=True,
     )
 
@@ -76,7 +76,7 @@ def _episodes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("episodes/*.json")}
 
 
-def _wait_for_more(folder: Path, than: int, process: subprocess.Popen[str]) -> None:
+def _wait_for_more(folder: Path, than: int, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 120
     while len(_episodes(folder)) <= than:
         assert process.poll() is None, "it ended before it could be killed"
