@@ -323,7 +323,7 @@ class Workbench(OrderedKeys):
         self.push_screen(HelpScreen(self.pane))
 
     def action_queue(self) -> None:
-        self.push_screen(QueueScreen(self.engine))
+        self.push_screen(QueueScreen(self.bridge))
 
     def action_details(self) -> None:
         text, trace = self._last_error

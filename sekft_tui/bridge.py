@@ -89,6 +89,26 @@ class Bridge:
                 reducer.stop_asked(self._shared, job.id)
         return asked
 
+    def toggle_pause(self, job_id: str) -> bool:
+        """Ask the running job to pause at its next step, or a waiting one to stay where it is; or
+        to go on, where that was asked before. Returns whether it is to wait now."""
+        paused = not self._is_held(job_id)
+        if paused:
+            self.engine.pause(job_id)
+        else:
+            self.engine.resume(job_id)
+        with self._lock:
+            reducer.pause_asked(self._shared, job_id, paused)
+        return paused
+
+    def _is_held(self, job_id: str) -> bool:
+        """What was asked of the job, whether it has come to it or not."""
+        status = self.engine.status()
+        running = status.get("running")
+        if running is not None and running["id"] == job_id:
+            return bool(running["paused"])
+        return any(one["id"] == job_id and one["held"] for one in status.get("queued", []))
+
     def close(self) -> None:
         self._unsubscribe()
 

@@ -13,7 +13,7 @@ from sekft_tui.eval_view import EvalView
 from sekft_tui.training import TrainView
 
 JobStatus = Literal[
-    "queued", "held", "running", "paused", "stopping", "done", "failed", "cancelled"
+    "queued", "held", "running", "pausing", "paused", "stopping", "done", "failed", "cancelled"
 ]
 #: How many log lines are kept for the screen; the journal on disk keeps all.
 LOG_LINES = 2000
@@ -38,7 +38,7 @@ class JobView:
 
     @property
     def active(self) -> bool:
-        return self.status in ("queued", "running", "paused", "stopping")
+        return self.status in ("queued", "running", "pausing", "paused", "stopping")
 
 
 @dataclass
@@ -226,11 +226,15 @@ def _verdict(shared: Shared, event: events.EpisodeDone) -> None:
 
 
 def _paused(shared: Shared, event: Event) -> None:
-    _job(shared, event).status = "paused"
+    job = _job(shared, event)
+    if job.status != "stopping":  # then it does not wait
+        job.status = "paused"
 
 
 def _resumed(shared: Shared, event: Event) -> None:
-    _job(shared, event).status = "running"
+    job = _job(shared, event)
+    if job.status != "stopping":
+        job.status = "running"
 
 
 _HANDLERS: dict[type[Event], Any] = {
@@ -272,6 +276,14 @@ def stop_asked(shared: Shared, job_id: str) -> None:
         job.status = "stopping"
         shared.version += 1
         shared.say(time.time(), "info", f"{job.kind}: stopping after this step")
+
+
+def pause_asked(shared: Shared, job_id: str, paused: bool) -> None:
+    """The user asked the job to pause, or not to after all; it does so at its next step."""
+    job = shared.jobs.get(job_id)
+    if job is not None and job.status in ("running", "pausing"):
+        job.status = "pausing" if paused else "running"
+        shared.version += 1
 
 
 def replayed(journal: list[Event]) -> Shared:

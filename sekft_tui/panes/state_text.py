@@ -9,6 +9,7 @@ _STATES = {
     "queued": ("… queued", "quiet"),
     "held": ("‖ held", "quiet"),
     "running": ("▸ running", "accent"),
+    "pausing": ("‖ pausing", "warn"),
     "paused": ("‖ paused", "warn"),
     "stopping": ("■ stopping", "warn"),
     "done": ("✓ done", "good"),
@@ -56,7 +57,7 @@ def engine_text(shared: Shared) -> tuple[str, str]:
         progress = f" {shared.eval.done}/{shared.eval.total}"
     elif job.progress is not None:
         progress = f" {visible(job.progress.label)}"
-    glyph = {"paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
+    glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
     queue = shared.queue
     waiting = sum(not one.held for one in queue.waiting) if queue is not None else 0
     more = f" +{waiting}" if waiting else ""

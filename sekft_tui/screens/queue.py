@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -17,18 +17,10 @@ from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from sekft_tui.app import Workbench
+    from sekft_tui.bridge import Bridge
     from sekft_tui.reducer import Shared
 
 _EMPTY = "nothing runs and nothing waits\ns in Train or Eval starts a run; more of them wait here"
-
-
-class Orders(Protocol):
-    """What an engine can be told about its queue."""
-
-    def move(self, job_id: str, by: int) -> bool: ...
-    def pause(self, job_id: str = "") -> object: ...
-    def resume(self, job_id: str = "") -> object: ...
-    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool: ...
 
 
 class QueueScreen(BoxScreen[None]):
@@ -55,9 +47,9 @@ class QueueScreen(BoxScreen[None]):
         (" close", "quiet"),
     )
 
-    def __init__(self, engine: Orders) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
-        self._engine = engine
+        self._bridge = bridge
         self._rows: list[tuple[Queued, str]] = []
         self._active = ""
 
@@ -120,20 +112,16 @@ class QueueScreen(BoxScreen[None]):
         one = self._under
         if one is None or one.id == self._active:
             return
-        self._engine.move(one.id, by)
+        self._bridge.engine.move(one.id, by)
 
     def action_hold(self) -> None:
-        at = self.list.cursor
-        if at >= len(self._rows):
-            return
-        one, status = self._rows[at]
-        if status in ("held", "paused"):
-            self._engine.resume(one.id)
-        else:
-            self._engine.pause(one.id)
+        """A running job pauses at its next step; asked again it goes on, paused by then or not."""
+        one = self._under
+        if one is not None:
+            self._bridge.toggle_pause(one.id)
 
     def action_cancel(self) -> None:
         """A running job ends its step and saves; a waiting one is forgotten."""
         one = self._under
         if one is not None:
-            self._engine.cancel(one.id, after_step=True)
+            self._bridge.engine.cancel(one.id, after_step=True)

@@ -21,6 +21,8 @@ class ScriptedEngine:
         self.jobs: list[Job] = []
         self.cancelled: list[tuple[str, bool]] = []
         self.paused = False
+        self.running = ""
+        self.waiting: list[events.Queued] = []
         self.orders: list[tuple[str, str]] = []
         self.started = False
         self.closed = False
@@ -41,11 +43,11 @@ class ScriptedEngine:
         return True
 
     def pause(self, job_id: str = "") -> None:
-        self.paused = True
+        self.paused = self.paused or job_id in ("", self.running)
         self.orders.append(("pause", job_id))
 
     def resume(self, job_id: str = "") -> None:
-        self.paused = False
+        self.paused = self.paused and job_id not in ("", self.running)
         self.orders.append(("resume", job_id))
 
     def move(self, job_id: str, by: int) -> bool:
@@ -57,7 +59,10 @@ class ScriptedEngine:
         return lambda: self._subscribers.remove(callback)
 
     def status(self) -> dict[str, Any]:
-        return {}
+        return {
+            "running": {"id": self.running, "paused": self.paused} if self.running else None,
+            "queued": [{"id": one.id, "held": one.held} for one in self.waiting],
+        }
 
     def close(self, timeout: float = 30.0) -> bool:
         self.closed = True
@@ -65,6 +70,10 @@ class ScriptedEngine:
 
     def say(self, *script: Event) -> None:
         for event in script:
+            if isinstance(event, events.JobStarted):
+                self.running = event.job
+            elif isinstance(event, events.QueueChanged):
+                self.waiting = event.waiting
             for callback in tuple(self._subscribers):
                 callback(event)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from sekft_engine import events
+from sekft_engine import events, jobs
+from sekft_engine.context import Context
+from sekft_engine.engine import Engine
+from sekft_engine.workspace import Workspace
 from sekft_tui.app import Workbench
 from sekft_tui.reducer import Shared, reduce
 from sekft_tui.screens.queue import QueueScreen
+from tests.tui.screen import until, until_shown
 from tests.tui.scripted import ScriptedEngine
 
 Make = Callable[[], Workbench]
@@ -28,6 +35,48 @@ def _shown(app: Workbench) -> list[str]:
     screen = app.screen
     assert isinstance(screen, QueueScreen)
     return screen.list.plain().splitlines()
+
+
+async def test_a_pause_is_taken_back_before_the_step_ends_as_after_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """By a real engine, whose job takes as long to begin as the test lets it."""
+    loaded, step = threading.Event(), threading.Event()
+
+    def train(job: jobs.Train, context: Context) -> dict[str, Any]:
+        assert loaded.wait(60)
+        context.open_run("train", about={}, out=str(tmp_path / "run"))
+        for number in range(2):
+            step.wait(60)
+            step.clear()
+            context.log(f"step {number} done")
+            context.wait_while_paused()
+        return {}
+
+    engine = Engine(nice=0, handlers={jobs.Train: train})
+    app = Workbench(engine, workspace)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await pilot.press("2", "s")
+        await until_shown(pilot, "▸ running")
+        await pilot.press("p")  # the base is still being loaded
+        await until_shown(pilot, "‖ pausing", "p goes on")
+        assert engine.pause_requested()
+        await pilot.press("p")
+        await until_shown(pilot, "▸ running", "the run goes on")
+        assert not engine.pause_requested()
+        await pilot.press("Q", "p")
+        await until(pilot, lambda: "pausing" in _shown(app)[0], "pausing in the queue")
+        await pilot.press("p")
+        await until(pilot, lambda: "running" in _shown(app)[0], "running in the queue")
+        await pilot.press("escape", "p")
+        loaded.set()
+        step.set()
+        await until_shown(pilot, "‖ paused")
+        await pilot.press("p")
+        await until_shown(pilot, "▸ running")
+        step.set()
+        await until_shown(pilot, "✓ done")
+    assert engine.close()
 
 
 async def test_the_queue_is_shown_and_ordered_by_keys(

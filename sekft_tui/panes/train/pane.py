@@ -200,11 +200,12 @@ class TrainPane(Pane):
     def action_pause(self) -> None:
         if self._job is None or not self._job.active:
             self.host.note("no run to pause")
-        elif self._job.status == "paused":
-            self.host.bridge.engine.resume()
-        else:
-            self.host.bridge.engine.pause()
+        elif self._job.status == "stopping":
+            self.host.note("the run is stopping already")
+        elif self.host.bridge.toggle_pause(self._job.id):
             self.host.note("pausing at the next step; p goes on")
+        else:
+            self.host.note("the run goes on")
 
     def action_checkpoint(self) -> None:
         if not self._active:
