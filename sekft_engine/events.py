@@ -159,7 +159,8 @@ class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepBegan(Event, frozen=True, kw_only=True, tag=True):
-    """The batch that is trained on now. Of quick steps, only some are told."""
+    """The batch that is trained on now. Of quick steps only some are told, but of each trajectory
+    the first."""
 
     step: int
     batch: list[BatchRow]

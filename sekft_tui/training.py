@@ -90,6 +90,14 @@ class TrainView:
         tokens, trained = rows.tokens, rows.trained_tokens
         return most_tokens_per_s(bound.rate, bound.layers, bound.head, tokens, trained)
 
+    @property
+    def newest_batch(self) -> int:
+        """The newest step whose rows are known: the one in training, or the last one done."""
+        batch = self.batch
+        if batch is not None and (batch.step > self.step or not self.batches.get(self.step)):
+            return batch.step
+        return self.step
+
     def batch_of(self, step: int) -> list[events.BatchRow]:
         """The trajectories of a step, as far as they were told; of some perhaps only the name."""
         if self.batch is not None and self.batch.step == step:

@@ -14,7 +14,8 @@ from sekft_engine.gauges import Gauges
 from sekft_engine.sft.bound import measure_bound
 from sekft_engine.sft.data import TrainRow
 
-#: Batches are told of at most so often; on a quick machine that is fewer than there are.
+#: Batches are told of at most so often where all their trajectories were told before; on a quick
+#: machine that is fewer than there are.
 BATCH_EVERY_S = 0.5
 
 
@@ -25,11 +26,14 @@ class Watch:
         self._context = context
         self._gauges = Gauges(str(base.device))
         self._told_at = 0.0
+        self._told: set[str] = set()
         context.emit(measure_bound(base))
 
     def begins(self, step: int, rows: Sequence[TrainRow]) -> None:
         """``step`` is about to train on ``rows``."""
-        if time.monotonic() - self._told_at >= BATCH_EVERY_S:
+        ids = {row.id for row in rows}
+        if not ids <= self._told or time.monotonic() - self._told_at >= BATCH_EVERY_S:
+            self._told |= ids
             self._told_at = time.monotonic()
             batch = [
                 events.BatchRow(id=row.id, tokens=len(row), edges=trained_edges(row))

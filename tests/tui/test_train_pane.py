@@ -60,7 +60,15 @@ async def test_the_batch_in_training_is_shown_with_its_mask_and_opens(
         assert "─────" in line
         await pilot.press("left", "left")  # the batch of the step that is read
         await until_shown(pilot, "step 19 trained on", "tidy-")
-        await pilot.press("escape", "b", "j", "enter")
+        rows = [row.id for row in BATCH]
+        quick = events.StepDone(
+            job="train-1", step=22, steps=60, epoch=1, loss=1, lr=1e-3, grad_norm=1, tokens=320,
+            trained_tokens=50, tokens_per_s=1e3, seconds=0.3, eta_s=9, rows=rows,
+        )  # fmt: skip
+        engine.say(msgspec.structs.replace(quick, step=21, rows=["tidy-001"]), quick)
+        await pilot.press("escape")  # of so quick a step nothing was told before it was done
+        shown = await until_shown(pilot, "step 22 trained on", "50 of 320 tokens trained")
+        await pilot.press("b", "j", "enter")
         await until(pilot, lambda: app.pane == "trajectories", "in trajectories")
         pane = app.query_one(TrajectoriesPane)
         await until(pilot, lambda: pane.current and pane.current.id == "count-003", "found")

@@ -40,14 +40,16 @@ class Batch(Vertical):
         self.list = LineList(self._row, chosen=self._choose, empty="no step yet", id=f"{id}-list")
         super().__init__(self.head, self.list, id=id)
 
-    def show(self, train: TrainView, step: int) -> None:
-        """The batch of ``step``; 0 = the one in training, or the last one that was."""
-        now = train.batch.step if train.batch is not None else train.step
-        number = step or now
+    def show(self, train: TrainView, step: int, active: bool) -> None:
+        """The batch of ``step``; 0 = the one in training, or the last one that was. A run that is
+        not ``active`` trains on nothing."""
+        number = step or train.newest_batch
         rows = train.batch_of(number)
-        running = number > train.step
         title = f" step {number:,}" if number else " batch"
-        title += " in training" if running else " trained on" if rows else ""
+        if number > train.step:
+            title += " in training" if active else " was not done"
+        elif rows:
+            title += " trained on"
         if (title, rows) != (self._title, self._rows):
             self._title, self._rows = title, rows
             self.styles.height = 1 + max(2, min(MOST_ROWS, len(rows)))

@@ -118,7 +118,10 @@ class TrainPane(Pane):
 
     def _below(self) -> None:
         self.stats.update()
-        self.batched.show(self.view, self.chart.view.cursor)
+        self._show_batch()
+
+    def _show_batch(self) -> None:
+        self.batched.show(self.view, self.chart.view.cursor, self._active)
 
     @on(Chart.Moved)
     def _moved(self) -> None:
@@ -230,7 +233,7 @@ class TrainPane(Pane):
             self.add_class("-no-form")
         if not self.has_class("-tall"):
             self.add_class("-batch")
-        self.batched.show(self.view, self.chart.view.cursor)
+        self._show_batch()
         self.go_to(self.batched.list)
 
     async def _open_row(self, name: str) -> None:
