@@ -237,7 +237,7 @@ class Workbench(OrderedKeys):
             pane.go_to(pane.view)
 
     def take_over(self, path: Path, turn: int) -> None:
-        """Type by hand where the session in the file ``path`` had come to after ``turn`` turns."""
+        """Type by hand at turn ``turn``, counted from 1, of the session in the file ``path``."""
         from sekft_tui.screens.takeover import begin_at
 
         self.push_screen(begin_at(self, path, turn))

@@ -24,7 +24,8 @@ def replay(
     """Show an EPISODE of an eval as a transcript, with its verdict and what the checker said.
 
     EPISODE is its id, as --json shows it, or a part that no other has. --beside shows where the
-    episode of another subject in the same world parts from it.
+    episode of another subject in the same world parts from it. Turns are counted from 1, as
+    `sekft takeover --turn` takes them; in --json, part_turn is that number.
     """
     from sekft_engine.cli import transcript
     from sekft_engine.evaluate.store import find_episode, read_episode
@@ -36,7 +37,9 @@ def replay(
         shown.append(transcript.beside(info, shown[0], beside))
         part_at = transcript.parting_of(*shown)
     if as_json:
-        print_json({"part_at": part_at, "episodes": [transcript.facts(one) for one in shown]})
+        part_turn = part_at + 1 if part_at is not None else None
+        told = {"part_at": part_at, "part_turn": part_turn}
+        print_json(told | {"episodes": [transcript.facts(one) for one in shown]})
     else:
         transcript.tell_episodes(shown, part_at)
     return 0

@@ -37,7 +37,7 @@ from sekft_engine.worlds.opening import SANDBOXES
 HELP = """\
 what you type goes to the world's shell; exit or panic ends the session. Lines that begin with ~:
   ~back [N]      let the model type N turns (1)        ~end       let it type until the end
-  ~undo [TURN]   fork the world again before your last command, or at that turn
+  ~undo [TURN]   fork the world again before your last command, or before that turn
   ~finish        end it here, as a limit would         ~keep [FOLDER]
   ~lines         several lines as one command, up to a line with ~ alone
   ~leave         throw it away                         ~~...      a command that begins with ~
@@ -48,7 +48,12 @@ _WORDS = ("back", "end", "undo", "finish", "keep", "lines", "leave", "help")
 @click.command("takeover")
 @click.argument("run", default="")
 @click.argument("episode", default="")
-@click.option("--turn", type=click.IntRange(min=0), help="From this turn [default: the last].")
+@click.option(
+    "--turn",
+    type=click.IntRange(min=1),
+    help="Go on at this turn, counted from 1 as in `runs replay`: the commands before it are typed"
+    " again, the one at it and those after it are not [default: as late as can be].",
+)
 @click.option("--scenario", default="", help="Begin in the untouched world of this scenario.")
 @click.option("--scenarios", default="", help="Where its bundle lies, if not where it was.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the judged session there.")
@@ -95,7 +100,8 @@ def command(
         origin = origin_of_scenario(scenario, place, scenarios=scenarios)
     else:
         path = _session(run, episode, place)
-        origin = origin_of_session(path, turn, place, scenarios=scenarios)
+        at = turn - 1 if turn is not None else None
+        origin = origin_of_session(path, at, place, scenarios=scenarios)
     engine = Engine(place, nice=0).start()
     session = TakeOver(
         lambda: origin,
@@ -210,7 +216,7 @@ class Loop:
         if order in ("back", "end"):
             done = session.hand_back(self._adapter, turns=0 if order == "end" else number or 1)
         elif order == "undo":
-            done = self._undo(number)
+            done = self._undo(max(0, number - 1) if number is not None else None)
         elif order == "finish":
             done = session.finish()
         elif order == "lines":
@@ -225,7 +231,7 @@ class Loop:
         return None
 
     def _undo(self, turn: int | None) -> bool:
-        """Back to before command turn ``turn``; None = the last one."""
+        """Back to before turn ``turn``, counted from 0; None = the last command."""
         turns = self._session.view.turns
         commands = [number for number, each in enumerate(turns) if each.is_command]
         if turn is None:
@@ -275,7 +281,7 @@ class Loop:
             turn = turns[number]
             if turn.is_command:
                 if number < view.again or turn.extra.get("by") != HAND:
-                    self._say(f"[{turn.extra.get('by')}] {turn.content}")
+                    self._say(f"[turn {number + 1}, {turn.extra.get('by')}] {turn.content}")
             elif number + 1 < len(turns):
                 self._say(turn.content)
             else:
@@ -301,7 +307,7 @@ class Loop:
         if view.remark:
             self._say(view.remark)
         for one in view.differences:
-            self._say(f"turn {one.turn}: {one.in_words}")
+            self._say(f"turn {one.turn + 1}: {one.in_words}")
             if one.now is not None and one.now != one.recorded:
                 self._say(f"  recorded: {one.recorded!r}\n  now:      {one.now!r}")
         if view.differences and self._typed_here:

@@ -58,12 +58,12 @@ def tell_episodes(shown: Sequence[Finished], part_at: int | None) -> None:
         turns = shown[0].trajectory.turns
         both = len(turns) if part_at is None else part_at
         _title(" and ".join(one.trajectory.id for one in shown))
-        _tell_turns(turns[:both])
+        _tell_turns(turns, 0, both)
         same = "they type the same to the end"
         _title(same if part_at is None else f"here they part, at turn {part_at + 1}")
     for one in shown:
         _title(one.trajectory.id)
-        _tell_turns(one.trajectory.turns[both:])
+        _tell_turns(one.trajectory.turns, both)
         ending = ending_of(one)
         tell(f"── {ending}: {ENDINGS[ending]}")
         checker = one.trajectory.meta.get("checker")
@@ -78,11 +78,13 @@ def _title(text: str) -> None:
     tell(f"── {text} ──")
 
 
-def _tell_turns(turns: Sequence[Turn]) -> None:
-    """As it stood on the screen: a command behind its prompt."""
-    for number, turn in enumerate(turns):
-        typed_next = number + 1 < len(turns) and turns[number + 1].is_command
+def _tell_turns(turns: Sequence[Turn], first: int, end: int | None = None) -> None:
+    """As it stood on the screen: a command behind its prompt, and the number of its turn."""
+    shown = turns[:end]
+    for number, turn in enumerate(shown[first:], first):
+        typed_next = number + 1 < len(shown) and shown[number + 1].is_command
         if not turn.is_command:
             tell(turn.content, end=" " if typed_next else "\n")
-        else:
-            tell(f"{turn.content}  [exit {turn.exit_status}]" if turn.exit_status else turn.content)
+            continue
+        status = f", exit {turn.exit_status}" if turn.exit_status else ""
+        tell(f"{turn.content}  [turn {number + 1}{status}]")

@@ -31,7 +31,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         run, episode: where they were recorded; empty for an untouched world.
         subject, digest: who typed them, and the digest of its adapter ('' = the bare base).
         adapter: the folder of that adapter here; ``missing`` says why there is none.
-        heldout: its world is for evals: none of the workspace's training scenarios.
+        heldout: its world is for evals: none of the workspace's training scenarios. None where
+            there is no workspace to tell.
         about: what the run says of itself.
         before: what the session says of how it was taken over before.
         draft: the file of a draft that is gone on with.
@@ -46,7 +47,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     adapter: str = ""
     missing: str = ""
-    heldout: bool = False
+    heldout: bool | None = None
     dialect: Dialect = DEFAULT_DIALECT
     about: dict[str, Any] = {}
     before: dict[str, Any] = {}
@@ -102,6 +103,8 @@ def origin_of_session(
     """The stored session ``path`` at ``turn``; None = as late as can be.
 
     Args:
+        turn: the first turn that is not played again, its index in ``turns``. Where nobody typed
+            that one, it is what stands on the screen.
         scenarios: where its bundle lies; empty = where the run says, else in the workspace.
 
     Raises:
@@ -112,11 +115,11 @@ def origin_of_session(
     turn = last if turn is None else turn
     if not 0 <= turn <= last:
         raise BadInput(
-            f"there is no taking over at turn {turn}: turn {last} ended the session"
+            f"there is no taking over at turn {turn + 1}: turn {last + 1} ended the session"
             if turn <= len(trajectory.turns)
-            else f"there is no turn {turn}",
+            else f"there is no turn {turn + 1}",
             where=str(path),
-            mend=f"choose a turn from 0 to {last}",
+            mend=f"choose a turn from 1 to {last + 1}",
         )
     folder = path.absolute().parent.parent
     recorded = (folder / MANIFEST).is_file() and path.parent.name == "episodes"
@@ -186,9 +189,9 @@ def _has_any(place: Path) -> bool:
     return place.is_file() or any(place.glob("*.json*"))
 
 
-def _is_heldout(scenario: Scenario, workspace: Workspace | None) -> bool:
+def _is_heldout(scenario: Scenario, workspace: Workspace | None) -> bool | None:
     if workspace is None:
-        return False
+        return None
     if _has_any(workspace.train_scenarios):
         return all(one.id != scenario.id for one in load_scenarios(workspace.train_scenarios))
     held_out = workspace.holdout_scenarios

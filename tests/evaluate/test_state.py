@@ -163,12 +163,13 @@ def test_two_episodes_are_told_up_to_where_they_part(place: Place) -> None:
     place.act("base", "ls", "cat word.txt", "exit")
     place.act("adapter", "ls ", "cp word.txt copy.txt", "exit")
     said = place.say("replay", "001-eval", "base--copy-1", "--beside", "adapter")
-    assert said.count("$ ls\n") == 1, "what both did is told once"
+    assert said.count("$ ls  [turn 2]\n") == 1, "what both did is told once"
+    assert "cat word.txt  [turn 4]" in said
     assert "here they part, at turn 4" in said
     assert said.index("here they part") < said.index("cat word.txt") < said.index("cp word.txt")
     assert "the checker ended with 0" in said
     told = json.loads(place.say("replay", "001-eval", "base", "--beside", "adapter", "--json"))
-    assert told["part_at"] == 3
+    assert (told["part_at"], told["part_turn"]) == (3, 4)
     assert [one["subject"] for one in told["episodes"]] == ["base", "adapter"]
     assert told["episodes"][0]["turns"][3]["content"] == "cat word.txt"
 

@@ -273,10 +273,11 @@ def test_where_the_checker_fails_one_sees_what_the_reference_would_have_left(
 def test_there_is_no_taking_over_after_the_end(place: Workspace, make_scenario: Make) -> None:
     path = record(place, make_scenario(), ["ls", "exit"])
     assert last_turn(read_episode(path).trajectory) == 3
-    with pytest.raises(BadInput, match="turn 3 ended the session"):
+    with pytest.raises(BadInput, match="at turn 5: turn 4 ended the session"):
         origin_of_session(path, 4, place)
-    with pytest.raises(BadInput, match="no turn 9"):
+    with pytest.raises(BadInput, match="no turn 10"):
         origin_of_session(path, 9, place)
+    assert origin_of_session(path, 3, None).heldout is None, "no workspace tells"
     capped = record(place, make_scenario(), ["ls", "ls"])
     assert origin_of_session(capped, None, place).turn == 5
     (place.holdout_scenarios / "copy-1.json").unlink()

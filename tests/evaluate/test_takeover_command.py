@@ -48,7 +48,7 @@ def test_lines_are_typed_and_the_result_is_kept_and_told_as_json(
     record(place, make_scenario(), ["quil", "touch copy.txt", "exit"])
     kept = tmp_path / "kept"
     done = takeover(
-        place, "cp word.txt copy.txt\nexit\n", "001", "copy-1", "--turn", "3",
+        place, "cp word.txt copy.txt\nexit\n", "001", "copy-1", "--turn", "4",
         "--keep", str(kept), "--json",
     )  # fmt: skip
     assert done.return_value == 0, done.output
@@ -68,7 +68,7 @@ def test_the_other_keys_are_lines_that_begin_with_a_tilde(place: Workspace, tmp_
     keep = f"~keep {tmp_path / 'kept'}"
     lines = (
         "touch copy.txt", "~undo", "~lines", "cat <<E", "over two", "lines", "E", "~", "~~nobody",
-        "~bogus", "~finish", "~undo 3", "cp word.txt copy.txt", "exit", keep,
+        "~bogus", "~finish", "~undo 4", "cp word.txt copy.txt", "exit", keep,
     )  # fmt: skip
     done = takeover(place, "\n".join(lines), "--scenario", "copy-1")
     assert done.return_value == 0, done.output

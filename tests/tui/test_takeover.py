@@ -92,7 +92,7 @@ async def test_answers_that_differ_are_shown_and_are_not_obeyed(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         app.take_over(path, 3)
-        shown = await until_shown(pilot, "not as recorded", "turn 2", "- evil␛[2J<202e>")
+        shown = await until_shown(pilot, "not as recorded", "turn 3", "- evil␛[2J<202e>")
         assert "\x1b" not in shown
         await pilot.press("enter")
         shown = await until_shown(
@@ -104,6 +104,24 @@ async def test_answers_that_differ_are_shown_and_are_not_obeyed(
         await until_shown(pilot, "your turn")
         await typed(pilot, "printf 'x\\033[31m'")
         await until_shown(pilot, "x␛[31m")
+
+
+async def test_from_a_command_in_replay_one_types_another_instead_of_it(
+    make_app: Make, workspace: Workspace
+) -> None:
+    recorded(workspace, ("touch a", "user@box:~$"), ("nosuch", "user@box:~$"), ("exit", ""))
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await until_shown(pilot, "1 episode", "verdict")
+        await pilot.press("c", "t")
+        await until_shown(pilot, "at turn 2", "0 commands so far", "base typed here: touch a")
+        await pilot.press("escape", "q")
+        await until_shown(pilot, "turn 2/6")
+        await pilot.press(".", ".")
+        await until_shown(pilot, "turn 4/6")
+        await pilot.press("t")
+        await until_shown(pilot, "at turn 4", "1 command so far", "base typed here: nosuch")
 
 
 async def test_undo_goes_back_before_the_marked_command(make_app: Make) -> None:
@@ -135,7 +153,7 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
         await pilot.press("ctrl+c")
         await until_shown(pilot, "exit 130", "1 command so far")
         await pilot.press("escape", "f")
-        await until_shown(pilot, "was cut off")
+        await until_shown(pilot, "was ended by hand")
 
 
 async def test_the_model_types_when_it_is_handed_back(workspace: Workspace) -> None:

@@ -42,7 +42,7 @@ class DifferencesScreen(BoxScreen[str]):
             (),
         ]
         for one in self._differences:
-            lines += [((f"turn {one.turn}: ", "strong"), (one.in_words, "text"))]
+            lines += [((f"turn {one.turn + 1}: ", "strong"), (one.in_words, "text"))]
             lines += _compared(one, width)
             lines.append(())
         self.put(tuple(lines))

@@ -41,13 +41,14 @@ def head(view: View, engine: tuple[str, str], width: int) -> Parts:
     if origin is None:
         return ((" take over", "strong"),)
     name = visible(origin.scenario.id)
-    where = f"{origin.run} · {origin.subject}, turn {view.again}" if origin.run else ""
+    at = f"at turn {view.again + 1}"  # the first that is not typed again
+    where = f"{origin.run} · {origin.subject}, {at}" if origin.run else ""
     if not origin.turns:
         where = "from the beginning"
     elif origin.draft:
-        where = f"what was typed before, turn {view.again}"
+        where = f"what was typed before, {at}"
     elif not where:
-        where = f"{origin.episode}, turn {view.again}"
+        where = f"{origin.episode}, {at}"
     if origin.heldout:
         where += " · held out"
     state = clip(engine[0], 24)
@@ -120,7 +121,7 @@ def _judged(view: View) -> tuple[str, str]:
 
 
 def _heldout(view: View) -> bool:
-    return view.origin is not None and view.origin.heldout
+    return view.origin is not None and view.origin.heldout is True
 
 
 def foot(view: View, mode: str, width: int) -> Parts:

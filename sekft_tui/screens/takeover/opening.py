@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 
 def begin_at(host: Workbench, path: Path, turn: int) -> TakeOverScreen:
-    """The session in the file ``path`` after its first ``turn`` turns, or where it ended."""
+    """The session in the file ``path`` at its turn ``turn``, counted from 1: where a command was
+    typed, before that; where the world answered, after it; or where it ended."""
 
     def find() -> Origin:
         last = last_turn(read_episode(path).trajectory)
-        return origin_of_session(path, min(turn, last), host.workspace)
+        return origin_of_session(path, max(0, min(turn - 1, last)), host.workspace)
 
     return _screen(host, find)
 
