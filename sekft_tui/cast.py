@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from sekft_engine.evaluate.parting import parting
 from sekft_engine.events import EpisodeDone, TurnDone
 from sekft_engine.trajectory import Trajectory
-from sekft_tui.ending import Ending, checker_of
+from sekft_tui.ending import Ending, checker_of, limit_of
 from sekft_tui.text import Parts, chop, visible_lines
 
 #: Waits longer than this are cut to it when the idle limit is on.
@@ -307,7 +307,8 @@ def cast_of(trajectory: Trajectory, verdict: EpisodeDone | None = None) -> Cast:
         before = max(before, at)
         kind: Literal["environment", "command"] = "command" if turn.is_command else "environment"
         frames.append(Frame(before, kind, turn.content, turn.exit_status))
-    return Cast(frames, verdict, ending=Ending(checker=checker_of(trajectory)))
+    ending = Ending(checker=checker_of(trajectory), limit=limit_of(trajectory))
+    return Cast(frames, verdict, ending=ending)
 
 
 def cast_of_events(said: Sequence[TurnDone], verdict: EpisodeDone | None = None) -> Cast:

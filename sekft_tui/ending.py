@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _HOME = "/home/user/"
 #: So many lines of what a checker said, and of one file that differs, are enough to see why.
 _CHECKER_LINES, _FILE_LINES = 40, 12
+#: What it means that a limit of this name ended a session.
+_LIMITS = {
+    "commands": "was cut off: it may type no more commands",
+    "context": "was cut off: its context was full",
+    "time": "was cut off: its session time was up",
+    "hand": "was ended by hand",
+}
 _SIGNS = {"+": "good", "-": "bad", "~": "warn"}
 
 
@@ -26,17 +33,19 @@ class Checker(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """``pending``: what is being done to know the difference; empty = nothing is."""
+    """``pending``: what is being done to know the difference; empty = nothing is. ``limit``: which
+    one cut the session off, where that is known."""
 
     verdict: EpisodeDone | None = None
     checker: Checker | None = None
     difference: StateDifference | None = None
     pending: str = ""
+    limit: str = ""
 
     def lines(self, width: int) -> list[Parts]:
         out: list[Parts] = []
         if self.verdict is not None:
-            out += verdict_lines(self.verdict, width)
+            out += verdict_lines(self.verdict, width, self.limit)
         if self.checker is not None:
             out += _checker_lines(self.checker, width)
         if self.difference is not None or self.pending:
@@ -57,19 +66,24 @@ def checker_of(trajectory: Trajectory) -> Checker | None:
     return Checker(status if isinstance(status, int) else -1, str(found.get("output", "")))
 
 
+def limit_of(trajectory: Trajectory) -> str:
+    """Which limit cut a stored episode off; '' where none did."""
+    return str(trajectory.meta.get("limit") or "")
+
+
 def _head(title: str, width: int) -> list[Parts]:
     title = f"── {title} "
     return [(), ((title, "head"), ("─" * max(0, width - len(title) - 1), "rule"))]
 
 
-def verdict_lines(verdict: EpisodeDone, width: int) -> list[Parts]:
+def verdict_lines(verdict: EpisodeDone, width: int, limit: str = "") -> list[Parts]:
     """The verdict, said in words."""
     out = _head("verdict", width)
     if verdict.invalid:
         why = f"invalid, does not count: {visible(verdict.invalid)}"
         return [*out, *_wrapped("! ", "warn", why, "warn", width)]
     ended = {
-        "cap": "was cut off: too many steps or too long a command",
+        "cap": _LIMITS.get(limit, "was cut off by a limit"),
         "error": "the shell died",
     }.get(verdict.outcome, f"ended by itself with {verdict.outcome}")
     rows = (

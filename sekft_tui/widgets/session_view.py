@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from sekft_engine.evaluate.takeover_view import View
 from sekft_engine.trajectory import Turn
 from sekft_tui.cast import verdict_of
-from sekft_tui.ending import Ending, checker_of
+from sekft_tui.ending import Ending, checker_of, limit_of
 from sekft_tui.text import Parts, chop, clip, visible, visible_lines
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_view import LineView
@@ -86,7 +86,12 @@ class SessionView(LineView):
             self._turn_of += [number] * len(lines)
         if view.state == "over" and view.finished is not None:
             trajectory = view.finished.trajectory
-            ending = Ending(verdict_of(trajectory), checker_of(trajectory), view.against)
+            ending = Ending(
+                verdict_of(trajectory),
+                checker_of(trajectory),
+                view.against,
+                limit=limit_of(trajectory),
+            )
             self._lines += ending.lines(width)
         elif view.turns or view.state != "opening":
             self._lines.append(self._prompt_line(width))

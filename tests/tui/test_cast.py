@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +76,19 @@ def test_the_verdict_stands_at_the_end_in_words() -> None:
     assert any("not a clean exit" in line for line in lines)
     invalid = screen(cast_of_events(EVENTS, verdict("base", "tidy-000", "invalid")), 99)
     assert any("does not count: the sandbox died" in line for line in invalid)
+
+
+def test_the_limit_that_ended_a_session_is_named() -> None:
+    def ended(**meta: Any) -> str:
+        turns = [{"role": "user", "content": "$"}, {"role": "assistant", "content": "ls"}]
+        raw = {"id": "x", "turns": turns, "outcome": "cap", "meta": {"expected": "exit"} | meta}
+        trajectory = Trajectory.from_json(raw, "x")
+        return "\n".join(screen(cast_of(trajectory, verdict_of(trajectory)), 99))
+
+    assert "may type no more commands" in ended(limit="commands")
+    assert "its context was full" in ended(limit="context")
+    assert "its session time was up" in ended(limit="time")
+    assert "cut off by a limit" in ended()
 
 
 def test_steps_go_turn_by_turn_and_stop_at_both_ends() -> None:
