@@ -57,7 +57,7 @@ def test_the_whole_loop_runs_from_one_command(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = msgspec.structs.replace(demo.RECIPE, max_steps=1, batch=2, limit=4, heldout=0.0)
+    recipe = msgspec.structs.replace(demo.RECIPE, max_steps=1, batch=1, limit=2, heldout=0.0)
     for name, value in (
         ("RECIPE", recipe),
         ("EPISODES", 2),
