@@ -37,7 +37,7 @@ def asciicast(finished: Finished) -> str:
     lines = [msgspec.json.encode(header)]
     before = 0.0
     for at, code, data in _events(finished):
-        at = max(at, before)
+        at = max(round(at, 4), before)  # so that rounding does not add up
         lines.append(msgspec.json.encode([round(at - before, 4), code, data]))
         before = at
     return b"\n".join(lines).decode() + "\n"
