@@ -46,12 +46,14 @@ def asciicast(finished: Finished) -> str:
 def _events(finished: Finished) -> Iterator[tuple[float, str, str]]:
     """(seconds from the start, code, data); times may run backwards by rounding."""
     now, first, failed = 0.0, True, False
-    for number, turn in enumerate(finished.trajectory.turns):
+    turns = finished.trajectory.turns
+    for number, turn in enumerate(turns):
         # The time of a command is that of its typing, before the world ran it.
         at = turn.t if turn.t is not None else number * _STEP_S
         if not turn.is_command:
             now = max(now, at)
-            yield now, "o", shown(turn.content)
+            typed_next = number + 1 < len(turns) and turns[number + 1].is_command
+            yield now, "o", shown(turn.content) + _gap(turn.content if typed_next else "")
             continue
         if first:
             yield now, "m", "first command"
@@ -77,6 +79,11 @@ def _typed(turn: Turn, begin: float, end: float) -> Iterator[tuple[float, str, s
     for at, letter in enumerate(text):
         yield begin + (end - begin) * (at + 1) / len(text), "o", letter
     yield end, "o", _PLAIN
+
+
+def _gap(prompt: str) -> str:
+    """What stands between a prompt, as an environment turn ends with it, and a command."""
+    return " " if prompt and not prompt[-1].isspace() else ""
 
 
 def shown(text: str) -> str:

@@ -83,9 +83,10 @@ def test_every_line_is_as_the_format_has_it(
     assert unlike_v3(episode(made, expected="exit", seconds=seconds)) == []
 
 
-def test_rounding_does_not_shift_what_comes_later() -> None:
+def test_commands_stand_off_their_prompt_and_rounding_shifts_nothing() -> None:
     long = Turn(role="assistant", content="x" * 3333, t=10.0)
-    told = episode([Turn(role="user", content="$ ", t=0.00004), long], seconds=20.0)
+    told = episode([Turn(role="user", content="$", t=0.00004), long], seconds=20.0)
     waits = [json.loads(line)[0] for line in told.splitlines()[1:]]
     assert sum(waits) == pytest.approx(20.0, abs=1e-3)
+    assert '"$ "' in told.splitlines()[1]
     assert msgspec.json.decode(told.splitlines()[0])["title"] == "base--s␛1"
