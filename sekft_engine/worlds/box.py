@@ -12,6 +12,14 @@ from sekft_engine.worlds.limits import Limits
 from sekft_engine.worlds.listing import Listing
 from sekft_engine.worlds.userland import Userland
 
+#: The status of a checker that was killed for what it used.
+KILLED = 137
+
+
+def overdone(heard: bytes, reason: str) -> tuple[int, bytes]:
+    """What :meth:`Box.check` returns of a checker that was killed for ``reason``."""
+    return KILLED, heard + f"\nthe checker was killed: {reason}\n".encode()
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend makes a box from.
@@ -70,10 +78,12 @@ class Box(Protocol):
         ...
 
     def check(self, seconds: float) -> tuple[int | None, bytes]:
-        """Run the checker in a fresh process on what the ended session left.
+        """Run the checker in a fresh process on what the ended session left, its totals watched:
+        it may run what the session left.
 
         Returns:
-            Its exit status (None = it ran out of time) and what it printed, end kept.
+            Its exit status (None = it ran out of time; KILLED = also where it used too much) and
+            what it printed, end kept.
         """
         ...
 
@@ -94,6 +104,10 @@ class Maker(Protocol):
 
     def open(self, order: Order) -> Box:
         """Raises Unavailable (not here) or WorldBroken (started and failed)."""
+        ...
+
+    def try_bare(self) -> None:
+        """Raises Unavailable where not even an empty sandbox starts; no userland is needed."""
         ...
 
     def holds(self) -> dict[str, str]:

@@ -12,12 +12,13 @@ import time
 
 import msgspec
 
-from sekft_engine.worlds import cgroups, watchdog
-from sekft_engine.worlds.box import Order, Terminal
+from sekft_engine.worlds import cgroups, seccomp, watchdog
+from sekft_engine.worlds.box import Order, Terminal, overdone
 from sekft_engine.worlds.holder import File, Plan, plan
 from sekft_engine.worlds.launcher import Bubblewrap, find_bubblewrap, launch, memory_file
 from sekft_engine.worlds.listing import ROOM, Listing, read_listing
 from sekft_engine.worlds.orphans import kill_first_process_of, sweep
+from sekft_engine.worlds.processes import inside
 from sekft_engine.worlds.ptywire import PtyWire, open_terminal
 from sekft_engine.worlds.userland import find_userland
 from sekft_engine.worlds.world import WorldBroken
@@ -37,6 +38,9 @@ class BubblewrapMaker:
         sweep()
         return BubblewrapBox(order, self.bwrap)
 
+    def try_bare(self) -> None:
+        """Nothing: the host's own userland is always there for a whole world."""
+
     def holds(self) -> dict[str, str]:
         cgroup = cgroups.find()
         return {
@@ -47,6 +51,7 @@ class BubblewrapMaker:
             "disk": "sized tmpfs",
             "files": f"a watchdog, {watchdog.INTERVAL_S * 1000:.0f} ms",
             "cpu": "time limits",
+            "kernel calls": seccomp.held(),
         }
 
 
@@ -54,7 +59,7 @@ class BubblewrapBox:
     """One world's holder; see :class:`~sekft_engine.worlds.box.Box`."""
 
     def __init__(self, order: Order, bwrap: Bubblewrap) -> None:
-        self._limits = order.limits
+        self._limits, self._trees = order.limits, order.layout.writable
         self._nonce, self._seal = order.nonce, order.seal
         self.killed: list[str] = []
         self._closed = False
@@ -62,6 +67,7 @@ class BubblewrapBox:
         self._slave: int | None = None
         self._watch: watchdog.Watch | None = None
         self._group: cgroups.Group | None = None
+        self._first = 0  # the holder's first process
         self._init: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._orders = self._reports = -1
@@ -116,9 +122,9 @@ class BubblewrapBox:
             text += more
         with contextlib.suppress(msgspec.DecodeError, ProcessLookupError):
             fact = msgspec.json.decode(text.split(b"\n")[0])
-            first = int(fact["child-pid"])
-            self._init = os.pidfd_open(first)
-            self._bound(first)
+            self._first = int(fact["child-pid"])
+            self._init = os.pidfd_open(self._first)
+            self._bound(self._first)
             return
         self._end_process()
         with contextlib.suppress(OSError):
@@ -154,18 +160,13 @@ class BubblewrapBox:
         try:
             self._wire.hold_leader()
             pid = self._wire.leader_pid
-            self._watch = watchdog.watch(pid, self._limits, self._kill_because)
+            self._watch = watchdog.watch(lambda: pid, self._trees, self._limits, self.killed.append)
         except OSError as error:
             raise WorldBroken("the session ended at login", where="sandbox") from error
 
     def kill_session(self) -> None:
         if self._wire is not None:
             self._wire.kill_leader()
-
-    def _kill_because(self, reason: str) -> None:
-        """Called by the watchdog, on its thread."""
-        self.killed.append(reason)
-        self.kill_session()
 
     def _order(self, order: str) -> None:
         try:
@@ -178,7 +179,14 @@ class BubblewrapBox:
     def check(self, seconds: float) -> tuple[int | None, bytes]:
         if self._watch is not None:
             self._watch.stop()
-        return self._report("check", "checked", seconds, 4 * self._limits.output_bytes)
+        first, reasons = self._first, list[str]()
+        left = watchdog.files_in(f"/proc/{first}/root/world", self._trees)
+        self._watch = watchdog.watch(
+            lambda: inside(first), self._trees, self._limits, reasons.append, left
+        )
+        status, heard = self._report("check", "checked", seconds, 4 * self._limits.output_bytes)
+        self._watch.stop()
+        return overdone(heard, reasons[0]) if reasons else (status, heard)
 
     def listing(self, seconds: float) -> Listing | None:
         status, heard = self._report("list", "listed", seconds, ROOM)
@@ -188,7 +196,8 @@ class BubblewrapBox:
         """Have the holder do something; the status, and the last ``room`` bytes that it printed."""
         self._order(order)
         # The seal is known to nothing inside, so what a checker prints cannot pass for the end.
-        end = re.compile(rb"\n?" + self._seal.encode() + b" " + done.encode() + rb" (\d+)\n")
+        sealed = rb"\n?" + self._seal.encode()
+        end = re.compile(sealed + b" (" + done.encode() + rb"|broken) (\d+)\n")
         heard = bytearray()
         deadline = time.monotonic() + seconds
         poll = select.poll()
@@ -204,7 +213,11 @@ class BubblewrapBox:
                 del heard[:-room]
                 tail = max(0, len(heard) - len(data) - 2 * len(end.pattern))
                 if found := end.search(heard, tail):
-                    return int(found[1]), bytes(heard[: found.start()])
+                    said = bytes(heard[: found.start()])
+                    if found[1] == b"broken":
+                        words = said.decode("utf-8", "replace").strip()[-400:]
+                        raise WorldBroken(f"no sandbox for the checker: {words}", where="sandbox")
+                    return int(found[2]), said
         self.close()
         return None, bytes(heard)
 

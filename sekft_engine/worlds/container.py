@@ -19,8 +19,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sekft_engine.worlds import tree
-from sekft_engine.worlds.box import Order, Terminal
+import msgspec
+
+from sekft_engine.worlds import seccomp, tree
+from sekft_engine.worlds.box import Order, Terminal, overdone
 from sekft_engine.worlds.engine_id import engine_id
 from sekft_engine.worlds.engines import (
     COMMON,
@@ -28,6 +30,7 @@ from sekft_engine.worlds.engines import (
     ensure_image,
     find_engine,
     sweep_containers,
+    try_bare,
     working,
 )
 from sekft_engine.worlds.frames import Line, frame, packed
@@ -35,7 +38,6 @@ from sekft_engine.worlds.layout import HOME, TMP, Entry, shell_start
 from sekft_engine.worlds.limits import MIB, Limits
 from sekft_engine.worlds.listing import ROOM, Listing, listing_script, read_listing
 from sekft_engine.worlds.ptywire import open_terminal
-from sekft_engine.worlds.seccomp import program
 from sekft_engine.worlds.world import WorldBroken
 
 UID = 1000
@@ -57,6 +59,28 @@ _ENGINES_OWN = ("hosts", "hostname", "resolv.conf")
 _numbers = itertools.count()
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """What really bounds a container, as its kernel told: an engine may take a limit and not
+    keep it.
+
+    Attributes:
+        processes, memory: by cgroup.
+        own_users: it has a user namespace of its own.
+        filtered: the engine filters kernel calls.
+    """
+
+    processes: bool = False
+    memory: bool = False
+    own_users: bool = False
+    filtered: bool = False
+
+    @classmethod
+    def told(cls, facts: bytes) -> Bounds:
+        pids, memory, own, mode = (*facts.decode("utf-8", "replace").split("\n"), *4 * [""])[:4]
+        bounded = memory.isdigit() and int(memory) < _UNBOUNDED
+        return cls(pids.isdigit(), bounded, own == "1", mode == "2")
+
+
 class ContainerMaker:
     """Makes boxes with podman or docker; see :class:`~sekft_engine.worlds.box.Maker`."""
 
@@ -65,7 +89,10 @@ class ContainerMaker:
         self.name = name
         self.engine = find_engine(name)
         self.version = self.engine.version
-        self._bounds = (False, False)
+        self._bounds = Bounds()
+
+    def try_bare(self) -> None:
+        try_bare(self.engine)
 
     def open(self, order: Order) -> ContainerBox:
         sweep_containers(self.engine)
@@ -76,16 +103,17 @@ class ContainerMaker:
         return box
 
     def holds(self) -> dict[str, str]:
-        """As the first world's kernel said: an engine may take a limit and not keep it."""
-        processes, memory = self._bounds
+        """As the last world's kernel said."""
+        bounds = self._bounds
         return {
-            "processes": "cgroup" if processes else "RLIMIT_NPROC, counted per world",
+            "processes": "cgroup" if bounds.processes else "RLIMIT_NPROC, counted per world",
             "memory": "cgroup and a watchdog, 100 ms"
-            if memory
+            if bounds.memory
             else "a watchdog, 100 ms (this engine has no cgroup for it)",
             "disk": "sized tmpfs",
             "files": "a watchdog, 100 ms",
             "cpu": "time limits",
+            "kernel calls": seccomp.held(engine=bounds.filtered),
         }
 
 
@@ -97,7 +125,7 @@ class ContainerBox:
         self._order = order
         self._name = f"sekft-{engine_id()}-{next(_numbers)}"
         self.killed: list[str] = []
-        self.bounds = (False, False)  # of processes and memory, by cgroup
+        self.bounds = Bounds()
         self._closed = False
         self._words = os.memfd_create("sekft-words")
         self._process = subprocess.Popen(
@@ -142,21 +170,20 @@ class ContainerBox:
         start_s = self._order.limits.start_s
         first = b"%08x" % len(code) + code + b"".join(self._frames()) + frame("G")
         self._line.send(first, start_s)
-        facts = self._line.answer("r", start_s).decode("utf-8", "replace").split("\n")
-        pids, memory, own = (*facts, "", "", "")[:3]
-        self.bounds = (pids.isdigit(), memory.isdigit() and int(memory) < _UNBOUNDED)
-        if not pids.isdigit() and own != "1":
+        self.bounds = Bounds.told(self._line.answer("r", start_s))
+        if not self.bounds.processes and not self.bounds.own_users:
             raise WorldBroken(
                 f"{self._engine.name} does not bound the number of processes here",
                 where="sandbox",
                 mend="let it use cgroups, or use bubblewrap",
             )
+        if not self.bounds.filtered:
+            seccomp.needed()
 
     def _frames(self) -> Iterator[bytes]:
         order = self._order
         layout, limits = order.layout, order.limits
-        trees = ["/home", TMP, *layout.trees]
-        yield frame("P", packed(_settings(limits, trees)))
+        yield frame("P", packed(_settings(limits, layout.writable)))
         if layout.etc:
             # The mount hides the image's own: it is put back, then the bundle's files on it.
             yield from _etc(order.userland.root)
@@ -221,6 +248,7 @@ class ContainerBox:
     def _run(self, script: bytes, seconds: float, room: int) -> tuple[int | None, bytes]:
         """Run ``script`` in a fresh process; its status and the last ``room`` bytes it printed."""
         self._line.output.clear()
+        self._line.answers.pop("w", None)
         self._line.send(self._variables() + frame("C", script), 5.0)
         deadline = time.monotonic() + seconds
         while "c" not in self._line.answers:
@@ -230,7 +258,9 @@ class ContainerBox:
                 return None, bytes(self._line.output[-room:])
             self._line.receive(left)
             del self._line.output[: -2 * room]
-        return int(self._line.answers.pop("c")), bytes(self._line.output[-room:])
+        status, heard = int(self._line.answers.pop("c")), bytes(self._line.output[-room:])
+        reason = self._line.answers.pop("w", None)
+        return overdone(heard, reason.decode("ascii", "replace")) if reason else (status, heard)
 
     def close(self) -> None:
         if self._closed:
@@ -285,9 +315,10 @@ def _open(folder: Entry) -> bytes:
     return _entry(Entry(folder.path, None, "0755"), 0)
 
 
-def _settings(limits: Limits, trees: list[str]) -> list[str | bytes]:
+def _settings(limits: Limits, trees: tuple[str, ...]) -> list[str | bytes]:
     return [
-        "uid", str(UID), "home", HOME, "trees", "\n".join(trees), "filter", program() or b"",
+        "uid", str(UID), "home", HOME, "trees", "\n".join(trees),
+        "filter", seccomp.program() or b"",
         "as", str(limits.address_space), "fsize", str(limits.file_size),
         "cpu", str(limits.cpu_s), "nofile", str(limits.open_files),
         "nproc", str(limits.nproc), "memory", str(limits.memory_bytes),

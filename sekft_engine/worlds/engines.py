@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -21,6 +23,7 @@ from sekft_engine.worlds.userland import Userland
 REPOSITORY = "localhost/sekft-world"
 _LABEL = "sekft.userland"
 _QUICK_S, _IMPORT_S = 30, 300
+_NO_PROGRAM = 127  # podman's and docker's status of a container that lacks what it shall run
 #: podman's ways round what a machine does not have, the plain one first.
 _PODMAN_WAYS = (
     (),
@@ -54,8 +57,14 @@ class Engine(msgspec.Struct, frozen=True):
     limits: bool = True
     rootless: bool = False
 
-    def call(self, *words: str, seconds: float = _QUICK_S, feed: bytes | None = None) -> str:
-        """Run a subcommand for its output. Raises Unavailable with its last words."""
+    def call(
+        self, *words: str, seconds: float = _QUICK_S, feed: bytes | None = None, fine: int = 0
+    ) -> str:
+        """Run a subcommand for its output; it may also end with the status ``fine``.
+
+        Raises:
+            Unavailable: it ended otherwise; with its last words.
+        """
         try:
             done = subprocess.run(
                 [*self.command, *words],
@@ -67,7 +76,7 @@ class Engine(msgspec.Struct, frozen=True):
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"does not answer: {error}", where=self.name) from error
-        if done.returncode:
+        if done.returncode not in (0, fine):
             raise Unavailable(last_words(done.stderr), where=self.name)
         return done.stdout.decode("utf-8", "replace").strip()
 
@@ -151,11 +160,36 @@ def working(engine: Engine, image: str) -> Engine:
     Raises:
         Unavailable: in none; with what each said.
     """
+    return _first_way(engine, image)
+
+
+def try_bare(engine: Engine) -> None:
+    """Try a container with nothing in it: an engine that gets as far as missing the program in it
+    can start one.
+
+    Raises:
+        Unavailable: it gets less far; with what mends it.
+    """
+    nothing = io.BytesIO()
+    with tarfile.open(fileobj=nothing, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("empty"))
+    image = f"{REPOSITORY}:nothing-{os.getpid()}"
+    try:
+        engine.call("import", "-", image, feed=nothing.getvalue())
+        _first_way(engine, image, fine=_NO_PROGRAM)
+    finally:
+        with contextlib.suppress(Unavailable):
+            engine.call("rmi", image)
+
+
+def _first_way(engine: Engine, image: str, *, fine: int = 0) -> Engine:
     reasons: list[str] = []
     for way in _ways(engine):
         bounds = ("--memory", "268435456", "--pids-limit", "32") if way.limits else ()
         try:
-            way.call("run", "--rm", *COMMON, *bounds, *way.run_options, image, "/usr/bin/true")
+            way.call(
+                "run", "--rm", *COMMON, *bounds, *way.run_options, image, "/usr/bin/true", fine=fine
+            )
         except Unavailable as error:
             if error.what not in reasons:
                 reasons.append(error.what)

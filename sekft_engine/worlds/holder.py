@@ -12,10 +12,10 @@ import msgspec
 
 from sekft_engine.worlds.box import Order
 from sekft_engine.worlds.launcher import Bubblewrap
-from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, TMP, Entry, Layout, shell_start
+from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, SHM, TMP, Entry, Layout, shell_start
 from sekft_engine.worlds.limits import Limits
 from sekft_engine.worlds.listing import listing_script
-from sekft_engine.worlds.seccomp import program
+from sekft_engine.worlds.seccomp import needed
 from sekft_engine.worlds.userland import ROOT, Userland, signal_reset
 
 _NAMESPACES = (
@@ -33,8 +33,9 @@ _NAMESPACES = (
     "--cap-drop",
     "ALL",
 )
-_SHM = "/dev/shm"  # noqa: S108 (a path of the world, not of this machine)
 _PATH = "/usr/local/bin:/usr/bin:/bin"
+#: The home may be shut or gone when the checker comes: that is for it to judge.
+_AT_HOME = 'cd 2>/dev/null; exec "$0" "$@"'
 
 
 class File(msgspec.Struct, frozen=True):
@@ -53,9 +54,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
-    """Everything the holder is started with; ``own`` is the userland that it runs on itself."""
+    """Everything the holder is started with; ``own`` is the userland that it runs on itself.
+
+    Raises:
+        Unavailable: kernel calls cannot be filtered on this machine.
+    """
     layout, limits, userland = order.layout, order.limits, order.userland
-    filter_ = program()
+    filter_ = needed()
     arguments: list[str | File] = [*_NAMESPACES, "--size", str(limits.other_bytes), "--tmpfs", "/"]
     # bwrap builds each sandbox on a mount point of its own, /tmp, which must be there.
     arguments += [*own.mounts, "--proc", "/proc", "--dev", "/dev", "--dir", TMP]
@@ -66,6 +71,7 @@ def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
     inner = _inner(layout, userland, limits)
     session = [
         *inner,
+        "--chdir", HOME,
         "--setenv", "ENV", "/.start",
         "--ro-bind", "/w/start", "/.start",
         "--ro-bind", "/w/login", "/.login",
@@ -85,14 +91,13 @@ def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
         bwrap,
         order.seal,
         session=[*limited, *signal_reset(userland), userland.setsid, "-c", *userland.shell],
-        checking=[*limited, userland.sh, "/.checker"],
+        checking=[*limited, userland.sh, "-c", _AT_HOME, userland.sh, "/.checker"],
         listing=listing_script(_places(layout), order.seal),
-        filtered=filter_ is not None,
-    )  # fmt: skip
+    )
     files = [
         File("/w/session", _listing(session)),
         File("/w/checking", _listing(checking)),
-        File("/w/filter", filter_ or b""),
+        File("/w/filter", filter_),
         File("/w/start", shell_start(order.nonce).encode()),
         File("/w/login", layout.login.encode("utf-8", "surrogateescape")),
         File("/w/checker", order.checker.encode("utf-8", "surrogateescape")),
@@ -152,10 +157,10 @@ def _inner(layout: Layout, userland: Userland, limits: Limits) -> list[str]:
     for entry in layout.etc:
         out += ["--bind", f"/w{entry.path}", entry.path]
     out += ["--proc", "/proc", "--dev", "/dev"]
-    out += ["--size", "1048576", "--perms", "1777", "--tmpfs", _SHM, "--remount-ro", "/dev"]
+    out += ["--size", "1048576", "--perms", "1777", "--tmpfs", SHM, "--remount-ro", "/dev"]
     for tree in ("/home", TMP, *layout.trees):
         out += ["--bind", f"/world{tree}", tree]
-    return [*out, "--chdir", HOME]
+    return out
 
 
 def _limited(userland: Userland, limits: Limits) -> list[str]:
@@ -190,11 +195,13 @@ def _script(
     session: list[str],
     checking: list[str],
     listing: str,
-    filtered: bool,
 ) -> str:
     """The holder's whole program: orders on stdin, the session's terminal on stdout, reports
-    on stderr. End of orders means that the engine is gone, and everything ends."""
-    start = f"{bwrap.inner} --args 9 9</w/%s" + (" --seccomp 8 8</w/filter" if filtered else "")
+    on stderr. End of orders means that the engine is gone, and everything ends.
+
+    bubblewrap tells the checker's status apart from its own: what cannot start has judged nothing.
+    """
+    start = f"{bwrap.inner} --args 9 9</w/%s --seccomp 8 8</w/filter"
     return f"""\
 while read -r order; do
 case $order in
@@ -202,8 +209,10 @@ session)
 {start % "session"} -- {shlex.join(session)} <&1 2>&1
 printf '\\n{seal} ended %s\\n' "$?" >&2 ;;
 check)
-{start % "checking"} -- {shlex.join(checking)} </dev/null >&2
-printf '\\n{seal} checked %s\\n' "$?" >&2 ;;
+told=$({start % "checking"} --json-status-fd 7 7>&1 >&2 </dev/null -- {shlex.join(checking)})
+status=$?
+case $told in *exit-code*) told=checked ;; *) told=broken ;; esac
+printf '\\n{seal} %s %s\\n' "$told" "$status" >&2 ;;
 list)
 {{
 {listing}}} >&2

@@ -3,17 +3,21 @@
 #   in:  P settings, V variables, D folder, F file, G go, S session, I input, K kill foreground,
 #        R restore terminal, W watch, X kill session, C checker
 #   out: r ready, o output, e ended, k killed foreground or not, w killed by the watch, c checked
+# The session is watched from W on, a checker from its start.
 # The session's processes run as an ordinary user and cannot signal, trace or read this one.
 use strict;
 use POSIX ();
 
-my $arm = (POSIX::uname())[4] eq 'aarch64';
-my ($KILL, $PRCTL, $PRLIMIT, $STATFS) = $arm ? (129, 167, 261, 43) : (62, 157, 302, 137);
+my $machine = (POSIX::uname())[4];
+my ($KILL, $PRCTL, $PRLIMIT, $STATFS) =
+    $machine eq 'x86_64' ? (62, 157, 302, 137)
+    : $machine =~ /^(aarch64|riscv64|loongarch64)$/ ? (129, 167, 261, 43)
+    : die "the kernel's calls on $machine are not known\n";
 my ($TCSETS, $TIOCSCTTY, $TIOCGPGRP, $TIOCSWINSZ, $TIOCGPTN, $TIOCSPTLCK) =
     (0x5402, 0x540E, 0x540F, 0x5414, 0x80045430, 0x40045431);
 my $ROOM = 1 << 18;
 my $page = POSIX::sysconf(POSIX::_SC_PAGESIZE());
-my (%set, %var, @trees);
+my (%set, %var, @trees, %left);
 my ($in, $out, $look) = ('', '', 0);
 my ($master, $settings, $size);    # the session's terminal
 my ($from, $pid, $kind);           # the checker's output; the first process; 'e' or 'c'
@@ -41,7 +45,8 @@ sub bounds {
     );
     my ($inside, $outside, $count) = split ' ', whole('/proc/self/uid_map');
     my $own = ($outside // 0) != 0 || ($count // 0) < 4294967295 ? 1 : 0;
-    return ($pids, $memory, $own);
+    my ($filter) = whole('/proc/self/status') =~ /^Seccomp:\s*(\d)/m;
+    return ($pids, $memory, $own, $filter // 0);
 }
 
 sub own { my ($path, $mode, $owner) = @_;
@@ -115,6 +120,8 @@ sub session {
 sub checker {
     my ($script) = @_;
     clear();
+    %left = files();    # what the session left is not the checker's
+    $look = 1;
     my $path = '/usr/local/.checker';
     open(my $f, '>', $path) or die "checker: $!";
     print $f $script;
@@ -177,13 +184,23 @@ sub watch {
         $held += ($pages // 0) * $page;
     }
     $reason = 'memory' if $held > $set{memory};
+    my %count = files();
+    for my $tree (@trees) {
+        $reason ||= 'files' if ($count{$tree} // 0) - ($left{$tree} // 0) > $set{inodes};
+    }
+    if ($reason) { $look = 0; say_frame('w', $reason); everyone_dies() }
+}
+
+# How many files each of the world's file systems has.
+sub files {
+    my %count;
     for my $tree (@trees) {
         my $facts = "\0" x 128;
         syscall($STATFS, $tree, $facts) == 0 or next;
         my (undef, undef, undef, undef, undef, $files, $free) = unpack('q7', $facts);
-        $reason ||= 'files' if $files - $free > $set{inodes};
+        $count{$tree} = $files - $free;
     }
-    if ($reason) { $look = 0; say_frame('w', $reason); everyone_dies() }
+    return %count;
 }
 
 sub obey { my ($order, $load) = @_;
@@ -213,9 +230,9 @@ sub obey { my ($order, $load) = @_;
         own($path, $mode, $owner);
     }
     elsif ($order eq 'G') {
-        my ($pids, $memory, $own) = bounds();
-        $set{own} = $own;
-        say_frame('r', join("\n", $pids, $memory, $own));
+        my @bounds = bounds();
+        $set{own} = $bounds[2];
+        say_frame('r', join("\n", @bounds));
     }
     elsif ($order eq 'S') { session(unpack('(N/a*)*', $load)) }
     elsif ($order eq 'C') { checker($load) }
@@ -258,5 +275,5 @@ while (1) {
         }
     }
     my $now = (POSIX::times())[0];
-    if ($look && $pid && $kind eq 'e' && abs($now - $looked) >= $often) { $looked = $now; watch() }
+    if ($look && $pid && abs($now - $looked) >= $often) { $looked = $now; watch() }
 }

@@ -11,6 +11,7 @@ from sekft_engine.scenario import Fixture, Scenario
 
 HOME = "/home/user"
 TMP = "/tmp"  # noqa: S108 (a path of the world, not of this machine)
+SHM = "/dev/shm"  # noqa: S108
 PANIC_FILE = f"{HOME}/.panic"
 PANIC_STATUS = 97
 #: Trees that are the world's own and writable; /etc and /usr/local take single files.
@@ -58,6 +59,11 @@ class Layout(msgspec.Struct, frozen=True):
     local: tuple[Entry, ...]
     login: str
     variables: tuple[tuple[str, str], ...]
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """The world's own file systems: where a session can make files."""
+        return ("/home", TMP, *self.trees, SHM)
 
 
 def absolute(path: str, where: str) -> str:

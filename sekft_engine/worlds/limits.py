@@ -20,7 +20,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         nproc, address_space, file_size, cpu_s, open_files: resource limits of each process.
         home_bytes, tmp_bytes, other_bytes: sizes of the writable file systems.
         memory_bytes: resident memory of the whole world, held by the watchdog.
-        inodes: files in one writable file system, held by the watchdog.
+        inodes: files in one writable file system, held by the watchdog; a checker may add as many
+            to what the session left.
     """
 
     start_s: float = 20.0

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from sekft_engine.worlds.processes import pids, status
+
 _MARK = b"/w/holder"
 #: An engine may die while another one looks: once is not enough.
 _INTERVAL_S = 30.0
@@ -21,12 +23,7 @@ _next_look = 0.0
 _lock = threading.Lock()
 
 
-def _status(pid: int | str) -> dict[str, list[str]]:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
-    return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
-
-
-def _is_holder(pid: int | str) -> bool:
+def _is_holder(pid: int) -> bool:
     try:
         return _MARK in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -35,13 +32,13 @@ def _is_holder(pid: int | str) -> bool:
 
 def _first_processes() -> Iterator[tuple[int, int]]:
     """(pid, parent) of each holder's pid 1, seen from here."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _is_holder(folder.name):
+    for pid in pids():
+        if _is_holder(pid):
             with contextlib.suppress(OSError, KeyError, IndexError, ValueError):
-                status = _status(folder.name)
-                inside = status["NSpid"]
+                facts = status(pid)
+                inside = facts["NSpid"]
                 if len(inside) > 1 and inside[-1] == "1":
-                    yield int(folder.name), int(status["PPid"][0])
+                    yield pid, int(facts["PPid"][0])
 
 
 def _kill(pid: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from sekft_engine.errors import SekftError
+from sekft_engine.errors import SekftError, Unavailable
 from sekft_engine.scenario import Announcement, Provider, Scenario
 from sekft_engine.worlds import opening
 from sekft_engine.worlds.box import Maker
@@ -43,7 +43,7 @@ def probe_one(name: str, userland: str = "auto") -> Backend:
     try:
         found = opening.maker(name)
         version = found.version
-        chosen = opening.userland_for(found, userland)
+        chosen = _userland(found, userland)
         try_world(found, chosen)
     except SekftError as error:
         detail, mend = classify(str(error)) if name.startswith("bubblewrap") else (error.what, "")
@@ -60,6 +60,15 @@ def probe_one(name: str, userland: str = "auto") -> Backend:
         holds=found.holds(),
         userland=chosen.label,
     )
+
+
+def _userland(found: Maker, userland: str) -> Userland:
+    """As ``userland_for``; where there is none, a sandbox that could not run it says so first."""
+    try:
+        return opening.userland_for(found, userland)
+    except Unavailable:
+        found.try_bare()
+        raise
 
 
 def try_world(maker: Maker, userland: Userland) -> None:

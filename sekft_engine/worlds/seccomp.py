@@ -10,6 +10,8 @@ import errno
 import platform
 import struct
 
+from sekft_engine.errors import Unavailable
+
 _LD_W_ABS, _JEQ, _JGE, _RET = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
@@ -57,6 +59,30 @@ def _refuse(code: int) -> bytes:
 
 
 _ALLOWED = _instruction(_RET, 0, 0, _ALLOW)
+
+
+def needed() -> bytes:
+    """The filter for this machine.
+
+    Raises:
+        Unavailable: there is none, and nothing else would filter.
+    """
+    found = program()
+    if found is None:
+        raise Unavailable(
+            f"no filter of kernel calls is known for {platform.machine()}",
+            where="sandbox",
+            mend="use --sandbox podman or docker, which bring a filter of their own",
+        )
+    return found
+
+
+def held(engine: bool = False) -> str:
+    """What filters a world's kernel calls; ``engine``: a container engine's own filter does."""
+    if program() is None:
+        why = f"no filter of ours for {platform.machine()}"
+        return f"the engine's own seccomp filter ({why})" if engine else f"none: {why}"
+    return "seccomp filter" + (", and the engine's own" if engine else "")
 
 
 def program(machine: str | None = None) -> bytes | None:

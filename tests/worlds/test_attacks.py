@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from sekft_engine.scenario import Fixture
 from sekft_engine.worlds import Limits, World, cgroups
 from tests.worlds.conftest import Opener, containers, processes_with, wait_until
 
 MIB = 1024 * 1024
 QUICK = Limits(command_s=0.8)
+#: Trees of a bundle's own, besides the home.
+PLACES = (Fixture(path="/srv/data/", mode="0755"), Fixture(path="/opt/", mode="0755"))
 
 
 @pytest.fixture(autouse=True)
@@ -135,11 +138,45 @@ def test_no_place_takes_more_than_its_share_of_disk(opener: Opener) -> None:
     assert 2 * MIB <= int(total) <= 5 * MIB
 
 
-def test_empty_files_are_counted(opener: Opener) -> None:
-    world = opener(limits=Limits(inodes=500, command_s=5), checker="test -e notes/plum.txt")
-    result = world.run("cd /tmp; i=0; while :; do mkdir d$i; i=$((i+1)); done")
+@pytest.mark.parametrize("place", ["~", "/tmp", "/srv/data", "/opt", "/dev/shm"])
+def test_empty_files_are_counted(opener: Opener, place: str) -> None:
+    world = opener(
+        limits=Limits(inodes=500, command_s=5),
+        fixtures=(*PLACES, Fixture(path="notes/plum.txt", content="one")),
+        checker="test -e notes/plum.txt",
+    )
+    result = world.run(f"cd {place}; mkdir d; i=0; while :; do : > d/f$i; i=$((i+1)); done")
     assert (result.ended, result.notes) == ("died", ("killed: files",))
     assert world.check().passed
+    assert world.listing() is not None
+
+
+def test_there_is_no_other_place_to_make_files_in(opener: Opener) -> None:
+    """A folder may stand in a file system that nobody counts."""
+    world = opener(fixtures=PLACES)
+    look = "find %s -type d -writable -printf '%%D ' 2>/dev/null"
+    counted = set(out(world, look % "/home /tmp /srv /opt /dev/shm -maxdepth 0").split())
+    counted |= set(out(world, look % "/home/user /srv/data -maxdepth 0").split())
+    # The kernel itself bounds message queues and terminals; nothing can be made in /proc.
+    kernels = " -o ".join(f"-path {path}" for path in ("/proc", "/dev/mqueue", "/dev/pts"))
+    everywhere = out(world, look % f"/ \\( {kernels} \\) -prune -o")
+    assert counted
+    assert set(everywhere.split()) <= counted
+
+
+FILLER = "i=0; while :; do : > /tmp/f$i; i=$((i+1)); done"
+HOGS = "for i in 1 2 3; do perl -e '$x = \"x\" x (60 << 20); sleep 9' & done; wait"
+
+
+@pytest.mark.parametrize(("left", "reason"), [(FILLER, "files"), (HOGS, "memory")])
+def test_what_a_checker_runs_for_the_session_is_held_too(
+    opener: Opener, left: str, reason: str
+) -> None:
+    world = opener(limits=Limits(inodes=500, memory_bytes=64 * MIB), checker="sh answer; exit 0")
+    world.run(f"cat > answer <<'E'\n{left}\nE")
+    verdict = world.check()
+    assert (verdict.passed, verdict.status) == (False, 137)
+    assert verdict.output.endswith(f"the checker was killed: {reason}\n")
 
 
 def test_a_flood_from_the_background_does_not_drown_the_next_commands(opener: Opener) -> None:
@@ -175,7 +212,7 @@ def test_killing_everything_ends_the_session_not_the_sandbox(opener: Opener) -> 
 # -- getting out -------------------------------------------------------------------------------
 
 
-def test_the_hosts_loopback_and_addresses_are_out_of_reach(world: World) -> None:
+def test_the_hosts_loopback_and_addresses_are_out_of_reach(shared: World) -> None:
     with socket.socket() as listener:
         listener.bind(("0.0.0.0", 0))
         listener.listen()
@@ -185,24 +222,24 @@ def test_the_hosts_loopback_and_addresses_are_out_of_reach(world: World) -> None
             f"print connect($s, sockaddr_in({port}, inet_aton(qq(%s)))) ? qq(in) : qq(out)"
         )
         for address in ("127.0.0.1", "10.0.2.2", "169.254.169.254", "8.8.8.8"):
-            assert perl(world, call % address) == "out"
+            assert perl(shared, call % address) == "out"
 
 
-def test_the_hosts_abstract_sockets_are_out_of_reach(world: World) -> None:
+def test_the_hosts_abstract_sockets_are_out_of_reach(shared: World) -> None:
     name = secrets.token_hex(8)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"\0{name}")
         listener.listen()
         call = "use Socket; socket(my $s, 1, 1, 0); print connect($s, pack_sockaddr_un"
-        assert perl(world, f"{call}(qq(\\0{name}))) ? 1 : 0") == "0"
+        assert perl(shared, f"{call}(qq(\\0{name}))) ? 1 : 0") == "0"
 
 
-def test_nothing_of_the_host_can_be_traced_or_read(world: World) -> None:
+def test_nothing_of_the_host_can_be_traced_or_read(shared: World) -> None:
     attach = "print syscall(101, 16, $_, 0, 0) < 0 ? qq(no ) : qq(YES ) for 1, getppid"
-    assert "YES" not in perl(world, attach)
-    assert world.run("cat /proc/1/mem").status != 0
-    assert world.run("ls /proc/1/root/root/.ssh || ls /proc/1/cwd/work").status != 0
-    assert world.run("cat /proc/kcore /dev/mem /dev/vda /dev/sda").status != 0
+    assert "YES" not in perl(shared, attach)
+    assert shared.run("cat /proc/1/mem").status != 0
+    assert shared.run("ls /proc/1/root/root/.ssh || ls /proc/1/cwd/work").status != 0
+    assert shared.run("cat /proc/kcore /dev/mem /dev/vda /dev/sda").status != 0
 
 
 def test_the_environment_of_the_engine_does_not_travel(
@@ -245,19 +282,19 @@ def test_no_command_line_shows_who_looks_after_the_world(opener: Opener) -> None
         "echo 0 > /sys/fs/cgroup/memory.max",
     ],
 )
-def test_what_only_a_machines_owner_may_do_is_refused(world: World, attempt: str) -> None:
-    assert world.run(attempt).status != 0
+def test_what_only_a_machines_owner_may_do_is_refused(shared: World, attempt: str) -> None:
+    assert shared.run(attempt).status != 0
 
 
-def test_a_setuid_program_of_ones_own_gives_nothing(world: World) -> None:
-    world.run("cp /usr/bin/id mine; chmod 6755 mine")
-    assert "euid" not in out(world, "./mine")
-    assert out(world, "./mine -u") == "1000\n"
+def test_a_setuid_program_of_ones_own_gives_nothing(shared: World) -> None:
+    shared.run("cp /usr/bin/id mine; chmod 6755 mine")
+    assert "euid" not in out(shared, "./mine")
+    assert out(shared, "./mine -u") == "1000\n"
 
 
-def test_keys_cannot_be_typed_into_the_terminal(world: World) -> None:
+def test_keys_cannot_be_typed_into_the_terminal(shared: World) -> None:
     push = "for (split //, qq(echo typed\\n)) { ioctl(STDIN, 0x5412, $_) or die qq(refused $!\\n) }"
-    assert "refused" in perl(world, push)
+    assert "refused" in perl(shared, push)
 
 
 # -- fooling the driver and the judge ----------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sekft_engine.worlds import launcher, open_world, probe, probing, seccomp, u
 from tests.worlds.conftest import Opener, forget_what_is_here, scenario
 
 SETUPS = ("bubblewrap/host",)
+HELD = {"processes", "memory", "disk", "files", "cpu", "kernel calls"}
 
 
 def test_the_probe_runs_a_world_in_each_backend_and_says_what_it_holds() -> None:
@@ -24,7 +26,7 @@ def test_the_probe_runs_a_world_in_each_backend_and_says_what_it_holds() -> None
     assert backends["bubblewrap"].userland.startswith("host:")
     for backend in backends.values():
         if backend.ok:
-            assert set(backend.holds) == {"processes", "memory", "disk", "files", "cpu"}
+            assert set(backend.holds) == HELD
             assert all(backend.holds.values())
         else:
             assert backend.detail
@@ -157,3 +159,16 @@ def test_the_filter_is_made_for_the_machines_that_are_known() -> None:
         assert program is not None
         assert len(program) % 8 == 0
     assert seccomp.program("vax") is None
+
+
+def test_a_machine_whose_kernel_calls_cannot_be_filtered_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert probing.probe_one("bubblewrap").holds["kernel calls"] == "seccomp filter"
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(Unavailable, match="no filter of kernel calls is known for riscv64"):
+        open_world(scenario(), sandbox="bubblewrap")
+    told = probing.probe_one("bubblewrap")
+    assert not told.ok
+    assert "riscv64" in told.detail
+    assert "podman" in told.mend
