@@ -35,7 +35,10 @@ print(json.dumps({
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One finding. ``ok`` None = not needed here; ``mend`` is a command or an instruction."""
+    """One finding; ``mend`` is a command or an instruction, empty where there is none to give.
+
+    What is missing and not needed is ``ok`` and has a mend all the same.
+    """
 
     name: str
     ok: bool
@@ -60,7 +63,8 @@ def examine(workspace_root: Path) -> tuple[Check, ...]:
 
 def _python() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
+    enough = sys.version_info >= (3, 11)
+    yield Check("python", enough, version, "" if enough else "install Python 3.11 or later")
 
 
 def _torch() -> Iterator[Check]:
@@ -113,11 +117,12 @@ def _libraries() -> Iterator[Check]:
 def _memory() -> Iterator[Check]:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    enough = total >= 4 * GIB
     yield Check(
         "memory",
-        total >= 4 * GIB,
+        enough,
         f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free; {os.cpu_count()} cores",
-        "the smallest base trains in about 4 GiB: use a machine with more",
+        "" if enough else "the smallest base trains in about 4 GiB: use a machine with more",
     )
 
 
@@ -127,11 +132,12 @@ def _disk(root: Path) -> Iterator[Check]:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
+    fits = writable and free > 2 * GIB
     yield Check(
         "workspace",
-        writable and free > 2 * GIB,
+        fits,
         f"{root}: {free / GIB:.1f} GiB free" + ("" if writable else ", not writable"),
-        "choose another folder with --workspace",
+        "" if fits else "choose another folder with --workspace",
     )
 
 
@@ -183,7 +189,9 @@ def _terminal() -> Iterator[Check]:
     else:
         yield Check("colours", False, f"few (TERM={term or 'unset'})", "export TERM=xterm-256color")
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    yield Check("utf-8", encoding == "utf8", sys.stdout.encoding or "none", "export LANG=C.UTF-8")
+    spoken = encoding == "utf8"
+    mend = "" if spoken else "export LANG=C.UTF-8"
+    yield Check("utf-8", spoken, sys.stdout.encoding or "none", mend)
 
 
 def _tmux() -> Iterator[Check]:
@@ -207,9 +215,9 @@ def _tmux() -> Iterator[Check]:
         return
     yield Check("tmux", True, f"{version}, inside it")
     clipboard = _output("tmux", "show", "-gv", "set-clipboard")
-    yield Check(
-        "clipboard", clipboard == "on", f"set-clipboard {clipboard}", "tmux set -g set-clipboard on"
-    )
+    on = clipboard == "on"
+    mend = "" if on else "tmux set -g set-clipboard on"
+    yield Check("clipboard", on, f"set-clipboard {clipboard}", mend)
 
 
 def _output(*command: str) -> str:

@@ -30,6 +30,6 @@ def command(workspace: Path, as_json: bool) -> int:
                 else click.style("MEND", fg="red", bold=True)
             )
             click.echo(f"{mark}  {check.name:<{width}}  {check.detail}")
-            if not check.ok and check.mend:
+            if check.mend:
                 click.echo(f"      {'':<{width}}  -> {check.mend}")
     return 0 if all(check.ok for check in checks) else 1

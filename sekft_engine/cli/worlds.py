@@ -132,7 +132,7 @@ def check_command(sandbox: str, userland: str, as_json: bool) -> int:
             click.echo(plain(f"{mark}{backend.name:<11} {about}"))
             for kind, means in backend.holds.items():
                 click.echo(f"      {kind}: {means}")
-            if not backend.ok and backend.mend:
+            if backend.mend:
                 click.echo(plain(f"      -> {backend.mend}"))
         for one, wrong in trees:
             click.echo(plain(f"{'ok  ' if not wrong else 'BAD '}userland {one.name} {wrong}"))
