@@ -111,13 +111,14 @@ def _about(
         {name: value for name, value in options.items() if value != defaults[name]}
         | {
             "scenarios": str(Path(job.scenarios).absolute()),
-            "scenarios_digest": scenarios_digest(scenarios),
             "n": len(scenarios),
             "seed": job.seed,
             "temperature": job.temperature,
             "step_cap": job.step_cap,
             "turn_tokens": job.turn_tokens,
             "dialect": msgspec.to_builtins(dialect),
+            # Last: where another n or seed chose other scenarios, that is the thing to say.
+            "scenarios_digest": scenarios_digest(scenarios),
         }
         | place
     )

@@ -68,6 +68,7 @@ def test_several_seeds_give_several_episodes_per_world_and_pass_at_k(
     started = next(one for one in seen if isinstance(one, events.EvalStarted))
     first = started.scenarios[0]
     assert started.scenarios[:3] == [first, f"{first}@2", f"{first}@3"]
+    assert (started.seeds, started.until_decided) == (3, False)
     drawn = samples(tmp_path / "run")
     assert len(drawn) == 6
     assert drawn[f"base--{first}"] != drawn[f"base--{first}@2"]
@@ -164,7 +165,10 @@ def test_an_eval_stops_as_soon_as_it_is_decided(
     assert report["subjects"][0]["confusion"]["exit"]["panic"] == 8
     assert report["subjects"][1]["endings"] == {"done": 8}
     assert report["subjects"][1]["by"]["channel"]["motd"]["clean_termination"] == 8
-    assert "valid at any time" in tables(report, "channel")
+    told = tables(report, "channel")
+    assert "valid at any time" in told
+    assert "until decided, tuned against base: decided: tuned is better" in told
+    assert "8/8 [0.68, 1.00]" in told
 
 
 def _with(job: jobs.Evaluate, **changes: Any) -> jobs.Evaluate:

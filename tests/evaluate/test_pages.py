@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pyte
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.page import page, write_page
 from sekft_engine.evaluate.report import document
 from sekft_engine.evaluate.store import as_finished, find_episode, write_episode
+from sekft_engine.evaluate.tables import some_passes, tables
 from sekft_engine.runs import create_run, read_run
 from sekft_engine.trajectory import Trajectory, Turn
 
@@ -128,6 +130,45 @@ def test_the_page_holds_tables_plots_and_transcripts_and_nothing_foreign() -> No
     assert "<script>alert(1)</script>" in tags.text
     assert "cat nothing" in tags.text
     assert "exact, paired" in tags.text
+
+
+def test_the_page_and_the_tables_tell_every_fact_of_the_document() -> None:
+    """pass@k, decisions, the confusion of terminals, intervals of breakdowns, what is missing."""
+    draws = [
+        as_finished(msgspec.structs.replace(one.trajectory, meta=one.trajectory.meta | {"draw": n}))
+        for n, one in enumerate([episode(), episode(subject="base--2")])
+    ]
+    tuned = [episode(subject="tuned", scenario=name) for name in ("s1", "s2", "s3")]
+    decision = {"state": "decided", "better": "tuned", "evidence": 30.0, "p": 1 / 30}
+    facts = document(
+        {"base": draws, "tuned": tuned},
+        seconds=1,
+        any_time=True,
+        order=[("s1", 0), ("s1", 1), ("s2", 0)],
+        decisions={"tuned": decision},
+        partial={"episodes": 5, "of": 12},
+    )
+    group = facts["subjects"][1]["by_archetype"]["copy"]
+    assert group["intervals"]["clean_termination"] == [0.4385, 1.0]
+    assert facts["subjects"][0]["by"]["channel"]["motd"]["intervals"]["verified"][1] == 1.0
+    assert facts["comparisons"] == [
+        facts["comparisons"][0] | {"pairs": 0, "test": "any time", "p": 1.0}
+    ], "the second draw of s1 is open for one of them"
+    for shown in (page(facts, tuned, title="x"), tables(facts)):
+        for fact in (
+            "5 of 12 episodes",
+            "tuned against base: decided: tuned is better (p = 0.033 at any time)",
+            "@2",
+            "3/3 [0.44, 1.00]",
+            "panic",
+            "valid at any time",
+        ):
+            assert fact in shown
+
+
+def test_pass_at_many_k_fits_into_a_line() -> None:
+    shares = {str(k): k / 180 for k in range(1, 181)}
+    assert [int(k) for k, _ in some_passes(shares)] == [1, 2, 3, 4, 8, 16, 32, 64, 128, 180]
 
 
 def test_a_finished_eval_gives_its_page_and_episodes_are_found_by_a_part_of_their_name(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ import pytest
 
 from sekft_engine import events, jobs
 from sekft_engine.adapters import AdapterMeta
+from sekft_engine.cli.eval import EvalDisplay
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.context import Stopped
 from sekft_engine.engine import Engine
 from sekft_engine.errors import SekftError
-from sekft_engine.evaluate import local
+from sekft_engine.evaluate import grid, local
+from sekft_engine.evaluate.episode import Finished
+from sekft_engine.evaluate.store import write_episode
 from sekft_engine.events import Event
-from sekft_engine.foreground import run_job
+from sekft_engine.foreground import STOPPING, run_job
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
 from sekft_engine.scenario import Scenario
@@ -100,6 +105,7 @@ def test_base_and_adapter_meet_the_same_worlds_and_every_episode_is_kept(
     ]
     assert {episode["outcome"] for episode in report["episodes"]} == {"cap"}
     assert report["comparisons"][0]["pairs"] == 3
+    assert "partial" not in report
 
     stored = load_trajectories(tmp_path / "run" / "episodes", keep_only=False).trajectories
     assert len(stored) == 6
@@ -109,6 +115,7 @@ def test_base_and_adapter_meet_the_same_worlds_and_every_episode_is_kept(
         assert trajectory.steps == sum(turn.content != "" for turn in commands)
         assert all(turn.ids and turn.logprobs and turn.t is not None for turn in commands)
         assert trajectory.meta["expected"] in ("exit", "panic")
+        assert len(trajectory.meta["scenario_digest"]) == 64
     assert read_run(tmp_path / "run").status == "done"
     journal = read_events(tmp_path / "run" / "events.jsonl")
     assert [type(event) for event in seen if isinstance(event, events.EpisodeDone)] == [
@@ -160,6 +167,67 @@ def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     other = with_out(job, tmp_path / "part", resume=True, seed=7)
     with pytest.raises(SekftError, match="another eval"):
         run_job(other)
+
+
+def test_an_interrupted_eval_writes_the_report_of_what_there_is(
+    tiny_base: Path,
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(local, "ROWS_CPU", 1)
+    show, write = EvalDisplay.show, write_episode
+    asked = threading.Event()
+
+    def interrupting(display: EvalDisplay, event: Event) -> None:
+        """Ctrl-C when the first episode has ended."""
+        show(display, event)
+        if isinstance(event, events.EpisodeDone) and not asked.is_set():
+            signal.raise_signal(signal.SIGINT)
+        if isinstance(event, events.Log) and event.text == STOPPING:
+            asked.set()
+
+    def waiting(folder: Path, subject: str, finished: Finished) -> Path:
+        """No episode but the first ends before that was heard."""
+        if list(folder.iterdir()):
+            asked.wait(60)
+        return write(folder, subject, finished)
+
+    monkeypatch.setattr(EvalDisplay, "show", interrupting)
+    monkeypatch.setattr(grid, "write_episode", waiting)
+    arguments = ["eval", "--base", str(tiny_base), "--scenarios", str(bundles), "--n", "4"]
+    arguments += ["--step-cap", "1", "--turn-tokens", "2", "--out", str(tmp_path / "run")]
+    page = tmp_path / "page.html"
+    assert run_command([*arguments, "--report", str(page)]) == 130
+    result = read_run(tmp_path / "run").result
+    done = result["partial"]["episodes"]
+    assert 1 <= done < 4
+    told = f"PARTIAL: stopped after {done} of 4 episodes"
+    assert told in capfd.readouterr().out
+    assert told in page.read_text()
+
+
+def test_what_is_wrong_with_the_folder_is_said_before_the_base_is_loaded(
+    tiny_base: Path, adapter: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.Evaluate(base=str(tiny_base), scenarios=str(bundles), n=1, **CAPS)
+    run_job(with_out(job, tmp_path / "run"))
+    monkeypatch.setattr(Engine, "make_resident", lambda *_: pytest.fail("the base was loaded"))
+    with pytest.raises(SekftError, match="already there and not empty"):
+        run_job(with_out(job, tmp_path / "run"))
+    with pytest.raises(SekftError, match="nowhere to put the run"):
+        run_job(job)
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"seed": 7}, "its seed differs"),
+        ({"adapters": (str(adapter),)}, "its subjects differ"),
+        ({"step_cap": 3}, "its step cap differs"),
+        ({"adapters": ("/nowhere",)}, "no such folder"),
+        ({"with_base": False}, "nobody to evaluate"),
+    ]
+    for changes, message in wrongs:
+        with pytest.raises(SekftError, match=message):
+            run_job(with_out(job, tmp_path / "run", resume=True, **changes))
 
 
 def with_out(job: jobs.Evaluate, out: Path, **changes: Any) -> jobs.Evaluate:
