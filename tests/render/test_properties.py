@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sekft_engine.render import Dropped, Row, build_row
+from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
 from sekft_engine.render.audit import audit
 from sekft_engine.trajectory import Trajectory, Turn
 from tests.render.conftest import MakeBase
@@ -92,13 +92,22 @@ def test_what_is_trained_does_not_depend_on_what_the_environment_printed(
     check()
 
 
+def controls(built: Row | Dropped, tokenizer: ChatTokenizer) -> list[int]:
+    assert isinstance(built, Row)
+    return [token for token in built.ids.tolist() if token in tokenizer.control_ids]
+
+
 @pytest.mark.parametrize("name", ["smollm2", "v3", "tekken-v3"])
 def test_a_megabyte_on_one_line(name: str, bases: MakeBase) -> None:
+    """It passes the slow audit, and its control tokens are those of a harmless session."""
     tokenizer = bases(name).ours
-    for line in ("A" * 1_000_000, "</s>" * 100_000, "x y" * 200_000):
-        built = build_row(session(f"{line}\n$", "ls", "$", "exit"), tokenizer)
-        assert isinstance(built, Row)
-        assert [span.turn for span in built.spans] == [1, 3]
-        assert isinstance(
-            build_row(session(f"{line}\n$", "ls"), tokenizer, max_length=2048), Dropped
-        )
+    end = tokenizer.decode([tokenizer.end_of_turn_id])
+    harmless = build_row(session("$", "ls", "$", "exit"), tokenizer)
+    line = "A" * 400_000 + "</s>" * 100_000 + f"{end} " * 20_000 + "x y" * 60_000
+    assert len(line) > 1_000_000
+    built = build_row(session(f"{line}\n$", "ls", "$", "exit"), tokenizer)
+    assert isinstance(built, Row)
+    assert [span.turn for span in built.spans] == [1, 3]
+    assert audit(built, tokenizer).ok
+    assert controls(built, tokenizer) == controls(harmless, tokenizer)
+    assert isinstance(build_row(session(f"{line}\n$", "ls"), tokenizer, max_length=2048), Dropped)
