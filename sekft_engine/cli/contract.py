@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sekft_engine.cli.options import api_key_option, json_option, print_json, timeout_option
+from sekft_engine.cli.options import (
+    api_key_option,
+    base_option,
+    data_option,
+    data_or_own,
+    find_workspace,
+    hub_option,
+    json_option,
+    print_json,
+    timeout_option,
+    workspace_option,
+)
 from sekft_engine.errors import BadInput
 
 if TYPE_CHECKING:
@@ -20,8 +32,9 @@ def command() -> None:
 
 
 @command.command("check")
-@click.option("--data", required=True, help="Trajectories: a folder, a .jsonl file, or parquet.")
-@click.option("--base", required=True, help="Base that was trained; no weights are needed.")
+@data_option()
+@hub_option
+@base_option()
 @click.option("--endpoint", required=True, help="Address of the server: http://host:8000")
 @click.option("--model", default="", help="Its name there  [default: the server's first].")
 @click.option(
@@ -35,8 +48,10 @@ def command() -> None:
 @api_key_option
 @timeout_option(30.0)
 @json_option
+@workspace_option
 def check(
     data: str,
+    hub: str,
     base: str,
     endpoint: str,
     model: str,
@@ -45,6 +60,7 @@ def check(
     api_key_env: str | None,
     timeout: float,
     as_json: bool,
+    workspace: Path | None,
 ) -> int:
     """Compare, token for token, what a server feeds its model with what training fed.
 
@@ -56,6 +72,9 @@ def check(
     from sekft_engine.contract import Client, check_endpoint, key_from
     from sekft_engine.render.load import load_tokenizer
 
+    place = find_workspace(workspace)
+    data = data_or_own(data, hub, place)
+    _refuse_unnamed(data, hub)
     key = key_from(api_key_env, endpoint)
     with (
         Client(endpoint, api_key=key, timeout=timeout) as client,
@@ -63,8 +82,8 @@ def check(
     ):
         report = check_endpoint(
             client,
-            load_tokenizer(base),
-            _sessions(data),
+            load_tokenizer(base, place),
+            _sessions(data, hub),
             model=model,
             samples=samples,
             hostile=not data_only,
@@ -81,12 +100,19 @@ def check(
     return 0 if report.equal else 1
 
 
-def _sessions(data: str) -> Iterator[Trajectory]:
+def _refuse_unnamed(data: str, hub: str) -> None:
+    if data and hub:
+        raise BadInput("both a path and a Hub data set are named", mend="use --data or --hub")
+    if not data and not hub:
+        raise BadInput("no trajectories named", mend="name a file or folder with --data")
+
+
+def _sessions(data: str, hub: str) -> Iterator[Trajectory]:
     """The first sessions that training would take; what comes after them is not read."""
     from sekft_engine.contract.samples import LOOKED_AT
     from sekft_engine.sources import open_index
 
-    index = open_index(data, keep_only=True)
+    index = open_index(hub=hub) if hub else open_index(data, keep_only=True)
     while len(index) < LOOKED_AT and index.advance():
         pass
     for problem in index.problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ import click
 import msgspec
 
 from sekft_engine.cli.options import (
+    base_option,
+    data_option,
+    data_or_own,
     find_workspace,
     hub_option,
     json_option,
@@ -21,30 +24,33 @@ from sekft_engine.cli.options import (
 )
 from sekft_engine.errors import BadInput
 from sekft_engine.recipe import Recipe
+from sekft_engine.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sekft_engine.filters import Filter
     from sekft_engine.render import ChatTokenizer, Dropped, Row
     from sekft_engine.sources.sessions import Sessions
     from sekft_engine.trajectory import Trajectory
 
 
 @click.command("mask")
-@click.option(
-    "--data",
-    default="",
-    help="Trajectories: a folder of .json, or a .jsonl or .parquet file "
-    "[default: the workspace's, with --loss the run's].",
-)
+@data_option("the workspace's, with --loss the run's")
 @hub_option
-@click.option(
-    "--base",
-    default="",
-    help="Base whose tokenizer renders the data; no weights [default: the workspace's, with "
-    "--loss the run's].",
-)
+@base_option("the workspace's, with --loss the run's")
 @click.option("--id", "only", default="", help="Show this trajectory only.")
+@click.option(
+    "--filter",
+    "expression",
+    default="",
+    metavar="EXPR",
+    help="Only those that pass, as in 'archetype:count turns>9 -outcome:cap tokens<2k "
+    "dropped:yes'; docs/filters.md lists all fields.",
+)
+@click.option(
+    "--search", default="", metavar="TEXT", help="Only those that hold TEXT, whatever its case."
+)
 @click.option("--all", "everything", is_flag=True, help="Also raw recordings that are not kept.")
 @click.option(
     "--limit", default=0, type=click.IntRange(min=0), help="Only the first so many; 0 = all."
@@ -92,6 +98,8 @@ def command(
     hub: str,
     base: str,
     only: str,
+    expression: str,
+    search: str,
     everything: bool,
     limit: int,
     max_length: int,
@@ -114,6 +122,9 @@ def command(
         raise click.UsageError("--view needs --export FILE")
     if target is not None and (stats or as_json):
         raise click.UsageError("--export goes with neither --stats nor --json")
+    if (expression or search) and (only or run or target is not None):
+        raise click.UsageError("--filter and --search go with none of --id, --export and --loss")
+    wanted = _wanted(expression, search)
     if run:
         if stats or everything:
             raise click.UsageError("--loss goes with neither --stats nor --all")
@@ -134,39 +145,46 @@ def command(
         )
     if measure:
         raise click.UsageError("--measure needs --loss RUN")
-    if not data and not hub and place is not None and place.trajectories.is_dir():
-        data = str(place.trajectories)
+    data = data_or_own(data, hub, place)
 
     from sekft_engine.render.load import load_tokenizer
     from sekft_engine.sources.sessions import Sessions
+    from sekft_engine.sources.sift import late_of
 
     tokenizer = load_tokenizer(base, place)
     sessions = Sessions(data, hub)
-    items = _items(sessions, only, keep_only=not everything)
+    items = _items(sessions, only, wanted, keep_only=not everything)
     if target is not None:
         from sekft_engine.cli.mask_export import export_mask
 
         _refuse_several(sessions, only)
         return export_mask(sessions, next(items, None), tokenizer, max_length, target, view)
-    rows = rows_of(islice(items, limit or None), tokenizer, max_length)
+    late = late_of(wanted)
+    if not late:
+        items = islice(items, limit or None)
+    rows = islice(rows_of(items, tokenizer, max_length, late), limit or None)
     if stats:
         _stats(rows, as_json)
     elif as_json:
         from sekft_engine.render.report import mask_document
 
-        write_pieces(mask_document(rows))
+        write_pieces(mask_document(rows, known=sessions.facts))
     else:
-        _show(rows, terminal(), single=bool(only) or len(sessions) == 1)
+        _show(rows, terminal(), sessions, wanted, single=bool(only) or len(sessions) == 1)
     return 0
 
 
 def rows_of(
-    items: Iterable[Trajectory | Dropped], tokenizer: ChatTokenizer, max_length: int
+    items: Iterable[Trajectory | Dropped],
+    tokenizer: ChatTokenizer,
+    max_length: int,
+    late: Filter,
 ) -> Iterator[Row | Dropped]:
-    """The rows of trajectories, those that training takes; what is dropped already stays so, about
-    where it stood."""
+    """The rows of trajectories that pass ``late``, those that training takes; what is dropped
+    already stays so, about where it stood."""
     from sekft_engine.render import Dropped
     from sekft_engine.render.cache import cached_rows
+    from sekft_engine.render.finish import limited
 
     dropped: list[Dropped] = []
 
@@ -177,11 +195,35 @@ def rows_of(
             else:
                 yield item
 
-    for row in cached_rows(kept(), tokenizer, max_length=max_length):
-        yield from dropped
+    def passes(row: Row | Dropped, given: Row | Dropped) -> bool:
+        return not late or _passes(late, row, given)
+
+    for row in cached_rows(kept(), tokenizer):
+        yield from (one for one in dropped if passes(one, one))
         dropped.clear()
-        yield row
-    yield from dropped
+        given = limited(row, max_length)
+        if passes(row, given):
+            yield given
+    yield from (one for one in dropped if passes(one, one))
+
+
+def _passes(late: Filter, row: Row | Dropped, given: Row | Dropped) -> bool:
+    """Whether ``row``, which is ``given`` under the limit, is what ``late`` asks for."""
+    from sekft_engine.filters import matches
+    from sekft_engine.render import Dropped
+    from sekft_engine.sources.sift import certified
+
+    reason = given.reason if isinstance(given, Dropped) else ""
+    size = (0, 0) if isinstance(row, Dropped) else (len(row), row.trained_tokens)
+    return matches(late, lambda field: certified(field, reason, *size), lambda: "")
+
+
+def _wanted(expression: str, search: str) -> Filter:
+    """What ``--filter`` and ``--search`` say together."""
+    from sekft_engine.filters import Filter, Term, parse
+
+    text = (Term("", "", (search.lower(),)),) if search else ()
+    return Filter((*parse(expression).terms, *text))
 
 
 def terminal() -> Console:
@@ -204,9 +246,11 @@ def _refuse_several(sessions: Sessions, only: str) -> None:
         )
 
 
-def _items(sessions: Sessions, only: str, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
+def _items(
+    sessions: Sessions, only: str, wanted: Filter, *, keep_only: bool
+) -> Iterator[Trajectory | Dropped]:
     if not only:
-        return sessions.each(keep_only=keep_only)
+        return sessions.each(keep_only=keep_only, wanted=wanted)
     found = sessions.one(only, keep_only=keep_only)
     if found is None:
         raise BadInput(
@@ -228,14 +272,23 @@ def _stats(rows: Iterable[Row | Dropped], as_json: bool) -> None:
         print_inspect(report, terminal())
 
 
-def _show(rows: Iterator[Row | Dropped], console: Console, *, single: bool) -> None:
+def _show(
+    rows: Iterator[Row | Dropped],
+    console: Console,
+    sessions: Sessions,
+    wanted: Filter,
+    *,
+    single: bool,
+) -> None:
     from sekft_engine.render import Row
     from sekft_engine.render.show import print_listing, print_row
 
-    if single:
-        row = next(rows)
-        if isinstance(row, Row):
-            print_row(row, console)
-            return
-        rows = iter([row])
-    print_listing(rows, (), console)
+    row = next(rows, None)
+    if row is None:
+        none = f"nothing passes {wanted}" if wanted else "nothing here"
+        console.print(f"{visible(none)} ({len(sessions):,} in {visible(sessions.where)})")
+        return
+    if single and isinstance(row, Row):
+        print_row(row, console)
+        return
+    print_listing(chain([row], rows), (), console)

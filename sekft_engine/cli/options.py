@@ -43,6 +43,33 @@ def hub_option(function: Command) -> Command:
     )(function)
 
 
+def data_option(otherwise: str = "the workspace's") -> Callable[[Command], Command]:
+    """``--data``; ``otherwise`` is what is taken where it is not named."""
+    return click.option(
+        "--data",
+        default="",
+        help="Trajectories: a folder of .json, or a .jsonl or .parquet file "
+        f"[default: {otherwise}].",
+    )
+
+
+def base_option(otherwise: str = "the workspace's") -> Callable[[Command], Command]:
+    """``--base`` of commands that need only its tokenizer."""
+    return click.option(
+        "--base",
+        default="",
+        help="Base whose tokenizer renders the data; no weights are needed "
+        f"[default: {otherwise}].",
+    )
+
+
+def data_or_own(data: str, hub: str, place: Workspace | None) -> str:
+    """The path that was named, else that of the workspace's own trajectories."""
+    if not data and not hub and place is not None and place.trajectories.is_dir():
+        return str(place.trajectories)
+    return data
+
+
 def api_key_option(function: Command) -> Command:
     return click.option(
         "--api-key-env",

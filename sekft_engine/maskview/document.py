@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -131,12 +132,17 @@ class Document:
         """A view over ``row``.
 
         Args:
-            row: a certified row; its arrays are used, not copied.
+            row: a certified row, which may have been built without a limit; its arrays are used,
+                not copied.
             notes: one per turn, shown at its head; by default the exit status where it is known.
             losses: per token, in nats.
             digest: what the row was rendered with; by default only the row's combined digest.
-            limit: the most tokens a row may have; 0 = any number.
+            limit: the most tokens a row may have; 0 = any number. One of more has a certificate
+                that says so.
         """
+        certificate = row.certificate
+        if limit and len(row) > limit:
+            certificate = msgspec.structs.replace(certificate, within_limit=False)
         known = {"render": row.render_digest}
         if digest is not None:
             known = {name: getattr(digest, name) for name in digest.__struct_fields__} | known
@@ -153,7 +159,7 @@ class Document:
             spans=row.spans,
             notes=notes or tuple(map(_status, row.turns)),
             losses=losses,
-            certificate=row.certificate,
+            certificate=certificate,
             digest=known,
             limit=limit,
             lost=row.lost,

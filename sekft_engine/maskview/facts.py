@@ -10,6 +10,7 @@ import numpy as np
 
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
+from sekft_engine.maskview.reasons import LINES, MEANINGS, as_shown, line_of
 from sekft_engine.wording import count
 
 Verdict = Literal["holds", "fails", "says"]
@@ -62,61 +63,26 @@ _MEANINGS = {
     "single_bos": "The text opens with at most one token for its beginning.",
     "template_faithful": "The chat template shows every turn as it was said, neither trimmed nor "
     "rewritten.",
-    "within_limit": "Nothing had to be cut to fit the limit.",
-}
-
-
-_REASONS = {
-    "bad_input": "It cannot be read as a session.",
-    "boundary_merge": "A token would hold the end of what the environment said together with the "
-    "beginning of a command, so the two cannot be parted.",
-    "decode_mismatch": "The trained tokens would say something else than the commands.",
-    "double_bos": "The text would open with two tokens for its beginning, which no model has seen.",
-    "empty_command": "A command is empty, so there is nothing to learn in its place.",
-    "empty_session": "There is no turn in it.",
-    "forged_control": "What a program printed or a person typed would be taken for a control token "
-    "of the chat template.",
-    "lone_surrogate": "It holds half a character, which no tokenizer can take.",
-    "no_command": "There is no command in it, so nothing would be trained.",
-    "no_end_of_turn": "The chat template leaves a command open, so the model would not learn to "
-    "stop.",
-    "not_additive": "The chat template shows earlier turns in another way once more follow, so "
-    "training would show what use never shows.",
-    "not_kept": "It is marked as not to be kept.",
-    "nothing_trained": "No token of it would be trained.",
-    "opens_with_command": "It opens with a command, before the environment has said anything.",
-    "template_error": "The chat template refuses it.",
-    "template_rewrites_content": "The chat template would trim or rewrite what was said.",
-    "terminal_cut": "The end of its last command is missing, which would teach stopping midway.",
-    "too_long": "It is longer than the limit; a cut session would teach stopping midway.",
-    "unknown_token": "A command holds a character that the vocabulary has no token for.",
-    "writes_before_command": "The chat template writes something before a command that it does "
-    "not write when it asks for one.",
+    "within_limit": "It fits the limit as it is; nothing is ever cut to fit.",
+    "trained_tokens": "There is something to learn.",
 }
 
 
 def certificate(doc: Document) -> Iterator[Clause]:
-    """The certificate, clause by clause; for a dropped trajectory why it is none."""
+    """The certificate, clause by clause, those that fail first; for a dropped trajectory why it has
+    none, and which line does not hold."""
     if doc.reason or doc.detail:
-        meaning = _REASONS.get(doc.reason, "Nothing of this trajectory is trained on.")
-        yield Clause(shown(doc.reason) or "dropped", "fails", meaning, shown(doc.detail))
+        meaning = MEANINGS.get(doc.reason, "Nothing of this trajectory is trained on.")
+        detail = shown(as_shown(doc.detail))
+        yield Clause(shown(doc.reason) or "dropped", "fails", meaning, detail)
+        if line := line_of(doc.reason):
+            yield Clause(line, "fails", "This line of the certificate does not hold.")
         yield Clause("where", "says", _place(doc))
         return
     if doc.certificate is None:
         yield Clause("not rendered", "says", "There is no certificate without a rendered row.")
         return
-    counted = _counted(doc)
-    for name, holds in doc.certificate.lines.items():
-        yield Clause(
-            name, "holds" if holds else "fails", _MEANINGS.get(name, ""), counted.get(name, "")
-        )
-    trained = doc.certificate.trained_tokens
-    yield Clause(
-        "trained_tokens",
-        "holds" if trained else "fails",
-        "There is something to learn.",
-        f"{count(trained, 'token')} in {count(len(doc.spans), 'span')}",
-    )
+    yield from sorted(_lines(doc), key=lambda clause: clause.verdict != "fails")
     if doc.lost:
         yield Clause(
             "lost",
@@ -137,6 +103,22 @@ _DIGESTS = {
 }
 
 
+def _lines(doc: Document) -> Iterator[Clause]:
+    """The lines of the certificate of a row."""
+    if doc.certificate is None:
+        return
+    counted = _counted(doc)
+    trained = doc.certificate.trained_tokens
+    for name, holds in (doc.certificate.lines | {"trained_tokens": trained > 0}).items():
+        meaning = _MEANINGS.get(name, "") if holds else _failing(name)
+        yield Clause(name, "holds" if holds else "fails", meaning, counted.get(name, ""))
+
+
+def _failing(line: str) -> str:
+    """What it means that ``line`` does not hold."""
+    return next(MEANINGS[reason] for reason, own in LINES.items() if own == line)
+
+
 def _counted(doc: Document) -> dict[str, str]:
     commands = sum(turn.is_command for turn in doc.said)
     characters = sum(len(turn.content) for turn in doc.said)
@@ -151,6 +133,7 @@ def _counted(doc: Document) -> dict[str, str]:
         "template_faithful": f"{count(characters, 'character')} in {count(len(doc.said), 'turn')}",
         "within_limit": f"{count(len(doc), 'token')}, "
         + (f"the limit is {doc.limit:,}" if doc.limit else "no limit set"),
+        "trained_tokens": f"{count(doc.trained, 'token')} in {count(len(doc.spans), 'span')}",
     }
 
 

@@ -251,13 +251,15 @@ def certificate(doc: Document, width: int) -> tuple[Parts, ...]:
 
 def _verdict(doc: Document, clauses: list[facts.Clause]) -> tuple[str, str, str]:
     """The certificate in one sentence: mark, text, style."""
-    fails = [clause for clause in clauses if clause.verdict == "fails"]
+    fails = sum(clause.verdict == "fails" for clause in clauses)
     if doc.reason or doc.detail:
         return "✗", "Dropped: this trajectory is not trained on.", "bad"
     if doc.certificate is None:
         return "·", "Not rendered, so nothing is certified.", "strong"
     if fails:
-        return "✗", f"Not certified: {len(fails)} of its lines fail.", "bad"
+        lines = "a line" if fails == 1 else f"{fails} lines"
+        hold = "does" if fails == 1 else "do"
+        return "✗", f"Dropped: {lines} of the certificate {hold} not hold.", "bad"
     return "✓", "Certified: every line of the certificate holds.", "good"
 
 

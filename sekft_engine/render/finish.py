@@ -107,7 +107,8 @@ def _lost_command(
     turn = int(turns[inside].min())
     each = dict.fromkeys(item.contents[turn])
     silent = "".join(one for one in each if not item.guard.encode(one).ids)
-    return f"command turn {turn} holds {silent!r}, which have no token"
+    has = "has" if len(silent) == 1 else "have"
+    return f"command turn {turn} holds {silent!r}, which {has} no token"
 
 
 _REASONS = {

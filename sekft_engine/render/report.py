@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sekft_engine.maskview.reasons import as_shown, line_of
 from sekft_engine.render.cache import cached_rows
 from sekft_engine.render.row import Row
 from sekft_engine.render.tokenizer import ChatTokenizer
 from sekft_engine.sources.dropped import Dropped
+from sekft_engine.sources.facts import Facts
 from sekft_engine.sources.trajectories import Loaded
 
 
@@ -85,33 +87,55 @@ def inspect_rows(rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ())
     )
 
 
+#: What is known of a session by its id.
+Known = Callable[[str], Facts | None]
+
+
 def mask_document(
-    rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ()
+    rows: Iterable[Row | Dropped],
+    skipped: Iterable[Dropped] = (),
+    known: Known = lambda _: None,
 ) -> Iterator[bytes]:
     """The document of ``sekft mask --json`` in pieces, so that any amount of data passes in little
     memory."""
     encode = msgspec.json.encode
-    dropped = list(skipped)
+    dropped = [dropped_report(one, known(one.id)) for one in skipped]
     glue = b'{"trajectories":['
     for row in rows:
         if isinstance(row, Dropped):
-            dropped.append(row)
+            dropped.append(dropped_report(row, known(row.id)))
         else:
-            yield glue + encode(row_report(row))
+            yield glue + encode(row_report(row, known(row.id)))
             glue = b","
     if glue != b",":
         yield glue
     yield b'],"dropped":' + encode(dropped) + b"}\n"
 
 
-def row_report(row: Row) -> dict[str, Any]:
-    """One trajectory of ``sekft mask --json``."""
+def row_report(row: Row, facts: Facts | None = None) -> dict[str, Any]:
+    """One trajectory of ``sekft mask --json``; ``turns`` are counted as they were recorded."""
     return {
         "id": row.id,
         "archetype": row.archetype,
+        **({} if facts is None else {name: getattr(facts, name) for name in _FACTS}),
         "ids": row.ids.tolist(),
         "labels": row.labels.tolist(),
         "spans": [[span.start, span.end] for span in row.spans],
         "certificate": row.certificate.to_json(),
         "render": row.render_digest,
+    }
+
+
+_FACTS = ("provider", "announcement", "outcome", "keep", "clean", "verified", "turns")
+
+
+def dropped_report(dropped: Dropped, facts: Facts | None = None) -> dict[str, str]:
+    """One that is dropped; ``line`` is that of the certificate which does not hold, '' where it
+    comes to none. The detail counts turns from 1, as they are shown everywhere."""
+    return {
+        "id": dropped.id,
+        "archetype": facts.archetype if facts is not None else "",
+        "reason": dropped.reason,
+        "line": line_of(dropped.reason),
+        "detail": as_shown(dropped.detail),
     }

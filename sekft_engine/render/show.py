@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sekft_engine.maskview.reasons import as_shown
 from sekft_engine.render.report import Inspect
 from sekft_engine.render.row import Row
 from sekft_engine.sources.dropped import Dropped
@@ -116,7 +117,7 @@ class _Listing:
 
     def drop(self, item: Dropped) -> None:
         self._reasons[item.reason] += 1
-        text = f"  {item.id}  {item.reason}: {item.detail}"
+        text = f"  {item.id}  {item.reason}: {as_shown(item.detail)}"
         self._dropped.write(visible(text) + "\n")
 
     def end(self) -> None:
@@ -124,16 +125,18 @@ class _Listing:
             self._flush()
         with self._dropped as file:
             if self._reasons:
-                self._console.print(f"\ndropped: {self._reasons.total():,}", style="bold")
+                self._console.print("\n" * bool(self._kept), end="")
+                self._console.print(f"dropped: {self._reasons.total():,}", style="bold")
                 file.seek(0)
                 for line in file:
                     self._console.print(Text(line.rstrip("\n")), soft_wrap=True)
         if self._kept + self._reasons.total() < 2:
             return
         share = self._trained / max(1, self._tokens)
-        reasons = ", ".join(f"{count:,} {name}" for name, count in self._reasons.most_common())
+        reasons = ", ".join(f"{number:,} {name}" for name, number in self._reasons.most_common())
+        trajectories = f"{self._kept:,} trajector" + ("y" if self._kept == 1 else "ies")
         self._console.print(
-            f"\n{self._kept:,} trajectories, {self._tokens:,} tokens, {self._trained:,} trained "
+            f"\n{trajectories}, {count(self._tokens, 'token')}, {self._trained:,} trained "
             f"({share:.1%})" + (f"; dropped: {reasons}" if reasons else ""),
             soft_wrap=True,
         )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sekft_engine.errors import BadInput
+from sekft_engine.filters import Filter
 from sekft_engine.sources.dropped import Dropped
+from sekft_engine.sources.facts import Facts
 from sekft_engine.sources.index import open_index
+from sekft_engine.sources.sift import Sift
 from sekft_engine.trajectory import Trajectory
 
 
@@ -34,10 +37,18 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._index)
 
-    def each(self, *, keep_only: bool) -> Iterator[Trajectory | Dropped]:
-        """All in order; with ``keep_only`` a raw recording that is not kept is only named."""
-        for n in range(len(self)):
+    def each(
+        self, *, keep_only: bool, wanted: Filter | None = None
+    ) -> Iterator[Trajectory | Dropped]:
+        """All in order, or those that pass ``wanted`` as far as that is known before they are
+        certified; with ``keep_only`` a raw recording that is not kept is only named."""
+        for n in Sift(wanted, self._index).rows() if wanted else range(len(self)):
             yield self._at(n, keep_only)
+
+    def facts(self, identity: str) -> Facts | None:
+        """What is known of the one with this id without reading it."""
+        n = self._index.find(identity)
+        return None if n is None else self._index.facts(n)
 
     def one(self, identity: str, *, keep_only: bool = False) -> Trajectory | Dropped | None:
         """The one with this id; None where there is none."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sekft_engine.errors import SekftError
+from sekft_engine.filters import Filter
 from sekft_tui.background import STEP_S, Background, Courtesy
-from sekft_tui.filters import Filter
 from sekft_tui.library.certifier import Certifier
 from sekft_tui.library.passes import Numbers, Order
 from sekft_tui.library.sieve import Sieve

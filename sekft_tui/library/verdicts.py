@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +11,6 @@ from sekft_tui.library.passes import Table
 
 #: The code of a row that is trained on; higher ones stand for reasons not to.
 PASSES = 1
-#: The certificate's line that a reason says does not hold; other reasons come before any line.
-LINES: Mapping[str, str] = {
-    "boundary_merge": "additive",
-    "not_additive": "additive",
-    "decode_mismatch": "decodes",
-    "unknown_token": "decodes",
-    "terminal_cut": "terminal_whole",
-    "no_end_of_turn": "terminal_whole",
-    "forged_control": "no_forged_control",
-    "double_bos": "single_bos",
-    "template_rewrites_content": "template_faithful",
-    "too_long": "within_limit",
-    "nothing_trained": "trained_tokens",
-}
 
 
 class Verdicts(Table):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual import events
 from textual.binding import Binding
 
+from sekft_engine import filters
+from sekft_engine.filters import Field
 from sekft_tui.actions import PANES, SCREENS, Key, Place, of, shown
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, fit
@@ -29,7 +33,9 @@ class HelpScreen(BoxScreen[None]):
         lines: list[Parts] = [((f"{title}", "head"),)]
         lines += [self._key(key) for key in of(self.place)]
         if self.place == "trajectories":
-            lines += LEGEND + FILTERS
+            lines += LEGEND + filter_lines(filters.TRAJECTORY)
+        if self.place == "replay":
+            lines += filter_lines(filters.EPISODE)
         if self.place == "eval":
             lines += VERDICTS
         if self.place == "takeover":
@@ -98,18 +104,30 @@ TYPING: list[Parts] = [
         )
     ),
 ]
-_FILTERS = (
-    ('words  "a phrase"', "stand in the contents or in the name"),
-    ("archetype:… provider:… id:…", "have this in it; commas between alternatives"),
-    ("channel:… scenario:…", ""),
-    ("outcome:exit,panic", "or cap, error"),
-    ("keep:no clean:yes verified:no", "as recorded"),
-    ("turns>=20 steps<5 length<2k", "length in characters"),
-    ("tokens>500 trained<9 share>20", "known once certified; share in per cent"),
-    ("dropped:yes reason:too_long", "known once certified"),
-)
-FILTERS: list[Parts] = [
-    (),
-    (("Filters", "head"), ("  all of them hold together; - before one says not", "quiet")),
-    *(((fit(f"  {how}", 33), "key"), (what, "text")) for how, what in _FILTERS),
-]
+
+
+def filter_lines(known: Mapping[str, Field]) -> list[Parts]:
+    """How a filter is written, and every field it may name."""
+    each = dict.fromkeys(known.values())
+    lines: list[Parts] = [
+        (),
+        (("Filters", "head"), ("  all that is written holds together", "quiet")),
+        *(_told(how, what) for how, what in filters.SYNTAX),
+        (),
+        (("Fields", "head"), ("  a name may be cut short as long as it is clear", "quiet")),
+    ]
+    for field in each:
+        says = field.says
+        if field.choices:
+            says += ": " + ", ".join(field.choices)
+        if field.aliases:
+            says += f"; also {field.aliases[0]}"
+        lines.append(_told(field.usage, says))
+    if any(field.late for field in each):
+        late = ", ".join(field.name for field in each if field.late)
+        lines.append(((f"  {late}: known once certified", "quiet"),))
+    return lines
+
+
+def _told(how: str, what: str) -> Parts:
+    return (fit(f"  {how}", 25), "key"), (what, "text")

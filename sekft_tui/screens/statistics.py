@@ -93,7 +93,7 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
     share = percent(found.trained, found.tokens)
     length = found.length
     lines += [
-        _pair("trajectories", f"{found.total:,}", "kept", f"{found.kept:,}", "good"),
+        _pair("trajectories", f"{found.total:,}", "trained on", f"{found.kept:,}", "good"),
         _pair("tokens", f"{found.tokens:,}", "dropped", f"{dropped:,}", "bad" if dropped else ""),
         _pair("trained tokens", f"{found.trained:,}", "trained share", share, ""),
         _pair("length median", f"{length.median:,}", "p95", f"{length.p95:,}", ""),
@@ -107,7 +107,7 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
             for name, count in found.dropped.items()
         ]
     if found.lengths:
-        lines += [(), ((" length of kept rows, in tokens", "head"),)]
+        lines += [(), ((" length of what is trained on, in tokens", "head"),)]
         most = max(one.count for one in found.lengths)
         lines += [
             _bar(f"{one.low:,} to {one.high - 1:,}", one.count, most, "accent")
@@ -115,7 +115,7 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
         ]
     for title, kinds in (("archetypes", found.archetypes), ("providers", found.providers)):
         if kinds and any(kind.name for kind in kinds):
-            lines += [(), ((f" {title}", "head"), ("  kept of all", "quiet"))]
+            lines += [(), ((f" {title}", "head"), ("  trained on, of all", "quiet"))]
             lines += [_kind(kind, width) for kind in kinds]
     return lines
 

@@ -74,7 +74,7 @@ def check(
 ) -> Check:
     """Run ``sekft contract check`` against a local server with ``routes``, or against a URL."""
     # Each base is read once for all tests: reading it is not what is tested here.
-    monkeypatch.setattr(load, "load_tokenizer", lambda base: _loaded(Path(base)))
+    monkeypatch.setattr(load, "load_tokenizer", lambda base, _=None: _loaded(Path(base)))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sekft_engine.cli.main import run
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.trajectory import Turn
+from sekft_engine.workspace import Workspace
 from tests.contract.conftest import Base, Check, MakeBase, write
 from tests.contract.servers import (
     Feed,
@@ -182,3 +185,28 @@ def rendered(tokenizer: Any) -> Any:
 
 def plain_ids(tokenizer: Any) -> Any:
     return lambda text: tokenizer.encode(text, add_special_tokens=False)
+
+
+def test_data_and_base_are_those_of_the_workspace(
+    smol: Base, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in `sekft mask`: a base by its name there, its trajectories, or none of both named."""
+    place = Workspace(tmp_path / "workspace").create()
+    (place.bases / "mine").symlink_to(smol.folder)
+    raw = {"id": "a", "keep": True, "turns": [
+        {"role": "user", "content": "$"}, {"role": "assistant", "content": "exit"},
+    ]}  # fmt: skip
+    (place.trajectories / "a.json").write_text(json.dumps(raw))
+    here = ("contract", "check", "--workspace", str(place.root), "--data-only", "--json")
+    with ModelServer(vllm(transformers_feed(smol.theirs), smol.theirs)) as server:
+        for words in ((), ("--base", "mine"), ("--data", str(place.trajectories))):
+            status = run([*here, "--endpoint", server.url, *words])
+            found = json.loads(capsys.readouterr().out)
+            assert (status, found["equal"]) == (0, True)
+            assert [one["id"] for one in found["sessions"]] == ["a"]
+        status = run([*here, "--endpoint", server.url, "--base", "yours"])
+        assert status == 2
+        assert "yours: no such base" in capsys.readouterr().err
+        both = ("--data", str(place.trajectories), "--hub", "owner/set")
+        assert run([*here, "--endpoint", server.url, *both]) == 2
+        assert "use --data or --hub" in capsys.readouterr().err

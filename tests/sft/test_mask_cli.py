@@ -269,3 +269,96 @@ def test_bad_usage_is_one_line_and_status_2(sekft: Sekft, tiny_base: Path, tmp_p
             assert (status, out) == (2, ""), words
             assert err.count("\n") == 1
             assert said in err
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Four sessions: two archetypes, one over the limit of 400 tokens, one without a command."""
+    raws: list[Any] = [
+        session(n)
+        | {"archetype": ("count", "tidy")[n % 2], "provider": "warden", "announcement": "motd"}
+        for n in range(4)
+    ]
+    raws[1]["turns"][0]["content"] = "word and word\n" * 300
+    raws[2]["turns"] = [{"role": "user", "content": "Nothing to do.\n$"}]
+    return write_lines(tmp_path / "mixed.jsonl", raws)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows", "dropped"),
+    [
+        (("--filter", "arch:count"), ["session-000"], ["session-002"]),
+        (("--filter", "turns:1"), [], ["session-002"]),
+        (("--filter", "dropped:no"), ["session-000", "session-003"], []),
+        (("--filter", "dropped:no", "--limit", "1"), ["session-000"], []),
+        (("--filter", "reason:too_long"), [], ["session-001"]),
+        (("--filter", "tokens>400"), [], ["session-001"]),
+        (("--filter", "tokens<400 arch:tidy"), ["session-003"], []),
+        (("--search", "WORD and"), [], ["session-001"]),
+        (("--search", "nothing to", "--filter", "-arch:tidy"), [], ["session-002"]),
+        (("--search", "session-003"), ["session-003"], []),
+    ],
+)
+def test_only_what_passes_a_filter_or_holds_a_text(
+    sekft: Sekft,
+    tiny_base: Path,
+    mixed: Path,
+    words: tuple[str, ...],
+    rows: list[str],
+    dropped: list[str],
+) -> None:
+    here = ("mask", "--data", str(mixed), "--base", str(tiny_base), "--max-length", "400")
+    status, out, err = sekft(*here, *words, "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert [one["id"] for one in found["trajectories"]] == rows
+    assert [one["id"] for one in found["dropped"]] == dropped
+
+
+def test_each_mask_says_what_kind_of_session_it_is_and_which_line_failed(
+    sekft: Sekft, tiny_base: Path, mixed: Path
+) -> None:
+    words = ("mask", "--data", str(mixed), "--base", str(tiny_base), "--max-length", "400")
+    found = json.loads(sekft(*words, "--json")[1])
+    one = found["trajectories"][0]
+    assert list(one)[:2] == ["id", "archetype"]
+    told = {name: one[name] for name in ("provider", "announcement", "outcome", "turns")}
+    raw: Any = session(0)
+    turns = len(raw["turns"])
+    expected = {"provider": "warden", "announcement": "motd", "outcome": "exit", "turns": turns}
+    assert told == expected
+    assert {name: one[name] for name in ("keep", "clean", "verified")} == {
+        "keep": raw["keep"], "clean": raw["meta"]["clean"], "verified": raw["verified"],
+    }  # fmt: skip
+    assert [(each["id"], each["archetype"], each["line"]) for each in found["dropped"]] == [
+        ("session-001", "tidy", "within_limit"),
+        ("session-002", "count", ""),
+    ]
+
+
+def test_a_filter_that_nothing_passes_or_that_is_wrong_is_told(
+    sekft: Sekft, tiny_base: Path, mixed: Path
+) -> None:
+    words = ("mask", "--data", str(mixed), "--base", str(tiny_base))
+    status, out, err = sekft(*words, "--filter", "outcome:cap")
+    assert (status, err) == (0, "")
+    assert out.startswith("nothing passes outcome:cap (4 in ")
+    for more, said in (
+        (("--filter", "archtype:x"), "no field 'archtype', but archetype"),
+        (("--filter", "keep:maybe"), "keep is yes or no, not 'maybe'"),
+        (("--filter", "keep:yes", "--id", "session-000"), "go with none of --id"),
+        (("--search", "x", "--id", "session-000", "--export", "x.html"), "go with none of --id"),
+    ):
+        status, out, err = sekft(*words, *more)
+        assert (status, out) == (2, "")
+        assert said in err
+
+
+def test_what_is_said_of_one_is_said_as_of_one(sekft: Sekft, tiny_base: Path, mixed: Path) -> None:
+    words = ("mask", "--data", str(mixed), "--base", str(tiny_base), "--max-length", "400")
+    status, out, _ = sekft(*words, "--id", "session-001")
+    assert status == 0
+    assert out.startswith("dropped: 1\n  session-001  too_long: ")
+    out = sekft(*words, "--filter", "arch:tidy")[1]
+    assert re.search(r"^1 trajectory, \d+ tokens, \d+ trained", out, re.MULTILINE)
+    assert "\n\ndropped: 1\n" in out

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sekft_engine import filters
 from sekft_engine.sources import Index, open_index
-from sekft_tui import filters
 from sekft_tui.background import Courtesy
 from sekft_tui.library import Library, Rendered, Renderer
 from sekft_tui.library.passes import next_hit

@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from sekft_engine.maskview.reasons import LINES
 from sekft_tui.background import Background, Courtesy
 from sekft_tui.library.passes import Order, next_hit
 from sekft_tui.library.statistics import histogram
-from sekft_tui.library.verdicts import LINES, Verdicts
+from sekft_tui.library.verdicts import Verdicts
 
 DEADLINE_S = 60.0
 

@@ -15,6 +15,7 @@ from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import VIEWS, Layout, Mode, View, views_of
 from sekft_engine.maskview.lines import certificate, head, legend, readout, statistics
 from sekft_engine.maskview.paint import Parts, paint
+from sekft_engine.maskview.reasons import as_shown, line_of
 from sekft_engine.maskview.search import Matches
 from sekft_engine.trajectory import Turn
 from sekft_tui.widgets.token_cursor import Place
@@ -303,9 +304,19 @@ def test_a_dropped_trajectory_says_why_and_where(
     said = "\n".join(text_of(line) for line in certificate(doc, 100))
     assert "Dropped" in said
     assert reason.replace("_", " ") in said
-    assert detail[:20] in said
+    assert as_shown(detail)[:20] in said, "turns are counted as in the line that says where"
+    if line := line_of(reason):
+        assert f"✗ {line.replace('_', ' ')}" in said
     assert "✗" in text_of(statistics(doc, 0.0, 80))
     assert doc.trained == 0
+
+
+def test_a_detail_counts_turns_as_they_are_shown_and_leaves_quotations_alone() -> None:
+    assert as_shown("turn 0 holds 'turn 3' at turn 9") == "turn 1 holds 'turn 3' at turn 10"
+    assert as_shown("the base's template: turn 1 holds \"it's turn 4\"") == (
+        "the base's template: turn 2 holds \"it's turn 4\""
+    )
+    assert as_shown("5000 tokens, the limit is 4096") == "5000 tokens, the limit is 4096"
 
 
 def test_losses_are_put_at_their_tokens() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,47 @@ async def test_dropped_ones_are_gone_to_with_their_reason(show: Show) -> None:
         await until(pilot, lambda: at(pilot) == "lonesurrogate-033", "and back")
         # Of these only one has a certificate, with a line that fails.
         await pilot.press("x")
-        await until(pilot, lambda: at(pilot) == "toolong-020", "the failed line")
+        await until_shown(pilot, "Dropped: a line of the certificate", "✗ within limit")
+        assert at(pilot) == "toolong-020"
         await pilot.press("x")
         await until_shown(pilot, "no other certificate here has a line that fails")
         await until_shown(pilot, "1 too long")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x48"])
+async def test_what_is_over_the_limit_is_nowhere_called_certified(
+    show: Show, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with show([trajectory(0, "good"), broken(1, "too_long")]).run_test(size=size) as pilot:
+        await until_shown(pilot, "✓ certified")
+        await pilot.press("j", "enter", "V")
+        shown = await until_shown(pilot, "✗ within limit", "It is longer than the limit", "✗ dropp")
+        assert "Certified" not in shown
+        assert "✓ within limit" not in shown
+        assert re.search(r"[\d,]+ tokens, the limit is 2,048", shown)
+        await pilot.press("E", "ctrl+u", *"p.html", "enter")
+        await until(pilot, (tmp_path / "p.html").exists, "the page is written")
+        page = (tmp_path / "p.html").read_text()
+        assert '<td class="bad">✗</td><th>within limit</th>' in page
+        await pilot.press("H")
+        await until_shown(pilot, "Certified: every line of the certificate holds")
+
+
+async def test_a_certificate_that_is_none_says_which_line_and_counts_turns_in_one_way(
+    show: Show,
+) -> None:
+    rows = [trajectory(0, "good"), broken(1, "lone_surrogate"), trajectory(2, "unknown")]
+    rows[2]["turns"][3]["content"] = "printf '\x16'"
+    async with show(rows).run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "✓ certified")
+        await pilot.press("d", "V")
+        shown = await until_shown(pilot, "✗ lone surrogate", "turn 2 holds half of a surrogate")
+        assert "In turn 2, line 1" in shown
+        assert "turn 1 " not in shown
+        await pilot.press("x")
+        await until_shown(pilot, "✗ unknown token", "✗ decodes", "command turn 4 holds")
+        await until_shown(pilot, "which has no token", "In turn 4, line 1")
 
 
 async def test_without_anything_dropped_one_is_told(show: Show) -> None:
@@ -177,8 +215,14 @@ async def test_a_search_goes_through_the_open_one_and_then_through_the_others(sh
         await until_shown(pilot, "good-021  good", "Needle: 2 of 2")
         await pilot.press("escape")
         await until_gone(pilot, "Needle:")
+        await pilot.press("slash")
+        await until_shown(pilot, "search:  ", "⏎ 'Needle' again")
+        await pilot.press("enter")
+        await until_shown(pilot, "good-021  good", "Needle: 2 of 2")
         await pilot.press("slash", *"no such thing", "enter")
         await until_shown(pilot, "'no such thing' is in none of these trajectories")
+        await pilot.press("slash", *" needle ", "enter")
+        await until_shown(pilot, "  needle : 2 of 2")
 
 
 async def test_a_search_that_takes_long_shows_how_far_it_is_and_is_stopped(
@@ -256,6 +300,8 @@ async def test_the_figures_of_the_data_set_are_on_a_screen(show: Show) -> None:
         shown = await until_shown(
             pilot, "what would be trained on", "too long", "archetypes", "15 of 15", "trained share"
         )
+        assert re.search(r"trained on +29 ", shown)
+        assert "kept" not in shown.split("archetypes")[1]
         assert "certified ━" not in shown
         await pilot.press("escape")
         await until_gone(pilot, "what would be trained on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sekft_tui import filters
+from sekft_engine import filters
 from sekft_tui.episodes import Episode, EpisodeShelf
 from sekft_tui.panes.replay.shown import UNJUDGED
 from sekft_tui.text import Parts, clip, fit, visible
@@ -60,7 +60,7 @@ class Listing:
     def head(self, width: int) -> tuple[Parts, ...]:
         total = len(self.all)
         count = f"{len(self.rows)} of {total}" if self.filter else str(total)
-        parts = [(f" {count}", "strong"), (" episodes", "quiet")]
+        parts = [(f" {count}", "strong"), (f" episode{'s' * (total != 1)}", "quiet")]
         if self.filter:
             parts.append((clip(f"  f: {self.filter}", max(0, width - 22)), "accent"))
         return (tuple(parts),)
@@ -72,7 +72,16 @@ class Listing:
         name = max(8, room * 3 // 5)
         return (
             (f" {mark.glyph} ", mark.style),
-            (fit(visible(one.name), name), "text"),
+            (_fit_trial(visible(one.name), name), "text"),
             (" " + fit(visible(one.subject), room - name - 1), "quiet"),
             (" " + fit(mark.word, 8), mark.style),
         )
+
+
+def _fit_trial(name: str, width: int) -> str:
+    """``name`` in ``width`` cells; the number of its draw stays, for it tells many rows apart."""
+    scenario, at, draw = name.rpartition("@")
+    if not at or not draw.isdigit():
+        return fit(name, width)
+    tail = at + draw
+    return fit(clip(scenario, max(1, width - len(tail))) + tail, width)

@@ -11,10 +11,9 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import events
+from sekft_engine import events, filters
 from sekft_engine.errors import SekftError
 from sekft_engine.events import Event
-from sekft_tui import filters
 from sekft_tui.actions import Place, bindings
 from sekft_tui.background import beside_the_screen
 from sekft_tui.cast import IDLE_LIMIT_S

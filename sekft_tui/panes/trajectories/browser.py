@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from sekft_engine.errors import SekftError
 from sekft_engine.events import Event
-from sekft_tui.filters import Filter
+from sekft_engine.filters import Filter
 from sekft_tui.library import Library, Listed, Rendered, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.panes.pane import Pane, Part
@@ -55,6 +55,8 @@ class Browser(Pane):
         self.listed = Listed()
         self.filter = Filter()
         self.needle = ""
+        #: What was searched for last, also after that search was ended.
+        self.sought = ""
         self.jumps = Jumps(self)
         self.losses = RunLosses(self)
         self.preparing = Preparing(self)
@@ -372,6 +374,8 @@ class Browser(Pane):
     def _arrive(self, kind: Kind, by: int) -> None:
         if kind == "match":
             self.view.find(self.needle, last=by < 0)
+        elif kind == "failed":
+            self.view.set_view("certificate")
         else:
             self.view.to_blamed()
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sekft_engine.maskview.reasons import LINES
 from sekft_tui.library import Listed
 from sekft_tui.library.passes import Order, Table, next_hit
-from sekft_tui.library.verdicts import LINES
 
 if TYPE_CHECKING:
     from sekft_tui.library import Library

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from sekft_engine.maskview.reasons import as_shown
 from sekft_tui.library import Library, Rendered
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.token_view import TokenView
@@ -81,14 +81,9 @@ def state(view: TokenView, rendered: Rendered | None, needle: str, width: int) -
             (clip("the beginning; the rest is being rendered", room - 4), "warn"),
         )
     elif rendered.dropped or rendered.trouble:
-        text = clip(visible(_counted(rendered.dropped) or rendered.trouble), room - 4)
+        text = clip(visible(as_shown(rendered.dropped) or rendered.trouble), room - 4)
         left = ((" ✗ ", "bad"), (text, "bad"))
     else:
         left = view.readout(room)
     used = sum(cell_len(text) for text, _ in left)
     return ((*left, (" " * max(0, room - used), ""), (right, "accent")),)
-
-
-def _counted(reason: str) -> str:
-    """A reason that counts turns from 0, as files do, with turns counted as on the screen."""
-    return re.sub(r"\bturn (\d+)", lambda found: f"turn {int(found[1]) + 1}", reason)

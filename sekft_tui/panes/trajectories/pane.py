@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual import on
 
-from sekft_tui import filters
+from sekft_engine import filters
 from sekft_tui.actions import Place, bindings
 from sekft_tui.panes.trajectories import exporting
 from sekft_tui.panes.trajectories.browser import Browser
@@ -109,11 +109,16 @@ class TrajectoriesPane(Browser):
         self._heads()
 
     def action_search(self) -> None:
-        self.host.prompt.ask("search", self.search, value=self.needle, hint="n next  N previous")
+        again = f"⏎ {visible(self.sought)!r} again  " if self.sought else ""
+        self.host.prompt.ask("search", self.search, hint=f"{again}n next  N previous")
 
     def search(self, text: str) -> None:
-        """Find ``text`` from here on: first in the open trajectory, then in the others."""
-        self.needle = text.strip()
+        """Find ``text`` from here on, first in the open trajectory, then in the others; without
+        any, what was searched for last."""
+        if not text and self.needle:
+            self.action_match(1)
+            return
+        self.needle = self.sought = text or self.sought
         self.jumps.cancel()
         if self.library is not None:
             self.library.search(self.needle)

@@ -46,7 +46,7 @@ def test_18_a_mask_that_would_run_to_the_end_of_the_row_does_not(smol: Base) -> 
     assert built.trained[: len(fine)].sum() == sum(fine) + 2  # the two end-of-turn tokens
     refused = dropped(hostile, ours)
     assert refused.reason == "unknown_token"
-    assert refused.detail == r"command turn 1 holds '\x16', which have no token"
+    assert refused.detail == r"command turn 1 holds '\x16', which has no token"
     # The same character in what the environment printed spoils nothing.
     printed = row(session("\x16$", "ls x", "out\x16", "exit"), ours)
     assert printed.lost == 2

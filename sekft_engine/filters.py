@@ -1,4 +1,4 @@
-"""The filter language of the lists: words, ``field:value``, ``field>number``, and ``-`` for not.
+"""The filter language of lists and commands: words, ``field:value``, ``field>number``, ``-`` = not.
 
 All terms of a filter hold together. A field may be shortened as long as it stays clear
 (``arch:grep``), values may be alternatives (``outcome:cap,error``), quotes hold blanks together
@@ -7,6 +7,7 @@ All terms of a filter hold together. A field may be shortened as long as it stay
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -30,14 +31,23 @@ _HEAD = re.compile(r"([a-z_]+)(>=|<=|[><=:])", re.ASCII)
 class Field(msgspec.Struct, frozen=True):
     """Something a row can be asked for.
 
-    ``choices`` closes the set of its words; ``late`` = only known after some work.
+    ``says`` is what it means, for a person; ``choices`` closes the set of its words; ``late`` =
+    only known once the row is certified.
     """
 
     name: str
+    says: str
     kind: Kind = "word"
     choices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     late: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How it is written: ``turns>9``, ``keep:yes``, ``outcome:exit``, ``id:…``."""
+        if self.kind == "number":
+            return f"{self.name}>9"
+        return f"{self.name}:" + ("yes" if self.kind == "yes" else (self.choices or ("…",))[0])
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -85,37 +95,49 @@ def fields(*known: Field) -> Mapping[str, Field]:
     return {name: field for field in known for name in (field.name, *field.aliases)}
 
 
+_OUTCOMES = ("exit", "panic", "cap", "error")
 TRAJECTORY = fields(
-    Field("id"),
-    Field("scenario"),
-    Field("archetype"),
-    Field("provider"),
-    Field("channel", aliases=("announcement",)),
-    Field("outcome", choices=("exit", "panic", "cap", "error")),
-    Field("keep", "yes"),
-    Field("clean", "yes"),
-    Field("verified", "yes"),
-    Field("turns", "number"),
-    Field("steps", "number", aliases=("commands",)),
-    Field("length", "number", aliases=("characters",)),
-    Field("tokens", "number", late=True),
-    Field("trained", "number", late=True),
-    Field("share", "number", late=True),
-    Field("dropped", "yes", late=True),
-    Field("reason", late=True),
+    Field("id", "its name"),
+    Field("scenario", "the world it was recorded in"),
+    Field("archetype", "the kind of task"),
+    Field("provider", "the program that holds the task"),
+    Field("channel", "how the task was announced", aliases=("announcement",)),
+    Field("outcome", "how it ended", choices=_OUTCOMES),
+    Field("keep", "whether it is marked to be kept", "yes"),
+    Field("clean", "whether it is commands only, no prose", "yes"),
+    Field("verified", "whether the checker passed", "yes"),
+    Field("turns", "turns of both sides", "number"),
+    Field("steps", "commands", "number", aliases=("commands",)),
+    Field("length", "characters in all turns, not tokens", "number", aliases=("characters",)),
+    Field("tokens", "tokens of its row", "number", late=True),
+    Field("trained", "tokens of it that are trained", "number", late=True),
+    Field("share", "per cent of its tokens that are trained", "number", late=True),
+    Field("dropped", "whether it is left out of training", "yes", late=True),
+    Field("reason", "the name of why it is left out", late=True),
 )
 HINT = 'words -not "a phrase" archetype:… outcome:panic keep:no turns>9 tokens<2k dropped:yes'
 EPISODE = fields(
-    Field("run"),
-    Field("subject"),
-    Field("scenario"),
-    Field("archetype"),
-    Field("outcome", choices=("exit", "panic", "cap", "error")),
-    Field("keep", "yes"),
-    Field("verified", "yes"),
-    Field("clean", "yes"),
-    Field("invalid", "yes"),
+    Field("run", "the run it belongs to"),
+    Field("subject", "the base or adapter that typed"),
+    Field("scenario", "the world"),
+    Field("archetype", "the kind of task"),
+    Field("outcome", "how it ended", choices=_OUTCOMES),
+    Field("keep", "whether it is marked to be kept", "yes"),
+    Field("verified", "whether the checker passed", "yes"),
+    Field("clean", "whether it is commands only, no prose", "yes"),
+    Field("invalid", "whether the sandbox broke", "yes"),
 )
+#: What may be written besides fields, with what it means.
+SYNTAX = (
+    ("words", "all of them stand in the contents or in the name"),
+    ('"a phrase"', "quotes hold words together; a quoted - or : is itself"),
+    ("-word -keep:yes", "a - before anything says not"),
+    ("outcome:cap,error", "a comma between alternatives"),
+    ("arch:grep", "a name may be cut short, and so may the word after it"),
+    ("length>=2k tokens<1.5M", "numbers take > >= < <= : and k, M, G"),
+)
+#: Where all fields are listed.
+LISTED = "? in the workbench and docs/filters.md list all fields"
 
 
 def parse(text: str, known: Mapping[str, Field] = TRAJECTORY) -> Filter:
@@ -224,9 +246,11 @@ def _field(name: str, op: str, known: Mapping[str, Field]) -> Field | None:
         return next(iter(found.values()))
     if found:
         raise BadFilter(f"{name} could be {_listed(sorted(found))}")
-    if op == ":":
-        names = _listed(list(dict.fromkeys(field.name for field in known.values())))
-        raise BadFilter(f"no field {name!r}", mend=f'"quote" it to find the words; fields: {names}')
+    # What only resembles a field may be a word in which a sign happens to stand: foo=bar.
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6 if op == ":" else 0.8)
+    if op == ":" or close:
+        what = f"no field {name!r}" + (f", but {_listed(close)}" if close else "")
+        raise BadFilter(what, mend=f'{LISTED}; "quote" words to find them')
     return None
 
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_tui.filters import TRAJECTORY, BadFilter, Filter, Term, Value, matches, number, parse
+from sekft_engine.filters import (
+    EPISODE,
+    SYNTAX,
+    TRAJECTORY,
+    BadFilter,
+    Field,
+    Filter,
+    Term,
+    Value,
+    matches,
+    number,
+    parse,
+)
 
 ROW: dict[str, Value] = {
     "id": "merge-004", "scenario": "merge-004", "archetype": "merge", "provider": "warden",
@@ -60,7 +75,9 @@ def test_what_is_not_known_yet_passes_no_condition_on_it() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("colour:red", "no field 'colour'"),
+        ("colour:red", r"no field 'colour' \(\? in the workbench and docs/filters.md list all"),
+        ("archtype:x", "no field 'archtype', but archetype"),
+        ("lenght>3", "no field 'lenght', but length"),
         ("s:x", "s could be"),
         ("outcome:done", "outcome is exit, panic, cap or error, not 'done'"),
         ("keep:maybe", "keep is yes or no, not 'maybe'"),
@@ -71,8 +88,21 @@ def test_what_is_not_known_yet_passes_no_condition_on_it() -> None:
     ],
 )
 def test_a_wrong_filter_says_what_is_wrong(text: str, says: str) -> None:
-    with pytest.raises(BadFilter, match=says):
+    with pytest.raises(BadFilter) as caught:
         parse(text)
+    assert re.search(says, str(caught.value))
+
+
+@pytest.mark.parametrize("known", [TRAJECTORY, EPISODE], ids=["trajectory", "episode"])
+def test_the_manual_lists_every_field(known: Mapping[str, Field]) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "filters.md").read_text(encoding="utf-8")
+    for how, what in SYNTAX:
+        assert f"| `{how}` | {what} |" in manual
+    for field in known.values():
+        assert f"| `{field.usage}` | {field.says}" in manual
+        assert parse(field.usage.replace("…", "x"), known)
+        for alias in field.aliases:
+            assert f"also `{alias}`" in manual
 
 
 def test_the_text_is_not_read_where_the_facts_decide() -> None:
