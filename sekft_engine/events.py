@@ -106,7 +106,8 @@ class QueueChanged(Event, frozen=True, kw_only=True, tag=True):
 
 
 class BaseLoaded(Event, frozen=True, kw_only=True, tag=True):
-    """``digest`` is over the base's config and weight files; ``memory`` in bytes."""
+    """``digest`` is over the base's config and weight files; ``memory`` in bytes; ``threads``
+    compute where it is on a CPU."""
 
     base: str
     digest: str
@@ -116,6 +117,7 @@ class BaseLoaded(Event, frozen=True, kw_only=True, tag=True):
     seconds: float
     memory: int = 0
     quantised: bool = False
+    threads: int = 0
 
 
 class AdapterAttached(Event, frozen=True, kw_only=True, tag=True):
@@ -218,6 +220,17 @@ class SignSeen(Event, frozen=True, kw_only=True, tag=True):
     sign: str
     value: float
     usual: float
+
+
+class RateTried(Event, frozen=True, kw_only=True, tag=True):
+    """A step of the learning-rate finder, of ``steps`` at most: ``share`` is its loss over what the
+    bare base makes of the same trajectories, ``smooth`` that over the steps so far."""
+
+    step: int
+    steps: int
+    lr: float
+    share: float
+    smooth: float
 
 
 class AdapterSaved(Event, frozen=True, kw_only=True, tag=True):
@@ -337,6 +350,7 @@ AnyEvent = (
     | HeldoutDone
     | RatesMeasured
     | SignSeen
+    | RateTried
     | AdapterSaved
     | BoundMeasured
     | MachineSeen

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.threads import settle_threads
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,7 @@ def import_torch() -> None:
             f"the Python package {error.name} is missing",
             mend="pip install 'sekft-tui[gpu]'",
         ) from error
+    settle_threads()
 
 
 def _nf4(compute: torch.dtype, storage: torch.dtype) -> Any:

@@ -11,6 +11,7 @@ from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
 from sekft_engine.context import Context
 from sekft_engine.runs import ADAPTER
+from sekft_engine.threads import compute_threads
 
 
 def find_base(context: Context, spec: str) -> Path:
@@ -44,6 +45,7 @@ def load_base(
             seconds=round(loaded.seconds, 3),
             memory=loaded.memory(),
             quantised=load_4bit,
+            threads=compute_threads(loaded.device),
         )
     )
     return loaded

@@ -105,9 +105,10 @@ def _line(event: Event) -> str:
                 + (f"; dropped: {dropped}" if dropped else "")
             )
         case events.BaseLoaded():
+            threads = f" with {event.threads} threads" if event.threads else ""
             return (
                 f"base {event.base}: {event.parameters / 1e6:.0f} M weights, {event.dtype} on "
-                f"{event.device}, {event.memory / 2**20:.0f} MiB, {event.seconds:.1f} s"
+                f"{event.device}{threads}, {event.memory / 2**20:.0f} MiB, {event.seconds:.1f} s"
             )
         case events.HeldoutDone():
             return f"step {event.step}: held-out loss {event.loss:.4f} over {event.tokens} tokens"

@@ -41,6 +41,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
     step: int
     micro_batch: int
+    recompute: bool = False
     trained_tokens: int = 0
     first: float | None = None
     last: float | None = None

@@ -124,6 +124,8 @@ def _obey(ranks: Processes, trainer: Trainer) -> None:
                 next(steps)
             elif word == "heldout":
                 trainer.heldout_loss()
+            elif word == "confirm":
+                trainer.confirm()
         except Abandoned:
             steps = trainer.steps()
         except SekftError:

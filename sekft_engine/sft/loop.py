@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sekft_engine.base import ResidentBase
-from sekft_engine.errors import BadInput, JobFailed
+from sekft_engine.errors import BadInput, JobFailed, Unavailable
 from sekft_engine.recipe import Recipe
 from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.sft.data import Data, TrainRow
@@ -38,6 +38,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 class Diverged(JobFailed):
     """The loss or a gradient is not a number any more; names the step and the trajectories."""
+
+    step = 0  #: the step that it was seen at
 
 
 class Abandoned(Exception):
@@ -106,7 +108,9 @@ class Trainer:
                 tensors[f"optimiser.{number}.{key}"] = value
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor], step: int, micro_batch: int) -> None:
+    def restore(
+        self, tensors: dict[str, Tensor], step: int, micro_batch: int, recompute: bool
+    ) -> None:
         """Go on after ``step`` with what :meth:`state` gave then.
 
         Raises:
@@ -120,7 +124,7 @@ class Trainer:
             raise BadInput(
                 "the checkpoint is of an adapter of another shape", mend="start a new run"
             )
-        self.ranks.announce("restore", tensors, step, micro_batch)
+        self.ranks.announce("restore", tensors, step, micro_batch, recompute)
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser."):
@@ -133,7 +137,7 @@ class Trainer:
         self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
         _set_random_state(tensors)
         self._random = _random_state()
-        self.micro_batch = micro_batch
+        self.micro_batch, self.recompute = micro_batch, recompute
         self.done = step
         self._remember(step)
         self.base.touched(self.name)
@@ -156,7 +160,7 @@ class Trainer:
             try:
                 loss, trained = self._gradients(number, rows)
                 norm = self._clip(number, rows)
-            except Diverged:
+            except Diverged:  # here or in another process
                 self._go_back()
                 raise
             self._optimiser.step()
@@ -194,9 +198,11 @@ class Trainer:
                 self._optimiser.zero_grad(set_to_none=True)
                 raise
             except (RuntimeError, MemoryError) as error:
-                # Passes that are those of all cannot be made again by one.
-                if not out_of_memory(error) or self.ranks.sharded or not self._save_memory():
+                if not out_of_memory(error):
                     raise
+                # Passes that are those of all cannot be made again by one.
+                if self.ranks.sharded or not self._save_memory():
+                    raise self._too_much(step, rows) from error
             self._optimiser.zero_grad(set_to_none=True)
             free_memory()
 
@@ -210,6 +216,14 @@ class Trainer:
             return False
         self.recompute = True
         return True
+
+    def _too_much(self, step: int, rows: Sequence[TrainRow]) -> Unavailable:
+        longest = max(rows, key=len)
+        return Unavailable(
+            f"memory does not suffice for step {step}, trajectory {longest.id} of {len(longest)} "
+            "tokens among them",
+            mend="a smaller --max-length, --micro-batch 1, --recompute always, or --load-4bit",
+        )
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
         """Add the gradients of the summed loss of ``rows`` over ``trained``; returns the sum."""
@@ -272,18 +286,51 @@ class Trainer:
         kept_as = (
             f"the adapter of step {self.good_step} is kept" if self.good_step else "no adapter"
         )
-        raise Diverged(
+        error = Diverged(
             f"{what} is not finite at step {step}, trajectory {named or 'unknown'}; {kept_as}",
             mend="lower the learning rate, or look at that trajectory with: sekft mask",
         )
+        error.step = step
+        raise error
 
     def heldout_loss(self) -> tuple[float, int]:
         """Mean loss over the trained tokens of the rows kept aside, and their number."""
         self.ranks.announce("heldout")
         return self.mean_loss(self.data.heldout)
 
-    def mean_loss(self, rows: Sequence[TrainRow]) -> tuple[float, int]:
-        """Mean loss over the trained tokens of ``rows``, without dropout, and their number."""
+    def confirm(self) -> None:
+        """See that the weights of the last step give a finite loss: of its shortest row, unless
+        something has shown it. Only such weights are worth saving.
+
+        Raises:
+            Diverged: they do not; the last good ones are back.
+        """
+        if self.good_step == self.done:
+            return
+        self.ranks.announce("confirm")
+        row = min((self.data.train[number] for number in self.plan[self.done - 1]), key=len)
+        loss, _ = self.mean_loss([row], patient=True)
+        self.judge("the loss after it", loss, [row])
+
+    def judge(self, what: str, loss: float, rows: Sequence[TrainRow]) -> None:
+        """Take the weights of the last step for good ones if the mean ``loss`` of ``rows`` is a
+        number.
+
+        Raises:
+            Diverged: it is none; the last good weights are back.
+        """
+        if math.isfinite(loss):
+            self._remember(self.done)
+            return
+        odd: list[str] = []
+        if self.ranks.size == 1:
+            odd = [row.id for row in rows if not math.isfinite(self.mean_loss([row])[0])]
+        self._go_back()
+        self._diverged(self.done, what, odd)
+
+    def mean_loss(self, rows: Sequence[TrainRow], *, patient: bool = False) -> tuple[float, int]:
+        """Mean loss over the trained tokens of ``rows``, without dropout, and their number; one
+        that is ``patient`` is not left before its end."""
         import torch
 
         model = self.base.model
@@ -294,7 +341,7 @@ class Trainer:
         try:
             with torch.no_grad(), self.ranks.together():
                 for group in groups:
-                    if self._leave() and not self.ranks.sharded:
+                    if self._leave() and not (patient or self.ranks.sharded):
                         raise Abandoned
                     losses, _ = token_losses(self._selected, group, self.base.device)
                     total += float(losses.double().sum())

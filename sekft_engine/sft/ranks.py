@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: What the first process is about to do, and all others do with it.
-Word = Literal["train", "step", "heldout", "restore", "end"]
+Word = Literal["train", "step", "heldout", "confirm", "restore", "end"]
 
 
 class Ranks:

@@ -86,7 +86,9 @@ class Session:
         self._resumed = True
         if checkpoint is not None:
             counts = checkpoint.counts
-            self.trainer.restore(checkpoint.tensors, counts.step, counts.micro_batch)
+            self.trainer.restore(
+                checkpoint.tensors, counts.step, counts.micro_batch, counts.recompute
+            )
             self.first, self.last, self.heldout = counts.first, counts.last, counts.heldout
             self.rates, self._heldout_at = counts.rates, counts.heldout_at
             self.best, self.signs = counts.best, counts.signs
@@ -101,21 +103,15 @@ class Session:
             Stopped: the job was to stop; what was done is saved.
             Diverged: a loss or gradient is no number; the last good adapter is saved.
         """
-        left = False
         try:
-            self._measure()  # what a stop came before
-            self._step_on()
-        except Abandoned:
-            left = True  # in the midst of a step, or of a measurement
-        except Diverged:
+            left = self._to_the_end()
+        except Diverged as error:
             nan = Sign(NOT_FINITE, math.nan, self.signs.usual_loss)
-            self._tell_sign(self.trainer.done + 1, nan)
+            self._tell_sign(error.step, nan)
             if self.trainer.good_step:
-                self.save(self.trainer.good_step)
+                self._save_adapter(self.trainer.good_step)
             raise
         done = self.trainer.done
-        if done != self.saved_step:
-            self.save(done)
         if left or (self.context.cancelled() and not self._is_over()):
             kept = "nothing was trained"
             if done:
@@ -129,6 +125,19 @@ class Session:
         self.run.write(status="done", result=result)
         drop_checkpoints(self.run.folder)
         return result
+
+    def _to_the_end(self) -> bool:
+        """Do what is left and save it; whether that was left in the midst of a step, or of a
+        measurement."""
+        left = False
+        try:
+            self._measure()  # what a stop came before
+            self._step_on()
+        except Abandoned:
+            left = True
+        if self.trainer.done != self.saved_step:
+            self.save()
+        return left
 
     def _step_on(self) -> None:
         micro_batch, recompute = self.trainer.micro_batch, self.trainer.recompute
@@ -145,7 +154,7 @@ class Session:
             self._measure()
             asked = self.context.checkpoint_wanted() or self.context.pausing()
             if self.saved_step < self.trainer.done and (asked or self._save_due()):
-                self.save(self.trainer.done)
+                self.save()
             self.context.wait_while_paused()
 
     def _is_over(self) -> bool:
@@ -220,6 +229,7 @@ class Session:
         self.heldout = loss if math.isfinite(loss) else None
         self._heldout_at = step
         self.context.emit(events.HeldoutDone(job="", step=step, loss=loss, tokens=tokens))
+        self.trainer.judge("the held-out loss", loss, self.data.heldout)
 
     def _measure_rates(self, step: int, trials: Trials) -> None:
         try:
@@ -237,9 +247,10 @@ class Session:
         """Keep the adapter where it is the best so far; tell where patience is at its end."""
         self.best = self.best.after(step, score)
         if self.best.step == step:
+            self.trainer.confirm()
             meta = msgspec.structs.replace(self.meta, step=step)
             self.base.save_adapter(self.name, best_folder(self.run.folder, step), meta)
-            self.save(step)
+            self.save()
         elif self._stopped_early():
             self.context.log(
                 f"stopped after step {step}: by its {self._by} the adapter of step "
@@ -270,14 +281,25 @@ class Session:
             or time.monotonic() - self._saved_at >= SAVE_EVERY_S
         )
 
-    def save(self, step: int) -> None:
+    def save(self) -> None:
+        """Save the adapter as it is, and a checkpoint.
+
+        Raises:
+            Diverged: it is of no use; what is on the disk stays.
+        """
+        self.trainer.confirm()
+        meta = msgspec.structs.replace(self.meta, step=self.trainer.done)
+        self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
+        # No checkpoint may count what the journal could yet lose.
+        self.run.journal.sync()
+        write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
+        drop_others(self.run.folder, self.best.step)
+        self._saved(self.trainer.done)
+
+    def _save_adapter(self, step: int) -> None:
+        """Save the adapter of an earlier step, which is on the base again."""
         meta = msgspec.structs.replace(self.meta, step=step)
         self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
-        if step == self.trainer.done:
-            # No checkpoint may count what the journal could yet lose.
-            self.run.journal.sync()
-            write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
-            drop_others(self.run.folder, self.best.step)
         self._saved(step)
 
     def _keep_best(self) -> None:
@@ -287,9 +309,7 @@ class Session:
             return
         self.base.drop(self.name)
         self.base.attach(self.name, best_folder(self.run.folder, step))
-        meta = msgspec.structs.replace(self.meta, step=step)
-        self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
-        self._saved(step)
+        self._save_adapter(step)
 
     def _saved(self, step: int) -> None:
         self.saved_step = step
@@ -308,6 +328,7 @@ class Session:
         return Counts(
             step=self.trainer.done,
             micro_batch=self.trainer.micro_batch,
+            recompute=self.trainer.recompute,
             trained_tokens=self.trained_tokens,
             first=self.first,
             last=self.last,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from sekft_engine.sft.probe import refuse_too_much
 from sekft_engine.sft.processes import joined
 from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
 from sekft_engine.sft.session import Session
+from sekft_engine.threads import usable_threads
 
 
 def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
@@ -113,8 +115,9 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
-    found = {"python": platform.python_version()}
+    """Versions of what decides a run's numbers, and how many threads add them up."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(usable_threads())
+    found = {"python": platform.python_version(), "threads": threads}
     for package in ("torch", "transformers", "peft", "tokenizers", "bitsandbytes"):
         try:
             found[package] = importlib.metadata.version(package)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sekft_engine.base import ResidentBase
+from sekft_engine.errors import Unavailable
 from sekft_engine.sft import loop, loss
 from sekft_engine.sft.data import Data
 from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer
@@ -105,15 +106,17 @@ def test_too_little_memory_halves_the_forward_passes_and_nothing_else(
     assert torch.equal(weights, same_weights)
 
 
-def test_memory_that_never_suffices_is_not_hidden(
+def test_memory_that_never_suffices_is_told_with_step_and_trajectory(
     base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(loop, "token_losses", full)
-    with pytest.raises(torch.OutOfMemoryError):
+    wanted = r"does not suffice for step 1, trajectory session-\d+ of \d+ tokens.*--max-length"
+    with pytest.raises(Unavailable, match=wanted) as caught:
         train(base, data)
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 
 def test_a_step_that_is_abandoned_changes_nothing(base: ResidentBase, data: Data) -> None:

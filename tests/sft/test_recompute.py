@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sekft_engine.base import ResidentBase
+from sekft_engine.errors import Unavailable
 from sekft_engine.sft import loop, loss
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loop import Step, Trainer
@@ -90,7 +91,7 @@ def test_a_step_that_is_short_of_memory_at_one_row_a_pass_computes_again(
         return real(selected, rows, device)
 
     monkeypatch.setattr(loop, "token_losses", cramped)
-    with pytest.raises(MemoryError):
+    with pytest.raises(Unavailable):
         trained(recompute="never", micro_batch=4)
     _, again, trainer = trained(recompute="auto", micro_batch=4)
     assert (trainer.micro_batch, trainer.recompute) == (1, True)

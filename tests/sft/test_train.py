@@ -22,7 +22,7 @@ from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
-from sekft_engine.sft import loop, loss
+from sekft_engine.sft import loop, loss, session
 from sekft_engine.sft.checkpoint import newest_checkpoint
 from tests.sft.conftest import RECIPE
 
@@ -208,6 +208,48 @@ def test_a_run_that_diverges_keeps_its_last_good_adapter(
     assert meta is not None
     assert meta.step == 2
     ResidentBase.load(tiny_base).attach("kept", out)
+
+
+def exploding(**changes: Any) -> Recipe:
+    return with_recipe(lr=1e30, warmup=0.0, clip=0.0, epochs=3, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"max_steps": 1, "heldout": 0.0}, r"the loss after it is not finite at step 1, traj"),
+        ({"max_steps": 1}, r"the held-out loss is not finite at step 1, trajectory session-"),
+        ({}, r"the loss is not finite at step 2, trajectory session-"),
+    ],
+)
+def test_weights_that_give_no_loss_are_never_kept_not_even_those_of_the_last_step(
+    engine: Engine,
+    tiny_base: Path,
+    sessions: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    line: str,
+) -> None:
+    out = tmp_path / "run"
+    recipe = exploding(**changes)
+    for resume in (False, True):  # what was left behind is no better
+        with pytest.raises(JobFailed, match=f"{line}.*; no adapter"):
+            run_job(job(tiny_base, sessions, out, recipe=recipe, resume=resume), engine=engine)
+        assert read_run(out).status == "failed"
+        assert not (out / "adapter").exists()
+        assert newest_checkpoint(out) is None
+
+
+def test_a_save_between_two_steps_keeps_no_weights_that_give_no_loss(
+    engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SAVE_EVERY_STEPS", 1)
+    out = tmp_path / "run"
+    for resume in (False, True):
+        with pytest.raises(JobFailed, match=r"after it is not finite at step 1.*no adapter"):
+            run_job(job(tiny_base, sessions, out, recipe=exploding(), resume=resume), engine=engine)
+        assert not (out / "adapter").exists()
+        assert newest_checkpoint(out) is None
 
 
 def test_a_run_that_is_short_of_memory_says_so_and_goes_on(
