@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.digest import base_digest
+from sekft_engine.bases.layers import refuse_unknown_targets
 from sekft_engine.bases.resolve import ready_base, resolve_base
 from sekft_engine.bases.store import Added, BaseInfo, add_base, cache_root, check_base, list_bases
 
@@ -18,5 +19,6 @@ __all__ = [
     "check_base",
     "list_bases",
     "ready_base",
+    "refuse_unknown_targets",
     "resolve_base",
 ]

@@ -13,7 +13,7 @@ import msgspec
 from sekft_engine import events, jobs
 from sekft_engine.adapters import AdapterMeta
 from sekft_engine.base import ResidentBase, render_digests
-from sekft_engine.bases import base_digest, resolve_base
+from sekft_engine.bases import base_digest, refuse_unknown_targets, resolve_base
 from sekft_engine.bases.store import digest_memo
 from sekft_engine.context import Context
 from sekft_engine.dialect import DEFAULT_DIALECT
@@ -41,6 +41,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     ranks = joined()
     refuse_lone_shards(job, ranks)
     folder = resolve_base(job.base, workspace, report=context.progress)
+    refuse_unknown_targets(folder, recipe.targets)
     _refuse_taken_name(job.name, context.base)
     earlier = earlier_run(job)
     if earlier is None:
