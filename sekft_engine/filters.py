@@ -107,7 +107,7 @@ TRAJECTORY = fields(
     Field("clean", "whether it is commands only, no prose", "yes"),
     Field("verified", "whether the checker passed", "yes"),
     Field("turns", "turns of both sides", "number"),
-    Field("steps", "commands", "number", aliases=("commands",)),
+    Field("steps", "commands that were typed", "number", aliases=("commands",)),
     Field("length", "characters in all turns, not tokens", "number", aliases=("characters",)),
     Field("tokens", "tokens of its row", "number", late=True),
     Field("trained", "tokens of it that are trained", "number", late=True),
@@ -129,11 +129,11 @@ EPISODE = fields(
 )
 #: What may be written besides fields, with what it means.
 SYNTAX = (
-    ("words", "all of them stand in the contents or in the name"),
-    ('"a phrase"', "quotes hold words together; a quoted - or : is itself"),
+    ("words", "stand in the contents or in the name"),
+    ('"a phrase"', "stand together; a quoted - or : is itself"),
     ("-word -keep:yes", "a - before anything says not"),
     ("outcome:cap,error", "a comma between alternatives"),
-    ("arch:grep", "a name may be cut short, and so may the word after it"),
+    ("arch:grep", "a name and a word may be cut short"),
     ("length>=2k tokens<1.5M", "numbers take > >= < <= : and k, M, G"),
 )
 #: Where all fields are listed.

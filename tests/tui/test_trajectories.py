@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
+from sekft_engine import filters
 from sekft_engine.sources.search import Search
 from sekft_engine.workspace import Workspace
 from sekft_tui.app import Workbench
 from sekft_tui.library.rendering import Rendered, Renderer
 from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.screens.help import filter_lines
 from tests.tui.conftest import Show, trajectory
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
@@ -289,6 +292,14 @@ async def test_a_million_tokens_show_their_beginning_before_the_whole_is_there(
         doc = pane_of(pilot).view.doc
         assert doc is not None
         assert len(doc) > 1_000_000
+
+
+@pytest.mark.parametrize("known", [filters.TRAJECTORY, filters.EPISODE])
+def test_the_help_screen_lists_every_field_of_a_filter(known: Mapping[str, filters.Field]) -> None:
+    lines = ["".join(text for text, _ in parts) for parts in filter_lines(known)]
+    for field in known.values():
+        assert any(line.startswith(f"  {field.usage}") and field.says in line for line in lines)
+    assert max(map(len, lines)) <= 71, "as wide as the box at 80 columns"
 
 
 async def test_the_figures_of_the_data_set_are_on_a_screen(show: Show) -> None:
