@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sekft_engine import events
 from sekft_engine.events import Event
 from sekft_tui.eval_view import EvalView
+from sekft_tui.finding import RateView
 from sekft_tui.training import TrainView
 
 JobStatus = Literal[
@@ -53,6 +54,7 @@ class Shared:
     #: Runs that the same job did before this one: a sweep's.
     earlier: list[TrainView] = field(default_factory=list)
     eval: EvalView = field(default_factory=EvalView)
+    rate: RateView = field(default_factory=RateView)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     logged: int = 0
     version: int = 0
@@ -96,10 +98,12 @@ def _started(shared: Shared, event: events.JobStarted) -> None:
     job = _job(shared, event, event.kind)
     job.status, job.started = "running", event.t
     job.label = event.label or job.label
-    if event.kind == "train":
+    if event.kind in ("train", "sweep"):
         shared.train, shared.earlier = TrainView(job=event.job), []
     elif event.kind == "eval":
         shared.eval = EvalView(job=event.job)
+    elif event.kind == "find_rate":
+        shared.rate = RateView(job=event.job)
     shared.say(event.t, "info", f"{event.kind} started{': ' + job.label if job.label else ''}")
 
 
@@ -125,6 +129,8 @@ def _ended(shared: Shared, event: events.JobDone | events.JobFailed | events.Job
         shared.say(event.t, "warning", f"{event.kind} stopped: {event.detail}".rstrip(": "))
     else:
         job.status, job.result = "done", event.result
+        if event.kind == "find_rate":
+            shared.rate.ended(event.result)
         shared.say(event.t, "info", f"{event.kind} done")
     if event.kind == "eval":
         shared.eval.ended()
@@ -172,6 +178,7 @@ def _rows(shared: Shared, event: events.RowsReady) -> None:
 
 
 def _began(shared: Shared, event: events.StepBegan) -> None:
+    _job(shared, event).progress = None  # what came before the step is over
     shared.train.began(event)
 
 
@@ -194,6 +201,11 @@ def _rates(shared: Shared, event: events.RatesMeasured) -> None:
 
 def _sign(shared: Shared, event: events.SignSeen) -> None:
     shared.train.signed(event)
+
+
+def _tried(shared: Shared, event: events.RateTried) -> None:
+    if shared.rate.job == event.job:
+        shared.rate.tried(event)
 
 
 def _saved(shared: Shared, event: events.AdapterSaved) -> None:
@@ -259,6 +271,7 @@ _HANDLERS: dict[type[Event], Any] = {
     events.HeldoutDone: _heldout,
     events.RatesMeasured: _rates,
     events.SignSeen: _sign,
+    events.RateTried: _tried,
     events.BoundMeasured: _bound,
     events.MachineSeen: _machine,
     events.AdapterSaved: _saved,

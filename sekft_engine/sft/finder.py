@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine import jobs
+from sekft_engine import events, jobs
 from sekft_engine.bases import resolve_base
 from sekft_engine.context import Context
 from sekft_engine.errors import Interrupted, JobFailed
@@ -75,6 +75,16 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> dict[str, Any]:
             context.progress("what the bare base makes of them", len(bare), count)
         for point in sweep(trainer, bare):
             curve.append(point)
+            context.emit(
+                events.RateTried(
+                    job="",
+                    step=point.step,
+                    steps=count,
+                    lr=point.lr,
+                    share=point.share,
+                    smooth=point.smooth,
+                )
+            )
             told = f"lr {point.lr:.1e}  loss x {point.smooth:.3f}"
             context.progress("finding a learning rate", point.step, count, told)
             context.wait_while_paused()

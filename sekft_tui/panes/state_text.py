@@ -51,14 +51,16 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     if job is None:
         return "idle", "quiet"
     progress = ""
-    if job.kind == "train" and shared.train.last is not None:
-        progress = f" {shared.train.last.step}/{shared.train.last.steps}"
+    if job.kind in ("train", "sweep") and shared.train.newest_batch:
+        progress = f" {shared.train.step}/{shared.train.total}"
     elif job.kind == "eval" and shared.eval.scenarios:
         progress = f" {shared.eval.done}/{shared.eval.total}"
+    elif job.kind == "find_rate" and len(shared.rate):
+        progress = f" {shared.rate.step}/{shared.rate.steps}"
     elif job.progress is not None:
         progress = f" {visible(job.progress.label)}"
     glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
     queue = shared.queue
     waiting = sum(not one.held for one in queue.waiting) if queue is not None else 0
     more = f" +{waiting}" if waiting else ""
-    return f"{glyph} {job.kind}{progress}{more}", "accent"
+    return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"

@@ -14,7 +14,8 @@ NAME_WIDTH = 14
 
 class Field(NamedTuple):
     """A line of the form. ``choices`` are cycled by Enter; a ``kind`` of "check" is toggled, of
-    "button" pressed, of "fact" only shown. A "text" opens for typing."""
+    "button" pressed, of "fact" only shown. A "text" opens for typing; ``empty`` stands where
+    nothing was typed."""
 
     name: str
     value: str
@@ -23,6 +24,7 @@ class Field(NamedTuple):
     choices: tuple[str, ...] = ()
     changed: bool = False
     label: str = ""
+    empty: str = ""
 
 
 class RecipeForm(LineList):
@@ -107,6 +109,8 @@ class RecipeForm(LineList):
             return (head, *self._edit.parts(room))
         if field.kind == "fact":
             return (head, (clip_left(visible(field.value), room), "text"))
+        if not field.value:
+            return (head, (clip(visible(field.empty), room), "quiet"))
         style = "accent" if field.changed else "strong"
         return (head, (clip(visible(field.value), room), style))
 

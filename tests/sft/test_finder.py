@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sekft_engine import jobs
+from sekft_engine import events, jobs
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.cli.rate_plot import HEIGHT, rate_plot
 from sekft_engine.engine import Engine
 from sekft_engine.errors import JobFailed
+from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.sft.finder import HIGHEST, LOWEST, Point, suggested
 from tests.sft.conftest import RECIPE
@@ -39,13 +40,14 @@ def test_a_sweep_goes_up_by_one_factor_and_leaves_no_adapter_and_no_changed_base
     tiny_base: Path, sessions: Path
 ) -> None:
     engine = Engine(nice=0).start()
+    seen: list[Event] = []
     recipe = msgspec.structs.replace(RECIPE, max_steps=13)
     job = jobs.FindRate(base=str(tiny_base), data=str(sessions), recipe=recipe)
     try:
         run_job(jobs.Load(base=str(tiny_base)), engine=engine)
         assert engine.resident is not None
         before = engine.resident.weights_digest()
-        result = run_job(job, engine=engine)
+        result = run_job(job, None, seen.append, engine=engine)
         assert engine.resident.weights_digest() == before
         assert engine.status()["resident"]["adapters"] == {}
     finally:
@@ -54,6 +56,10 @@ def test_a_sweep_goes_up_by_one_factor_and_leaves_no_adapter_and_no_changed_base
     assert rates[0] == LOWEST
     assert rates[1] / rates[0] == pytest.approx((HIGHEST / LOWEST) ** (1 / 12))
     assert rates == sorted(rates)
+    told = [event for event in seen if isinstance(event, events.RateTried)]
+    assert [(one.lr, one.smooth) for one in told] == [
+        (point["lr"], point["smooth"]) for point in result["curve"]
+    ], "each step was told while the search went on"
     assert LOWEST < result["suggested"] < HIGHEST
 
 

@@ -14,7 +14,8 @@ from rich.cells import cell_len
 
 from sekft_engine import events
 from sekft_engine.events import Event
-from sekft_tui.panes.train import figures, plots
+from sekft_tui.finding import RateView
+from sekft_tui.panes.train import figures, finding, plots
 from sekft_tui.panes.train.batch import mask_strip, trained_tokens
 from sekft_tui.panes.train.plots import Other, Smoother, board
 from sekft_tui.reducer import replayed
@@ -51,6 +52,30 @@ def test_every_curve_of_a_run_has_a_panel() -> None:
     assert [plot.key for plot in board(bare, [], View(), Smoother()).plots] == [
         "loss", "norm", "lr", "speed",
     ]  # fmt: skip
+
+
+def test_steps_are_whole_numbers_and_a_first_one_is_seen() -> None:
+    shown = text_of(run(5, upto=1), View())
+    assert "•" in shown
+    assert shown.splitlines()[-1].split() == ["1", "2", "3", "4", "5"]
+
+
+def test_a_search_for_a_rate_is_drawn_over_powers_of_ten() -> None:
+    view = RateView(job="x")
+    for step in range(1, 61):
+        share = 1.0 if step < 30 else 0.5 if step < 50 else 40.0
+        rate = 10 ** (-6 + step / 10)
+        view.tried(
+            events.RateTried(job="x", step=step, steps=60, lr=rate, share=share, smooth=share)
+        )
+    view.ended({"suggested": 1e-4})
+    seen, shown = finding.board(view), View(metric="rate", axis="rate")
+    rows = draw(Panel(seen.plots[0], 100, 20, main=True), seen, shown)
+    text = ["".join(part for part, _ in row) for row in rows]
+    ticks_seen = text[-1].split()
+    assert {"1e-5", "1e-3", "0.1"} & set(ticks_seen)
+    assert "▲" in text[-2]
+    assert "40" not in "".join(text), "what is far above the bare base's presses nothing flat"
 
 
 def test_checkpoints_tries_warnings_and_numbers_that_are_none_are_marked() -> None:

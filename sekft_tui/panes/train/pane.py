@@ -16,7 +16,7 @@ from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.state_text import hint, state_text
-from sekft_tui.panes.train import choosing, figures, plots
+from sekft_tui.panes.train import choosing, figures, finding, plots, sweeping
 from sekft_tui.panes.train.batch import Batch
 from sekft_tui.panes.train.recipe import RecipePart
 from sekft_tui.panes.trajectories import TrajectoriesPane
@@ -65,7 +65,12 @@ class TrainPane(Pane):
         self._smoother = plots.Smoother()
 
     def compose(self) -> ComposeResult:
-        self.left = RecipePart(lambda: self.host, self.action_start)
+        pressed = {
+            "find_rate": self.action_find_rate,
+            "sweep": self.action_sweep,
+            "start": self.action_start,
+        }
+        self.left = RecipePart(lambda: self.host, pressed)
         self.form = self.left.form
         self.chart = Chart(self._board, id="train-chart")
         self.stats = Lines(self._stats, id="train-stats")
@@ -106,7 +111,9 @@ class TrainPane(Pane):
         before, self.view = self.view, self.opened or shared.train
         if before is not self.view:
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
-        self.chart.hint = hint(self._job, _WAITING, "preparing the run", self.chart.size.width - 10)
+        batch = self.view.batch
+        begun = f"step {batch.step} is in training" if batch else "preparing the run"
+        self.chart.hint = hint(self._job, _WAITING, begun, self.chart.size.width - 10)
         self._fit_batch()
         self.chart.draw()
         self._below()
@@ -139,12 +146,14 @@ class TrainPane(Pane):
         self._fit_batch()
 
     def heard(self, event: Event) -> None:
-        if isinstance(event, events.JobStarted) and event.kind == "train":
+        if isinstance(event, events.JobStarted) and event.kind in ("train", "sweep"):
             self.opened = None
         if isinstance(event, events.JobDone) and event.kind == "setup":
             self.left.fill()
-        if isinstance(event, events.ENDINGS) and event.kind == "train":
+        if isinstance(event, events.ENDINGS) and event.kind in ("train", "sweep"):
             self.host.others.read()
+        if isinstance(event, events.JobDone) and event.kind == "find_rate":
+            self.host.note(f"a learning rate is found: {event.result['suggested']:g}; f shows it")
 
     def reload(self) -> None:
         self.left.fill()
@@ -157,7 +166,10 @@ class TrainPane(Pane):
         state, style = state_text(job, loaded=view.last is not None)
         rows = view.rows
         about = ""
-        if rows is not None:
+        if job is not None and job.active and job.progress is not None and view.last is not None:
+            of = f" {job.progress.done}/{job.progress.total}" if job.progress.total else ""
+            about = f"  {visible(job.progress.label)}{of}"
+        elif rows is not None:
             dropped = sum(rows.dropped.values())
             about = f"  {rows.kept} trajectories · {short_number(rows.trained_tokens)} of "
             about += f"{short_number(rows.tokens)} tokens trained"
@@ -174,25 +186,42 @@ class TrainPane(Pane):
 
     # --- keys: the run ----------------------------------------------------------------------
 
-    def action_start(self) -> None:
+    def _asked(self) -> jobs.Train | None:
+        """The run that the form describes; None = there is none, and the user was told why."""
         if self.form.typing and not self.form.commit():
-            return
+            return None
         if not self.host.base:
             self.host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
-            return
+            return None
         try:
-            recipe = self.left.recipe()
+            return self.left.job()
         except SekftError as error:
             self.host.error(str(error))
-            return
+            return None
+
+    def action_start(self) -> None:
+        job = self._asked()
+        if job is not None:
+            self.host.bridge.submit(job)
+            self.left.put("name", "")  # one adapter of a name is all that the base can have
+            self.look_at_it()
+
+    def look_at_it(self) -> None:
+        """Show what was just started."""
         self.opened = None
-        data = self.host.data
-        self.host.bridge.submit(
-            jobs.Train(base=self.host.base, data=data.path, hub=data.hub, recipe=recipe)
-        )
         if self.host.narrow:
             self.add_class("-no-form")
         self.go_to(self.chart)
+
+    def action_find_rate(self) -> None:
+        job = self._asked()
+        if job is not None:
+            finding.find(self.host, job, self.left)
+
+    def action_sweep(self) -> None:
+        job = self._asked()
+        if job is not None:
+            sweeping.ask(self.host, job, self.look_at_it)
 
     def action_stop(self) -> None:
         if not self._active:

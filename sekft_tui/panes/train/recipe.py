@@ -1,11 +1,13 @@
-"""The form of a recipe: every hyperparameter, checked while it is typed."""
+"""The form of a run: every hyperparameter, checked while it is typed, and what else a run needs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sekft_engine import jobs
 from sekft_engine.errors import SekftError
 from sekft_engine.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_tui.panes.pane import Part
@@ -16,25 +18,58 @@ from sekft_tui.widgets.recipe_form import Field, RecipeForm
 if TYPE_CHECKING:
     from sekft_tui.app import Workbench
 
+#: What is set for a run besides its recipe.
+_RUN = (
+    Field(
+        "load_4bit", "", "hold the base in 4 bits (NF4, double quant)", "check",
+        label="base in 4 bits",
+    ),
+    Field(
+        "scenarios", "", "folder of the worlds that the adapter is tried in every so many steps "
+        "(eval every)", label="trial worlds", empty="scenarios/train",
+    ),
+    Field(
+        "name", "", "what the adapter of the next run is called on the base",
+        label="adapter name", empty="the run's id",
+    ),
+)  # fmt: skip
+_BUTTONS = (
+    Field(
+        "find_rate", "", "sweep the rate upwards on this data and see what the loss says (f)",
+        "button", label="▸ find a learning rate",
+    ),
+    Field(
+        "sweep", "", "many recipes from a TOML file, one run after another (t)",
+        "button", label="▸ train a table of recipes",
+    ),
+    Field(
+        "start", "", "train an adapter on the base with this recipe (s)",
+        "button", label="▸ start the run",
+    ),
+)  # fmt: skip
+
 
 class RecipePart(Part):
     """Head, form, help.
 
     Args:
         host: whose recipe it is.
-        start: what the button does.
+        pressed: what the buttons do, by their names.
     """
 
     DEFAULT_CSS = "RecipePart > #train-help { height: 2; }"
 
-    def __init__(self, host: Callable[[], Workbench], start: Callable[[], None]) -> None:
+    def __init__(
+        self, host: Callable[[], Workbench], pressed: Mapping[str, Callable[[], None]]
+    ) -> None:
         self._host = host
         self.values: dict[str, str] = {}
+        self.run = {field.name: field.value for field in _RUN}
         self._told: tuple[str, bool] = ("", False)
         self.form = RecipeForm(
             check=self._check,
             changed=self._changed,
-            pressed=lambda _: start(),
+            pressed=lambda name: pressed[name](),
             told=self._tell,
             id="train-form",
         )
@@ -53,6 +88,25 @@ class RecipePart(Part):
     def recipe(self) -> Recipe:
         """Raises SekftError where a value is wrong."""
         return recipe_from(self.values)
+
+    def job(self) -> jobs.Train:
+        """The run that the form describes. Raises as :meth:`recipe`."""
+        host = self._host()
+        scenarios = self.run["scenarios"]
+        return jobs.Train(
+            base=host.base,
+            data=host.data.path,
+            hub=host.data.hub,
+            scenarios=str(Path(scenarios).expanduser().absolute()) if scenarios else "",
+            name=self.run["name"],
+            recipe=self.recipe(),
+            load_4bit=bool(self.run["load_4bit"]),
+        )
+
+    def put(self, name: str, value: str) -> None:
+        """Put a value into the form, as if it were typed."""
+        self.form.drop()
+        self._changed(name, value)
 
     def fill(self) -> None:
         """Show what is there now."""
@@ -73,11 +127,17 @@ class RecipePart(Part):
             )
             for field in recipe_fields()
         ]
-        start = Field("start", "", "train an adapter on the base with this recipe", "button",
-                      label="▸ start the run")  # fmt: skip
-        self.form.set_fields((*facts, *fields, start))
+        run = [field._replace(value=self.run[field.name]) for field in _RUN]
+        self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
 
     def _check(self, name: str, value: str) -> str:
+        if name == "scenarios":
+            missing = value and not Path(value).expanduser().exists()
+            return "no such folder" if missing else ""
+        if name == "name":
+            with self._host().bridge.shared() as shared:
+                taken = value in shared.adapters
+            return "an adapter of this name is on the base" if taken else ""
         try:
             recipe_from(self.values | {name: value})
         except SekftError as error:
@@ -85,8 +145,11 @@ class RecipePart(Part):
         return ""
 
     def _changed(self, name: str, value: str) -> None:
-        self.values[name] = value
-        self._host().recipe = recipe_from(self.values)
+        if name in self.run:
+            self.run[name] = value
+        else:
+            self.values[name] = value
+            self._host().recipe = recipe_from(self.values)
         self.fill()
 
     def _tell(self, text: str, wrong: bool) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from sekft_tui.series import Floats
 from sekft_tui.text import duration, short_number
 
-#: What kind of number stands on an axis.
-Form = Literal["plain", "share", "count", "seconds", "bytes"]
+#: What kind of number stands on an axis; a "power" is that of ten.
+Form = Literal["plain", "share", "count", "seconds", "bytes", "power"]
 
 _CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
@@ -103,6 +103,8 @@ def ticks(low: float, high: float, count: int, form: Form = "plain") -> list[flo
         for step in (*_CLOCK, *(86400 * 2**power for power in range(1, 12))):
             if span / step <= count:
                 return _multiples(low, high, step)[:count] or [low]
+    if form == "power":
+        return log_ticks(low, high, count)
     if form == "bytes":
         step = 2.0 ** math.ceil(math.log2(span / count))
         return _multiples(low, high, step)[:count] or [low]
@@ -168,6 +170,8 @@ def label(value: float, form: Form) -> str:
         return duration(value) if value >= 60 else f"{value:.3g} s"
     if form == "bytes":
         return f"{value / 2**30:.3g}G"
+    if form == "power":
+        return _scientific(10**value)
     if value and not 0.001 <= abs(value) < 10000:
         return _scientific(value)
     return f"{value:.3g}"

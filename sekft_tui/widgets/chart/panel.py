@@ -148,6 +148,9 @@ def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> No
             dots = rasterise(line.xs, line.raw, frame, canvas.width, canvas.height)
             canvas.paint(braille(dots), "curve-raw")
     for line in reversed(plot.lines):
+        if len(line.xs) == 1:  # a dot would hardly be seen
+            _signs(canvas, Points(line.xs, line.ys, "•", line.style), frame)
+            continue
         dots = rasterise(line.xs, line.ys, frame, canvas.width, canvas.height)
         canvas.paint(braille(dashed(dots, line.dash)), line.style)
     for number, line in reversed(list(enumerate(plot.lines))):
@@ -226,11 +229,12 @@ def _x_axis(board: Board, frame: Frame, gutter: int, width: int) -> list[Parts]:
     line.put(0, 0, "─" * width, "rule")
     text = [" "] * (width + gutter + 1)
     form = FORMS[board.axis]
-    values = ticks(frame.x0, frame.x1, max(3, width // 12), form)
+    room = 9 if form == "power" else 12
+    values = ticks(frame.x0, frame.x1, max(3, width // room), form)
     free = 0
+    if board.axis == "step":
+        values = [value for value in values if value == int(value)]
     for value, name in zip(values, label_all(values, form), strict=True):
-        if board.axis == "step" and value != int(value):
-            continue
         column = frame.column(value, width)
         start = min(gutter + 1 + column - len(name) // 2, len(text) - len(name))
         if start >= free:

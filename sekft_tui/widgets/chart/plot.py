@@ -9,10 +9,11 @@ import numpy as np
 from sekft_tui.series import Floats
 from sekft_tui.widgets.chart.axes import Form
 
-#: What runs along the x axis.
-Axis = Literal["step", "tokens", "time"]
+#: What runs along the x axis; of learning rates their logarithms.
+Axis = Literal["step", "tokens", "time", "rate"]
+#: What a run may be drawn over.
 AXES: tuple[Axis, ...] = ("step", "tokens", "time")
-FORMS: dict[Axis, Form] = {"step": "plain", "tokens": "count", "time": "seconds"}
+FORMS: dict[Axis, Form] = {"step": "plain", "tokens": "count", "time": "seconds", "rate": "power"}
 
 NOTHING = np.zeros(0)
 

@@ -39,6 +39,8 @@ def window(view: View, board: Board) -> tuple[float, float]:
 
 def _extent(board: Board) -> tuple[float, float]:
     first = 1.0 if board.axis == "step" else 0.0
+    if board.axis == "rate" and len(board.places):  # logarithms do not begin at nothing
+        first = float(board.places[0])
     return first, max(board.last, first + 1.0)
 
 
