@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import time
@@ -13,10 +14,12 @@ import pytest
 
 from sekft_engine.errors import SekftError
 from sekft_engine.scenario import Announcement, Fixture, Provider, Scenario
-from sekft_engine.worlds import Limits, World, open_world, opening, userlands
+from sekft_engine.worlds import Limits, World, open_world, opening, orphans, userlands
+from sekft_engine.worlds.engine_id import engine_id, gone
 from sekft_engine.worlds.engines import find_engine
 from sekft_engine.worlds.launcher import find_bubblewrap
 from sekft_engine.worlds.probing import probe_one
+from sekft_engine.worlds.processes import status
 
 
 class Opener:
@@ -148,9 +151,27 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def containers(setup: str) -> list[str]:
-    """Names of all world containers that the setup's engine still knows."""
+    """World containers of this engine and of engines that are gone; others run theirs meanwhile."""
     name = setup.split("/")[0]
     if name not in ("podman", "docker"):
         return []
     listing = ("ps", "-a", "--filter", "label=sekft.engine", "--format", "{{.Names}}")
-    return find_engine(name).call(*listing).split()
+    found = find_engine(name).call(*listing).split()
+    engine = {one: one.removeprefix("sekft-").rsplit("-", 1)[0] for one in found}
+    return [one for one in found if engine[one] == engine_id() or gone(engine[one])]
+
+
+def holders() -> list[int]:
+    """First processes of bubblewrap's holders that this process started, or nobody looks after."""
+    return [
+        pid
+        for pid, parent in orphans._first_processes()
+        if not orphans._is_holder(parent) or os.getpid() in _above(parent)
+    ]
+
+
+def _above(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError, KeyError):
+        while pid > 1:
+            yield pid
+            pid = int(status(pid)["PPid"][0])

@@ -13,7 +13,7 @@ from sekft_engine.scenario import Announcement, Fixture
 from sekft_engine.worlds import Limits, World
 from tests.worlds.conftest import Opener
 
-QUICK = Limits(command_s=0.7)
+QUICK = Limits(command_s=0.5)
 
 
 def test_login_shows_the_announcement_then_the_prompt(opener: Opener) -> None:
@@ -35,27 +35,27 @@ def test_status_folder_and_variables_are_kept(world: World) -> None:
     assert world.run("sh -c 'exit 7'").status == 7
 
 
-def test_the_shell_signs_its_messages_by_its_short_name(world: World) -> None:
-    result = world.run("nosuchprogram")
+def test_the_shell_signs_its_messages_by_its_short_name(shared: World) -> None:
+    result = shared.run("nosuchprogram")
     assert result.status == 127
     assert result.output.split(":")[0] in ("sh", "dash")
     assert "not found" in result.output
 
 
-def test_output_and_errors_come_in_order(world: World) -> None:
-    assert world.run("echo a; echo b >&2; echo c").output == "a\nb\nc\n"
+def test_output_and_errors_come_in_order(shared: World) -> None:
+    assert shared.run("echo a; echo b >&2; echo c").output == "a\nb\nc\n"
 
 
-def test_output_is_what_the_terminal_showed_exactly(world: World) -> None:
-    assert world.run("printf 'no newline'").output == "no newline"
-    assert world.run("printf 'a\\r\\n\\tb\\n\\n'").output == "a\r\n\tb\n\n"
-    assert world.run("printf '\\377\\001x'").output == "�\x01x"
+def test_output_is_what_the_terminal_showed_exactly(shared: World) -> None:
+    assert shared.run("printf 'no newline'").output == "no newline"
+    assert shared.run("printf 'a\\r\\n\\tb\\n\\n'").output == "a\r\n\tb\n\n"
+    assert shared.run("printf '\\377\\001x'").output == "�\x01x"
 
 
-def test_several_lines_are_typed_one_by_one(world: World) -> None:
-    assert world.run("cat <<E\nhi $HOME\nE").output == "hi /home/user\n"
-    assert world.run("if true\nthen echo yes\nfi").output == "yes\n"
-    assert world.run("echo a\necho b").output == "a\nb\n"
+def test_several_lines_are_typed_one_by_one(shared: World) -> None:
+    assert shared.run("cat <<E\nhi $HOME\nE").output == "hi /home/user\n"
+    assert shared.run("if true\nthen echo yes\nfi").output == "yes\n"
+    assert shared.run("echo a\necho b").output == "a\nb\n"
 
 
 def test_an_unfinished_command_is_given_up_and_the_next_is_fine(world: World) -> None:
@@ -66,10 +66,10 @@ def test_an_unfinished_command_is_given_up_and_the_next_is_fine(world: World) ->
     assert world.run("echo next").output == "next\n"
 
 
-def test_the_providers_program_and_page_are_there(world: World) -> None:
-    assert world.run("tovak hello").output == "tovak says hello\n"
-    assert world.run("man tovak").output == "TOVAK, a page\n"
-    missing = world.run("man nosuchpage")
+def test_the_providers_program_and_page_are_there(shared: World) -> None:
+    assert shared.run("tovak hello").output == "tovak says hello\n"
+    assert shared.run("man tovak").output == "TOVAK, a page\n"
+    missing = shared.run("man nosuchpage")
     assert missing.status == 16
     assert "No manual entry for nosuchpage" in missing.output
 
@@ -174,9 +174,9 @@ def test_ctrl_c_works_where_the_engine_was_started_without_it(opener: Opener) ->
         signal.signal(signal.SIGINT, before)
 
 
-def test_control_characters_pass_through(world: World) -> None:
-    assert world.run("echo abc\x15def\x7fg").output == "abc\x15def\x7fg\n"
-    assert world.run("echo one\r\necho two").output == "one\ntwo\n"
+def test_control_characters_pass_through(shared: World) -> None:
+    assert shared.run("echo abc\x15def\x7fg").output == "abc\x15def\x7fg\n"
+    assert shared.run("echo one\r\necho two").output == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("mode", ["0000", "0444", "0755"])
@@ -213,9 +213,9 @@ def test_ways_to_end_are_told_apart(world: World, command: str, ended: str, stat
 
 
 @pytest.mark.parametrize("command", ["(panic)", "sh -c panic", "echo exit", "(exit 3)"])
-def test_what_does_not_end_a_session(world: World, command: str) -> None:
-    assert world.run(command).ended == ""
-    assert world.run("echo here").output == "here\n"
+def test_what_does_not_end_a_session(shared: World, command: str) -> None:
+    assert shared.run(command).ended == ""
+    assert shared.run("echo here").output == "here\n"
 
 
 def test_panic_leaves_its_reason_for_the_checker(opener: Opener) -> None:
