@@ -135,7 +135,7 @@ KEYS: tuple[Key, ...] = (
     Key("eval", ("o",), "setup", "set-up", "Show or hide the set-up", 3),
     Key("eval", ("space",), "take", "choose", "Take this subject in, or leave it out", 4),
     Key("eval", ("right", "l"), "column(1)", "subject", "To the next subject's verdicts", 5),
-    Key("eval", ("f",), "figures", "figures", "All figures: by archetype, channel, …; ends; pass@k", 6),
+    Key("eval", ("f",), "figures", "figures", "Rates by archetype, channel, …; endings; pass@k", 6),
     Key("eval", ("left", "h"), "column(-1)", "subject back", "To the previous subject's verdicts"),
     Key("eval", ("]",), "telling(1)", "differ", "To the next world in which subjects differ"),
     Key("eval", ("[",), "telling(-1)", "differ back", "To the previous such world"),

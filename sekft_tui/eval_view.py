@@ -5,11 +5,13 @@ With thousands of cells nothing here, and nothing that is drawn from it, goes th
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
 from sekft_engine import events
-from sekft_engine.evaluate.stats import mcnemar
+from sekft_engine.evaluate.paired import Comparison, compare, settled
+from sekft_engine.evaluate.stats import wilson_clustered
 from sekft_engine.evaluate.verdict import MEASURES
 
 CellStatus = Literal["waiting", "running", "done"]
@@ -32,6 +34,7 @@ class Tally:
 
     ``first`` and ``last`` are when it began its first and ended its last episode, in seconds since
     the epoch; ``turns`` it has taken in all, ``judged_turns`` in those that are finished.
+    ``worlds``: episodes that count and successes by measure, in each world.
     """
 
     n: int = 0
@@ -41,25 +44,41 @@ class Tally:
     last: float = 0.0
     turns: int = 0
     judged_turns: int = 0
+    worlds: dict[str, Counter[str]] = field(default_factory=dict)
+    _intervals: dict[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @property
     def done(self) -> int:
         return self.n + self.invalid
 
-    def add(self, verdict: events.EpisodeDone, by: int = 1) -> None:
+    def add(self, verdict: events.EpisodeDone, world: str, by: int = 1) -> None:
         self.judged_turns += by * verdict.turns
         if verdict.invalid:
             self.invalid += by
             return
         self.n += by
+        here = self.worlds.setdefault(world, Counter())
+        here["n"] += by
         for measure in MEASURES:
-            self.counts[measure] += by * bool(getattr(verdict, measure))
+            won = by * bool(getattr(verdict, measure))
+            self.counts[measure] += won
+            here[measure] += won
+        self._intervals.clear()
+
+    def interval(self, measure: str) -> tuple[float, float]:
+        """The 95 % interval of a rate, as the command tells it: K draws are no K worlds."""
+        if measure not in self._intervals:
+            worlds = self.worlds.values()
+            self._intervals[measure] = wilson_clustered(
+                [world[measure] for world in worlds], [world["n"] for world in worlds]
+            )
+        return self._intervals[measure]
 
 
 @dataclass
 class EvalView:
-    """One eval run: scenarios by subjects. ``touched`` names the cells in the order they changed,
-    so that who draws them need look at no other."""
+    """One eval run: scenarios by subjects, each ``seeds`` times in a row. ``touched`` names the
+    cells in the order they changed, so that who draws them need look at no other."""
 
     job: str = ""
     run: str = ""
@@ -71,6 +90,9 @@ class EvalView:
     tallies: dict[str, Tally] = field(default_factory=dict)
     touched: list[tuple[str, str]] = field(default_factory=list)
     running: set[tuple[str, str]] = field(default_factory=set)
+    seeds: int = 1
+    until_decided: bool = False
+    _world: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -92,6 +114,14 @@ class EvalView:
         self.subjects = list(event.subjects)
         self.scenarios = list(event.scenarios)
         self.archetypes = list(event.archetypes)
+        self.seeds, self.until_decided = max(1, event.seeds), event.until_decided
+        self._world = {
+            trial: self.scenarios[y - y % self.seeds] for y, trial in enumerate(self.scenarios)
+        }
+
+    def world_of(self, trial: str) -> str:
+        """The world that an episode is in, several of which may be."""
+        return self._world.get(trial, trial)
 
     def started(self, event: events.EpisodeStarted) -> None:
         key = event.subject, event.scenario
@@ -117,7 +147,7 @@ class EvalView:
         cell.status, cell.verdict = "done", event
         cell.turns, cell.seconds = event.turns, event.seconds
         tally = self.tally(event.subject)
-        tally.add(event)
+        tally.add(event, self.world_of(event.scenario))
         tally.last = event.t
         self.touched.append(key)
         self.running.discard(key)
@@ -133,7 +163,7 @@ class EvalView:
         """An episode that is run again counts once."""
         before = self.cells.get(key)
         if before is not None and before.verdict is not None:
-            self.tally(key[0]).add(before.verdict, -1)
+            self.tally(key[0]).add(before.verdict, self.world_of(key[1]), -1)
 
     # --- what they add up to ----------------------------------------------------------------
 
@@ -160,28 +190,32 @@ class EvalView:
             return None
         return left + sum(waiting.values()) * sum(each) / len(each)
 
-    def pairs(self, first: str, other: str) -> Pairs:
-        """Clean terminations of two subjects in the worlds that both have met."""
-        worlds = only_first = only_other = 0
-        for scenario in self.scenarios:
-            a, b = (self._verdict(name, scenario) for name in (first, other))
-            if a is not None and b is not None:
-                worlds += 1
-                only_first += a.clean_termination and not b.clean_termination
-                only_other += b.clean_termination and not a.clean_termination
-        return Pairs(worlds, only_first, only_other, mcnemar(only_first, only_other))
+    def pairs(self, first: str, other: str) -> Comparison:
+        """Clean terminations of ``other`` against ``first`` in the worlds that both have met.
 
-    def _verdict(self, subject: str, scenario: str) -> events.EpisodeDone | None:
-        cell = self.cells.get((subject, scenario))
-        verdict = cell.verdict if cell is not None else None
-        return None if verdict is None or verdict.invalid else verdict
+        Until every episode is judged only worlds before the first open one are taken, and p holds
+        whenever one looks; so it does where the eval stops when it is decided.
+        """
+        whole = self.done >= self.total
+        met = [self._both(first, other, trial) for trial in self.scenarios]
+        worlds = [self.world_of(trial) for trial in self.scenarios]
+        ended = (both is not None for both in met)
+        fair = None if whole else settled(zip(worlds, ended, strict=True))
+        by_world: dict[str, int] = {}
+        for world, both in zip(worlds, met, strict=True):
+            if both is None or (fair is not None and world not in fair):
+                continue
+            a, b = both
+            if not a.invalid and not b.invalid:
+                gain = b.clean_termination - a.clean_termination
+                by_world[world] = by_world.get(world, 0) + gain
+        return compare([*by_world.values()], any_time=self.until_decided or not whole)
 
-
-@dataclass(frozen=True)
-class Pairs:
-    """``worlds`` that both met; in how many only one of them ended clean; exact McNemar ``p``."""
-
-    worlds: int
-    only_first: int
-    only_other: int
-    p: float
+    def _both(
+        self, first: str, other: str, trial: str
+    ) -> tuple[events.EpisodeDone, events.EpisodeDone] | None:
+        """The verdicts of both in a trial; None where one of them is still open."""
+        a, b = (self.cells.get((name, trial)) for name in (first, other))
+        if a is None or b is None or a.verdict is None or b.verdict is None:
+            return None
+        return a.verdict, b.verdict

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.errors import BadInput, SekftError
+from sekft_engine.errors import BadInput
 from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.report import comparisons
-from sekft_engine.evaluate.store import read_episode
+from sekft_engine.evaluate.store import episodes_of
 from sekft_engine.runs import RunInfo
 
 #: What makes another task of the same name: the fact, and how to call it.
@@ -183,13 +183,6 @@ def _some(worlds: Sequence[str]) -> str:
     return f"{len(worlds)} world{'' if len(worlds) == 1 else 's'} ({named})"
 
 
-def _episodes(info: RunInfo) -> dict[str, Sequence[Finished]]:
-    out: dict[str, list[Finished]] = {}
-    for path in sorted((Path(info.path) / "episodes").glob("*.json")):
-        try:
-            finished = read_episode(path)
-        except SekftError:
-            continue  # half of an episode decides nothing
-        subject = str(finished.trajectory.meta.get("subject", ""))
-        out.setdefault(f"{info.id}/{subject}", []).append(finished)
-    return dict(out)
+def _episodes(info: RunInfo) -> dict[str, list[Finished]]:
+    found = episodes_of(Path(info.path) / "episodes")
+    return {f"{info.id}/{subject}": done for subject, done in found.items()}

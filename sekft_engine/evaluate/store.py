@@ -42,6 +42,18 @@ def read_episode(path: Path) -> Finished:
     return as_finished(Trajectory.from_json(raw, str(path)))
 
 
+def episodes_of(folder: Path) -> dict[str, list[Finished]]:
+    """All episodes that are whole, by subject; half of one decides nothing."""
+    found: dict[str, list[Finished]] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            finished = read_episode(path)
+        except SekftError:
+            continue
+        found.setdefault(str(finished.trajectory.meta.get("subject", "")), []).append(finished)
+    return found
+
+
 def find_episode(folder: Path, name: str) -> Path:
     """The file of the episode called ``name``, or of the only one whose name holds it."""
     paths = sorted(folder.glob("*.json"))

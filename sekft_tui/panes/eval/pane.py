@@ -5,42 +5,30 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import demo, events, jobs
+from sekft_engine import demo, events
 from sekft_engine.errors import SekftError
-from sekft_engine.evaluate.power import what_n_shows
 from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
 from sekft_tui.eval_view import EvalView
 from sekft_tui.panes.eval.rates import Rates
+from sekft_tui.panes.eval.setup import Choice, SetUp
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.state_text import hint, state_text
 from sekft_tui.reducer import JobView, Shared
-from sekft_tui.text import Parts, duration, fit, short_path, visible, wrapped
+from sekft_tui.screens.figures import FiguresScreen
+from sekft_tui.text import Parts, duration, fit, visible, wrapped
 from sekft_tui.widgets.lines import Lines
-from sekft_tui.widgets.recipe_form import Field, RecipeForm
+from sekft_tui.widgets.recipe_form import RecipeForm
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
 _IDLE = ("no verdicts yet", "", "s lets the chosen subjects act", "space chooses who")
-_NUMBERS = {
-    "n": "how many held-out scenarios, spread over archetypes; 0 = all",
-    "step_cap": "commands after which an episode is cut off",
-    "turn_tokens": "tokens after which a command is cut off",
-    "seed": "order of the scenarios, and sampling",
-}
-
-
-class Choice(NamedTuple):
-    """Someone who can act: the base (no path) or an adapter."""
-
-    name: str
-    path: str = ""
 
 
 class EvalPane(Pane):
@@ -56,16 +44,14 @@ class EvalPane(Pane):
     .-narrow EvalPane #eval-left { width: 1fr; border: none; }
     .-narrow EvalPane #eval-right { display: none; }
     .-narrow EvalPane.-no-form #eval-right { display: block; }
-    EvalPane #eval-help { height: 3; }
+    EvalPane #eval-help { height: 6; }
+    .-narrow EvalPane #eval-help { height: 3; }
     EvalPane #eval-rates { height: auto; min-height: 2; max-height: 11; }
     """
 
     def __init__(self) -> None:
         super().__init__(id="eval")
-        self.choices: tuple[Choice, ...] = (Choice("base"),)
-        self.chosen: set[str] = {""}
-        self.values = {"n": "16", "step_cap": "12", "turn_tokens": "64", "seed": "0"}
-        self.scenarios = 0
+        self.setup = SetUp()
         self.opened: EvalView | None = None
         self.view = EvalView()
         self._job: JobView | None = None
@@ -77,7 +63,7 @@ class EvalPane(Pane):
 
     def compose(self) -> ComposeResult:
         self.form = RecipeForm(
-            check=self._check,
+            check=self.setup.check,
             changed=self._changed,
             pressed=lambda _: self.action_start(),
             told=self._tell,
@@ -95,7 +81,8 @@ class EvalPane(Pane):
 
     def on_mount(self) -> None:
         if self.host.is_demo:
-            self.values |= {"step_cap": str(demo.STEP_CAP), "turn_tokens": str(demo.TURN_TOKENS)}
+            limits = {"step_cap": str(demo.STEP_CAP), "turn_tokens": str(demo.TURN_TOKENS)}
+            self.setup.values |= limits
         self._fill()
         self.reload()
 
@@ -114,17 +101,9 @@ class EvalPane(Pane):
         adapters, count = await asyncio.to_thread(
             _look, host.workspace.runs, host.workspace.holdout_scenarios
         )
-        self.choices = (Choice("base"), *adapters)
-        self.scenarios = count
-        if 0 < count < int(self.values["n"]):
-            self.values["n"] = str(count)
-        known = {choice.path for choice in self.choices}
-        self.chosen = (self.chosen & known) or {""}
-        if self._wanted and self._wanted in known:
-            self.chosen.add(self._wanted)
+        self.setup.offer(adapters, count, self._wanted)
+        if self._wanted in {adapter.path for adapter in adapters}:
             self._wanted = ""
-        elif adapters and self.chosen == {""}:
-            self.chosen.add(adapters[0].path)
         self._fill()
 
     def choose(self, path: str) -> None:
@@ -133,47 +112,12 @@ class EvalPane(Pane):
         self.reload()
 
     def _fill(self) -> None:
-        n = self.values["n"]
-        people = [
-            Field(choice.path or "base", "yes" if choice.path in self.chosen else "",
-                  short_path(choice.path) if choice.path else "the base without an adapter",
-                  "check", label=choice.name)
-            for choice in self.choices
-        ]  # fmt: skip
-        numbers = [
-            Field(
-                name, self.values[name], what_n_shows(int(n)) if name == "n" and n != "0" else text
-            )
-            for name, text in _NUMBERS.items()
-        ]
-        where = self.host.workspace.holdout_scenarios
-        self.form.set_fields(
-            (
-                Field("subjects", "", "space takes one in or leaves it out", "head"),
-                *people,
-                Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
-                Field("scenarios", f"{self.scenarios} held out", short_path(str(where)), "fact"),
-                *numbers,
-                Field("start", "", "let the chosen subjects act in sandboxed worlds", "button",
-                      label="▸ start the eval"),
-            )
-        )  # fmt: skip
+        self.form.set_fields(self.setup.fields(self.host.workspace.holdout_scenarios))
         if self.form.cursor == 0:
             self.form.move_to(1)
 
-    def _check(self, name: str, value: str) -> str:
-        low = 0 if name in ("n", "seed") else 1
-        if name == "n" and value.isdecimal() and int(value) > self.scenarios > 0:
-            return f"n: there are only {self.scenarios} held-out scenarios"
-        if not value.isdecimal() or int(value) < low:
-            return f"{name.replace('_', ' ')}: a whole number from {low} on is wanted"
-        return ""
-
     def _changed(self, name: str, value: str) -> None:
-        if name in self.values:
-            self.values[name] = value
-        else:
-            self.chosen ^= {"" if name == "base" else name}
+        self.setup.change(name, value)
         self._fill()
 
     def _tell(self, text: str, wrong: bool) -> None:
@@ -182,7 +126,7 @@ class EvalPane(Pane):
 
     def _help(self, width: int) -> tuple[Parts, ...]:
         text, wrong = self._told
-        lines = wrapped(text, max(10, width - 3))[:3]
+        lines = wrapped(text, max(10, width - 3))[: self.help.size.height]
         style = "bad" if wrong else "quiet"
         return tuple(
             (("✗ " if wrong and not number else "  ", "bad"), (line, style))
@@ -253,23 +197,11 @@ class EvalPane(Pane):
         if not host.base:
             host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
             return
-        if not self.chosen:
-            host.note("choose at least one subject with space")
+        if why := self.setup.contradiction():
+            host.note(why)
             return
-        adapters = tuple(c.path for c in self.choices if c.path and c.path in self.chosen)
         self.opened = None
-        host.bridge.submit(
-            jobs.Evaluate(
-                base=host.base,
-                adapters=adapters,
-                with_base="" in self.chosen,
-                scenarios=str(host.workspace.holdout_scenarios),
-                n=int(self.values["n"]),
-                seed=int(self.values["seed"]),
-                step_cap=int(self.values["step_cap"]),
-                turn_tokens=int(self.values["turn_tokens"]),
-            )
-        )
+        host.bridge.submit(self.setup.job(host.base, host.workspace.holdout_scenarios))
         if host.narrow:
             self.add_class("-no-form")
         self.go_to(self.grid)
@@ -295,6 +227,12 @@ class EvalPane(Pane):
     def action_telling(self, by: int) -> None:
         if not self.grid.step_telling(by):
             self.host.note("no further world in which they differ")
+
+    def action_figures(self) -> None:
+        if self.view.path:
+            self.host.push_screen(FiguresScreen(Path(self.view.path), self.view.subjects))
+        else:
+            self.host.note("no eval is shown")
 
     def action_back(self) -> None:
         if self.form.drop():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sekft_engine.evaluate.stats import wilson
-from sekft_tui.eval_view import EvalView, Pairs, Tally
+from sekft_engine.evaluate.paired import Comparison
+from sekft_tui.eval_view import EvalView, Tally
 from sekft_tui.text import Parts, clip, fit, visible
 
 #: The measures as the table heads them, in order of importance.
@@ -24,7 +24,7 @@ class Rates:
 
     def __init__(self) -> None:
         self._known: tuple[EvalView | None, int] = (None, -1)
-        self._pairs: list[tuple[str, str, Pairs]] = []
+        self._pairs: list[tuple[str, str, Comparison]] = []
 
     def lines(self, view: EvalView, width: int) -> tuple[Parts, ...]:
         """Measures across, subjects down, with n and the 95 % interval; then who was better."""
@@ -49,19 +49,19 @@ class Rates:
             lines.append(tuple(row))
         return (*lines, *(_pair_line(*pair, width) for pair in self._compared(view)))
 
-    def _compared(self, view: EvalView) -> list[tuple[str, str, Pairs]]:
+    def _compared(self, view: EvalView) -> list[tuple[str, str, Comparison]]:
         if self._known != (view, view.done):
             self._known = (view, view.done)
             first, *others = view.subjects
             self._pairs = [(first, one, view.pairs(first, one)) for one in others[:MOST_PAIRS]]
-        return [pair for pair in self._pairs if pair[2].worlds]
+        return [pair for pair in self._pairs if pair[2].pairs]
 
 
 def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
     n, k = tally.n, tally.counts[measure]
     if not n:
         return ((fit("-", each), "quiet"),)
-    low, high = wilson(k, n)
+    low, high = tally.interval(measure)
     text = f"{k}/{n}"
     if wide:
         text += f"  {100 * k / n:.0f} %"
@@ -69,12 +69,12 @@ def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
     return ((clip(text, each), "strong"), (fit(interval, max(0, each - len(text))), "quiet"))
 
 
-def _pair_line(first: str, other: str, pairs: Pairs, width: int) -> Parts:
+def _pair_line(first: str, other: str, found: Comparison, width: int) -> Parts:
     """Who ended clean where the other did not, in the worlds that both have met."""
-    better, worse = pairs.only_other, pairs.only_first
+    better, worse = found.only_b, found.only_a
     names = f" {visible(other)} against {visible(first)}: "
-    counts = f"clean end in {better} more, {worse} fewer of {pairs.worlds} worlds"
-    p = f"  p = {pairs.p:.2g}"
-    style = "good" if pairs.p < 0.05 and better > worse else "quiet"
+    counts = f"clean end in {better} more, {worse} fewer of {found.pairs} worlds"
+    p = f"  p = {found.p:.2g}" + (" at any time" if found.test == "any time" else "")
+    style = "good" if found.p < 0.05 and better > worse else "quiet"
     room = max(0, width - len(counts) - len(p) - 1)
     return ((clip(names, room), "quiet"), (counts, "text"), (p, style))
