@@ -40,6 +40,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "would not fit into memory otherwise"
         ),
     ] = "auto"
+    compile: Annotated[
+        Literal["never", "always"],
+        Meta(description="run the blocks through torch.compile: for long runs on CUDA"),
+    ] = "never"
     max_length: Annotated[
         int, Meta(ge=16, description="longest trajectory in tokens; longer ones are dropped")
     ] = 2048

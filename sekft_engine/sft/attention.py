@@ -26,9 +26,12 @@ _UNKNOWN = ("softcap", "s_aux", "position_bias")
 @contextmanager
 def packed_attention(model: Any) -> Iterator[None]:
     """Within, ``model`` takes streams: ``model(ids, position_ids=…, packed_paths=…)``."""
+    import torch
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    ALL_ATTENTION_FUNCTIONS.register(PACKED, attend)
+    # Rows differ from pass to pass: nothing to compile, and its kernels are quick as they are.
+    uncompiled = torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
+    ALL_ATTENTION_FUNCTIONS.register(PACKED, uncompiled)
     config = model.config.get_text_config()
     before = config._attn_implementation  # noqa: SLF001 - there is no public name to set it by
     config._attn_implementation = PACKED  # noqa: SLF001

@@ -14,6 +14,7 @@ from sekft_engine.base import ResidentBase
 from sekft_engine.errors import BadInput, JobFailed, Unavailable
 from sekft_engine.recipe import Recipe
 from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
+from sekft_engine.sft.compiled import compiling_failed
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory, out_of_memory
@@ -83,6 +84,7 @@ class Trainer:
         )
         self._selected = selected_logits(base.model)
         self.recompute = recipe.recompute == "always"
+        self._selected.compiles = recipe.compile == "always"
         self.done = 0  #: steps done
         # Weights that are known to give finite losses, should the next ones not.
         self._good = [weight.detach().clone() for weight in self.weights]
@@ -98,6 +100,11 @@ class Trainer:
     @recompute.setter
     def recompute(self, wanted: bool) -> None:
         self._selected.recompute = wanted
+
+    @property
+    def compiles(self) -> bool:
+        """Whether blocks are compiled; no more where that has failed."""
+        return self._selected.compiles
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the steps to come depend on, as it was after the last whole step."""
@@ -198,6 +205,10 @@ class Trainer:
                 self._optimiser.zero_grad(set_to_none=True)
                 raise
             except (RuntimeError, MemoryError) as error:
+                if self.compiles and compiling_failed(error):
+                    self._selected.compiles = False
+                    self._optimiser.zero_grad(set_to_none=True)
+                    continue
                 if not out_of_memory(error):
                     raise
                 # Passes that are those of all cannot be made again by one.

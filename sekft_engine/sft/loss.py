@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sekft_engine.sft.attention import packed_attention
+from sekft_engine.sft.compiled import compiled_blocks
 from sekft_engine.sft.cross_entropy import head_losses
 from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.fused import fused_layers
@@ -30,12 +31,14 @@ class Selected:
     a whole.
 
     Used as a context, it holds for backward passes too, where layers are computed again.
-    ``recompute`` has all of them computed again; it holds from the next time a context begins.
+    ``recompute`` has all of them computed again, ``compiles`` has them compiled unless they are
+    computed again; both hold from the next time a context begins.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self.recompute = False
+        self.recompute = self.compiles = False
+        self._compiled: dict[Any, Any] = {}
         self.head = model.get_output_embeddings()
         self.by_head = True
         self.packs = False
@@ -44,7 +47,7 @@ class Selected:
 
     def __enter__(self) -> None:
         if not self._depth:
-            self._within.enter_context(fused_layers(self.model))
+            self._within.enter_context(self._layers())
             if self.packs:
                 self._within.enter_context(packed_attention(self.model))
             if self.recompute:
@@ -81,11 +84,19 @@ class Selected:
     def _ask(self, model: Any, batch: Batch, **options: Any) -> Any:
         ids = self._tensor(batch.ids)
         if batch.paths is None:
-            with fused_layers(self.model):
+            with self._layers():
                 return model(input_ids=ids, use_cache=False, **options)
         options |= {"position_ids": self._tensor(batch.positions), "packed_paths": batch.paths}
         with self:
             return model(input_ids=ids, use_cache=False, **options)
+
+    def _layers(self) -> AbstractContextManager[None]:
+        """How the layers compute. A compiler knows no oneDNN products of weights that are given."""
+        import torch
+
+        if self.compiles and not self.recompute and torch.is_grad_enabled():
+            return compiled_blocks(self.model, self._compiled)
+        return fused_layers(self.model)
 
     def _tensor(self, values: Indices | None) -> Tensor:
         import torch

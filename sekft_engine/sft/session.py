@@ -151,11 +151,19 @@ class Session:
             if self.trainer.recompute != recompute:
                 recompute = self.trainer.recompute
                 self.context.log(f"memory was short: {RECOMPUTED}", "warning")
+            if self.recipe.compile == "always" and self.trainer.done == 1:
+                self._tell_compiled()
             self._measure()
             asked = self.context.checkpoint_wanted() or self.context.pausing()
             if self.saved_step < self.trainer.done and (asked or self._save_due()):
                 self.save()
             self.context.wait_while_paused()
+
+    def _tell_compiled(self) -> None:
+        if self.trainer.recompute:
+            self.context.log("nothing is compiled: activations are computed again", "warning")
+        elif not self.trainer.compiles:
+            self.context.log("torch.compile failed: going on without", "warning")
 
     def _is_over(self) -> bool:
         return self.trainer.done == len(self.trainer.plan) or self._stopped_early()
