@@ -108,7 +108,7 @@ TRAJECTORY = fields(
     Field("verified", "whether the checker passed", "yes"),
     Field("turns", "turns of both sides", "number"),
     Field("steps", "commands that were typed", "number", aliases=("commands",)),
-    Field("length", "characters in all turns, not tokens", "number", aliases=("characters",)),
+    Field("length", "characters, not tokens", "number", aliases=("characters",)),
     Field("tokens", "tokens of its row", "number", late=True),
     Field("trained", "tokens of it that are trained", "number", late=True),
     Field("share", "per cent of its tokens that are trained", "number", late=True),
