@@ -13,6 +13,8 @@ from sekft_engine.scenario import Announcement, Fixture
 from sekft_engine.worlds import Limits, World
 from tests.worlds.conftest import Opener
 
+#: Each backend and each userland once: the same driver and shell in other pairs show nothing more.
+SETUPS = ("bubblewrap/host", "podman/debian", "docker/debian")
 QUICK = Limits(command_s=0.5)
 
 
