@@ -16,22 +16,19 @@ if TYPE_CHECKING:
 
 
 class Episode(NamedTuple):
-    """A stored episode."""
+    """A stored episode. ``name`` is the scenario's, with ``@2`` for the second draw in it."""
 
     run: str
     subject: str
     path: str
     trajectory: Trajectory
     verdict: EpisodeDone | None
+    name: str
 
     @property
     def world(self) -> tuple[str, object]:
         """What episodes of several subjects have in common: the scenario and the draw in it."""
         return self.trajectory.scenario, self.trajectory.meta.get("draw", 0)
-
-    @property
-    def name(self) -> str:
-        return self.trajectory.scenario or self.trajectory.id
 
 
 class EpisodeShelf:
@@ -69,11 +66,15 @@ class EpisodeShelf:
 
 
 def _read(path: Path) -> Episode:
+    from sekft_engine.evaluate.episode import trial_name
+
     raw = json.loads(path.read_bytes())
     trajectory = Trajectory.from_json(raw, str(path))
     verdict = verdict_of(trajectory)
     subject = str(trajectory.meta.get("subject", ""))
-    return Episode(path.parent.parent.name, subject, str(path), trajectory, verdict)
+    draw = trajectory.meta.get("draw", 0)
+    name = trial_name(trajectory.scenario or trajectory.id, draw if isinstance(draw, int) else 0)
+    return Episode(path.parent.parent.name, subject, str(path), trajectory, verdict, name)
 
 
 def final_difference(episode: Episode) -> StateDifference:

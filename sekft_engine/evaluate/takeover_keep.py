@@ -14,6 +14,7 @@ from sekft_engine.evaluate.episode import Finished
 from sekft_engine.evaluate.store import episode_path
 from sekft_engine.evaluate.takeover_difference import differences
 from sekft_engine.evaluate.takeover_origin import DRAFT, RECORDED, Origin
+from sekft_engine.evaluate.takeover_typist import TYPIST
 from sekft_engine.files import explain_os_error
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
@@ -21,6 +22,7 @@ from sekft_engine.render.load import load_tokenizer
 from sekft_engine.sources import write_trajectory
 from sekft_engine.trajectory import Trajectory, Turn
 from sekft_engine.workspace import Workspace
+from sekft_engine.worlds.engine_id import engine_id
 
 #: Who typed a turn, where a person did.
 HAND = "hand"
@@ -175,7 +177,14 @@ class Draft:
             steps=sum(turn.is_command for turn in turns),
             outcome="cap",  # nobody ended it: who takes over goes on after its last turn
             meta={"subject": origin.subject, "adapter_digest": origin.digest}
-            | {"takeover": {"run": origin.run, "episode": origin.episode, "turn": again}}
+            | {
+                "takeover": {
+                    "run": origin.run,
+                    "episode": origin.episode,
+                    "turn": again,
+                    TYPIST: engine_id(),
+                }
+            }
             | {"dialect": msgspec.to_builtins(origin.dialect)}
             | {name: origin.about[name] for name in RECORDED if name in origin.about},
         )

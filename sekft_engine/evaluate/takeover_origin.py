@@ -13,6 +13,7 @@ from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.evaluate.store import read_episode
 from sekft_engine.evaluate.subjects import BASE
+from sekft_engine.evaluate.takeover_typist import typed_elsewhere
 from sekft_engine.runs import MANIFEST, list_runs, read_run
 from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_scenarios
@@ -108,7 +109,8 @@ def origin_of_session(
         scenarios: where its bundle lies; empty = where the run says, else in the workspace.
 
     Raises:
-        BadInput: it is no session, its bundle is not found, or it had ended by that turn.
+        BadInput: it is no session, its bundle is not found, it had ended by that turn, or it is a
+            draft that another process types now.
     """
     trajectory = read_episode(path).trajectory
     last = last_turn(trajectory)
@@ -120,6 +122,12 @@ def origin_of_session(
             else f"there is no turn {turn + 1}",
             where=str(path),
             mend=f"choose a turn from 1 to {last + 1}",
+        )
+    if path.name.startswith(DRAFT) and typed_elsewhere(trajectory):
+        raise BadInput(
+            "another process types it now",
+            where=str(path),
+            mend="leave the take-over there first",
         )
     folder = path.absolute().parent.parent
     recorded = (folder / MANIFEST).is_file() and path.parent.name == "episodes"

@@ -116,10 +116,12 @@ def test_killed_at_the_prompt_it_leaves_what_was_typed_and_no_world(place: Works
     person.stdin.flush()
     assert wait_until(lambda: _drafted(place) >= 2, 120.0)
     assert processes_with(MARK)
+    (draft,) = (place.root / "takeovers").iterdir()
+    done = takeover(place, "exit\n", str(draft))
+    assert "another process types it now" in str(done.exception)
     os.killpg(person.pid, signal.SIGKILL)
     person.wait()
     assert wait_until(lambda: not processes_with(MARK), 60.0)
-    (draft,) = (place.root / "takeovers").iterdir()
     done = takeover(place, "exit\n", str(draft), "--json")
     told = json.loads(done.stdout)
     assert told["verdict"]["verified"]

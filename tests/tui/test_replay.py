@@ -138,6 +138,24 @@ async def test_the_final_world_is_shown_against_the_references(
         await until_shown(pilot, "4 episodes")
 
 
+async def test_many_draws_in_one_world_are_told_apart(make_app: Make, episodes: Workspace) -> None:
+    folder = episodes.runs / "001-eval" / "episodes"
+    raw = json.loads((folder / "base--held-000.json").read_text())
+    for draw in (1, 11):
+        raw["meta"]["draw"] = draw
+        (folder / f"base--held-000@{draw + 1}.json").write_text(json.dumps(raw))
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await until_shown(
+            pilot, "6 episodes", "held-000@2", "held-000@12", "base  held-000  001-eval"
+        )
+        await pilot.press("L")
+        await until_shown(pilot, "base  held-000@12  001-eval")
+        narrow = "".join(text for text, _ in pane_of(app).listing.row(1, 26))
+        assert "@12" in narrow, "however little room there is"
+
+
 async def test_why_a_difference_cannot_be_told_is_said(make_app: Make, episodes: Workspace) -> None:
     for path in (episodes.runs / "001-eval" / "episodes").glob("*.json"):
         raw = json.loads(path.read_text())

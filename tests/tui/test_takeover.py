@@ -76,6 +76,7 @@ async def test_one_writes_a_demonstration_by_hand_and_it_can_be_trained_on(
         await until_gone(pilot, "What was typed")
         await pilot.press("s")
         await until_shown(pilot, "kept, certified")
+        await pilot.press("s")  # once is enough
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
     (kept,) = load_trajectories(workspace.root / "takeovers").trajectories  # it was held out

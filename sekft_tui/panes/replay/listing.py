@@ -6,10 +6,12 @@ from pathlib import Path
 
 from sekft_engine import filters
 from sekft_tui.episodes import Episode, EpisodeShelf
-from sekft_tui.panes.replay.shown import UNJUDGED
+from sekft_tui.panes.replay.shown import UNJUDGED, clip_trial
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.verdict_grid import mark_of
 
+#: From so many columns on a row names its run too, in so many.
+_ROOMY, _RUN = 70, 16
 HINT = "words -not run:… subject:… outcome:panic verified:yes clean:no"
 
 
@@ -68,20 +70,13 @@ class Listing:
     def row(self, y: int, width: int) -> Parts:
         one = self.rows[y]
         mark = mark_of(one.verdict) if one.verdict else UNJUDGED
-        room = max(10, width - 12)
+        run = _RUN if width >= _ROOMY else 0
+        room = max(10, width - 12 - run)
         name = max(8, room * 3 // 5)
         return (
             (f" {mark.glyph} ", mark.style),
-            (_fit_trial(visible(one.name), name), "text"),
+            (fit(clip_trial(visible(one.name), name), name), "text"),
             (" " + fit(visible(one.subject), room - name - 1), "quiet"),
+            *(((" " + fit(visible(one.run), run - 1), "quiet"),) if run else ()),
             (" " + fit(mark.word, 8), mark.style),
         )
-
-
-def _fit_trial(name: str, width: int) -> str:
-    """``name`` in ``width`` cells; the number of its draw stays, for it tells many rows apart."""
-    scenario, at, draw = name.rpartition("@")
-    if not at or not draw.isdigit():
-        return fit(name, width)
-    tail = at + draw
-    return fit(clip(scenario, max(1, width - len(tail))) + tail, width)

@@ -36,8 +36,8 @@ class Players(Container):
         self.view = ReplayView(self._moved, id="replay-view")
         self.two = FollowingView(self.view, id="replay-view-two")
         self._heads = (
-            Lines(lambda _: (pair.one.title() if pair.one else (),)),
-            Lines(lambda _: (pair.other.title() if pair.other else (),)),
+            Lines(lambda width: (pair.one.title(width) if pair.one else (),)),
+            Lines(lambda width: (pair.other.title(width) if pair.other else (),)),
         )
         self._time = Lines(self._time_lines, id="replay-time")
         self._clock: Timer | None = None

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from sekft_engine.events import EpisodeDone
 from sekft_tui.cast import Cast, cast_of, cast_of_events
 from sekft_tui.episodes import Episode
 from sekft_tui.eval_view import EvalView
-from sekft_tui.text import Parts, visible
+from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.verdict_grid import Mark, mark_of
 
 if TYPE_CHECKING:
@@ -63,13 +65,16 @@ class Shown:
             return mark_of(self.verdict)
         return Mark("▸", "running", "key") if self.running else UNJUDGED
 
-    def title(self) -> Parts:
+    def title(self, width: int = 400) -> Parts:
+        """Who, where, and in which run; where there is little room, less of where."""
         mark = self.mark
+        subject, run = visible(self.subject) or "unknown", visible(self.run)
+        room = max(8, width - cell_len(f" {mark.glyph} {subject}    {run} "))
         return (
             (f" {mark.glyph} ", mark.style),
-            (visible(self.subject) or "unknown", "strong"),
-            (f"  {visible(self.scenario)}", "text"),
-            (f"  {visible(self.run)}", "quiet"),
+            (subject, "strong"),
+            (f"  {clip_trial(visible(self.scenario), room)}", "text"),
+            (f"  {run}", "quiet"),
         )
 
     def cast(self, idle_limit: float, *, with_difference: bool) -> Cast:
@@ -99,6 +104,15 @@ class Shown:
         if self.view is None:
             return None
         return file_of(self.view, self.subject, self.scenario)
+
+
+def clip_trial(name: str, width: int) -> str:
+    """``name`` in so many cells; the number of its draw stays, for it tells many apart."""
+    scenario, at, draw = name.rpartition("@")
+    if not at or not draw.isdigit():
+        return clip(name, width)
+    tail = at + draw
+    return clip(scenario, max(1, width - len(tail))) + tail
 
 
 def file_of(view: EvalView, subject: str, scenario: str) -> Path | None:

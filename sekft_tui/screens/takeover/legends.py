@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.cells import cell_len
 
 from sekft_engine.evaluate.takeover_keep import why_not_trained
@@ -107,7 +109,8 @@ def _your_turn(view: View, commands: int, model: str) -> tuple[str, str]:
 def _judged(view: View) -> tuple[str, str]:
     if view.kept is not None:
         kept = view.kept
-        text = f"kept, certified, {kept.tokens} tokens: {short_path(kept.path)}"
+        folder = short_path(str(Path(kept.path).parent))
+        text = f"kept, certified, {kept.tokens} tokens, in {folder}"
         if kept.passed_over:
             return f"{text} · training passes it over: {kept.passed_over}", "warn"
         return text, "good"
@@ -135,6 +138,8 @@ def foot(view: View, mode: str, width: int) -> Parts:
     used = 0
     for action in _FOOT[mode]:
         if action == "differences" and not view.differences:
+            continue
+        if action == "keep" and view.kept is not None:
             continue
         key = keys[action]
         pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]

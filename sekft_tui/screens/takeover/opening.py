@@ -17,6 +17,7 @@ from sekft_engine.evaluate.takeover_origin import (
     origin_of_scenario,
     origin_of_session,
 )
+from sekft_engine.evaluate.takeover_typist import typed_elsewhere
 from sekft_engine.runs import list_runs
 from sekft_engine.sources import load_scenarios
 from sekft_tui.screens.choose import Choice, ChooseScreen
@@ -80,8 +81,9 @@ def _worlds(host: Workbench) -> tuple[Choice, ...]:
     found: list[Choice] = []
     for path in drafts(drafts_folder(host.workspace)):
         left = read_episode(path).trajectory
-        typed = f"what was typed by hand and lost, {left.steps} deep"
-        found.append(Choice(str(path), f"{left.scenario}, unfinished", typed))
+        if not typed_elsewhere(left):
+            typed = f"{left.steps} command{'s' * (left.steps != 1)}, not kept"
+            found.append(Choice(str(path), f"{left.scenario}, unfinished", typed))
     for folder, about in (
         (host.workspace.train_scenarios, ""),
         (host.workspace.holdout_scenarios, ", held out"),

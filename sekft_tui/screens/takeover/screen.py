@@ -164,7 +164,8 @@ class TakeOverScreen(ModalScreen[None]):
         """What the engine does, told by the workbench."""
         from sekft_tui.panes.state_text import engine_text
 
-        self._engine = engine_text(shared)
+        text, style = engine_text(shared)
+        self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
         self._meanwhile = ""
         if active is not None and active.kind != "hand_back":
@@ -257,7 +258,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     def action_keep(self) -> None:
         view = self.session.view
-        if view.state == "over" and view.origin is not None:
+        if view.state == "over" and view.origin is not None and view.kept is None:
             self.session.keep(folder_for(view.origin, self.host.workspace))
 
     def action_keep_in(self) -> None:
