@@ -365,6 +365,17 @@ def test_a_home_that_is_gone_or_moved_is_judged_as_it_is(opener: Opener) -> None
     assert verdict.status not in (124, None)
 
 
+def test_a_world_that_is_filled_and_shut_is_judged_all_the_same(opener: Opener) -> None:
+    """An operator must not be able to make its own episode invalid."""
+    limits = Limits(home_bytes=MIB, tmp_bytes=MIB, other_bytes=MIB)
+    conf = Fixture(path="/etc/our.conf", content="a=1\n")
+    world = opener(limits=limits, fixtures=(*PLACES, conf), checker="echo looking; exit 7")
+    world.run("for f in big /tmp/big /opt/big /dev/shm/big /etc/our.conf; do yes > $f; done")
+    world.run("chmod 0 /etc/our.conf /srv/data /srv /opt /tmp /home/user /home")
+    verdict = world.check()
+    assert (verdict.status, verdict.output) == (7, "looking\n")
+
+
 def test_a_session_cannot_reach_the_checker_that_runs_later(opener: Opener) -> None:
     mark = f"mark-{secrets.token_hex(8)}"
     world = opener(checker=f"# {mark}\nexit 1", reference_solution=(f"echo {mark}",))
