@@ -21,7 +21,7 @@ from sekft_tui.eval_view import EvalView
 from sekft_tui.panes.eval.setup import SANDBOXES, USERLANDS, Choice, SetUp
 from sekft_tui.reducer import replayed
 from tests.tui.screen import until, until_gone, until_shown
-from tests.tui.scripted import ScriptedEngine, verdict
+from tests.tui.scripted import ScriptedEngine, evaluation, verdict
 
 Make = Callable[[], Workbench]
 
@@ -199,3 +199,21 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
             id="", base="", scenarios="", n=2, temperature=0.5, seeds=4, userland="host",
             sandbox="podman",
         )  # fmt: skip
+
+
+async def test_a_terminal_made_small_keeps_what_had_the_focus(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out", "[x] base")
+        await pilot.press("s")
+        engine.say(*evaluation({"base": ["good", "cap"]}, 2))
+        await until_shown(pilot, "2 of 2", "start the eval")
+        await pilot.resize_terminal(80, 24)
+        await until_gone(pilot, "start the eval")
+        await pilot.press("f")
+        await until_shown(pilot, "no episode has ended yet")
+        await pilot.press("escape", "escape")
+        await until_shown(pilot, "start the eval")

@@ -60,6 +60,7 @@ class EvalPane(Pane):
         self._row_of: dict[str, int] = {}
         self._told: tuple[str, bool] = ("", False)
         self._wanted: str = ""
+        self._on_grid = False
 
     def compose(self) -> ComposeResult:
         self.form = RecipeForm(
@@ -88,6 +89,15 @@ class EvalPane(Pane):
 
     def first_focus(self) -> Widget:
         return self.grid if self.has_class("-no-form") else self.form
+
+    def on_descendant_focus(self) -> None:
+        self._on_grid = self.is_on(self.grid)
+
+    def on_resize(self) -> None:
+        """Where one part alone has room now, it is the one that had the focus."""
+        if self.host.pane == self.place and self.host.narrow and self._on_grid:
+            self.add_class("-no-form")
+            self.call_after_refresh(self.go_to, self.grid)
 
     # --- set-up -----------------------------------------------------------------------------
 
