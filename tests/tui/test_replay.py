@@ -33,15 +33,21 @@ GOOD = ("ls", "touch done", "exit")
 POOR = ("ls", "touch '\x1b[31mdone2'", "nosuch", "exit")
 
 
+_acted: dict[tuple[str, str], Any] = {}
+
+
 @pytest.fixture
 def episodes(workspace: Workspace) -> Workspace:
-    """An eval on disk: base and adapter in the same two real worlds."""
+    """An eval on disk: base and adapter in the same two real worlds, acted once for all tests."""
     about = {"scenarios": str(workspace.holdout_scenarios)}
     run = create_run(workspace.runs, "eval", about=about)
     run.episodes.mkdir()
     for scenario in load_scenarios(workspace.holdout_scenarios):
         for subject, commands in (("base", POOR), ("tuned", GOOD)):
-            write_episode(run.episodes, subject, act(scenario, subject, commands))
+            key = (scenario.id, subject)
+            if key not in _acted:
+                _acted[key] = act(scenario, subject, commands)
+            write_episode(run.episodes, subject, _acted[key])
     run.write(status="done")
     run.close()
     return workspace

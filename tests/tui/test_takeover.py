@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from sekft_engine.engine import Engine
@@ -23,8 +25,10 @@ Make = Callable[[], Workbench]
 
 
 async def typed(pilot: Pilot[int], text: str) -> None:
-    """Type a command at the world's prompt."""
-    await pilot.press(*["space" if letter == " " else letter for letter in text], "enter")
+    """Type a command at the world's prompt, as fast as a terminal passes it on."""
+    for letter in text:
+        pilot.app.post_message(Key(_character_to_key(letter), letter))
+    await pilot.press("enter")
 
 
 async def begun(pilot: Pilot[int]) -> None:

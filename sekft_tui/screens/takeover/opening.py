@@ -82,7 +82,7 @@ def _worlds(host: Workbench) -> tuple[Choice, ...]:
     for path in drafts(drafts_folder(host.workspace)):
         left = read_episode(path).trajectory
         if not typed_elsewhere(left):
-            typed = f"{left.steps} command{'s' * (left.steps != 1)}, not kept"
+            typed = f"{left.steps} command{'s' * (left.steps != 1)}"
             found.append(Choice(str(path), f"{left.scenario}, unfinished", typed))
     for folder, about in (
         (host.workspace.train_scenarios, ""),
