@@ -51,6 +51,8 @@ class Shared:
     base: events.BaseLoaded | None = None
     adapters: dict[str, events.AdapterAttached] = field(default_factory=dict)
     train: TrainView = field(default_factory=TrainView)
+    #: The run of the job before; it may be the one that the present job goes on with.
+    before: TrainView = field(default_factory=TrainView)
     #: Runs that the same job did before this one: a sweep's.
     earlier: list[TrainView] = field(default_factory=list)
     eval: EvalView = field(default_factory=EvalView)
@@ -99,6 +101,8 @@ def _started(shared: Shared, event: events.JobStarted) -> None:
     job.status, job.started = "running", event.t
     job.label = event.label or job.label
     if event.kind in ("train", "sweep"):
+        if shared.train.run:
+            shared.before = shared.train
         shared.train, shared.earlier = TrainView(job=event.job), []
     elif event.kind == "eval":
         shared.eval = EvalView(job=event.job)
@@ -154,6 +158,8 @@ def _dropped(shared: Shared, event: events.AdapterDropped) -> None:
 def _run(shared: Shared, event: events.RunCreated) -> None:
     # A journal on disk begins here, so that the start of the job need not have been seen.
     if event.kind == "train":
+        if not shared.train.run and shared.before.path == event.path:
+            shared.train = shared.before
         if shared.train.path == event.path:  # the same run goes on
             shared.train.job = event.job
         elif shared.train.job != event.job or shared.train.run:

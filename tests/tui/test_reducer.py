@@ -103,6 +103,19 @@ def test_the_journal_on_disk_gives_the_same_picture(count: int) -> None:
     assert stored.train.steps.rows().tolist() == live.train.steps.rows().tolist()
 
 
+def test_the_journal_of_a_run_that_was_stopped_and_gone_on_with_tells_all_of_it() -> None:
+    journal = [*training(steps=9, upto=4), events.JobCancelled(job="train-1", kind="train")]
+    again = list(training(steps=9, job="train-7"))
+    first = next(n for n, one in enumerate(again) if getattr(one, "step", 0) == 4)
+    journal += [events.JobQueued(job="train-7", kind="train"), *again[:2]]
+    journal += [events.RunResumed(job="train-7", step=3), *again[first:]]
+    train = replayed(journal).train
+    assert train.column("step").tolist() == list(range(1, 10))
+    assert train.job == "train-7"
+    other = [*journal, *training(steps=2, job="train-8", run="0002-train")]
+    assert replayed(other).train.column("step").tolist() == [1, 2]
+
+
 def test_asking_to_stop_is_shown_until_the_engine_answers() -> None:
     shared = replayed(list(training(upto=3)))
     stop_asked(shared, "train-1")
