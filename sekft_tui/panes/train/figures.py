@@ -17,6 +17,8 @@ from sekft_tui.text import (
 )
 from sekft_tui.training import TrainView
 
+#: Up to this width gauges are short, and memory is told in figures alone.
+NARROW = 96
 GAUGE, SHORT_GAUGE = 8, 5
 #: Speed is told over the last steps, for one step more or less long says little.
 RECENT = 10
@@ -102,7 +104,7 @@ def speed(train: TrainView) -> tuple[float, float]:
 def _machine(train: TrainView, width: int) -> Parts:
     """Speed against the bound, processors or GPU, memory."""
     parts: list[tuple[tuple[str, str], ...]] = []
-    cells = GAUGE if width > 96 else SHORT_GAUGE
+    cells = GAUGE if width > NARROW else SHORT_GAUGE
     rate, share = speed(train)
     if rate:
         parts.append(_figure("tok/s", short_number(rate)))
@@ -123,7 +125,8 @@ def _machine(train: TrainView, width: int) -> Parts:
             parts.append((*_gauge(machine.cpu, cells, "CPU"), (f"{machine.cpu:.0%} ", "strong")))
             full = machine.rss / machine.memory if machine.memory else 0.0
             used = f"{_bytes(machine.rss)} of {_bytes(machine.memory)}"
-            parts.append((*_gauge(full, cells, "memory"), (f"{used} ", "strong")))
+            gauge = _gauge(full, cells, "memory") if width > NARROW else ((" memory ", "quiet"),)
+            parts.append((*gauge, (f"{used} ", "strong")))
             parts.append(_figure("most", _bytes(machine.rss_most)))
     out: list[tuple[str, str]] = []
     used_cells = 0

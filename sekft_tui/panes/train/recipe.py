@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +140,7 @@ class RecipePart(Part):
         try:
             recipe_from(self.values | {name: value})
         except SekftError as error:
-            return _complaint(error.what)
+            return error.what.removeprefix(f"{name} {value}: ")
         return ""
 
     def _changed(self, name: str, value: str) -> None:
@@ -169,13 +168,3 @@ class RecipePart(Part):
 
 def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _complaint(what: str) -> str:
-    """msgspec's message in the words of a form."""
-    text = what.split(" - at ")[0].replace("`", "")
-    wanted = re.fullmatch(r"Expected (int|float)(, got \w+)?( [<>=]+ \S+)?", text)
-    if wanted is None:
-        return text
-    kind = "a whole number" if wanted[1] == "int" else "a number"
-    return f"{kind}{wanted[3] or ''} is wanted"
