@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import logging
 import os
 import warnings
@@ -74,6 +76,15 @@ def import_torch() -> None:
             mend="pip install 'sekft-tui[gpu]'",
         ) from error
     settle_threads()
+    _spare_the_collector()
+
+
+@functools.cache
+def _spare_the_collector() -> None:
+    """What these libraries are made of stays for good: the garbage collector, which holds up keys
+    while it walks through all there is, need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _nf4(compute: torch.dtype, storage: torch.dtype) -> Any:
