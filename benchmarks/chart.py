@@ -13,9 +13,7 @@ curve of 100,000 steps on the screen.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import math
 import os
 import random
@@ -27,12 +25,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Nothing is to wait for: neither a frame's turn nor an animation.
-os.environ |= {"TEXTUAL_FPS": "1000", "TEXTUAL_ANIMATIONS": "none"}
-
 import msgspec
+
+from benchmarks.shared.painted import Painted  # isort: skip - it sets what Textual reads
+
 from textual.events import Key
 
+from benchmarks.shared.report import arguments, p50_p95, tell
 from sekft_engine import events
 from sekft_engine.engine import Engine
 from sekft_engine.workspace import Workspace
@@ -135,16 +134,7 @@ async def keys(train: TrainView, presses: int) -> dict[str, float]:
         os.environ["XDG_STATE_HOME"] = folder
         workspace = Workspace(Path(folder) / "workspace").create()
         app = Workbench(Engine(workspace), workspace)
-        painted = asyncio.Event()
-        show = app._display  # noqa: SLF001 - where Textual hands over what is painted
-
-        def display(screen: Any, renderable: Any) -> None:
-            if renderable is not None and hasattr(renderable, "render_segments"):
-                renderable.render_segments(app.console)
-                painted.set()
-            show(screen, renderable)
-
-        app._display = display  # type: ignore[method-assign]  # noqa: SLF001
+        painted = Painted(app).event
         async with app.run_test(size=(WIDTH, 48)) as pilot:
             await app.action_pane("train")
             pane = app.query_one(TrainPane)
@@ -158,8 +148,8 @@ async def keys(train: TrainView, presses: int) -> dict[str, float]:
                 await asyncio.wait_for(painted.wait(), 10)
                 found.append(1000 * (time.perf_counter() - began))
                 await asyncio.sleep(0.02)
-        found.sort()
-        return {"p50": found[len(found) // 2], "p95": found[int(len(found) * 0.95)]}
+        p50, p95 = p50_p95(found)
+        return {"p50": p50, "p95": p95}
 
 
 def measure(steps: int, frames: int) -> dict[str, Any]:
@@ -186,22 +176,21 @@ def measure(steps: int, frames: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--frames", type=int, default=40)
-    options = parser.parse_args()
-    result = measure(options.steps, options.frames)
-    if options.json:
-        print(json.dumps(result, indent=1))
-        return
-    print(f"one frame of {WIDTH}x{HEIGHT} with {options.steps:,} steps, ms of processor time")
+def show(result: dict[str, Any]) -> None:
+    print(f"one frame of {WIDTH}x{HEIGHT} with {result['steps']:,} steps, ms of processor time")
     for name, value in result["frame_ms"].items():
         print(f"  {name:<26}{value:>9.1f}   {value / result['frame_ms']['sekft']:>6.1f}x")
     if result["ratio_plotext"] is None:
         print("  plotext is not installed: pip install plotext", file=sys.stderr)
     print(f"a key in the workbench: p50 {result['key_p50_ms']} ms, p95 {result['key_p95_ms']} ms")
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--frames", type=int, default=40)
+    options = parser.parse_args()
+    tell(measure(options.steps, options.frames), show, as_json=options.json)
 
 
 if __name__ == "__main__":

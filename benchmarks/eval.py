@@ -16,27 +16,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmarks.shared.given import held_out
+from benchmarks.shared.report import arguments, tell
 from sekft_engine.base import ResidentBase
 from sekft_engine.demo import STEP_CAP
 from sekft_engine.evaluate.decode import BatchedDecoder
 from sekft_engine.evaluate.episode import Episode, Finished, Said
 from sekft_engine.evaluate.loop import run_episodes
 from sekft_engine.evaluate.operator import ModelOperator
-from sekft_engine.factory import make
 from sekft_engine.quick_linear import QuickLinears
 from sekft_engine.render.given import as_ids
 from sekft_engine.scenario import Scenario
-from sekft_engine.sources import load_scenarios
 from sekft_engine.worlds import open_world
 
 Commands = dict[str, list[str]]
@@ -194,9 +191,7 @@ LOOPS: Mapping[str, Callable[[ResidentBase, Sequence[Scenario], argparse.Namespa
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Time each loop once on the same worlds, after a short warm-up of the model."""
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder) / "made", train=0, holdout=options.n, seed=0)
-        scenarios = load_scenarios(Path(folder) / "made" / "scenarios" / "holdout")
+    scenarios = held_out(options.n)
     base = ResidentBase.load(options.base)
     warm = argparse.Namespace(step_cap=1, turn_tokens=4)
     sekft(base, scenarios[:2], warm)
@@ -221,21 +216,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--n", type=int, default=16, help="episodes")
     parser.add_argument("--step-cap", type=int, default=STEP_CAP, help="commands in an episode")
     parser.add_argument("--turn-tokens", type=int, default=16, help="tokens in a command")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    result = measure(options)
-    if options.json:
-        print(json.dumps(result))
-        return
+    tell(measure(options), show, as_json=options.json)
+
+
+def show(result: dict[str, Any]) -> None:
     print(
-        f"{result['n']} episodes of at most {options.step_cap} commands "
-        f"of {options.turn_tokens} tokens"
+        f"{result['n']} episodes of at most {result['step_cap']} commands "
+        f"of {result['turn_tokens']} tokens"
     )
     heads = ("seconds", "of a core", "episodes/min", "same commands", "ratio")
     print(f"{'':12}{heads[0]:>9}{heads[1]:>11}{heads[2]:>14}{heads[3]:>15}{heads[4]:>8}")

@@ -22,17 +22,16 @@ other, so that other work on the machine hits all of them alike.
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.shared.report import arguments, tell
 
 #: Lines that a shell shows; {w} is a word and {n} a number.
 _LINES = (
@@ -320,9 +319,8 @@ def show(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = arguments(__doc__)
     parser.add_argument("--sessions", type=int, default=1500)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -330,11 +328,7 @@ def main() -> None:
         os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = os.environ["HF_HUB_OFFLINE"] = "1"
         logging.disable(logging.WARNING)
         found = compare(options.sessions, folder)
-    if options.json:
-        json.dump(found, sys.stdout, indent=1)
-        print()
-    else:
-        show(found)
+    tell(found, show, as_json=options.json)
 
 
 if __name__ == "__main__":

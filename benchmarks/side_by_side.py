@@ -9,22 +9,19 @@ whatever else the machine does is shared by both.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.shared.given import rows_of
+from benchmarks.shared.report import arguments, tell
 from sekft_engine.base import ResidentBase
-from sekft_engine.factory import make
 from sekft_engine.recipe import Recipe
-from sekft_engine.sft.data import TrainRow, load_data
+from sekft_engine.sft.data import TrainRow
 
 RECIPE = Recipe(dropout=0, heldout=0)
 NAMES = ("one", "two")
@@ -95,18 +92,13 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--base", required=True)
     parser.add_argument("--rows", type=int, default=4, help="rows per forward pass")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     base = ResidentBase.load(options.base)
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder) / "made", train=options.rows * 3, holdout=0, seed=0)
-        path = str(Path(folder) / "made" / "trajectories")
-        data = load_data(path, "", base.tokenizer, RECIPE)
-    rows = sorted(data.train, key=len)[: options.rows]
+    rows = sorted(rows_of(base, options.rows * 3, RECIPE), key=len)[: options.rows]
     for name in NAMES:
         base.new_adapter(name, RECIPE)
     ways = {"one_after_another": one_after_another, "side_by_side": side_by_side}
@@ -130,7 +122,7 @@ def main() -> None:
         "ratio_wall": _ratio(seconds, 0),
         "ratio_cpu": _ratio(seconds, 1),
     }
-    print(json.dumps(result, indent=1) if options.json else _table(result))
+    tell(result, lambda found: print(_table(found)), as_json=options.json)
 
 
 def _median(values: list[tuple[float, float]], which: int) -> float:

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shared.report import arguments, tell
+
 _OUTPUT = (
     "total 48\n",
     "drwxr-xr-x  2 root root  4096 Jan  1 00:00 .\n",
@@ -166,17 +168,15 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = arguments(__doc__)
     parser.add_argument("--lines", type=int, default=200_000)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         print(json.dumps(measure(options.way, options.file)))
         return
-    found = run(options.lines)
-    print(json.dumps(found) if options.json else table(found))
+    tell(run(options.lines), lambda found: print(table(found)), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -28,16 +28,17 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Nothing is to wait for: neither a frame's turn nor an animation.
-os.environ |= {"TEXTUAL_FPS": "1000", "TEXTUAL_ANIMATIONS": "none"}
-
 import numpy as np
+
+from benchmarks.shared.painted import Painted  # isort: skip - it sets what Textual reads
+
 from textual.app import App
 from textual.containers import VerticalScroll
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import OptionList, RichLog, Static
 
+from benchmarks.shared.report import arguments, p50_p95, tell
 from sekft_engine.maskview.document import Document
 from sekft_engine.render.row import Certificate, Row, Span
 from sekft_engine.trajectory import Turn
@@ -109,8 +110,7 @@ class Bench(App[int]):
     def __init__(self, widget: Widget) -> None:
         super().__init__()
         self.widget = widget
-        self.painted = asyncio.Event()
-        self.bytes = 0
+        self.painted = Painted(self).event
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = "sekft-dark"
@@ -120,13 +120,6 @@ class Bench(App[int]):
 
     def compose(self) -> Iterator[Widget]:
         yield self.widget
-
-    def _display(self, screen: Any, renderable: Any) -> None:
-        """What a terminal would get is made here too, which headless Textual leaves out."""
-        if renderable is not None and hasattr(renderable, "render_segments"):
-            self.bytes += len(renderable.render_segments(self.console))
-            self.painted.set()
-        super()._display(screen, renderable)
 
 
 def own(tokens: int) -> tuple[Widget, Callable[[], None]]:
@@ -199,13 +192,13 @@ async def measure(name: str, size: int, keys: int) -> dict[str, Any]:
         gc.collect()
         memory = resident() - before
         resized = await painted(app, lambda: resize(app, OTHER), settle=0.3)
-    times = sorted(time for time in scrolled if time is not None)
+    p50, p95 = p50_p95([time for time in scrolled if time is not None])
     return {
         "widget": name,
         "size": size,
         "first_paint_s": first,
-        "key_p50_ms": 1000 * times[len(times) // 2],
-        "key_p95_ms": 1000 * times[int(len(times) * 0.95)],
+        "key_p50_ms": 1000 * p50,
+        "key_p95_ms": 1000 * p95,
         "jump_ms": 1000 * max(time for time in jumps if time is not None),
         "resize_ms": 1000 * resized if resized is not None else None,
         "memory_mb": memory / 1e6,
@@ -302,8 +295,7 @@ def table(found: list[dict[str, Any]], compared: dict[str, float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser = arguments(__doc__)
     parser.add_argument("--keys", type=int, default=60, help="keys pressed per case")
     parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=0, help=argparse.SUPPRESS)
@@ -321,11 +313,8 @@ def main() -> None:
             with contextlib.suppress(BrokenPipeError):
                 print(f"… {name} {size:,}", file=sys.stderr)
         found.append(apart(name, size, options.keys))
-    compared = ratios(found)
-    if options.json:
-        print(json.dumps({"size": SIZE, "cases": found, "ratios": compared}, indent=1))
-    else:
-        table(found, compared)
+    result = {"size": SIZE, "cases": found, "ratios": ratios(found)}
+    tell(result, lambda told: table(told["cases"], told["ratios"]), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -13,22 +13,18 @@ World and floor are measured in turns, so that a busy machine slows both.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import pty
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from sekft_engine.factory import make
+from benchmarks.shared.given import held_out
+from benchmarks.shared.report import arguments, tell
 from sekft_engine.scenario import Scenario
-from sekft_engine.sources import load_scenarios
 from sekft_engine.worlds import open_world
 from sekft_engine.worlds.launcher import find_bubblewrap
 
@@ -115,9 +111,7 @@ def bare_shell(times: Times) -> None:
 
 def measure(n: int) -> dict[str, Any]:
     """Medians in milliseconds, and their ratios."""
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder) / "made", train=0, holdout=8, seed=0)
-        scenarios = load_scenarios(Path(folder) / "made" / "scenarios" / "holdout")
+    scenarios = held_out(8)
     bwrap = find_bubblewrap().path
     world(scenarios[0], {})  # what is found out once is found out now
     worlds: Times = {}
@@ -133,14 +127,13 @@ def measure(n: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--n", type=int, default=40, help="worlds")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    result = measure(options.n)
-    if options.json:
-        print(json.dumps(result))
-        return
+    tell(measure(options.n), show, as_json=options.json)
+
+
+def show(result: dict[str, Any]) -> None:
     print(f"medians of {result['n']} worlds, in milliseconds")
     print(f"{'':10}{'world':>9}{'floor':>9}{'ratio':>8}")
     for what in ("start", *COMMANDS, "verdict", "end"):
