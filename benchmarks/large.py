@@ -1,6 +1,7 @@
 """A base of 7B shape with random weights, in NF4: how fast it trains, and how fast adapters change.
 
-Its speed is that of a real one; what it learns is nothing. Part of benchmarks/train.py (--gpu).
+Its speed is that of a real one; what it learns is nothing. Part of benchmarks/train.py (--gpu);
+TRL, with a second such base beside it, is left out with --no-trl.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import train
+from benchmarks.levers import RECIPE
 from sekft_engine.base import ResidentBase
-from sekft_engine.sft.bound import measure_bound, most_tokens_per_s
 
 #: Width, width within, layers, heads and key heads of Mistral 7B, and of a toy that shows the way.
 SHAPES = {"7b": (4096, 14336, 32, 32, 8), "toy": (64, 128, 2, 4, 2)}
@@ -51,26 +52,16 @@ def make_base(folder: Path, shape: str, tokenizer: Path) -> Path:
 
 
 def measure(options: argparse.Namespace, shape: str) -> dict[str, Any]:
-    """Tokens per second and share of the bound, memory in MiB, and ms to change adapters."""
+    """What ``train.compare`` tells of such a base, without its levers; the MiB of its weights, and
+    the ms to change adapters."""
     with tempfile.TemporaryDirectory() as place:
         like = ResidentBase.load(options.base).path
         base = ResidentBase.load(make_base(Path(place) / shape, shape, like), load_4bit=True)
         weights = base.memory() >> 20
-        rows = train.rows_of(base, options.batch * options.steps)
-        start = Path(place) / "adapter"
-        run, peak = train.with_peak(base, lambda: train.sekft(base, rows, options, start))
-        bound = measure_bound(base)
-        tokens, trained = sum(map(len, rows)), sum(row.trained for row in rows)
-        most = most_tokens_per_s(bound.rate, bound.layers, bound.head, tokens, trained)
-        return {
-            "base": f"{shape}, random, NF4",
-            "device": str(base.device),
-            "tokens_per_s": round(run.tokens_per_s, 1),
-            "share_of_bound": round(run.tokens_per_s / most, 3) if most else None,
-            "weights_mib": weights,
-            "peak_mib": peak,
-            "swap_ms": round(_swap_ms(base), 2),
-        }
+        few = argparse.Namespace(**{**vars(options), "lever_steps": 0})
+        result = train.compare(base, few)
+        swap = round(_swap_ms(base), 2)
+    return result | {"base": f"{shape}, random", "weights_mib": weights, "swap_ms": swap}
 
 
 def _swap_ms(base: ResidentBase) -> float:
@@ -78,7 +69,7 @@ def _swap_ms(base: ResidentBase) -> float:
     import torch
 
     for name in ("one", "other"):
-        base.new_adapter(name, train.RECIPE)
+        base.new_adapter(name, RECIPE)
     taken = []
     for number in range(SWAPS):
         began = time.perf_counter()

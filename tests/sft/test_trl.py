@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
+from benchmarks import peer_trl
+from benchmarks.peer_trl import Way
 from sekft_engine.adapters import AdapterMeta
 from sekft_engine.base import ResidentBase
-from sekft_engine.sft.data import Data, TrainRow
-from sekft_engine.sft.loop import Trainer
+from sekft_engine.loading import load_model
+from sekft_engine.sft.data import Data
+from sekft_engine.sft.loop import Step, Trainer
 from tests.sft.conftest import RECIPE
 
 
@@ -21,62 +23,73 @@ from tests.sft.conftest import RECIPE
 def test_the_first_step_is_trls_however_rows_share_passes(
     base: ResidentBase, data: Data, tmp_path: Path, micro_batch: int
 ) -> None:
-    recipe = msgspec.structs.replace(
-        RECIPE, batch=8, micro_batch=micro_batch, max_steps=1, dropout=0.0, clip=1.0
+    step = _step(base, data, 8, micro_batch, tmp_path / "start")
+    theirs = peer_trl.trained(
+        _peer(base.path, tmp_path / "start"), base.path, data.train[:8],
+        batch=8, way=Way(micro_batch), lr=RECIPE.lr, clip=1.0,
+    )  # fmt: skip
+    assert step.loss == pytest.approx(theirs.losses[0], abs=1e-5)
+    assert step.grad_norm == pytest.approx(theirs.norms[0], rel=1e-5)
+
+
+@pytest.fixture
+def exact_base(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> ResidentBase:
+    """The tiny base in float64, in which nothing is made float32 on its way to the loss."""
+    import torch
+
+    single = torch.Tensor.float
+    monkeypatch.setattr(
+        torch.Tensor, "float", lambda own: own if own.dtype == torch.float64 else single(own)
     )
-    rows = data.train[:8]
+    base = ResidentBase.load(tiny_base)
+    base.model.double()
+    return base
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_what_is_left_between_the_two_is_float32_rounding(
+    exact_base: ResidentBase, data: Data, tmp_path: Path, micro_batch: int
+) -> None:
+    """TRL's own head computes in float32 and its log is kept in it; so its loop gets a loss that
+    is plain cross-entropy of the model's logits, and its sum is taken there."""
+    import torch
+
+    parts: list[float] = []
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
+        logits, targets = outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+        total = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+        parts.append(float(total.detach() / num_items_in_batch))
+        return total / num_items_in_batch
+
+    step = _step(exact_base, data, 4, micro_batch, tmp_path / "start")
+    theirs = peer_trl.trained(
+        _peer(exact_base.path, tmp_path / "start").double(), exact_base.path, data.train[:4],
+        batch=4, way=Way(micro_batch), lr=RECIPE.lr, clip=1.0, loss=loss,
+    )  # fmt: skip
+    assert step.loss == pytest.approx(sum(parts), abs=1e-9)
+    assert step.grad_norm == pytest.approx(theirs.norms[0], rel=1e-7)  # the norm is logged in it
+
+
+def _step(base: ResidentBase, data: Data, batch: int, micro_batch: int, start: Path) -> Step:
+    """The first step of a fresh adapter, which is left in ``start`` as it was before."""
+    rows = data.train[:batch]
     assert len({row.trained for row in rows}) > 1, "a mean of means would be another loss"
+    recipe = msgspec.structs.replace(
+        RECIPE, batch=batch, micro_batch=micro_batch, max_steps=1, dropout=0.0, clip=1.0
+    )
     base.new_adapter("a", recipe)
-    base.save_adapter("a", tmp_path / "start", AdapterMeta())
-    one_batch = msgspec.structs.replace(data, train=rows)
-    trainer = Trainer(base, "a", one_batch, recipe)
+    if base.model.dtype.itemsize == 8:
+        base.model.double()
+    base.save_adapter("a", start, AdapterMeta())
+    trainer = Trainer(base, "a", msgspec.structs.replace(data, train=rows), recipe)
     [step] = list(trainer.steps())
     trainer.close()
-    log = _trl_step(base.path, tmp_path / "start", rows, micro_batch, tmp_path)
-    assert step.loss == pytest.approx(log["loss"], abs=2e-4)  # TRL rounds what it logs
-    assert step.grad_norm == pytest.approx(log["grad_norm"], rel=1e-3)
+    return step
 
 
-def _trl_step(
-    base: Path, adapter: Path, rows: tuple[TrainRow, ...], micro_batch: int, place: Path
-) -> dict[str, float]:
-    """What TRL logs of one step over all ``rows``."""
-    from datasets import Dataset
+def _peer(base: Path, adapter: Path) -> Any:
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import SFTConfig, SFTTrainer
 
-    model = AutoModelForCausalLM.from_pretrained(str(base))
-    model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-    columns: dict[str, list[Any]] = {"input_ids": [], "labels": []}
-    for row in rows:
-        labels = np.full(len(row), -100)
-        labels[row.at + 1] = row.ids[row.at + 1]
-        columns["input_ids"].append(row.ids.tolist())
-        columns["labels"].append(labels.tolist())
-    config = SFTConfig(
-        output_dir=str(place / "trl"),
-        per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=len(rows) // micro_batch,
-        max_steps=1,
-        max_grad_norm=1.0,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        max_length=None,
-        bf16=False,
-        use_cpu=True,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-    )
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=Dataset.from_dict(columns),
-        processing_class=AutoTokenizer.from_pretrained(str(base)),
-    )
-    trainer.train()
-    log: dict[str, float] = trainer.state.log_history[0]
-    return log
+    return PeftModel.from_pretrained(load_model(base), str(adapter), is_trainable=True)
