@@ -1,0 +1,260 @@
+"""The workbench in a real terminal: its first paint, its answers to keys, and what it sends.
+
+Each program runs in a pseudo-terminal of its own; every byte it writes is stamped when it arrives.
+An answer is when what the key is to change is seen changed, not when any byte comes. At 80x24 and
+160x48 the states are:
+
+idle: a workspace with some sessions; the cursor of the list moves.
+browsing: a file of 100,000 trajectories, while they are still counted and certified; the same.
+train: the real base is trained on all cores in the same process; the chart changes its x axis.
+eval: the real base acts in real worlds in the same process; the cursor of the grid moves.
+
+Bytes per second are those that come without a key, but for browsing: there keys are pressed.
+
+The peers are plain apps of Textual, see plain_apps.py: a line of text (first paint), an OptionList
+with the 100,000 ids (first paint and keys), and a RichLog to which each event of the same training
+is appended (keys and bytes); they are asked at the larger size. The figures at the top of the
+document are those of the size that is worse; ``sizes`` has both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.shared.console import Console, console
+from benchmarks.shared.report import arguments, p50_p95, tell
+from benchmarks.sources import generate
+from sekft_engine.base import resolve_base
+from sekft_engine.factory import make
+from sekft_engine.workspace import Workspace
+
+SIZES = ((80, 24), (160, 48))
+SEKFT = "from sekft_engine.cli.main import main; main()"
+#: The cursor stays within a screen, so that it is seen to move.
+MOVES = ("j", "j", "j", "k", "j", "k", "k", "k")
+FIRST = "1 Trajectories"
+
+
+class Place:
+    """A workspace, a large file, and the ways to open programs on them."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.folder = folder
+        self.base = str(resolve_base(options.base))
+        self.options = options
+        self.file = folder / "many.jsonl"
+        generate(self.file, options.rows)
+        old = time.time() - 3600  # nobody is writing it any more
+        os.utime(self.file, (old, old))
+        make(Workspace(folder / "made").create().root, train=24, holdout=16, seed=0)
+
+    @contextmanager
+    def open(self, words: list[str], size: tuple[int, int]) -> Iterator[Console]:
+        kept = tempfile.mkdtemp(dir=self.folder)  # nothing is known from the time before
+        state = {"XDG_STATE_HOME": kept, "SEKFT_CACHE": kept}
+        with console(words, cwd=self.folder, size=size, environ=state) as shown:
+            yield shown
+
+    def workbench(self, *words: str) -> list[str]:
+        at = ("--workspace", str(self.folder / "made"), "--base", self.base)
+        return ["-c", SEKFT, "tui", *at, *words]
+
+    def peer(self, *words: str) -> list[str]:
+        return ["-m", "benchmarks.plain_apps", *words]
+
+
+# --- what is measured ----------------------------------------------------------------------------
+
+
+def first_paint(place: Place, words: list[str], size: tuple[int, int], text: str) -> float:
+    """Seconds from the start of the process to what it shows first; the median of several."""
+    found = []
+    for _ in range(place.options.starts):
+        with place.open(words, size) as shown:
+            found.append(shown.until_shown(text) - shown.began)
+    return statistics.median(found)
+
+
+def keys(
+    shown: Console, names: tuple[str, ...], look: Callable[[Console], Any], presses: int
+) -> dict[str, float]:
+    """How long ``presses`` keys took, one after the other was answered, and the bytes meanwhile."""
+    dice = random.Random(0)
+    before, began = shown.received, time.perf_counter()
+    found = []
+    for key in islice(cycle(names), presses):
+        found.append(shown.answer_ms(key, look))
+        time.sleep(dice.uniform(0.1, 0.3))  # not in step with what the program does by itself
+    p50, p95 = p50_p95(found)
+    rate = (shown.received - before) / (time.perf_counter() - began)
+    return {"key_p50_ms": p50, "key_p95_ms": p95, "bytes_per_s": rate}
+
+
+def idle(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    with place.open(place.workbench(), size) as shown:
+        shown.until_shown("certified")
+        shown.quiet()
+        told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
+        shown.quiet()
+        return told | {"bytes_per_s": shown.bytes_per_s(place.options.seconds)}
+
+
+def browsing(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    with place.open(place.workbench("--data", str(place.file)), size) as shown:
+        rows = shown.until_shown("count-0000000") - shown.began
+        told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
+        return told | {"first_rows_s": rows}
+
+
+def training(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    last = size[1] - 1
+    with place.open(place.workbench(), size) as shown:
+        shown.until_shown("certified")
+        shown.type("2")
+        shown.until_shown("max steps")
+        shown.type("s")
+        shown.until_shown("step 1/")
+        rate = shown.bytes_per_s(place.options.seconds)
+        told = keys(shown, ("a",), lambda one: one.line(last), place.options.keys)
+        _still(shown, "running")
+        return told | {"bytes_per_s": rate}
+
+
+def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    with place.open(place.workbench(), size) as shown:
+        shown.until_shown("certified")
+        shown.type("3")
+        shown.until_shown("start the eval")
+        shown.type("s")
+        shown.until_shown("of 16 episodes")
+        rate = shown.bytes_per_s(place.options.seconds)
+        told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
+        _still(shown, "running")
+        return told | {"bytes_per_s": rate}
+
+
+def _still(shown: Console, state: str) -> None:
+    if state not in shown.text():
+        raise SystemExit(f"not {state} any more: give --keys less\n{shown.text()}")
+
+
+def richlog(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    """The peer of ``training``."""
+    last = size[1] - 1
+    with place.open(place.peer("log", str(place.folder / "made"), place.base), size) as shown:
+        shown.until_shown("StepDone(")
+        rate = shown.bytes_per_s(place.options.seconds)
+        told = keys(shown, ("a",), lambda one: one.line(last), place.options.keys)
+        return told | {"bytes_per_s": rate}
+
+
+def option_list(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    """The peer of ``browsing``."""
+    with place.open(place.peer("list", str(place.file)), size) as shown:
+        rows = shown.until_shown("count-0000000") - shown.began
+        shown.quiet()
+        # It may have no line chosen yet.
+        shown.type("\x1b[B")
+        shown.quiet()
+        down, up = "\x1b[B", "\x1b[A"
+        moves = tuple(down if key == "j" else up for key in MOVES)
+        told = keys(shown, moves, Console.backgrounds, place.options.keys)
+        return told | {"first_rows_s": rows}
+
+
+Way = Callable[[Place, tuple[int, int]], dict[str, float]]
+STATES: dict[str, Way] = {
+    "idle": idle,
+    "browsing": browsing,
+    "train": training,
+    "eval": evaluating,
+}
+PEERS: dict[str, Way] = {"OptionList": option_list, "RichLog": richlog}
+MEASURES = ("key_p50_ms", "key_p95_ms", "bytes_per_s")
+
+
+# --- the report ----------------------------------------------------------------------------------
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    paints: dict[str, dict[str, float]] = {}
+    states: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        place = Place(Path(folder), options)
+        for size in SIZES:
+            name = f"{size[0]}x{size[1]}"
+            paints[name] = {
+                "sekft": first_paint(place, place.workbench(), size, FIRST),
+                "minimal": first_paint(place, place.peer("minimal"), size, "ready"),
+            }
+            ways = STATES | (PEERS if size == SIZES[-1] else {})
+            states[name] = {state: way(place, size) for state, way in ways.items()}
+    return {
+        "rows": options.rows,
+        "first_paint_s": max(one["sekft"] for one in paints.values()),
+        **{
+            what: {state: max(one[state][what] for one in states.values()) for state in STATES}
+            for what in MEASURES
+        },
+        **_ratios(paints[name], states[name]),
+        "sizes": {name: {"first_paint_s": paints[name], "states": states[name]} for name in paints},
+    }
+
+
+def _ratios(paint: dict[str, float], told: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Peer / sekft at one size: more than 1 means that sekft is quicker, or sends less."""
+
+    def ratio(peer: str, state: str, what: str) -> float:
+        return round(told[peer][what] / max(1e-9, told[state][what]), 2)
+
+    return {
+        "ratio_minimal_first_paint": round(paint["minimal"] / paint["sekft"], 2),
+        "ratio_optionlist_first_rows": ratio("OptionList", "browsing", "first_rows_s"),
+        "ratio_optionlist_key_p50": ratio("OptionList", "browsing", "key_p50_ms"),
+        "ratio_richlog_key_p50": ratio("RichLog", "train", "key_p50_ms"),
+        "ratio_richlog_key_p95": ratio("RichLog", "train", "key_p95_ms"),
+        "ratio_richlog_bytes": ratio("RichLog", "train", "bytes_per_s"),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    for size, told in result["sizes"].items():
+        painted = told["first_paint_s"]
+        ours, theirs = painted["sekft"], painted["minimal"]
+        print(f"{size}: first paint {ours:.2f} s; a minimal app {theirs:.2f} s")
+        print(f"  {'':12}{'key p50 ms':>12}{'key p95 ms':>12}{'bytes/s':>10}{'first rows s':>14}")
+        for name, state in told["states"].items():
+            rows = f"{state['first_rows_s']:.2f}" if "first_rows_s" in state else ""
+            print(
+                f"  {name:12}{state['key_p50_ms']:>12.1f}{state['key_p95_ms']:>12.1f}"
+                f"{state['bytes_per_s']:>10.0f}{rows:>14}"
+            )
+    print("peer / sekft at the larger size:")
+    for name, value in result.items():
+        if name.startswith("ratio_"):
+            print(f"  {name.removeprefix('ratio_').replace('_', ' '):28}{value:>8.2f}x")
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--rows", type=int, default=100_000, help="trajectories to browse")
+    parser.add_argument("--keys", type=int, default=30, help="pressed in each state")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of listening in each state")
+    parser.add_argument("--starts", type=int, default=3, help="for each first paint")
+    options = parser.parse_args()
+    tell(measure(options), show, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
