@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from math import nan
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,11 @@ async def test_a_run_is_saved_and_its_curves_looked_at_by_keys_in_a_small_termin
         await pilot.press("escape")
         await until_shown(pilot, " loss  ━ smoothed")
         assert app.focused is chart
+        engine.say(events.SignSeen(job="train-1", step=46, sign="no number", value=nan, usual=1))
+        engine.say(events.JobFailed(job="train-1", kind="train", error="no number at step 46"))
+        await until_shown(pilot, "✗ failed")
+        await pilot.press("[", "b")  # the step that failed, and what it was at
+        await until_shown(pilot, "step 46: no number", "step 46 was not done", "tidy-")
 
 
 async def test_pinned_runs_stay_beside_others_and_are_remembered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from textual import events as textual_events
@@ -302,14 +303,14 @@ class TrainPane(Pane):
 
     def action_mark(self, by: int) -> None:
         """To the next checkpoint, try or warning."""
-        here = self.chart.view.cursor or (0 if by > 0 else self.view.step + 1)
+        here = self.chart.view.cursor or (0 if by > 0 else math.inf)
         steps = sorted({mark.step for mark in self.view.marks})
         ahead = [step for step in steps if (step > here if by > 0 else step < here)]
         if not ahead:
             self.host.note("no further mark")
             return
         step = ahead[0 if by > 0 else -1]
-        self.chart.point(step)
+        self.chart.point(step if step <= self.view.step else 0)  # a step that failed has no place
         said = [mark.text for mark in self.view.marks if mark.step == step]
         self.host.note(f"step {step}: {', '.join(said)}")
 
