@@ -18,6 +18,7 @@ from sekft_engine.sft.compiled import compiling_failed
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory, out_of_memory
+from sekft_engine.sft.random_state import random_state, set_random_state
 from sekft_engine.sft.ranks import ALONE, Ranks
 from sekft_engine.sft.recompute import blocks_of
 
@@ -90,7 +91,7 @@ class Trainer:
         self._good = [weight.detach().clone() for weight in self.weights]
         self.good_step = 0
         torch.manual_seed(recipe.seed + 1)
-        self._random = _random_state()
+        self._random = random_state()
 
     @property
     def recompute(self) -> bool:
@@ -142,8 +143,8 @@ class Trainer:
                 weight.copy_(tensors[f"weight.{number}"])
         groups = self._optimiser.state_dict()["param_groups"]
         self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        _set_random_state(tensors)
-        self._random = _random_state()
+        set_random_state(tensors)
+        self._random = random_state()
         self.micro_batch, self.recompute = micro_batch, recompute
         self.done = step
         self._remember(step)
@@ -174,7 +175,7 @@ class Trainer:
             self._optimiser.zero_grad(set_to_none=True)
             self.base.touched(self.name)
             self.done = number
-            self._random = _random_state()
+            self._random = random_state()
             yield Step(
                 step=number,
                 loss=loss,
@@ -372,7 +373,7 @@ class Trainer:
             yield
         finally:
             self.base.trainable(self.name)
-            _set_random_state(self._random)
+            set_random_state(self._random)
             free_memory()
 
     def close(self) -> None:
@@ -384,27 +385,6 @@ class Trainer:
         self._good = []
         self.base.activate(self.name)
         free_memory()
-
-
-def _random_state() -> dict[str, Tensor]:
-    """The state of the generators that dropout draws from."""
-    import torch
-
-    state = {"random.cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        for number, one in enumerate(torch.cuda.get_rng_state_all()):
-            state[f"random.cuda.{number}"] = one
-    return state
-
-
-def _set_random_state(tensors: dict[str, Tensor]) -> None:
-    import torch
-
-    torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            if (state := tensors.get(f"random.cuda.{number}")) is not None:
-                torch.cuda.set_rng_state(state, number)
 
 
 def mean_rate(recent: Sequence[Any]) -> float:
