@@ -43,6 +43,8 @@ SEKFT = "from sekft_engine.cli.main import main; main()"
 #: The cursor stays within a screen, so that it is seen to move.
 MOVES = ("j", "j", "j", "k", "j", "k", "k", "k")
 FIRST = "1 Trajectories"
+#: From this width on a form stands to the left of what it sets up, so many columns wide.
+WIDE, FORM = 110, 42
 
 
 class Place:
@@ -131,6 +133,7 @@ def training(place: Place, size: tuple[int, int]) -> dict[str, float]:
 
 
 def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    column = 4 if size[0] < WIDE else FORM + 4
     with place.open(place.workbench(), size) as shown:
         shown.until_shown("certified")
         shown.type("3")
@@ -138,7 +141,7 @@ def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
         shown.type("s")
         shown.until_shown("of 16 episodes")
         rate = shown.bytes_per_s(place.options.seconds)
-        told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
+        told = keys(shown, MOVES, lambda one: one.backgrounds(column), place.options.keys)
         _still(shown, "running")
         return told | {"bytes_per_s": rate}
 

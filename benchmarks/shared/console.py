@@ -47,8 +47,11 @@ class Console:
         self._chunks: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._drawn_at = began
-        for work in (self._take, self._draw):
-            threading.Thread(target=work, daemon=True).start()
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._take, self._draw)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _take(self) -> None:
         data = b"-"
@@ -72,6 +75,13 @@ class Console:
             if not data:
                 return
 
+    def close(self) -> None:
+        """Close the terminal of a program that is gone. Not before its last bytes are taken: the
+        next terminal may get the same descriptor."""
+        for thread in self._threads:
+            thread.join(5)
+        os.close(self._master)
+
     # --- what is seen ---------------------------------------------------------------------------
 
     def text(self) -> str:
@@ -80,10 +90,10 @@ class Console:
     def line(self, number: int) -> str:
         return str(self._screen.display[number])
 
-    def backgrounds(self) -> tuple[str, ...]:
-        """The colours behind a column near the left: they tell which line of a list is chosen."""
+    def backgrounds(self, column: int = 4) -> tuple[str, ...]:
+        """The colours behind a column: they tell which line of a list there is chosen."""
         rows = self._screen.buffer
-        return tuple(rows[y][4].bg for y in range(self._screen.lines))
+        return tuple(rows[y][column].bg for y in range(self._screen.lines))
 
     # --- waiting --------------------------------------------------------------------------------
 
@@ -145,12 +155,12 @@ def console(
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(slave)
+    shown = Console(program, master, size, began)
     try:
-        yield Console(program, master, size, began)
+        yield shown
     finally:
         if program.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(program.pid, signal.SIGKILL)
             program.wait()
-        with contextlib.suppress(OSError):
-            os.close(master)
+        shown.close()
