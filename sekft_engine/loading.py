@@ -55,9 +55,19 @@ def load_model(
     finally:
         if bars:
             transformers_logging.enable_progress_bar()
+    _keep_packed_as_loaded(model)
     model.eval()
     model.requires_grad_(requires_grad=False)
     return model
+
+
+def _keep_packed_as_loaded(model: PreTrainedModel) -> None:
+    """On a CPU with AVX512-BF16, bitsandbytes turns 4-bit weights into an order of their own the
+    first time they infer, and no gradient goes back through those: training after an eval would go
+    wrong without a word. So they stay as they are."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def import_torch() -> None:
