@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,6 +15,13 @@ from sekft_engine.sft.data import Data
 from sekft_engine.sft.loop import Step, Trainer
 from sekft_engine.sft.recompute import blocks_of
 from tests.sft.conftest import RECIPE
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
 
 
 @pytest.fixture
@@ -35,9 +43,8 @@ def trained(base: ResidentBase, data: Data) -> Any:
 def test_compiled_blocks_give_the_same_losses_and_leave_the_base_as_it_was(
     base: ResidentBase, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Captured, differentiated and run as graphs; the kernels themselves take a minute to make.
-    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
-    torch._dynamo.reset()
+    # Captured and run as graphs; the kernels themselves take a minute to make.
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
     plain, _ = trained(dropout=0.0)
     graphs, trainer = trained(dropout=0.0, compile="always")
     assert trainer.compiles
@@ -55,7 +62,6 @@ def test_a_compiler_that_fails_is_done_without(
         raise RuntimeError("no compiler on this machine")
 
     monkeypatch.setattr(compiled, "BACKEND", broken)
-    torch._dynamo.reset()
     plain, _ = trained()
     steps, trainer = trained(compile="always")
     assert not trainer.compiles

@@ -28,7 +28,8 @@ def decoded(base: ResidentBase, name: str | None) -> tuple[int, ...]:
 def held() -> int:
     """Bytes of all tensors that live."""
     gc.collect()
-    tensors = [one for one in gc.get_objects() if isinstance(one, torch.Tensor)]
+    kinds = (torch.Tensor, torch.nn.Parameter)  # and none that only stand for some
+    tensors = [one for one in gc.get_objects() if type(one) in kinds]
     plain = [one for one in tensors if one.layout == torch.strided and not one.is_meta]
     storages = {one.data_ptr(): one.untyped_storage().nbytes() for one in plain}
     return sum(storages.values())

@@ -34,6 +34,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self.received = 0
+        self._closed = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -80,8 +81,16 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the terminal, as a lost connection does."""
-        os.close(self._master)
+        if not self._closed:
+            self._closed = True
+            os.close(self._master)
+            self._thread.join(5)
+
+    def let_go(self) -> None:
+        """Close the terminal of a program that has ended, once all that it wrote is read: the next
+        terminal may get the same descriptor."""
         self._thread.join(5)
+        self.hang_up()
 
 
 @contextmanager
@@ -118,5 +127,4 @@ def terminal(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(program.pid, signal.SIGKILL)
             program.wait()
-        with contextlib.suppress(OSError):
-            os.close(master)
+        shown.let_go()
