@@ -160,7 +160,7 @@ def test_the_command_takes_the_newest_unfinished_run_of_the_workspace(
     place = tmp_path / "place"
     place.mkdir()
     (place / "sekft.toml").write_text("")
-    flags = {"lr": 0.01, "rank": 4, "alpha": 8, "batch": 2, "epochs": 40, "token-losses": 0}
+    flags = {"lr": 0.01, "rank": 4, "alpha": 8, "batch": 2, "epochs": 20, "token-losses": 0}
     line = ["train", "--base", str(tiny_base), "--data", str(sessions), "--workspace", str(place)]
     line += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     child = subprocess.Popen(
