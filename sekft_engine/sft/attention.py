@@ -99,7 +99,8 @@ def _row_by_row(
             continue
         tokens = one.shape[2]
         if window is None and not dropout and fits(one, tokens):
-            out.append(attend_short(one[:, :, tokens - own :], keys, values, scaling))
+            asked = one if own == tokens else one[:, :, tokens - own :]
+            out.append(attend_short(asked, keys, values, scaling))
             continue
         mask = None if window is None else _band(tokens, window, one)
         seen = functional.scaled_dot_product_attention(
@@ -112,7 +113,7 @@ def _row_by_row(
             is_causal=mask is None,
             enable_gqa=one.shape[1] != keys.shape[1],
         )
-        out.append(seen[:, :, tokens - own :])
+        out.append(seen if own == tokens else seen[:, :, tokens - own :])
     return torch.cat(out, dim=2).transpose(1, 2)
 
 

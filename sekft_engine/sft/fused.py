@@ -1,10 +1,9 @@
 """Linear layers and their adapters on a CPU, with less work for the same result.
 
-Torch multiplies fp32 matrices with MKL, which takes a slow path on processors of another maker;
-oneDNN's kernels, which torch carries too, take less than half the time there. And an adapter's
-y = xWᵀ + s·(xAᵀ)Bᵀ is written out with its own backward: W is frozen, so that no gradient to it is
-ever formed, the two parts are added as they are multiplied, and only x and xAᵀ are kept. (Backward
-passes written by hand for LoRA are an idea of Unsloth's; this one follows from the formula.)
+An adapter's y = xWᵀ + s·(xAᵀ)Bᵀ is written out with its own backward: W is frozen, so that no
+gradient to it is ever formed, the two parts are added as they are multiplied, and only x and xAᵀ
+are kept. (Backward passes written by hand for LoRA are an idea of Unsloth's; this one follows from
+the formula.) Its products go through the quicker of two libraries, see :mod:`.products`.
 
 It serves PEFT's plain LoRA layers whose weights are fp32 and on the CPU. All others, 4-bit ones
 among them, keep their base's own product, and models elsewhere PEFT's forward altogether.
@@ -16,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from sekft_engine.sft import products
+from sekft_engine.sft.products import add_times, times, times_plus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +44,7 @@ def _forward_of(module: Any) -> Callable[..., Tensor] | None:
     import torch
     from peft.tuners.lora import LoraLayer
 
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not products.there():
         return None
     if isinstance(module, LoraLayer) and "Linear" in type(module).__name__:
         return lambda rows, *args, **options: _adapted(module, rows, *args, **options)
@@ -68,6 +70,8 @@ def _plain(module: Any, rows: Tensor) -> Tensor:
 
 def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
     """A linear layer with one plain adapter, which is active; PEFT's own forward otherwise."""
+    import torch
+
     names = [name for name in module.active_adapters if name in module.lora_A]
     plain = len(names) == 1 and not (args or options or module.disable_adapters or module.merged)
     if not plain or names[0] in module.lora_variant:
@@ -76,30 +80,19 @@ def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
     first, second = module.lora_A[name], module.lora_B[name]
     if first.bias is not None or second.bias is not None or not suits(first.weight):
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    out = module.base_layer(rows)
-    if out.dtype != first.weight.dtype or rows.dtype != first.weight.dtype:
-        return type(module).forward(module, rows)  # type: ignore[no-any-return]
     dropped = module.lora_dropout[name](rows)
     scale = module.scaling[name]
+    base = module.base_layer
+    plain = type(base) is torch.nn.Linear and suits(base.weight) and not base.weight.requires_grad
+    if plain and dropped is rows and rows.dtype == first.weight.dtype:
+        given = (base.weight, base.bias, first.weight, second.weight)
+        whole: Tensor = _functions()[2](rows, *given, scale)
+        return whole
+    out = base(rows)
+    if out.dtype != first.weight.dtype or rows.dtype != first.weight.dtype:
+        return type(module).forward(module, rows)  # type: ignore[no-any-return]
     added: Tensor = _functions()[1](dropped, out, first.weight, second.weight, scale)
     return added
-
-
-def times(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``rows`` · ``weight``ᵀ + ``bias``."""
-    import torch
-
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")  # noqa: SLF001
-    return out
-
-
-def _times_plus(rows: Tensor, weight: Tensor, more: Tensor) -> Tensor:
-    """``rows`` · ``weight``ᵀ + ``more``, in one go."""
-    import torch
-
-    product = torch.ops.mkldnn._linear_pointwise.binary  # noqa: SLF001
-    out: Tensor = product(rows, more, weight, None, "add")
-    return out
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -107,7 +100,7 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 @cache
-def _functions() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+def _functions() -> tuple[Callable[..., Tensor], ...]:
     import torch
 
     class Frozen(torch.autograd.Function):
@@ -133,15 +126,50 @@ def _functions() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
             low = times(rows, first)
             ctx.scale = scale
             ctx.save_for_backward(rows, low, first, second)
-            return _times_plus(low, second * scale, out)
+            return times_plus(low, second * scale, out)
 
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
             rows, low, first, second = ctx.saved_tensors
-            back = times(slope, (second * ctx.scale).t())
-            grad_first = times(_flat(back).t(), _flat(rows).t())
-            grad_second = times(_flat(low).t(), _flat(slope).t()).t() * ctx.scale
+            back, *grads = _slopes(slope, rows, low, second, ctx.scale)
             grad_rows = times(back, first.t()) if ctx.needs_input_grad[0] else None
-            return grad_rows, slope, grad_first, grad_second, None
+            return grad_rows, slope, *grads, None
 
-    return Frozen.apply, Adapter.apply
+    class Whole(torch.autograd.Function):
+        """xWᵀ + b + s·(xAᵀ)Bᵀ, where A and B learn."""
+
+        @staticmethod
+        def forward(
+            ctx: Any,
+            rows: Tensor,
+            weight: Tensor,
+            bias: Tensor | None,
+            first: Tensor,
+            second: Tensor,
+            scale: float,
+        ) -> Tensor:
+            low = times(rows, first)
+            ctx.scale = scale
+            ctx.save_for_backward(rows, low, weight, first, second)
+            return add_times(low, second * scale, times(rows, weight, bias))
+
+        @staticmethod
+        def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+            rows, low, weight, first, second = ctx.saved_tensors
+            back, *grads = _slopes(slope, rows, low, second, ctx.scale)
+            grad_rows = None
+            if ctx.needs_input_grad[0]:
+                grad_rows = add_times(back, first.t(), times(slope, weight.t()))
+            return grad_rows, None, None, *grads, None
+
+    return Frozen.apply, Adapter.apply, Whole.apply
+
+
+def _slopes(
+    slope: Tensor, rows: Tensor, low: Tensor, second: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What goes back to xAᵀ, to A and to B."""
+    back = times(slope, (second * scale).t())
+    grad_first = times(_flat(back).t(), _flat(rows).t())
+    grad_second = times(_flat(low).t(), _flat(slope).t()).t() * scale
+    return back, grad_first, grad_second

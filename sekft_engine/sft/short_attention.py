@@ -1,10 +1,11 @@
 """Causal attention of one short row on a CPU, forward and backward, as products of blocks.
 
-Torch's own kernel for the CPU goes through small products that reach a third of the processor's
-rate. Here the queries of all heads that share a key head are multiplied at once, block by block,
-each block with the keys up to its end, so that half of what lies ahead is never computed. The
-weights are kept for the backward pass (the formulas are those of plain softmax attention), which
-long rows could not afford: see :data:`LONGEST`.
+Where MKL is slow, torch's own kernel for the CPU reaches a third of the processor's rate (where it
+is not, that kernel is the quicker one and is left in place). Here the queries of all heads that
+share a key head are multiplied at once, block by block, each block with the keys up to its end, so
+that half of what lies ahead is never computed. The weights are kept for the backward pass (the
+formulas are those of plain softmax attention), which long rows could not afford: see
+:data:`LONGEST`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.sft.fused import suits, times
+from sekft_engine.sft.fused import suits
+from sekft_engine.sft.products import by_mkl, there, times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +29,7 @@ BLOCK = 128
 
 def fits(query: Tensor, tokens: int) -> bool:
     """Whether this is the way for a row of ``tokens`` tokens."""
-    import torch
-
-    return tokens <= LONGEST and suits(query) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return tokens <= LONGEST and suits(query) and there() and not by_mkl()
 
 
 def attend_short(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:

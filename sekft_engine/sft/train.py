@@ -29,6 +29,7 @@ from sekft_engine.sft.early import refuse_blind_patience
 from sekft_engine.sft.follow import digests_of, lead, refuse_lone_shards
 from sekft_engine.sft.probe import refuse_too_much
 from sekft_engine.sft.processes import joined
+from sekft_engine.sft.products import library
 from sekft_engine.sft.resume import earlier_run, other_versions, refuse_other
 from sekft_engine.sft.session import Session
 from sekft_engine.threads import usable_threads
@@ -116,9 +117,9 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers, and how many threads add them up."""
+    """Versions of what decides a run's numbers, what multiplies, and in how many threads."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(usable_threads())
-    found = {"python": platform.python_version(), "threads": threads}
+    found = {"python": platform.python_version(), "threads": threads, "products": library()}
     for package in ("torch", "transformers", "peft", "tokenizers", "bitsandbytes"):
         try:
             found[package] = importlib.metadata.version(package)

@@ -12,12 +12,19 @@ import pytest
 import torch
 
 from sekft_engine.base import ResidentBase
+from sekft_engine.sft import products
 from sekft_engine.sft.data import Data
 from sekft_engine.sft.fused import fused_layers
 from sekft_engine.sft.short_attention import attend_short
 from tests.sft.conftest import RECIPE
 
 IDS = torch.arange(40).reshape(2, 20) * 7 % 400
+
+
+@pytest.fixture(autouse=True, params=["MKL", "oneDNN"])
+def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made this machine's processor, both ways are tried."""
+    monkeypatch.setattr(products, "by_mkl", lambda: request.param == "MKL")
 
 
 def outcome(
