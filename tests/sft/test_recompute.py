@@ -17,6 +17,7 @@ from sekft_engine.sft.loop import Step, Trainer
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.peak import peak_bytes
 from sekft_engine.sft.recompute import blocks_of
+from tests.models import tiny_llama
 from tests.sft.conftest import RECIPE
 
 
@@ -50,17 +51,9 @@ def test_steps_are_the_same_bits_dropout_included(trained: Any) -> None:
 
 
 def test_less_is_held_and_the_base_stays_as_it_was() -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    deep = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=12,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-    )
-    model = LlamaForCausalLM(deep).train()
+    model = LlamaForCausalLM(tiny_llama(num_hidden_layers=12, vocab_size=64)).train()
     ids = (np.arange(200, dtype=np.int32) * 7) % 64
     row = TrainRow(id="", ids=ids, at=np.arange(50, 60, dtype=np.int32))
     selected = selected_logits(model)
