@@ -67,7 +67,8 @@ def add_times(rows: Tensor, weight: Tensor, into: Tensor) -> Tensor:
     """The same where nobody else needs ``into``, which is used up."""
     if not by_mkl():
         return times_plus(rows, weight, into)
-    _flat(into).addmm_(_flat(rows), weight.t())
+    # A view and never a copy: what is added must be in ``into`` itself.
+    into.view(-1, into.shape[-1]).addmm_(_flat(rows), weight.t())
     return into
 
 
