@@ -8,6 +8,7 @@ would tidy up is gone. The run can be resumed.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -46,9 +47,21 @@ def on_hangup(engine: EngineLike, app: App[int], patience: float = PATIENCE_S) -
         del signum, frame
         threading.Thread(target=save_and_leave, name="sekft-hangup", daemon=True).start()
 
+    left = threading.Event()
+
+    def watch() -> None:
+        gone = select.poll()
+        gone.register(0, 0)  # the end of a terminal is told without being asked for
+        gone.poll()
+        if not left.is_set():
+            save_and_leave()
+
+    if os.isatty(0):
+        threading.Thread(target=watch, name="sekft-terminal", daemon=True).start()
     before = {number: signal.signal(number, handler) for number in (signal.SIGHUP, signal.SIGTERM)}
     try:
         yield
     finally:
+        left.set()
         for number, old in before.items():
             signal.signal(number, old)
