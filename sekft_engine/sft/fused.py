@@ -17,7 +17,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sekft_engine.sft import products
-from sekft_engine.sft.products import add_times, times, times_plus
+from sekft_engine.sft.dropout import draw_kept, kept_share
+from sekft_engine.sft.elementwise import quick_forward, quick_rotary
+from sekft_engine.sft.products import add_times, suits, times, times_plus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +36,8 @@ def fused_layers(model: Any) -> Iterator[None]:
     for module, forward in changed:
         module.__dict__["forward"] = forward
     try:
-        yield
+        with quick_rotary(model):
+            yield
     finally:
         for module, _ in changed:
             del module.__dict__["forward"]
@@ -50,14 +53,7 @@ def _forward_of(module: Any) -> Callable[..., Tensor] | None:
         return lambda rows, *args, **options: _adapted(module, rows, *args, **options)
     if type(module) is torch.nn.Linear and suits(module.weight):
         return lambda rows: _plain(module, rows)
-    return None
-
-
-def suits(weight: Tensor) -> bool:
-    """Whether products with this are taken here."""
-    import torch
-
-    return weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return quick_forward(module)
 
 
 def _plain(module: Any, rows: Tensor) -> Tensor:
@@ -77,21 +73,26 @@ def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
     if not plain or names[0] in module.lora_variant:
         return type(module).forward(module, rows, *args, **options)  # type: ignore[no-any-return]
     (name,) = names
-    first, second = module.lora_A[name], module.lora_B[name]
-    if first.bias is not None or second.bias is not None or not suits(first.weight):
+    first, second, dropout = (
+        each[name] for each in (module.lora_A, module.lora_B, module.lora_dropout)
+    )
+    known = type(dropout) in (torch.nn.Dropout, torch.nn.Identity)
+    dtypes = {rows.dtype, first.weight.dtype}
+    if not known or first.bias is not None or second.bias is not None or not suits(first.weight):
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    dropped = module.lora_dropout[name](rows)
-    scale = module.scaling[name]
+    rate = getattr(dropout, "p", 0.0) if dropout.training else 0.0
+    kept = draw_kept(rows, rate) if rate else None
+    scale = module.scaling[name] / kept_share(rate)
     base = module.base_layer
     plain = type(base) is torch.nn.Linear and suits(base.weight) and not base.weight.requires_grad
-    if plain and dropped is rows and rows.dtype == first.weight.dtype:
+    if plain and len(dtypes) == 1:
         given = (base.weight, base.bias, first.weight, second.weight)
-        whole: Tensor = _functions()[2](rows, *given, scale)
+        whole: Tensor = _functions()[2](rows, kept, *given, scale)
         return whole
     out = base(rows)
-    if out.dtype != first.weight.dtype or rows.dtype != first.weight.dtype:
+    if len(dtypes | {out.dtype}) > 1:
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    added: Tensor = _functions()[1](dropped, out, first.weight, second.weight, scale)
+    added: Tensor = _functions()[1](rows, kept, out, first.weight, second.weight, scale)
     return added
 
 
@@ -117,52 +118,71 @@ def _functions() -> tuple[Callable[..., Tensor], ...]:
             return times(slope, weight.t()), None, None
 
     class Adapter(torch.autograd.Function):
-        """y + s·(xAᵀ)Bᵀ, where A and B learn."""
-
-        @staticmethod
-        def forward(
-            ctx: Any, rows: Tensor, out: Tensor, first: Tensor, second: Tensor, scale: float
-        ) -> Tensor:
-            low = times(rows, first)
-            ctx.scale = scale
-            ctx.save_for_backward(rows, low, first, second)
-            return times_plus(low, second * scale, out)
-
-        @staticmethod
-        def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-            rows, low, first, second = ctx.saved_tensors
-            back, *grads = _slopes(slope, rows, low, second, ctx.scale)
-            grad_rows = times(back, first.t()) if ctx.needs_input_grad[0] else None
-            return grad_rows, slope, *grads, None
-
-    class Whole(torch.autograd.Function):
-        """xWᵀ + b + s·(xAᵀ)Bᵀ, where A and B learn."""
+        """y + s·((x∘k)Aᵀ)Bᵀ, where A and B learn and k is dropout's draw, if there is any."""
 
         @staticmethod
         def forward(
             ctx: Any,
             rows: Tensor,
+            kept: Tensor | None,
+            out: Tensor,
+            first: Tensor,
+            second: Tensor,
+            scale: float,
+        ) -> Tensor:
+            low = times(_masked(rows, kept), first)
+            ctx.scale = scale
+            ctx.save_for_backward(rows, kept, low, first, second)
+            return times_plus(low, second * scale, out)
+
+        @staticmethod
+        def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+            rows, kept, low, first, second = ctx.saved_tensors
+            back, *grads = _slopes(slope, _masked(rows, kept), low, second, ctx.scale)
+            grad_rows = None
+            if ctx.needs_input_grad[0]:
+                grad_rows = times(back, first.t())
+                if kept is not None:
+                    grad_rows.mul_(kept)
+            return grad_rows, None, slope, *grads, None
+
+    class Whole(torch.autograd.Function):
+        """xWᵀ + b + s·((x∘k)Aᵀ)Bᵀ, where A and B learn and k is dropout's draw, if any."""
+
+        @staticmethod
+        def forward(
+            ctx: Any,
+            rows: Tensor,
+            kept: Tensor | None,
             weight: Tensor,
             bias: Tensor | None,
             first: Tensor,
             second: Tensor,
             scale: float,
         ) -> Tensor:
-            low = times(rows, first)
+            low = times(_masked(rows, kept), first)
             ctx.scale = scale
-            ctx.save_for_backward(rows, low, weight, first, second)
+            ctx.save_for_backward(rows, kept, low, weight, first, second)
             return add_times(low, second * scale, times(rows, weight, bias))
 
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-            rows, low, weight, first, second = ctx.saved_tensors
-            back, *grads = _slopes(slope, rows, low, second, ctx.scale)
+            rows, kept, low, weight, first, second = ctx.saved_tensors
+            back, *grads = _slopes(slope, _masked(rows, kept), low, second, ctx.scale)
             grad_rows = None
             if ctx.needs_input_grad[0]:
-                grad_rows = add_times(back, first.t(), times(slope, weight.t()))
-            return grad_rows, None, None, *grads, None
+                grad_rows = times(slope, weight.t())
+                if kept is None:
+                    grad_rows = add_times(back, first.t(), grad_rows)
+                else:
+                    grad_rows.add_(times(back, first.t()).mul_(kept))
+            return grad_rows, None, None, None, *grads, None
 
     return Frozen.apply, Adapter.apply, Whole.apply
+
+
+def _masked(rows: Tensor, kept: Tensor | None) -> Tensor:
+    return rows if kept is None else rows * kept
 
 
 def _slopes(

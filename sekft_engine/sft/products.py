@@ -41,6 +41,13 @@ def library() -> str:
     return "MKL" if by_mkl() else "oneDNN"
 
 
+def suits(values: Tensor) -> bool:
+    """Whether such values are computed with here: fp32 on a CPU."""
+    import torch
+
+    return values.dtype == torch.float32 and values.device.type == "cpu"
+
+
 def times(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows`` · ``weight``ᵀ + ``bias``."""
     import torch

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.sft.fused import suits
-from sekft_engine.sft.products import by_mkl, there, times
+from sekft_engine.sft.products import by_mkl, suits, there, times
 
 if TYPE_CHECKING:
     from torch import Tensor
