@@ -4,12 +4,18 @@ The gradient of a token's loss to its logits is its softmax less one at the targ
 soon as the logits are, and goes straight back through the head, whose weights are frozen. So logits
 are made for some tokens at a time and let go: a vocabulary of 256 k takes no more memory than one
 of 32 k. (The idea is that of Liger and of cut cross-entropy.)
+
+A loss is the logarithm of the sum of exponentials less the target's logit. Torch's cross_entropy on
+a CPU adds the exponentials up less exactly: of 49 k fp32 logits it is off by 2e-6 of the loss, to
+one side, where this is off by 2e-8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from sekft_engine.sft.products import linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,24 +25,25 @@ MOST_LOGITS = 1 << 25
 
 
 def head_losses(hidden: Tensor, head: Any, targets: Tensor, most: int = MOST_LOGITS) -> Tensor:
-    """Losses in nats [N] of ``targets`` [N], where ``head`` makes logits from ``hidden`` [N, D].
-
-    One piece is enough for a small vocabulary; a large one is taken in pieces of ``most`` logits.
-    """
+    """Losses in nats [N] of ``targets`` [N], where ``head`` makes logits from ``hidden`` [N, D], at
+    most so many at a time."""
     import torch
-    import torch.nn.functional as functional
 
-    width = int(head.weight.shape[0])
-    size = max(1, most // width)
-    if type(head) is not torch.nn.Linear or head.weight.requires_grad or len(hidden) <= size:
-        return functional.cross_entropy(head(hidden).float(), targets, reduction="none")
+    if type(head) is not torch.nn.Linear or head.weight.requires_grad:
+        return logit_losses(head(hidden), targets)
+    size = max(1, most // int(head.weight.shape[0]))
     losses: Tensor = _in_pieces()(hidden, head.weight, head.bias, targets, size)
     return losses
 
 
+def logit_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Losses in nats [N] of ``targets`` [N] by ``logits`` [N, V]."""
+    logits = logits.float()
+    return logits.logsumexp(-1) - logits.gather(1, targets[:, None])[:, 0]
+
+
 def _in_pieces() -> Callable[..., Any]:
     import torch
-    import torch.nn.functional as functional
 
     class InPieces(torch.autograd.Function):
         @staticmethod
@@ -48,21 +55,21 @@ def _in_pieces() -> Callable[..., Any]:
             targets: Tensor,
             size: int,
         ) -> Tensor:
-            losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+            losses = []
             wanted = hidden.requires_grad
             back = torch.empty_like(hidden) if wanted else hidden.new_empty(0)
-            for at in range(0, len(hidden), size):
+            for at in range(0, max(1, len(hidden)), size):
                 piece = slice(at, at + size)
-                logits = functional.linear(hidden[piece], weight, bias).float()
+                logits = linear(hidden[piece], weight, bias).float()
                 chosen = targets[piece, None]
                 whole = logits.logsumexp(-1, keepdim=True)
-                losses[piece] = (whole - logits.gather(1, chosen))[:, 0]
+                losses.append((whole - logits.gather(1, chosen))[:, 0])
                 if wanted:
                     slope = logits.sub_(whole).exp_()
                     slope.scatter_add_(1, chosen, slope.new_full(chosen.shape, -1.0))
-                    back[piece] = slope.to(weight.dtype) @ weight
+                    back[piece] = linear(slope.to(weight.dtype), weight.t())
             ctx.save_for_backward(back)
-            return losses
+            return torch.cat(losses)
 
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from sekft_engine.sft.products import suits
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 #: Rows of SwiGLU's backward that are in the cache together.
@@ -29,7 +28,7 @@ _ROTARY = "apply_rotary_pos_emb"
 
 def quick_forward(module: Any) -> Callable[[Tensor], Tensor] | None:
     """The forward of ``module`` in fewer passes, if it is a norm or a SwiGLU as here."""
-    kind: type[torch.nn.Module] = type(module)
+    kind: Any = type(module)
     names = {*module._parameters, *module._modules}  # noqa: SLF001 - there is no quicker way
     if names == {"weight"} and hasattr(module, "variance_epsilon") and _is_norm(kind):
         return lambda states: _norm(module, states)
@@ -112,15 +111,17 @@ def _functions() -> tuple[Callable[..., Any], ...]:
 
         @staticmethod
         def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
-            ctx.save_for_backward(gate, up)
+            ctx.save_for_backward(gate.contiguous(), up.contiguous())
             return silu(gate).mul_(up)
 
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
             gate, up = ctx.saved_tensors
-            flat = (one.view(-1, one.shape[-1]).split(ROWS) for one in (gate, up))
-            slopes = slope.reshape(-1, slope.shape[-1]).split(ROWS)
-            for some_gate, some_up, some in zip(*flat, slopes, strict=True):
+            flat = slope.reshape(-1, slope.shape[-1])
+            gates, ups, slopes = (
+                torch.split(one.view(flat.shape), ROWS) for one in (gate, up, flat)
+            )
+            for some_gate, some_up, some in zip(gates, ups, slopes, strict=True):
                 to_silu = some * some_up
                 torch.mul(silu(some_gate), some, out=some_up)
                 silu_back.grad_input(to_silu, some_gate, grad_input=some_gate)

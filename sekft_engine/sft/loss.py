@@ -10,7 +10,7 @@ import numpy as np
 
 from sekft_engine.sft.attention import packed_attention
 from sekft_engine.sft.compiled import compiled_blocks
-from sekft_engine.sft.cross_entropy import head_losses
+from sekft_engine.sft.cross_entropy import head_losses, logit_losses
 from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.fused import fused_layers
 from sekft_engine.sft.packing import Batch, Indices, pack, pad
@@ -61,12 +61,10 @@ class Selected:
 
     def losses(self, batch: Batch) -> Tensor:
         """Cross-entropy of the batch's trained tokens, in nats [N]."""
-        import torch.nn.functional as functional
-
         targets = self._tensor(batch.targets)
         if self.by_head:
             return head_losses(self.hidden(batch), self.head, targets)
-        return functional.cross_entropy(self.logits(batch).float(), targets, reduction="none")
+        return logit_losses(self.logits(batch), targets)
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the head is given at the chosen places [N, D]."""

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from sekft_engine.base import ResidentBase
 from sekft_engine.sft import attention
 from sekft_engine.sft.attention import PACKED
-from sekft_engine.sft.cross_entropy import head_losses
+from sekft_engine.sft.cross_entropy import head_losses, logit_losses
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import Selected, selected_logits
 from sekft_engine.sft.packing import Batch, pack, pad
@@ -195,12 +195,21 @@ def test_a_large_vocabulary_is_taken_in_pieces_with_the_same_result() -> None:
     head.requires_grad_(requires_grad=False)
     targets = torch.randint(0, 1000, (37,))
     slopes = torch.rand(37)
-    found = []
+    hidden = torch.randn(37, 16, requires_grad=True)
+    wanted = torch.nn.functional.cross_entropy(head(hidden), targets, reduction="none")
+    (wanted_gradient,) = torch.autograd.grad((wanted * slopes).sum(), hidden)
     for most in (1 << 25, 5000, 1):
-        hidden = torch.randn(37, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
         losses = head_losses(hidden, head, targets, most)
         (gradient,) = torch.autograd.grad((losses * slopes).sum(), hidden)
-        found.append((losses.detach(), gradient))
-    for losses, gradient in found[1:]:
-        torch.testing.assert_close(losses, found[0][0], atol=1e-6, rtol=1e-6)
-        torch.testing.assert_close(gradient, found[0][1], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(losses, wanted, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(gradient, wanted_gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_losses_of_a_real_vocabulary_are_exact_on_average() -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(64, 49152, bias=False).requires_grad_(requires_grad=False)
+    hidden, targets = torch.randn(200, 64), torch.randint(0, 49152, (200,))
+    logits = head(hidden)
+    wanted = torch.nn.functional.cross_entropy(logits.double(), targets)
+    for losses in (head_losses(hidden, head, targets), logit_losses(logits, targets)):
+        assert abs(float(losses.double().mean() - wanted)) < 5e-7
