@@ -16,7 +16,7 @@ import numpy as np
 from sekft_engine.adapters import AdapterMeta
 from sekft_engine.base import ResidentBase
 from sekft_engine.recipe import Recipe
-from sekft_engine.sft import loop, loss, short_attention
+from sekft_engine.sft import fused, loop, loss, short_attention
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loop import Trainer
 from sekft_engine.sft.loss import Selected, selected_logits
@@ -61,6 +61,7 @@ def sekft(
         batch=options.batch,
         micro_batch=options.micro_batch,
         recompute=options.recompute,
+        dropout=options.dropout,
     )
     base.new_adapter("bench", recipe)
     try:
@@ -128,8 +129,17 @@ def levers(
         measured(changes=[(loss, "pack", partial(pack, least_shared=1 << 30))]),
     )
     yield (
-        "oneDNN and the adapter's backward",
+        "layers with backwards of their own",
         measured(changes=[(loss, "fused_layers", lambda _model: nullcontext())]),
+    )
+    yield (
+        "few passes between products",
+        measured(
+            changes=[
+                (fused, "quick_forward", lambda _module: None),
+                (fused, "quick_rotary", lambda _model: nullcontext()),
+            ]
+        ),
     )
     yield "attention by blocks", measured(changes=[(short_attention, "LONGEST", 0)])
     yield "logits at every token", measured(changes=[(Selected, "losses", everywhere)])

@@ -1,7 +1,8 @@
 """Training speed: sekft against TRL's SFTTrainer, and against what the machine can do.
 
 Both trainers take the same base, the same fresh adapter, the same rows in the same order, one batch
-per step, the same rate, dtype and threads, and no dropout; the losses of every step are compared.
+per step, the same rate, dtype and threads, and no dropout unless it is asked for; then the losses of
+every step are compared.
 TRL is asked first for a few steps in each way that is worth a try (``peer_trl.ways``: how many rows
 share a pass; on CUDA also padding-free, and Liger where it is installed, neither of which the
 machine this was written on can run), and is compared at its quickest. Its ways differ among
@@ -146,6 +147,7 @@ def compare(base: ResidentBase, options: argparse.Namespace) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "batch": options.batch,
         "micro_batch": options.micro_batch,
+        "dropout": options.dropout,
         "steps": options.steps,
         "sekft": msgspec.to_builtins(ours),
         "peak_mib": {"sekft": peak},
@@ -162,13 +164,15 @@ def compare(base: ResidentBase, options: argparse.Namespace) -> dict[str, Any]:
         result["peak_mib"] = {"sekft": peak, "trl": theirs.pop("trl_peak_mib")}
         result |= theirs
         result["ratio_trl"] = round(ours.tokens_per_s / theirs["trl"]["tokens_per_s"], 2)
-        result["loss_difference"] = _apart(ours.losses, theirs["trl"]["losses"])
+        if not options.dropout:
+            result["loss_difference"] = _apart(ours.losses, theirs["trl"]["losses"])
     return result
 
 
 def show(result: dict[str, Any]) -> None:
     of = " in NF4" if result["quantised"] else ""
-    print(f"{result['base']}{of}, {result['device']}, batches of {result['batch']}")
+    drops = f", dropout {result['dropout']}" if result["dropout"] else ""
+    print(f"{result['base']}{of}, {result['device']}, batches of {result['batch']}{drops}")
     print(f"{'':10}{'tokens/s':>10}{'trained/s':>11}{'peak MiB':>10}")
     for name in ("sekft", "trl"):
         if run := result.get(name):
@@ -187,10 +191,11 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {name:24}{speed:>9.1f} tokens/s in a few steps")
         for name, why in result["trl_failed"].items():
             print(f"  {name:24} failed: {why}")
-        print(
-            f"losses differ by at most {result['loss_difference']:.2g}, "
-            f"TRL's ways among themselves by {result['trl_loss_difference']:.2g}"
-        )
+        if not result["dropout"]:
+            print(
+                f"losses differ by at most {result['loss_difference']:.2g}, "
+                f"TRL's ways among themselves by {result['trl_loss_difference']:.2g}"
+            )
     if result["levers"]:
         print("\nwith one saving given up:")
     for name, lever in result["levers"].items():
@@ -206,8 +211,9 @@ def options_of(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6, help="optimiser steps; the first warms up")
     parser.add_argument("--lever-steps", type=int, default=3, help="for each saving; 0 = none")
     parser.add_argument("--choose-steps", type=int, default=2, help="for each of TRL's ways")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--micro-batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--micro-batch", type=int, default=8)
+    parser.add_argument("--dropout", type=float, default=0.0, help="losses differ by its draws")
     parser.add_argument("--recompute", choices=("never", "always"), default="never")
     parser.add_argument("--threads", type=int, default=0, help="0 = as torch chooses")
     parser.add_argument("--four-bit", action="store_true", help="the base in NF4")

@@ -8,6 +8,7 @@ for a run that goes on and for activations that are computed again.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,33 @@ def draw_kept(like: Tensor, rate: float) -> Tensor:
     drawn = np.random.SFC64(seed).random_raw(-(-like.numel() // 4)).view(np.uint16)
     kept = (drawn[: like.numel()] >= _dropped(rate)).view(np.uint8)
     return torch.from_numpy(kept).view(like.shape)
+
+
+_room = threading.local()
+
+
+def as_factors(kept: Tensor, like: Tensor) -> Tensor:
+    """``kept`` in the dtype of ``like``; good until the next call in this thread."""
+    return _space("factors", like).copy_(kept)
+
+
+def masked(rows: Tensor, kept: Tensor | None) -> Tensor:
+    """What is kept of ``rows``; good until the next call in this thread."""
+    import torch
+
+    if kept is None:
+        return rows
+    return torch.mul(rows, as_factors(kept, rows), out=_space("masked", rows))
+
+
+def _space(use: str, like: Tensor) -> Tensor:
+    """Room for values as ``like``, the same each time: new room for each would lie scattered
+    between what is held for the way back, and the heap would grow by a third."""
+    held: Tensor | None = getattr(_room, use, None)
+    if held is None or held.numel() < like.numel() or held.dtype != like.dtype:
+        held = like.new_empty(like.numel())
+        setattr(_room, use, held)
+    return held[: like.numel()].view(like.shape)
 
 
 def _dropped(rate: float) -> int:

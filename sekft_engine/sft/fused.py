@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sekft_engine.sft import products
-from sekft_engine.sft.dropout import draw_kept, kept_share
+from sekft_engine.sft.dropout import as_factors, draw_kept, kept_share, masked
 from sekft_engine.sft.elementwise import quick_forward, quick_rotary
 from sekft_engine.sft.products import add_times, suits, times, times_plus
 
@@ -130,7 +130,7 @@ def _functions() -> tuple[Callable[..., Tensor], ...]:
             second: Tensor,
             scale: float,
         ) -> Tensor:
-            low = times(_masked(rows, kept), first)
+            low = times(masked(rows, kept), first)
             ctx.scale = scale
             ctx.save_for_backward(rows, kept, low, first, second)
             return times_plus(low, second * scale, out)
@@ -138,12 +138,12 @@ def _functions() -> tuple[Callable[..., Tensor], ...]:
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
             rows, kept, low, first, second = ctx.saved_tensors
-            back, *grads = _slopes(slope, _masked(rows, kept), low, second, ctx.scale)
+            back, *grads = _slopes(slope, masked(rows, kept), low, second, ctx.scale)
             grad_rows = None
             if ctx.needs_input_grad[0]:
                 grad_rows = times(back, first.t())
                 if kept is not None:
-                    grad_rows.mul_(kept)
+                    grad_rows.mul_(as_factors(kept, grad_rows))
             return grad_rows, None, slope, *grads, None
 
     class Whole(torch.autograd.Function):
@@ -160,7 +160,7 @@ def _functions() -> tuple[Callable[..., Tensor], ...]:
             second: Tensor,
             scale: float,
         ) -> Tensor:
-            low = times(_masked(rows, kept), first)
+            low = times(masked(rows, kept), first)
             ctx.scale = scale
             ctx.save_for_backward(rows, kept, low, weight, first, second)
             return add_times(low, second * scale, times(rows, weight, bias))
@@ -168,21 +168,18 @@ def _functions() -> tuple[Callable[..., Tensor], ...]:
         @staticmethod
         def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
             rows, kept, low, weight, first, second = ctx.saved_tensors
-            back, *grads = _slopes(slope, _masked(rows, kept), low, second, ctx.scale)
+            back, *grads = _slopes(slope, masked(rows, kept), low, second, ctx.scale)
             grad_rows = None
             if ctx.needs_input_grad[0]:
                 grad_rows = times(slope, weight.t())
                 if kept is None:
                     grad_rows = add_times(back, first.t(), grad_rows)
                 else:
-                    grad_rows.add_(times(back, first.t()).mul_(kept))
+                    more = times(back, first.t())
+                    grad_rows.addcmul_(more, as_factors(kept, more))
             return grad_rows, None, None, None, *grads, None
 
     return Frozen.apply, Adapter.apply, Whole.apply
-
-
-def _masked(rows: Tensor, kept: Tensor | None) -> Tensor:
-    return rows if kept is None else rows * kept
 
 
 def _slopes(
