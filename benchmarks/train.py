@@ -1,11 +1,10 @@
 """Training speed: sekft against TRL's SFTTrainer, and against what the machine can do.
 
 Both trainers take the same base, the same fresh adapter, the same rows in the same order, one batch
-per step, the same rate, dtype and threads, and no dropout unless it is asked for; then the losses of
-every step are compared.
-TRL is asked first for a few steps in each way that is worth a try (``peer_trl.ways``: how many rows
-share a pass; on CUDA also padding-free, and Liger where it is installed, neither of which the
-machine this was written on can run), and is compared at its quickest. Its ways differ among
+per step, and the same rate, dtype and threads; without dropout the losses of every step are
+compared. TRL is asked first for a few steps in each way that is worth a try (``peer_trl.ways``: how
+many rows share a pass; on CUDA also padding-free, and Liger where it is installed, neither of which
+the machine this was written on can run), and is compared at its quickest. Its ways differ among
 themselves by rounding too, and how far they do is told beside the difference to sekft's losses.
 
 The bound is the rate of this machine's matrix products by the quicker of its kernels, at 4 N

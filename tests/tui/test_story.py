@@ -14,7 +14,7 @@ import pytest
 from sekft_engine import events
 from sekft_engine.runs import list_runs, read_events
 from sekft_engine.workspace import Workspace
-from tests.tui.terminal import DEADLINE_S, terminal
+from tests.tui.terminal import DEADLINE_S, SEKFT, terminal
 
 
 @pytest.mark.slow
@@ -90,6 +90,24 @@ def test_a_lost_connection_saves_the_run(workspace: Workspace, tmp_path: Path) -
     assert any(isinstance(event, events.StepDone) for event in journal)
     assert isinstance(journal[-1], events.JobCancelled)
     assert (Path(run.adapter) / "adapter_model.safetensors").is_file()
+
+
+#: Runs sekft as make does: it leads the session, and the hang-up reaches it alone.
+LEADER = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.exit(subprocess.run([sys.executable, "-c", *sys.argv[1:]]).returncode)
+"""
+
+
+def test_a_terminal_that_goes_takes_the_workbench_along_even_if_nobody_tells_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    words = ("tui", "--workspace", str(workspace.root))
+    with terminal(SEKFT, *words, cwd=tmp_path, code=LEADER) as screen:
+        screen.until_shown("12 trajectories")
+        screen.hang_up()
+        assert screen.ended() == 128 + signal.SIGHUP
 
 
 @pytest.mark.slow
