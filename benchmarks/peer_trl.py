@@ -135,6 +135,8 @@ def trained(
             remove_unused_columns=False,
             seed=0,
         )
+        learning = [weight for weight in model.parameters() if weight.requires_grad]
+        start = [weight.data.clone() for weight in learning]
         trainer = InOrder(
             model=model,
             args=config,
@@ -145,9 +147,8 @@ def trained(
         )
         if not cuda:
             # On a 4-bit base TRL makes the adapter bf16, which a CPU is slow at.
-            for weight in model.parameters():
-                if weight.requires_grad and weight.dtype == torch.bfloat16:
-                    weight.data = weight.data.float()
+            for weight, before in zip(learning, start, strict=True):
+                weight.data = before
         trainer.remove_callback(PrinterCallback)  # it would print among what is printed here
         trainer.train()
         log = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -218,7 +218,10 @@ def options_of(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--four-bit", action="store_true", help="the base in NF4")
     parser.add_argument("--no-trl", action="store_true", help="TRL loads the base a second time")
     parser.add_argument("--gpu", action="store_true", help="a random 7B base in NF4")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if min(options.steps, options.choose_steps, options.lever_steps or 2) < 2:
+        parser.error("two steps at least: the first one warms up")
+    return options
 
 
 def main() -> None:

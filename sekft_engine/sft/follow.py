@@ -24,6 +24,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 
     job: jobs.Train
     digests: dict[str, str]
+    recompute: bool
 
 
 def digests_of(base: str, tokenizer: ChatTokenizer, data: Data) -> dict[str, str]:
@@ -31,11 +32,14 @@ def digests_of(base: str, tokenizer: ChatTokenizer, data: Data) -> dict[str, str
     return {"base": base, "data": data.digest, "order": data.order} | render_digests(tokenizer)
 
 
-def lead(ranks: Ranks, job: jobs.Train, base: Path, digests: dict[str, str]) -> None:
+def lead(
+    ranks: Ranks, job: jobs.Train, base: Path, digests: dict[str, str], recompute: bool
+) -> None:
     """Tell the followers what is trained, in words that mean the same on their machines."""
     data = str(Path(job.data).expanduser().absolute()) if job.data else ""
     job = msgspec.structs.replace(job, base=str(base), data=data)
-    ranks.announce("train", msgspec.json.encode(Brief(job=job, digests=digests)))
+    brief = Brief(job=job, digests=digests, recompute=recompute)
+    ranks.announce("train", msgspec.json.encode(brief))
 
 
 def refuse_lone_shards(job: jobs.Train, ranks: Ranks) -> None:
@@ -102,6 +106,7 @@ def follow_run(ranks: Processes, given: Brief, resident: ResidentBase | None) ->
     if job.shard_base:
         ranks.shard(resident.model)
     trainer = Trainer(resident, name, data, job.recipe, ranks=ranks)
+    trainer.recompute = given.recompute
     try:
         _obey(ranks, trainer)
     finally:

@@ -27,10 +27,14 @@ from sekft_engine.sft.loss import Selected, selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory
 from sekft_engine.sft.packing import pack
 from sekft_engine.sft.peak import peak_bytes
+from sekft_engine.sft.ranks import ALONE, Ranks
 from sekft_engine.sft.recompute import RECOMPUTED, blocks_of
 
-#: Tokens of the passes that are measured, and trained ones among the last.
-LENGTHS, TRAINED = (16, 32, 64), 33
+#: Tokens of the passes that are measured with one trained token each: enough that a block takes
+#: more than the head does, even where activations are computed again.
+LENGTHS = (48, 96, 192)
+#: Trained tokens of two more passes as short as the first: enough that the head takes more.
+TRAINED = (17, 33)
 #: Passes of a run that are looked at for the heaviest one.
 LOOKED_AT = 32
 #: The name of the adapter that is measured.
@@ -80,51 +84,73 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     told: str
 
 
-def refuse_too_much(base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe) -> Fit:
+def refuse_too_much(
+    base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe, ranks: Ranks = ALONE
+) -> Fit:
     """Measure how the steps of a run fit: as they are, or with activations that are computed again
-    where the recipe leaves that open.
+    where the recipe leaves that open. Of several processes this is the first one, before the others
+    have loaded their bases; the longest row of a step is its own.
 
     Raises:
         BadInput: the recipe's targets are none of this base's layers.
         Unavailable: a step cannot fit into the memory that is free; says what would.
     """
-    there = free_bytes(base)
+    run = _Passes(rows, recipe, ranks)
+    there = _own_part(free_bytes(base), base, ranks)
     ways = {"never": (False,), "always": (True,), "auto": (False, True)}[recipe.recompute]
     if not blocks_of(base.model):
         ways = (False,)
     needs: list[Need] = []
     for recompute in ways:
         needs.append(measure_need(base, recipe, recompute=recompute))
-        heaviest = _heaviest(needs[-1], rows, recipe)
+        heaviest = run.heaviest(needs[-1])
         wanted = needs[-1].of(heaviest)
         told = f"{wanted / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
         if wanted <= there:
             why = RECOMPUTED if recompute else "no activations are computed twice"
             if len(needs) > 1:
-                why += _without(needs[0], there, rows, recipe)
+                why += _without(needs[0], there, run)
             line = f"a step takes up to {told}; {there / GIB:.2f} GiB are free: {why}"
             return Fit(recompute=recompute, told=line)
     raise Unavailable(
         f"a step cannot fit into memory: {told}, and {there / GIB:.2f} GiB are free",
-        mend=_what_fits(needs[-1], there, rows, recipe),
+        mend=_what_fits(needs[-1], there, run),
     )
 
 
-def _without(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> str:
+def _without(need: Need, there: int, run: _Passes) -> str:
     """With how many rows a pass would fit even so."""
-    count = _rows_that_fit(need, there, rows, recipe)
+    count = _rows_that_fit(need, there, run)
     return f" (with --micro-batch {count} they need not be)" if count else ""
 
 
-def _heaviest(need: Need, rows: Sequence[TrainRow], recipe: Recipe) -> Load:
-    """The pass of the whole run that takes the most, looked for among the longest ones."""
-    passes = (
-        group
-        for step in plan_steps(len(rows), recipe)
-        for group in split_rows([rows[number] for number in step], recipe.micro_batch)
-    )
-    longest = nlargest(LOOKED_AT, passes, key=lambda group: sum(len(row) for row in group))
-    return max(map(need.load, longest), key=need.of)
+class _Passes(NamedTuple):
+    """The forward passes of a run in this process."""
+
+    rows: Sequence[TrainRow]
+    recipe: Recipe
+    ranks: Ranks
+
+    def heaviest(self, need: Need, micro_batch: int = 0) -> Load:
+        """The one that takes the most, looked for among the longest ones."""
+        passes = (
+            group
+            for step in plan_steps(len(self.rows), self.recipe)
+            for group in split_rows(
+                self.ranks.share([self.rows[number] for number in step]),
+                micro_batch or self.recipe.micro_batch,
+            )
+        )
+        longest = nlargest(LOOKED_AT, passes, key=lambda group: sum(len(row) for row in group))
+        return max(map(need.load, longest), key=need.of)
+
+
+def _own_part(free: int, base: ResidentBase, ranks: Ranks) -> int:
+    """What is left for this process where others share the main memory with it."""
+    if base.device.type == "cuda":
+        return free
+    others = ranks.neighbours - 1
+    return max(0, free - others * base.memory()) // ranks.neighbours
 
 
 def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> Need:
@@ -135,8 +161,8 @@ def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         weights = base.trainable(_NAME)
         selected = selected_logits(base.model)
         selected.recompute = recompute
-        short, middle, long = (_peak(base, selected, tokens, 1) for tokens in LENGTHS)
-        more = _peak(base, selected, LENGTHS[-1], TRAINED)
+        by_length = [_peak(base, selected, tokens, 1) for tokens in LENGTHS]
+        few, many = (_peak(base, selected, LENGTHS[0], trained) for trained in TRAINED)
         held = sum(weight.numel() * weight.element_size() for weight in weights)
         for weight in weights:
             weight.grad = None
@@ -144,8 +170,8 @@ def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         base.drop(_NAME)
         base.activate(active)
         free_memory()
-    square, token, fixed = np.polyfit(LENGTHS, (short, middle, long), 2)
-    trained = max(0.0, (more - long) / (TRAINED - 1))
+    square, token, fixed = np.polyfit(LENGTHS, by_length, 2)
+    trained = max(0.0, (many - few) / (TRAINED[1] - TRAINED[0]))
     return Need(
         # Two moments of the optimiser, and the last good weights.
         fixed=max(0.0, float(fixed)) + 3 * held,
@@ -172,25 +198,24 @@ def _peak(base: ResidentBase, selected: Selected, tokens: int, trained: int) -> 
     return peak_bytes(step)
 
 
-def _what_fits(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> str:
+def _what_fits(need: Need, there: int, run: _Passes) -> str:
     """The largest micro-batch that fits; else how long a row may be."""
-    if count := _rows_that_fit(need, there, rows, recipe):
+    if count := _rows_that_fit(need, there, run):
         return f"--micro-batch {count} fits"
-    if recipe.recompute == "never":
+    if run.recipe.recompute == "never":
         return "--recompute auto needs less"
-    longest = max(rows, key=len)
+    longest = max(run.rows, key=len)
     for tokens in range(len(longest) // 16 * 16, 15, -16):
         if need.of(Load(tokens, tokens**2, min(longest.trained, tokens))) <= there:
             return f"--micro-batch 1 --max-length {tokens} fits"
     return "take a smaller base or --load-4bit, or free some memory"
 
 
-def _rows_that_fit(need: Need, there: int, rows: Sequence[TrainRow], recipe: Recipe) -> int:
+def _rows_that_fit(need: Need, there: int, run: _Passes) -> int:
     """The largest micro-batch that fits and is smaller than the recipe's; 0 = none."""
-    most = min(recipe.micro_batch, recipe.batch, len(rows))
+    most = min(run.recipe.micro_batch, run.recipe.batch, len(run.rows))
     for count in range(most - 1, 0, -1):
-        smaller = msgspec.structs.replace(recipe, micro_batch=count)
-        if need.of(_heaviest(need, rows, smaller)) <= there:
+        if need.of(run.heaviest(need, count)) <= there:
             return count
     return 0
 

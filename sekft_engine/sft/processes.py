@@ -91,6 +91,7 @@ class Processes(Ranks):
         self._dist = dist
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
+        self.neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         self.sharded = False
 
     # --- words --------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class Ranks:
 
     rank = 0
     size = 1
+    #: How many of them are on this machine.
+    neighbours = 1
     #: Whether the base's layers are spread over the processes, so that every forward pass is one
     #: of all.
     sharded = False

@@ -70,6 +70,7 @@ class Session:
         self.rates: events.RatesMeasured | None = None
         self.trained_tokens = 0
         self.saved_step = 0
+        self._saved_rates: events.RatesMeasured | None = None
         self.best = Best()
         self.signs = Signs()
         self._by = judged_by(recipe)
@@ -135,7 +136,7 @@ class Session:
             self._step_on()
         except Abandoned:
             left = True
-        if self.trainer.done != self.saved_step:
+        if not self._is_saved():
             self.save()
         return left
 
@@ -155,7 +156,7 @@ class Session:
                 self._tell_compiled()
             self._measure()
             asked = self.context.checkpoint_wanted() or self.context.pausing()
-            if self.saved_step < self.trainer.done and (asked or self._save_due()):
+            if not self._is_saved() and (asked or self._save_due()):
                 self.save()
             self.context.wait_while_paused()
 
@@ -219,9 +220,9 @@ class Session:
         """What is due after the steps done, unless it was measured before the run was resumed."""
         step = self.trainer.done
         if self._heldout_at < step and self._is_due(self.recipe.heldout_every, self.data.heldout):
-            self._measure_heldout(step)
+            loss = self._measure_heldout(step)
             if self._by == HELDOUT:
-                self._judge(step, () if self.heldout is None else (-self.heldout,))
+                self._judge(step, (-loss,))
         rates_at = self.rates.step if self.rates else 0
         if rates_at < step and self.trials and self._is_due(self.recipe.eval_every, self.trials):
             self._measure_rates(step, self.trials)
@@ -232,14 +233,17 @@ class Session:
         last = step == len(self.trainer.plan)
         return bool(what) and (last or bool(every and step % every == 0))
 
-    def _measure_heldout(self, step: int) -> None:
+    def _measure_heldout(self, step: int) -> float:
         loss, tokens = self.trainer.heldout_loss()
         self.heldout = loss if math.isfinite(loss) else None
         self._heldout_at = step
         self.context.emit(events.HeldoutDone(job="", step=step, loss=loss, tokens=tokens))
         self.trainer.judge("the held-out loss", loss, self.data.heldout)
+        return loss
 
     def _measure_rates(self, step: int, trials: Trials) -> None:
+        if not self._is_saved():  # it takes long, and may be paused
+            self.save()
         try:
             with self.trainer.at_rest():
                 rates = measure_rates(
@@ -281,6 +285,10 @@ class Session:
 
     # --- saving -------------------------------------------------------------------------------
 
+    def _is_saved(self) -> bool:
+        """Whether the last step is on the disk, and what was measured after it."""
+        return self.saved_step == self.trainer.done and self._saved_rates is self.rates
+
     def _save_due(self) -> bool:
         step = self.trainer.done
         return (
@@ -301,6 +309,7 @@ class Session:
         # No checkpoint may count what the journal could yet lose.
         self.run.journal.sync()
         write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
+        self._saved_rates = self.rates
         drop_others(self.run.folder, self.best.step)
         self._saved(self.trainer.done)
 

@@ -72,9 +72,9 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     if earlier is not None:
         refuse_other(earlier, facts, recipe)
     recompute = recipe.recompute == "always"
-    if ranks.size == 1:  # several say so when a pass fails
+    if not job.shard_base:  # which would have to be loaded by all before it is known to fit
         base = context.load_base(str(folder), job.load_4bit)
-        fit = refuse_too_much(base, data.train, recipe)
+        fit = refuse_too_much(base, data.train, recipe, ranks)
         context.log(fit.told)
         recompute = fit.recompute
     checkpoint = None
@@ -97,7 +97,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
             steps=len(steps),
         )
     )
-    lead(ranks, job, folder, digests_of(meta.base_digest, tokenizer, data))
+    lead(ranks, job, folder, digests_of(meta.base_digest, tokenizer, data), recompute)
     with ranks.together():
         base = context.load_base(str(folder), job.load_4bit, sharded=job.shard_base)
     name = job.name or _free_name(run.id, base)

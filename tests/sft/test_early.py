@@ -22,6 +22,7 @@ from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
 from sekft_engine.scenario import Announcement, Provider, Scenario
 from sekft_engine.sft import behaviour, session
+from sekft_engine.sft.checkpoint import newest_checkpoint
 from sekft_engine.sft.early import Best
 from sekft_engine.sft.loop import Trainer
 from tests.sft import crash
@@ -197,8 +198,11 @@ def test_an_eval_that_a_stop_came_before_is_made_when_the_run_goes_on(
     done = scripted([3, 2, 1])
     real = getattr(session, "measure_rates")  # noqa: B009 - it is imported there
     left = {4, STEPS}
+    saved = []
 
     def leave_once(trials: Any, step: int, *rest: Any) -> events.RatesMeasured:
+        newest = newest_checkpoint(out)
+        saved.append((newest and newest.counts.step, step))
         if step in left:
             left.remove(step)
             engine.cancel(after_step=True)
@@ -216,6 +220,8 @@ def test_an_eval_that_a_stop_came_before_is_made_when_the_run_goes_on(
         run_job(job, engine=engine)
     run_job(job, engine=engine)
     assert done == [2, 4, 6, 8, 10, 12, STEPS]
+    # An eval takes long: a crash or a pause in it costs no step.
+    assert all(on_disk == step for on_disk, step in saved)
     journal = as_it_counts(read_events(out / "events.jsonl"))
     told = [event.step for event in journal if isinstance(event, events.RatesMeasured)]
     assert told == done

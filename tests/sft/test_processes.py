@@ -53,6 +53,8 @@ def test_two_processes_train_what_one_would(
     _in_two(lambda: _train(_job(tiny_base, sessions, out)))
     assert _largest_difference(Path(alone["adapter"]), out / "adapter") < TOLERANCE
     assert _told(out) == pytest.approx(_told(Path(alone["path"])), rel=1e-5)
+    logs = [one.text for one in read_events(out / "events.jsonl") if isinstance(one, events.Log)]
+    assert any(text.startswith("a step takes up to") for text in logs)
     result = read_run(out).result
     assert result["trained_tokens"] == alone["trained_tokens"]
     assert result["loss"]["heldout"] == pytest.approx(alone["loss"]["heldout"], rel=1e-6)
