@@ -198,7 +198,7 @@ def test_an_eval_that_a_stop_came_before_is_made_when_the_run_goes_on(
     done = scripted([3, 2, 1])
     real = getattr(session, "measure_rates")  # noqa: B009 - it is imported there
     left = {4, STEPS}
-    saved = []
+    saved: list[tuple[int | None, int]] = []
 
     def leave_once(trials: Any, step: int, *rest: Any) -> events.RatesMeasured:
         newest = newest_checkpoint(out)
