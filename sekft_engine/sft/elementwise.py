@@ -73,10 +73,17 @@ def _swiglu(module: Any, states: Tensor) -> Tensor:
 
 
 def _rotary(
-    own: Callable[..., Any], query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, **options: Any
+    own: Callable[..., Any],
+    query: Tensor,
+    key: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    *args: Any,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    if options or not all(suits(one) for one in (query, key, cos, sin)):
-        return own(query, key, cos, sin, **options)  # type: ignore[no-any-return]
+    whole = cos.dim() == 3 and cos.shape[-1] == query.shape[-1]  # some turn a part of each head
+    if args or options or not whole or not all(suits(one) for one in (query, key, cos, sin)):
+        return own(query, key, cos, sin, *args, **options)  # type: ignore[no-any-return]
     rotated: tuple[Tensor, Tensor] = _functions()[2](query, key, cos[:, None], sin[:, None])
     return rotated
 

@@ -202,7 +202,7 @@ def test_an_eval_that_a_stop_came_before_is_made_when_the_run_goes_on(
 
     def leave_once(trials: Any, step: int, *rest: Any) -> events.RatesMeasured:
         newest = newest_checkpoint(out)
-        saved.append((newest and newest.counts.step, step))
+        saved.append((newest.counts.step if newest else None, step))
         if step in left:
             left.remove(step)
             engine.cancel(after_step=True)

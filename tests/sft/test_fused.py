@@ -131,6 +131,16 @@ def test_norms_rotations_and_swiglu_of_llamas_kind_are_found(base: ResidentBase)
     assert llama.apply_rotary_pos_emb is theirs
 
 
+def test_what_turns_only_a_part_of_each_head_is_left_to_the_model() -> None:
+    from transformers.models.nemotron.modeling_nemotron import apply_rotary_pos_emb
+
+    query, key = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8)
+    cos, sin = torch.randn(1, 3, 4), torch.randn(1, 3, 4)
+    theirs = apply_rotary_pos_emb(query, key, cos, sin)
+    ours = elementwise._rotary(apply_rotary_pos_emb, query, key, cos, sin)
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
 def test_a_second_pass_back_is_refused_and_not_wrong(base: ResidentBase) -> None:
     adapted(base)
     weights = base.trainable("a")
