@@ -29,6 +29,7 @@ from sekft_engine.leaving import ENGINE_THREAD
 from sekft_engine.niceness import step_back
 from sekft_engine.publisher import Publisher
 from sekft_engine.runs import Run
+from sekft_engine.threads import settle_waiting
 from sekft_engine.waiting import LASTING, Waiting, going_on, last_number, left_over, queued
 from sekft_engine.workspace import Workspace
 
@@ -76,6 +77,7 @@ class Engine:
     # --- what front ends call, from any thread --------------------------------------------
 
     def start(self) -> Engine:
+        settle_waiting()
         if self.workspace is not None and self.workspace.root.is_dir():
             # A second engine on the workspace, or a folder one may only read, is no reason not
             # to work: runs have journals of their own.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sekft_engine import threads
-from sekft_engine.threads import usable_threads
+from sekft_engine.threads import LOOKS, usable_threads
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,29 @@ def test_a_process_kept_to_one_core_uses_one_unless_told_otherwise(said: str, wa
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({}, LOOKS),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, "none"),
+    ],
+)
+def test_threads_that_wait_sleep_soon_unless_told_otherwise(
+    said: dict[str, str], wanted: str
+) -> None:
+    code = (
+        "import os, sys\n"
+        "from sekft_engine.engine import Engine\n"
+        "engine = Engine().start()\n"
+        "print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT', 'none'))\n"
+        "engine.close()"
+    )
+    ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    env = {key: value for key, value in os.environ.items() if key not in ours} | said
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stdout.split() == ["False", wanted]
