@@ -29,7 +29,6 @@ from sekft_engine.loading import load_model
 from sekft_engine.recipe import Recipe
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import adapter_folder
-from sekft_engine.threads import settle_waiting
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +79,6 @@ class ResidentBase:
         """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``. One
         that is ``sharded`` waits in main memory for being spread over processes."""
         began = time.monotonic()
-        settle_waiting()
         path = resolve_base(str(folder))
         model = load_model(path, load_4bit=load_4bit, sharded=sharded)
         return cls(

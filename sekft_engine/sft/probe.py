@@ -85,18 +85,26 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse_too_much(
-    base: ResidentBase, rows: Sequence[TrainRow], recipe: Recipe, ranks: Ranks = ALONE
+    base: ResidentBase,
+    rows: Sequence[TrainRow],
+    recipe: Recipe,
+    ranks: Ranks = ALONE,
+    *,
+    others_load: bool = True,
 ) -> Fit:
     """Measure how the steps of a run fit: as they are, or with activations that are computed again
-    where the recipe leaves that open. Of several processes this is the first one, before the others
-    have loaded their bases; the longest row of a step is its own.
+    where the recipe leaves that open. Of several processes this is the first one: the longest row
+    of a step is its own. ``others_load``: the others have yet to load their bases.
 
     Raises:
         BadInput: the recipe's targets are none of this base's layers.
         Unavailable: a step cannot fit into the memory that is free; says what would.
     """
     run = _Passes(rows, recipe, ranks)
-    there = _own_part(free_bytes(base), base, ranks)
+    taken = (ranks.neighbours - 1) * base.memory() if others_load else 0
+    there = free_bytes(base)
+    if base.device.type != "cuda":  # processes of one machine share its main memory
+        there = max(0, there - taken) // ranks.neighbours
     ways = {"never": (False,), "always": (True,), "auto": (False, True)}[recipe.recompute]
     if not blocks_of(base.model):
         ways = (False,)
@@ -143,14 +151,6 @@ class _Passes(NamedTuple):
         )
         longest = nlargest(LOOKED_AT, passes, key=lambda group: sum(len(row) for row in group))
         return max(map(need.load, longest), key=need.of)
-
-
-def _own_part(free: int, base: ResidentBase, ranks: Ranks) -> int:
-    """What is left for this process where others share the main memory with it."""
-    if base.device.type == "cuda":
-        return free
-    others = ranks.neighbours - 1
-    return max(0, free - others * base.memory()) // ranks.neighbours
 
 
 def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> Need:

@@ -73,8 +73,9 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         refuse_other(earlier, facts, recipe)
     recompute = recipe.recompute == "always"
     if not job.shard_base:  # which would have to be loaded by all before it is known to fit
+        before = context.base  # what this process keeps from run to run, the others keep too
         base = context.load_base(str(folder), job.load_4bit)
-        fit = refuse_too_much(base, data.train, recipe, ranks)
+        fit = refuse_too_much(base, data.train, recipe, ranks, others_load=base is not before)
         context.log(fit.told)
         recompute = fit.recompute
     checkpoint = None

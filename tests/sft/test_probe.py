@@ -137,6 +137,9 @@ def test_several_processes_on_one_machine_share_its_memory_and_the_rows(
     monkeypatch.setattr(probe, "free_bytes", lambda _base: wanted - 4)
     with pytest.raises(Unavailable, match="a step cannot fit into memory"):
         refuse_too_much(base, data.train, recipe, _TwoHere())
+    # In the next run of a sweep the other has its base already.
+    monkeypatch.setattr(probe, "free_bytes", lambda _base: 2 * own)
+    refuse_too_much(base, data.train, recipe, _TwoHere(), others_load=False)
 
 
 def test_memory_that_is_free_is_what_the_machine_and_its_limits_leave(
