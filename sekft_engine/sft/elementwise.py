@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sekft_engine.sft.products import suits
 
@@ -61,7 +61,7 @@ def _norm(module: Any, states: Tensor) -> Tensor:
     weight = module.weight
     if not suits(states) or not suits(weight) or weight.requires_grad:
         return type(module).forward(module, states)  # type: ignore[no-any-return]
-    out: Tensor = _functions()[0](states, weight, module.variance_epsilon)
+    out: Tensor = _functions().norm(states, weight, module.variance_epsilon)
     return out
 
 
@@ -69,7 +69,7 @@ def _swiglu(module: Any, states: Tensor) -> Tensor:
     gate, up = module.gate_proj(states), module.up_proj(states)
     if not (suits(gate) and suits(up) and _is_silu(module.act_fn)):
         return module.down_proj(module.act_fn(gate) * up)  # type: ignore[no-any-return]
-    return module.down_proj(_functions()[1](gate, up))  # type: ignore[no-any-return]
+    return module.down_proj(_functions().swiglu(gate, up))  # type: ignore[no-any-return]
 
 
 def _rotary(
@@ -84,12 +84,20 @@ def _rotary(
     whole = cos.dim() == 3 and cos.shape[-1] == query.shape[-1]  # some turn a part of each head
     if args or options or not whole or not all(suits(one) for one in (query, key, cos, sin)):
         return own(query, key, cos, sin, *args, **options)  # type: ignore[no-any-return]
-    rotated: tuple[Tensor, Tensor] = _functions()[2](query, key, cos[:, None], sin[:, None])
+    rotated: tuple[Tensor, Tensor] = _functions().rotary(query, key, cos[:, None], sin[:, None])
     return rotated
 
 
+class _Functions(NamedTuple):
+    """Operations with backwards of their own, made once torch is there."""
+
+    norm: Callable[..., Any]
+    swiglu: Callable[..., Any]
+    rotary: Callable[..., Any]
+
+
 @cache
-def _functions() -> tuple[Callable[..., Any], ...]:
+def _functions() -> _Functions:
     import torch
     from torch.nn.functional import silu
 
@@ -160,7 +168,7 @@ def _functions() -> tuple[Callable[..., Any], ...]:
         out[..., second].addcmul_(values[..., first], sin[..., sin_of[1]], value=sign)
         return out
 
-    return Norm.apply, SwiGLU.apply, Rotary.apply
+    return _Functions(Norm.apply, SwiGLU.apply, Rotary.apply)
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -185,7 +193,7 @@ def _is_norm(kind: type) -> bool:
     own = SimpleNamespace(weight=_seen(8), variance_epsilon=0.1)
     try:
         theirs = kind.forward(own, _seen(1, 3, 8))  # type: ignore[attr-defined]
-        return _alike(theirs, _functions()[0](_seen(1, 3, 8), own.weight, 0.1))
+        return _alike(theirs, _functions().norm(_seen(1, 3, 8), own.weight, 0.1))
     except Exception:  # noqa: BLE001 - a class of another kind may raise anything
         return False
 
@@ -203,7 +211,7 @@ def _is_swiglu(kind: type) -> bool:
     states = _seen(1, 3, 8)
     try:
         theirs = kind.forward(own, states)  # type: ignore[attr-defined]
-        return _alike(theirs, 5 * _functions()[1](3 * states + 1, 2 - states))
+        return _alike(theirs, 5 * _functions().swiglu(3 * states + 1, 2 - states))
     except Exception:  # noqa: BLE001 - as above
         return False
 
@@ -219,7 +227,7 @@ def _is_rotary(theirs: Callable[..., Any]) -> bool:
     query, key, cos, sin = _seen(1, 4, 3, 8), _seen(1, 2, 3, 8), _seen(1, 3, 8), _seen(1, 3, 8) - 1
     try:
         wanted = theirs(query, key, cos, sin)
-        found = _functions()[2](query, key, cos[:, None], sin[:, None])
+        found = _functions().rotary(query, key, cos[:, None], sin[:, None])
         return all(_alike(one, other) for one, other in zip(wanted, found, strict=True))
     except Exception:  # noqa: BLE001 - as above
         return False

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sekft_engine.sft import products
 from sekft_engine.sft.dropout import as_factors, draw_kept, kept_share, masked
@@ -60,7 +60,7 @@ def _plain(module: Any, rows: Tensor) -> Tensor:
     """A linear layer without an adapter."""
     if module.weight.requires_grad:
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    out: Tensor = _functions()[0](rows, module.weight, module.bias)
+    out: Tensor = _functions().frozen(rows, module.weight, module.bias)
     return out
 
 
@@ -87,12 +87,12 @@ def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
     plain = type(base) is torch.nn.Linear and suits(base.weight) and not base.weight.requires_grad
     if plain and len(dtypes) == 1:
         given = (base.weight, base.bias, first.weight, second.weight)
-        whole: Tensor = _functions()[2](rows, kept, *given, scale)
+        whole: Tensor = _functions().whole(rows, kept, *given, scale)
         return whole
     out = base(rows)
     if len(dtypes | {out.dtype}) > 1:
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    added: Tensor = _functions()[1](rows, kept, out, first.weight, second.weight, scale)
+    added: Tensor = _functions().adapter(rows, kept, out, first.weight, second.weight, scale)
     return added
 
 
@@ -100,8 +100,16 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1, tensor.shape[-1])
 
 
+class _Functions(NamedTuple):
+    """Operations with backwards of their own, made once torch is there."""
+
+    frozen: Callable[..., Tensor]
+    adapter: Callable[..., Tensor]
+    whole: Callable[..., Tensor]
+
+
 @cache
-def _functions() -> tuple[Callable[..., Tensor], ...]:
+def _functions() -> _Functions:
     import torch
 
     class Frozen(torch.autograd.Function):
@@ -179,7 +187,7 @@ def _functions() -> tuple[Callable[..., Tensor], ...]:
                     grad_rows.addcmul_(more, as_factors(kept, more))
             return grad_rows, None, None, None, *grads, None
 
-    return Frozen.apply, Adapter.apply, Whole.apply
+    return _Functions(Frozen.apply, Adapter.apply, Whole.apply)
 
 
 def _slopes(
