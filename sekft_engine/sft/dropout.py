@@ -2,14 +2,16 @@
 
 Torch draws a number of its own generator for each value, one after another; with an adapter at
 each layer that is a fifth of a step. Here one draw of that generator seeds a quicker one (numpy's
-SFC64), of which sixteen bits decide a value. So draws depend on torch's state alone, as they should
-for a run that goes on and for activations that are computed again.
+SFC64) for a whole pass, of which sixteen bits decide a value. So draws depend on torch's state
+alone, as they should for a run that goes on, and are those of a pass whatever goes on beside it.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LEVELS = 1 << 16
+#: What each thread draws with, and room that it uses again.
+_room = threading.local()
 
 
 def kept_share(rate: float) -> float:
@@ -29,13 +33,41 @@ def draw_kept(like: Tensor, rate: float) -> Tensor:
     """1 where a value of ``like`` is kept and 0 where it is dropped, as uint8 of its shape."""
     import torch
 
-    seed = int(torch.randint(1 << 62, ()))
-    drawn = np.random.SFC64(seed).random_raw(-(-like.numel() // 4)).view(np.uint16)
+    draws = _draws() or np.random.SFC64(int(torch.randint(1 << 62, ())))
+    drawn = draws.random_raw(-(-like.numel() // 4)).view(np.uint16)
     kept = (drawn[: like.numel()] >= _dropped(rate)).view(np.uint8)
     return torch.from_numpy(kept).view(like.shape)
 
 
-_room = threading.local()
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """Within, this thread draws by ``seed``."""
+    before = _draws()
+    _room.draws = np.random.SFC64(seed)
+    try:
+        yield
+    finally:
+        _room.draws = before
+
+
+def drawn_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Contexts for a block that is computed now and once more later, with the same draws."""
+    draws = _draws()
+    return nullcontext(), nullcontext() if draws is None else _back_at(draws, draws.state)
+
+
+@contextmanager
+def _back_at(draws: np.random.SFC64, state: Any) -> Iterator[None]:
+    now = draws.state
+    draws.state = state
+    try:
+        yield
+    finally:
+        draws.state = now
+
+
+def _draws() -> np.random.SFC64 | None:
+    return getattr(_room, "draws", None)
 
 
 def as_factors(kept: Tensor, like: Tensor) -> Tensor:

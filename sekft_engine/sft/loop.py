@@ -16,8 +16,9 @@ from sekft_engine.recipe import Recipe
 from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.sft.compiled import compiling_failed
 from sekft_engine.sft.data import Data, TrainRow
-from sekft_engine.sft.loss import selected_logits, token_losses
+from sekft_engine.sft.loss import selected_logits
 from sekft_engine.sft.memory import free_memory, out_of_memory
+from sekft_engine.sft.passes import Passes
 from sekft_engine.sft.random_state import random_state, set_random_state
 from sekft_engine.sft.ranks import ALONE, Ranks
 from sekft_engine.sft.recompute import blocks_of
@@ -84,6 +85,7 @@ class Trainer:
             self.weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
         )
         self._selected = selected_logits(base.model)
+        self._passes = Passes(self._selected, self.weights, base.device, alone=ranks.sharded)
         self.recompute = recipe.recompute == "always"
         self._selected.compiles = recipe.compile == "always"
         self.done = 0  #: steps done
@@ -239,31 +241,21 @@ class Trainer:
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
         """Add the gradients of the summed loss of ``rows`` over ``trained``; returns the sum."""
-        import torch
-
-        total = torch.zeros((), dtype=torch.float64)
+        total, odd = 0.0, []
         groups = split_rows(rows, self.micro_batch)
         more = self.ranks.more_passes(len(groups))
-        bad: list[str] = []
         for group in groups:
             # Passes that are those of all are gone through by all, whatever comes of them.
             if self._leave() and not self.ranks.sharded:
                 raise Abandoned
-            with self._selected:
-                losses, owners = token_losses(self._selected, group, self.base.device)
-                part = losses.sum()
-                if not bool(torch.isfinite(part)):
-                    odd = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
-                    bad += [group[row].id for row in sorted(odd)]
-                torch.autograd.backward(part / trained)
-            total += part.detach().double().cpu()
+            passed = self._passes.add_gradients(group, trained)
+            total += passed.total
+            odd += passed.odd
         for _ in range(more):
-            with self._selected:
-                losses, _ = token_losses(self._selected, self.data.train[:1], self.base.device)
-                torch.autograd.backward(losses.sum() * 0)
-        if bad:
-            self._diverged(step, "the loss", bad)
-        return float(total)
+            self._passes.touch(self.data.train[0])
+        if odd:
+            self._diverged(step, "the loss", odd)
+        return total
 
     def _clip(self, step: int, rows: Sequence[TrainRow]) -> float:
         import torch
@@ -355,11 +347,10 @@ class Trainer:
                 for group in groups:
                     if self._leave() and not (patient or self.ranks.sharded):
                         raise Abandoned
-                    losses, _ = token_losses(self._selected, group, self.base.device)
-                    total += float(losses.double().sum())
-                    tokens += len(losses)
+                    some, counted = self._passes.losses(group)
+                    total, tokens = total + some, tokens + counted
                 for _ in range(more):
-                    token_losses(self._selected, self.data.train[:1], self.base.device)
+                    self._passes.touch(self.data.train[0])
         finally:
             model.train()
         total, count = self.ranks.sum(total, tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from sekft_engine.sft.compiled import compiled_blocks
 from sekft_engine.sft.cross_entropy import head_losses, logit_losses
 from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.fused import fused_layers
+from sekft_engine.sft.last_block import WANTED, Places, short_last_block
 from sekft_engine.sft.packing import Batch, Indices, pack, pad
 from sekft_engine.sft.recompute import recomputed_blocks
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 class Selected:
     """The cheapest right way to a model's losses at chosen places.
 
-    That is the decoder over a stream of packed rows, then the head at the chosen places alone. A
-    model whose packed rows are not what they are alone, or that does more to its logits than the
-    head (scaling, soft caps), is noticed by comparing once: its rows are padded, and it is asked as
-    a whole.
+    That is the decoder over a stream of packed rows, its last block and the head at the chosen
+    places alone. A model whose packed rows are not what they are alone, whose last block is none of
+    that kind, or that does more to its logits than the head (scaling, soft caps), is noticed by
+    comparing once: it is asked for more.
 
     Used as a context, it holds for backward passes too, where layers are computed again.
     ``recompute`` has all of them computed again, ``compiles`` has them compiled unless they are
@@ -41,17 +42,21 @@ class Selected:
         self._compiled: dict[Any, Any] = {}
         self.head = model.get_output_embeddings()
         self.by_head = True
-        self.packs = False
+        self.packs = self.shortens = False
         self._depth = 0
         self._within = ExitStack()
 
     def __enter__(self) -> None:
         if not self._depth:
-            self._within.enter_context(self._layers())
-            if self.packs:
-                self._within.enter_context(packed_attention(self.model))
-            if self.recompute:
-                self._within.enter_context(recomputed_blocks(self.model))
+            with ExitStack() as stack:
+                stack.enter_context(self._layers())
+                if self.packs:
+                    stack.enter_context(packed_attention(self.model))
+                if self._short():
+                    stack.enter_context(short_last_block(self.model))
+                if self.recompute:
+                    stack.enter_context(recomputed_blocks(self.model))
+                self._within = stack.pop_all()
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
@@ -68,9 +73,10 @@ class Selected:
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the head is given at the chosen places [N, D]."""
-        states = self._ask(self.model.base_model, batch).last_hidden_state
-        chosen: Tensor = states[self._tensor(batch.rows), self._tensor(batch.columns)]
-        return chosen
+        places = Places(self._tensor(batch.rows), self._tensor(batch.columns))
+        options = {WANTED: places} if self._short() and batch.paths is not None else {}
+        states: Tensor = self._ask(self.model.base_model, batch, **options).last_hidden_state
+        return states[0] if options else places.of(states)[0]
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's own logits at the chosen places [N, V]."""
@@ -88,11 +94,17 @@ class Selected:
         with self:
             return model(input_ids=ids, use_cache=False, **options)
 
-    def _layers(self) -> AbstractContextManager[None]:
-        """How the layers compute. A compiler knows no oneDNN products of weights that are given."""
+    def _short(self) -> bool:
+        return self.packs and self.shortens and not self._compiling()
+
+    def _compiling(self) -> bool:
         import torch
 
-        if self.compiles and not self.recompute and torch.is_grad_enabled():
+        return self.compiles and not self.recompute and torch.is_grad_enabled()
+
+    def _layers(self) -> AbstractContextManager[None]:
+        """How the layers compute. A compiler knows no oneDNN products of weights that are given."""
+        if self._compiling():
             return compiled_blocks(self.model, self._compiled)
         return fused_layers(self.model)
 
@@ -125,14 +137,25 @@ def selected_logits(model: PreTrainedModel) -> Selected:
         with torch.no_grad():
             padded = selected.logits(pad(rows))
             selected.by_head = _alike(selected.head(selected.hidden(pad(rows))), padded)
-            selected.packs = True
-            try:
-                selected.packs = _alike(selected.logits(pack(rows, least_shared=2)), padded)
-            except (NotImplementedError, TypeError, ValueError, RuntimeError):
-                selected.packs = False
+            stream = pack(rows, least_shared=2)
+            selected.packs = _holds(selected, "packs", selected.logits, stream, padded)
+            if selected.packs and selected.by_head:
+                ask = lambda batch: selected.head(selected.hidden(batch))  # noqa: E731
+                selected.shortens = _holds(selected, "shortens", ask, stream, padded)
     finally:
         model.train(training)
     return selected
+
+
+def _holds(
+    selected: Selected, saving: str, ask: Callable[[Batch], Tensor], batch: Batch, wanted: Tensor
+) -> bool:
+    """Whether ``ask`` gives what is wanted with this saving, which is left in use."""
+    setattr(selected, saving, True)
+    try:
+        return _alike(ask(batch), wanted)
+    except (NotImplementedError, AttributeError, TypeError, ValueError, RuntimeError):
+        return False
 
 
 def _probe_rows(vocabulary: int) -> list[TrainRow]:

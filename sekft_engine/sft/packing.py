@@ -82,7 +82,7 @@ def pack(rows: Sequence[TrainRow], least_shared: int = LEAST_SHARED) -> Batch:
     shared: list[tuple[Piece, ...]] = []
     own: list[int] = []
     for number, text in enumerate(texts):
-        commons = [_common(text, other) for other in texts[:number]]
+        commons = [common_tokens(text, other) for other in texts[:number]]
         common = max(commons, default=0)
         before: tuple[Piece, ...] = ()
         place = np.zeros(0, dtype=np.int64)
@@ -114,7 +114,7 @@ def _owners(rows: Sequence[TrainRow]) -> Indices:
     return np.repeat(np.arange(len(rows)), [row.trained for row in rows])
 
 
-def _common(one: IntArray, other: IntArray) -> int:
+def common_tokens(one: IntArray, other: IntArray) -> int:
     """How many tokens both begin with."""
     least = min(len(one), len(other))
     differ = np.flatnonzero(one[:least] != other[:least])

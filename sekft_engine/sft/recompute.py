@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from sekft_engine.sft.dropout import drawn_again
+
 #: How a log says so.
 RECOMPUTED = "activations are computed again in the backward pass"
 
@@ -29,9 +31,10 @@ def recomputed_blocks(model: Any) -> Iterator[None]:
     """Within, blocks that are in training hold only what enters them."""
     from torch.utils.checkpoint import checkpoint
 
+    again = partial(checkpoint, use_reentrant=False, context_fn=drawn_again)
     blocks = blocks_of(model)
     for block in blocks:
-        block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # noqa: SLF001
+        block._gradient_checkpointing_func = again  # noqa: SLF001
         block.gradient_checkpointing = True
     try:
         yield
