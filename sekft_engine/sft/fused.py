@@ -1,28 +1,32 @@
 """Linear layers and their adapters on a CPU, with less work for the same result.
 
-An adapter's y = xWᵀ + s·(xAᵀ)Bᵀ is written out with its own backward: W is frozen, so that no
-gradient to it is ever formed, the two parts are added as they are multiplied, and only x and xAᵀ
-are kept. (Backward passes written by hand for LoRA are an idea of Unsloth's; this one follows from
-the formula.) Its products go through the quicker of two libraries, see :mod:`.products`.
-
-It serves PEFT's plain LoRA layers whose weights are fp32 and on the CPU. All others, 4-bit ones
-among them, keep their base's own product, and models elsewhere PEFT's forward altogether.
+See :mod:`.lora` for the formulas. They serve PEFT's plain LoRA layers whose weights are fp32 and on
+the CPU; queries, keys and values of a block, and the two ways into its SwiGLU, are made together.
+All others, 4-bit ones among them, keep their base's own product, and models elsewhere PEFT's
+forward altogether.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sekft_engine.sft import products
-from sekft_engine.sft.dropout import as_factors, draw_kept, kept_share, masked
+from sekft_engine.sft.dropout import draw_kept, kept_share
 from sekft_engine.sft.elementwise import quick_forward, quick_rotary
-from sekft_engine.sft.products import add_times, suits, times, times_plus
+from sekft_engine.sft.lora import Adapted, adapted_layers, functions
+from sekft_engine.sft.products import suits
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Layers that a block gives the same rows, by their usual names.
+SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+#: What siblings of the one that was asked have made, in each thread.
+_room = threading.local()
 
 
 @contextmanager
@@ -30,8 +34,8 @@ def fused_layers(model: Any) -> Iterator[None]:
     """Within, the linear layers of ``model`` compute so, where they can."""
     changed = [
         (module, forward)
-        for module in model.modules()
-        if "forward" not in module.__dict__ and (forward := _forward_of(module)) is not None
+        for module, forward in _forwards(model)
+        if "forward" not in module.__dict__
     ]
     for module, forward in changed:
         module.__dict__["forward"] = forward
@@ -39,162 +43,117 @@ def fused_layers(model: Any) -> Iterator[None]:
         with quick_rotary(model):
             yield
     finally:
+        _room.made = None
         for module, _ in changed:
             del module.__dict__["forward"]
 
 
-def _forward_of(module: Any) -> Callable[..., Tensor] | None:
+def _forwards(model: Any) -> Iterator[tuple[Any, Callable[..., Tensor]]]:
+    """Modules, and how they are to compute."""
     import torch
-    from peft.tuners.lora import LoraLayer
 
     if not products.there():
-        return None
-    if isinstance(module, LoraLayer) and "Linear" in type(module).__name__:
-        return lambda rows, *args, **options: _adapted(module, rows, *args, **options)
-    if type(module) is torch.nn.Linear and suits(module.weight):
-        return lambda rows: _plain(module, rows)
-    return quick_forward(module)
+        return
+    together: set[Any] = set()
+    for module in model.modules():
+        for names in SIBLINGS:
+            family = [own for name in names if _is_adapted(own := getattr(module, name, None))]
+            together.update(family)
+            for place, own in enumerate(family):
+                yield own, partial(_of_family, family, place)
+        if _is_adapted(module) and module not in together:
+            yield module, partial(_of_family, [module], 0)
+        elif type(module) is torch.nn.Linear and suits(module.weight):
+            yield module, partial(_plain, module)
+        elif (forward := quick_forward(module)) is not None:
+            yield module, forward
+
+
+def _is_adapted(module: Any) -> bool:
+    from peft.tuners.lora import LoraLayer
+
+    return isinstance(module, LoraLayer) and "Linear" in type(module).__name__
 
 
 def _plain(module: Any, rows: Tensor) -> Tensor:
     """A linear layer without an adapter."""
     if module.weight.requires_grad:
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    out: Tensor = _functions().frozen(rows, module.weight, module.bias)
+    out: Tensor = functions().frozen(rows, module.weight, module.bias)
     return out
 
 
-def _adapted(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
-    """A linear layer with one plain adapter, which is active; PEFT's own forward otherwise."""
-    import torch
+def _of_family(
+    family: Sequence[Any], place: int, rows: Tensor, *args: Any, **options: Any
+) -> Tensor:
+    """What one of the layers that are given the same rows makes of them. The first that is asked
+    makes it for all."""
+    made = getattr(_room, "made", None)
+    if made is not None and made[0] is family[0] and made[1] is rows and place in made[2]:
+        out: Tensor = made[2].pop(place)
+        if not made[2]:
+            _room.made = None
+        return out
+    frozen = not (args or options) and all(_is_frozen(module.base_layer) for module in family)
+    names = [name for module in family if (name := _plain_adapter(module, rows))] if frozen else []
+    if len(names) < len(family):
+        return _alone(family[place], rows, *args, **options)
+    layers = [_adapted(*each, rows) for each in zip(family, names, strict=True)]
+    outs = dict(enumerate(adapted_layers(rows, layers)))
+    out = outs.pop(place)
+    _room.made = (family[0], rows, outs) if outs else None
+    return out
 
-    names = [name for name in module.active_adapters if name in module.lora_A]
-    plain = len(names) == 1 and not (args or options or module.disable_adapters or module.merged)
-    if not plain or names[0] in module.lora_variant:
+
+def _alone(module: Any, rows: Tensor, *args: Any, **options: Any) -> Tensor:
+    """A layer whose base makes its own product; PEFT's forward if its adapter is not plain."""
+    name = None if args or options else _plain_adapter(module, rows)
+    if name is None:
         return type(module).forward(module, rows, *args, **options)  # type: ignore[no-any-return]
-    (name,) = names
-    first, second, dropout = (
-        each[name] for each in (module.lora_A, module.lora_B, module.lora_dropout)
-    )
-    known = type(dropout) in (torch.nn.Dropout, torch.nn.Identity)
-    dtypes = {rows.dtype, first.weight.dtype}
-    if not known or first.bias is not None or second.bias is not None or not suits(first.weight):
+    out = module.base_layer(rows)
+    if out.dtype != rows.dtype:
         return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    rate = getattr(dropout, "p", 0.0) if dropout.training else 0.0
+    rate = _rate(module, name)
     kept = draw_kept(rows, rate) if rate else None
+    first, second = module.lora_A[name].weight, module.lora_B[name].weight
     scale = module.scaling[name] / kept_share(rate)
-    base = module.base_layer
-    plain = type(base) is torch.nn.Linear and suits(base.weight) and not base.weight.requires_grad
-    if plain and len(dtypes) == 1:
-        given = (base.weight, base.bias, first.weight, second.weight)
-        whole: Tensor = _functions().whole(rows, kept, *given, scale)
-        return whole
-    out = base(rows)
-    if len(dtypes | {out.dtype}) > 1:
-        return type(module).forward(module, rows)  # type: ignore[no-any-return]
-    added: Tensor = _functions().adapter(rows, kept, out, first.weight, second.weight, scale)
+    added: Tensor = functions().adapter(rows, kept, out, first, second, scale)
     return added
 
 
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1, tensor.shape[-1])
+def _adapted(module: Any, name: str, rows: Tensor) -> Adapted:
+    rate = _rate(module, name)
+    return Adapted(
+        weight=module.base_layer.weight,
+        bias=module.base_layer.bias,
+        first=module.lora_A[name].weight,
+        second=module.lora_B[name].weight,
+        scale=module.scaling[name] / kept_share(rate),
+        kept=draw_kept(rows, rate) if rate else None,
+    )
 
 
-class _Functions(NamedTuple):
-    """Operations with backwards of their own, made once torch is there."""
-
-    frozen: Callable[..., Tensor]
-    adapter: Callable[..., Tensor]
-    whole: Callable[..., Tensor]
+def _rate(module: Any, name: str) -> float:
+    dropout = module.lora_dropout[name]
+    return getattr(dropout, "p", 0.0) if dropout.training else 0.0
 
 
-@cache
-def _functions() -> _Functions:
+def _plain_adapter(module: Any, rows: Tensor) -> str | None:
+    """The name of the one plain adapter that is in use, if it is so."""
     import torch
 
-    class Frozen(torch.autograd.Function):
-        """xWᵀ + b, where neither W nor b learns."""
-
-        @staticmethod
-        def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-            ctx.save_for_backward(weight)
-            return times(rows, weight, bias)
-
-        @staticmethod
-        def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-            (weight,) = ctx.saved_tensors
-            return times(slope, weight.t()), None, None
-
-    class Adapter(torch.autograd.Function):
-        """y + s·((x∘k)Aᵀ)Bᵀ, where A and B learn and k is dropout's draw, if there is any."""
-
-        @staticmethod
-        def forward(
-            ctx: Any,
-            rows: Tensor,
-            kept: Tensor | None,
-            out: Tensor,
-            first: Tensor,
-            second: Tensor,
-            scale: float,
-        ) -> Tensor:
-            low = times(masked(rows, kept), first)
-            ctx.scale = scale
-            ctx.save_for_backward(rows, kept, low, first, second)
-            return times_plus(low, second * scale, out)
-
-        @staticmethod
-        def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-            rows, kept, low, first, second = ctx.saved_tensors
-            back, *grads = _slopes(slope, masked(rows, kept), low, second, ctx.scale)
-            grad_rows = None
-            if ctx.needs_input_grad[0]:
-                grad_rows = times(back, first.t())
-                if kept is not None:
-                    grad_rows.mul_(as_factors(kept, grad_rows))
-            return grad_rows, None, slope, *grads, None
-
-    class Whole(torch.autograd.Function):
-        """xWᵀ + b + s·((x∘k)Aᵀ)Bᵀ, where A and B learn and k is dropout's draw, if any."""
-
-        @staticmethod
-        def forward(
-            ctx: Any,
-            rows: Tensor,
-            kept: Tensor | None,
-            weight: Tensor,
-            bias: Tensor | None,
-            first: Tensor,
-            second: Tensor,
-            scale: float,
-        ) -> Tensor:
-            low = times(masked(rows, kept), first)
-            ctx.scale = scale
-            ctx.save_for_backward(rows, kept, low, weight, first, second)
-            return add_times(low, second * scale, times(rows, weight, bias))
-
-        @staticmethod
-        def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-            rows, kept, low, weight, first, second = ctx.saved_tensors
-            back, *grads = _slopes(slope, masked(rows, kept), low, second, ctx.scale)
-            grad_rows = None
-            if ctx.needs_input_grad[0]:
-                grad_rows = times(slope, weight.t())
-                if kept is None:
-                    grad_rows = add_times(back, first.t(), grad_rows)
-                else:
-                    more = times(back, first.t())
-                    grad_rows.addcmul_(more, as_factors(kept, more))
-            return grad_rows, None, None, None, *grads, None
-
-    return _Functions(Frozen.apply, Adapter.apply, Whole.apply)
+    names = [name for name in module.active_adapters if name in module.lora_A]
+    if len(names) != 1 or module.disable_adapters or module.merged:
+        return None
+    (name,) = names
+    first, second = module.lora_A[name], module.lora_B[name]
+    known = type(module.lora_dropout[name]) in (torch.nn.Dropout, torch.nn.Identity)
+    plain = known and name not in module.lora_variant and first.bias is None and second.bias is None
+    return name if plain and suits(first.weight) and rows.dtype == first.weight.dtype else None
 
 
-def _slopes(
-    slope: Tensor, rows: Tensor, low: Tensor, second: Tensor, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What goes back to xAᵀ, to A and to B."""
-    back = times(slope, (second * scale).t())
-    grad_first = times(_flat(back).t(), _flat(rows).t())
-    grad_second = times(_flat(low).t(), _flat(slope).t()).t() * scale
-    return back, grad_first, grad_second
+def _is_frozen(base: Any) -> bool:
+    """Whether the product of ``base`` can be made here."""
+    import torch
+
+    return type(base) is torch.nn.Linear and suits(base.weight) and not base.weight.requires_grad

@@ -201,7 +201,9 @@ class Trainer:
     def _own_gradients(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
         """This process's part. Memory that does not suffice halves the forward passes, and then
         has activations computed again where the recipe allows it; the sum stays the same."""
+        random = random_state()
         while True:
+            set_random_state(random)
             try:
                 return self._accumulate(step, rows, trained)
             except Abandoned:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sekft_engine.sft.batches import halves
 from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.dropout import drawing
-from sekft_engine.sft.lanes import lanes_here, side_by_side
+from sekft_engine.sft.lanes import lanes_on, side_by_side
 from sekft_engine.sft.loss import Selected, token_losses
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Passes:
         self._selected = selected
         self._weights = weights
         self._device = device
-        self.lanes = lanes_here() if device.type == "cpu" and not alone else 1
+        self.lanes = 1 if alone else lanes_on(device)
 
     def add_gradients(self, rows: Sequence[TrainRow], over: int) -> Passed:
         """Add the gradients of the summed loss of ``rows`` over ``over`` to those of the weights.
@@ -92,7 +92,7 @@ class Passes:
                 torch.autograd.backward(losses.sum() * 0)
 
     def _parts(self, rows: Sequence[TrainRow]) -> list[list[TrainRow]]:
-        one = self.lanes == 1 or len(rows) == 1 or self._selected.compiles
+        one = self.lanes == 1 or self._selected.compiles
         return [list(rows)] if one else list(halves(rows, shared=self._selected.packs))
 
     def _add(self, rows: Sequence[TrainRow], seed: int, over: int) -> Passed:

@@ -2,7 +2,8 @@
 
 A few short passes are measured, forward and backward, and what they held at most is taken on to the
 heaviest pass of the run: a fixed part, one that grows with the tokens, one with the squares of the
-rows' lengths (attention that holds all its weights), and one with the tokens that are trained.
+rows' lengths (attention that holds all its weights), and one with the tokens that are trained. Two
+halves of a pass that go side by side are held at once, each with gradients of its own.
 Where that does not fit, the same is measured with activations that are computed again.
 """
 
@@ -20,9 +21,10 @@ import numpy as np
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import Unavailable
 from sekft_engine.recipe import Recipe
-from sekft_engine.sft.batches import plan_steps, split_rows
+from sekft_engine.sft.batches import halves, plan_steps, split_rows
 from sekft_engine.sft.cross_entropy import MOST_LOGITS
 from sekft_engine.sft.data import TrainRow
+from sekft_engine.sft.lanes import lanes_on
 from sekft_engine.sft.loss import Selected, selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory
 from sekft_engine.sft.packing import pack
@@ -43,17 +45,19 @@ GIB = 2**30
 
 
 class Load(NamedTuple):
-    """What a pass goes over: tokens, the sum of the squares of its rows' lengths, and how many of
-    the tokens are trained."""
+    """What a pass goes over: tokens, the sum of the squares of its rows' lengths, how many of the
+    tokens are trained, and in how many lanes."""
 
     tokens: int
     squares: int
     trained: int
+    lanes: int = 1
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of a step: ``fixed``, ``per_token``, ``per_square`` of the tokens of one row, and
-    ``per_trained`` token, of which ``at_once`` have logits at the same time."""
+    """Bytes of a step: ``fixed``, ``per_token``, ``per_square`` of the tokens of one row,
+    ``per_trained`` token, of which ``at_once`` have logits at the same time, and ``per_lane`` of
+    those that a pass can go in at a time."""
 
     fixed: float
     per_token: float
@@ -61,20 +65,26 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     per_trained: float
     at_once: int
     packs: bool
+    per_lane: float = 0.0
+    lanes: int = 1
 
     def of(self, load: Load) -> int:
         """What a pass over so much takes."""
-        logits = self.per_trained * min(load.trained, self.at_once)
-        return round(
-            self.fixed + self.per_token * load.tokens + self.per_square * load.squares + logits
-        )
+        logits = self.per_trained * min(load.trained, self.at_once * load.lanes)
+        gradients = self.per_lane * load.lanes if load.lanes > 1 else 0
+        tokens, squares = self.per_token * load.tokens, self.per_square * load.squares
+        return round(self.fixed + tokens + squares + logits + gradients)
 
     def load(self, rows: Sequence[TrainRow]) -> Load:
-        """What a pass over these rows goes over: a stream of them, or all padded to the longest."""
-        longest = max(len(row) for row in rows)
-        tokens = pack(rows).ids.size if self.packs else longest * len(rows)
-        squares = sum(len(row) ** 2 for row in rows)
-        return Load(tokens, squares, sum(row.trained for row in rows))
+        """What a pass over these rows goes over: streams of them, or all padded to the longest."""
+        parts = halves(rows, shared=self.packs) if self.lanes > 1 else [rows]
+        padded = (len(part) * max(len(row) for row in part) for part in parts)
+        return Load(
+            tokens=sum(pack(part).ids.size for part in parts) if self.packs else sum(padded),
+            squares=sum(len(row) ** 2 for row in rows),
+            trained=sum(row.trained for row in rows),
+            lanes=len(parts),
+        )
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +190,8 @@ def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         per_trained=trained,
         at_once=max(1, MOST_LOGITS // base.model.config.get_text_config().vocab_size),
         packs=selected.packs,
+        per_lane=held,
+        lanes=lanes_on(base.device),
     )
 
 

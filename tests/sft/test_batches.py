@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sekft_engine.recipe import Recipe
-from sekft_engine.sft.batches import learning_rate, plan_steps, split_rows
-from sekft_engine.sft.data import Data, choose_heldout
+from sekft_engine.sft.batches import WORTH, halves, learning_rate, plan_steps, split_rows
+from sekft_engine.sft.data import Data, TrainRow, choose_heldout
 
 
 def test_every_pass_visits_every_trajectory_once_in_a_new_order() -> None:
@@ -59,3 +62,44 @@ def test_the_rate_rises_to_its_peak_and_never_below_nothing(schedule: str) -> No
         assert rates[10:] == sorted(rates[10:], reverse=True)
         assert rates[-1] < 0.02
     assert learning_rate(1, 1, Recipe(lr=1.0, warmup=0.0)) == 1.0
+
+
+def rows_like(texts: list[list[int]]) -> list[TrainRow]:
+    return [
+        TrainRow(
+            id=str(number),
+            ids=np.array(text, dtype=np.int32),
+            at=np.arange(len(text) - 1, dtype=np.int32),
+        )
+        for number, text in enumerate(texts)
+    ]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=12), min_size=1, max_size=9),
+    st.booleans(),
+)
+def test_halves_hold_each_row_once_and_two_are_made_only_where_they_save_time(
+    texts: list[list[int]], shared: bool
+) -> None:
+    rows = rows_like(texts)
+    parts = halves(rows, shared=shared)
+    assert sorted(row.id for part in parts for row in part) == sorted(row.id for row in rows)
+    assert parts == halves(rows, shared=shared)
+    if shared:
+        tokens = [len({tuple(row.ids[:end]) for row in part for end in range(1, len(row) + 1)})
+                  for part in (rows, *parts)]  # fmt: skip
+    else:
+        tokens = [len(part) * max(map(len, part)) for part in (rows, *parts)]
+    assert len(parts) == 1 or 2 * max(tokens[1:]) <= WORTH * tokens[0]
+
+
+def test_rows_that_begin_alike_stay_together() -> None:
+    one, other = [1] * 40, [2] * 40
+    texts = [[*one, 5], [*other, 5], [*one, 6], [*other, 6], [*one, 7], [*other, 7]]
+    parts = halves(rows_like(texts), shared=True)
+    assert sorted(sorted(row.id for row in part) for part in parts) == [
+        ["0", "2", "4"],
+        ["1", "3", "5"],
+    ]
+    assert len(halves(rows_like([one, one, one]), shared=True)) == 1

@@ -11,7 +11,7 @@ import torch
 
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import Unavailable
-from sekft_engine.sft import loop, loss
+from sekft_engine.sft import loss, passes
 from sekft_engine.sft.data import Data
 from sekft_engine.sft.loop import Abandoned, Diverged, Step, Trainer
 from tests.sft.conftest import RECIPE
@@ -83,7 +83,7 @@ def test_one_bad_trajectory_is_the_one_that_is_named(
         places = torch.tensor([rows[int(owner)].id == bad for owner in owners])
         return losses.masked_fill(places, float("inf")), owners
 
-    monkeypatch.setattr(loop, "token_losses", poisoned)
+    monkeypatch.setattr(passes, "token_losses", poisoned)
     with pytest.raises(Diverged) as caught:
         train(base, data)
     assert f"trajectory {bad};" in str(caught.value)
@@ -100,7 +100,7 @@ def test_too_little_memory_halves_the_forward_passes_and_nothing_else(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(selected, rows, device)
 
-    monkeypatch.setattr(loop, "token_losses", cramped)
+    monkeypatch.setattr(passes, "token_losses", cramped)
     steps, same_weights = train(base, data, dropout=0.0, micro_batch=4)
     assert [same(step) for step in steps] == [same(step) for step in plain]
     assert torch.equal(weights, same_weights)
@@ -112,7 +112,7 @@ def test_memory_that_never_suffices_is_told_with_step_and_trajectory(
     def full(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop, "token_losses", full)
+    monkeypatch.setattr(passes, "token_losses", full)
     wanted = r"does not suffice for step 1, trajectory session-\d+ of \d+ tokens.*--max-length"
     with pytest.raises(Unavailable, match=wanted) as caught:
         train(base, data)

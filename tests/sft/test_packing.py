@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from sekft_engine.sft.cross_entropy import head_losses, logit_losses
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loss import Selected, selected_logits
 from sekft_engine.sft.packing import Batch, pack, pad
+from sekft_engine.sft.recompute import blocks_of
 from tests.sft.conftest import RECIPE
 
 
@@ -66,6 +68,7 @@ def test_packed_rows_have_the_losses_and_gradients_of_separate_ones(
     stirred(base)
     selected = selected_logits(base.model)
     assert selected.packs
+    assert selected.shortens
     separate = results(base, selected, [pad([one]) for one in ROWS])
     together = results(base, selected, [pad(ROWS)])
     packed = results(base, selected, [pack(ROWS, least_shared=least)])
@@ -80,6 +83,7 @@ def test_real_rows_on_the_real_base_too(smollm2: Path, data: Data) -> None:
     stirred(base)
     selected = selected_logits(base.model)
     assert selected.packs
+    assert selected.shortens
     rows = sorted(data.train, key=len)[:3]
     batch = pack(rows)
     assert batch.ids.size < sum(map(len, rows)) - len(rows), "they begin alike"
@@ -120,6 +124,52 @@ def test_a_model_that_looks_back_only_so_far_is_packed_too(tiny_base: Path) -> N
         packed = selected.losses(pack(ROWS, least_shared=2))
         separate = torch.cat([selected.losses(pad([one])) for one in ROWS])
     torch.testing.assert_close(packed, separate, atol=1e-5, rtol=1e-5)
+
+
+def test_a_last_block_of_another_kind_is_computed_whole() -> None:
+    """Granite's adds a part of what a block gives; Gemma's has more norms."""
+    for kind, more in (("granite", {"residual_multiplier": 0.5}), ("gemma2", {"head_dim": 8})):
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(
+            kind,
+            vocab_size=64,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=64,
+            **more,
+        )
+        model = AutoModelForCausalLM.from_config(config).eval()
+        selected = selected_logits(model)
+        assert not selected.shortens
+        with torch.no_grad():
+            losses = selected.losses(pack(ROWS) if selected.packs else pad(ROWS))
+            separate = torch.cat([selected.losses(pad([one])) for one in ROWS])
+        torch.testing.assert_close(losses, separate, atol=1e-5, rtol=1e-5)
+        assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_only_keys_and_values_of_the_last_block_are_made_everywhere(base: ResidentBase) -> None:
+    stirred(base)
+    selected = selected_logits(base.model)
+    batch = pack([row(*range(1, 30)), row(*range(40, 60))])
+    only = msgspec.structs.replace(
+        batch,
+        **{name: getattr(batch, name)[:3] for name in ("rows", "columns", "targets", "owners")},
+    )
+    blocks = blocks_of(base.model)
+    seen: dict[str, int] = {}
+    for name, block in (("first", blocks[0]), ("last", blocks[-1])):
+        block.mlp.register_forward_pre_hook(
+            lambda _module, given, name=name: seen.update({name: given[0].shape[1]})
+        )
+    try:
+        selected.losses(only)
+    finally:
+        for block in (blocks[0], blocks[-1]):
+            block.mlp._forward_pre_hooks.clear()
+    assert seen == {"first": batch.ids.size, "last": 3}
 
 
 def test_a_model_whose_rows_would_not_be_alone_is_not_packed(tiny_base: Path) -> None:

@@ -92,7 +92,7 @@ def test_what_goes_wrong_in_the_second_process_is_told_by_the_first(
 
     def train() -> None:
         if os.environ["RANK"] == "1":
-            monkeypatch.setattr("sekft_engine.sft.loop.token_losses", _no_numbers)
+            monkeypatch.setattr("sekft_engine.sft.passes.token_losses", _no_numbers)
             _train(_job(tiny_base, sessions, out))
             return
         with pytest.raises(JobFailed, match="not finite at step 1, trajectory session-"):

@@ -11,7 +11,7 @@ import torch
 
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import Unavailable
-from sekft_engine.sft import loop, loss
+from sekft_engine.sft import loss, passes
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loop import Step, Trainer
 from sekft_engine.sft.loss import selected_logits, token_losses
@@ -83,7 +83,7 @@ def test_a_step_that_is_short_of_memory_at_one_row_a_pass_computes_again(
             raise MemoryError
         return real(selected, rows, device)
 
-    monkeypatch.setattr(loop, "token_losses", cramped)
+    monkeypatch.setattr(passes, "token_losses", cramped)
     with pytest.raises(Unavailable):
         trained(recompute="never", micro_batch=4)
     _, again, trainer = trained(recompute="auto", micro_batch=4)

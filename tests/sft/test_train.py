@@ -22,7 +22,7 @@ from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
-from sekft_engine.sft import loop, loss, session
+from sekft_engine.sft import loss, passes, session
 from sekft_engine.sft.checkpoint import newest_checkpoint
 from tests.sft.conftest import RECIPE
 
@@ -192,7 +192,7 @@ def test_a_run_that_diverges_keeps_its_last_good_adapter(
         losses, owners = real(*arguments)
         return (losses * float("nan") if next(calls) == 8 else losses), owners
 
-    monkeypatch.setattr(loop, "token_losses", explode)
+    monkeypatch.setattr(passes, "token_losses", explode)
     out = tmp_path / "run"
     # Two forward passes a step: the eighth is the second of step 4, so step 3's weights are the
     # ones that gave it, and step 2's the last that are known to be good.
@@ -269,7 +269,7 @@ def test_a_run_that_is_short_of_memory_says_so_and_goes_on(
             raise MemoryError
         return real(selected, rows, device)
 
-    monkeypatch.setattr(loop, "token_losses", cramped)
+    monkeypatch.setattr(passes, "token_losses", cramped)
     seen: list[Event] = []
     short = job(tiny_base, sessions, tmp_path / "short", recipe=recipe)
     result = run_job(short, None, seen.append, engine=engine)
@@ -328,7 +328,7 @@ def test_a_step_that_is_left_undone_keeps_what_was_done_before(
             engine.cancel()
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "token_losses", interrupted)
+    monkeypatch.setattr(passes, "token_losses", interrupted)
     out = tmp_path / "run"
     with pytest.raises(Stopped, match="stopped after step 2; adapter saved") as caught:
         run_job(job(tiny_base, sessions, out), engine=engine)
