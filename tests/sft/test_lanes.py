@@ -27,7 +27,7 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on two cores, with groups that are halved whether it pays for rows as short as these."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    monkeypatch.setattr("sekft_engine.sft.batches.WORTH", 10.0)
+    monkeypatch.setattr("sekft_engine.sft.batches.WORTH", 1.99)
     yield
     torch.set_num_threads(before)
 
