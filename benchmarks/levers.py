@@ -16,7 +16,7 @@ import numpy as np
 from sekft_engine.adapters import AdapterMeta
 from sekft_engine.base import ResidentBase
 from sekft_engine.recipe import Recipe
-from sekft_engine.sft import fused, loop, loss, short_attention
+from sekft_engine.sft import fused, loop, loss, passes, short_attention
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.loop import Trainer
 from sekft_engine.sft.loss import Selected, selected_logits
@@ -117,13 +117,16 @@ def levers(
             run = sekft(base, given, settings, start)
         return run_of(few, options.batch, run.seconds, run.losses)
 
-    def side_by_side(model: Any) -> Selected:
-        selected = selected_logits(model)
-        selected.packs = False
-        return selected
+    def without(saving: str) -> Any:
+        def found(model: Any) -> Selected:
+            selected = selected_logits(model)
+            setattr(selected, saving, False)
+            return selected
+
+        return found
 
     yield "none", measured()
-    yield "rows padded, not packed", measured(changes=[(loop, "selected_logits", side_by_side)])
+    yield "rows padded, not packed", measured(changes=[(loop, "selected_logits", without("packs"))])
     yield (
         "beginnings computed again",
         measured(changes=[(loss, "pack", partial(pack, least_shared=1 << 30))]),
@@ -132,6 +135,12 @@ def levers(
         "layers with backwards of their own",
         measured(changes=[(loss, "fused_layers", lambda _model: nullcontext())]),
     )
+    yield "halves side by side", measured(changes=[(passes, "lanes_on", lambda _device: 1)])
+    yield (
+        "last block where trained",
+        measured(changes=[(loop, "selected_logits", without("shortens"))]),
+    )
+    yield "layers of the same rows together", measured(changes=[(fused, "SIBLINGS", ())])
     yield (
         "few passes between products",
         measured(

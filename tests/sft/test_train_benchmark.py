@@ -34,7 +34,7 @@ def test_sekft_and_trl_and_every_lever_are_measured_and_end_in_the_same_losses(
     assert result["ratio_trl"] > 0
     assert result["share_of_bound"] > 0
     assert result["loss_difference"] < 1e-5
-    assert len(result["levers"]) == 11
+    assert len(result["levers"]) == 14
     assert not capsys.readouterr().out, "the document of --json stands alone"
     train.show(result)
     assert "ratio to TRL" in capsys.readouterr().out
