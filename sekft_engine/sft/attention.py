@@ -7,7 +7,7 @@ for rows of unequal lengths, as torch has it); elsewhere each row through its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,11 @@ def attend(
     longest = max(paths.length(row) for row in range(len(paths.own)))
     if window is not None and longest <= window:
         window = None
+    # As the model's projections gave them: what is cut and put together then needs no copy.
+    given = [tensor.transpose(1, 2) for tensor in (query, key, value)]
     if not dropout and _has_kernel(query):
-        return _in_one(query, key, value, paths, scaling, window), None
-    return _row_by_row(query, key, value, paths, scaling, dropout, window), None
+        return _in_one(given, paths, scaling, window), None
+    return _row_by_row(given, paths, scaling, dropout, window), None
 
 
 def _is_causal(module: Any) -> bool:
@@ -81,9 +83,7 @@ def _is_causal(module: Any) -> bool:
 
 
 def _row_by_row(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    given: Sequence[Tensor],
     paths: Paths,
     scaling: float | None,
     dropout: float,
@@ -92,15 +92,15 @@ def _row_by_row(
     import torch
     import torch.nn.functional as functional
 
-    whole = [_whole(tensor, paths) for tensor in (query, key, value)]
     out = []
-    for own, one, keys, values in zip(paths.own, *whole, strict=True):
+    for own, *row in zip(paths.own, *(_whole(tensor, paths) for tensor in given), strict=True):
         if not own:
             continue
+        one, keys, values = (tensor.transpose(1, 2) for tensor in row)
         tokens = one.shape[2]
         if window is None and not dropout and fits(one, tokens):
             asked = one if own == tokens else one[:, :, tokens - own :]
-            out.append(attend_short(asked, keys, values, scaling))
+            out.append(attend_short(asked, keys, values, scaling).transpose(1, 2))
             continue
         mask = None if window is None else _band(tokens, window, one)
         seen = functional.scaled_dot_product_attention(
@@ -112,18 +112,18 @@ def _row_by_row(
             scale=scaling,
             is_causal=mask is None,
             enable_gqa=one.shape[1] != keys.shape[1],
-        )
-        out.append(seen if own == tokens else seen[:, :, tokens - own :])
-    return torch.cat(out, dim=2).transpose(1, 2)
+        ).transpose(1, 2)
+        out.append(seen if own == tokens else seen[:, tokens - own :])
+    return torch.cat(out, dim=1)
 
 
 def _whole(tensor: Tensor, paths: Paths) -> list[Tensor]:
-    """The rows of a stream [1, heads, T, D], each with what it shares with others."""
+    """The rows of a stream [1, T, heads, D], each with what it shares with others."""
     import torch
 
-    own = torch.split(tensor, list(paths.own), dim=2)
+    own = torch.split(tensor, list(paths.own), dim=1)
     return [
-        torch.cat([*(own[owner][:, :, start:end] for owner, start, end in shared), rest], dim=2)
+        torch.cat([*(own[owner][:, start:end] for owner, start, end in shared), rest], dim=1)
         if shared
         else rest
         for rest, shared in zip(own, paths.shared, strict=True)
@@ -152,21 +152,15 @@ def _has_kernel(query: Tensor) -> bool:
 
 
 def _in_one(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    paths: Paths,
-    scaling: float | None,
-    window: int | None,
+    given: Sequence[Tensor], paths: Paths, scaling: float | None, window: int | None
 ) -> Tensor:
     import torch
     from torch.nn.attention.varlen import varlen_attn
 
+    query, key, _ = given
     lengths = [paths.length(row) for row in range(len(paths.own))]
     ends = torch.tensor([0, *lengths], device=query.device).cumsum(0).to(torch.int32)
-    queries, keys, values = (
-        torch.cat(_whole(tensor, paths), dim=2)[0].transpose(0, 1) for tensor in (query, key, value)
-    )
+    queries, keys, values = (torch.cat(_whole(tensor, paths), dim=1)[0] for tensor in given)
     seen: Any = varlen_attn(
         queries,
         keys,
@@ -177,7 +171,7 @@ def _in_one(
         max(lengths),
         scale=scaling,
         window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=query.shape[1] != key.shape[1],
+        enable_gqa=query.shape[2] != key.shape[2],
     )
     rows = zip(torch.split(seen, lengths), lengths, paths.own, strict=True)
     return torch.cat([row[length - own :] for row, length, own in rows])[None]
