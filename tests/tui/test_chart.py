@@ -99,6 +99,17 @@ def test_the_cursor_reads_out_all_panels_at_its_step() -> None:
     assert "clean end" in rates
 
 
+@pytest.mark.parametrize("width", range(12, 130, 3))
+def test_a_number_is_told_whole_or_not_at_all(width: int) -> None:
+    train = run()
+    for metric in ("loss", "rates"):
+        whole = text_of(train, View(metric=metric), 300).splitlines()[0].split()
+        head = text_of(train, View(metric=metric), width).splitlines()[0]
+        told = [word for word in head.split() if word[0].isdigit()]
+        assert set(told) <= set(whole)
+        assert set(head.split()) <= {*whole, "…"}
+
+
 @pytest.mark.parametrize("axis", AXES)
 def test_the_same_curve_over_steps_tokens_and_time(axis: Axis) -> None:
     train = run()

@@ -20,6 +20,8 @@ GUTTER = 6
 #: Cells between two tags of a curve, and the least between two signs of a kind.
 TAG_EVERY = 26
 SIGN_GAP = 4
+#: What stands for more than a head has room for.
+MORE = "  …"
 
 
 class Panel(NamedTuple):
@@ -72,38 +74,58 @@ def sized(parts: Parts, width: int) -> Parts:
 
 
 def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
-    """Name, what is drawn how, and what it is at the cursor or at the end."""
+    """Name, what is drawn how, and what it is at the cursor or at the end. What is too much is left
+    out from the end, and of curves their names first: a number is told whole or not at all."""
+    curves = _curves(panel, board, view, named=panel.main)
+    if _width(curves) > panel.width - len(MORE):
+        curves = _curves(panel, board, view, named=False)
+    entries = [*curves, *(_marks(board, view, log) if panel.main else [])]
+    if _width(entries) > panel.width:
+        while len(entries) > 1 and _width(entries) > panel.width - len(MORE):
+            entries.pop()
+        entries.append([(MORE, "quiet")])
+    return tuple(part for entry in entries for part in entry)
+
+
+def _width(entries: list[list[tuple[str, str]]]) -> int:
+    return sum(cell_len(text) for entry in entries for text, _ in entry)
+
+
+def _curves(panel: Panel, board: Board, view: View, *, named: bool) -> list[list[tuple[str, str]]]:
     plot = panel.plot
     place = board.place(view.cursor) if view.cursor else math.inf
-    parts: list[tuple[str, str]] = [(f" {plot.title}", "strong")]
+    entries: list[list[tuple[str, str]]] = [[(f" {plot.title}", "strong")]]
     if panel.main and view.cursor:
         where = [f" at step {view.cursor:,}"]
         if board.axis != "step":
             where.append(label(place, FORMS[board.axis]) + f" {board.axis}")
-        parts.append((" · ".join(where), "accent"))
+        entries.append([(" · ".join(where), "accent")])
     elif panel.main and plot.unit and panel.width > 100:
-        parts.append((f" ({plot.unit})", "quiet"))
+        entries.append([(f" ({plot.unit})", "quiet")])
     told = [line for line in plot.lines if line.told and len(line.xs)]
     for line in (line for line in told if not line.tag):
-        parts += _told("━", line, plot, place, panel.main)
+        entries.append(_told("━", line, plot, place, named))
         if line.raw is not None and panel.main:
-            raw = at(line.xs, line.raw, place)
-            parts += [("  ┄ ", "curve-raw"), ("raw ", "quiet"), (_number(plot, raw), "text")]
-    for points in plot.points:
-        if points.told and len(points.xs):
-            parts += _told(points.glyph, points, plot, place, panel.main)
-    for line in (line for line in told if line.tag):
-        parts += _told(line.tag, line, plot, place, panel.main)
+            raw = _number(plot, at(line.xs, line.raw, place))
+            entries.append([("  ┄ ", "curve-raw"), ("raw ", "quiet"), (raw, "text")])
+    entries += [
+        _told(points.glyph, points, plot, place, named)
+        for points in plot.points
+        if points.told and len(points.xs)
+    ]
+    entries += [_told(line.tag, line, plot, place, named) for line in told if line.tag]
     if plot.rule is not None:
-        parts += [("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet")]
-        parts += [(label(plot.rule.y, plot.form), "text")]
-    if panel.main:
-        parts += [("  log", "accent")] if log else []
-        if view.span:
-            parts.append(("  zoomed" + (", following" if view.follow else ""), "accent"))
-        names = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags[::-1])
-        parts += [piece for g, s, n in names for piece in ((f"  {g} ", s), (n, "quiet"))]
-    return tuple(parts)
+        level = label(plot.rule.y, plot.form)
+        entries.append([("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet"), (level, "text")])
+    return entries
+
+
+def _marks(board: Board, view: View, log: bool) -> list[list[tuple[str, str]]]:
+    entries: list[list[tuple[str, str]]] = [[("  log", "accent")]] if log else []
+    if view.span:
+        entries.append([("  zoomed" + (", following" if view.follow else ""), "accent")])
+    flags = dict.fromkeys((flag.glyph, flag.style, flag.name) for flag in board.flags[::-1])
+    return [*entries, *([(f"  {glyph} ", style), (name, "quiet")] for glyph, style, name in flags)]
 
 
 def _told(
