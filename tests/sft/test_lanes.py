@@ -111,6 +111,22 @@ def test_activations_that_are_computed_again_give_the_same_bits(
     assert equal(weights, again)
 
 
+def test_a_run_that_goes_on_ends_in_the_same_bits(base: ResidentBase, data: Data) -> None:
+    steps, weights, _ = trained(base, data, dropout=0.1)
+    recipe = msgspec.structs.replace(RECIPE, micro_batch=4, max_steps=3, dropout=0.1)
+    base.new_adapter("a", recipe)
+    first = Trainer(base, "a", data, recipe)
+    next(iter(first.steps()))
+    state = {name: tensor.clone() for name, tensor in first.state().items()}
+    base.drop("a")
+    base.new_adapter("b", recipe)
+    second = Trainer(base, "b", data, recipe)
+    second.restore(state, 1, 4, recompute=False)
+    told = [msgspec.structs.replace(step, seconds=0.0) for step in second.steps()]
+    assert told == steps[1:]
+    assert equal(second.weights, weights)
+
+
 def test_a_model_that_draws_by_itself_is_noticed_and_its_passes_are_made_as_one(
     base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
