@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import torch
 
 from sekft_engine.base import ResidentBase
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.recipe import Recipe
 from sekft_engine.sft.data import Data, load_data
+from sekft_engine.sft.loop import Step, Trainer
 from tests.sft.sessions import write_sessions
 
 Sekft = Callable[..., tuple[int, str, str]]
@@ -41,6 +45,25 @@ def base(loaded: ResidentBase) -> Iterator[ResidentBase]:
 @pytest.fixture(scope="session")
 def data(loaded: ResidentBase, sessions: Path) -> Data:
     return load_data(str(sessions), "", loaded.tokenizer, RECIPE)
+
+
+def train_three_steps(
+    base: ResidentBase, data: Data, **changes: Any
+) -> tuple[list[Step], list[torch.Tensor], Trainer]:
+    """What three steps told, but for their seconds, the weights they ended in, and the trainer."""
+    recipe = msgspec.structs.replace(RECIPE, **{"dropout": 0.1, "max_steps": 3} | changes)
+    base.new_adapter("a", recipe)
+    try:
+        trainer = Trainer(base, "a", data, recipe)
+        told = [msgspec.structs.replace(step, seconds=0.0) for step in trainer.steps()]
+        return told, [weight.detach().clone() for weight in trainer.weights], trainer
+    finally:
+        base.drop("a")
+
+
+def equal(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
+    """Whether all are the same bits."""
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.fixture

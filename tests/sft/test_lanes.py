@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,11 +16,11 @@ from sekft_engine.base import ResidentBase
 from sekft_engine.sft import loss, passes
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.lanes import lanes_on, side_by_side
-from sekft_engine.sft.loop import Step, Trainer
+from sekft_engine.sft.loop import Trainer
 from sekft_engine.sft.loss import selected_logits
 from sekft_engine.sft.passes import Passes
 from sekft_engine.sft.recompute import blocks_of
-from tests.sft.conftest import RECIPE
+from tests.sft.conftest import RECIPE, equal, train_three_steps
 
 
 @pytest.fixture(autouse=True)
@@ -32,21 +33,8 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trained(
-    base: ResidentBase, data: Data, **changes: Any
-) -> tuple[list[Step], list[torch.Tensor], Trainer]:
-    recipe = msgspec.structs.replace(RECIPE, micro_batch=4, max_steps=3, **changes)
-    base.new_adapter("a", recipe)
-    try:
-        trainer = Trainer(base, "a", data, recipe)
-        told = [msgspec.structs.replace(step, seconds=0.0) for step in trainer.steps()]
-        return told, [weight.detach().clone() for weight in trainer.weights], trainer
-    finally:
-        base.drop("a")
-
-
-def equal(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+#: Passes of a whole step, so that there is something to halve.
+trained = partial(train_three_steps, micro_batch=4)
 
 
 def test_parts_run_at_the_same_time_on_their_share_of_the_threads() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -13,33 +13,17 @@ from sekft_engine.base import ResidentBase
 from sekft_engine.errors import Unavailable
 from sekft_engine.sft import loss, passes
 from sekft_engine.sft.data import Data, TrainRow
-from sekft_engine.sft.loop import Step, Trainer
 from sekft_engine.sft.loss import selected_logits, token_losses
 from sekft_engine.sft.peak import peak_bytes
 from sekft_engine.sft.recompute import blocks_of
 from tests.models import tiny_llama
-from tests.sft.conftest import RECIPE
+from tests.sft.conftest import equal, train_three_steps
 
 
 @pytest.fixture
 def trained(base: ResidentBase, data: Data) -> Any:
     """Three steps by a recipe: what they told, and the weights they ended in."""
-
-    def train(**changes: Any) -> tuple[list[Step], list[torch.Tensor], Trainer]:
-        recipe = msgspec.structs.replace(RECIPE, dropout=0.1, max_steps=3, **changes)
-        base.new_adapter("a", recipe)
-        try:
-            trainer = Trainer(base, "a", data, recipe)
-            told = [msgspec.structs.replace(step, seconds=0.0) for step in trainer.steps()]
-            return told, [weight.detach().clone() for weight in trainer.weights], trainer
-        finally:
-            base.drop("a")
-
-    return train
-
-
-def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return partial(train_three_steps, base, data)
 
 
 def test_steps_are_the_same_bits_dropout_included(trained: Any) -> None:
