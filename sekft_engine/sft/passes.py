@@ -49,7 +49,7 @@ class Passes:
 
     def add_gradients(self, rows: Sequence[TrainRow], over: int) -> Passed:
         """Add the gradients of the summed loss of ``rows`` over ``over`` to those of the weights.
-        Where memory does not suffice nothing is added."""
+        After an error these are to be dropped."""
         import torch
 
         parts = self._parts(rows)
