@@ -16,7 +16,7 @@ from sekft_tui.app import Workbench
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.state import load_state
-from tests.tui.screen import until, until_shown
+from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training, watched
 
 Make = Callable[[], Workbench]
@@ -109,6 +109,29 @@ async def test_a_run_is_saved_and_its_curves_looked_at_by_keys_in_a_small_termin
         await until_shown(pilot, "✗ failed")
         await pilot.press("[", "b")  # the step that failed, and what it was at
         await until_shown(pilot, "step 46: no number", "step 46 was not done", "tidy-")
+
+
+async def test_a_terminal_made_small_keeps_the_curve_or_the_batch_that_had_the_focus(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("2", "s")
+        engine.say(*watched(60, upto=20), events.StepBegan(job="train-1", step=21, batch=BATCH))
+        await until_shown(pilot, "step 21 in training", "start the run")
+        await pilot.resize_terminal(80, 24)
+        await until_gone(pilot, "start the run")
+        await pilot.press("h", "h")
+        await until_shown(pilot, "loss at step 19")
+        await pilot.press("escape")
+        await pilot.resize_terminal(160, 48)
+        await pilot.press("b")
+        await until(pilot, lambda: getattr(app.focused, "id", "") != "train-chart", "batch")
+        await pilot.resize_terminal(80, 24)
+        await until_shown(pilot, "count-003")
+        await pilot.press("b", "o")
+        await until_shown(pilot, "weight decay")
 
 
 async def test_pinned_runs_stay_beside_others_and_are_remembered(

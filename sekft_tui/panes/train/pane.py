@@ -64,6 +64,7 @@ class TrainPane(Pane):
         self._earlier: list[TrainView] = []
         self._job: JobView | None = None
         self._smoother = plots.Smoother()
+        self._watched: Widget | None = None  #: chart or batch, where one of them has the focus
 
     def compose(self) -> ComposeResult:
         pressed = {
@@ -142,9 +143,21 @@ class TrainPane(Pane):
         if tall:
             self.remove_class("-batch")
 
+    def on_descendant_focus(self) -> None:
+        self._watched = next(
+            (one for one in (self.chart, self.batched.list) if self.is_on(one)), None
+        )
+
     def on_resize(self, event: textual_events.Resize) -> None:
+        """Where one part alone has room now, it is the one that had the focus."""
         del event
         self._fit_batch()
+        if self._watched is None or self.host.pane != self.place:
+            return
+        self.set_class(self.has_class("-no-form") or self.host.narrow, "-no-form")
+        if self._watched is self.batched.list and not self.has_class("-tall"):
+            self.add_class("-batch")
+        self.call_after_refresh(self.go_to, self._watched)
 
     def heard(self, event: Event) -> None:
         if isinstance(event, events.JobStarted) and event.kind in ("train", "sweep"):
