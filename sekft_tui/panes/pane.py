@@ -80,3 +80,29 @@ class Pane(Container):
     def whole(self) -> str:
         """What ``Y`` writes to a file."""
         return self.plain()
+
+
+class FormPane(Pane):
+    """A form, and beside it something to watch. A narrow terminal has room for one of them: the
+    form, or with the class ``-no-form`` the other."""
+
+    _watched: Widget | None = None  #: what is watched and had the focus last, not the form
+
+    def watchable(self) -> tuple[Widget, ...]:
+        """What can have the focus beside the form."""
+        return ()
+
+    def on_descendant_focus(self) -> None:
+        self._watched = next((one for one in self.watchable() if self.is_on(one)), None)
+
+    def on_resize(self) -> None:
+        """Where one part alone has room now, it is the one that had the focus."""
+        if self._watched is not None and self.host.pane == self.place:
+            if self.host.narrow:
+                self.add_class("-no-form")
+            self.call_after_refresh(self._keep, self._watched)
+
+    def _keep(self, widget: Widget) -> None:
+        """Hand the focus back if being hidden for a moment has taken it."""
+        if self.host.pane == self.place and self.screen.focused is None:
+            self.go_to(widget)

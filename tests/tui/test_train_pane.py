@@ -8,6 +8,7 @@ from math import nan
 from pathlib import Path
 
 import msgspec
+from textual.pilot import Pilot
 
 from sekft_engine import events, jobs
 from sekft_engine.events import Event
@@ -46,14 +47,19 @@ def stored(
     return folder
 
 
+async def training_step_21(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    """To the train pane, where a run is in its 21st step."""
+    await until_shown(pilot, "12 trajectories")
+    await pilot.press("2", "s")
+    engine.say(*watched(60, upto=20), events.StepBegan(job="train-1", step=21, batch=BATCH))
+
+
 async def test_the_batch_in_training_is_shown_with_its_mask_and_opens(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     app = make_app()
     async with app.run_test(size=(160, 48)) as pilot:
-        await until_shown(pilot, "12 trajectories")
-        await pilot.press("2", "s")
-        engine.say(*watched(60, upto=20), events.StepBegan(job="train-1", step=21, batch=BATCH))
+        await training_step_21(pilot, engine)
         shown = await until_shown(pilot, "step 21 in training", "count-003", "of bound", "CPU")
         assert "2 trajectories · 50 of 320 tokens trained" in shown
         line = next(line for line in shown.splitlines() if "count-003" in line)
@@ -116,9 +122,7 @@ async def test_a_terminal_made_small_keeps_the_curve_or_the_batch_that_had_the_f
 ) -> None:
     app = make_app()
     async with app.run_test(size=(160, 48)) as pilot:
-        await until_shown(pilot, "12 trajectories")
-        await pilot.press("2", "s")
-        engine.say(*watched(60, upto=20), events.StepBegan(job="train-1", step=21, batch=BATCH))
+        await training_step_21(pilot, engine)
         await until_shown(pilot, "step 21 in training", "start the run")
         await pilot.resize_terminal(80, 24)
         await until_gone(pilot, "start the run")

@@ -19,7 +19,7 @@ from sekft_tui.actions import Place, bindings
 from sekft_tui.eval_view import EvalView
 from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import Choice, SetUp
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.pane import FormPane, Part
 from sekft_tui.panes.state_text import hint, state_text
 from sekft_tui.reducer import JobView, Shared
 from sekft_tui.screens.figures import FiguresScreen
@@ -31,7 +31,7 @@ from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 _IDLE = ("no verdicts yet", "", "s lets the chosen subjects act", "space chooses who")
 
 
-class EvalPane(Pane):
+class EvalPane(FormPane):
     """Set-up to the left, grid and rates to the right; in narrow terminals one at a time."""
 
     place: ClassVar[Place] = "eval"
@@ -60,7 +60,6 @@ class EvalPane(Pane):
         self._row_of: dict[str, int] = {}
         self._told: tuple[str, bool] = ("", False)
         self._wanted: str = ""
-        self._on_grid = False
 
     def compose(self) -> ComposeResult:
         self.form = RecipeForm(
@@ -90,14 +89,8 @@ class EvalPane(Pane):
     def first_focus(self) -> Widget:
         return self.grid if self.has_class("-no-form") else self.form
 
-    def on_descendant_focus(self) -> None:
-        self._on_grid = self.is_on(self.grid)
-
-    def on_resize(self) -> None:
-        """Where one part alone has room now, it is the one that had the focus."""
-        if self.host.pane == self.place and self.host.narrow and self._on_grid:
-            self.add_class("-no-form")
-            self.call_after_refresh(self.go_to, self.grid)
+    def watchable(self) -> tuple[Widget, ...]:
+        return (self.grid,)
 
     # --- set-up -----------------------------------------------------------------------------
 

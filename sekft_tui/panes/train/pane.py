@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from textual import events as textual_events
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -15,7 +14,7 @@ from sekft_engine import events, jobs
 from sekft_engine.errors import SekftError
 from sekft_engine.events import Event
 from sekft_tui.actions import Place, bindings
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.pane import FormPane, Part
 from sekft_tui.panes.state_text import hint, state_text
 from sekft_tui.panes.train import choosing, figures, finding, plots, sweeping
 from sekft_tui.panes.train.batch import Batch
@@ -36,7 +35,7 @@ _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
 TALL = 36
 
 
-class TrainPane(Pane):
+class TrainPane(FormPane):
     """The form to the left, chart, figures and batch to the right; where there is little room, one
     at a time."""
 
@@ -64,7 +63,6 @@ class TrainPane(Pane):
         self._earlier: list[TrainView] = []
         self._job: JobView | None = None
         self._smoother = plots.Smoother()
-        self._watched: Widget | None = None  #: chart or batch, where one of them has the focus
 
     def compose(self) -> ComposeResult:
         pressed = {
@@ -143,21 +141,13 @@ class TrainPane(Pane):
         if tall:
             self.remove_class("-batch")
 
-    def on_descendant_focus(self) -> None:
-        self._watched = next(
-            (one for one in (self.chart, self.batched.list) if self.is_on(one)), None
-        )
+    def watchable(self) -> tuple[Widget, ...]:
+        return self.chart, self.batched.list
 
-    def on_resize(self, event: textual_events.Resize) -> None:
-        """Where one part alone has room now, it is the one that had the focus."""
-        del event
+    def on_resize(self) -> None:
         self._fit_batch()
-        if self._watched is None or self.host.pane != self.place:
-            return
-        self.set_class(self.has_class("-no-form") or self.host.narrow, "-no-form")
         if self._watched is self.batched.list and not self.has_class("-tall"):
             self.add_class("-batch")
-        self.call_after_refresh(self.go_to, self._watched)
 
     def heard(self, event: Event) -> None:
         if isinstance(event, events.JobStarted) and event.kind in ("train", "sweep"):
