@@ -14,6 +14,9 @@ from sekft_engine.sft.packing import common_tokens
 #: Two groups side by side save time up to so many times the tokens that one would go over, counting
 #: the larger group twice: they are of unequal size, and each has what all begin with in common.
 WORTH = 1.12
+#: Up to so many rows the best two groups are searched for; of more a greedy choice is as good to a
+#: hundredth, and a search would take longer than it saves.
+SEARCHED = 32
 
 
 def plan_steps(count: int, recipe: Recipe) -> list[list[int]]:
@@ -54,7 +57,7 @@ def halves(rows: Sequence[TrainRow], *, shared: bool) -> list[list[TrainRow]]:
     for one in sorted(range(len(rows)), key=lambda number: -len(rows[number])):
         sides = min((_changed(sides, {one: side}) for side in (0, 1)), key=time)
     # A greedy choice misses some: as long as a move or an exchange saves time, make the best.
-    while True:
+    while len(rows) <= SEARCHED:
         moves = [_changed(sides, {one: 1 - side}) for one, side in enumerate(sides)]
         exchanges = [
             _changed(sides, {one: 1, other: 0})

@@ -64,6 +64,6 @@ def side_by_side(work: Callable[[Given], Found], parts: Sequence[Given]) -> list
             other.join()
     finally:
         torch.set_num_threads(threads)
-    for number in sorted(failed):
-        raise failed[number]
+    if failed:
+        raise failed[min(failed)]
     return [found[number] for number in range(len(parts))]

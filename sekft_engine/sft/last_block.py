@@ -48,7 +48,7 @@ def short_last_block(model: Any) -> Iterator[None]:
         raise NotImplementedError("a block of other parts")
     block, out = blocks[-1], blocks[-1].self_attn.o_proj
     own = block.__dict__.get("forward"), out.__dict__.get("forward")
-    block.__dict__["forward"] = partial(_block, block)
+    block.__dict__["forward"] = partial(_block, block, block.forward)
     out.__dict__["forward"] = partial(_out, out.forward)
     try:
         yield
@@ -59,10 +59,10 @@ def short_last_block(model: Any) -> Iterator[None]:
                 module.__dict__["forward"] = forward
 
 
-def _block(block: Any, states: Tensor, **options: Any) -> Tensor:
+def _block(block: Any, own: Any, states: Tensor, **options: Any) -> Tensor:
     wanted: Places | None = options.pop(WANTED, None)
     if wanted is None:
-        return type(block).forward(block, states, **options)  # type: ignore[no-any-return]
+        return own(states, **options)  # type: ignore[no-any-return]
     _within.wanted = wanted
     try:
         seen, _ = block.self_attn(hidden_states=block.input_layernorm(states), **options)

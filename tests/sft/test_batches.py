@@ -94,6 +94,14 @@ def test_halves_hold_each_row_once_and_two_are_made_only_where_they_save_time(
     assert len(parts) == 1 or 2 * max(tokens[1:]) <= WORTH * tokens[0]
 
 
+def test_many_rows_are_halved_too() -> None:
+    rows = rows_like([[number, *range(5 + number % 40)] for number in range(300)])
+    parts = halves(rows, shared=True)
+    assert len(parts) == 2
+    tokens = [sum(len(row) for row in part) for part in parts]
+    assert max(tokens) - min(tokens) <= 1
+
+
 def test_rows_that_begin_alike_stay_together() -> None:
     one, other = [1] * 40, [2] * 40
     texts = [[*one, 5], [*other, 5], [*one, 6], [*other, 6], [*one, 7], [*other, 7]]
