@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from sekft_engine.bundle_check import check_bundle
 from sekft_engine.errors import BadInput
 
 SCHEMA = 1
@@ -58,7 +59,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, raw: object, where: str) -> Scenario:
-        """Read a bundle tolerantly, raising :class:`BadInput` that names ``where``."""
+        """Read a bundle: tolerant of form, strict about what no world can hold.
+
+        Raises:
+            BadInput: it is no bundle, or a field is refused by
+                :func:`~sekft_engine.bundle_check.check_bundle`; names ``where`` and the field.
+        """
         if not isinstance(raw, dict):
             raise BadInput(
                 "a scenario bundle must be a JSON object",
@@ -94,11 +100,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         extra = {key: known.pop(key) for key in set(known) - set(cls.__struct_fields__)}
         extra |= known.pop("extra", {}) if isinstance(known.get("extra"), dict) else {}
         try:
-            return msgspec.convert(known | {"extra": extra}, cls)
+            scenario = msgspec.convert(known | {"extra": extra}, cls)
         except msgspec.ValidationError as error:
             raise BadInput(
                 f"broken bundle: {error}", where=where, mend="compare it with docs/formats.md"
             ) from error
+        check_bundle(scenario, where)
+        return scenario
 
     def to_json(self) -> dict[str, Any]:
         """The strict form that sekft writes; unknown fields are kept."""

@@ -14,7 +14,9 @@ import msgspec
 
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Trajectory
-from sekft_engine.worlds.layout import HOME, PANIC_FILE, TMP, lay_out
+from sekft_engine.world_paths import HOME, TMP
+from sekft_engine.worlds.layout import lay_out
+from sekft_engine.worlds.marks import PANIC_FILE
 from sekft_engine.worlds.listing import Item, Listing, file_item
 
 #: The key of an episode's ``meta``.

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from sekft_engine.bundle_check import check_bundle
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
-from sekft_engine.errors import SekftError
+from sekft_engine.errors import SekftError, Unavailable
 from sekft_engine.factory.record import rollout
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Trajectory
@@ -31,20 +32,27 @@ def admit_one(
     dialect: Dialect = DEFAULT_DIALECT,
     limits: Limits | None = None,
 ) -> Admission:
-    """Try one bundle: its checker must fail before, and pass after, its own solution."""
+    """Try one bundle: its checker must fail before, and pass after, its own solution.
+
+    What the bundle says is checked before anything of it runs.
+
+    Raises:
+        Unavailable: there is no sandbox here.
+    """
 
     def refuse(reason: str, trajectory: Trajectory | None = None) -> Admission:
         return Admission(scenario=scenario.id, admitted=False, reason=reason, trajectory=trajectory)
 
     try:
+        check_bundle(scenario, scenario.id)
         if check_untouched(scenario, sandbox=sandbox, userland=userland, limits=limits).passed:
             return refuse("the checker passes on the untouched world")
         trajectory, _ = rollout(
             scenario, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits
         )
+    except Unavailable:  # says something of this machine, and nothing of the bundle
+        raise
     except SekftError as error:
-        if error.exit_status == 2 and type(error).__name__ == "Unavailable":
-            raise
         return refuse(str(error))
     if trajectory.outcome != scenario.terminal:
         return refuse(

@@ -55,7 +55,8 @@ class Terminal(Protocol):
         ...
 
     def restore(self) -> None:
-        """Put the terminal's settings back to what they were at the start."""
+        """Put the terminal's settings back to what they were at the start, and drop what was typed
+        and not read."""
         ...
 
 

@@ -16,12 +16,14 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from sekft_engine.world_paths import HOME, LOCAL, TMP, VARIABLES, below, encode_text
 from sekft_engine.worlds import seccomp, tree
+from sekft_engine.worlds.arguments import mount, separated
 from sekft_engine.worlds.box import Order, Terminal, overdone
 from sekft_engine.worlds.engine_id import engine_id
 from sekft_engine.worlds.engines import (
@@ -34,16 +36,16 @@ from sekft_engine.worlds.engines import (
     working,
 )
 from sekft_engine.worlds.frames import Line, frame, packed
-from sekft_engine.worlds.layout import HOME, TMP, Entry, shell_start
+from sekft_engine.worlds.layout import Entry
 from sekft_engine.worlds.limits import MIB, Limits
 from sekft_engine.worlds.listing import ROOM, Listing, listing_script, read_listing
+from sekft_engine.worlds.marks import Marks
 from sekft_engine.worlds.ptywire import open_terminal
 from sekft_engine.worlds.world import WorldBroken
 
 UID = 1000
 _KEEPERS = ("SETUID", "SETGID", "KILL", "CHOWN")
-_PATH = "/usr/local/bin:/usr/bin:/bin"
-_START, _LOGIN = "/usr/local/.start", "/usr/local/.login"
+_START, _LOGIN = f"{LOCAL}/.start", f"{LOCAL}/.login"
 #: For the keeper, and so that its watch comes before the kernel's last resort.
 _SLACK = 64 * MIB
 _SPARE_PIDS = 8
@@ -147,7 +149,7 @@ class ContainerBox:
     def _arguments(self, image: str) -> list[str]:
         limits, layout = self._order.limits, self._order.layout
         sizes = {"/home": limits.home_bytes, TMP: limits.tmp_bytes}
-        sizes |= dict.fromkeys(("/usr/local", *layout.trees), limits.other_bytes)
+        sizes |= dict.fromkeys((LOCAL, *layout.trees), limits.other_bytes)
         if layout.etc:
             sizes["/etc"] = limits.other_bytes
         memory = limits.memory_bytes + sum(sizes.values()) + _SLACK
@@ -156,7 +158,8 @@ class ContainerBox:
         out += [*COMMON, *(f"--cap-add={name}" for name in _KEEPERS)]
         for path, size in sizes.items():
             mode = "1777" if path == TMP else "0755"
-            out += ["--tmpfs", f"{path}:rw,exec,nosuid,nodev,size={size},mode={mode}"]
+            options = ("rw", "exec", "nosuid", "nodev", f"size={size}", f"mode={mode}")
+            out += ["--tmpfs", mount(path, *options)]
         if self._engine.limits:
             pids = limits.nproc + _SPARE_PIDS
             out += ["--memory", str(memory), "--memory-swap", str(memory)]
@@ -188,42 +191,24 @@ class ContainerBox:
             # The mount hides the image's own: it is put back, then the bundle's files on it.
             yield from _etc(order.userland.root)
         yield _entry(Entry(HOME, None, "0755"), 0)
-        for entry in layout.entries:
-            yield _entry(entry, UID) if entry.content is not None else _open(entry)
-        # Folders are given away and closed only after their children are in: the keeper may not
-        # write where the user alone may.
-        for entry in reversed(layout.entries):
-            if entry.content is None:
-                yield _entry(entry, UID)
+        yield from _filled(layout.entries, "/", UID)
         yield _entry(Entry(HOME, None, "0755"), UID)
-        for entry in layout.etc:
-            yield from _parents(entry.path, "/etc")
-            yield _entry(entry, UID)
-        for entry in layout.local:
-            path = f"/usr/local/{entry.path}"
-            yield from _parents(path, "/usr/local")
-            yield _entry(Entry(path, entry.content, entry.mode), 0)
-        start = shell_start(order.nonce, _LOGIN).encode()
-        yield _entry(Entry(_START, start, "0444"), 0)
-        login = layout.login.encode("utf-8", "surrogateescape")
-        yield _entry(Entry(_LOGIN, login, "0444"), 0)
+        yield from _filled(layout.etc, "/", UID)
+        yield from _filled(layout.local, LOCAL, 0)
+        start = Marks(order.nonce).shell_start(layout.variables, _LOGIN)
+        yield _entry(Entry(_START, start.encode("utf-8", "surrogateescape"), "0444"), 0)
+        yield _entry(Entry(_LOGIN, encode_text(layout.login), "0444"), 0)
 
-    def _variables(self, **more: str) -> bytes:
-        variables = {
-            "PATH": _PATH,
-            "HOME": HOME,
-            "USER": "user",
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-        }
-        variables |= dict(self._order.layout.variables) | more
+    def _variables(self, *more: tuple[str, str]) -> bytes:
+        variables = VARIABLES | dict(more)
         return frame("V", packed(itertools.chain.from_iterable(variables.items())))
 
     # -- the session -------------------------------------------------------------------------
 
     def start_session(self) -> Terminal:
         words = packed([*_terminal_settings(), *self._order.userland.shell])
-        self._line.send(self._variables(ENV=_START) + frame("S", words), self._order.limits.start_s)
+        orders = self._variables(("ENV", _START)) + frame("S", words)
+        self._line.send(orders, self._order.limits.start_s)
         return self._terminal
 
     def watch(self) -> None:
@@ -235,7 +220,7 @@ class ContainerBox:
     # -- the checker and the end -------------------------------------------------------------
 
     def check(self, seconds: float) -> tuple[int | None, bytes]:
-        script = self._order.checker.encode("utf-8", "surrogateescape")
+        script = encode_text(self._order.checker)
         return self._run(script, seconds, 4 * self._order.limits.output_bytes)
 
     def listing(self, seconds: float) -> Listing | None:
@@ -249,7 +234,8 @@ class ContainerBox:
         """Run ``script`` in a fresh process; its status and the last ``room`` bytes it printed."""
         self._line.output.clear()
         self._line.answers.pop("w", None)
-        self._line.send(self._variables() + frame("C", script), 5.0)
+        variables = self._variables(*self._order.layout.variables)
+        self._line.send(variables + frame("C", script), 5.0)
         deadline = time.monotonic() + seconds
         while "c" not in self._line.answers:
             left = deadline - time.monotonic()
@@ -310,14 +296,28 @@ class ContainerTerminal:
         self._line.send(frame("R"), 5.0)
 
 
-def _open(folder: Entry) -> bytes:
-    """A folder as it is while it is being filled."""
-    return _entry(Entry(folder.path, None, "0755"), 0)
+def _filled(entries: Iterable[Entry], root: str, owner: int) -> Iterator[bytes]:
+    """Files and folders below ``root``, with the folders that they need above them.
+
+    Folders are given away and closed only after their children are in: the keeper may not write
+    where the user alone may.
+    """
+    folders: list[Entry] = []
+    for entry in entries:
+        path = below(root, entry.path)
+        yield from _parents(path)
+        placed = Entry(path, entry.content, entry.mode)
+        if entry.content is None:
+            folders.append(placed)
+            placed = Entry(path, None, "0755")
+        yield _entry(placed, owner if placed.content is not None else 0)
+    for folder in reversed(folders):
+        yield _entry(folder, owner)
 
 
 def _settings(limits: Limits, trees: tuple[str, ...]) -> list[str | bytes]:
     return [
-        "uid", str(UID), "home", HOME, "trees", "\n".join(trees),
+        "uid", str(UID), "home", HOME, "trees", separated("\n", trees),
         "filter", seccomp.program() or b"",
         "as", str(limits.address_space), "fsize", str(limits.file_size),
         "cpu", str(limits.cpu_s), "nofile", str(limits.open_files),
@@ -345,16 +345,28 @@ def _entry(entry: Entry, owner: int) -> bytes:
     return frame("F", packed([*parts, entry.content]))
 
 
-def _parents(path: str, top: str) -> Iterator[bytes]:
+def _parents(path: str) -> Iterator[bytes]:
+    """The folders above ``path`` that the world's own file systems may lack."""
+    top = next((one for one in (HOME, TMP, LOCAL, "/etc") if path.startswith(f"{one}/")), "")
+    top = top or "/" + path.split("/")[1]
     parts = path.removeprefix(top).strip("/").split("/")[:-1]
     for depth in range(1, len(parts) + 1):
         yield _entry(Entry(f"{top}/{'/'.join(parts[:depth])}", None, "0755"), 0)
 
 
 def _etc(root: str) -> Iterator[bytes]:
-    for name, status in tree.walk(Path(root) / "etc"):
-        path = Path(root) / "etc" / name
+    """The userland's own /etc. Its links are kept as links: followed here, they would show files
+    of this machine."""
+    top = Path(root) / "etc"
+    if top.is_symlink() or not top.is_dir():
+        return
+    for name, status in tree.walk(top):
+        path = below("/etc", name)
         if stat.S_ISDIR(status.st_mode):
-            yield _entry(Entry(f"/etc/{name}", None, "0755"), 0)
-        elif name not in _ENGINES_OWN and path.is_file():
-            yield _entry(Entry(f"/etc/{name}", path.read_bytes(), "0644"), 0)
+            yield _entry(Entry(path, None, "0755"), 0)
+        elif name in _ENGINES_OWN:
+            continue
+        elif stat.S_ISLNK(status.st_mode):
+            yield frame("L", packed([path, os.fsencode((top / name).readlink())]))
+        elif stat.S_ISREG(status.st_mode):
+            yield _entry(Entry(path, (top / name).read_bytes(), "0644"), 0)

@@ -169,22 +169,24 @@ def assemble(lock: Lock, debs: Path, root: Path, progress: Progress) -> None:
 def finish(root: Path) -> None:
     """What the maintainers' scripts would have done, and the folders a world mounts on."""
     for name in tree.MERGED:
-        target = root / "usr" / name
+        target = tree.inside(root, f"usr/{name}", follow=True)
         link = root / name
         if target.is_dir() and not link.exists() and not link.is_symlink():
             link.symlink_to(f"usr/{name}")
     for name, program in _CHOICES.items():
-        _link(root / "usr/bin", name, program)
+        _link(root, "usr/bin", name, program)
     for name, page in _PAGES.items():
-        _link(root / "usr/share/man/man1", f"{name}.1.gz", f"{page}.1.gz")
-    for name, text in _FILES.items():
+        _link(root, "usr/share/man/man1", f"{name}.1.gz", f"{page}.1.gz")
+    for name in ("etc", "usr", *_FOLDERS):
         path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():  # a world mounts on these, and must find a folder
+            path.unlink()
+        tree.inside(root, name).mkdir(parents=True, exist_ok=True)
+    for name, text in _FILES.items():
+        path = tree.inside(root, name)
         path.unlink(missing_ok=True)
         path.write_text(text, encoding="ascii")
         path.chmod(0o644)
-    for name in _FOLDERS:
-        (root / name).mkdir(parents=True, exist_ok=True)
     for entry, status in list(tree.walk(root)):
         if stat.S_ISDIR(status.st_mode):
             (root / entry).chmod(0o755)
@@ -193,10 +195,13 @@ def finish(root: Path) -> None:
     root.chmod(0o755)
 
 
-def _link(folder: Path, name: str, target: str) -> None:
-    if (folder / target).exists() and not (folder / name).exists():
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to(target)
+def _link(root: Path, folder: str, name: str, target: str) -> None:
+    """Make ``name`` a link to ``target`` in a folder of the tree that has only the latter."""
+    link, there = (tree.inside(root, f"{folder}/{each}") for each in (name, target))
+    found = tree.inside(root, f"{folder}/{name}", follow=True)
+    if (there.exists() or there.is_symlink()) and not found.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
 
 def _data_of(path: Path) -> bytes:

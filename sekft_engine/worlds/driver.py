@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import msgspec
 
 from sekft_engine.worlds.box import Terminal
 from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.marks import Marks, Prompt
 from sekft_engine.worlds.screen import Capture
 from sekft_engine.worlds.world import WorldBroken
 
@@ -29,7 +29,12 @@ Stop = Literal["prompt", "more", "ended", "timeout", "flood", "interrupted"]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What typing one command came to, before it is put into words."""
+    """What typing one command came to, before it is put into words.
+
+    Attributes:
+        head, gone, tail: what the terminal showed; ``gone`` bytes between the two are dropped.
+        panicked, left: before the end the shell said ``panic``, or that it leaves by ``exit``.
+    """
 
     head: bytes
     gone: int
@@ -38,6 +43,7 @@ class Report(msgspec.Struct, frozen=True):
     status: int | None
     cwd: str
     panicked: bool
+    left: bool
     notes: tuple[str, ...]
 
 
@@ -47,22 +53,19 @@ class ShellDriver:
     Args:
         terminal: the session's; not owned.
         kill: ends the whole session.
-        nonce: what makes the prompts of this world recognisable.
+        marks: how this world's shell says that it is ready.
     """
 
     def __init__(
-        self, terminal: Terminal, kill: Callable[[], None], nonce: str, limits: Limits
+        self, terminal: Terminal, kill: Callable[[], None], marks: Marks, limits: Limits
     ) -> None:
         self._terminal = terminal
         self._kill = kill
         self._limits = limits
-        mark = re.escape(nonce.encode())
-        self._prompt = re.compile(
-            rb"\x01" + mark + rb"(?::(?P<status>\d+):(?P<cwd>[^\x02]*)|(?P<more>\+))\x02"
-        )
-        self._noise = re.compile(rb"\x01" + mark + rb"(?::\d+:[^\x02]*|\+|!)\x02")
-        self._panic = b"\x01" + nonce.encode() + b"!\x02"
+        self._marks = marks
         self._pending = b""
+        self._forged = False  # the session printed a prompt itself
+        self._interrupted_one = False  # which may be answered by several prompts
         self._interrupted = threading.Event()
         self.cwd = "/home/user"
 
@@ -80,7 +83,7 @@ class ShellDriver:
         if stop != "prompt":
             said = (head + tail).decode("utf-8", "replace").strip()[-400:]
             raise WorldBroken(f"no prompt from the world's shell: {said or stop}", where="sandbox")
-        return self._clean(self._before_prompt(head + tail))
+        return self._marks.clean(self._before_prompt(head + tail))
 
     def wait_for_end(self, seconds: float) -> bool:
         """Whether the session has ended within ``seconds``."""
@@ -104,10 +107,13 @@ class ShellDriver:
         self._interrupted.clear()
         notes: list[str] = []
         stop: Stop = "prompt"
-        found: re.Match[bytes] | None = None
+        found: Prompt | None = None
         # What came since the last prompt (a background job's words) belongs to what comes now;
         # a late second prompt in it must not be taken for the answer.
         self._settle(capture, 0)
+        before = self._prompts_in(capture)
+        self._forged |= before > 0 and not self._interrupted_one
+        self._interrupted_one = False
         if self.ended_status is not None:
             stop = "ended"
         deadline = time.monotonic() + seconds
@@ -122,35 +128,50 @@ class ShellDriver:
         elif stop in ("timeout", "flood", "interrupted"):
             notes.append(stop)
             stop, found = self._interrupt(capture, stop, notes)
+        answers = self._prompts_in(capture) - before
+        self._forged |= answers > command.count("\n") + 1 and not self._interrupted_one
+        if self._forged:
+            notes.append("forged prompt")
         status = None
         if found is not None and stop == "prompt":
-            status = int(found["status"])
-            self._move(found["cwd"])
+            status = None if self._forged else found.status
+            self._move(found.cwd)
         head, gone, tail = capture.parts()
-        panicked = self._panic in head or self._panic in tail
+        panicked = self._marks.panicked in head or self._marks.panicked in tail
+        left = self._marks.left_by_exit(tail or head)
         if stop == "prompt":
             if gone:
                 tail = self._before_prompt(tail)
             else:
                 head, tail = self._before_prompt(head + tail), b""
         return Report(
-            self._clean(head),
+            self._marks.clean(head),
             gone,
-            self._clean(tail),
+            self._marks.clean(tail),
             stop,
             status if stop != "ended" else self.ended_status,
             self.cwd,
             panicked,
+            left,
             tuple(notes),
         )
 
+    def _prompts_in(self, capture: Capture) -> int:
+        head, gone, tail = capture.parts()
+        parts = (head, tail) if gone else (head + tail,)
+        return sum(1 for part in parts for _ in self._marks.prompts(part))
+
     def _interrupt(
         self, capture: Capture, stop: Stop, notes: list[str] | None = None
-    ) -> tuple[Stop, re.Match[bytes] | None]:
+    ) -> tuple[Stop, Prompt | None]:
         """Get the prompt back: Ctrl-C, kill the foreground group, re-open the prompt's output."""
+        self._interrupted_one = True
         capture.add(b"^C")
+        # A session may have taken its meaning from Ctrl-C (`stty -isig`): it would be typed into
+        # the next command.
+        self._terminal.restore()
         self._terminal.write(b"\x03")
-        found: re.Match[bytes] | None
+        found: Prompt | None
         again, found = self._await(capture, _GRACE_S, heed=False)
         if again in ("timeout", "flood") and self._terminal.kill_foreground():
             if notes is not None:
@@ -175,7 +196,7 @@ class ShellDriver:
 
     def _await(
         self, capture: Capture, seconds: float, *, heed: bool = True
-    ) -> tuple[Stop, re.Match[bytes] | None]:
+    ) -> tuple[Stop, Prompt | None]:
         """Read until a prompt, the end, a limit, or, where it is to ``heed`` one, an interrupt."""
         deadline = time.monotonic() + max(seconds, 0.01)
         start = capture.total
@@ -190,10 +211,10 @@ class ShellDriver:
                 return "interrupted", None
             # A flood from the background may come right behind the prompt: look at all of it.
             fresh += self._listen(capture, min(left, _HEED_S))
-            found = self._last_prompt(fresh)
+            found = self._marks.last_prompt(fresh)
             fresh = fresh[-2 * LONGEST_LINE :]
             if found is not None:
-                return ("more" if found["more"] else "prompt"), found
+                return ("more" if found.more else "prompt"), found
             if capture.total - start > self._limits.flood_bytes:
                 return "flood", None
 
@@ -214,20 +235,11 @@ class ShellDriver:
 
     def _before_prompt(self, data: bytes) -> bytes:
         """``data`` up to its last prompt; what follows belongs to the next command."""
-        last = self._last_prompt(data)
+        last = self._marks.last_prompt(data)
         if last is None:
             return data
-        self._pending = data[last.end() :]
-        return data[: last.start()]
-
-    def _last_prompt(self, data: bytes) -> re.Match[bytes] | None:
-        last = None
-        for match in self._prompt.finditer(data):
-            last = match
-        return last
-
-    def _clean(self, data: bytes) -> bytes:
-        return self._noise.sub(b"", data)
+        self._pending = data[last.end :]
+        return data[: last.start]
 
     def _move(self, cwd: bytes) -> None:
         text = cwd.decode("utf-8", "replace")

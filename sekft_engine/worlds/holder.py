@@ -7,14 +7,18 @@ trees; the checker and its script are never in the session's file system.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 import msgspec
 
+from sekft_engine.world_paths import HOME, LOCAL, SHM, TMP, VARIABLES, below, encode_text
+from sekft_engine.worlds.arguments import terminated
 from sekft_engine.worlds.box import Order
 from sekft_engine.worlds.launcher import Bubblewrap
-from sekft_engine.worlds.layout import GROUP, HOME, PASSWD, SHM, TMP, Entry, Layout, shell_start
-from sekft_engine.worlds.limits import Limits
+from sekft_engine.worlds.layout import GROUP, PASSWD, Entry, Layout
+from sekft_engine.worlds.limits import MIB, Limits
 from sekft_engine.worlds.listing import listing_script
+from sekft_engine.worlds.marks import LOGIN, Marks, exports
 from sekft_engine.worlds.seccomp import needed
 from sekft_engine.worlds.userland import ROOT, Userland, signal_reset
 
@@ -33,9 +37,11 @@ _NAMESPACES = (
     "--cap-drop",
     "ALL",
 )
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 #: The home may be shut or gone when the checker comes: that is for it to judge.
-_AT_HOME = 'cd 2>/dev/null; exec "$0" "$@"'
+_AT_HOME = '. /.variables; cd 2>/dev/null; exec "$0" "$@"'
+#: Where the holder keeps the world's own file systems, and what is bound into it from elsewhere.
+_WORLD, _OWN = "/world", "/w"
+_SHM_BYTES = MIB
 
 
 class File(msgspec.Struct, frozen=True):
@@ -74,7 +80,7 @@ def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
         "--chdir", HOME,
         "--setenv", "ENV", "/.start",
         "--ro-bind", "/w/start", "/.start",
-        "--ro-bind", "/w/login", "/.login",
+        "--ro-bind", "/w/login", LOGIN,
         "--remount-ro", "/",
     ]  # fmt: skip
     checking = [
@@ -83,6 +89,9 @@ def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
         "--ro-bind",
         "/w/checker",
         "/.checker",
+        "--ro-bind",
+        "/w/variables",
+        "/.variables",
         "--remount-ro",
         "/",
     ]
@@ -94,72 +103,74 @@ def plan(order: Order, *, bwrap: Bubblewrap, own: Userland) -> Plan:
         checking=[*limited, userland.sh, "-c", _AT_HOME, userland.sh, "/.checker"],
         listing=listing_script(_places(layout), order.seal),
     )
+    marks = Marks(order.nonce)
     files = [
-        File("/w/session", _listing(session)),
-        File("/w/checking", _listing(checking)),
+        File("/w/session", terminated(session)),
+        File("/w/checking", terminated(checking)),
         File("/w/filter", filter_),
-        File("/w/start", shell_start(order.nonce).encode()),
-        File("/w/login", layout.login.encode("utf-8", "surrogateescape")),
-        File("/w/checker", order.checker.encode("utf-8", "surrogateescape")),
+        File("/w/start", marks.shell_start(layout.variables).encode("utf-8", "surrogateescape")),
+        File("/w/variables", encode_text(exports(layout.variables))),
+        File("/w/login", encode_text(layout.login)),
+        File("/w/checker", encode_text(order.checker)),
         File("/w/passwd", PASSWD.encode()),
         File("/w/group", GROUP.encode()),
-        File("/w/holder", script.encode()),
+        File("/w/holder", script.encode("utf-8", "surrogateescape")),
     ]
-    files += [File(f"/w/local/{e.path}", e.content or b"", e.mode) for e in layout.local]
-    files += [File(f"/w{e.path}", e.content or b"", e.mode) for e in layout.etc]
     for file in files:
         arguments += ["--perms", file.mode, "--file", file, file.path]
+    arguments += [*_placed(layout.local, f"{_OWN}/local"), *_placed(layout.etc, _OWN)]
     arguments += _trees(layout, limits)
     return Plan(tuple(arguments), (own.sh, "/w/holder"))
+
+
+def _placed(entries: Iterable[Entry], root: str) -> list[str | File]:
+    """Files and folders below ``root``; parents come before their children in ``entries``."""
+    out: list[str | File] = []
+    shut: list[str] = []
+    for entry in entries:
+        path = below(root, entry.path)
+        if entry.content is not None:
+            out += ["--perms", entry.mode, "--file", File(path, entry.content), path]
+            continue
+        out += ["--perms", "0755", "--dir", path]
+        if entry.mode != "0755":
+            shut += ["--chmod", entry.mode, path]
+    # A folder is closed only after its children are in; three words to each.
+    for at in range(len(shut) - 3, -1, -3):
+        out += shut[at : at + 3]
+    return out
 
 
 def _trees(layout: Layout, limits: Limits) -> list[str | File]:
     """The world's own file systems, each of a fixed size, with the bundle's files in them."""
     out: list[str | File] = [
-        "--size", str(limits.home_bytes), "--tmpfs", "/world/home",
-        "--perms", "0755", "--dir", f"/world{HOME}",
-        "--size", str(limits.tmp_bytes), "--perms", "1777", "--tmpfs", "/world/tmp",
+        "--size", str(limits.home_bytes), "--tmpfs", f"{_WORLD}/home",
+        "--perms", "0755", "--dir", f"{_WORLD}{HOME}",
+        "--size", str(limits.tmp_bytes), "--perms", "1777", "--tmpfs", f"{_WORLD}{TMP}",
+        "--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", f"{_WORLD}{SHM}",
     ]  # fmt: skip
     for tree in layout.trees:
-        out += ["--size", str(limits.other_bytes), "--perms", "0755", "--tmpfs", f"/world{tree}"]
-    tops = set(layout.trees)
-    folders: list[Entry] = []
-    for entry in layout.entries:
-        path = f"/world{entry.path}"
-        if entry.content is not None:
-            out += ["--perms", entry.mode, "--file", File(path, entry.content), path]
-        elif entry.path not in tops:
-            out += ["--perms", "0755", "--dir", path]
-            folders.append(entry)
-    for entry in reversed(folders):  # a folder is closed only after its children are in
-        if entry.mode != "0755":
-            out += ["--chmod", entry.mode, f"/world{entry.path}"]
-    return out
+        size = str(limits.other_bytes)
+        out += ["--size", size, "--perms", "0755", "--tmpfs", below(_WORLD, tree)]
+    return out + _placed((e for e in layout.entries if e.path not in layout.trees), _WORLD)
 
 
 def _inner(layout: Layout, userland: Userland, limits: Limits) -> list[str]:
     """What session and checker have in common: the world as its inhabitants see it."""
-    variables = {
-        "PATH": _PATH,
-        "HOME": HOME,
-        "USER": "user",
-        "LANG": "C.UTF-8",
-        "TERM": "dumb",
-    } | dict(layout.variables)
     out = [*_NAMESPACES, "--disable-userns", "--hostname", "box", "--clearenv"]
-    for name, value in variables.items():
+    for name, value in VARIABLES.items():
         out += ["--setenv", name, value]
     # Everything but the world's trees is read-only in the end: a bare tmpfs would be writable
     # and as large as half the memory.
     out += ["--size", str(limits.other_bytes), "--tmpfs", "/", *userland.mounts]
-    out += ["--ro-bind", "/w/local", "/usr/local"]
+    out += ["--ro-bind", "/w/local", LOCAL]
     out += ["--ro-bind", "/w/passwd", "/etc/passwd", "--ro-bind", "/w/group", "/etc/group"]
     for entry in layout.etc:
-        out += ["--bind", f"/w{entry.path}", entry.path]
-    out += ["--proc", "/proc", "--dev", "/dev"]
-    out += ["--size", "1048576", "--perms", "1777", "--tmpfs", SHM, "--remount-ro", "/dev"]
+        out += ["--bind", below(_OWN, entry.path), entry.path]
+    out += ["--proc", "/proc", "--dev", "/dev", "--bind", f"{_WORLD}{SHM}", SHM]
+    out += ["--remount-ro", "/dev"]
     for tree in ("/home", TMP, *layout.trees):
-        out += ["--bind", f"/world{tree}", tree]
+        out += ["--bind", below(_WORLD, tree), tree]
     return out
 
 
@@ -181,11 +192,6 @@ def _places(layout: Layout) -> tuple[tuple[str, list[str]], ...]:
     """Where the holder has what can be written in the world."""
     trees = [tree.lstrip("/") for tree in ("/home", TMP, *layout.trees)]
     return ("/world", trees), ("/w", [entry.path.lstrip("/") for entry in layout.etc])
-
-
-def _listing(arguments: list[str]) -> bytes:
-    """Arguments as bwrap --args reads them; the command after ``--`` may stand there too."""
-    return b"".join(part.encode("utf-8", "surrogateescape") + b"\0" for part in arguments)
 
 
 def _script(

@@ -1,7 +1,7 @@
 # The keeper: pid 1 of a world's container, trusted, and all that the engine talks to.
 # Frames on stdin and stdout: one byte of kind, four of length (big endian), the payload.
-#   in:  P settings, V variables, D folder, F file, G go, S session, I input, K kill foreground,
-#        R restore terminal, W watch, X kill session, C checker
+#   in:  P settings, V variables, D folder, F file, L link, G go, S session, I input,
+#        K kill foreground, R restore terminal and drop input, W watch, X kill session, C checker
 #   out: r ready, o output, e ended, k killed foreground or not, w killed by the watch, c checked
 # The session is watched from W on, a checker from its start.
 # The session's processes run as an ordinary user and cannot signal, trace or read this one.
@@ -15,6 +15,8 @@ my ($KILL, $PRCTL, $PRLIMIT, $STATFS) =
     : die "the kernel's calls on $machine are not known\n";
 my ($TCSETS, $TIOCSCTTY, $TIOCGPGRP, $TIOCSWINSZ, $TIOCGPTN, $TIOCSPTLCK) =
     (0x5402, 0x540E, 0x540F, 0x5414, 0x80045430, 0x40045431);
+my ($TCFLSH, $TCOFLUSH) = (0x540B, 1);    # what the master puts out is what the slave reads
+my $typed = '';                           # input that the terminal has not taken yet
 my $ROOM = 1 << 18;
 my $page = POSIX::sysconf(POSIX::_SC_PAGESIZE());
 my (%set, %var, @trees, %left);
@@ -211,7 +213,10 @@ sub obey { my ($order, $load) = @_;
         my $hit = $pid && $is > 1 && $is != $pid && kill('KILL', -$is);
         say_frame('k', $hit ? 1 : 0);
     }
-    elsif ($order eq 'R') { ioctl($master, $TCSETS, $settings) if $master }
+    elsif ($order eq 'R') {
+        $typed = '';
+        if ($master) { ioctl($master, $TCSETS, $settings); ioctl($master, $TCFLSH, $TCOFLUSH) }
+    }
     elsif ($order eq 'X') { everyone_dies() }
     elsif ($order eq 'W') { $look = 1 }
     elsif ($order eq 'P') { %set = unpack('(N/a*)*', $load); @trees = split /\n/, $set{trees} }
@@ -229,6 +234,11 @@ sub obey { my ($order, $load) = @_;
         close $f or die "$path: $!\n";
         own($path, $mode, $owner);
     }
+    elsif ($order eq 'L') {
+        my ($path, $target) = unpack('(N/a*)*', $load);
+        unlink $path;
+        symlink($target, $path) or die "$path: $!\n";
+    }
     elsif ($order eq 'G') {
         my @bounds = bounds();
         $set{own} = $bounds[2];
@@ -238,7 +248,6 @@ sub obey { my ($order, $load) = @_;
     elsif ($order eq 'C') { checker($load) }
 }
 
-my $typed = '';
 my ($looked, $often) = (0, POSIX::sysconf(POSIX::_SC_CLK_TCK()) / 10);
 sub feed { $typed .= $_[0] }
 

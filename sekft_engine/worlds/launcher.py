@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.errors import Unavailable
+from sekft_engine.worlds.arguments import terminated
 
 #: The uid that worlds run under when the engine is root. As root, RLIMIT_NPROC is not enforced
 #: and read-write binds are written as root. No account has it; systemd hands out none so high.
@@ -148,7 +149,7 @@ def launch(
     pass_fds: tuple[int, ...],
 ) -> subprocess.Popen[bytes]:
     """Start ``bwrap`` with ``arguments`` handed over by a memfd, so no path shows in /proc."""
-    listing = memory_file(b"".join(argument.encode() + b"\0" for argument in arguments))
+    listing = memory_file(terminated(arguments))
     try:
         # An empty environment: pid 1 of the sandbox is bwrap itself, and --clearenv clears
         # only its child, so the session could read ours in /proc/1/environ.

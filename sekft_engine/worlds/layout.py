@@ -6,16 +6,19 @@ import posixpath
 
 import msgspec
 
-from sekft_engine.errors import BadInput
+from sekft_engine.bundle_check import check_bundle, octal_mode
 from sekft_engine.scenario import Fixture, Scenario
+from sekft_engine.world_paths import (
+    HOME,
+    LOCAL,
+    MAN_PAGES,
+    SHM,
+    TMP,
+    below,
+    encode_text,
+    world_path,
+)
 
-HOME = "/home/user"
-TMP = "/tmp"  # noqa: S108 (a path of the world, not of this machine)
-SHM = "/dev/shm"  # noqa: S108
-PANIC_FILE = f"{HOME}/.panic"
-PANIC_STATUS = 97
-#: Trees that are the world's own and writable; /etc and /usr/local take single files.
-_SYSTEM = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "w"}
 _BANNER_LINE = "*" * 16
 
 MAN = """\
@@ -66,61 +69,47 @@ class Layout(msgspec.Struct, frozen=True):
         return ("/home", TMP, *self.trees, SHM)
 
 
-def absolute(path: str, where: str) -> str:
-    """``path`` as an absolute path of the world; ``~`` and relative ones start at the home."""
-    full = posixpath.normpath(posixpath.join(HOME, path.removeprefix("~/")))
-    if "\0" in full or not full.startswith("/") or full.startswith("//") or full == "/":
-        raise BadInput(f"not a path of a world: {path!r}", where=where)
-    return full
-
-
-def _octal(mode: str, where: str) -> str:
-    if not mode or len(mode) > 4 or set(mode) - set("01234567"):
-        raise BadInput(f"mode {mode!r} is not octal", where=where, mend='write it like "0644"')
-    return mode.rjust(4, "0")
-
-
 def lay_out(scenario: Scenario) -> Layout:
     """Turn a bundle into files.
 
     Raises:
-        BadInput: a path or mode that no world can hold.
+        BadInput: a field that no world can hold, named.
     """
     where = scenario.id
-    files: dict[str, Entry] = {}
-    announcement = scenario.announcement
+    check_bundle(scenario, where)
+    announcement, provider = scenario.announcement, scenario.provider
+    man = Entry(f"{LOCAL}/bin/man", MAN.encode(), "0555")
+    files: dict[str, Entry] = {man.path: man}
     for fixture in scenario.fixtures:
         entry = _entry(fixture, where)
         files[entry.path] = entry
     if announcement.channel == "file":
-        path = absolute(announcement.path or "README", where)
+        path = world_path(announcement.path or "README", where)
         files[path] = Entry(path, _text(announcement.text), "0644")
-    provider = scenario.provider
-    local: list[Entry] = [Entry("bin/man", MAN.encode(), "0555")]
     if provider.script:
-        path = absolute(provider.path or f"/usr/local/bin/{provider.name}", where)
+        path = world_path(provider.path or f"{LOCAL}/bin/{provider.name}", where)
         script = provider.script
         if not script.startswith("#!"):
             script = f"#!/bin/sh\n{script}"
-        program = Entry(path, _text(script), "0755")
-        if path.startswith("/usr/local/"):
-            local.append(Entry(path.removeprefix("/usr/local/"), program.content, "0555"))
-        else:
-            files[path] = program
+        mode = "0555" if path.startswith(f"{LOCAL}/") else "0755"
+        files[path] = Entry(path, _text(script), mode)
     if provider.man:
-        local.append(Entry(f"share/man/{provider.name}", _text(provider.man), "0444"))
-    local += [
-        Entry(path.removeprefix("/usr/local/"), entry.content, entry.mode)
-        for path, entry in files.items()
-        if path.startswith("/usr/local/")
-    ]
-    own = {path: entry for path, entry in files.items() if not path.startswith("/usr/local/")}
-    etc = tuple(entry for path, entry in own.items() if path.startswith("/etc/"))
-    rest = [entry for path, entry in sorted(own.items()) if not path.startswith("/etc/")]
+        path = below(MAN_PAGES, provider.name)
+        files[path] = Entry(path, _text(provider.man), "0444")
+    local: list[Entry] = []
+    etc: list[Entry] = []
+    rest: list[Entry] = []
+    for path, entry in sorted(files.items()):
+        if path.startswith(f"{LOCAL}/"):
+            local.append(msgspec.structs.replace(entry, path=path.removeprefix(f"{LOCAL}/")))
+        elif path.startswith("/etc/"):
+            etc.append(entry)
+        else:
+            rest.append(entry)
     return Layout(
         entries=tuple(_with_parents(rest)),
-        trees=_trees(rest, where),
-        etc=etc,
+        trees=_trees(rest),
+        etc=tuple(etc),
         local=tuple(local),
         login=_login(scenario),
         variables=(
@@ -132,17 +121,14 @@ def lay_out(scenario: Scenario) -> Layout:
 
 
 def _entry(fixture: Fixture, where: str) -> Entry:
-    path = absolute(fixture.path, where)
+    path, mode = world_path(fixture.path, where), octal_mode(fixture.mode, where)
     if fixture.path.endswith("/"):
-        mode = "0755" if fixture.mode == "0644" else _octal(fixture.mode, where)
-        return Entry(path, None, mode)
-    return Entry(
-        path, fixture.content.encode("utf-8", "surrogateescape"), _octal(fixture.mode, where)
-    )
+        return Entry(path, None, "0755" if fixture.mode == "0644" else mode)
+    return Entry(path, encode_text(fixture.content), mode)
 
 
 def _text(text: str) -> bytes:
-    return (text if text.endswith("\n") else text + "\n").encode("utf-8", "surrogateescape")
+    return encode_text(text if text.endswith("\n") else text + "\n")
 
 
 def _with_parents(entries: list[Entry]) -> list[Entry]:
@@ -164,15 +150,8 @@ def _with_parents(entries: list[Entry]) -> list[Entry]:
     return out
 
 
-def _trees(entries: list[Entry], where: str) -> tuple[str, ...]:
+def _trees(entries: list[Entry]) -> tuple[str, ...]:
     tops = {entry.path.split("/")[1] for entry in entries} - {"home", "tmp"}
-    for entry in entries:
-        if entry.path.split("/")[1] in _SYSTEM:
-            raise BadInput(
-                f"{entry.path} belongs to the system",
-                where=where,
-                mend="put it under the home, /srv, /opt, /var, /etc or /usr/local",
-            )
     return tuple(sorted(f"/{top}" for top in tops))
 
 
@@ -185,18 +164,3 @@ def _login(scenario: Scenario) -> str:
             return f"{_BANNER_LINE}\n{text}\n{_BANNER_LINE}\n"
         case _:
             return ""
-
-
-def shell_start(nonce: str, login: str = "/.login") -> str:
-    """What the session's shell reads first: nonce prompts, ``panic``, the login text."""
-    return (
-        f"PS1='\x01{nonce}:$?:$PWD\x02' PS2='\x01{nonce}+\x02'\n"
-        "readonly PS1 PS2\n"
-        "unset ENV\n"
-        "panic() {\n"
-        f"printf '%s\\n' \"$*\" 2>/dev/null >{PANIC_FILE}\n"
-        f"printf '\\001{nonce}!\\002'\n"
-        f"exit {PANIC_STATUS}\n"
-        "}\n"
-        f"cat {login}\n"
-    )

@@ -77,7 +77,8 @@ def listing_script(places: Sequence[tuple[str, Sequence[str]]], mark: str) -> st
     names, heads = [], []
     for folder, paths in places:
         if paths:
-            look = f"cd {shlex.quote(folder)} && find {shlex.join(paths)}"
+            # With ./ before it no name can be taken for an option or an expression.
+            look = f"cd {shlex.quote(folder)} && find {shlex.join(f'./{path}' for path in paths)}"
             readable = "\\( -readable -printf r -o -printf u \\)"
             names.append(f"{look} {readable} -printf '%y %m %s %p\\0%l\\0';")
             heads.append(f"{look} -type f -size +0c -readable -exec head -q -c {_HEAD} {{}} +;")
@@ -103,7 +104,7 @@ def read_listing(printed: bytes, mark: str) -> Listing | None:
             continue
         readable, letter, octal, size, path = record.groups()
         mode = octal.rjust(4, "0")
-        path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        path = path.removeprefix("./").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         kind = _KINDS.get(letter, "other")
         if kind == "file":
             head = unread.take(int(size)) if readable == "r" else None

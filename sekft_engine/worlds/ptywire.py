@@ -85,6 +85,8 @@ class PtyWire:
     def restore(self) -> None:
         with contextlib.suppress(termios.error):
             termios.tcsetattr(self._master, termios.TCSANOW, self._settings)
+            # What is output of this side is the input that the session has not read yet.
+            termios.tcflush(self._master, termios.TCOFLUSH)
 
     @property
     def leader_pid(self) -> int:

@@ -10,14 +10,17 @@ from typing import Self
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.scenario import Scenario
 from sekft_engine.worlds.box import Box, Maker, Order
-from sekft_engine.worlds.driver import LONGEST_LINE, ShellDriver
-from sekft_engine.worlds.layout import PANIC_STATUS, lay_out
+from sekft_engine.worlds.driver import LONGEST_LINE, Report, ShellDriver
+from sekft_engine.worlds.layout import lay_out
 from sekft_engine.worlds.limits import Limits
 from sekft_engine.worlds.listing import Listing
+from sekft_engine.worlds.marks import PANIC_STATUS, Marks
 from sekft_engine.worlds.screen import cut
 from sekft_engine.worlds.userland import Userland
 from sekft_engine.worlds.world import CheckResult, CommandResult, Ended, WorldBroken
 
+#: Ctrl-D: whoever types it ends the shell's input, which is no `exit`.
+_END_OF_FILE = "\x04"
 #: `exit` as a command word: at the start of a command, not as an argument or inside a word.
 _EXIT = re.compile(r"(?:^|[;&|\n({]|\bthen\b|\bdo\b|\belse\b)\s*(?:command\s+)?exit\b")
 _END_S = 5.0
@@ -69,7 +72,7 @@ class ShellWorld:
 
     def _log_in(self, nonce: str) -> None:
         terminal = self.box.start_session()
-        driver = ShellDriver(terminal, self.box.kill_session, nonce, self._limits)
+        driver = ShellDriver(terminal, self.box.kill_session, Marks(nonce), self._limits)
         login = driver.wait_for_login().decode("utf-8", "replace")
         self._login = self._dialect.environment_turn(login, driver.cwd)
         self.box.watch()
@@ -126,7 +129,7 @@ class ShellWorld:
         notes = list(report.notes) + (["output cut"] if short else [])
         ended: Ended = ""
         if report.stop == "ended":
-            ended = _how(typed, report.status, self._status, panicked=report.panicked)
+            ended = _how(typed, report, self._status)
             if self.box.killed:
                 ended = "died"
                 notes += [f"killed: {reason}" for reason in self.box.killed]
@@ -173,14 +176,19 @@ class ShellWorld:
             return None
 
 
-def _how(command: str, status: int | None, before: int | None, *, panicked: bool) -> Ended:
+def _how(command: str, report: Report, before: int | None) -> Ended:
     """How a session ended with ``command``: by its own word, or by dying under it.
 
-    A status of 128 and more tells of a signal, but a bare `exit` after an interrupted command ends
+    The shell says it itself when it leaves (see :class:`~sekft_engine.worlds.marks.Marks`). Where
+    it could not, since the session has a trap of its own, the words of the command decide; then a
+    status of 128 and more tells of a signal, but a bare `exit` after an interrupted command ends
     with that command's status.
     """
-    if panicked and status == PANIC_STATUS:
+    status = report.status
+    if report.panicked and status == PANIC_STATUS:
         return "panic"
+    if report.left and _END_OF_FILE not in command:
+        return "exit"
     if _EXIT.search(command) and (status is None or status < 128 or status == before):
         return "exit"
     return "died"

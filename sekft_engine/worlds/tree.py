@@ -26,7 +26,7 @@ _PRUNED = re.compile(
     r"|libaudit\.conf|logrotate\.d|pam\.d|rc.\.d|rmt|sysctl.*|systemd|update-motd\.d)"
     r"|\.dockerenv)(/.*)?"
 )
-_DEEPEST = 40
+_MOST_LINKS = 40  # as the kernel's own bound
 
 
 def unpack(stream: IO[bytes], root: Path, where: str) -> None:
@@ -50,11 +50,12 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, where:
         return
     if name == ".." or name.startswith("../"):
         raise BadInput(f"names a path outside: {member.name!r}", where=where)
-    path = _inside(root, name)
     if member.isdir():
+        path = inside(root, name, follow=True)
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o755 if member.mode & 0o111 else 0o644)
         return
+    path = inside(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not (member.isreg() or member.issym() or member.islnk()):
         return
@@ -64,7 +65,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, where:
     if member.issym():
         path.symlink_to(member.linkname)
     elif member.islnk():
-        source = _inside(root, _merged(posixpath.normpath(member.linkname).lstrip("/")))
+        source = inside(root, _merged(posixpath.normpath(member.linkname).lstrip("/")))
         if source.is_file() and not source.is_symlink():
             shutil.copy(source, path)  # a copy: links between files would not survive a rebuild
     else:
@@ -82,23 +83,35 @@ def _merged(name: str) -> str:
     return f"usr/{name}" if top in MERGED and name != top else name
 
 
-def _inside(root: Path, name: str) -> Path:
-    """Where ``name`` lies below ``root``, links among its parents taken as the tree means them."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+def inside(root: Path, name: str, *, follow: bool = False) -> Path:
+    """Where ``name`` lies below ``root``, links taken as the tree itself means them.
+
+    A tree may come from anybody's image: its links are data, and none is left to the operating
+    system, which would take them as this machine's own.
+
+    Args:
+        follow: also a link that is the last part of ``name``.
+
+    Raises:
+        BadInput: links lead round in a circle.
+    """
+    left = [part for part in name.split("/") if part not in ("", ".")]
     done: list[str] = []
-    steps = 0
-    while parts:
-        part = parts.pop(0)
+    links = 0
+    while left:
+        part = left.pop(0)
         if part == "..":
             done = done[:-1]
             continue
         here = root.joinpath(*done, part)
-        steps += 1
-        if parts and here.is_symlink() and steps < _DEEPEST:
+        if (left or follow) and here.is_symlink():
+            links += 1
+            if links > _MOST_LINKS:
+                raise BadInput(f"too many links on the way to {name!r}", where=str(root))
             target = str(here.readlink())
             if target.startswith("/"):
                 done = []
-            parts = [piece for piece in target.split("/") if piece not in ("", ".")] + parts
+            left = [piece for piece in target.split("/") if piece not in ("", ".")] + left
             continue
         done.append(part)
     return root.joinpath(*done)

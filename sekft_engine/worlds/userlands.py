@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -115,19 +118,32 @@ def build_debian(
         BadInput: what came is not what was pinned.
     """
     lock = debian.read_lock()
-    there = next((one for one in built() if one.name == "debian"), None)
-    as_pinned = there is not None and there.digest == (lock.digest or there.digest)
-    if there and as_pinned and not again and tree.stamp(Path(there.path)) == there.stamp:
-        return there
     folder = userlands_folder()
-    stage = debian.staging(folder)
-    try:
-        root = stage / "root"
-        root.mkdir()
-        debian.build(root, folder / ".packages", lock=lock, mirror=mirror, progress=progress)
-        return _put_in_place(stage, "debian", lock.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    with _one_builder(folder):
+        there = next((one for one in built() if one.name == "debian"), None)
+        as_pinned = there is not None and there.digest == (lock.digest or there.digest)
+        if there and as_pinned and not again and tree.stamp(Path(there.path)) == there.stamp:
+            return there
+        stage = debian.staging(folder)
+        try:
+            root = stage / "root"
+            root.mkdir()
+            debian.build(root, folder / ".packages", lock=lock, mirror=mirror, progress=progress)
+            return _put_in_place(stage, "debian", lock.name)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_builder(folder: Path) -> Iterator[None]:
+    """Builders wait for each other: they share the packages that were fetched. Without locks on
+    this file system, or where the folder cannot be written, they do not."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((folder / ".lock").open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def build_from_image(engine: str, image: str, name: str) -> Built:
