@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.models import make_tiny_base, smollm2_folder
 
@@ -17,6 +18,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # What one run of the tests builds, another must build again.
 os.environ.setdefault("SEKFT_ROWS", "off")
+
+# Fuzzers, by hand and for as long as one likes: HYPOTHESIS_PROFILE=fuzz pytest tests/...
+settings.register_profile(
+    "fuzz",
+    max_examples=200_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+if os.environ.get("HYPOTHESIS_PROFILE"):
+    settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
 
 # Under nohup, or in the background of a script, these arrive ignored and children inherit that;
 # but what a program does when it is interrupted is under test here.
