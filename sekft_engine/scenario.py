@@ -7,12 +7,14 @@ from typing import Any, Literal
 import msgspec
 
 from sekft_engine.bundle_check import check_bundle
+from sekft_engine.convert import convert
 from sekft_engine.errors import BadInput
 
 SCHEMA = 1
 Channel = Literal["motd", "banner", "env", "file"]
 DocDepth = Literal["help", "man", "usage"]
 Terminal = Literal["exit", "panic"]
+_MEND = "compare it with docs/formats.md"
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +68,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
                 :func:`~sekft_engine.bundle_check.check_bundle`; names ``where`` and the field.
         """
         if not isinstance(raw, dict):
-            raise BadInput(
-                "a scenario bundle must be a JSON object",
-                where=where,
-                mend="compare it with docs/formats.md",
-            )
+            raise BadInput("a scenario bundle must be a JSON object", where=where, mend=_MEND)
         known = dict(raw)
         schema = known.pop("schema", SCHEMA)
         if schema != SCHEMA:
@@ -99,12 +97,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
                 known[name] = str(known[name])
         extra = {key: known.pop(key) for key in set(known) - set(cls.__struct_fields__)}
         extra |= known.pop("extra", {}) if isinstance(known.get("extra"), dict) else {}
-        try:
-            scenario = msgspec.convert(known | {"extra": extra}, cls)
-        except msgspec.ValidationError as error:
-            raise BadInput(
-                f"broken bundle: {error}", where=where, mend="compare it with docs/formats.md"
-            ) from error
+        scenario = convert(
+            known | {"extra": extra}, cls, what="broken bundle", where=where, mend=_MEND
+        )
         check_bundle(scenario, where)
         return scenario
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from sekft_engine.convert import convert
 from sekft_engine.errors import BadInput
 
 Role = Literal["system", "user", "assistant"]
@@ -62,10 +63,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("ids", "logprobs", "t", "exit_status"):
             if name in known:
                 fields[name] = known.pop(name)
-        try:
-            return msgspec.convert(fields | {"extra": known}, cls)
-        except msgspec.ValidationError as error:
-            raise BadInput(f"broken turn: {error}", where=where, mend=_MEND) from error
+        return convert(fields | {"extra": known}, cls, what="broken turn", where=where, mend=_MEND)
 
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"role": self.role, "content": self.content}
@@ -134,10 +132,9 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
         fields.setdefault("steps", sum(turn.is_command for turn in parsed))
         if fields.get("meta") is None:
             fields.pop("meta", None)
-        try:
-            read = msgspec.convert(fields | {"turns": ()}, cls)
-        except msgspec.ValidationError as error:
-            raise BadInput(f"broken trajectory: {error}", where=where, mend=_MEND) from error
+        read = convert(
+            fields | {"turns": ()}, cls, what="broken trajectory", where=where, mend=_MEND
+        )
         return msgspec.structs.replace(read, turns=parsed, extra=known)
 
     def to_json(self) -> dict[str, Any]:

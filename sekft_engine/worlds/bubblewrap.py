@@ -198,7 +198,7 @@ class BubblewrapBox:
         # The seal is known to nothing inside, so what a checker prints cannot pass for the end.
         sealed = rb"\n?" + self._seal.encode()
         end = re.compile(sealed + b" (" + done.encode() + rb"|broken) (\d+)\n")
-        heard = bytearray()
+        heard, total = bytearray(), 0
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._reports, select.POLLIN)
@@ -210,6 +210,7 @@ class BubblewrapBox:
                 if not data:
                     raise WorldBroken("the sandbox died", where="sandbox")
                 heard += data
+                total += len(data)
                 del heard[:-room]
                 tail = max(0, len(heard) - len(data) - 2 * len(end.pattern))
                 if found := end.search(heard, tail):
@@ -218,6 +219,9 @@ class BubblewrapBox:
                         words = said.decode("utf-8", "replace").strip()[-400:]
                         raise WorldBroken(f"no sandbox for the checker: {words}", where="sandbox")
                     return int(found[2]), said
+                if total > max(room, self._limits.flood_bytes):
+                    self.close()
+                    return overdone(bytes(heard), "output")
         self.close()
         return None, bytes(heard)
 

@@ -11,23 +11,19 @@ import fcntl
 import importlib.resources
 import itertools
 import os
-import stat
 import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import msgspec
 
-from sekft_engine.world_paths import HOME, LOCAL, TMP, VARIABLES, below, encode_text
-from sekft_engine.worlds import seccomp, tree
-from sekft_engine.worlds.arguments import mount, separated
+from sekft_engine.world_paths import TMP, encode_text
+from sekft_engine.worlds import seccomp
 from sekft_engine.worlds.box import Order, Terminal, overdone
+from sekft_engine.worlds.container_start import START, furniture, run_command, variables
 from sekft_engine.worlds.engine_id import engine_id
 from sekft_engine.worlds.engines import (
-    COMMON,
     Engine,
     ensure_image,
     find_engine,
@@ -36,28 +32,12 @@ from sekft_engine.worlds.engines import (
     working,
 )
 from sekft_engine.worlds.frames import Line, frame, packed
-from sekft_engine.worlds.layout import Entry
-from sekft_engine.worlds.limits import MIB, Limits
 from sekft_engine.worlds.listing import ROOM, Listing, listing_script, read_listing
-from sekft_engine.worlds.marks import Marks
 from sekft_engine.worlds.ptywire import open_terminal
 from sekft_engine.worlds.world import WorldBroken
 
-UID = 1000
-_KEEPERS = ("SETUID", "SETGID", "KILL", "CHOWN")
-_START, _LOGIN = f"{LOCAL}/.start", f"{LOCAL}/.login"
-#: For the keeper, and so that its watch comes before the kernel's last resort.
-_SLACK = 64 * MIB
-_SPARE_PIDS = 8
 _UNBOUNDED = 1 << 60  # what the kernel says for no limit is near 1 << 63
 _TCGETS = 0x5401
-#: Reads the keeper from its stdin, so that no command line shows it.
-_BOOT = (
-    '$0="init";sysread STDIN,$n,8;$n=hex$n;'
-    "while(length$c<$n){sysread(STDIN,$c,$n-length$c,length$c)||exit}eval$c;die$@if$@"
-)
-#: Files that an engine mounts over /etc itself.
-_ENGINES_OWN = ("hosts", "hostname", "resolv.conf")
 _numbers = itertools.count()
 
 
@@ -131,7 +111,7 @@ class ContainerBox:
         self._closed = False
         self._words = os.memfd_create("sekft-words")
         self._process = subprocess.Popen(
-            [*engine.command, *self._arguments(image)],
+            run_command(engine, image, self._name, order),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -146,32 +126,12 @@ class ContainerBox:
             self.close()
             raise
 
-    def _arguments(self, image: str) -> list[str]:
-        limits, layout = self._order.limits, self._order.layout
-        sizes = {"/home": limits.home_bytes, TMP: limits.tmp_bytes}
-        sizes |= dict.fromkeys((LOCAL, *layout.trees), limits.other_bytes)
-        if layout.etc:
-            sizes["/etc"] = limits.other_bytes
-        memory = limits.memory_bytes + sum(sizes.values()) + _SLACK
-        out = ["run", "-i", "--rm", "--name", self._name, "--label", f"sekft.engine={engine_id()}"]
-        # For the keeper only: to become the ordinary user, and to end what that one runs.
-        out += [*COMMON, *(f"--cap-add={name}" for name in _KEEPERS)]
-        for path, size in sizes.items():
-            mode = "1777" if path == TMP else "0755"
-            options = ("rw", "exec", "nosuid", "nodev", f"size={size}", f"mode={mode}")
-            out += ["--tmpfs", mount(path, *options)]
-        if self._engine.limits:
-            pids = limits.nproc + _SPARE_PIDS
-            out += ["--memory", str(memory), "--memory-swap", str(memory)]
-            out += ["--pids-limit", str(pids)]
-        return [*out, *self._engine.run_options, image, "/usr/bin/perl", "-e", _BOOT]
-
     def _furnish(self) -> None:
         """Start the keeper and give it the world's files."""
         keeper = importlib.resources.files("sekft_engine.worlds") / "keeper.pl"
         code = keeper.read_bytes()
         start_s = self._order.limits.start_s
-        first = b"%08x" % len(code) + code + b"".join(self._frames()) + frame("G")
+        first = b"%08x" % len(code) + code + b"".join(furniture(self._order)) + frame("G")
         self._line.send(first, start_s)
         self.bounds = Bounds.told(self._line.answer("r", start_s))
         if not self.bounds.processes and not self.bounds.own_users:
@@ -183,31 +143,11 @@ class ContainerBox:
         if not self.bounds.filtered:
             seccomp.needed()
 
-    def _frames(self) -> Iterator[bytes]:
-        order = self._order
-        layout, limits = order.layout, order.limits
-        yield frame("P", packed(_settings(limits, layout.writable)))
-        if layout.etc:
-            # The mount hides the image's own: it is put back, then the bundle's files on it.
-            yield from _etc(order.userland.root)
-        yield _entry(Entry(HOME, None, "0755"), 0)
-        yield from _filled(layout.entries, "/", UID)
-        yield _entry(Entry(HOME, None, "0755"), UID)
-        yield from _filled(layout.etc, "/", UID)
-        yield from _filled(layout.local, LOCAL, 0)
-        start = Marks(order.nonce).shell_start(layout.variables, _LOGIN)
-        yield _entry(Entry(_START, start.encode("utf-8", "surrogateescape"), "0444"), 0)
-        yield _entry(Entry(_LOGIN, encode_text(layout.login), "0444"), 0)
-
-    def _variables(self, *more: tuple[str, str]) -> bytes:
-        variables = VARIABLES | dict(more)
-        return frame("V", packed(itertools.chain.from_iterable(variables.items())))
-
     # -- the session -------------------------------------------------------------------------
 
     def start_session(self) -> Terminal:
         words = packed([*_terminal_settings(), *self._order.userland.shell])
-        orders = self._variables(("ENV", _START)) + frame("S", words)
+        orders = variables((("ENV", START),)) + frame("S", words)
         self._line.send(orders, self._order.limits.start_s)
         return self._terminal
 
@@ -234,11 +174,14 @@ class ContainerBox:
         """Run ``script`` in a fresh process; its status and the last ``room`` bytes it printed."""
         self._line.output.clear()
         self._line.answers.pop("w", None)
-        variables = self._variables(*self._order.layout.variables)
-        self._line.send(variables + frame("C", script), 5.0)
+        self._line.send(variables(self._order.layout.variables) + frame("C", script), 5.0)
         deadline = time.monotonic() + seconds
+        most = self._line.printed + max(room, self._order.limits.flood_bytes)
         while "c" not in self._line.answers:
             left = deadline - time.monotonic()
+            if self._line.printed > most:
+                self.close()
+                return overdone(bytes(self._line.output[-room:]), "output")
             if left <= 0:
                 self.close()
                 return None, bytes(self._line.output[-room:])
@@ -252,7 +195,7 @@ class ContainerBox:
         if self._closed:
             return
         self._closed = True
-        self._line.hang_up()
+        self._line.close()  # both ways: a client that cannot write would not leave
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -260,7 +203,6 @@ class ContainerBox:
             self._process.wait(10)
         if self._process.returncode:  # else --rm has done it
             self._engine.remove(self._name)
-        self._line.close()
         os.close(self._words)
 
 
@@ -296,36 +238,6 @@ class ContainerTerminal:
         self._line.send(frame("R"), 5.0)
 
 
-def _filled(entries: Iterable[Entry], root: str, owner: int) -> Iterator[bytes]:
-    """Files and folders below ``root``, with the folders that they need above them.
-
-    Folders are given away and closed only after their children are in: the keeper may not write
-    where the user alone may.
-    """
-    folders: list[Entry] = []
-    for entry in entries:
-        path = below(root, entry.path)
-        yield from _parents(path)
-        placed = Entry(path, entry.content, entry.mode)
-        if entry.content is None:
-            folders.append(placed)
-            placed = Entry(path, None, "0755")
-        yield _entry(placed, owner if placed.content is not None else 0)
-    for folder in reversed(folders):
-        yield _entry(folder, owner)
-
-
-def _settings(limits: Limits, trees: tuple[str, ...]) -> list[str | bytes]:
-    return [
-        "uid", str(UID), "home", HOME, "trees", separated("\n", trees),
-        "filter", seccomp.program() or b"",
-        "as", str(limits.address_space), "fsize", str(limits.file_size),
-        "cpu", str(limits.cpu_s), "nofile", str(limits.open_files),
-        "nproc", str(limits.nproc), "memory", str(limits.memory_bytes),
-        "inodes", str(limits.inodes),
-    ]  # fmt: skip
-
-
 def _terminal_settings() -> tuple[bytes, bytes]:
     """The kernel's termios and window size of a tamed terminal, as bytes."""
     master, slave = open_terminal()
@@ -336,37 +248,3 @@ def _terminal_settings() -> tuple[bytes, bytes]:
         os.close(master)
         os.close(slave)
     return settings, size
-
-
-def _entry(entry: Entry, owner: int) -> bytes:
-    parts: list[str | bytes] = [entry.path, entry.mode, str(owner)]
-    if entry.content is None:
-        return frame("D", packed(parts))
-    return frame("F", packed([*parts, entry.content]))
-
-
-def _parents(path: str) -> Iterator[bytes]:
-    """The folders above ``path`` that the world's own file systems may lack."""
-    top = next((one for one in (HOME, TMP, LOCAL, "/etc") if path.startswith(f"{one}/")), "")
-    top = top or "/" + path.split("/")[1]
-    parts = path.removeprefix(top).strip("/").split("/")[:-1]
-    for depth in range(1, len(parts) + 1):
-        yield _entry(Entry(f"{top}/{'/'.join(parts[:depth])}", None, "0755"), 0)
-
-
-def _etc(root: str) -> Iterator[bytes]:
-    """The userland's own /etc. Its links are kept as links: followed here, they would show files
-    of this machine."""
-    top = Path(root) / "etc"
-    if top.is_symlink() or not top.is_dir():
-        return
-    for name, status in tree.walk(top):
-        path = below("/etc", name)
-        if stat.S_ISDIR(status.st_mode):
-            yield _entry(Entry(path, None, "0755"), 0)
-        elif name in _ENGINES_OWN:
-            continue
-        elif stat.S_ISLNK(status.st_mode):
-            yield frame("L", packed([path, os.fsencode((top / name).readlink())]))
-        elif stat.S_ISREG(status.st_mode):
-            yield _entry(Entry(path, (top / name).read_bytes(), "0644"), 0)

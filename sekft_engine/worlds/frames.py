@@ -43,6 +43,8 @@ class Line:
         os.set_blocking(self._out, False)
         self._raw = bytearray()
         self.output = bytearray()
+        #: Bytes of output that came so far, whether they are still in ``output`` or not.
+        self.printed = 0
         self.answers: dict[str, bytes] = {}
 
     def send(self, data: bytes, seconds: float) -> None:
@@ -100,6 +102,7 @@ class Line:
             del self._raw[: 5 + size]
             if kind == "o":
                 self.output += payload
+                self.printed += size
             elif kind == "!":
                 said = payload.decode("utf-8", "replace").strip()
                 raise WorldBroken(f"the world's keeper failed: {said}", where="sandbox")

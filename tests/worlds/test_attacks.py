@@ -314,10 +314,19 @@ def test_the_prompts_mark_does_not_buy_a_verdict(opener: Opener) -> None:
 def test_a_forged_prompt_fools_nobody_but_the_forger(opener: Opener) -> None:
     world = opener(limits=QUICK, checker="exit 1")
     world.run("""m=$(printf %s "$PS1" | tr -d '\\001\\002' | cut -d: -f1)""")
-    forged = world.run(r"""printf '\001%s:0:/etc\002' "$m"; sleep 0.2; exit 3""")
+    forged = world.run(r"""printf '\001%s:0:/etc\002%s\002' "$m" "$m"; sleep 0.2; exit 3""")
     assert forged.ended in ("", "exit")
     assert world.run("exit 3").ended in ("exit", "died")
     assert not world.check().passed
+
+
+def test_a_session_that_forges_prompts_has_no_exit_status_any_more(world: World) -> None:
+    """Its outputs shift, which is its own loss; what it claims of a command is not believed."""
+    world.run("""m=$(printf %s "$PS1" | tr -d '\\001\\002' | cut -d: -f1)""")
+    world.run(r"""printf '\001%s:0:/home/user\002%s\002' "$m" "$m"; sleep 0.2; nosuchcommand""")
+    later = [world.run("nosuchcommand"), world.run("true")]
+    assert [result.status for result in later] == [None, None]
+    assert all("forged prompt" in result.notes for result in later)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +393,21 @@ def test_a_session_cannot_reach_the_checker_that_runs_later(opener: Opener) -> N
     assert mark not in seen
     world.run("touch /.checker /w/checker /usr/local/.checker")
     assert not world.check().passed
+
+
+def test_a_checker_that_floods_is_stopped_and_its_words_are_cut(opener: Opener) -> None:
+    limits = Limits(checker_s=60.0, flood_bytes=1_000_000)
+    verdict = opener(checker="yes plum", limits=limits).check()
+    assert (verdict.passed, verdict.status) == (False, 137)
+    assert verdict.output.endswith("the checker was killed: output\n")
+    assert "bytes left out" in verdict.output
+    assert len(verdict.output) < 2 * limits.output_bytes
+
+
+def test_the_checker_finds_what_is_in_shared_memory(opener: Opener) -> None:
+    world = opener(checker='[ "$(cat /dev/shm/note)" = plum ]')
+    world.run("echo plum > /dev/shm/note")
+    assert world.check().passed
 
 
 def test_a_checkers_own_children_are_ended_with_it(opener: Opener) -> None:

@@ -176,6 +176,24 @@ def test_ctrl_c_works_where_the_engine_was_started_without_it(opener: Opener) ->
         signal.signal(signal.SIGINT, before)
 
 
+def test_an_interrupt_is_not_typed_into_the_next_command(opener: Opener) -> None:
+    world = opener(limits=QUICK)
+    for settings in ("stty -isig", "stty raw", "stty intr ^X"):
+        world.run(settings)
+        assert "timeout" in world.run("sleep 1000").notes
+        after = world.run("echo fine")
+        assert (after.output, after.status) == ("fine\n", 0)
+
+
+@pytest.mark.parametrize("name", [r"a\002b", r"a\001b", r"\002", r"a\nb", r"\001x:0:y\002"])
+def test_a_folders_name_does_not_leak_into_an_output(world: World, name: str) -> None:
+    world.run(f"mkdir \"$(printf '{name}x')\"")
+    inside = world.run("rm -r notes; cd */")
+    assert inside.cwd == "/home/user/" + name.encode().decode("unicode_escape") + "x"
+    assert inside.output == ""
+    assert world.run("echo fine").output == "fine\n"
+
+
 def test_control_characters_pass_through(shared: World) -> None:
     assert shared.run("echo abc\x15def\x7fg").output == "abc\x15def\x7fg\n"
     assert shared.run("echo one\r\necho two").output == "one\ntwo\n"
@@ -200,6 +218,17 @@ def commands() -> Iterator[tuple[str, str, int]]:
     yield "exit 3", "exit", 3
     yield "echo x; exit 4", "exit", 4
     yield "exit 97", "exit", 97
+    yield "exit 200", "exit", 200
+    # The shell itself says that it leaves by `exit`, however that was typed.
+    yield "\\exit", "exit", 0
+    yield "'exit' 3", "exit", 3
+    yield "eval exit", "exit", 0
+    yield "leave=exit; $leave 3", "exit", 3
+    yield "bye() { exit 4; }; bye", "exit", 4
+    yield "echo 'exit 5' > x; . ./x", "exit", 5
+    yield "exec >log 2>&1; eval exit", "exit", 0
+    yield "trap - EXIT; exit 3", "exit", 3
+    yield "exec >log; panic all is lost", "panic", 97
     yield "panic", "panic", 97
     yield "panic all is lost", "panic", 97
     yield "kill -9 $$", "died", 137
@@ -214,7 +243,9 @@ def test_ways_to_end_are_told_apart(world: World, command: str, ended: str, stat
     assert (result.ended, result.status) == (ended, status)
 
 
-@pytest.mark.parametrize("command", ["(panic)", "sh -c panic", "echo exit", "(exit 3)"])
+@pytest.mark.parametrize(
+    "command", ["(panic)", "sh -c panic", "echo exit", "(exit 3)", "x=$(exit)", "{ exit; } & wait"]
+)
 def test_what_does_not_end_a_session(shared: World, command: str) -> None:
     assert shared.run(command).ended == ""
     assert shared.run("echo here").output == "here\n"

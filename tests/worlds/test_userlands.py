@@ -10,12 +10,18 @@ import os
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sekft_engine.cli.main import run
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.evaluate.comparable import unlike
-from sekft_engine.worlds import debian, open_world, tree, userlands
+from sekft_engine.scenario import Fixture
+from sekft_engine.worlds import Limits, debian, open_world, tree, userlands
+from sekft_engine.worlds.box import Order
+from sekft_engine.worlds.container_start import furniture
+from sekft_engine.worlds.layout import lay_out
+from sekft_engine.worlds.userland import find_userland
 from tests.worlds.conftest import Opener, scenario
 
 SETUPS = ("bubblewrap/debian", "podman/debian", "docker/debian")
@@ -118,18 +124,90 @@ def test_an_archive_cannot_write_outside(tmp_path: Path, name: str) -> None:
         tree.unpack(data, tmp_path / "root", "image")
 
 
-def test_links_in_an_archive_lead_to_places_inside(tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
+def image(root: Path, *entries: tuple[str, str]) -> None:
+    """Unpack an image of links (``name``, where it leads), folders and files (where it is "")."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
-        link = tarfile.TarInfo("way")
-        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "outside")
-        archive.addfile(link)
-        archive.addfile(tarfile.TarInfo("way/file"))
+        for name, target in entries:
+            member = tarfile.TarInfo(name)
+            member.mode = 0o777
+            if target:
+                member.type, member.linkname = tarfile.SYMTYPE, target
+            elif name.endswith("/"):
+                member.type = tarfile.DIRTYPE
+            archive.addfile(member)
     data.seek(0)
-    (tmp_path / "root").mkdir()
-    tree.unpack(data, tmp_path / "root", "image")
-    assert not list((tmp_path / "outside").iterdir())
+    root.mkdir(exist_ok=True)
+    tree.unpack(data, root, "image")
+
+
+def private(folder: Path) -> tuple[str, str]:
+    """A folder that no image may change, and how it looks."""
+    (folder / "sub").mkdir(parents=True)
+    (folder / "passwd").write_text("mine")
+    for path in (folder, folder / "sub", folder / "passwd"):
+        path.chmod(0o700)
+    return tree.digest(folder), oct(folder.stat().st_mode)
+
+
+DEEP = "/".join("d" for _ in range(60))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["way", "way/file"],
+        ["way", "way/"],
+        ["way", "way/sub/"],
+        ["way", "way/passwd"],
+        [f"{DEEP}/way", f"{DEEP}/way/file"],
+        [f"{DEEP}/way", f"{DEEP}/way/sub/"],
+        ["etc"],
+        ["usr"],
+        ["home"],
+        ["tmp"],
+        ["usr/", "usr/bin", "usr/bin/mawk"],
+        ["usr/", "usr/local"],
+    ],
+)
+def test_an_images_links_are_its_own_and_never_this_machines(
+    tmp_path: Path, names: list[str]
+) -> None:
+    outside = tmp_path / "outside"
+    before = private(outside)
+    links = {"way", f"{DEEP}/way", "etc", "usr", "home", "tmp", "usr/bin", "usr/local"}
+    image(tmp_path / "root", *((name, str(outside) if name in links else "") for name in names))
+    debian.finish(tmp_path / "root")
+    assert (tree.digest(outside), oct(outside.stat().st_mode)) == before
+
+
+def test_links_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="too many links"):
+        image(tmp_path / "root", ("a", "b"), ("b", "a"), ("a/file", ""))
+
+
+def test_a_container_is_given_an_images_links_and_not_what_they_lead_to_here(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("key=plum")
+    root = tmp_path / "root"
+    image(root, ("etc/", ""), ("etc/app.conf", str(secret)), ("etc/plain", ""))
+    bundle = scenario(fixtures=(Fixture(path="/etc/mine", content="x"),))
+    order = Order(
+        layout=lay_out(bundle),
+        checker="true",
+        userland=msgspec.structs.replace(find_userland(), root=str(root)),
+        limits=Limits(),
+        nonce="n",
+        seal="s",
+    )
+    given = b"".join(furniture(order))
+    assert b"plum" not in given
+    assert str(secret).encode() in given, "the link itself is kept"
+    (root / "etc").rename(root / "old")
+    (root / "etc").symlink_to(tmp_path)
+    assert b"plum" not in b"".join(furniture(order))
 
 
 def test_a_userland_that_is_not_built_is_named_with_the_way_to_it(

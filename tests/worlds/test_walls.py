@@ -13,7 +13,7 @@ import pytest
 
 from sekft_engine.scenario import Announcement, Fixture
 from sekft_engine.worlds import Limits, World
-from sekft_engine.worlds.container import UID
+from sekft_engine.worlds.container_start import UID
 from sekft_engine.worlds.launcher import SANDBOX_UID
 from tests.worlds.conftest import Opener
 
