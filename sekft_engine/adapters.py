@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from sekft_engine.errors import BadInput, DigestMismatch
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 META = "sekft.json"
+
+#: Longest configuration that is read; those of PEFT have some kilobytes.
+LONGEST = 4 << 20
 
 #: Fields of adapter_config.json that tell where it was made and not what it is.
 _PLACES = ("base_model_name_or_path", "revision", "inference_mode")
@@ -42,12 +46,18 @@ class AdapterMeta(msgspec.Struct, frozen=True, kw_only=True):
 def adapter_digest(folder: Path) -> str:
     """SHA-256 over the adapter's weights and configuration, as 64 hexadecimal digits."""
     config = read_config(folder)
+    with (folder / WEIGHTS).open("rb") as file:
+        return content_digest(config, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def content_digest(config: dict[str, Any], weights: str) -> str:
+    """:func:`adapter_digest` of what was read: the configuration, and the SHA-256 of the weights'
+    file in hexadecimal digits."""
     facts = {key: value for key, value in config.items() if key not in _PLACES}
     if isinstance(facts.get("target_modules"), list):
-        facts["target_modules"] = sorted(facts["target_modules"])
+        facts["target_modules"] = sorted(facts["target_modules"], key=str)
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    with (folder / WEIGHTS).open("rb") as file:
-        total.update(hashlib.file_digest(file, "sha256").digest())
+    total.update(bytes.fromhex(weights))
     return total.hexdigest()
 
 
@@ -55,13 +65,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     """``adapter_config.json``, refusing what is no LoRA or would need a pickle."""
     path = folder / CONFIG
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(_read(path))
     except FileNotFoundError:
         raise BadInput("no adapter here", where=str(folder), mend=f"it has no {CONFIG}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"not JSON: {error}", where=str(path)) from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        raise BadInput("not a LoRA adapter", where=str(path))
+        kind = config.get("peft_type") if isinstance(config, dict) else None
+        said = f": its peft_type is {json.dumps(kind)[:60]}" if kind else ""
+        raise BadInput(
+            f"not a LoRA adapter{said}",
+            where=str(path),
+            mend="only LoRA, rsLoRA and DoRA are taken",
+        )
     if not (folder / WEIGHTS).is_file():
         pickled = (folder / "adapter_model.bin").is_file()
         raise BadInput(
@@ -76,11 +92,22 @@ def read_meta(folder: Path) -> AdapterMeta | None:
     """``sekft.json``; None where the adapter was made elsewhere and has none."""
     path = folder / META
     try:
-        return msgspec.json.decode(path.read_bytes(), type=AdapterMeta)
+        return msgspec.json.decode(_read(path), type=AdapterMeta)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"broken: {error}", where=str(path)) from error
+
+
+def _read(path: Path) -> bytes:
+    """A small file, whole: nothing that does not end is read to its end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadInput("not a file", where=str(path), mend="put the adapter's own file there")
+    with path.open("rb") as file:
+        content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        raise BadInput(f"longer than {LONGEST >> 20} MiB", where=str(path), mend="save it again")
+    return content
 
 
 def refuse_stranger(

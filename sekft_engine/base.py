@@ -17,13 +17,18 @@ from sekft_engine.adapters import (
     WEIGHTS,
     AdapterMeta,
     adapter_digest,
+    content_digest,
     read_config,
     read_meta,
     refuse_stranger,
 )
+from sekft_engine.attaching.fields import LoraSettings, lora_settings, peft_defaults
+from sekft_engine.attaching.host import AdapterHost
+from sekft_engine.attaching.layers import linear_names
+from sekft_engine.attaching.weights import read_weights
 from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
-from sekft_engine.errors import BadInput, DigestMismatch
+from sekft_engine.errors import BadInput
 from sekft_engine.files import staged_folder
 from sekft_engine.loading import load_model
 from sekft_engine.recipe import Recipe
@@ -37,11 +42,24 @@ if TYPE_CHECKING:
 __all__ = ["ResidentBase", "resolve_base"]
 
 
+class _Adapter(msgspec.Struct, kw_only=True):
+    """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as it
+    stands in a file, and what its ``sekft.json`` says."""
+
+    slot: str
+    digest: str
+    config: dict[str, Any]
+    meta: AdapterMeta | None = None
+
+
 class ResidentBase:
     """A causal language model in memory, its tokenizer, and the adapters on it.
 
     ``model`` is the same object for as long as the base is resident: PEFT puts its layers into it
-    in place, so calling it uses whichever adapter is active. No method changes a base weight.
+    in place, so calling it uses whichever adapter is active. No method changes a base weight, and
+    none takes that on trust: what was loaded is held against what is there before an adapter may
+    act, after one is gone, and in :meth:`prove` (see :mod:`sekft_engine.attaching.proof`). Where
+    they differ, :class:`BaseChanged` is raised, then and ever after.
     """
 
     def __init__(
@@ -63,12 +81,11 @@ class ResidentBase:
         self.sharded = sharded
         self.seconds = seconds
         self.active: str | None = None
-        self._peft: Any = None
-        self._digests: dict[str, str] = {}
-        self._metas: dict[str, AdapterMeta | None] = {}
-        self._slots: dict[str, str] = {}
+        self._adapters: dict[str, _Adapter] = {}
+        self._host = AdapterHost(model, str(path))
         self._count = itertools.count()
-        self._linear = _linear_names(model)
+        self._linear = linear_names(model)
+        self._is_spread = False
 
     # --- loading ------------------------------------------------------------------------------
 
@@ -124,7 +141,7 @@ class ResidentBase:
             "device": str(self.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "quantised": self.quantised,
-            "adapters": dict(self._digests),
+            "adapters": self.adapters,
             "active": self.active,
         }
 
@@ -137,23 +154,25 @@ class ResidentBase:
     @property
     def adapters(self) -> dict[str, str]:
         """Name to content digest. A digest changes whenever the adapter's weights may have."""
-        return dict(self._digests)
+        return {name: adapter.digest for name, adapter in self._adapters.items()}
 
     def meta(self, name: str) -> AdapterMeta | None:
         """What the attached adapter's ``sekft.json`` says."""
-        self._known(name)
-        return self._metas[name]
+        return self._known(name).meta
+
+    def named_base(self, name: str) -> str:
+        """What the attached adapter's configuration calls its base; empty where it does not say."""
+        return str(self._known(name).config.get("base_model_name_or_path") or "")
 
     @property
     def peft(self) -> Any:
         """The PEFT wrapper, for mixed batches; None while no adapter is on the base."""
-        return self._peft
+        return self._host.peft
 
     def slot(self, name: str) -> str:
         """What PEFT calls the adapter. Its own rules for names (no dots, none that is part of
         another or of ``lora_``) are no concern of whoever names an adapter."""
-        self._known(name)
-        return self._slots[name]
+        return self._known(name).slot
 
     def new_adapter(self, name: str, recipe: Recipe) -> None:
         """Put a fresh adapter on the base, active; its seed decides its weights."""
@@ -171,6 +190,10 @@ class ResidentBase:
                 where="recipe.targets",
                 mend=f"all-linear, or some of {', '.join(self._linear)}",
             )
+        settings = LoraSettings(
+            r=recipe.rank, lora_alpha=recipe.alpha, target_modules=tuple(targets)
+        )
+        plan = self._host.plan(settings, "recipe")
         config = LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
@@ -180,79 +203,65 @@ class ResidentBase:
             task_type=TaskType.CAUSAL_LM,
         )
         torch.manual_seed(recipe.seed)
-        self._inject(name, config)
-        self.touched(name)
-        self._metas[name] = None
-        self.activate(name)
+        slot = self._host.put_on(plan, config)
+        made = self.peft.peft_config[slot].to_dict()
+        self._adapters[name] = _Adapter(slot=slot, digest=self._unsaved(), config=made)
+        self.active = name
 
     def attach(self, name: str, path: str | Path) -> str:
         """Load the adapter in folder ``path`` (or ``path/adapter``) under ``name``, active.
 
-        Returns its digest. Raises :class:`DigestMismatch` where it belongs to another base or was
-        trained with another tokenizer, template or normaliser.
-        """
-        from peft import LoraConfig
-        from peft.utils import set_peft_model_state_dict
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        All that can be known beforehand is: that each field of its configuration is supported, that
+        its file holds exactly the tensors which it needs on this base, and that it belongs to it.
+        What fails later, at whatever point, leaves base and adapters as they were.
 
+        Returns:
+            its digest.
+
+        Raises:
+            BadInput: the adapter is broken, would change the base, or computes in a way that is not
+                supported.
+            DigestMismatch: it belongs to another base, or was trained with another tokenizer,
+                template or normaliser.
+            BaseChanged: the base is not what it was.
+        """
+        import torch
+
+        self._host.refuse_changed()
         folder = adapter_folder(path)
-        digest = adapter_digest(folder)
         meta = read_meta(folder)
         if meta is not None:
             refuse_stranger(meta, folder, base_digest=self.digest, render=self.render)
-        if self._digests.get(name) == digest:
+        known = self._adapters.get(name)
+        if known is not None and known.digest == adapter_digest(folder):
             self.activate(name)
-            return digest
+            return known.digest
         self._free(name)
         raw = read_config(folder)
-        config = LoraConfig(**{k: v for k, v in raw.items() if k in _lora_fields()})
-        config.inference_mode = True
-        misfit = DigestMismatch(
-            "its weights do not fit the base that is loaded",
-            where=str(folder),
-            mend="load its base",
-        )
-        try:
-            weights = load_file(str(folder / WEIGHTS), device=str(self.device))
-        except SafetensorError as error:
-            raise BadInput(f"broken: {error}", where=str(folder / WEIGHTS)) from error
-        before = self.active
-        try:
-            self._inject(name, config)
-            slot = self._slots[name]
-            outcome = set_peft_model_state_dict(self._peft, weights, adapter_name=slot)
-        except (RuntimeError, ValueError, KeyError) as error:
-            self._remove(name, before)
-            raise misfit from error
-        missing = [key for key in outcome.missing_keys if f".{slot}." in key]
-        if outcome.unexpected_keys or missing:
-            self._remove(name, before)
-            raise misfit
-        self._digests[name] = digest
-        self._metas[name] = meta
-        self.activate(name)
+        settings = lora_settings(raw, str(folder / CONFIG), peft_defaults())
+        plan = self._host.plan(settings, str(folder))
+        own = self._host.proof.tensors.keys()
+        weights, sha256 = read_weights(folder / WEIGHTS, plan, own)
+        with torch.random.fork_rng():
+            slot = self._host.put_on(plan, plan.config(), weights)
+        digest = content_digest(raw, sha256)
+        self._adapters[name] = _Adapter(slot=slot, digest=digest, config=raw, meta=meta)
+        self.active = name
         return digest
 
     def activate(self, name: str | None) -> None:
-        """Make ``name`` the active adapter, frozen; None = the bare base."""
-        if name is None:
-            if self._peft is not None:
-                self._peft.base_model.disable_adapter_layers()
-        else:
-            self._known(name)
-            self._peft.base_model.enable_adapter_layers()
-            self._peft.set_adapter(self._slots[name], inference_mode=True)
+        """Make ``name`` the active adapter, frozen; None = the bare base.
+
+        Raises:
+            BaseChanged: the base is not what it was, as far as that is seen at a glance.
+        """
+        self._host.switch(None if name is None else self._known(name).slot)
         self.active = name
-        # Switching layers on makes PEFT ask for gradients, whatever was there before.
-        for tensor in self.model.parameters():
-            tensor.requires_grad_(requires_grad=False)
-        self.model.eval()
 
     def trainable(self, name: str) -> list[torch.nn.Parameter]:
         """Make ``name`` active and its weights (only) trainable; returns them in a fixed order."""
         self.activate(name)
-        slot = f".{self._slots[name]}."
+        slot = f".{self._adapters[name].slot}."
         found = [tensor for key, tensor in self.model.named_parameters() if slot in key]
         for tensor in found:
             tensor.requires_grad_(requires_grad=True)
@@ -261,12 +270,47 @@ class ResidentBase:
 
     def touched(self, name: str) -> None:
         """Say that the adapter's weights have changed: no cache of before may match it."""
-        self._digests[name] = f"unsaved:{os.getpid()}:{next(self._count)}"
+        self._known(name).digest = self._unsaved()
+
+    def _unsaved(self) -> str:
+        return f"unsaved:{os.getpid()}:{next(self._count)}"
 
     def drop(self, name: str) -> None:
-        """Take an adapter off the base. The active one leaves the bare base behind."""
-        self._known(name)
-        self._remove(name, None if self.active == name else self.active)
+        """Take an adapter off the base. The active one leaves the bare base behind.
+
+        Raises:
+            BaseChanged: the base is not what it was.
+        """
+        adapter = self._known(name)
+        then = None if self.active == name else self.active
+        self._host.take_off(adapter.slot, None if then is None else self._adapters[then].slot)
+        del self._adapters[name]
+        self.active = then
+
+    # --- the proof ----------------------------------------------------------------------------
+
+    @property
+    def changed(self) -> str:
+        """What is known to have changed in the base since it was loaded; empty = nothing."""
+        return self._host.changed
+
+    def prove(self) -> None:
+        """See that every bit of the base is what it was when it was loaded. Where nothing has acted
+        since that was last seen, it costs nothing.
+
+        Raises:
+            BaseChanged: it is not; nothing may act on it any more.
+        """
+        self._host.prove()
+
+    def spread(self) -> None:
+        """Say that the base's layers lie spread over several processes by now: from here on, this
+        process's part of them must stay as it is."""
+        if not self._is_spread:
+            self._is_spread = True
+            self._host.take_anew()
+
+    # --- on disk ------------------------------------------------------------------------------
 
     def save_adapter(self, name: str, folder: Path, meta: AdapterMeta) -> str:
         """Write the adapter as plain PEFT plus ``sekft.json``, replacing ``folder`` at once.
@@ -276,14 +320,16 @@ class ResidentBase:
         from peft import get_peft_model_state_dict
         from safetensors.torch import save
 
-        self._known(name)
-        slot = self._slots[name]
+        adapter = self._known(name)
         weights = get_peft_model_state_dict(
-            self._peft, adapter_name=slot, save_embedding_layers=False
+            self.peft, adapter_name=adapter.slot, save_embedding_layers=False
         )
-        config = self._peft.peft_config[slot].to_dict()
-        config |= {"inference_mode": True, "base_model_name_or_path": str(self.path)}
-        config["target_modules"] = sorted(config["target_modules"])
+        config = adapter.config | {
+            "inference_mode": True,
+            "base_model_name_or_path": str(self.path),
+        }
+        if not isinstance(config["target_modules"], str):
+            config["target_modules"] = sorted(config["target_modules"])
         with staged_folder(folder) as stage:
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
             # Not save_file, whose errors do not tell a full disk from any other.
@@ -293,8 +339,7 @@ class ResidentBase:
             stored = msgspec.json.format(msgspec.json.encode(meta), indent=1)
             (stage / META).write_bytes(stored + b"\n")
             digest = adapter_digest(stage)
-        self._digests[name] = digest
-        self._metas[name] = meta
+        adapter.digest, adapter.meta = digest, meta
         return digest
 
     def weights_digest(self) -> str:
@@ -307,72 +352,27 @@ class ResidentBase:
             total.update(_raw_bytes(tensor))
         return total.hexdigest()
 
-    def _known(self, name: str) -> None:
-        if name not in self._digests:
-            there = ", ".join(self._digests) or "none"
+    def _known(self, name: str) -> _Adapter:
+        found = self._adapters.get(name)
+        if found is None:
+            there = ", ".join(self._adapters) or "none"
             raise BadInput("no such adapter on the base", where=name, mend=f"there: {there}")
+        return found
 
     def _free(self, name: str) -> None:
         if not name or name == "__base__":
             raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
-        if name in self._digests:
+        if name in self._adapters:
             raise BadInput(
                 "an adapter of this name is on the base",
                 where=name,
                 mend="drop it, or name another",
             )
 
-    def _inject(self, name: str, config: Any) -> None:
-        from peft import get_peft_model
-
-        slot = self._slots[name] = f"sekft{next(self._count):06d}"
-        if self._peft is None:
-            self._peft = get_peft_model(self.model, config, adapter_name=slot)
-        else:
-            self._peft.add_adapter(slot, config)
-
-    def _remove(self, name: str, active: str | None) -> None:
-        """Deleting the last adapter would leave PEFT pointing at it: then unwrap altogether."""
-        self._digests.pop(name, None)
-        self._metas.pop(name, None)
-        slot = self._slots.pop(name, "")
-        if self._peft is not None:
-            if not self._digests:
-                self._peft.unload()
-                self._peft = None
-            elif slot in self._peft.peft_config:
-                # Another one first: PEFT warns of deleting the active one.
-                self._peft.set_adapter(next(iter(self._slots.values())))
-                self._peft.delete_adapter(slot)
-        self.activate(active if active in self._digests else None)
-
 
 def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
     """Digests of tokenizer, chat template and normaliser, as adapters record them."""
     return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}
-
-
-def _linear_names(model: PreTrainedModel) -> list[str]:
-    """Last names of all linear layers but the output head, sorted."""
-    import torch
-
-    head = model.get_output_embeddings()
-    return sorted(
-        {
-            name.rsplit(".", 1)[-1]
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and module is not head
-        }
-    )
-
-
-def _lora_fields() -> set[str]:
-    import dataclasses
-
-    from peft import LoraConfig
-
-    places = {"base_model_name_or_path", "revision", "auto_mapping", "peft_type"}
-    return {field.name for field in dataclasses.fields(LoraConfig) if field.init} - places
 
 
 def _is_adapter_weight(name: str) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from sekft_engine import events, jobs
 from sekft_engine.context import Context, Stopped
-from sekft_engine.errors import Interrupted, SekftError
+from sekft_engine.errors import BaseChanged, Interrupted, SekftError
 from sekft_engine.events import Event
 from sekft_engine.explain import known_error
 from sekft_engine.handlers import HANDLERS, Handler, handler_of
@@ -331,12 +331,26 @@ class Engine:
         finally:
             if context.run is not None:
                 context.run.close()
+            self._let_go_of_changed(context)
             self.note_resident()
 
+    def _let_go_of_changed(self, context: Context) -> None:
+        """Nothing later may act on a base that is not what was loaded, however the job ended."""
+        if self.resident is None:
+            return
+        try:
+            self.resident.prove()
+        except BaseChanged as error:
+            self.resident = None
+            context.log(str(error), "error")
+
     def _do(self, job: Job, context: Context) -> dict[str, Any]:
-        """Let the handler do the job, and write what came of it into its run."""
+        """Let the handler do the job, and write what came of it into its run. A job in which the
+        base changed has failed, whatever it found."""
         try:
             result = handler_of(job, self._handlers)(job, context)
+            if self.resident is not None:
+                self.resident.prove()
         except Interrupted as stop:
             kept = stop.result if isinstance(stop, Stopped) else {}
             self._finish(context, "stopped", result=kept)

@@ -43,6 +43,10 @@ class JobFailed(SekftError):
     exit_status = 1
 
 
+class BaseChanged(JobFailed):
+    """The base in memory is not what it was when it was loaded; nothing may act on it any more."""
+
+
 class Interrupted(SekftError):
     """A job that was stopped on request; what it had done is kept."""
 

@@ -105,13 +105,14 @@ def follow_run(ranks: Processes, given: Brief, resident: ResidentBase | None) ->
     resident.new_adapter(name, job.recipe)
     if job.shard_base:
         ranks.shard(resident.model)
+        resident.spread()
     trainer = Trainer(resident, name, data, job.recipe, ranks=ranks)
     trainer.recompute = given.recompute
     try:
         _obey(ranks, trainer)
     finally:
         trainer.close()
-        resident.drop(name)
+        resident.drop(name)  # which proves the base, too
     return resident
 
 

@@ -105,6 +105,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     base.new_adapter(name, recipe)
     if job.shard_base:
         ranks.shard(base.model)
+        base.spread()
     session = Session(context, run, base, name, data, meta, recipe, trials, ranks)
     session.trainer.recompute = recompute
     try:

@@ -1,0 +1,383 @@
+"""The proof that a base is what it was: its structure, and every bit of its weights.
+
+Nothing here says how a base may come to harm. It is looked at as a whole before the first adapter,
+and held against that at any later time:
+
+- each module is the same object at the same place, or wrapped by PEFT's LoRA layers there, and has
+  the same parameters and buffers;
+- each tensor lies where it lay, in the same shape and type, and torch counts no change of it;
+- each module computes by the same ``forward`` with the same hooks, by the same configuration;
+- a sum over all bits of each tensor is the same.
+
+The first two take a millisecond, and are looked at whenever an adapter is switched. They miss what
+is written past torch's count (through ``.data``, from numpy, by a kernel). The sums miss nothing:
+each run of 32 bits is multiplied by a random number of 64 bits that this process drew, modulo 2^64,
+and added up for every 128 KiB. Whatever a change is, and how many bits it has, the chance that a
+sum is the same after it is at most 2^-33, since it does not depend on the numbers drawn (Carter and
+Wegman, Universal classes of hash functions, 1979). They run at the speed of memory on a CPU and on
+a GPU, and take nothing off the device but themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sekft_engine.threads import usable_threads
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+#: Runs of 32 bits that have one sum. Torch does so many in the thread that asks.
+WORDS = 1 << 15
+#: Sums that a GPU makes at a time: 64 MiB of weights.
+SUMS_AT_ONCE = 512
+#: More threads than that wait for memory only.
+MOST_THREADS = 8
+#: Hooks that change what a module computes.
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+#: transformers installs these itself when it is first asked for hidden states; they change nothing.
+_OWN_HOOKS = "transformers.utils.output_capturing"
+#: Rotary embeddings of these kinds change their frequencies with the length of what they are given.
+_MOVING = {"dynamic", "longrope"}
+
+
+class _Record(NamedTuple):
+    """A tensor, and what is seen of it without reading it."""
+
+    tensor: Tensor
+    about: tuple[Any, ...]
+
+
+class _Module(NamedTuple):
+    """A module of the base, and what it is made of."""
+
+    module: Any
+    kind: type[Any]
+    children: dict[str, Any]
+    tensors: dict[str, Any]
+    hooks: tuple[int, ...]
+    forwards: tuple[Any, Any]
+
+
+class BaseProof:
+    """What a base was when this was made, to be held against what it is.
+
+    Args:
+        model: a model without any adapter.
+        before: what it was before its weights were moved; then there may be adapters on it.
+    """
+
+    def __init__(self, model: Any, before: BaseProof | None = None) -> None:
+        self._model = model
+        self.modules: dict[str, Any] = before.modules if before else dict(model.named_modules())
+        self._settle()
+        self._structure = {name: _module(module) for name, module in self.modules.items()}
+        if before is not None:  # whose parts are the base's own, not those that wrap them now
+            self._structure = {
+                name: now._replace(children=before._structure[name].children)  # noqa: SLF001
+                for name, now in self._structure.items()
+            }
+        self._tensors = {name: _Record(one, _about(one)) for name, one in _tensors(self.modules)}
+        self._config = _config(model)
+        self._sums = self._sum_up()
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters, buffers and the scales of packed weights by name, each once."""
+        return {name: record.tensor for name, record in self._tensors.items()}
+
+    def look(self, *, adapters: bool) -> str:
+        """What differs, as far as it is seen without reading the weights; empty where nothing does.
+
+        Args:
+            adapters: whether adapters may be on the base.
+        """
+        self._settle()
+        for name, was in self._structure.items():
+            if told := _changed_parts(name, was, adapters):
+                return told
+        for name, record in self._tensors.items():
+            if _about(record.tensor) != record.about:
+                return f"{name} was written, moved or reshaped"
+        return ""
+
+    def _settle(self) -> None:
+        """Layers that are spread over several processes keep this one's part alone."""
+        for module in self.modules.values():
+            if hasattr(type(module), "reshard"):
+                module.reshard()
+
+    def compare(self, *, adapters: bool) -> str:
+        """What differs, every bit of every weight included; empty where nothing does."""
+        if told := self.look(adapters=adapters):
+            return told
+        for name, was in self._structure.items():
+            if told := _changed_ways(name, was):
+                return told
+        if _config(self._model) != self._config:
+            return "the configuration of the model changed"
+        now = [name for name, _ in _tensors(self.modules)]
+        if now != list(self._tensors):
+            other = sorted(set(now) ^ set(self._tensors))
+            return f"{other[0] if other else 'the order of the weights'} changed"
+        sums = self._sum_up()
+        for name, before in self._sums.items():
+            if sums[name] != before:
+                return f"the values of {name} changed"
+        return ""
+
+    def digest(self) -> str:
+        """One digest of all sums, which means something within this process only."""
+        return hashlib.sha256(b"".join(self._sum_up().values())).hexdigest()
+
+    def nbytes(self) -> int:
+        """Bytes that :meth:`compare` reads."""
+        return sum(record.tensor.nbytes for record in self._tensors.values())
+
+    def relink(self) -> None:
+        """Put the base's own modules where they were, in the place of whatever wraps them."""
+        for was in self._structure.values():
+            parts = was.module._modules  # noqa: SLF001
+            if any(parts.get(name) is not child for name, child in was.children.items()):
+                parts.clear()
+                parts.update(was.children)
+
+    def _sum_up(self) -> dict[str, bytes]:
+        names = list(self._tensors)
+        sums = sums_of([self._tensors[name].tensor for name in names])
+        return dict(zip(names, sums, strict=True))
+
+
+# --- structure -----------------------------------------------------------------------------------
+
+
+def _module(module: Any) -> _Module:
+    return _Module(
+        module=module,
+        kind=type(module),
+        children=dict(module._modules),  # noqa: SLF001
+        tensors={**module._parameters, **module._buffers},  # noqa: SLF001
+        hooks=_hooks(module),
+        forwards=_forwards(module),
+    )
+
+
+def _changed_parts(name: str, was: _Module, adapters: bool) -> str:
+    module = was.module
+    where = name or "the model"
+    if type(module) is not was.kind:
+        return f"{where} became a {type(module).__name__}"
+    children = module._modules  # noqa: SLF001
+    if children.keys() != was.children.keys():
+        return f"{where} has other parts"
+    for part, child in was.children.items():
+        found = children[part]
+        if found is not child and not (adapters and _wraps(found, child)):
+            return f"{name}.{part}".lstrip(".") + " was replaced"
+    tensors = {**module._parameters, **module._buffers}  # noqa: SLF001
+    if tensors.keys() != was.tensors.keys():
+        return f"{where} has other weights"
+    if not _moves(module):
+        for part, tensor in was.tensors.items():
+            if tensors[part] is not tensor:
+                return f"{name}.{part}".lstrip(".") + " was replaced"
+    return ""
+
+
+def _changed_ways(name: str, was: _Module) -> str:
+    """What a module does when it is called. Within a forward pass of a training other functions may
+    stand there for a while."""
+    where = name or "the model"
+    wrapped = [part for part in was.module._modules.values() if part is not None]  # noqa: SLF001
+    others = [part for part in wrapped if part not in was.children.values()]
+    if _hooks(was.module) != was.hooks or any(map(_hooks, others)):
+        return f"{where} has other hooks"
+    if _forwards(was.module) != was.forwards or any("forward" in vars(part) for part in others):
+        return f"{where} computes in another way"
+    return ""
+
+
+def _wraps(found: Any, child: Any) -> bool:
+    """Whether ``found`` is a LoRA layer around ``child`` that has merged nothing into it."""
+    from peft.tuners.lora import LoraLayer
+
+    while isinstance(found, LoraLayer) and type(found).__module__.startswith("peft.tuners.lora."):
+        if found.merged_adapters:
+            return False
+        found = found.base_layer
+        if found is child:
+            return True
+    return False
+
+
+def _hooks(module: Any) -> tuple[int, ...]:
+    """What else runs when the module is called, by the identity of its functions."""
+    return tuple(
+        id(hook)
+        for kind in _HOOKS
+        for hook in getattr(module, kind, {}).values()
+        if getattr(hook, "__module__", "") != _OWN_HOOKS
+    )
+
+
+def _forwards(module: Any) -> tuple[Any, Any]:
+    """How the module computes: by its class, or by something that was put in the place of that."""
+    return (type(module).forward, module.__dict__.get("forward"))
+
+
+def _moves(module: Any) -> bool:
+    """Whether buffers of the module change with what it is given; then they are no weights."""
+    kind = getattr(module, "rope_type", None)
+    kinds = kind.values() if isinstance(kind, dict) else (kind,)
+    return any(isinstance(each, str) and each in _MOVING for each in kinds)
+
+
+def _config(model: Any) -> Any:
+    config: Any = getattr(model, "config", None)
+    facts = dict(config.to_dict()) if hasattr(config, "to_dict") else {}
+    facts.pop("pretraining_tp", None)  # PEFT sets it, and nothing reads it
+    return facts
+
+
+# --- tensors -------------------------------------------------------------------------------------
+
+
+def _tensors(modules: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor of the base once, and what packed weights need beside their bits."""
+    seen: set[int] = set()
+    for path, module in modules.items():
+        buffers = {} if _moves(module) else module._buffers  # noqa: SLF001
+        for name, tensor in {**module._parameters, **buffers}.items():  # noqa: SLF001
+            if tensor is None or id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            full = f"{path}.{name}".lstrip(".")
+            yield full, tensor
+            yield from _scales(full, getattr(tensor, "quant_state", None), seen)
+
+
+def _scales(name: str, state: Any, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a bitsandbytes quantisation state."""
+    import torch
+
+    for part, value in vars(state).items() if state is not None else ():
+        if isinstance(value, torch.Tensor):
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield f"{name}.{part}", value
+        elif part == "state2":
+            yield from _scales(f"{name}.{part}", value, seen)
+
+
+def _about(tensor: Tensor) -> tuple[Any, ...]:
+    """Where a tensor lies, how, and how often torch saw it written."""
+    whole = _local(tensor)
+    version = -1 if whole.is_inference() else whole._version  # noqa: SLF001
+    return (
+        whole.data_ptr(),
+        version,
+        tuple(whole.shape),
+        whole.stride(),
+        whole.dtype,
+        whole.device,
+    )
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that is spread over several."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+# --- sums ----------------------------------------------------------------------------------------
+
+
+def sums_of(tensors: Sequence[Tensor]) -> list[bytes]:
+    """For each tensor a digest of the sums over its bits."""
+    import torch
+
+    plain = [_words(tensor) for tensor in tensors]
+    factors = {device: _factors(device) for device in {words.device for words in plain}}
+    with torch.no_grad(), ThreadPoolExecutor(min(MOST_THREADS, usable_threads())) as pool:
+        tasks = [
+            pool.submit(_sums_on_cpu, run, factors[run.device])
+            if words.device.type == "cpu"
+            else pool.submit(_sums_on_device, words, factors[words.device])
+            for words in plain
+            for run in _runs(words)
+        ]
+        found = [task.result() for task in tasks]
+    digests = []
+    at = 0
+    for words in plain:
+        count = len(_runs(words))
+        total = hashlib.sha256(f"{words.numel()} {words.dtype}".encode())
+        for sums in found[at : at + count]:
+            total.update(sums)
+        at += count
+        digests.append(total.digest())
+    return digests
+
+
+def _words(tensor: Tensor) -> Tensor:
+    """The bits of a tensor in a row: in runs of 32, or of 8 where they do not go into 32."""
+    import torch
+
+    flat = _local(tensor).detach().contiguous().reshape(-1)
+    octets = flat.view(torch.uint8)
+    if octets.numel() % 4 or octets.data_ptr() % 4 or octets.storage_offset() % 4:
+        return octets
+    return octets.view(torch.int32)
+
+
+def _runs(words: Tensor) -> list[Tensor]:
+    """Parts of a tensor for the threads of a CPU; a GPU takes it whole."""
+    import torch
+
+    return [*torch.split(words, WORDS * 64)] if words.device.type == "cpu" else [words]
+
+
+def _sums_on_cpu(words: Tensor, factors: Tensor) -> bytes:
+    """Sums over some 128 KiB each, with room for one such part only."""
+    import torch
+
+    with torch.no_grad():
+        room = torch.empty(WORDS, dtype=torch.int64)
+        sums = torch.empty(-(-words.numel() // WORDS), dtype=torch.int64)
+        for number, part in enumerate(torch.split(words, WORDS)):
+            size = part.numel()
+            products = room[:size]
+            products.copy_(part)
+            products.mul_(factors[:size])
+            torch.sum(products, dim=0, out=sums[number])
+        return sums.numpy().tobytes()
+
+
+def _sums_on_device(words: Tensor, factors: Tensor) -> bytes:
+    import torch
+
+    with torch.no_grad():
+        count = words.numel() // WORDS
+        parts = torch.split(words[: count * WORDS].view(count, WORDS), SUMS_AT_ONCE)
+        sums = [part.to(torch.int64).mul_(factors).sum(dim=1) for part in parts]
+        rest = words[count * WORDS :]
+        if rest.numel():
+            sums.append(rest.to(torch.int64).mul_(factors[: rest.numel()]).sum().reshape(1))
+        return torch.cat(sums).cpu().numpy().tobytes()
+
+
+#: The random numbers of this process, one for each place in a run. Nobody can know them, and what
+#: draws at random elsewhere goes on as if this had not.
+_SECRET = os.urandom(8 * WORDS)
+
+
+@cache
+def _factors(device: torch.device) -> Tensor:
+    import torch
+
+    return torch.frombuffer(bytearray(_SECRET), dtype=torch.int64).to(device)
