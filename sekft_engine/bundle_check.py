@@ -86,11 +86,11 @@ def _check_texts(scenario: Scenario, where: str) -> None:
     }
     for name, text in labels.items():
         _refuse_long(text, MAX_LABEL_BYTES, field(where, name))
-        _refuse_nul(text, field(where, name))
+        _refuse_odd(text, field(where, name))
     texts = {"announcement.text": announcement.text, "directives": scenario.directives}
     for name, text in texts.items():
         _refuse_long(text, MAX_TEXT_BYTES, field(where, name))
-        _refuse_nul(text, field(where, name))
+        _refuse_odd(text, field(where, name))
     scripts = {
         "checker": scenario.checker,
         "provider.script": provider.script,
@@ -107,7 +107,7 @@ def _check_texts(scenario: Scenario, where: str) -> None:
     for number, command in enumerate(scenario.reference_solution):
         place = field(where, f"reference_solution[{number}]")
         _refuse_long(command, MAX_TEXT_BYTES, place)
-        _refuse_nul(command, place)
+        _refuse_odd(command, place)
 
 
 def _check_provider(scenario: Scenario, where: str) -> None:
@@ -162,6 +162,7 @@ class _File(NamedTuple):
 def _files(scenario: Scenario, where: str) -> Iterator[_File]:
     for number, fixture in enumerate(scenario.fixtures):
         place = f"fixtures[{number}]"
+        _refuse_odd(fixture.path, field(where, f"{place}.path"))
         path = world_path(fixture.path, field(where, f"{place}.path"))
         octal_mode(fixture.mode, field(where, f"{place}.mode"))
         refuse_unwritable(fixture.content, field(where, f"{place}.content"))
@@ -263,9 +264,18 @@ def _is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f"
 
 
-def _refuse_nul(text: str, where: str) -> None:
+def _refuse_odd(text: str, where: str) -> None:
+    """Names, labels and commands are text: they hold no NUL, and no byte that is not UTF-8."""
     if "\0" in text:
         raise BadInput(f"a NUL character at {text.index(chr(0))}", where=where, mend="leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"half a surrogate pair at character {error.start}",
+            where=where,
+            mend="write the whole character",
+        ) from None
 
 
 def _refuse_long(text: str, most: int, where: str) -> None:

@@ -13,6 +13,7 @@ from typing import cast
 import msgspec
 
 from sekft_engine import events
+from sekft_engine.documents import NOT_JSON
 from sekft_engine.errors import Unavailable
 from sekft_engine.events import Event
 from sekft_engine.quiet import quiet_json
@@ -99,13 +100,13 @@ def decode_line(line: bytes) -> Event | None:
         return cast("Event", events.decode(line))
     except msgspec.ValidationError:
         pass
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
     try:
         raw = json.loads(line)
         patched = {key: math.nan if value is None else value for key, value in raw.items()}
         return cast("Event", msgspec.convert(patched, events.AnyEvent))
-    except (ValueError, AttributeError, msgspec.ValidationError):
+    except (ValueError, AttributeError, RecursionError, msgspec.ValidationError):
         return None
 
 

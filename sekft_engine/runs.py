@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.bundle_check import is_file_name
+from sekft_engine.documents import convert, decode
 from sekft_engine.errors import BadInput
 from sekft_engine.files import staged_folder, write_whole
 from sekft_engine.journal import Journal, is_being_written, read_events, read_from
@@ -188,13 +190,15 @@ def read_run(folder: Path) -> RunInfo:
     """The manifest in ``folder``; a run whose writer is gone without a word has ``died``."""
     path = folder / MANIFEST
     try:
-        raw = msgspec.json.decode(path.read_bytes())
-        raw |= {"path": str(folder), "id": raw.get("id") or folder.name}
-        info = msgspec.convert(raw, RunInfo)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise BadInput("not a run", where=str(folder), mend="sekft runs list") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise BadInput(f"broken manifest: {error}", where=str(path)) from error
+    raw = decode(data, dict[str, Any], what="broken manifest", where=str(path))
+    identity = raw.get("id")
+    # It names files and folders: one that is no plain name is not taken over.
+    plain = isinstance(identity, str) and is_file_name(identity)
+    raw |= {"path": str(folder), "id": identity if plain else folder.name}
+    info = convert(raw, RunInfo, what="broken manifest", where=str(path), mend="restore the file")
     if info.status == "running" and not is_being_written(info.events_path):
         info = msgspec.structs.replace(info, status="died")
     if (folder / ADAPTER / "adapter_config.json").is_file():

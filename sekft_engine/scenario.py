@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from sekft_engine.bundle_check import check_bundle
-from sekft_engine.convert import convert
+from sekft_engine.documents import convert
 from sekft_engine.errors import BadInput
 
 SCHEMA = 1

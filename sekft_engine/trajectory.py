@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from sekft_engine.convert import convert
+from sekft_engine.documents import convert
 from sekft_engine.errors import BadInput
 
 Role = Literal["system", "user", "assistant"]

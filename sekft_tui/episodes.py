@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.errors import SekftError
 from sekft_engine.events import EpisodeDone
+from sekft_engine.sources.record import trajectory_in
 from sekft_engine.trajectory import Trajectory
 from sekft_tui.cast import verdict_of
 
@@ -68,8 +68,7 @@ class EpisodeShelf:
 def _read(path: Path) -> Episode:
     from sekft_engine.evaluate.episode import trial_name
 
-    raw = json.loads(path.read_bytes())
-    trajectory = Trajectory.from_json(raw, str(path))
+    trajectory = trajectory_in(path.read_bytes(), str(path), path.stem)
     verdict = verdict_of(trajectory)
     subject = str(trajectory.meta.get("subject", ""))
     draw = trajectory.meta.get("draw", 0)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from sekft_engine.documents import NOT_JSON
+
 
 class State(msgspec.Struct, frozen=True):
     """Remembered settings; unknown fields of a newer version are ignored, not refused."""
@@ -29,7 +31,7 @@ def load_state(path: Path | None = None) -> State:
     """The remembered state; a missing or broken file gives the defaults, for it is only comfort."""
     try:
         return msgspec.json.decode((path or state_path()).read_bytes(), type=State)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *NOT_JSON):
         return State()
 
 

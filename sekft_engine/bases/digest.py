@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from sekft_engine.errors import BadInput
 from sekft_engine.files import file_sha256, write_whole
@@ -26,10 +25,13 @@ def base_digest(folder: Path, memo: Path | None = None) -> str:
     ``memo`` is a folder where digests of large files are kept by path, size and time of change.
     """
     config_path = folder / "config.json"
+    # json and not msgspec: the digests of today's bases rest on how it reads numbers.
     try:
-        config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"not JSON: {error}", where=str(config_path)) from error
+    if not isinstance(config, dict):
+        raise BadInput("not a JSON object", where=str(config_path), mend="fetch the base again")
     facts = {key: value for key, value in config.items() if key not in _VOLATILE}
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for path in weight_files(folder):

@@ -45,8 +45,10 @@ def _header(path: Path) -> dict[str, dict[str, list[int]]]:
         try:
             if size > _LONGEST:
                 raise ValueError(f"a header of {size} bytes")
-            header: dict[str, dict[str, list[int]]] = json.loads(file.read(size))
-        except ValueError as error:
+            header = json.loads(file.read(size))
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"not a safetensors file: {error}", where=str(path)) from error
+    if not isinstance(header, dict):
+        raise BadInput("not a safetensors file: no table of tensors", where=str(path))
     header.pop("__metadata__", None)
     return header

@@ -19,6 +19,7 @@ import msgspec
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.convert import CONVERTER_VERSION, convert_gguf
 from sekft_engine.bases.digest import base_digest, weight_files
+from sekft_engine.documents import NOT_JSON
 from sekft_engine.errors import BadInput, Interrupted, Unavailable
 from sekft_engine.files import file_sha256, staged_folder, write_whole
 
@@ -204,7 +205,7 @@ def write_record(
 def read_record(folder: Path) -> Record | None:
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *NOT_JSON):
         return None
 
 

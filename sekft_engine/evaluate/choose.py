@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TypeVar
 
-import msgspec
-
+from sekft_engine.documents import encode
 from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Scenario
 
@@ -63,7 +62,7 @@ def scenarios_digest(scenarios: Iterable[Scenario]) -> str:
 
 
 def _content(scenario: Scenario) -> bytes:
-    return msgspec.json.encode(scenario.to_json(), order="deterministic")
+    return encode(scenario.to_json(), order="deterministic")
 
 
 def _take_turns(groups: Iterable[Sequence[Item]]) -> list[Item]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.documents import NOT_JSON, encode
 from sekft_engine.errors import SekftError
 from sekft_engine.evaluate.state import Changes, Difference, changes, changes_of, differences
 from sekft_engine.evaluate.takeover_origin import find_scenario
@@ -111,7 +112,7 @@ def scenario_of(run: RunInfo, name: str) -> Scenario:
 
 def recorded(run: RunInfo, scenario: Scenario) -> Changes | None:
     """What the reference solution changed, where it was typed before."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    with contextlib.suppress(OSError, *NOT_JSON):
         return msgspec.json.decode(_path(run, scenario).read_bytes(), type=Changes)
     return None
 
@@ -133,7 +134,7 @@ def record(run: RunInfo, scenario: Scenario) -> Changes | None:
         path = _path(run, scenario)
         with contextlib.suppress(OSError):  # a run that one may only read
             path.parent.mkdir(exist_ok=True)
-            write_whole(path, msgspec.json.encode(found))
+            write_whole(path, encode(found))
     return found
 
 
@@ -150,6 +151,6 @@ def solution_changes(scenario: Scenario, world: World) -> Changes | None:
 
 def _path(run: RunInfo, scenario: Scenario) -> Path:
     """Of another bundle of the same name, and in another userland, it is another file."""
-    what = msgspec.json.encode([scenario.to_json(), run.about.get("userland")])
+    what = encode([scenario.to_json(), run.about.get("userland")])
     safe = re.sub(r"[^A-Za-z0-9._+-]", "_", scenario.id)[:120]
     return Path(run.path) / REFERENCES / f"{safe}-{sha256(what).hexdigest()[:12]}.json"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
-import msgspec
-
+from sekft_engine.documents import decode
 from sekft_engine.errors import BadInput, SekftError
 from sekft_engine.evaluate.episode import Finished, draw_of, episode_key, trial_name
 from sekft_engine.evaluate.verdict import verdict_of
@@ -21,7 +21,8 @@ def episode_path(folder: Path, subject: str, trial: str) -> Path:
     key = episode_key(subject, trial)
     safe = re.sub(r"[^A-Za-z0-9._+@-]", "_", key)[:180]
     if safe != key or safe.startswith("."):
-        safe = f"e{safe}-{crc32(key.encode()):08x}"
+        checksum = crc32(key.encode("utf-8", "surrogatepass"))
+        safe = f"e{safe}-{checksum:08x}"
     return folder / f"{safe}.json"
 
 
@@ -35,10 +36,7 @@ def write_episode(folder: Path, subject: str, finished: Finished) -> Path:
 
 def read_episode(path: Path) -> Finished:
     """Read one episode back, raising :class:`BadInput` that names the file."""
-    try:
-        raw = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"broken episode: {error}", where=str(path)) from error
+    raw = decode(path.read_bytes(), dict[str, Any], where=str(path))
     return as_finished(Trajectory.from_json(raw, str(path)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from tokenizers import AddedToken
 
+from sekft_engine.documents import decode
 from sekft_engine.errors import BadInput, Unavailable
 
 #: The special tokens that a template can name.
@@ -130,10 +131,4 @@ def _read(path: Path) -> str:
 def _read_json(path: Path, *, required: bool = False) -> dict[str, Any]:
     if not required and not path.exists():
         return {}
-    try:
-        read = msgspec.json.decode(_read(path))
-    except msgspec.DecodeError as error:
-        raise BadInput(f"broken JSON: {error}", where=str(path)) from error
-    if not isinstance(read, dict):
-        raise BadInput("not a JSON object", where=str(path))
-    return read
+    return decode(_read(path), dict[str, Any], where=str(path), mend=_MEND)

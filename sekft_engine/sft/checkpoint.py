@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sekft_engine import events
+from sekft_engine.documents import NOT_JSON
 from sekft_engine.files import file_sha256, staged_folder
 from sekft_engine.sft.early import Best
 from sekft_engine.sft.signs import Signs
@@ -96,7 +97,7 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
     from safetensors.torch import load_file
 
     for folder in _newest_first(run):
-        with contextlib.suppress(OSError, SafetensorError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, SafetensorError, *NOT_JSON):
             if _is_whole(folder):
                 counts = msgspec.json.decode((folder / _COUNTS).read_bytes(), type=Counts)
                 return Checkpoint(counts=counts, tensors=load_file(folder / _TENSORS))

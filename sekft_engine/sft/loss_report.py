@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from sekft_engine.documents import encode
 from sekft_engine.render.row import Row, Span
-from sekft_engine.sft.token_loss import DECIMALS, FloatArray, TokenLosses, Totals, encode
+from sekft_engine.sft.token_loss import DECIMALS, FloatArray, TokenLosses, Totals
 
 #: The places in a command: its first token is the choice of what to do, the last one the
 #: end-of-turn token, which says that nothing but the command is typed.

@@ -153,8 +153,8 @@ def _adapter_on(base: ResidentBase, info: RunInfo, context: Context) -> Iterator
     active = base.active
     name = _free(f"{info.id} (to measure)", base.adapters)
     base.attach(name, info.adapter)
-    if base.meta(name) is None:
-        context.log(f"{info.adapter}: no sekft.json, so nobody knows whether it fits this base")
+    if doubt := base.doubt(name):
+        context.log(f"{info.adapter}: {doubt}", "warning")
     try:
         yield name, digest
     finally:

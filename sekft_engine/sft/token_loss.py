@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sekft_engine.adapters import WEIGHTS, adapter_digest
+from sekft_engine.documents import NOT_JSON, encode
 from sekft_engine.errors import DigestMismatch
 from sekft_engine.files import sync_folder
 from sekft_engine.maskview.document import LossArrays
@@ -214,20 +215,12 @@ _LINE = msgspec.json.Decoder(TokenLosses)
 def _decode(line: bytes, decoder: msgspec.json.Decoder[Found]) -> Found | None:
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         pass
     try:  # an id may hold half of a surrogate pair
         return msgspec.convert(json.loads(line), decoder.type)
     except (ValueError, RecursionError):
         return None
-
-
-def encode(value: Any) -> bytes:
-    """JSON, also of ids that hold half of a surrogate pair."""
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(value)).encode()
 
 
 def read_token_losses(run_folder: str | Path) -> LossFile:

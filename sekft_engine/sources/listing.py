@@ -143,7 +143,7 @@ def _split_folder(path: Path) -> Path:
         splits = json.loads((path / "dataset_dict.json").read_bytes())["splits"]
         if "train" in splits or len(splits) == 1:
             return path / _plain("train" if "train" in splits else splits[0])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(
             "this describes no data set", where=str(path / "dataset_dict.json"), mend=_MEND
         ) from error
@@ -174,7 +174,7 @@ def _saved(path: Path, found: list[Found]) -> list[Found]:
     try:
         files = json.loads((path / "state.json").read_bytes())["_data_files"]
         names = [_plain(each["filename"]) for each in files]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(
             "this describes no data set", where=str(path / "state.json"), mend=_MEND
         ) from error

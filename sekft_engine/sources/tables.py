@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.documents import NOT_JSON
 from sekft_engine.errors import BadInput, SekftError, Unavailable
 from sekft_engine.sources.read import unreadable
 from sekft_engine.trajectory import TURN_KEYS
@@ -83,7 +84,7 @@ def row_of(batch: Any, n: int, where: str) -> dict[str, Any] | BadInput:
         for name in ("meta", *TURN_KEYS):
             if name in row:
                 row[name] = _parsed(row[name])
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         return BadInput(f"broken JSON in column {name}: {error}", where=where, mend=_MEND)
     present: dict[str, Any] = _present(row)
     return present

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from sekft_engine.documents import NOT_JSON
 from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.files import write_whole
 from sekft_engine.worlds import debian, tree
@@ -54,7 +55,7 @@ def built() -> tuple[Built, ...]:
     for record in sorted(userlands_folder().glob(f"*/{_RECORD}")):
         try:
             one = msgspec.json.decode(record.read_bytes(), type=Built)
-        except (msgspec.DecodeError, OSError):
+        except (OSError, *NOT_JSON):
             continue  # staged, or damaged: as good as not there
         if one.name == record.parent.name:
             found.append(msgspec.structs.replace(one, path=str(record.parent / "root")))

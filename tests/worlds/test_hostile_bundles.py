@@ -352,9 +352,9 @@ def test_a_variable_of_a_bundle_cannot_lift_the_limits(opener: Opener) -> None:
 
 
 def test_a_variable_holds_its_text_as_it_is(opener: Opener) -> None:
-    text = "a 'b' \"c\" $(exit 3) `exit 4` \\\nnext=line; ä \udcff"
+    text = "a 'b' \"c\" $(exit 3) `exit 4` \\\nnext=line; ä"
     world = opener(announcement=Announcement(channel="env", variable="FOO", text=text))
-    assert world.run('printf %s "$FOO"').output == text.replace("\udcff", "�")
+    assert world.run('printf %s "$FOO"').output == text
     assert "FOO" in world.run("env").output
 
 
