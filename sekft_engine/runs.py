@@ -284,7 +284,7 @@ def export_run(info: RunInfo, target: Path) -> Path:
     with staged_folder(target) as folder:
         for path in present:
             if path.is_dir():
-                shutil.copytree(path, folder / path.name)
+                shutil.copytree(path, folder / path.name, symlinks=True)
             else:
                 shutil.copy2(path, folder / path.name)
     return target
