@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
+from sekft_engine.contract.words import too_long
+
 
 class Cause(msgspec.Struct, frozen=True):
     """A cause as it is shown: a ``title`` of a few words, what it means, and the way out."""
@@ -151,11 +153,6 @@ _DATES = re.compile(
     r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     r"|\d{1,2}\s+[A-Z][a-z]{2,8}\.?,?\s+\d{4}|[A-Z][a-z]{2,8}\.?\s+\d{1,2},?\s+\d{4}"
 )
-#: How servers say that a session does not fit.
-_LONG = (
-    "context length", "context size", "maximum context", "too long", "max_model_len",
-    "exceeds the available",
-)  # fmt: skip
 
 
 # --- from what a server refuses -------------------------------------------------------------------
@@ -171,12 +168,6 @@ def refusal_cause(message: str, roles: Sequence[str]) -> str:
     if "alternate" in low or "role" in low:
         return "roles_refused"
     return "refused"
-
-
-def too_long(message: str) -> bool:
-    """Whether a server's own words say that the prompt does not fit into its context."""
-    low = message.lower()
-    return any(words in low for words in _LONG)
 
 
 # --- from ids -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ It never follows redirects (a key must not travel on), and no key reaches an err
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import re
@@ -14,30 +15,51 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
-from sekft_engine.errors import BadInput, SekftError, Unavailable
+from sekft_engine.contract import words
+from sekft_engine.contract.proxies import proxy_for
+from sekft_engine.contract.trust import trusted, why_not
+from sekft_engine.errors import BadInput, Unavailable
 from sekft_engine.visible import visible
 
 if TYPE_CHECKING:
-    import httpx
+    from sekft_engine.contract.wire import Wire
 
 #: The environment variable that OpenAI clients read a key from.
 KEY_VARIABLE = "OPENAI_API_KEY"
-#: Answers larger than this are refused: a million token ids with their strings stay well below.
+#: No answer may be larger than this. Most are held to less, see :meth:`Client.post`.
 MAX_BYTES = 64 << 20
-#: Statuses after which the same request may succeed.
-PASSING = frozenset({429, 500, 502, 503, 504})
+#: What is asked for without saying how long the answer may be, may have so much and so many times
+#: the size of what was sent: the ids of a prompt with their strings stay well below.
+_ROOM, _TIMES = 4 << 20, 64
 ATTEMPTS = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 _SHOWN = 240
+#: A shorter key may stand in a text by chance ("EMPTY", "ollama"), so that it is hidden in what is
+#: shown and not in what a model said.
+_SECRET = 12
+
+#: What kept an answer from coming.
+Kept = Literal["timed out", "too large", "lost", "unreachable"]
+
+
+class Fault(Unavailable):
+    """There is no answer. ``kind`` says why; ``again``: it may pass."""
+
+    def __init__(self, kind: Kept, what: str, *, where: str, mend: str, again: bool) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.kind, self.again = kind, again
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server said. ``body`` is the parsed JSON; ``fault`` says why there is none."""
+    """What a server said. ``body`` is the parsed JSON; ``fault`` says why there is none.
+
+    ``words`` are its own about what went wrong, with no key in them.
+    """
 
     status: int
     body: Any = None
@@ -51,8 +73,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def message(self) -> str:
         """The server's own words in one short, visible line; '' when it said nothing."""
-        found = _message(self.body) or self.words
-        line = visible(" ".join(found.split()))
+        line = visible(" ".join(self.words.split()))
         return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
     @property
@@ -64,6 +85,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return f"HTTP {self.status}" + (f": {self.message}" if self.message else "")
 
 
+def passes(status: int) -> bool:
+    """Whether the same request may succeed after an answer of this status."""
+    return status in (408, 425, 429) or (500 <= status < 600 and status not in (501, 505, 511))
+
+
+def _asked_again(answer: Answer) -> bool:
+    return passes(answer.status)
+
+
 class Client:
     """Talks to the server at ``endpoint`` (with or without a closing ``/v1``).
 
@@ -72,12 +102,15 @@ class Client:
         api_key: sent as a bearer token; '' = none.
         timeout: seconds that one attempt may take as a whole.
         attempts: tries on 429, 5xx and lost connections. A time-out is not tried again.
+        limit: most bytes of any answer.
         patience: seconds that a server may ask to be left alone before the next try.
         connections: requests that are under way at once; more would wait for each other.
         sleep: waits between tries.
 
     Raises:
-        BadInput: ``endpoint`` is no such address, or the key cannot stand in a header.
+        BadInput: ``endpoint`` is no such address, the key cannot stand in a header, or a variable
+            of the environment that is needed for it (a proxy, certificates) cannot be read.
+        Unavailable: the environment names a proxy that cannot be spoken to here.
     """
 
     def __init__(
@@ -92,10 +125,9 @@ class Client:
         connections: int = 100,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        import httpx
+        from sekft_engine.contract.wire import Wire
 
         parts = _parse(endpoint)
-        self._secrets = [secret for secret in (api_key, parts.password or "") if secret]
         if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
             raise BadInput(
                 "the API key holds characters that no header can carry",
@@ -106,20 +138,23 @@ class Client:
         host = parts.netloc.rpartition("@")[2]
         #: The address as it may be shown: no user, no password.
         self.endpoint = f"{parts.scheme}://{host}{path}"
+        self._url = _sent(parts, path)
+        # A proxy in the environment is meant for the world, never for this machine.
+        self._proxy = None if is_local(endpoint) else proxy_for(self._url)
         self._timeout, self._attempts, self._limit, self._sleep = timeout, attempts, limit, sleep
         self._patience = patience
-        auth = (parts.username, parts.password or "") if parts.username else None
-        headers = {"User-Agent": "sekft", "Accept": "application/json"}
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        proxied = self._proxy.password if self._proxy else ""
+        self._secrets = [secret for secret in (api_key, password, proxied) if secret]
+        self._headers = {"User-Agent": "sekft", "Accept": "application/json"}
         if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
-        self._http = httpx.Client(
-            headers=headers,
-            auth=auth,
-            timeout=timeout,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,
-            # A proxy in the environment is meant for the world, never for this machine.
-            trust_env=not is_local(endpoint),
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        if user:
+            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
+        secure = "https" in (parts.scheme, self._proxy.scheme if self._proxy else "")
+        self._wire: Wire = Wire(
+            connections=connections, trust=trusted() if secure else None, proxy=self._proxy
         )
 
     def __enter__(self) -> Client:
@@ -129,126 +164,161 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self._wire.close()
 
     def get(self, path: str) -> Answer:
-        return self._ask("GET", path, None)
+        return self._ask("GET", path, None, _ROOM, _asked_again)
 
-    def post(self, path: str, body: Any) -> Answer:
+    def post(
+        self,
+        path: str,
+        body: Any,
+        *,
+        limit: int | None = None,
+        again: Callable[[Answer], bool] = _asked_again,
+    ) -> Answer:
         """Send ``body`` as JSON.
 
+        Args:
+            limit: most bytes of the answer; None = by the size of what is sent.
+            again: whether to ask once more after an answer, if attempts are left.
+
         Raises:
-            Unavailable: there is no server, it does not answer in time or answers without end.
+            Fault: there is no server, it does not answer in time or answers without end.
                 Whatever it does answer, an error included, is returned.
         """
-        return self._ask("POST", path, msgspec.json.encode(body))
+        content = msgspec.json.encode(body)
+        room = _ROOM + _TIMES * len(content) if limit is None else limit
+        return self._ask("POST", path, content, room, again)
 
-    def _ask(self, method: str, path: str, content: bytes | None) -> Answer:
-        import httpx
-
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        limit: int,
+        again: Callable[[Answer], bool],
+    ) -> Answer:
         pause, wait = _FIRST_PAUSE, 0.0
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
-                answer, wait = self._once(method, path, content)
-            except httpx.InvalidURL as error:
-                raise BadInput(f"no usable address: {error}", where=self.endpoint) from error
-            except httpx.HTTPError as error:
-                fault, again = self._fault(error)
-                if last or not again:
-                    raise fault from None  # the original may quote headers
+                answer, wait = self._once(method, path, content, min(limit, self._limit))
+            except Fault as fault:
+                if last or not fault.again:
+                    raise
             else:
-                if last or answer.status not in PASSING:
+                if last or not again(answer):
                     return answer
             self._sleep(max(pause, min(wait, self._patience)))
             pause, wait = min(2 * pause, _LONGEST_PAUSE), 0.0
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _once(self, method: str, path: str, content: bytes | None) -> tuple[Answer, float]:
+    def _once(
+        self, method: str, path: str, content: bytes | None, limit: int
+    ) -> tuple[Answer, float]:
         """One attempt: the answer, and the seconds that the server asks to wait."""
-        headers = {"Content-Type": "application/json"} if content is not None else {}
-        until = time.monotonic() + self._timeout
-        with self._http.stream(
-            method, self.endpoint + path, content=content, headers=headers
-        ) as reply:
-            data = b"".join(self._bounded(reply.iter_bytes(), until))
-            wait = reply.headers.get("retry-after", "")
-            target = reply.headers.get("location", "") if reply.is_redirect else ""
-        answer = self._read(reply.status_code, data, target)
-        return answer, _seconds(wait)
+        import httpcore
 
-    def _bounded(self, chunks: Iterator[bytes], until: float) -> Iterator[bytes]:
-        size = 0
-        for chunk in chunks:
-            size += len(chunk)
-            if size > self._limit:
-                raise Unavailable(
-                    f"the answer is longer than {self._limit >> 20} MiB",
-                    where=self.endpoint,
-                    mend="is this the model server's address?",
-                )
-            if time.monotonic() > until:
-                raise self._late()
-            yield chunk
+        from sekft_engine.contract.wire import Encoded, Late, TooLong
+
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        try:
+            reply = self._wire.exchange(
+                method,
+                self._url + path,
+                headers=self._headers | headers,
+                content=content,
+                seconds=self._timeout,
+                limit=limit,
+            )
+        except Late:
+            raise Fault(
+                "timed out",
+                f"no whole answer within {self._timeout:g} s",
+                where=self.endpoint,
+                mend="is the server busy or still loading? give it longer with --timeout",
+                again=False,
+            ) from None
+        except TooLong:
+            raise Fault(
+                "too large",
+                f"the answer is longer than {_size(limit)}",
+                where=self.endpoint,
+                mend="is this the model server's address?",
+                again=False,
+            ) from None
+        except Encoded as encoding:
+            raise Fault(
+                "lost",
+                f"an answer that cannot be unpacked ({visible(str(encoding))})",
+                where=self.endpoint,
+                mend="let the server, or the gateway before it, answer uncompressed",
+                again=False,
+            ) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+            raise self._fault(error) from None  # the original may quote headers
+        target = reply.headers.get("location", "") if 300 <= reply.status < 400 else ""
+        answer = self._read(reply.status, reply.data, target)
+        return answer, _seconds(reply.headers.get("retry-after", ""))
 
     def _read(self, status: int, data: bytes, target: str) -> Answer:
         if target:
             shown = visible(self._clean(target)[:_SHOWN])
             return Answer(status=status, fault=f"a redirect to {shown}")
+        for secret in self._secrets:
+            if len(secret) >= _SECRET:
+                data = data.replace(secret.encode(), b"***")
         try:
-            return Answer(status=status, body=msgspec.json.decode(self._clean_bytes(data)))
+            body = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             fault = _not_json(data, error)
-        words = (
-            "" if fault.startswith("HTML") else self._clean(data[:4096].decode(errors="replace"))
-        )
-        return Answer(status=status, fault=fault, words=words)
+            said = "" if fault.startswith("HTML") else data[:4096].decode(errors="replace")
+            return Answer(status=status, fault=fault, words=self._clean(said))
+        said = words.message(body)
+        if not said and status >= 400 and body:
+            said = words.compact(body, _SHOWN)
+        return Answer(status=status, body=body, words=self._clean(said)[:4096])
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
 
-    def _clean_bytes(self, data: bytes) -> bytes:
-        for secret in self._secrets:
-            data = data.replace(secret.encode(), b"***")
-        return data
-
-    def _late(self) -> Unavailable:
-        return Unavailable(
-            f"no whole answer within {self._timeout:g} s",
-            where=self.endpoint,
-            mend="is the server busy or still loading? give it longer with --timeout",
-        )
-
-    def _fault(self, error: httpx.HTTPError) -> tuple[SekftError, bool]:
-        """The error for a person, and whether to try again."""
-        import httpx
+    def _fault(self, error: Exception) -> Fault:
+        """The fault for a person."""
+        import httpcore
 
         roots = tuple(_roots(error))
-        if isinstance(error, httpx.TimeoutException):
-            return self._late(), False
-        if any(isinstance(root, socket.gaierror) for root in roots):
-            return self._unreachable("no such host", "check the name, or your network"), False
-        for root in roots:
-            if isinstance(root, ssl.SSLCertVerificationError):
-                why = f"its TLS certificate is not trusted: {root.verify_message}"
-                mend = "name the authority that signed it in SSL_CERT_FILE"
-                return self._unreachable(why, mend), False
-        if any(isinstance(root, ssl.SSLError) for root in roots):
-            return self._unreachable("no TLS there", "try it with http://"), False
-        if any(isinstance(root, ConnectionRefusedError) for root in roots):
+        kind: Kept = "unreachable"
+        again = False
+        lookup = next((root for root in roots if isinstance(root, socket.gaierror)), None)
+        doubt = next(
+            (root for root in roots if isinstance(root, ssl.SSLCertVerificationError)), None
+        )
+        if isinstance(error, httpcore.ProxyError):
+            why = f"the proxy refuses: {visible(self._clean(str(error))[:_SHOWN])}"
+            mend = "look at its rules, or name the server in NO_PROXY"
+        elif lookup is not None:
+            why, mend = "no such host", "check the name, or your network"
+            again = lookup.errno == socket.EAI_AGAIN
+        elif doubt is not None:
+            why, mend = why_not(doubt)
+        elif any(isinstance(root, ssl.SSLError) for root in roots):
+            why, mend = "no TLS there", "try it with http://"
+        elif any(isinstance(root, ConnectionRefusedError) for root in roots):
+            why, again = "nothing listens there", True
             mend = "start the server, or give its address with --endpoint"
-            return self._unreachable("nothing listens there", mend), True
-        if isinstance(error, httpx.ConnectError):
-            return self._unreachable("cannot connect", "check address and network"), True
-        if isinstance(error, httpx.RemoteProtocolError):
-            why = "it hung up, or does not speak HTTP"
-            return self._unreachable(why, "is it an https:// address?"), True
-        return self._unreachable("the connection broke", "look at the server's log"), True
-
-    def _unreachable(self, what: str, mend: str) -> Unavailable:
-        return Unavailable(what, where=self.endpoint, mend=mend)
+        elif isinstance(error, httpcore.ConnectError):
+            why, mend, again = "cannot connect", "check address and network", True
+        elif isinstance(error, httpcore.ProtocolError):
+            kind, why, again = "lost", "it hung up, or does not speak HTTP", True
+            mend = "is it an https:// address?"
+        else:
+            kind, why, again = "lost", "the connection broke", True
+            mend = "look at the server's log"
+        through = f" (through the proxy {self._proxy.shown})" if self._proxy else ""
+        return Fault(kind, why + through, where=self.endpoint, mend=mend, again=again)
 
 
 def key_from(variable: str | None, endpoint: str) -> str:
@@ -296,6 +366,25 @@ def _parse(endpoint: str) -> SplitResult:
     return parts
 
 
+def _sent(parts: SplitResult, path: str) -> str:
+    """The address as a request has it: ASCII only, without user and password."""
+    host = parts.hostname or ""
+    try:
+        name = f"[{host}]" if ":" in host else host.encode("idna").decode()
+        if re.search(r"[\s%/\\]", name.partition("%")[0]):
+            raise ValueError(name)
+    except (UnicodeError, ValueError):
+        raise BadInput(
+            "no usable address", where="--endpoint", mend="write it as http://host:8000"
+        ) from None
+    port = f":{parts.port}" if parts.port is not None else ""
+    return f"{parts.scheme}://{name}{port}{quote(path, safe='/%:@!$&()*+,;=~-._')}"
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
 def _seconds(wait: str) -> float:
     """``Retry-After``: a number of seconds, or a date; 0 where it is neither, or has passed."""
     try:
@@ -303,7 +392,8 @@ def _seconds(wait: str) -> float:
     except ValueError:
         try:
             found = parsedate_to_datetime(wait).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError, TypeError, OSError):
+            # No date at all, or one of a year or zone that no calendar has.
             return 0.0
     return max(0.0, found) if math.isfinite(found) else 0.0
 
@@ -321,21 +411,8 @@ def _not_json(data: bytes, error: Exception) -> str:
         return "an empty answer"
     if data.lstrip()[:1] == b"<":
         return "HTML instead of JSON"
+    if isinstance(error, RecursionError):
+        return "no JSON: it is nested too deep"
     if "truncated" in str(error):
         return "JSON that is cut off"
     return "no JSON"
-
-
-def _message(body: Any) -> str:
-    """The words of an error as OpenAI, vLLM, llama.cpp and FastAPI put them."""
-    if not isinstance(body, dict):
-        return ""
-    for key in ("error", "message", "detail"):
-        value = body.get(key)
-        if isinstance(value, dict):
-            value = value.get("message")
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            value = value[0].get("msg")
-        if isinstance(value, str) and value:
-            return value
-    return ""
