@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from sekft_engine.contract.client import Answer, Client
+from sekft_engine.contract.client import Answer, Client, passes
+from sekft_engine.contract.fields import FieldNeeded, Fields, Sent
 from sekft_engine.errors import Unavailable
 from sekft_engine.trajectory import Turn
 
@@ -161,37 +162,47 @@ class ChatRoute:
         self.name = f"POST {self.path}"
         self.strength: Strength = "counts"
         self._client, self._model = client, model
-        self._more: dict[str, Any] = {"return_token_ids": True}
+        # A strict server may refuse fields that it does not know.
+        more = {"return_token_ids": True, "temperature": 0}
+        self._fields = Fields({"max_tokens": 1}, more)
 
     def probe(self, messages: Messages) -> Prompt | Refusal:
         """The first question, which settles what the server tells."""
         prompt = self.ask(messages)
-        if isinstance(prompt, Refusal) and prompt.status in (400, 422):
-            # A strict server may refuse the field that it does not know.
-            self._more = {}
-            prompt = self.ask(messages)
         if isinstance(prompt, Prompt) and prompt.ids is not None:
             self.strength = "tokens"
         return prompt
 
     def ask(self, messages: Messages) -> Prompt | Refusal:
-        body = {
-            "model": self._model or "default",
-            "messages": messages,
-            "max_tokens": 1,
-            "temperature": 0,
-            "stream": False,
-        }
-        answer = self._client.post(self.path, body | self._more)
+        sent: Sent | None = self._fields.now
+        while sent is not None:
+            tried = sent
+            answer = self._post(messages, tried)
+            sent = self._after(tried, answer)
         if refusal := _refusal(answer, self._client):
             return refusal
+        self._fields.took(tried)
         fields = _fields(answer)
         ids = _ids(fields.get("prompt_token_ids")) or None
         usage = fields.get("usage")
         count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        if ids is None and not isinstance(count, int):
+        if ids is None and type(count) is not int:
             raise Unusable("no usage.prompt_tokens in the answer")
         return Prompt(ids=ids, count=len(ids) if ids is not None else count)
+
+    def _post(self, messages: Messages, sent: Sent) -> Answer:
+        body = {"model": self._model or "default", "messages": messages, "stream": False}
+
+        def again(answer: Answer) -> bool:
+            return passes(answer.status) and self._after(sent, answer) is None
+
+        return self._client.post(self.path, body | sent.fields, again=again)
+
+    def _after(self, sent: Sent, answer: Answer) -> Sent | None:
+        try:
+            return self._fields.after(sent, answer)
+        except FieldNeeded:  # told as it stands
+            return None
 
     def text(self, ids: Sequence[int]) -> str | None:
         return None

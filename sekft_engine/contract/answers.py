@@ -1,0 +1,324 @@
+"""What becomes of each answer of a server: the one table that says if it is the model's act.
+
+A server's fault, a limit of ours or a prompt that was cut is never the model's act. Every answer,
+and every way in which none comes, falls into exactly one row of :data:`ANSWERS`; :func:`judge`
+says which. ``docs/contract.md`` has the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from sekft_engine.contract.client import Answer, Fault, passes
+from sekft_engine.contract.completion import Completion, Missing, read
+from sekft_engine.contract.words import error_in, status_in, too_long
+
+#: What is done about an answer:
+#: ``act``: it is the model's own, and is typed.
+#: ``cap``: a limit ended the session there; nothing is typed.
+#: ``again``: asked again here after a pause, then of another server of a fleet; else invalid.
+#: ``elsewhere``: asked of another server of a fleet; else invalid.
+#: ``invalid``: the episode does not count. Another server of the same model would say the same.
+#: ``without``: asked again without the field that was refused.
+#: ``stop``: the eval is refused.
+Decision = Literal["act", "cap", "again", "elsewhere", "invalid", "without", "stop"]
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """A row: ``when`` it is this answer, what is decided, and the way out.
+
+    ``rests``: the server is in trouble, so that a fleet leaves it alone for a while.
+    """
+
+    when: str
+    decision: Decision
+    mend: str = ""
+    rests: bool = False
+
+
+_LOG = "look at the server's log"
+_LONGER = "serve with a longer context (Ollama: num_ctx; llama.cpp: -c; vLLM: --max-model-len)"
+_NO_THINKING = (
+    "give it more --turn-tokens, or switch thinking off where it is served "
+    "(chat_template_kwargs: enable_thinking false)"
+)
+
+#: Name -> row. The first that fits is taken, in this order.
+ANSWERS: Mapping[str, Kind] = {
+    # --- no answer
+    "timed_out": Kind(
+        when="no whole answer within `--timeout`",
+        decision="elsewhere",
+        mend="give it longer with --timeout, or ask for less at once with --concurrency",
+        rests=True,
+    ),
+    "too_large": Kind(
+        when="more bytes than the tokens of a turn can have",
+        decision="elsewhere",
+        mend="is this the model server's address?",
+        rests=True,
+    ),
+    "lost": Kind(
+        when="the connection broke, or what came is no HTTP",
+        decision="again",
+        mend=_LOG,
+        rests=True,
+    ),
+    "unreachable": Kind(
+        when="no such host, nothing listens there, TLS or the proxy fails",
+        decision="again",
+        mend="start the server, or give its address with --endpoint",
+        rests=True,
+    ),
+    # --- an error: by its words, its HTTP status, or the status that it repeats inside a 200
+    "context_full": Kind(
+        when="an error whose words say that the session does not fit into the context, or a "
+        "`finish_reason` that says so; before the first command it is invalid",
+        decision="cap",
+        mend=_LONGER,
+    ),
+    "field_dropped": Kind(
+        when="an error that blames a field which may be left out (a neutral sampling value; the "
+        "seed of a greedy eval), or `max_tokens` where `max_completion_tokens` is taken",
+        decision="without",
+    ),
+    "field_needed": Kind(
+        when="an error that blames `temperature`, `seed` or both names of the tokens of a turn, "
+        "where another value makes another eval",
+        decision="stop",
+    ),
+    "wrong_key": Kind(
+        when="status 401, 403 or 407",
+        decision="elsewhere",
+        mend="name the environment variable that holds its key with --api-key-env",
+        rests=True,
+    ),
+    "busy": Kind(
+        when="status 408, 425 or 429",
+        decision="again",
+        mend="ask for less at once with --concurrency",
+        rests=True,
+    ),
+    "server_error": Kind(
+        when="any other status of 500 to 599, but 501, 505 and 511",
+        decision="again",
+        mend=_LOG,
+        rests=True,
+    ),
+    "refused": Kind(
+        when="status 400, 413 or 422", decision="elsewhere", mend="see its own words, and its log"
+    ),
+    "not_there": Kind(
+        when="any other status that is no 2xx: no such route, no such model, a redirect",
+        decision="elsewhere",
+        mend="is it the right --endpoint and --model?",
+        rests=True,
+    ),
+    "error_inside": Kind(
+        when="an error inside a 200 that repeats no status", decision="again", mend=_LOG, rests=True
+    ),
+    # --- a 200 without a completion
+    "no_choices": Kind(
+        when="`choices` is empty or null", decision="again", mend=_LOG, rests=True
+    ),
+    "no_completion": Kind(
+        when="JSON of another shape, JSON that is cut off or too deep, HTML, nothing",
+        decision="elsewhere",
+        mend="is this the address of an OpenAI-compatible server?",
+        rests=True,
+    ),
+    # --- a completion that is not the model's, or not all of it
+    "finish_error": Kind(
+        when="`finish_reason` error or abort, or an error inside the choice",
+        decision="again",
+        mend=_LOG,
+        rests=True,
+    ),
+    "content_filter": Kind(
+        when="`finish_reason` content_filter or safety",
+        decision="invalid",
+        mend="switch the provider's filter off, or serve the model yourself",
+    ),
+    "tool_calls": Kind(
+        when="tool calls in place of words, or beside them",
+        decision="invalid",
+        mend="serve without a tool parser (vLLM: without --enable-auto-tool-choice)",
+    ),
+    "other_parts": Kind(
+        when="content with parts that are no text (image, audio)",
+        decision="invalid",
+        mend="serve a model that answers in text",
+    ),
+    "unknown_finish": Kind(
+        when="a `finish_reason` that nobody knows: whether the turn is whole cannot be told",
+        decision="invalid",
+        mend="ask for it to be known; its own word is told",
+    ),
+    "prompt_cut": Kind(
+        when="`usage.prompt_tokens` is smaller than the session is",
+        decision="invalid",
+        mend=_LONGER,
+    ),
+    "room_cut": Kind(
+        when="`finish_reason` length before the tokens of a turn were used: the server's own limit",
+        decision="cap",
+        mend=_LONGER,
+    ),
+    "thinking": Kind(
+        when="no words, but the model's thinking beside them, or tokens counted for it",
+        decision="invalid",
+        mend=_NO_THINKING,
+    ),
+    # --- the model's own
+    "refusal": Kind(when="words in `refusal` and none in `content`", decision="act"),
+    "cut_turn": Kind(
+        when="`finish_reason` length, the tokens of a turn used: typed as it stands", decision="act"
+    ),
+    "blank": Kind(when="no words, and no sign of any: a blank line is typed", decision="act"),
+    "words": Kind(
+        when="a text, or text parts, which are joined; `<think>` in a text is text", decision="act"
+    ),
+}  # fmt: skip
+
+_FAULTS = {
+    "timed out": "timed_out",
+    "too large": "too_large",
+    "lost": "lost",
+    "unreachable": "unreachable",
+}
+#: A model that closes its turn at once says one token or a few.
+_FEW = 8
+#: Servers disagree by one whether the closing token counts.
+_SLACK = 1
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer and its row.
+
+    Attributes:
+        kind: the name of its row in :data:`ANSWERS`.
+        text: what the model said, where it is its act.
+        why: what the server said about it, in a clause.
+        thought: the model's thinking was there, whatever became of it.
+        unseen: so many tokens were counted, and none of their words shown; 0 = words are shown.
+        prompt_tokens: how many tokens the server says it fed; None = it does not say.
+    """
+
+    kind: str
+    text: str = ""
+    why: str = ""
+    thought: bool = False
+    unseen: int = 0
+    prompt_tokens: int | None = None
+
+    @property
+    def decision(self) -> Decision:
+        return ANSWERS[self.kind].decision
+
+    @property
+    def cut(self) -> bool:
+        """The turn was ended by the limit of its tokens."""
+        return self.kind == "cut_turn"
+
+
+def judge(answer: Answer | Fault, *, room: int, least: int = 0) -> Judged:
+    """Which row of the table an answer falls into. The rows about refused fields are left to who
+    knows what was sent, see :mod:`sekft_engine.contract.chat`.
+
+    Args:
+        room: most tokens that the turn was allowed.
+        least: the prompt has at least so many tokens; 0 = not known.
+    """
+    if isinstance(answer, Fault):
+        return Judged(kind=_FAULTS[answer.kind], why=answer.what)
+    if not 200 <= answer.status < 300:
+        return Judged(kind=_of_status(answer.status, answer.words), why=answer.summary)
+    if answer.fault:
+        return Judged(kind="no_completion", why=answer.summary)
+    if (error := error_in(answer.body)) is not None:
+        return _error(error, answer, "error_inside")
+    found = read(answer.body)
+    if isinstance(found, Missing):
+        kind = "no_choices" if found.choices else "no_completion"
+        said = f": {answer.message}" if answer.message else ""
+        return Judged(kind=kind, why=f"an answer without a completion{said}")
+    if found.error is not None:
+        return _error(found.error, answer, "finish_error")
+    return _judge(found, room, least)
+
+
+def invalid_name(why: str) -> str:
+    """The row that an invalid episode names; '' = it was no server's fault (a sandbox, say)."""
+    name, colon, _ = why.partition(":")
+    return name if colon and name in ANSWERS else ""
+
+
+def _of_status(status: int, words: str) -> str:
+    if status in (401, 403, 407):
+        return "wrong_key"
+    if status in (408, 425, 429):
+        return "busy"
+    if status >= 400 and status != 404 and too_long(words):
+        return "context_full"
+    if passes(status):
+        return "server_error"
+    return "refused" if status in (400, 413, 422) else "not_there"
+
+
+def _error(error: object, answer: Answer, otherwise: str) -> Judged:
+    """An error inside a 200."""
+    words = answer.words or str(error)
+    status = status_in(error)
+    if status is not None:
+        kind = _of_status(status, words)
+    else:
+        kind = "context_full" if too_long(words) else otherwise
+    number = f" {status}" if status is not None else ""
+    said = f": {answer.message}" if answer.message else ""
+    return Judged(kind=kind, why=f"an error{number} inside HTTP {answer.status}{said}")
+
+
+def _judge(found: Completion, room: int, least: int) -> Judged:
+    """The row of a completion."""
+    kind, why = _row(found, room, least)
+    text = found.refusal if kind == "refusal" else found.text
+    said = found.completion_tokens or 0
+    return Judged(
+        kind=kind,
+        text=text if ANSWERS[kind].decision == "act" else "",
+        why=why,
+        thought=found.thought,
+        unseen=said if not text.strip() and said > _FEW else 0,
+        prompt_tokens=found.prompt_tokens,
+    )
+
+
+def _row(found: Completion, room: int, least: int) -> tuple[str, str]:
+    """The name of a completion's row, and why."""
+    finish = f"finish_reason {found.said[:40]!r}"
+    for kind, holds, why in (
+        ("finish_error", found.finish == "error", finish),
+        ("content_filter", found.finish == "filter", finish),
+        ("context_full", found.finish == "context", finish),
+        ("tool_calls", found.tools or found.finish == "tools", "tool calls instead of words"),
+        ("other_parts", bool(found.other), f"content of kind {', '.join(found.other)[:80]}"),
+        ("unknown_finish", found.finish == "unknown", finish),
+    ):
+        if holds:
+            return kind, why
+    fed, said = found.prompt_tokens, found.completion_tokens
+    if fed is not None and fed < least:
+        return "prompt_cut", f"it was fed {fed} tokens of a session that has {least} or more"
+    if found.finish == "length" and said and said < room - _SLACK:
+        return "room_cut", f"it ended the turn after {said} of {room} tokens"
+    silent = not found.text.strip()
+    if silent and found.refusal.strip():
+        return "refusal", ""
+    if silent and found.thought:
+        return "thinking", "all that it said was thinking"
+    if found.finish == "length":
+        return "cut_turn", ""
+    return ("blank" if silent else "words"), ""
