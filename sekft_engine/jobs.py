@@ -92,6 +92,8 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     With ``endpoints`` (addresses of OpenAI-compatible servers that all hold ``models``) nothing
     is loaded: the models there act, ``concurrency`` episodes at once. Unless ``unchecked``, the
     eval is refused where a server does not feed its model what training on ``base`` fed.
+
+    ``context``: most ids in an episode; 0 = as many as the base holds, up to 4096.
     """
 
     base: str
@@ -117,6 +119,7 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     concurrency: int = 16
     timeout: float = 120.0
     unchecked: bool = False
+    context: int = 0
 
 
 class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):

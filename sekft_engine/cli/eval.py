@@ -21,7 +21,7 @@ from sekft_engine.cli.options import (
     workspace_option,
 )
 from sekft_engine.context import Stopped
-from sekft_engine.errors import BadInput
+from sekft_engine.errors import BadInput, JobFailed
 from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.runs import read_run
@@ -135,6 +135,12 @@ def _ending(event: events.EpisodeDone) -> str:
     help="Tokens in one command.",
 )
 @click.option(
+    "--context",
+    default=_DEFAULTS.context,
+    type=click.IntRange(min=0),
+    help="Most tokens in one episode  [default: what the base holds, up to 4096].",
+)
+@click.option(
     "--seeds",
     default=_DEFAULTS.seeds,
     show_default=True,
@@ -203,6 +209,7 @@ def command(
     temperature: float,
     step_cap: int,
     turn_tokens: int,
+    context: int,
     seeds: int,
     until_decided: bool,
     exact: bool,
@@ -227,6 +234,8 @@ def command(
     what is finished; --resume goes on from there.
 
     With --endpoint the models of running servers act instead; nothing is loaded here.
+
+    Exit status 1 where no episode of a subject counts: there are no rates then.
     """
     place = find_workspace(workspace)
     job = jobs.Evaluate(
@@ -242,6 +251,7 @@ def command(
         temperature=temperature,
         step_cap=step_cap,
         turn_tokens=turn_tokens,
+        context=context,
         seeds=seeds,
         until_decided=until_decided,
         exact=exact,
@@ -254,6 +264,7 @@ def command(
         unchecked=unchecked,
         resume=resume,
     )
+    from sekft_engine.evaluate.caveats import nothing_counted
     from sekft_engine.evaluate.tables import tables
 
     try:
@@ -278,6 +289,10 @@ def command(
         click.echo(f"\nepisodes: {Path(result['path']) / 'episodes'}  ({result['seconds']:.0f} s)")
         if report is not None:
             click.echo(f"report: {report}")
+    if why := nothing_counted(result):
+        raise JobFailed(
+            why, where=result.get("path"), mend="mend that, and go on with --resume --out this run"
+        )
     return 0
 
 

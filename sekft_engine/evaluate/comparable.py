@@ -20,6 +20,7 @@ _MUST_AGREE = {
     "dialect": "their prompts differ",
     "step_cap": "they allowed other numbers of commands",
     "turn_tokens": "they allowed commands of other lengths",
+    "context": "they allowed sessions of other lengths",
     "temperature": "they were sampled at other temperatures",
 }
 _UNKNOWN = "not recorded"

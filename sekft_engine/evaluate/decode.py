@@ -17,6 +17,7 @@ import msgspec
 
 from sekft_engine.errors import Interrupted, JobFailed, Unavailable
 from sekft_engine.evaluate.kv import SlotCache
+from sekft_engine.evaluate.windows import windows_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -91,6 +92,7 @@ class BatchedDecoder:
         self._cancelled = cancelled
         self._kernels = kernels or contextlib.nullcontext()
         self._additive = kind == "eager"
+        self._windows = windows_of(model.config)
         self._device = next(model.parameters()).device
         self._rows: dict[str, _Row] = {}
         self._cache = SlotCache()
@@ -281,12 +283,26 @@ class BatchedDecoder:
         logits: Tensor = result.logits[:, -1].float()
         return logits[torch.tensor(lines, device=self._device)]
 
-    def _mask(self, slots: Tensor, span: int) -> Tensor:
-        """A token sees slots 1 .. its own; padding (slot 0) sees the bin alone."""
+    def _mask(self, slots: Tensor, span: int) -> Tensor | dict[str, Tensor]:
+        """A token sees slots 1 .. its own, as far back as its layer looks; padding (slot 0) sees
+        the bin alone. One mask ``[rows, 1, queries, span]``, or one for each kind of layer."""
         import torch
 
         column = torch.arange(span, device=self._device)
-        seen = ((column <= slots[..., None]) & ((column > 0) | (slots[..., None] == 0)))[:, None]
+        windows, shortest = self._windows, self._windows.shortest
+        if shortest is None or span - 1 <= shortest:
+            return self._as_added(column <= slots[..., None], slots, column)
+        masks = {
+            kind: self._as_added(windows.seen(slots[..., None], column, kind), slots, column)
+            for kind in windows.reach
+        }
+        return masks if windows.named else next(iter(masks.values()))
+
+    def _as_added(self, seen: Tensor, slots: Tensor, column: Tensor) -> Tensor:
+        """``seen`` with the bin left to padding, as the model's attention takes it."""
+        import torch
+
+        seen = ((seen & (column > 0)) | ((slots[..., None] == 0) & (column == 0)))[:, None]
         if not self._additive:
             return seen
         dtype = next(self._model.parameters()).dtype

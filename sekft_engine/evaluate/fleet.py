@@ -39,6 +39,7 @@ class Fleet:
         self._clock = clock
         self._lock = threading.Lock()
         self._news: list[str] = []
+        self._told: set[str] = set()
 
     def order(self, episode: str) -> list[Member]:
         """Whom to ask for a turn of ``episode``, one after the other until one answers."""
@@ -80,6 +81,13 @@ class Fleet:
         with self._lock:
             for member in self._members:
                 member.episodes.difference_update(episodes)
+
+    def tell(self, about: str, text: str) -> None:
+        """A person should know ``text``, once, however often something is said ``about`` that."""
+        with self._lock:
+            if about not in self._told:
+                self._told.add(about)
+                self._news.append(text)
 
     def news(self) -> list[str]:
         """What a person should know and was not told yet."""

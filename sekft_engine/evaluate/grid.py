@@ -35,6 +35,7 @@ class Grid:
 
     Args:
         about: what identifies this eval; told in the document.
+        facts: what else is known at its end; told there too.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Grid:
         scenarios: Sequence[Scenario],
         dialect: Dialect,
         about: dict[str, Any],
+        facts: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._job = job
+        self._facts = facts
         self._context = context
         self._run = run
         self._scenarios = scenarios
@@ -161,6 +164,7 @@ class Grid:
             run=self._run.id,
             path=str(self._run.folder),
             about=self._about,
+            **self._facts(),
             **more,
         )
 

@@ -83,6 +83,7 @@ def page(
         subjects=[one | {"name": visible(one["name"])} for one in subjects],
         plot=_plot(subjects),
         partial=partial_line(document),
+        warnings=[visible(one["text"]) for one in document.get("warnings", ())],
         passes=[
             (
                 visible(one["name"]),

@@ -34,6 +34,12 @@ def refuse_what_shows_nothing(job: Evaluate) -> None:
             where="--until-decided",
             mend="compare an adapter with the base, or two models",
         )
+    if job.endpoints and job.context:
+        raise BadInput(
+            "how long sessions may be is up to the server",
+            where="--context",
+            mend="leave it out, and serve with the context that you want",
+        )
     if job.endpoints and (job.adapters or job.exact):
         raise BadInput(
             "a server has its own adapters and its own arithmetic",

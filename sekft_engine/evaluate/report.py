@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.evaluate.caveats import causes_of, caveats, limits_of
 from sekft_engine.evaluate.endings import ENDINGS, ending_of
 from sekft_engine.evaluate.episode import Finished, draw_of
 from sekft_engine.evaluate.paired import compare, settled
@@ -49,6 +50,8 @@ def document(
         any_time: the eval stopped when it was decided, or before its end, so that p must hold at
             any time.
         order: as :func:`comparisons` has it.
+        more: further facts; ``context`` and ``served`` may give rise to ``warnings``, which a
+            reader should see before the rates.
     """
     return {
         "subjects": [subject_facts(name, done) for name, done in episodes.items()],
@@ -57,6 +60,7 @@ def document(
             episode_facts(name, finished) for name, done in episodes.items() for finished in done
         ],
         "seconds": round(seconds, 2),
+        "warnings": caveats(episodes, context=more.get("context"), served=more.get("served", ())),
     } | more
 
 
@@ -72,6 +76,8 @@ def subject_facts(name: str, done: Sequence[Finished]) -> dict[str, Any]:
         "n": len(counted),
         "worlds": len(draws),
         "invalid": len(done) - len(counted),
+        "invalid_by": causes_of(done),
+        "limits": limits_of(counted),
         **_counts(counted),
         "intervals": _intervals(counted),
         "by_archetype": _broken_down(done, lambda one: one.trajectory.archetype),

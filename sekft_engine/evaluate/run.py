@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
                 until_decided=job.until_decided,
             )
         )
-        grid = Grid(job, context, run, scenarios, dialect, about)
+        grid = Grid(job, context, run, scenarios, dialect, about, stage.facts)
         try:
             grid.fill(stage.subjects, stage.operators)
         except Interrupted as stop:
@@ -73,11 +73,13 @@ def run_evaluate(job: Evaluate, context: Context) -> dict[str, Any]:
 
 
 class Stage(NamedTuple):
-    """Who is evaluated, what makes them act, and what identifies them in the run's facts."""
+    """Who is evaluated, what makes them act, what identifies them in the run's facts, and what is
+    known of how they acted."""
 
     subjects: list[Subject]
     operators: Operators
     about: dict[str, Any]
+    facts: Callable[[], dict[str, Any]]
 
 
 @contextlib.contextmanager
@@ -87,7 +89,7 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
         from sekft_engine.evaluate.remote import RemoteOperators
 
         with RemoteOperators(job, context) as remote:
-            yield Stage(remote.subjects, remote, remote.about)
+            yield Stage(remote.subjects, remote, remote.about, remote.facts)
         return
     base = context.load_base(job.base, job.load_4bit)
     with subjects_of(job, context, base) as subjects:
@@ -98,15 +100,21 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
             "quantised": base.quantised,
             "subjects": {subject.name: subject.digest for subject in subjects},
         }
-        yield Stage(subjects, LocalOperators(job, context, base), about)
+        local = LocalOperators(job, context, base)
+        yield Stage(subjects, local, about, local.facts)
 
 
 def _about(
     job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, place: dict[str, str]
 ) -> dict[str, Any]:
     """What makes this eval this one and no other; to be resumed it must agree in all of it."""
-    options = {"seeds": job.seeds, "until_decided": job.until_decided, "exact": job.exact}
-    defaults = {"seeds": 1, "until_decided": False, "exact": False}
+    options = {
+        "seeds": job.seeds,
+        "until_decided": job.until_decided,
+        "exact": job.exact,
+        "context": job.context,
+    }
+    defaults = {"seeds": 1, "until_decided": False, "exact": False, "context": 0}
     return (
         {name: value for name, value in options.items() if value != defaults[name]}
         | {

@@ -17,6 +17,7 @@ def tables(report: Mapping[str, Any], by: str = "archetype") -> str:
     return "\n\n".join(
         part
         for part in (
+            "\n".join(warning_lines(report)),
             partial_line(report),
             rates_table(subjects),
             breakdown_table(subjects, by),
@@ -28,6 +29,11 @@ def tables(report: Mapping[str, Any], by: str = "archetype") -> str:
         )
         if part
     )
+
+
+def warning_lines(report: Mapping[str, Any]) -> list[str]:
+    """What to know before the rates are read."""
+    return [f"WARNING: {one['text']}" for one in report.get("warnings", ())]
 
 
 def partial_line(report: Mapping[str, Any]) -> str:
