@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from sekft_engine.evaluate.shelltext import QUOTED, simple_commands
+from sekft_engine.evaluate.command_turn import excess
+from sekft_engine.evaluate.shelltext import QUOTED, as_typed, simple_commands
+
+#: The reason of a turn that is over a bound of :mod:`sekft_engine.evaluate.command_turn`.
+TOO_LONG = "too long"
 
 
 def is_prose(turn: str, *, status: int | None = None, known: Collection[str] = ()) -> bool:
@@ -25,6 +29,9 @@ def is_prose(turn: str, *, status: int | None = None, known: Collection[str] = (
       five or more plain words with no option, path, quote, variable or redirection among them;
     - text that is mostly letters outside ASCII.
 
+    A turn over the bounds of :mod:`sekft_engine.evaluate.command_turn` is not read: no user of a
+    shell types that much at once. Any other is read once, in time linear in its length.
+
     Never prose: typos and wrong guesses (``gerp foo x``, ``sl -la``, ``help``, ``login admin``),
     free text given to a command that takes it (``echo``, ``printf``, ``panic``, a program in
     ``known``), a prompt or a listing echoed back, an empty turn.
@@ -40,13 +47,17 @@ def is_prose(turn: str, *, status: int | None = None, known: Collection[str] = (
 
 def why_prose(turn: str, *, status: int | None = None, known: Collection[str] = ()) -> str:
     """The reason why :func:`is_prose` calls ``turn`` prose, '' where it does not."""
-    lines = turn.strip().split("\n")
+    if excess(turn):
+        return TOO_LONG
+    typed = as_typed(turn).strip()
+    lines = typed.split("\n")
     if any(_FENCE.match(line) for line in lines):
         return "markdown fence"
     if status == 0 and len(lines) == 1:
         return ""
-    for words in simple_commands(turn.strip()):
-        reason = _judge(words, frozenset(known))
+    names = frozenset(known)
+    for words in simple_commands(typed):
+        reason = _judge(words, names)
         if reason:
             return reason
     return ""
@@ -58,8 +69,7 @@ def _judge(words: list[str], known: frozenset[str]) -> str:
         return "markdown list"
     if words[0].startswith("**") and len(words[0]) > 2:
         return "markdown emphasis"
-    while len(words) > 1 and _ASSIGNMENT.match(words[0]):
-        words = words[1:]
+    words = words[_assignments(words) :]
     line = " ".join(words)
     if _foreign(line):
         return "text in another script"
@@ -73,6 +83,14 @@ def _judge(words: list[str], known: frozenset[str]) -> str:
     if first[0].isupper():
         return _capitalised(words)
     return _lower_case(words)
+
+
+def _assignments(words: list[str]) -> int:
+    """How many words before the command name are assignments."""
+    count = 0
+    while count < len(words) - 1 and _ASSIGNMENT.match(words[count]):
+        count += 1
+    return count
 
 
 def _about(words: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.evaluate.clean import is_prose
+from sekft_engine.evaluate.command_turn import well_formed
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Outcome, Trajectory, Turn
 from sekft_engine.worlds import CommandResult, Limits, open_world
@@ -29,7 +30,7 @@ def rollout(
         scenario, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits
     ) as world:
         turns.append(Turn(role="user", content=world.login))
-        for command in scenario.reference_solution:
+        for command in map(well_formed, scenario.reference_solution):
             result = world.run(command)
             transcript.append(result)
             turns.append(Turn(role="assistant", content=command, exit_status=result.status))

@@ -172,3 +172,53 @@ def test_a_shell_reader_takes_quotes_here_documents_and_comments_as_data() -> No
     ]
     assert simple_commands("cat <<X > f\nany thing\nX\nls") == [["cat", ">", "f"], ["ls"]]
     assert simple_commands("I'm here, don't you know") == [["I'm", "here,", "don't", "you", "know"]]
+
+
+@pytest.mark.parametrize(
+    ("typed", "commands"),
+    [
+        # several here-documents on a line are read in order
+        ("cat <<A - <<B\nI am here.\nA\nYou are there.\nB\nls", [["cat", "-"], ["ls"]]),
+        ("cat <<A <<B\nB\nA\nA\nB\nls", [["cat"], ["ls"]]),
+        ("cat <<A\nB\nA\ncat <<B\nA\nB\nls", [["cat"], ["cat"], ["ls"]]),
+        ("cat <<A <<B\nA\nnobody ends it", [["cat"]]),
+        ("cat <<A && cat <<A\none\nA\ntwo\nA\nls", [["cat"], ["cat"], ["ls"]]),
+        # any word is a delimiter, quoted or not
+        ("cat <<\\EOF\nI am here.\nEOF\nls", [["cat"], ["ls"]]),
+        ("cat <<'END OF FILE'\nI am here.\nEND OF FILE\nls", [["cat"], ["ls"]]),
+        ('cat <<E"O"F\nI am here.\nEOF\nls', [["cat"], ["ls"]]),
+        ("cat <<!\nI am here.\n!\nls", [["cat"], ["ls"]]),
+        ("cat <<-\tEOF\n\tI am here.\n\tEOF\nls", [["cat"], ["ls"]]),
+        ("cat <<EOF \nI am here.\nEOF \nls", [["cat"], ["ls"]]),
+        # a body begins after the line, and a quote may hold the end of a line
+        ("cat <<A 'b\nc' d\nI am here.\nA\nls", [["cat", QUOTED, "d"], ["ls"]]),
+        ("cat <<A \\\n  d\nI am here.\nA\nls", [["cat", "d"], ["ls"]]),
+        # no here-document
+        ("echo $((x << 2))\nls", [["echo", "$"], ["x", "<<", "2"], ["ls"]]),
+        ("cat <<<word\nls", [["cat", "<<<word"], ["ls"]]),
+        ("cat <<\nls", [["cat", "<<"], ["ls"]]),
+        ("cat << # none\nls", [["cat", "<<"], ["ls"]]),
+        # a quote that nothing closes quotes nothing
+        ("echo it's \"so", [["echo", "it's", '"so']]),
+        ("the users' files", [["the", "users'", "files"]]),
+        ('a \\" b "c', [["a", QUOTED, "b", '"c']]),
+        # comments
+        ("ls; # and now\npwd &# so", [["ls"], ["pwd"]]),
+        ("ls a\\ #b c#d", [["ls", f"a{QUOTED}#b", "c#d"]]),
+        # lines end as a world types them, and a shell takes no NUL
+        ("ls\r\npwd\rid", [["ls"], ["pwd"], ["id"]]),
+        ("cat <<EOF\r\nI am here.\r\nEOF\r\nls", [["cat"], ["ls"]]),
+        ("l\x00s", [["ls"]]),
+        ("", []),
+        ("\\", [["\\"]]),
+    ],
+)
+def test_a_shell_reader_finds_the_commands_that_a_shell_would_run(
+    typed: str, commands: list[list[str]]
+) -> None:
+    assert simple_commands(typed) == commands
+
+
+def test_a_sentence_hides_behind_no_control_character() -> None:
+    assert is_prose("I\x00 will\x00 look\x00 at\x00 it")
+    assert is_prose("I will look at it.\rls", status=0)
