@@ -9,7 +9,7 @@ from sekft_engine.evaluate.episode import Finished
 #: Every ending with its meaning, in the order of the tables. The first that is true is told.
 ENDINGS = {
     "done": "right terminal, only commands, checker passed",
-    "invalid": "the sandbox broke; the episode does not count",
+    "invalid": "something other than the model broke; the episode does not count",
     "prose": "a turn was prose instead of a command",
     "wrong terminal": "panicked where the job could be done, or left where it could not",
     "early exit": "left with the right terminal after fewer commands than the job takes",

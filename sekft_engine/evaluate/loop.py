@@ -6,6 +6,7 @@ judged, on threads of their own. No episode waits for another, except for a plac
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from zlib import crc32
 
+from sekft_engine.errors import Interrupted
 from sekft_engine.evaluate.episode import Episode, Finished
 from sekft_engine.evaluate.operator import Operator
 from sekft_engine.trajectory import Turn
@@ -35,9 +37,11 @@ def run_episodes(
 
     Args:
         on_start, on_turn, on_done: called on the calling thread as soon as something is known.
-        between: called between steps of the operator; what it raises ends the loop.
+        between: called between steps of the operator.
 
-    Whatever ends the loop, no world is left behind.
+    What goes wrong in one episode ends that episode, which becomes invalid. The loop ends where no
+    episode could go on: by what ``operator.say`` or one of the callbacks raises, by an interrupt,
+    or where there is no sandbox. Whatever ends it, no world is left behind.
     """
     waiting = deque(episodes)
     live: dict[str, Episode] = {}
@@ -57,7 +61,6 @@ def run_episodes(
                 episode = waiting.popleft()
                 live[episode.key] = episode
                 worlds.ask(episode, episode.open)
-            shown: dict[str, str] = {}
             for episode, answer in worlds.answers(wait=not thinking):
                 if isinstance(answer, Finished):
                     on_done(episode, answer)
@@ -65,24 +68,42 @@ def run_episodes(
                     del live[episode.key]
                     continue
                 if episode.key not in told:
-                    operator.open(episode.key, episode_seed(seed, episode.trial))
+                    with _at_its_own_cost(episode):
+                        operator.open(episode.key, episode_seed(seed, episode.trial))
                     on_start(episode)
                 tell(episode)
-                if answer is None:
+                if answer is not None and not episode.over:
+                    with _at_its_own_cost(episode):
+                        operator.hear({episode.key: answer})
+                        thinking.add(episode.key)
+                if episode.over:
                     worlds.ask(episode, episode.finish)
-                else:
-                    shown[episode.key] = answer
-            if shown:
-                operator.hear(shown)
-                thinking |= shown.keys()
             said = operator.say() if thinking else {}
-            thinking -= said.keys()
             for key, words in said.items():
-                worlds.ask(live[key], partial(live[key].type, words))
+                if key in thinking:
+                    worlds.ask(live[key], partial(live[key].type, words))
+            thinking -= said.keys()
     finally:
         worlds.close()
-        for episode in live.values():
-            episode.close()
+        _close(live.values())
+
+
+def _close(episodes: Iterable[Episode]) -> None:
+    """One that cannot be closed keeps no other open."""
+    with contextlib.ExitStack() as stack:
+        for episode in episodes:
+            stack.callback(episode.close)
+
+
+@contextlib.contextmanager
+def _at_its_own_cost(episode: Episode) -> Iterator[None]:
+    """What the operator cannot do for one episode makes that one invalid."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - it costs this episode, not the run
+        episode.fail(error)
 
 
 def episode_seed(seed: int, trial: str) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sekft_engine.evaluate.decode import BatchedDecoder
-from sekft_engine.evaluate.episode import Said
+from sekft_engine.evaluate.decode import BatchedDecoder, Sampled
+from sekft_engine.evaluate.episode import Said, described
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.trajectory import Turn
 
@@ -25,7 +25,8 @@ class Operator(Protocol):
     def say(self) -> dict[str, Said]:
         """Go on a little; returns the command turns that are complete by now, maybe none.
 
-        Only called while a turn that was heard is unanswered, and soon again.
+        Only called while a turn that was heard is unanswered, and soon again. What it cannot say
+        for one episode it returns as ``broken``; what it raises ends the run.
         """
         ...
 
@@ -82,17 +83,23 @@ class ModelOperator:
         said = {key: Said(text="", exhausted=True) for key in self._full}
         self._full.clear()
         for key, turn in self._decoder.step().items():
-            self._turns[key] += 1
-            cut = turn.stop is None
-            if cut:
-                self._unclosed.add(key)
-            said[key] = Said(
-                text=self._tokenizer.decode(turn.ids),
-                ids=turn.ids if cut else (*turn.ids, turn.stop or 0),
-                logprobs=turn.logprobs,
-                cut=cut,
-            )
+            try:
+                said[key] = self._said(key, turn)
+            except Exception as error:  # noqa: BLE001 - it costs this episode, not the run
+                said[key] = Said(text="", broken=described(error))
         return said
+
+    def _said(self, key: str, turn: Sampled) -> Said:
+        self._turns[key] += 1
+        cut = turn.stop is None
+        if cut:
+            self._unclosed.add(key)
+        return Said(
+            text=self._tokenizer.decode(turn.ids),
+            ids=turn.ids if cut else (*turn.ids, turn.stop or 0),
+            logprobs=turn.logprobs,
+            cut=cut,
+        )
 
     def act(self, shown: Mapping[str, str]) -> dict[str, Said]:
         """One command turn for each episode in ``shown``, however long it takes."""

@@ -19,7 +19,8 @@ import msgspec
 
 from sekft_engine import events, jobs
 from sekft_engine.errors import BadInput, SekftError
-from sekft_engine.evaluate.episode import Episode, Said
+from sekft_engine.evaluate.command_turn import excess
+from sekft_engine.evaluate.episode import Episode, Said, described
 from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.evaluate.takeover_difference import against_reference, differences
 from sekft_engine.evaluate.takeover_keep import HAND, Draft, Keeper, draft_path, with_provenance
@@ -107,6 +108,9 @@ class TakeOver:
     def type(self, command: str) -> bool:
         """Type a command turn; False = it is not the person's turn, or there is nothing to type."""
         if not command.strip():
+            return False
+        if too_long := excess(command):
+            self._from("ready", problem=f"not typed, for it is too long: {too_long}")
             return False
         if not self._from("ready", state="running", running=command.strip(), problem=""):
             return False
@@ -210,10 +214,8 @@ class TakeOver:
     def _guarded(self, do: Callable[[], None]) -> None:
         try:
             do()
-        except SekftError as error:
-            self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - told to the person; the take-over lives on
-            self._fail(f"{type(error).__name__}: {error}")
+            self._fail(described(error))
 
     def _fail(self, problem: str) -> None:
         """What was asked for has not happened; where there is a session, it stands."""
@@ -248,6 +250,7 @@ class TakeOver:
             origin.scenario, SUBJECT, step_cap=self._step_cap, open_world=self._open_world
         )
         if episode.open() is None:
+            episode.close()
             raise WorldBroken(episode.invalid)
         self._episode = episode
         for turn in recorded:
@@ -304,11 +307,15 @@ class TakeOver:
             self._closing = True
             return
         self._unsubscribe()
-        if self._episode is not None:
-            self._episode.close()
-        if self._discard:
-            self._draft.remove()
-        self._update(state="closed", running="")
+        problem = self._view.problem
+        try:
+            if self._episode is not None:
+                self._episode.close()
+            if self._discard:
+                self._draft.remove()
+        except Exception as error:  # noqa: BLE001 - who leaves is not held back by it
+            problem = described(error)
+        self._update(state="closed", running="", problem=problem)
 
     # --- on the engine's thread, while a model types --------------------------------------------
 
@@ -395,4 +402,5 @@ def _said(turn: Turn) -> Said:
         logprobs=turn.logprobs,
         cut=bool(turn.extra.get("cut")),
         by=str(turn.extra.get("by") or ""),
+        too_long=str(turn.extra.get("too_long") or ""),
     )

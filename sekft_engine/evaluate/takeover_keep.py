@@ -55,12 +55,13 @@ class Keeper:
         """Certify and write; refused is what training could not take as it stands.
 
         Raises:
-            BadInput: it cannot be certified, and why; or the sandbox broke under it.
+            BadInput: it cannot be certified, and why; or it does not count.
             Unavailable: the folder cannot be made or written to.
         """
         if finished.verdict.invalid:
             raise BadInput(
-                f"not kept: the sandbox broke ({finished.verdict.invalid})", mend="undo and go on"
+                f"not kept, for it does not count: {finished.verdict.invalid}",
+                mend="undo and go on",
             )
         row, render = self._certified(finished.trajectory)
         now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
