@@ -25,6 +25,7 @@ from sekft_engine.adapters import (
 from sekft_engine.attaching.fields import LoraSettings, lora_settings, peft_defaults
 from sekft_engine.attaching.host import AdapterHost
 from sekft_engine.attaching.layers import linear_names
+from sekft_engine.attaching.origin import doubt_of
 from sekft_engine.attaching.weights import read_weights
 from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.bases.store import digest_memo
@@ -44,11 +45,13 @@ __all__ = ["ResidentBase", "resolve_base"]
 
 class _Adapter(msgspec.Struct, kw_only=True):
     """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as it
-    stands in a file, and what its ``sekft.json`` says."""
+    stands in a file, what its ``sekft.json`` says, and whether it is known to be made for the
+    base."""
 
     slot: str
     digest: str
     config: dict[str, Any]
+    confirmed: bool
     meta: AdapterMeta | None = None
 
 
@@ -160,9 +163,11 @@ class ResidentBase:
         """What the attached adapter's ``sekft.json`` says."""
         return self._known(name).meta
 
-    def named_base(self, name: str) -> str:
-        """What the attached adapter's configuration calls its base; empty where it does not say."""
-        return str(self._known(name).config.get("base_model_name_or_path") or "")
+    def doubt(self, name: str) -> str:
+        """Why it is not certain that the adapter was trained on this base; empty where it is."""
+        adapter = self._known(name)
+        named = str(adapter.config.get("base_model_name_or_path") or "")
+        return "" if adapter.confirmed else doubt_of(named, self.path)
 
     @property
     def peft(self) -> Any:
@@ -205,7 +210,9 @@ class ResidentBase:
         torch.manual_seed(recipe.seed)
         slot = self._host.put_on(plan, config)
         made = self.peft.peft_config[slot].to_dict()
-        self._adapters[name] = _Adapter(slot=slot, digest=self._unsaved(), config=made)
+        self._adapters[name] = _Adapter(
+            slot=slot, digest=self._unsaved(), config=made, confirmed=True
+        )
         self.active = name
 
     def attach(self, name: str, path: str | Path) -> str:
@@ -245,7 +252,13 @@ class ResidentBase:
         with torch.random.fork_rng():
             slot = self._host.put_on(plan, plan.config(), weights)
         digest = content_digest(raw, sha256)
-        self._adapters[name] = _Adapter(slot=slot, digest=digest, config=raw, meta=meta)
+        self._adapters[name] = _Adapter(
+            slot=slot,
+            digest=digest,
+            config=raw,
+            meta=meta,
+            confirmed=meta is not None and meta.base_digest == self.digest,
+        )
         self.active = name
         return digest
 

@@ -64,8 +64,8 @@ def run_attach(job: jobs.Attach, context: Context) -> dict[str, Any]:
     folder = Path(job.path).expanduser()
     name = job.name or (folder.parent.name if folder.name == ADAPTER else folder.name)
     digest = base.attach(name, folder)
-    if base.meta(name) is None:
-        context.log(f"{folder}: no sekft.json, so it cannot be told whether it fits this base")
+    if doubt := base.doubt(name):
+        context.log(f"{folder}: {doubt}", "warning")
     context.emit(events.AdapterAttached(job="", name=name, digest=digest, path=str(folder)))
     return {"name": name, "digest": digest}
 

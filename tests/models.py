@@ -43,3 +43,36 @@ def make_tiny_base(folder: Path, tokenizer_from: Path) -> Path:
     for name in TOKENIZER_FILES:
         shutil.copy(tokenizer_from / name, folder / name)
     return folder
+
+
+#: Families that adapters are attached to in the tests: plain, with tied embeddings, with biases,
+#: and with weights that lie the other way round.
+FAMILIES = ("llama", "tied", "qwen2", "gpt2")
+#: The vocabulary of :func:`family_model`.
+SMALL_VOCABULARY = 96
+
+
+def family_model(family: str) -> Any:
+    """A model of two layers with seeded random weights and a vocabulary of 96, in memory."""
+    import torch
+    from transformers import AutoModelForCausalLM, GPT2Config, Qwen2Config
+
+    sizes = {"vocab_size": SMALL_VOCABULARY, "hidden_size": 32, "intermediate_size": 48}
+    if family == "gpt2":
+        config = GPT2Config(
+            vocab_size=SMALL_VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64
+        )
+    elif family == "qwen2":
+        config = Qwen2Config(
+            **sizes, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+            max_position_embeddings=64, tie_word_embeddings=False,
+        )  # fmt: skip
+    else:
+        config = tiny_llama(**sizes, tie_word_embeddings=family == "tied")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    for name, tensor in model.named_parameters():  # biases begin as zeros, and must be seen
+        if name.endswith("bias"):
+            torch.nn.init.normal_(tensor, std=0.1)
+    model.requires_grad_(requires_grad=False)
+    return model.eval()

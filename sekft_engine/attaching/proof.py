@@ -10,35 +10,21 @@ and held against that at any later time:
 - a sum over all bits of each tensor is the same.
 
 The first two take a millisecond, and are looked at whenever an adapter is switched. They miss what
-is written past torch's count (through ``.data``, from numpy, by a kernel). The sums miss nothing:
-each run of 32 bits is multiplied by a random number of 64 bits that this process drew, modulo 2^64,
-and added up for every 128 KiB. Whatever a change is, and how many bits it has, the chance that a
-sum is the same after it is at most 2^-33, since it does not depend on the numbers drawn (Carter and
-Wegman, Universal classes of hash functions, 1979). They run at the speed of memory on a CPU and on
-a GPU, and take nothing off the device but themselves.
+is written past torch's count (through ``.data``, from numpy, by a kernel); the sums of
+:mod:`.sums` miss nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sekft_engine.threads import usable_threads
+from sekft_engine.attaching.sums import own_part, sums_of
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-#: Runs of 32 bits that have one sum. Torch does so many in the thread that asks.
-WORDS = 1 << 15
-#: Sums that a GPU makes at a time: 64 MiB of weights.
-SUMS_AT_ONCE = 512
-#: More threads than that wait for memory only.
-MOST_THREADS = 8
 #: Hooks that change what a module computes.
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 #: transformers installs these itself when it is first asked for hidden states; they change nothing.
@@ -185,9 +171,21 @@ def _changed_parts(name: str, was: _Module, adapters: bool) -> str:
         return f"{where} has other weights"
     if not _moves(module):
         for part, tensor in was.tensors.items():
-            if tensors[part] is not tensor:
+            if tensors[part] is tensor:
+                continue
+            if not _is_same(tensors[part], tensor):
                 return f"{name}.{part}".lstrip(".") + " was replaced"
+            module._parameters[part] = tensor  # noqa: SLF001
     return ""
+
+
+def _is_same(found: Any, tensor: Any) -> bool:
+    """Whether a parameter is another Python object for the same place in memory: PEFT's DoRA makes
+    a new one of each packed weight on a CPU, and the base's own can be put back."""
+    if type(found) is not type(tensor) or not hasattr(found, "quant_state"):
+        return False
+    about, own = _about(found), _about(tensor)
+    return (about[0], *about[2:]) == (own[0], *own[2:]) and found.quant_state is tensor.quant_state
 
 
 def _changed_ways(name: str, was: _Module) -> str:
@@ -277,7 +275,7 @@ def _scales(name: str, state: Any, seen: set[int]) -> Iterator[tuple[str, Tensor
 
 def _about(tensor: Tensor) -> tuple[Any, ...]:
     """Where a tensor lies, how, and how often torch saw it written."""
-    whole = _local(tensor)
+    whole = own_part(tensor)
     version = -1 if whole.is_inference() else whole._version  # noqa: SLF001
     return (
         whole.data_ptr(),
@@ -287,97 +285,3 @@ def _about(tensor: Tensor) -> tuple[Any, ...]:
         whole.dtype,
         whole.device,
     )
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor that is spread over several."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
-# --- sums ----------------------------------------------------------------------------------------
-
-
-def sums_of(tensors: Sequence[Tensor]) -> list[bytes]:
-    """For each tensor a digest of the sums over its bits."""
-    import torch
-
-    plain = [_words(tensor) for tensor in tensors]
-    factors = {device: _factors(device) for device in {words.device for words in plain}}
-    with torch.no_grad(), ThreadPoolExecutor(min(MOST_THREADS, usable_threads())) as pool:
-        tasks = [
-            pool.submit(_sums_on_cpu, run, factors[run.device])
-            if words.device.type == "cpu"
-            else pool.submit(_sums_on_device, words, factors[words.device])
-            for words in plain
-            for run in _runs(words)
-        ]
-        found = [task.result() for task in tasks]
-    digests = []
-    at = 0
-    for words in plain:
-        count = len(_runs(words))
-        total = hashlib.sha256(f"{words.numel()} {words.dtype}".encode())
-        for sums in found[at : at + count]:
-            total.update(sums)
-        at += count
-        digests.append(total.digest())
-    return digests
-
-
-def _words(tensor: Tensor) -> Tensor:
-    """The bits of a tensor in a row: in runs of 32, or of 8 where they do not go into 32."""
-    import torch
-
-    flat = _local(tensor).detach().contiguous().reshape(-1)
-    octets = flat.view(torch.uint8)
-    if octets.numel() % 4 or octets.data_ptr() % 4 or octets.storage_offset() % 4:
-        return octets
-    return octets.view(torch.int32)
-
-
-def _runs(words: Tensor) -> list[Tensor]:
-    """Parts of a tensor for the threads of a CPU; a GPU takes it whole."""
-    import torch
-
-    return [*torch.split(words, WORDS * 64)] if words.device.type == "cpu" else [words]
-
-
-def _sums_on_cpu(words: Tensor, factors: Tensor) -> bytes:
-    """Sums over some 128 KiB each, with room for one such part only."""
-    import torch
-
-    with torch.no_grad():
-        room = torch.empty(WORDS, dtype=torch.int64)
-        sums = torch.empty(-(-words.numel() // WORDS), dtype=torch.int64)
-        for number, part in enumerate(torch.split(words, WORDS)):
-            size = part.numel()
-            products = room[:size]
-            products.copy_(part)
-            products.mul_(factors[:size])
-            torch.sum(products, dim=0, out=sums[number])
-        return sums.numpy().tobytes()
-
-
-def _sums_on_device(words: Tensor, factors: Tensor) -> bytes:
-    import torch
-
-    with torch.no_grad():
-        count = words.numel() // WORDS
-        parts = torch.split(words[: count * WORDS].view(count, WORDS), SUMS_AT_ONCE)
-        sums = [part.to(torch.int64).mul_(factors).sum(dim=1) for part in parts]
-        rest = words[count * WORDS :]
-        if rest.numel():
-            sums.append(rest.to(torch.int64).mul_(factors[: rest.numel()]).sum().reshape(1))
-        return torch.cat(sums).cpu().numpy().tobytes()
-
-
-#: The random numbers of this process, one for each place in a run. Nobody can know them, and what
-#: draws at random elsewhere goes on as if this had not.
-_SECRET = os.urandom(8 * WORDS)
-
-
-@cache
-def _factors(device: torch.device) -> Tensor:
-    import torch
-
-    return torch.frombuffer(bytearray(_SECRET), dtype=torch.int64).to(device)

@@ -68,7 +68,7 @@ def read_weights(path: Path, plan: Plan, base: Set[str]) -> tuple[dict[str, Tens
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise BadInput(
-                f"{name} holds numbers that are not finite",
+                f"{_short(name)} holds numbers that are not finite",
                 where=str(path),
                 mend="train it again at a lower learning rate",
             )
@@ -129,7 +129,7 @@ def _refuse_others(entries: Mapping[str, _Entry], plan: Plan, base: Set[str], pa
         if not any(part.startswith("lora_") for part in name.split(".")):
             what = "is a tensor of the base" if _of_the_base(name, base) else "is no adapter's"
             raise BadInput(
-                f"it carries {name}, which {what}",
+                f"it carries {_short(name)}, which {what}",
                 where=str(path),
                 mend="save it again with save_embedding_layers=False and without modules_to_save",
             )
@@ -137,17 +137,17 @@ def _refuse_others(entries: Mapping[str, _Entry], plan: Plan, base: Set[str], pa
         raise DigestMismatch(told, where=str(path), mend="rename its tensors, or load that base")
     mend = "load its base"
     if extra:
-        what = f"{extra[0]} belongs to no layer that its configuration adapts here"
+        what = f"{_short(extra[0])} belongs to no layer that its configuration adapts here"
         if ".experts." in extra[0]:
             mend = "adapters of fused experts are not supported"
     elif missing:
-        what = f"{missing[0]} is missing"
+        what = f"{_short(missing[0])} is missing"
     else:
         other = [name for name in wanted if entries[name].shape != wanted[name]]
         if not other:
             return
         name = other[0]
-        what = f"{name} is {_size(entries[name].shape)}, and must be {_size(wanted[name])}"
+        what = f"{_short(name)} is {_size(entries[name].shape)}, and must be {_size(wanted[name])}"
     raise DigestMismatch(
         f"its weights do not fit the base that is loaded: {what}", where=str(path), mend=mend
     )
@@ -174,10 +174,14 @@ def _other_prefix(extra: list[str], missing: list[str]) -> str:
             continue
         before, ours = theirs.removesuffix(end), missing[0].removesuffix(end)
         return (
-            f"its tensors have other names: {theirs}, where this base has {missing[0]} "
-            f"(that is {before!r} for {ours!r})"
+            f"its tensors have other names: {_short(theirs)}, where this base has {missing[0]} "
+            f"(that is {_short(before)} for {ours})"
         )
     return ""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 160 else f"{name[:100]}...{name[-50:]}"
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -21,11 +21,13 @@ BASE = "base"
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """``adapter`` is its name on the resident base, None = the bare base."""
+    """``adapter`` is its name on the resident base, None = the bare base. ``doubt`` is why it is
+    not certain that it was trained on that base; empty where it is."""
 
     name: str
     adapter: str | None = None
     digest: str = ""
+    doubt: str = ""
 
 
 @contextlib.contextmanager
@@ -65,12 +67,12 @@ def refuse_other_dialect(base: ResidentBase, subjects: list[Subject], dialect: D
 
 def _adapter(spec: str, context: Context, base: ResidentBase) -> Subject:
     if spec in base.adapters:
-        return Subject(name=_apart(spec), adapter=spec, digest=base.adapters[spec])
+        return _subject(spec, base)
     folder = adapter_folder(spec)
     digest = adapter_digest(folder)
     for name, known in base.adapters.items():
         if known == digest:
-            return Subject(name=_apart(name), adapter=name, digest=digest)
+            return _subject(name, base)
     wanted = (folder.parent.name if folder.name == ADAPTER else folder.name).replace(".", "_")
     name = wanted = wanted or "adapter"
     number = 1
@@ -78,12 +80,17 @@ def _adapter(spec: str, context: Context, base: ResidentBase) -> Subject:
         number += 1
         name = f"{wanted}-{number}"
     base.attach(name, folder)
-    if base.meta(name) is None:
-        context.log(f"{folder}: no sekft.json, so it cannot be told whether it fits this base")
+    if doubt := base.doubt(name):
+        context.log(f"{folder}: {doubt}", "warning")
     context.emit(
         events.AdapterAttached(job="", name=name, digest=digest, path=str(Path(folder).absolute()))
     )
-    return Subject(name=_apart(name), adapter=name, digest=digest)
+    return _subject(name, base)
+
+
+def _subject(name: str, base: ResidentBase) -> Subject:
+    digest, doubt = base.adapters[name], base.doubt(name)
+    return Subject(name=_apart(name), adapter=name, digest=digest, doubt=doubt)
 
 
 def _apart(name: str) -> str:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sekft_engine.adapters import CONFIG, read_config
+from sekft_engine.attaching.fields import lora_settings, peft_defaults
 from sekft_engine.base import ResidentBase
 from sekft_engine.bases import base_digest
 from sekft_engine.bases.store import digest_memo
 from sekft_engine.errors import BadInput, JobFailed
 from sekft_engine.export.source import Source
-from sekft_engine.loading import load_model
+from sekft_engine.loading import import_torch, load_model
 from sekft_engine.render import ChatTokenizer
 
 if TYPE_CHECKING:
@@ -78,11 +80,14 @@ def merge(
         dtype: of the weights on disk, one of :data:`DTYPES`; empty = the base's own.
 
     Raises:
+        BadInput: the adapter is none that may be attached, or cannot be folded in.
         DigestMismatch: the adapter belongs to another base.
         JobFailed: the merged model does not compute what base and adapter do.
     """
     import torch
 
+    import_torch()
+    lora_settings(read_config(source.adapter), str(source.adapter / CONFIG), peft_defaults())
     report("loading the base", 0, 4)
     base = _load(source.base)
     written = dtype or str(getattr(base.model.config, "dtype", "") or "").removeprefix("torch.")
@@ -92,6 +97,7 @@ def merge(
     ids = _probe_ids(base.tokenizer)
     plain = _logits(base.model, ids)
     base.attach("export", source.adapter)
+    _refuse_unmergeable(base, source.adapter)
     wanted = _logits(base.model, ids)
     report("merging", 1, 4)
     model = base.peft.merge_and_unload(safe_merge=True)
@@ -136,6 +142,26 @@ def _load(folder: Path) -> ResidentBase:
         path=folder,
         digest=base_digest(folder, digest_memo()),
     )
+
+
+def _refuse_unmergeable(base: ResidentBase, adapter: Path) -> None:
+    """What an adapter adds beside a layer need not have a place within it."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, layer in base.model.named_modules():
+        if isinstance(layer, LoraLayer) and any(layer.lora_bias.values()) and layer.bias is None:
+            raise BadInput(
+                f"its lora_bias has no place in {name}, which has no bias",
+                where=str(adapter),
+                mend="use the adapter as it is, or train it without lora_bias",
+            )
+    ends = (base.model.get_input_embeddings(), base.model.get_output_embeddings())
+    if ends[0].weight is ends[1].weight and any(isinstance(end, LoraLayer) for end in ends):
+        raise BadInput(
+            "it adapts one of two layers that share their weights: embeddings and output head",
+            where=str(adapter),
+            mend="use the adapter as it is, or train it on other layers",
+        )
 
 
 def _stored_dtype(base: Path) -> str:
