@@ -290,9 +290,7 @@ def command(
         if report is not None:
             click.echo(f"report: {report}")
     if why := nothing_counted(result):
-        raise JobFailed(
-            why, where=result.get("path"), mend="mend that, and go on with --resume --out this run"
-        )
+        raise JobFailed(why, mend=f"mend that, then --resume --out {result['path']}")
     return 0
 
 

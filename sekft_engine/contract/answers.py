@@ -40,10 +40,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LOG = "look at the server's log"
-_LONGER = "serve with a longer context (Ollama: num_ctx; llama.cpp: -c; vLLM: --max-model-len)"
+_LONGER = "serve with a longer context: num_ctx in Ollama, -c in llama.cpp, --max-model-len in vLLM"
 _NO_THINKING = (
-    "give it more --turn-tokens, or switch thinking off where it is served "
-    "(chat_template_kwargs: enable_thinking false)"
+    "give it more --turn-tokens, or switch thinking off where it is served, with "
+    "enable_thinking false in chat_template_kwargs"
 )
 
 #: Name -> row. The first that fits is taken, in this order.
@@ -68,9 +68,15 @@ ANSWERS: Mapping[str, Kind] = {
         rests=True,
     ),
     "unreachable": Kind(
-        when="no such host, nothing listens there, TLS or the proxy fails",
+        when="nothing listens there, or no way leads there",
         decision="again",
         mend="start the server, or give its address with --endpoint",
+        rests=True,
+    ),
+    "no_server": Kind(
+        when="no such host, TLS fails, or the proxy refuses",
+        decision="elsewhere",
+        mend="give its address with --endpoint",
         rests=True,
     ),
     # --- an error: by its words, its HTTP status, or the status that it repeats inside a 200
@@ -125,7 +131,8 @@ ANSWERS: Mapping[str, Kind] = {
         when="`choices` is empty or null", decision="again", mend=_LOG, rests=True
     ),
     "no_completion": Kind(
-        when="JSON of another shape, JSON that is cut off or too deep, HTML, nothing",
+        when="JSON of another shape, JSON that is cut off or too deep, what cannot be unpacked, "
+        "HTML, nothing",
         decision="elsewhere",
         mend="is this the address of an OpenAI-compatible server?",
         rests=True,
@@ -145,7 +152,7 @@ ANSWERS: Mapping[str, Kind] = {
     "tool_calls": Kind(
         when="tool calls in place of words, or beside them",
         decision="invalid",
-        mend="serve without a tool parser (vLLM: without --enable-auto-tool-choice)",
+        mend="serve without a tool parser, in vLLM without --enable-auto-tool-choice",
     ),
     "other_parts": Kind(
         when="content with parts that are no text (image, audio)",
@@ -186,8 +193,10 @@ ANSWERS: Mapping[str, Kind] = {
 _FAULTS = {
     "timed out": "timed_out",
     "too large": "too_large",
+    "packed": "no_completion",
     "lost": "lost",
     "unreachable": "unreachable",
+    "no server": "no_server",
 }
 #: A model that closes its turn at once says one token or a few.
 _FEW = 8
@@ -202,6 +211,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         kind: the name of its row in :data:`ANSWERS`.
         text: what the model said, where it is its act.
         why: what the server said about it, in a clause.
+        mend: the way out, where it is more than the row's own.
         thought: the model's thinking was there, whatever became of it.
         unseen: so many tokens were counted, and none of their words shown; 0 = words are shown.
         prompt_tokens: how many tokens the server says it fed; None = it does not say.
@@ -210,6 +220,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     text: str = ""
     why: str = ""
+    mend: str = ""
     thought: bool = False
     unseen: int = 0
     prompt_tokens: int | None = None
@@ -233,7 +244,7 @@ def judge(answer: Answer | Fault, *, room: int, least: int = 0) -> Judged:
         least: the prompt has at least so many tokens; 0 = not known.
     """
     if isinstance(answer, Fault):
-        return Judged(kind=_FAULTS[answer.kind], why=answer.what)
+        return Judged(kind=_FAULTS[answer.kind], why=answer.what, mend=answer.mend or "")
     if not 200 <= answer.status < 300:
         return Judged(kind=_of_status(answer.status, answer.words), why=answer.summary)
     if answer.fault:

@@ -44,7 +44,7 @@ _SHOWN = 240
 _SECRET = 12
 
 #: What kept an answer from coming.
-Kept = Literal["timed out", "too large", "lost", "unreachable"]
+Kept = Literal["timed out", "too large", "packed", "lost", "unreachable", "no server"]
 
 
 class Fault(Unavailable):
@@ -250,7 +250,7 @@ class Client:
             ) from None
         except Encoded as encoding:
             raise Fault(
-                "lost",
+                "packed",
                 f"an answer that cannot be unpacked ({visible(str(encoding))})",
                 where=self.endpoint,
                 mend="let the server, or the gateway before it, answer uncompressed",
@@ -290,7 +290,7 @@ class Client:
         import httpcore
 
         roots = tuple(_roots(error))
-        kind: Kept = "unreachable"
+        kind: Kept = "no server"
         again = False
         lookup = next((root for root in roots if isinstance(root, socket.gaierror)), None)
         doubt = next(
@@ -301,16 +301,18 @@ class Client:
             mend = "look at its rules, or name the server in NO_PROXY"
         elif lookup is not None:
             why, mend = "no such host", "check the name, or your network"
-            again = lookup.errno == socket.EAI_AGAIN
+            if lookup.errno == socket.EAI_AGAIN:
+                kind, again = "unreachable", True
         elif doubt is not None:
             why, mend = why_not(doubt)
         elif any(isinstance(root, ssl.SSLError) for root in roots):
             why, mend = "no TLS there", "try it with http://"
         elif any(isinstance(root, ConnectionRefusedError) for root in roots):
-            why, again = "nothing listens there", True
+            kind, why, again = "unreachable", "nothing listens there", True
             mend = "start the server, or give its address with --endpoint"
         elif isinstance(error, httpcore.ConnectError):
-            why, mend, again = "cannot connect", "check address and network", True
+            kind, why, again = "unreachable", "cannot connect", True
+            mend = "check address and network"
         elif isinstance(error, httpcore.ProtocolError):
             kind, why, again = "lost", "it hung up, or does not speak HTTP", True
             mend = "is it an https:// address?"

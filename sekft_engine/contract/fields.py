@@ -18,7 +18,8 @@ from sekft_engine.contract.client import Answer
 from sekft_engine.contract.words import blamed, status_in
 from sekft_engine.errors import BadInput
 
-#: Values at which a sampler does nothing. ``repeat_penalty`` is llama.cpp's name for the third.
+#: Values at which a sampler does nothing. ``repeat_penalty`` is what llama.cpp calls
+#: ``repetition_penalty``.
 NEUTRAL: Mapping[str, Any] = {
     "top_p": 1.0,
     "top_k": -1,
@@ -29,12 +30,7 @@ NEUTRAL: Mapping[str, Any] = {
     "frequency_penalty": 0.0,
 }
 #: Those that change what even a greedy model says.
-PENALTIES = (
-    "repetition_penalty",
-    "repeat_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-)
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
 #: A field by another name.
 RENAMED: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
 _MENDS = {
@@ -109,7 +105,7 @@ class Fields:
             fields = {other if key == name else key: value for key, value in sent.fields.items()}
             return Sent(fields, sent.refused | {name: answer.message})
         raise FieldNeeded(
-            f"the server refuses {name} {sent.fields[name]} ({answer.summary})",
+            f"the server refuses {name} {sent.fields[name]:g} ({answer.summary})",
             mend=_MENDS.get(name, "give it another number of tokens with --turn-tokens"),
         )
 

@@ -109,8 +109,14 @@ def _limited(
             continue
         share = f"{count} of {len(counted)} episodes of {name} ({count / len(counted):.0%})"
         text = f"{share} ended because {_LIMITS[limit]}, and count as not ended by themselves"
-        if limit == "context" and context:
-            text += f" (the limit of {context['by']} is {context['limit']} ids"
-            text += ")" if context["by"] == "the base" else "; --context sets another)"
+        if limit == "context":
+            text += f" ({_whose(context)})"
         out.append((f"{limit}_limit", text))
     return out
+
+
+def _whose(context: Mapping[str, Any] | None) -> str:
+    if not context:
+        return "the limit is the server's: serve with a longer context"
+    told = f"the limit of {context['by']} is {context['limit']} tokens"
+    return told if context["by"] == "the base" else f"{told}; --context sets another"

@@ -16,13 +16,14 @@ from sekft_engine.errors import SekftError, Unavailable
 from sekft_engine.evaluate.decode import BatchedDecoder
 from sekft_engine.evaluate.windows import shortened, windows_of
 
-#: Windows are made as short as this for the proof, so that a few tokens show what they do.
-WINDOW = 4
+#: Windows are made as short as this for the proof, so that a few tokens show what they do; or so
+#: long that they show nothing, where no episode reaches them.
+WINDOW, LONG = 4, 64
 #: Lengths of the prompts that go side by side, and of their turns.
 _PROMPTS, _TURN = (13, 6), 5
-#: Log-probabilities may differ by so much on the average: by the order of sums, and by what half
-#: precision makes of it. What a wrong mask does is far more.
-_EXACT, _HALF = 2e-3, 0.3
+#: Log-probabilities may differ by so much on the average, as a share of how far logits spread: by
+#: the order of sums, and by what half precision makes of it. What a wrong mask does is far more.
+_EXACT, _HALF = 1e-3, 0.15
 
 _PROVEN: WeakKeyDictionary[Any, set[bool]] = WeakKeyDictionary()
 
@@ -48,8 +49,7 @@ def refuse_what_cannot_be_decoded(
     bite = windows.shortest is not None and windows.shortest < context
     if bite in _PROVEN.setdefault(model, set()):
         return
-    length = shortened(model.config, WINDOW) if bite else contextlib.nullcontext()
-    with _at_rest(model), length:
+    with _at_rest(model), shortened(model.config, WINDOW if bite else LONG):
         apart = _apart(model, stop_ids, kernels)
     if apart <= _tolerance(model):
         _PROVEN[model].add(bite)
@@ -70,7 +70,8 @@ def _apart(
     stop_ids: Sequence[int],
     kernels: Callable[[], AbstractContextManager[None]],
 ) -> float:
-    """How far decoded log-probabilities are from those of whole passes, on the average."""
+    """How far decoded log-probabilities are from those of whole passes, on the average, as a share
+    of the standard deviation of the logits."""
     import torch
 
     size = int(model.get_input_embeddings().weight.shape[0])
@@ -94,8 +95,10 @@ def _apart(
                     ).logits[0]
                 start = len(history[key]) - 1
                 own = whole[start : start + len(ids)].float().log_softmax(-1)
+                spread = own.std(-1).clamp(min=1e-6)
                 difference += [
-                    abs(float(own[at, token]) - said.logprobs[at]) for at, token in enumerate(ids)
+                    abs(float(own[at, token]) - said.logprobs[at]) / float(spread[at])
+                    for at, token in enumerate(ids)
                 ]
                 history[key] += ids
             feeds = {key: [(turn + 11 * at + 3) % size for at in range(4)] for key in history}

@@ -14,6 +14,9 @@ from sekft_engine.jobs import Evaluate
 from sekft_engine.resident_jobs import find_base
 from sekft_engine.runs import MANIFEST, adapter_folder, read_run, refuse_place
 
+#: Options that a run records only where they are not these: older runs had none of them.
+DEFAULTS: Mapping[str, Any] = {"seeds": 1, "until_decided": False, "exact": False, "context": 0}
+
 
 def refuse_what_shows_nothing(job: Evaluate) -> None:
     """Raise :class:`BadInput` for an eval whose own words contradict each other."""
@@ -69,7 +72,7 @@ def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[s
     before = read_run(folder).about
     if job.endpoints or "base" not in before:
         return
-    refuse_other_eval(folder, {"base": str(find_base(context, job.base))})
+    refuse_other_eval(folder, {**asked, "base": str(find_base(context, job.base))})
     digests = [attached.get(spec) or adapter_digest(folders[spec]) for spec in job.adapters]
     known = [one for one in before.get("subjects", {}).values() if one]
     if sorted(digests) != sorted(known):
@@ -84,8 +87,8 @@ def named_run(job: Evaluate) -> Path | None:
 
 def refuse_other_eval(folder: Path, asked: Mapping[str, Any]) -> None:
     """Raise :class:`BadInput` where the run in ``folder`` was not the eval that is asked for."""
-    before = identity(read_run(folder).about)
-    for name, value in identity(asked).items():
+    before = {**DEFAULTS, **identity(read_run(folder).about)}
+    for name, value in {**DEFAULTS, **identity(asked)}.items():
         if before.get(name) != value:
             raise _another(name, folder)
 

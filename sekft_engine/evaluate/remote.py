@@ -342,7 +342,7 @@ def _result(answer: Future[Said]) -> Said:
 
 def _why(judged: Judged, member: Member) -> str:
     """Why an episode does not count, opened by the name of the row in the table of answers."""
-    mend = ANSWERS[judged.kind].mend
+    mend = judged.mend or ANSWERS[judged.kind].mend
     return f"{judged.kind}: {member.client.endpoint}: {judged.why}" + (f" ({mend})" if mend else "")
 
 

@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from sekft_engine.contract.chat import Chat
-from sekft_engine.contract.fields import NEUTRAL, PENALTIES
+from sekft_engine.contract.fields import NEUTRAL, PENALTIES, Sent
+
+#: Names of one sampler.
+_SAME = dict.fromkeys(
+    ("repetition_penalty", "repeat_penalty"), ("repetition_penalty", "repeat_penalty")
+)
 
 
 def served_facts(chats: Iterable[Chat], temperature: float) -> list[dict[str, Any]]:
@@ -22,7 +27,7 @@ def served_facts(chats: Iterable[Chat], temperature: float) -> list[dict[str, An
         if not rows:
             continue
         # Whatever is cut off a distribution, its greatest share stays.
-        matter = NEUTRAL if temperature > 0 else PENALTIES
+        matter = PENALTIES if temperature == 0 else tuple(NEUTRAL)
         out.append(
             {
                 "endpoint": chat.client.endpoint,
@@ -30,8 +35,14 @@ def served_facts(chats: Iterable[Chat], temperature: float) -> list[dict[str, An
                 "sent": {name: value for name, value in sent.fields.items() if name != "seed"},
                 "seeded": "seed" in sent.fields,
                 "refused": dict(sent.refused),
-                "open": [name for name in matter if name in sent.refused],
+                "open": [name for name in matter if _is_open(name, sent)],
                 "answers": rows,
             }
         )
     return out
+
+
+def _is_open(name: str, sent: Sent) -> bool:
+    """Whether a sampler is left to the server: one that goes by two names only without both."""
+    names = _SAME.get(name, (name,))
+    return name == names[0] and all(one in sent.refused for one in names)
