@@ -331,18 +331,19 @@ class Engine:
         finally:
             if context.run is not None:
                 context.run.close()
-            self._let_go_of_changed(context)
             self.note_resident()
 
     def _let_go_of_changed(self, context: Context) -> None:
         """Nothing later may act on a base that is not what was loaded, however the job ended."""
         if self.resident is None:
             return
+        known = self.resident.changed
         try:
             self.resident.prove()
         except BaseChanged as error:
             self.resident = None
-            context.log(str(error), "error")
+            if not known:
+                context.log(str(error), "error")
 
     def _do(self, job: Job, context: Context) -> dict[str, Any]:
         """Let the handler do the job, and write what came of it into its run. A job in which the
@@ -358,6 +359,8 @@ class Engine:
         except BaseException as error:
             self._finish(context, "failed", error=str(known_error(error)))
             raise
+        finally:
+            self._let_go_of_changed(context)
         self._finish(context, "done", result=result)
         return result
 

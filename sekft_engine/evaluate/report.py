@@ -40,6 +40,7 @@ def document(
     seconds: float,
     any_time: bool = False,
     order: Sequence[Trial] | None = None,
+    doubts: Mapping[str, str] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """The JSON document of ``sekft eval``: subjects with counts and intervals, all episodes.
@@ -50,17 +51,30 @@ def document(
         any_time: the eval stopped when it was decided, or before its end, so that p must hold at
             any time.
         order: as :func:`comparisons` has it.
+        doubts: why it is not certain that a subject was trained on this base, '' where it is;
+            where this is given, each subject says so as ``base_confirmed``.
         more: further facts; ``context`` and ``served`` may give rise to ``warnings``, which a
             reader should see before the rates.
     """
+    doubts = doubts or {}
+    warnings = caveats(episodes, context=more.get("context"), served=more.get("served", ()))
+    warnings += [
+        {"name": "base_not_confirmed", "subject": name, "text": f"{name}: {doubts[name]}"}
+        for name in episodes
+        if doubts.get(name)
+    ]
     return {
-        "subjects": [subject_facts(name, done) for name, done in episodes.items()],
+        "subjects": [
+            subject_facts(name, done)
+            | ({"base_confirmed": not doubts[name]} if name in doubts else {})
+            for name, done in episodes.items()
+        ],
         "comparisons": comparisons(episodes, any_time=any_time, order=order),
         "episodes": [
             episode_facts(name, finished) for name, done in episodes.items() for finished in done
         ],
         "seconds": round(seconds, 2),
-        "warnings": caveats(episodes, context=more.get("context"), served=more.get("served", ())),
+        "warnings": warnings,
     } | more
 
 

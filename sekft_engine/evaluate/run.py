@@ -20,6 +20,7 @@ from sekft_engine.evaluate.fleet import identity
 from sekft_engine.evaluate.grid import Grid, Operators
 from sekft_engine.evaluate.local import LocalOperators
 from sekft_engine.evaluate.refuse import (
+    DEFAULTS,
     named_run,
     refuse_other_eval,
     refuse_what_cannot_be_kept,
@@ -101,22 +102,17 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
             "subjects": {subject.name: subject.digest for subject in subjects},
         }
         local = LocalOperators(job, context, base)
-        yield Stage(subjects, local, about, local.facts)
+        doubts = {subject.name: subject.doubt for subject in subjects}
+        yield Stage(subjects, local, about, lambda: local.facts() | {"doubts": doubts})
 
 
 def _about(
     job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, place: dict[str, str]
 ) -> dict[str, Any]:
     """What makes this eval this one and no other; to be resumed it must agree in all of it."""
-    options = {
-        "seeds": job.seeds,
-        "until_decided": job.until_decided,
-        "exact": job.exact,
-        "context": job.context,
-    }
-    defaults = {"seeds": 1, "until_decided": False, "exact": False, "context": 0}
+    options = {name: getattr(job, name) for name in DEFAULTS}
     return (
-        {name: value for name, value in options.items() if value != defaults[name]}
+        {name: value for name, value in options.items() if value != DEFAULTS[name]}
         | {
             "scenarios": str(Path(job.scenarios).absolute()),
             "n": len(scenarios),
