@@ -13,6 +13,8 @@ for a long one, and told as seconds spared per job.
 Then what it takes until another adapter acts, in milliseconds: ``swap`` to one that is on the base
 already, ``attach`` from disk; the peers are PEFT's ``set_adapter`` and ``load_adapter`` on a base
 of its own, and loading base and adapter anew (``from_pretrained`` of transformers, then of PEFT).
+``proof`` is the comparison of the whole base with what was loaded, which is a part of each
+``attach`` and comes at the end of each job; ``proof_s_per_gb`` is that per 10^9 bytes of the base.
 """
 
 from __future__ import annotations
@@ -172,9 +174,15 @@ def own_swaps(path: str, adapters: list[Path]) -> dict[str, float]:
         base.drop(str(number % 2))
         base.attach(str(number % 2), adapters[number % 2])
 
+    def prove(number: int) -> None:
+        base.activate(str(number % 2))  # what nothing has acted on is not looked at again
+        base.prove()
+
+    swap = median_ms(lambda n: base.activate(str(n % 2)), SWAPS)
     return {
-        "swap": median_ms(lambda n: base.activate(str(n % 2)), SWAPS),
+        "swap": swap,
         "attach": median_ms(attach, SWAPS // 4),
+        "proof": max(0.0, median_ms(prove, SWAPS) - swap),
     }
 
 
@@ -219,6 +227,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         took = job_seconds(bench, folder, options.adapters)
         adapters = [folder / f"resident-{number}" / "adapter" for number in range(2)]
         swap = own_swaps(bench.base, adapters) | peft_swaps(bench.base, adapters)
+        size = ResidentBase.load(bench.base).memory()
     total = {way: sum(map(sum, kinds.values())) for way, kinds in took.items()}
     count = 2 * options.adapters
     return {
@@ -234,6 +243,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             way: round((total[way] - total["resident"]) / count, 2) for way in ("anew", "command")
         },
         "swap_ms": {what: round(value, 2) for what, value in swap.items()},
+        "proof_s_per_gb": round(swap["proof"] / 1e3 / (size / 1e9), 3),
         "ratio_swap": round(swap["load base and adapter"] / swap["swap"], 1),
         "ratio_attach": round(swap["load base and adapter"] / swap["attach"], 1),
         "ratio_peft_swap": round(swap["PEFT set_adapter"] / swap["swap"], 2),

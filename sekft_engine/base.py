@@ -24,7 +24,7 @@ from sekft_engine.adapters import (
 )
 from sekft_engine.attaching.fields import LoraSettings, lora_settings, peft_defaults
 from sekft_engine.attaching.host import AdapterHost
-from sekft_engine.attaching.layers import linear_names
+from sekft_engine.attaching.layers import left_out_experts, linear_names
 from sekft_engine.attaching.origin import doubt_of
 from sekft_engine.attaching.weights import read_weights
 from sekft_engine.bases import base_digest, resolve_base
@@ -214,6 +214,10 @@ class ResidentBase:
             slot=slot, digest=self._unsaved(), config=made, confirmed=True
         )
         self.active = name
+
+    def left_out(self, name: str) -> str:
+        """What to say of parts of the base that no adapter reaches: fused experts; else empty."""
+        return left_out_experts(self.model, self._known(name).slot)
 
     def attach(self, name: str, path: str | Path) -> str:
         """Load the adapter in folder ``path`` (or ``path/adapter``) under ``name``, active.

@@ -27,6 +27,34 @@ def linear_names(model: PreTrainedModel) -> list[str]:
     )
 
 
+def left_out_experts(model: Any, slot: str) -> str:
+    """What to say where the base keeps experts in bare parameters, which no adapter here reaches:
+    their share of the weights, and that of the layers which the adapter ``slot`` reaches. Empty for
+    a base that has none."""
+    from peft.tuners.lora import LoraLayer
+
+    reached = fused = total = 0
+    example = ""
+    for path, module in model.named_modules():
+        for name, tensor in module.named_parameters(recurse=False):
+            if ".lora_" in f".{path}.{name}":
+                continue
+            packed = getattr(tensor, "quant_state", None)
+            size = packed.shape.numel() if packed is not None else tensor.numel()
+            total += size
+            if tensor.ndim > 2:
+                fused += size
+                example = example or f"{path}.{name}"
+        if isinstance(module, LoraLayer) and slot in module.r:
+            reached += module.in_features * module.out_features
+    if not fused:
+        return ""
+    return (
+        f"the adapter reaches layers with {reached / total:.0%} of the base's weights; its experts "
+        f"({fused / total:.0%}, such as {example}) are fused, and stay as they are"
+    )
+
+
 def refuse_other_layers(model: Any, slot: str, plan: Plan) -> None:
     """Raise :class:`BadInput` unless PEFT made the adapter ``slot`` as ``plan`` has it."""
     from peft.tuners.lora import LoraLayer

@@ -103,6 +103,8 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
         base = context.load_base(str(folder), job.load_4bit, sharded=job.shard_base)
     name = job.name or _free_name(run.id, base)
     base.new_adapter(name, recipe)
+    if left_out := base.left_out(name):
+        context.log(left_out, "warning")
     if job.shard_base:
         ranks.shard(base.model)
         base.spread()

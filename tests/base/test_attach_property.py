@@ -18,6 +18,7 @@ from peft import LoraConfig
 from sekft_engine.attaching.fields import TABLE
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import BadInput
+from sekft_engine.recipe import Recipe
 from tests.base.adapters import (
     IDS,
     LINEAR,
@@ -353,8 +354,14 @@ def test_four_bits_on_the_cpu_compute_what_peft_computes(tiny_base: Path, tmp_pa
         )
         base.attach(name, tmp_path / name)
         torch.testing.assert_close(logits(base.model), logits(loaded.eval()), atol=1e-5, rtol=1e-5)
+        with torch.inference_mode():  # as in an eval: what is made in it must not stay
+            base.model(input_ids=IDS)
         base.activate(None)
         assert torch.equal(logits(base.model), bare)
+        base.new_adapter("trained", Recipe(rank=2, alpha=4))
+        weights = base.trainable("trained")
+        base.model(input_ids=IDS, labels=IDS).loss.backward()
+        assert all(weight.grad is not None for weight in weights)
+        base.drop("trained")
         base.drop(name)
     assert bits(base.model) == before
-    assert IDS.max() < base.model.config.vocab_size

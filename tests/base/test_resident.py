@@ -15,6 +15,7 @@ from sekft_engine.adapters import AdapterMeta, adapter_digest, read_meta
 from sekft_engine.base import ResidentBase
 from sekft_engine.errors import BadInput, DigestMismatch
 from sekft_engine.recipe import Recipe
+from sekft_engine.render import ChatTokenizer
 
 RECIPE = Recipe(rank=4, alpha=8)
 IDS = torch.tensor([[1, 520, 9531, 198, 2, 17]])
@@ -272,3 +273,28 @@ def test_four_bits_on_the_cpu_train_and_leave_the_base_alone(tiny_base: Path) ->
     assert losses[-1] < losses[0]
     base.drop("a")
     assert base.weights_digest() == before
+
+
+def test_experts_that_no_adapter_reaches_are_named_with_their_share(smollm2: Path) -> None:
+    from transformers import AutoModelForCausalLM, Qwen3MoeConfig
+
+    config = Qwen3MoeConfig(
+        vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_experts=4,
+        num_experts_per_tok=2, moe_intermediate_size=16,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).eval()
+    tokenizer = ChatTokenizer.load(smollm2)
+    base = ResidentBase(model, tokenizer, path=Path("/bases/moe"), digest="0" * 64)
+    base.new_adapter("a", RECIPE)
+    told = base.left_out("a")
+    assert "layers.0.mlp.experts" in told
+    experts = sum(one.numel() for name, one in model.named_parameters() if ".experts." in name)
+    adapted = 2 * (32 * 32 * 2 + 32 * 16 * 2)
+    assert f"{experts / base.parameters:.0%}" in told
+    assert f"{adapted / base.parameters:.0%}" in told
+
+
+def test_a_base_without_experts_has_nothing_left_out(base: ResidentBase) -> None:
+    base.new_adapter("a", RECIPE)
+    assert base.left_out("a") == ""
