@@ -205,8 +205,10 @@ def test_a_configuration_that_was_written_by_hand_is_refused_or_computes_what_pe
         event(hold(base, family, folder))
 
 
-def test_every_field_of_the_installed_peft_is_known() -> None:
+def test_every_field_of_the_installed_peft_is_known_and_told() -> None:
     assert set(FIELDS) <= set(TABLE)
+    page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
+    assert [name for name in TABLE if f"`{name}`" not in page] == []
 
 
 def test_several_adapters_of_all_kinds_come_and_go_in_any_order(
