@@ -16,6 +16,7 @@ from sekft_engine.base import ResidentBase
 from sekft_engine.sft import loss, passes
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.lanes import lanes_on, side_by_side
+from sekft_engine.sft.last_block import Places
 from sekft_engine.sft.loop import Trainer
 from sekft_engine.sft.loss import selected_logits
 from sekft_engine.sft.passes import Passes
@@ -164,3 +165,37 @@ def test_held_out_rows_are_measured_in_lanes_too(base: ResidentBase, data: Data)
     each = [both.losses([row]) for row in data.train[:5]]
     assert count == sum(number for _, number in each) == sum(row.trained for row in data.train[:5])
     assert total == pytest.approx(sum(some for some, _ in each), rel=1e-6)
+
+
+def test_a_place_that_many_rows_want_gets_the_same_gradient_whatever_else_runs() -> None:
+    """Rows that begin alike share places. Indexing adds their gradients in the order in which
+    threads come by, so bits depended on how busy the machine was."""
+    values = torch.randn(1, 60, 576, requires_grad=True)
+    columns = torch.arange(60).repeat(40)
+    slope = torch.randn(1, len(columns), 576)
+    places = Places(torch.zeros_like(columns), columns)
+    assert torch.equal(places.of(values), values[:, columns])
+
+    def gradient() -> torch.Tensor:
+        values.grad = None
+        places.of(values).backward(slope)
+        assert values.grad is not None
+        return values.grad
+
+    first = gradient()
+    busy = threading.Event()
+    others = [threading.Thread(target=_spin, args=(busy,)) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        assert all(torch.equal(first, gradient()) for _ in range(50))
+    finally:
+        busy.set()
+        for other in others:
+            other.join()
+
+
+def _spin(until: threading.Event) -> None:
+    matrix = torch.randn(200, 200)
+    while not until.is_set():
+        matrix @ matrix
