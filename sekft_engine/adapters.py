@@ -18,6 +18,8 @@ META = "sekft.json"
 
 #: Longest configuration that is read; those of PEFT have some kilobytes.
 LONGEST = 4 << 20
+#: Largest file of weights that is looked at.
+LARGEST = 32 << 30
 
 #: Fields of adapter_config.json that tell where it was made and not what it is.
 _PLACES = ("base_model_name_or_path", "revision", "inference_mode")
@@ -84,6 +86,10 @@ def read_config(folder: Path) -> dict[str, Any]:
             "only pickled weights, which can run code when loaded" if pickled else "no weights",
             where=str(folder),
             mend=f"an adapter needs {WEIGHTS}",
+        )
+    if (folder / WEIGHTS).stat().st_size > LARGEST:
+        raise BadInput(
+            f"larger than {LARGEST >> 30} GiB", where=str(folder / WEIGHTS), mend="save it again"
         )
     return config
 

@@ -24,7 +24,12 @@ from sekft_engine.adapters import (
 )
 from sekft_engine.attaching.fields import LoraSettings, lora_settings, peft_defaults
 from sekft_engine.attaching.host import AdapterHost
-from sekft_engine.attaching.layers import left_out_experts, linear_names
+from sekft_engine.attaching.layers import (
+    is_adapter_weight,
+    left_out_experts,
+    linear_names,
+    raw_bytes,
+)
 from sekft_engine.attaching.origin import doubt_of
 from sekft_engine.attaching.weights import read_weights
 from sekft_engine.bases import base_digest, resolve_base
@@ -125,7 +130,7 @@ class ResidentBase:
         """Number of base weights, packed ones counted as what they stand for."""
         total = 0
         for name, tensor in self.model.named_parameters():
-            if _is_adapter_weight(name):
+            if is_adapter_weight(name):
                 continue
             packed = getattr(tensor, "quant_state", None)
             total += packed.shape.numel() if packed is not None else tensor.numel()
@@ -253,7 +258,8 @@ class ResidentBase:
         plan = self._host.plan(settings, str(folder))
         own = self._host.proof.tensors.keys()
         weights, sha256 = read_weights(folder / WEIGHTS, plan, own)
-        with torch.random.fork_rng():
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # nobody's draws depend on what is attached
             slot = self._host.put_on(plan, plan.config(), weights)
         digest = content_digest(raw, sha256)
         self._adapters[name] = _Adapter(
@@ -363,10 +369,10 @@ class ResidentBase:
         """SHA-256 over every base weight as it lies in memory, adapters left out."""
         total = hashlib.sha256()
         for key, tensor in sorted(self.model.state_dict().items()):
-            if _is_adapter_weight(key):
+            if is_adapter_weight(key):
                 continue
             total.update(f"{key.replace('.base_layer', '')} {tuple(tensor.shape)}".encode())
-            total.update(_raw_bytes(tensor))
+            total.update(raw_bytes(tensor))
         return total.hexdigest()
 
     def _known(self, name: str) -> _Adapter:
@@ -390,14 +396,3 @@ class ResidentBase:
 def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
     """Digests of tokenizer, chat template and normaliser, as adapters record them."""
     return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}
-
-
-def _is_adapter_weight(name: str) -> bool:
-    return ".lora_" in name
-
-
-def _raw_bytes(tensor: torch.Tensor) -> bytes:
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

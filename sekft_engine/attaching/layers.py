@@ -37,7 +37,7 @@ def left_out_experts(model: Any, slot: str) -> str:
     example = ""
     for path, module in model.named_modules():
         for name, tensor in module.named_parameters(recurse=False):
-            if ".lora_" in f".{path}.{name}":
+            if is_adapter_weight(f".{path}.{name}"):
                 continue
             packed = getattr(tensor, "quant_state", None)
             size = packed.shape.numel() if packed is not None else tensor.numel()
@@ -104,3 +104,16 @@ def fill(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
             if tensor.shape != weights[name].shape:  # copy_ would spread a smaller one
                 raise ValueError(f"{name}: {tuple(tensor.shape)} for {tuple(weights[name].shape)}")
             tensor.copy_(weights[name])
+
+
+def is_adapter_weight(name: str) -> bool:
+    """Whether a parameter of this name is an adapter's."""
+    return ".lora_" in name
+
+
+def raw_bytes(tensor: Tensor) -> bytes:
+    """All bits of a tensor."""
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

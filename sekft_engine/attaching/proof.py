@@ -16,7 +16,6 @@ is written past torch's count (through ``.data``, from numpy, by a kernel); the 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,14 +116,6 @@ class BaseProof:
             if sums[name] != before:
                 return f"the values of {name} changed"
         return ""
-
-    def digest(self) -> str:
-        """One digest of all sums, which means something within this process only."""
-        return hashlib.sha256(b"".join(self._sum_up().values())).hexdigest()
-
-    def nbytes(self) -> int:
-        """Bytes that :meth:`compare` reads."""
-        return sum(record.tensor.nbytes for record in self._tensors.values())
 
     def relink(self) -> None:
         """Put the base's own modules where they were, in the place of whatever wraps them."""

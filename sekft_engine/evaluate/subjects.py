@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine import events
-from sekft_engine.adapters import adapter_digest
+from sekft_engine.adapters import META, adapter_digest
 from sekft_engine.base import ResidentBase
 from sekft_engine.context import Context
 from sekft_engine.dialect import Dialect
@@ -54,9 +54,11 @@ def refuse_other_dialect(base: ResidentBase, subjects: list[Subject], dialect: D
         meta = base.meta(subject.adapter) if subject.adapter else None
         if meta is None or not meta.dialect:
             continue
-        learnt = msgspec.convert(
-            {key: meta.dialect[key] for key in ("name", "prompt") if key in meta.dialect}, Dialect
-        )
+        facts = {key: meta.dialect[key] for key in ("name", "prompt") if key in meta.dialect}
+        try:
+            learnt = msgspec.convert(facts, Dialect)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"{META}: dialect: {error}", where=subject.name) from error
         if learnt.digest != dialect.digest:
             raise DigestMismatch(
                 f"trained at the prompt {learnt.prompt!r}, but worlds show {dialect.prompt!r}",

@@ -317,6 +317,14 @@ def test_configurations_that_cannot_be_read_are_refused(
         base.attach("a", good)
 
 
+def test_a_file_of_terabytes_without_a_disk_behind_them_is_not_even_read(good: Path) -> None:
+    from sekft_engine.adapters import adapter_digest
+
+    os.truncate(good / WEIGHTS, 1 << 42)
+    with pytest.raises(BadInput, match="larger than 32 GiB"):
+        adapter_digest(good)
+
+
 def test_files_that_have_no_end_are_refused(base: ResidentBase, good: Path) -> None:
     (good / "sekft.json").symlink_to("/dev/zero")
     with pytest.raises(BadInput, match="not a file"):
