@@ -20,8 +20,9 @@ from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.errors import BadInput, Interrupted
 from sekft_engine.evaluate.choose import choose_scenarios, scenarios_digest
 from sekft_engine.evaluate.episode import Episode, Finished
-from sekft_engine.evaluate.local import LocalOperators
+from sekft_engine.evaluate.local import LocalOperators, context_limit
 from sekft_engine.evaluate.loop import run_episodes
+from sekft_engine.evaluate.prove import refuse_what_cannot_be_decoded
 from sekft_engine.evaluate.store import write_episode
 from sekft_engine.evaluate.subjects import Subject
 from sekft_engine.evaluate.verdict import MEASURES
@@ -70,6 +71,16 @@ def choose_trials(job: jobs.Train, context: Context) -> Trials | None:
     )
     trials.open(trials.scenarios[0]).close()
     return trials
+
+
+def refuse_undecodable(trials: Trials | None, base: ResidentBase) -> None:
+    """Raise :class:`Unavailable` where ``base`` cannot act in them: now, and not after an hour."""
+    if trials is not None:
+        refuse_what_cannot_be_decoded(
+            base.model,
+            sorted(base.tokenizer.end_of_turn_ids),
+            context=context_limit(base.model.config, trials.options.context).limit,
+        )
 
 
 def measure_rates(

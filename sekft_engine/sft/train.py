@@ -22,7 +22,7 @@ from sekft_engine.recipe import recipe_from
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.runs import refuse_place
 from sekft_engine.sft.batches import plan_steps
-from sekft_engine.sft.behaviour import Trials, choose_trials
+from sekft_engine.sft.behaviour import Trials, choose_trials, refuse_undecodable
 from sekft_engine.sft.checkpoint import newest_checkpoint
 from sekft_engine.sft.data import Data, load_data
 from sekft_engine.sft.early import refuse_blind_patience
@@ -75,6 +75,7 @@ def run_train(job: jobs.Train, context: Context) -> dict[str, Any]:
     if not job.shard_base:  # which would have to be loaded by all before it is known to fit
         before = context.base  # what this process keeps from run to run, the others keep too
         base = context.load_base(str(folder), job.load_4bit)
+        refuse_undecodable(trials, base)
         fit = refuse_too_much(base, data.train, recipe, ranks, others_load=base is not before)
         context.log(fit.told)
         recompute = fit.recompute

@@ -166,6 +166,35 @@ def test_the_page_and_the_tables_tell_every_fact_of_the_document() -> None:
             assert fact in shown
 
 
+def test_what_to_know_first_stands_before_the_rates() -> None:
+    """Limits, what did not count and sampling defaults of a server, with nothing that acts."""
+    capped = msgspec.structs.replace(
+        episode().trajectory, outcome="cap", meta={"expected": "exit", "limit": "context"}
+    )
+    broken = msgspec.structs.replace(
+        episode(subject="m").trajectory, meta={"invalid": f"busy: http://x: {HOSTILE}"}
+    )
+    server = {"endpoint": "http://x", "model": "m", "open": ["repetition_penalty"]}
+    facts = document(
+        {"base": [as_finished(capped)], "m": [as_finished(broken)]},
+        seconds=1,
+        context={"limit": 4096, "by": "sekft"},
+        served=[server],
+    )
+    names = [one["name"] for one in facts["warnings"]]
+    assert names == ["nothing_counted", "context_limit", "sampling"]
+    assert [one["limits"] for one in facts["subjects"]] == [{"context": 1}, {}]
+    assert [one["invalid_by"] for one in facts["subjects"]] == [{}, {"busy": 1}]
+    html = page(facts, [], title="x")
+    for head in (html.split("<table>")[0], tables(facts).split("clean termination")[0]):
+        assert "nothing counted for m: the only episode is invalid, most often: busy" in head
+        assert "1 of 1 episodes of base (100%) ended because their context was full" in head
+        assert "limit of sekft is 4096 tokens; --context sets another" in head
+        assert "takes no repetition_penalty for m" in head
+    assert "\x1b" not in html
+    assert "<script>" not in html
+
+
 def test_pass_at_many_k_fits_into_a_line() -> None:
     shares = {str(k): k / 180 for k in range(1, 181)}
     assert [int(k) for k, _ in some_passes(shares)] == [1, 2, 3, 4, 8, 16, 32, 64, 128, 180]

@@ -19,6 +19,7 @@ from sekft_engine.evaluate.prove import refuse_what_cannot_be_decoded
 from sekft_engine.evaluate.tables import tables
 from sekft_engine.evaluate.windows import Windows, windows_of
 from sekft_engine.foreground import run_job
+from sekft_engine.recipe import Recipe
 from sekft_engine.scenario import Scenario
 from tests.evaluate.test_decode import whole
 from tests.models import TOKENIZER_FILES
@@ -271,4 +272,17 @@ def test_what_leaves_no_room_or_cannot_be_decoded_ends_before_a_world_opens(
     hybrid = saved("lfm2", tmp_path / "lfm2", smollm2)
     with pytest.raises(SekftError, match="layers of the kind conv"):
         run_job(job(hybrid, bundles, tmp_path / "run"))
+    turns = [{"role": "user", "content": "$"}, {"role": "assistant", "content": "exit"}]
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(json.dumps({"id": f"s{n}", "turns": turns}) for n in range(4)))
+    recipe = Recipe(eval_every=1, eval_worlds=2, max_steps=2, rank=4)
+    train = jobs.Train(
+        base=str(hybrid),
+        data=str(data),
+        scenarios=str(bundles),
+        out=str(tmp_path / "run"),
+        recipe=recipe,
+    )
+    with pytest.raises(SekftError, match="layers of the kind conv"):
+        run_job(train)
     assert not (tmp_path / "run").exists()
