@@ -125,7 +125,7 @@ EPISODE = fields(
     Field("keep", "whether it is marked to be kept", "yes"),
     Field("verified", "whether the checker passed", "yes"),
     Field("clean", "whether it is commands only, no prose", "yes"),
-    Field("invalid", "whether the sandbox broke", "yes"),
+    Field("invalid", "whether something other than the model broke", "yes"),
 )
 #: What may be written besides fields, with what it means.
 SYNTAX = (

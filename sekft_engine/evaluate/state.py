@@ -16,8 +16,8 @@ from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Trajectory
 from sekft_engine.world_paths import HOME, TMP
 from sekft_engine.worlds.layout import lay_out
-from sekft_engine.worlds.marks import PANIC_FILE
 from sekft_engine.worlds.listing import Item, Listing, file_item
+from sekft_engine.worlds.marks import PANIC_FILE
 
 #: The key of an episode's ``meta``.
 FINAL_STATE = "final_state"

@@ -85,7 +85,7 @@ VERDICTS: list[Parts] = [
     (("  ◐ panic", "warn"), ("     ended by itself, but the wrong way", "text")),
     (("  □ cap", "bad"), ("       cut off after too many steps", "text")),
     (("  ✎ prose", "bad"), ("     wrote prose where a command belongs", "text")),
-    (("  ! invalid", "warn"), ("   the sandbox broke; does not count", "text")),
+    (("  ! invalid", "warn"), ("   not the model's doing; does not count", "text")),
     (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
     (("  ·", "quiet"), ("           waiting", "text")),
 ]

@@ -30,6 +30,7 @@ from sekft_engine.scenario import Fixture, Scenario
 from sekft_engine.sources import load_trajectories
 from sekft_engine.workspace import Workspace
 from sekft_engine.worlds import open_world
+from sekft_engine.worlds.session import ShellWorld
 
 Make = Callable[..., Scenario]
 SECONDS = 120.0
@@ -235,6 +236,38 @@ def test_what_cannot_be_certified_is_refused_with_the_reason_and_nothing_is_lost
     assert [*place.trajectories.iterdir()] == []
     assert session.rewind(5)  # go on from there, and end it otherwise
     assert asked(session).state == "ready"
+
+
+def test_what_is_pasted_too_much_is_not_typed_and_costs_nothing(
+    place: Workspace, taken: Callable[..., TakeOver]
+) -> None:
+    session = taken(lambda: origin_of_scenario("copy-2", place), place)
+    asked(session)
+    assert not session.type("ls " * 30_000)
+    assert session.view.problem == "not typed, for it is too long: 90000 bytes, at most 65536"
+    assert session.view.state == "ready"
+    view = type_all(session, "cp word.txt copy.txt", "exit")
+    assert view.finished is not None
+    assert view.finished.verdict.keep
+
+
+def test_a_world_that_fails_ends_the_session_by_name_and_one_goes_on_before_that(
+    place: Workspace, taken: Callable[..., TakeOver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = taken(lambda: origin_of_scenario("copy-2", place), place)
+    asked(session)
+    type_all(session, "ls")
+    with monkeypatch.context() as broken:
+        broken.setattr(ShellWorld, "run", lambda *_: (_ for _ in ()).throw(RecursionError("deep")))
+        view = type_all(session, "quil")
+    assert view.state == "over"
+    assert view.finished is not None
+    assert view.finished.verdict.invalid == "RecursionError: deep"
+    session.keep(place.trajectories)
+    assert "it does not count: RecursionError: deep" in asked(session).problem
+    session.rewind(3)
+    assert asked(session).state == "ready"
+    assert type_all(session, "cp word.txt copy.txt", "exit").state == "over"
 
 
 def test_a_session_that_is_not_worth_training_on_is_kept_and_says_so(
