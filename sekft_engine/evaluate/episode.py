@@ -21,6 +21,7 @@ from sekft_engine.evaluate.state import FINAL_STATE, Changes, as_meta, changes
 from sekft_engine.evaluate.verdict import Verdict, judge
 from sekft_engine.scenario import Scenario
 from sekft_engine.trajectory import Outcome, Trajectory, Turn
+from sekft_engine.visible import visible
 from sekft_engine.worlds import CommandResult, World
 
 #: What a world notes when a session has used up its time.
@@ -316,7 +317,7 @@ class Episode:
 
     def _break(self, why: str) -> None:
         self._outcome = "error"
-        self._invalid = well_formed(why[:_ERROR])
+        self._invalid = visible(why[:_ERROR])  # it may quote what was said
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._began, 4)

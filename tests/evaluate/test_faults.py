@@ -132,11 +132,14 @@ def test_an_error_in_a_world_makes_its_episode_invalid_by_name_and_the_others_go
 def test_a_world_that_cannot_be_opened_costs_its_episode(make_scenario: Make) -> None:
     def opened(scenario: Scenario) -> World:
         if scenario.id == "second":
-            raise MemoryError("no room")
+            raise MemoryError("no room\x1b[2J\n\ud800" + "!" * 10_000)
         return open_world(scenario)
 
     done = run_all(make_scenario, opened)
-    assert done["second"].verdict.invalid == "MemoryError: no room"
+    invalid = done["second"].verdict.invalid
+    # Bounded, and nothing in it acts on a terminal.
+    assert invalid.startswith("MemoryError: no room␛[2J \\ud800!!")
+    assert len(invalid) < 1000
     assert done["second"].trajectory.turns == ()
     assert done["third"].verdict.keep
 
