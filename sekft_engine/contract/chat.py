@@ -111,7 +111,9 @@ class Chat:
 
     def _after(self, sent: Sent, answer: Answer | Fault, judged: Judged) -> Sent | None:
         """What to send next; None = the answer stands."""
-        if isinstance(answer, Fault) or judged.decision not in ("again", "elsewhere"):
+        if isinstance(answer, Fault):
+            return self._fields.bare(sent, answer.what) if answer.kind == "lost" else None
+        if judged.decision not in ("again", "elsewhere"):
             return None
         try:
             return self._fields.after(sent, answer)

@@ -22,7 +22,7 @@ from sekft_engine.errors import BadInput
 #: ``repetition_penalty``.
 NEUTRAL: Mapping[str, Any] = {
     "top_p": 1.0,
-    "top_k": -1,
+    "top_k": 0,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
     "repeat_penalty": 1.0,
@@ -31,6 +31,8 @@ NEUTRAL: Mapping[str, Any] = {
 }
 #: Those that change what even a greedy model says.
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+#: The same by another value: some servers know only one of the two.
+OTHERWISE: Mapping[str, Any] = {"top_k": -1}
 #: A field by another name.
 RENAMED: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
 _MENDS = {
@@ -44,7 +46,8 @@ class FieldNeeded(BadInput):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """The fields of one request, and why others were left out (name -> the server's words)."""
+    """The fields of one request, and why others were left out (name -> the server's words); a
+    value that was given up for another one stands there with its name (``top_k 0``)."""
 
     fields: dict[str, Any]
     refused: dict[str, str]
@@ -90,14 +93,19 @@ class Fields:
         named = blamed(answer.body, sent.fields)
         extra = [name for name in named if name in self._more]
         if extra:
-            return _without(sent, extra[:1], answer)
+            return _changed(sent, extra[0], answer) or _without(sent, extra[:1], answer.message)
         if status >= 500:
             return None
         if len(named) == 1:
             return self._needed_field(sent, named[0], answer)
+        return self.bare(sent, answer.message)
+
+    def bare(self, sent: Sent, words: str) -> Sent | None:
+        """``sent`` without all that may be left out: a server may refuse what it does not know
+        without naming it, or hang up over it. None = it took that once, so that is not it."""
         rest = [name for name in sent.fields if name in self._more]
-        # It may refuse what it does not know without naming it. Who took it once does not.
-        return _without(sent, rest, answer) if rest and not self._taken else None
+        with self._lock:
+            return _without(sent, rest, words) if rest and not self._taken else None
 
     def _needed_field(self, sent: Sent, name: str, answer: Answer) -> Sent:
         other = RENAMED.get(name)
@@ -110,9 +118,17 @@ class Fields:
         )
 
 
-def _without(sent: Sent, names: list[str], answer: Answer) -> Sent:
+def _changed(sent: Sent, name: str, answer: Answer) -> Sent | None:
+    """The other value that means the same; None = there is none that was not tried."""
+    value, other = sent.fields[name], OTHERWISE.get(name)
+    if other is None or value == other:
+        return None
+    return Sent(sent.fields | {name: other}, sent.refused | {f"{name} {value}": answer.message})
+
+
+def _without(sent: Sent, names: list[str], words: str) -> Sent:
     fields = {key: value for key, value in sent.fields.items() if key not in names}
-    return Sent(fields, sent.refused | dict.fromkeys(names, answer.message))
+    return Sent(fields, sent.refused | dict.fromkeys(names, words))
 
 
 def _status(answer: Answer) -> int | None:

@@ -6,9 +6,11 @@ They hold no model: what is under test is what a server would feed one.
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -97,6 +99,38 @@ class ModelServer:
     def asked(self, route: str) -> list[Any]:
         """The bodies of all requests to ``route``."""
         return [body for line, _, body in self.requests if line == route]
+
+
+@contextmanager
+def raw_server(
+    talk: Callable[[socket.socket, threading.Event], object],
+    asked: dict[socket.socket, bytes] | None = None,
+) -> Iterator[str]:
+    """A server that accepts, reads a little (kept in ``asked``) and then does as ``talk`` says."""
+    done = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while not done.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    said = connection.recv(65536)
+                    if asked is not None:
+                        asked[connection] = said
+                    talk(connection, done)
+                except OSError:
+                    pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        done.set()
+        listener.close()
 
 
 # --- what feeds a model ---------------------------------------------------------------------------

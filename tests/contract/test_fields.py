@@ -3,6 +3,9 @@ where the eval stays the same, and named where it does not."""
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +23,7 @@ from tests.contract.servers import (
     Reply,
     error,
     models,
+    raw_server,
     transformers_feed,
 )
 
@@ -66,6 +70,7 @@ def test_all_sampling_values_are_sent(serve: Serve) -> None:
     chat = ask(server)
     (body,) = server.asked(CHAT)
     assert {name: body[name] for name in NEUTRAL} == NEUTRAL
+    assert body["top_k"] == 0
     assert (body["max_tokens"], body["temperature"], body["stream"]) == (16, 0, False)
     assert chat.sent.refused == {}
     assert chat.rows == {"words": 1}
@@ -73,7 +78,7 @@ def test_all_sampling_values_are_sent(serve: Serve) -> None:
 
 def openai(body: Body) -> Reply | None:
     """Names what it does not know in its words."""
-    strange = [name for name in ("top_k", "min_p", "repetition_penalty") if name in body]
+    strange = [name for name in ("top_p", "min_p", "repetition_penalty") if name in body]
     if strange:
         return error(400, f"Unrecognized request argument supplied: {strange[0]}")
     return None
@@ -81,7 +86,7 @@ def openai(body: Body) -> Reply | None:
 
 def fastapi(body: Body) -> Reply | None:
     """Names what it does not know in a field of its own."""
-    strange = [name for name in ("top_k", "min_p") if name in body]
+    strange = [name for name in ("top_p", "min_p") if name in body]
     detail = [
         {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
         for name in strange
@@ -111,8 +116,8 @@ def gateway(body: Body) -> dict[str, Any] | None:
 @pytest.mark.parametrize(
     ("refuse", "left_out"),
     [
-        (openai, {"top_k", "min_p", "repetition_penalty"}),
-        (fastapi, {"top_k", "min_p"}),
+        (openai, {"top_p", "min_p", "repetition_penalty"}),
+        (fastapi, {"top_p", "min_p"}),
         (careless, {"min_p"}),
         (wordless, {*NEUTRAL, "seed"}),
         (gateway, {"repeat_penalty"}),
@@ -129,6 +134,42 @@ def test_what_a_strict_server_refuses_is_left_out_and_remembered(
     assert server.asked(CHAT)[-1]["temperature"] == 0
     asked = chat.rows["field_dropped"]
     assert len(server.asked(CHAT)) == asked + 2, "the second time it is known"
+
+
+def test_all_tokens_are_asked_for_in_either_way(serve: Serve) -> None:
+    """Servers disagree on whether 0 or -1 means that none is cut off."""
+
+    def old_vllm(body: Body) -> Reply | None:
+        words = "top_k must be -1 (disable), or at least 1, got 0."
+        return error(400, words) if body.get("top_k") == 0 else None
+
+    def no_top_k(body: Body) -> Reply | None:
+        return error(400, "unknown field: top_k") if "top_k" in body else None
+
+    chat = ask(serve(old_vllm))
+    assert chat.sent.fields["top_k"] == -1
+    assert chat.sent.refused.keys() == {"top_k 0"}
+    assert ask(serve(no_top_k)).sent.refused.keys() == {"top_k 0", "top_k"}
+
+
+def test_a_server_that_hangs_up_over_a_field_is_asked_without() -> None:
+    """Some die of what they do not know, without an answer."""
+
+    def talk(connection: socket.socket, _: threading.Event) -> None:
+        connection.settimeout(5)
+        asked = asking.pop(connection, b"")
+        while not asked.endswith(b"}"):
+            asked += connection.recv(65536)
+        data = json.dumps(GOOD).encode()
+        if b"min_p" not in asked:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+
+    asking: dict[socket.socket, bytes] = {}
+    with raw_server(talk, asking) as url, Client(url) as client:
+        chat = Chat(client, "m", turn_tokens=16, temperature=0.0)
+        assert chat.ask(TURNS, seed=1).text == "ls"
+        assert set(NEUTRAL) <= chat.sent.refused.keys()
+        assert chat.rows == {"field_dropped": 1, "words": 1}
 
 
 def test_a_refusal_that_fields_do_not_explain_leaves_them_in(serve: Serve) -> None:

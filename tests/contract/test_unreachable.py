@@ -8,8 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from tests.contract.servers import (
     chat_counts,
     error,
     models,
+    raw_server,
     transformers_feed,
     vllm,
 )
@@ -41,33 +40,6 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def right(smol: Base) -> dict[str, Answer]:
     return vllm(transformers_feed(smol.theirs), smol.theirs)
-
-
-@contextmanager
-def raw_server(talk: Callable[[socket.socket, threading.Event], object]) -> Iterator[str]:
-    """A server that accepts, reads a little and then does as ``talk`` says."""
-    done = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while not done.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                try:
-                    connection.recv(65536)
-                    talk(connection, done)
-                except OSError:
-                    pass
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        done.set()
-        listener.close()
 
 
 def failed(check: Check, server: Any, *options: str) -> str:

@@ -14,8 +14,7 @@ import pytest
 
 from sekft_engine.contract import client as http
 from sekft_engine.contract.client import Client, Fault
-from tests.contract.servers import ModelServer, Reply, error
-from tests.contract.test_unreachable import raw_server
+from tests.contract.servers import ModelServer, Reply, error, raw_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 LIMIT = 64 << 10

@@ -258,7 +258,7 @@ def test_a_base_that_is_not_the_servers_is_not_held_against_it(
 
 def test_what_was_really_sent_stands_in_the_run(evals: Evals) -> None:
     def strict(body: Body, turn: int) -> Reply | None:
-        extra = [name for name in ("top_k", "repetition_penalty", "repeat_penalty") if name in body]
+        extra = [name for name in ("min_p", "repetition_penalty", "repeat_penalty") if name in body]
         return error(400, f"Unrecognized request argument supplied: {extra[0]}") if extra else None
 
     with server(strict) as running:
@@ -272,12 +272,12 @@ def test_what_was_really_sent_stands_in_the_run(evals: Evals) -> None:
         "max_tokens": 64,
         "temperature": 0.0,
         "top_p": 1.0,
-        "min_p": 0.0,
+        "top_k": 0,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
     }
-    assert served["refused"].keys() == {"top_k", "repetition_penalty", "repeat_penalty"}
-    assert served["open"] == ["repetition_penalty"], "top_k changes nothing where nothing is drawn"
+    assert served["refused"].keys() == {"min_p", "repetition_penalty", "repeat_penalty"}
+    assert served["open"] == ["repetition_penalty"], "min_p changes nothing where nothing is drawn"
     assert served["answers"]["words"] == 8
     assert named(report) == ["sampling"]
     assert "takes no repetition_penalty" in tables(report)
