@@ -20,7 +20,7 @@ from sekft_engine.evaluate.windows import shortened, windows_of
 #: long that they show nothing, where no episode reaches them.
 WINDOW, LONG = 4, 64
 #: Lengths of the prompts that go side by side, and of their turns.
-_PROMPTS, _TURN = (13, 6), 5
+_PROMPTS, _TURN = (13, 6), 3
 #: Log-probabilities may differ by so much on the average, as a share of how far logits spread: by
 #: the order of sums, and by what half precision makes of it. What a wrong mask does is far more.
 _EXACT, _HALF = 1e-3, 0.15

@@ -52,8 +52,15 @@ def served(tiny_base: Path) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(str(tiny_base), local_files_only=True)
 
 
-def completions(served: tuple[Any, Any], feed: Feed | None = None) -> dict[str, Answer]:
-    """A chat route with a real model behind it."""
+def completions(
+    served: tuple[Any, Any], feed: Feed | None = None, *, penalty: float = 1.0
+) -> dict[str, Answer]:
+    """A chat route with a real model behind it.
+
+    Args:
+        penalty: the repetition penalty of its ``generation_config.json``, which holds for requests
+            that name none.
+    """
     import torch
 
     model, tokenizer = served
@@ -67,6 +74,7 @@ def completions(served: tuple[Any, Any], feed: Feed | None = None) -> dict[str, 
                 torch.tensor([ids]),
                 max_new_tokens=body["max_tokens"],
                 do_sample=False,
+                repetition_penalty=body.get("repetition_penalty", penalty),
                 pad_token_id=2,
                 eos_token_id=2,
             )[0, len(ids) :].tolist()
@@ -110,6 +118,15 @@ def test_a_server_of_the_same_base_gives_the_same_eval(
     assert report["about"]["contract"] == "equal in tokens"
     assert all(asked)
     assert any(isinstance(one, Log) and "forges it there" in one.text for one in said)
+
+
+def test_sampling_defaults_of_a_server_do_not_change_what_its_model_types(
+    tiny_base: Path, served: tuple[Any, Any], bundles: Path, tmp_path: Path
+) -> None:
+    run_job(job(bundles, tmp_path / "local", tiny_base))
+    with ModelServer(completions(served, penalty=50.0)) as server:
+        run_job(job(bundles, tmp_path / "served", tiny_base, server.url))
+    assert what_was_typed(tmp_path / "served") == what_was_typed(tmp_path / "local")
 
 
 def test_a_server_that_feeds_something_else_is_refused_unless_told_otherwise(
