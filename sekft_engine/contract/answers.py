@@ -14,7 +14,7 @@ import msgspec
 
 from sekft_engine.contract.client import Answer, Fault, passes
 from sekft_engine.contract.completion import Completion, Missing, read
-from sekft_engine.contract.words import error_in, status_in, too_long
+from sekft_engine.contract.words import error_in, filtered, labels, status_in, too_long
 
 #: What is done about an answer:
 #: ``act``: it is the model's own, and is typed.
@@ -145,7 +145,7 @@ ANSWERS: Mapping[str, Kind] = {
         rests=True,
     ),
     "content_filter": Kind(
-        when="`finish_reason` content_filter or safety",
+        when="`finish_reason` content_filter or safety, or a 400 or 422 that speaks of a filter",
         decision="invalid",
         mend="switch the provider's filter off, or serve the model yourself",
     ),
@@ -246,7 +246,7 @@ def judge(answer: Answer | Fault, *, room: int, least: int = 0) -> Judged:
     if isinstance(answer, Fault):
         return Judged(kind=_FAULTS[answer.kind], why=answer.what, mend=answer.mend or "")
     if not 200 <= answer.status < 300:
-        return Judged(kind=_of_status(answer.status, answer.words), why=answer.summary)
+        return Judged(kind=_of_status(answer.status, _told(answer)), why=answer.summary)
     if answer.fault:
         return Judged(kind="no_completion", why=answer.summary)
     if (error := error_in(answer.body)) is not None:
@@ -274,14 +274,20 @@ def _of_status(status: int, words: str) -> str:
         return "busy"
     if status >= 400 and status != 404 and too_long(words):
         return "context_full"
+    if status in (400, 422) and filtered(words):
+        return "content_filter"
     if passes(status):
         return "server_error"
     return "refused" if status in (400, 413, 422) else "not_there"
 
 
+def _told(answer: Answer) -> str:
+    return f"{answer.words} {labels(answer.body)}".strip()
+
+
 def _error(error: object, answer: Answer, otherwise: str) -> Judged:
     """An error inside a 200."""
-    words = answer.words or str(error)
+    words = _told(answer) or str(error)
     status = status_in(error)
     if status is not None:
         kind = _of_status(status, words)

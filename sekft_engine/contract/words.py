@@ -36,6 +36,10 @@ _TOO_LONG = re.compile(
     r"|too many (?:input )?tokens|longer than the maximum",
     re.IGNORECASE,
 )
+#: How they say that a filter kept the answer back.
+_FILTERED = re.compile(
+    r"content[ _-]?filter|content management policy|responsible_?ai", re.IGNORECASE
+)
 #: A rate is limited by tokens too, and passes.
 _RATE = re.compile(r"per (?:minute|min|hour|day|second)|rate[ _]limit|\b[RT]P[MD]\b", re.IGNORECASE)
 
@@ -89,6 +93,19 @@ def status_in(error: Any) -> int | None:
 def too_long(words: str) -> bool:
     """Whether a server's own words say that the session does not fit into its context."""
     return bool(_TOO_LONG.search(words)) and not _RATE.search(words)
+
+
+def filtered(words: str) -> bool:
+    """Whether a server's own words say that a filter of its own kept the answer back."""
+    return bool(_FILTERED.search(words))
+
+
+def labels(body: Any) -> str:
+    """The names that an error goes by beside its words, such as ``context_length_exceeded``."""
+    error = body.get("error") if isinstance(body, dict) else None
+    holders = [holder for holder in (error, body) if isinstance(holder, dict)]
+    found = (holder.get(key) for holder in holders for key in ("code", "type"))
+    return " ".join(label for label in found if isinstance(label, str))
 
 
 def blamed(body: Any, sent: Iterable[str]) -> list[str]:

@@ -50,7 +50,8 @@ EXAMPLES: dict[str, list[Any]] = {
         failed(422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4300"),
         failed(500, "the request exceeds the available context size"),
         ok({"error": {"message": CONTEXT, "code": 400}}),
-        ok({"error": {"message": CONTEXT, "code": "context_length_exceeded"}}),
+        ok({"error": {"message": "no", "code": "context_length_exceeded", "status": 400}}),
+        Answer(status=400, body={"error": {"type": "exceed_context_size_error", "message": "no"}}),
         ok(said(LS, "model_length")),
     ],
     "wrong_key": [failed(401), failed(403), ok({"error": {"message": "no", "code": 401}})],
@@ -100,7 +101,12 @@ EXAMPLES: dict[str, list[Any]] = {
         ok({"choices": [{"message": LS, "finish_reason": "stop", "error": {"message": "x"}}]}),
         ok({"choices": [{"error": "died"}]}),
     ],
-    "content_filter": [ok(said({"content": ""}, "content_filter")), ok(said(LS, "SAFETY"))],
+    "content_filter": [
+        ok(said({"content": ""}, "content_filter")),
+        ok(said(LS, "SAFETY")),
+        failed(400, "The response was filtered by the provider's content management policy"),
+        Answer(status=400, body={"error": {"code": "content_filter", "message": "no"}}),
+    ],
     "tool_calls": [
         ok(said({"content": None, "tool_calls": [{"function": {"name": "ls"}}]}, "tool_calls")),
         ok(said({"content": "ls", "tool_calls": [{}]})),
