@@ -259,8 +259,9 @@ TABLE: Mapping[str, Callable[[Any], Any]] = {
 
 
 def is_unset(value: Any) -> bool:
-    """Whether a value says that something is not in use: false, null or empty. Zero is a number."""
-    return value is None or value is False or (isinstance(value, str | list | dict) and not value)
+    """Whether a value says that something is not in use: false, null, an empty string or list. Zero
+    is a number, and PEFT takes an empty object for options at their defaults: in use."""
+    return value is None or value is False or (isinstance(value, str | list) and not value)
 
 
 def lora_settings(

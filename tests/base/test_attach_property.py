@@ -137,6 +137,8 @@ def plain_fields(family: str, targets: list[str]) -> dict[str, Any]:
 def hold(base: ResidentBase, family: str, folder: Path) -> str:
     """Attach, act and drop; returns 'refused' or 'taken'. The base must be the same throughout, and
     what is taken must be PEFT's own."""
+    for name in base.adapters:  # where an example before failed
+        base.drop(name)
     before, shape, bare = bits(base.model), shape_of(base.model), logits(base.model)
     state = torch.get_rng_state()
     refusal = refused(base, folder)
@@ -292,6 +294,17 @@ def test_what_would_change_the_base_is_refused_by_its_name_with_the_way_out(
         base.attach("a", tmp_path)
     assert caught.value.mend
     assert bits(base.model) == before
+
+
+@pytest.mark.parametrize(
+    "field", ["kasa_config", "velora_config", "monteclora_config", "arrow_config"]
+)
+def test_empty_options_are_options_in_use(
+    bases: Callable[[str], ResidentBase], tmp_path: Path, field: str
+) -> None:
+    save_peft("llama", tmp_path, plain_fields("llama", LINEAR["llama"]))
+    with pytest.raises(BadInput, match=f"{field} {{}}"):
+        bases("llama").attach("a", edit_config(tmp_path, **{field: {}}))
 
 
 def test_a_pissa_adapter_that_peft_converted_is_taken(

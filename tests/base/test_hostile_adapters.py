@@ -274,11 +274,11 @@ def test_a_field_of_a_newer_peft_is_refused_by_its_name_unless_it_is_not_in_use(
     with pytest.raises(BadInput, match="use_future_variant true is a field that is not known") as e:
         base.attach("a", good)
     assert "remove it from the file if it does nothing" in str(e.value)
-    in_use: list[Any] = [0, 1, "x", [0], {"a": None}, 0.0]
+    in_use: list[Any] = [0, 1, "x", [0], {"a": None}, {}, 0.0]
     for value in in_use:
         with pytest.raises(BadInput, match="use_future_variant"):
             base.attach("a", edit_config(good, use_future_variant=value))
-    unset: list[Any] = [False, None, "", [], {}]
+    unset: list[Any] = [False, None, "", []]
     for value in unset:
         base.attach("a", edit_config(good, use_future_variant=value))
         base.drop("a")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from sekft_engine.base import ResidentBase
+from sekft_engine.loading import load_model
 from sekft_engine.sft import loss, passes
 from sekft_engine.sft.data import Data, TrainRow
 from sekft_engine.sft.lanes import lanes_on, side_by_side
@@ -117,10 +119,10 @@ def test_a_run_that_goes_on_ends_in_the_same_bits(base: ResidentBase, data: Data
 
 
 def test_a_model_that_draws_by_itself_is_noticed_and_its_passes_are_made_as_one(
-    base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two threads would draw from one generator in no order that could be repeated."""
-    norm = type(blocks_of(base.model)[0].input_layernorm)
+    norm = type(blocks_of(load_model(tiny_base))[0].input_layernorm)
     own = norm.forward
 
     def noisy(self: Any, states: torch.Tensor) -> torch.Tensor:
@@ -129,6 +131,7 @@ def test_a_model_that_draws_by_itself_is_noticed_and_its_passes_are_made_as_one(
 
     monkeypatch.setattr(norm, "forward", noisy)
     monkeypatch.setattr("sekft_engine.sft.fused.quick_forward", lambda _module: None)
+    base = ResidentBase.load(tiny_base)  # one that is so from the beginning
     steps, weights, trainer = trained(base, data)
     assert trainer._passes.lanes == 1
     monkeypatch.setattr(passes, "lanes_on", lambda _device: 1)
