@@ -14,13 +14,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from sekft_engine.contract import words
+from sekft_engine.contract.address import is_local, parse, sent
 from sekft_engine.contract.proxies import proxy_for
 from sekft_engine.contract.trust import trusted, why_not
 from sekft_engine.errors import BadInput, Unavailable
@@ -127,7 +127,7 @@ class Client:
     ) -> None:
         from sekft_engine.contract.wire import Wire
 
-        parts = _parse(endpoint)
+        parts = parse(endpoint)
         if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
             raise BadInput(
                 "the API key holds characters that no header can carry",
@@ -138,7 +138,7 @@ class Client:
         host = parts.netloc.rpartition("@")[2]
         #: The address as it may be shown: no user, no password.
         self.endpoint = f"{parts.scheme}://{host}{path}"
-        self._url = _sent(parts, path)
+        self._url = sent(parts, path)
         # A proxy in the environment is meant for the world, never for this machine.
         self._proxy = None if is_local(endpoint) else proxy_for(self._url)
         self._timeout, self._attempts, self._limit, self._sleep = timeout, attempts, limit, sleep
@@ -342,45 +342,6 @@ def key_from(variable: str | None, endpoint: str) -> str:
             mend="--api-key-env takes the name of a variable that holds the key",
         )
     return key
-
-
-def is_local(endpoint: str) -> bool:
-    """Whether ``endpoint`` is on this machine."""
-    try:
-        host = urlsplit(endpoint).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _parse(endpoint: str) -> SplitResult:
-    mend = "write it as http://host:8000"
-    try:
-        parts = urlsplit(endpoint.strip())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
-        raise BadInput("no usable address", where="--endpoint", mend=mend) from None
-    if not usable:
-        raise BadInput("no http:// or https:// address", where="--endpoint", mend=mend)
-    if parts.query or parts.fragment:
-        raise BadInput("an address has no ? or # part", where="--endpoint", mend=mend)
-    return parts
-
-
-def _sent(parts: SplitResult, path: str) -> str:
-    """The address as a request has it: ASCII only, without user and password."""
-    host = parts.hostname or ""
-    try:
-        name = f"[{host}]" if ":" in host else host.encode("idna").decode()
-        if re.search(r"[\s%/\\]", name.partition("%")[0]):
-            raise ValueError(name)
-    except (UnicodeError, ValueError):
-        raise BadInput(
-            "no usable address", where="--endpoint", mend="write it as http://host:8000"
-        ) from None
-    port = f":{parts.port}" if parts.port is not None else ""
-    return f"{parts.scheme}://{name}{port}{quote(path, safe='/%:@!$&()*+,;=~-._')}"
 
 
 def _size(count: int) -> str:

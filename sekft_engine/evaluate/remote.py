@@ -298,6 +298,19 @@ class RemoteOperator:
         why: str,
     ) -> Said:
         """What becomes of an answer that no other server is asked about."""
+        self._notice(key, judged, member, turns, least)
+        if judged.decision == "cap" and any(turn.is_command for turn in turns):
+            self._fleet.tell(judged.kind, f"{why}; the session ends there, by its context")
+            return Said(text="", exhausted=True)
+        if judged.decision != "act":
+            self._fleet.tell(judged.kind, f"{why}; its episodes do not count")
+            return Said(text="", broken=why)
+        return Said(text=judged.text, cut=judged.cut)
+
+    def _notice(
+        self, key: str, judged: Judged, member: Member, turns: Sequence[Turn], least: int
+    ) -> None:
+        """Keep what the server says it fed, and tell once what is odd about its answers."""
         fed = judged.prompt_tokens
         if fed is not None:
             self._fed[key] = (member.client.endpoint, fed)
@@ -321,13 +334,6 @@ class RemoteOperator:
                 "them, so a blank line is typed. Control tokens have none; if they are thoughts, "
                 "switch thinking off where it is served",
             )
-        if judged.decision == "cap" and any(turn.is_command for turn in turns):
-            self._fleet.tell(judged.kind, f"{why}; the session ends there, by its context")
-            return Said(text="", exhausted=True)
-        if judged.decision != "act":
-            self._fleet.tell(judged.kind, f"{why}; its episodes do not count")
-            return Said(text="", broken=why)
-        return Said(text=judged.text, cut=judged.cut)
 
 
 def _result(answer: Future[Said]) -> Said:
