@@ -18,6 +18,7 @@ from sekft_engine.world_paths import (
     MAN_PAGES,
     NAME_BYTES,
     STANDING,
+    STANDING_FILES,
     VARIABLES,
     encode_text,
     refuse_unwritable,
@@ -46,7 +47,7 @@ _PAGE = 4096
 #: Variables that mean something to a POSIX shell (XCU 2.5.3): it would obey a notice in them.
 _SHELL_VARIABLES = frozenset(
     {"ENV", "IFS", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LINENO", "NLSPATH"}
-    | {"OLDPWD", "OPTARG", "OPTIND", "PPID", "PS1", "PS2", "PS4", "PWD"}
+    | {"OLDPWD", "OPTARG", "OPTIND", "PPID", "PS1", "PS2", "PS4", "PWD", "_"}
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -165,6 +166,12 @@ def _files(scenario: Scenario, where: str) -> Iterator[_File]:
         _refuse_odd(fixture.path, field(where, f"{place}.path"))
         path = world_path(fixture.path, field(where, f"{place}.path"))
         octal_mode(fixture.mode, field(where, f"{place}.mode"))
+        if path in STANDING and fixture.mode != "0644":
+            raise BadInput(
+                f"{path!r} stands in every world with a mode of its own",
+                where=field(where, f"{place}.mode"),
+                mend="leave the mode out, or make a folder in it",
+            )
         refuse_unwritable(fixture.content, field(where, f"{place}.content"))
         yield _File(path, place, None if fixture.path.endswith("/") else fixture.content)
     announcement, provider = scenario.announcement, scenario.provider
@@ -181,19 +188,24 @@ def _files(scenario: Scenario, where: str) -> Iterator[_File]:
 
 
 def _check_files(scenario: Scenario, where: str) -> None:
-    files: dict[str, _File] = {}
+    files = {path: _File(path, "every world", "") for path in STANDING_FILES}
     size = len(encode_text(scenario.checker))
     for file in _files(scenario, where):
-        earlier = files.setdefault(file.path, file)
+        earlier = files.get(file.path, file)
+        if file.path in STANDING_FILES and file.content is not None:
+            earlier = file  # a bundle may have its own
+        files[file.path] = file
         if earlier.content != file.content:
+            standing = file.path in STANDING_FILES
+            known = "is a file in every world" if standing else f"is in {earlier.place} already"
             raise BadInput(
-                f"{file.path!r} is in {earlier.place} already, with other content",
+                f"{file.path!r} {known}",
                 where=field(where, file.place),
-                mend="name each file once",
+                mend="choose another name" if standing else "name each file once",
             )
         size += len(encode_text(file.content or "")) // _PAGE * _PAGE + _PAGE
     folders = _folders(files, where)
-    entries = len(files.keys() | folders)
+    entries = len((files.keys() | folders).difference(STANDING, STANDING_FILES))
     if entries > MAX_ENTRIES:
         raise BadInput(
             f"{entries} files and folders",

@@ -73,7 +73,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         schema = known.pop("schema", SCHEMA)
         if schema != SCHEMA:
             raise BadInput(
-                f"unknown schema {schema!r}",
+                f"unknown schema {repr(schema)[:40]}",
                 where=where,
                 mend=f"this version reads schema {SCHEMA}; convert the bundle or update sekft",
             )
@@ -107,4 +107,4 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         """The strict form that sekft writes; unknown fields are kept."""
         out: dict[str, Any] = msgspec.to_builtins(self)
         extra = out.pop("extra")
-        return {"schema": SCHEMA, **out, **extra}
+        return {**extra, "schema": SCHEMA, **out}

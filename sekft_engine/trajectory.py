@@ -71,7 +71,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None:
                 out[name] = list(value) if isinstance(value, tuple) else value
-        return out | self.extra
+        return {**out, **self.extra, **out}
 
 
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
             "keep": self.keep,
             "meta": self.meta,
         }
-        return out | self.extra
+        return {**out, **self.extra, **out}
 
 
 def label(value: str | dict[str, Any] | None) -> str:

@@ -20,6 +20,9 @@ STANDING = frozenset(
     {"/home", HOME, TMP, "/etc", LOCAL, f"{LOCAL}/bin", f"{LOCAL}/share", MAN_PAGES}
 )
 
+#: Files that stand in every world; a bundle may have its own in their places.
+STANDING_FILES = ("/etc/passwd", "/etc/group", f"{LOCAL}/bin/man")
+
 #: The variables that every world starts with.
 VARIABLES = {
     "PATH": f"{LOCAL}/bin:/usr/bin:/bin",
@@ -81,6 +84,12 @@ def _refuse_system(full: str, top: str, where: str) -> None:
             f"{full} belongs to the system",
             where=where,
             mend=f"put it under the home, /srv, /opt, /var, /etc or {LOCAL}",
+        )
+    if full.startswith(f"{LOCAL}/."):
+        raise BadInput(
+            f"{full!r}: names that begin with a dot are kept for the sandbox there",
+            where=where,
+            mend="choose another name",
         )
     if not set(top) <= _PLAIN or top.startswith(("-", ".")):
         raise BadInput(

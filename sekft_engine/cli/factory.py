@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sekft_engine.cli.options import json_option, print_json, userland_option
-from sekft_engine.visible import plain
+from sekft_engine.visible import plain, visible
 from sekft_engine.worlds.opening import SANDBOXES
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def admit_command(folder: Path, sandbox: str, userland: str, as_json: bool) -> N
         )
     else:
         for each in refused:
-            click.echo(plain(f"refused {each.scenario}: {each.reason}"))
+            click.echo(visible(f"refused {each.scenario}: {each.reason}"))
         click.echo(f"{len(admissions) - len(refused)} of {len(admissions)} bundles admitted")
     if refused:
         click.get_current_context().exit(1)
@@ -138,7 +138,7 @@ def _rollout(bundle: Scenario, sandbox: str, userland: str, *, quiet: bool) -> d
     try:
         trajectory, transcript = rollout(bundle, sandbox=sandbox, userland=userland)
     except WorldBroken as error:  # says nothing about the bundle, and the others go on
-        click.echo(plain(f"{bundle.id}: {error}"), err=True)
+        click.echo(visible(f"{bundle.id}: {error}"), err=True)
         return {
             "scenario": bundle.id,
             "outcome": "error",
@@ -151,7 +151,7 @@ def _rollout(bundle: Scenario, sandbox: str, userland: str, *, quiet: bool) -> d
     if not quiet:
         verdict = "kept" if trajectory.keep else "not kept"
         verified = "verified" if trajectory.verified else "not verified"
-        click.echo(f"== {plain(bundle.id)}: {trajectory.outcome}, {verified}, {verdict}")
+        click.echo(f"== {visible(bundle.id)}: {trajectory.outcome}, {verified}, {verdict}")
         for result in transcript:
             click.echo(f"$ {plain(result.command)}")
             shown = plain(result.output)

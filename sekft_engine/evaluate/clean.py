@@ -39,7 +39,8 @@ def is_prose(turn: str, *, status: int | None = None, known: Collection[str] = (
     Args:
         turn: the command turn.
         status: the exit status of the turn where known; a one-line turn that ended with 0 was a
-            command, whatever it looks like.
+            command, unless its first word is one that no program is called (a small word of
+            English, a greeting). A session can have its shell claim a status, or define ``I``.
         known: names of programs that the world has beyond the usual ones, such as its provider.
     """
     return bool(why_prose(turn, status=status, known=known))
@@ -53,7 +54,7 @@ def why_prose(turn: str, *, status: int | None = None, known: Collection[str] = 
     lines = typed.split("\n")
     if any(_FENCE.match(line) for line in lines):
         return "markdown fence"
-    if status == 0 and len(lines) == 1:
+    if status == 0 and len(lines) == 1 and not _is_no_program(typed):
         return ""
     names = frozenset(known)
     for words in simple_commands(typed):
@@ -61,6 +62,13 @@ def why_prose(turn: str, *, status: int | None = None, known: Collection[str] = 
         if reason:
             return reason
     return ""
+
+
+def _is_no_program(line: str) -> bool:
+    """Whether a line begins with a word of English that no program is called."""
+    first = line.split(maxsplit=1)[0] if line else ""
+    bare = _bare(first).lower()
+    return first not in COMMANDS and (bare in SMALL or bare in OPENERS)
 
 
 def _judge(words: list[str], known: frozenset[str]) -> str:

@@ -10,12 +10,38 @@ import msgspec
 
 from sekft_engine.errors import BadInput, SekftError, Unavailable
 
+#: Lists and objects in each other, at most.
+DEEPEST = 100
 _BOM = b"\xef\xbb\xbf"
 
 
 def parse(data: bytes, where: str) -> Any:
     """One JSON value, or :class:`BadInput` naming ``where`` and the line within."""
-    data = data.removeprefix(_BOM)
+    value = _parsed(data.removeprefix(_BOM), where)
+    # What is nested deeper could be read here, and not be written again there.
+    if data.count(b"[") + data.count(b"{") > DEEPEST and nested_deeper(value, DEEPEST):
+        raise BadInput(
+            f"nested more than {DEEPEST} levels deep", where=where, mend="flatten or remove it"
+        )
+    return value
+
+
+def nested_deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects stand in each other more than ``levels`` deep."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return False
+    return any(isinstance(one, dict | list) for one in layer)
+
+
+def _parsed(data: bytes, where: str) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

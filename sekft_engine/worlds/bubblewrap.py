@@ -69,6 +69,8 @@ class BubblewrapBox:
         self._group: cgroups.Group | None = None
         self._first = 0  # the holder's first process
         self._init: int | None = None
+        self._session_init: int | None = None  # handles, which cannot come to mean another process
+        self._lost = ""  # what of the session took the holder along
         self._process: subprocess.Popen[bytes] | None = None
         self._orders = self._reports = -1
         try:
@@ -89,7 +91,7 @@ class BubblewrapBox:
                     _owned(theirs, descriptor)
                 master, slave = open_terminal()
                 _owned(theirs, slave)
-                self._wire = PtyWire(master, self._reports, self._seal)
+                self._wire = PtyWire(master, self._reports, self._seal, self._why_dead)
                 passed: list[int] = [facts_write]
                 arguments: list[str] = ["--json-status-fd", str(facts_write)]
                 for part in planned.arguments:
@@ -155,18 +157,27 @@ class BubblewrapBox:
         return self._wire
 
     def watch(self) -> None:
-        if self._wire is None:
-            return
         try:
-            self._wire.hold_leader()
-            pid = self._wire.leader_pid
+            pid = inside(self._first)
+            if pid is None:
+                raise ProcessLookupError
+            self._session_init = os.pidfd_open(pid)
             self._watch = watchdog.watch(lambda: pid, self._trees, self._limits, self.killed.append)
         except OSError as error:
             raise WorldBroken("the session ended at login", where="sandbox") from error
 
     def kill_session(self) -> None:
-        if self._wire is not None:
-            self._wire.kill_leader()
+        """Kill the session's first process: the kernel kills all others of its namespace."""
+        if self._session_init is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._session_init, signal.SIGKILL)
+
+    def _why_dead(self) -> str:
+        """The holder is gone: the session's doing where the world's memory was used up."""
+        if not self._lost and self._group is not None and self._group.killed_any():
+            self._lost = "memory"
+            self.killed.append(self._lost)
+        return self._lost
 
     def _order(self, order: str) -> None:
         try:
@@ -179,12 +190,21 @@ class BubblewrapBox:
     def check(self, seconds: float) -> tuple[int | None, bytes]:
         if self._watch is not None:
             self._watch.stop()
+        if self._lost:
+            return overdone(b"", self._lost)
         first, reasons = self._first, list[str]()
         left = watchdog.files_in(f"/proc/{first}/root/world", self._trees)
         self._watch = watchdog.watch(
             lambda: inside(first), self._trees, self._limits, reasons.append, left
         )
-        status, heard = self._report("check", "checked", seconds, 4 * self._limits.output_bytes)
+        try:
+            status, heard = self._report("check", "checked", seconds, 4 * self._limits.output_bytes)
+        except WorldBroken:
+            # What the kernel holds for a session may outlive it, and leave a checker no room.
+            if self._group is None or not self._group.killed_any():
+                raise
+            reasons.append("memory")
+            heard, status = b"", None
         self._watch.stop()
         return overdone(heard, reasons[0]) if reasons else (status, heard)
 
@@ -238,6 +258,8 @@ class BubblewrapBox:
             poll.register(self._init, select.POLLIN)
             poll.poll(5000)
             os.close(self._init)
+        if self._session_init is not None:
+            os.close(self._session_init)
         self._end_process()
         if self._group is not None:
             self._group.remove()

@@ -53,6 +53,16 @@ class Group:
                 with contextlib.suppress(OSError):
                     self.add(int(child))
 
+    def killed_any(self) -> bool:
+        """Whether the kernel has killed a process of the group because its memory was used up."""
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError, ValueError):
+                for line in (self._folder / name).read_text(encoding="ascii").splitlines():
+                    key, _, count = line.partition(" ")
+                    if key == "oom_kill" and int(count):
+                        return True
+        return False
+
     def remove(self) -> None:
         """Take the group away once its last process is gone."""
         for _ in range(100):

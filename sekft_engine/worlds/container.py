@@ -33,6 +33,7 @@ from sekft_engine.worlds.engines import (
 )
 from sekft_engine.worlds.frames import Line, frame, packed
 from sekft_engine.worlds.listing import ROOM, Listing, listing_script, read_listing
+from sekft_engine.worlds.marks import LAUNCH_PATH
 from sekft_engine.worlds.ptywire import open_terminal
 from sekft_engine.worlds.world import WorldBroken
 
@@ -103,6 +104,7 @@ class ContainerBox:
     """One world's container; see :class:`~sekft_engine.worlds.box.Box`."""
 
     def __init__(self, engine: Engine, image: str, order: Order) -> None:
+        furnished = b"".join(furniture(order))  # what it refuses is refused before anything runs
         self._engine = engine
         self._order = order
         self._name = f"sekft-{engine_id()}-{next(_numbers)}"
@@ -121,17 +123,17 @@ class ContainerBox:
         self._line = Line(self._process, self._words)
         self._terminal = ContainerTerminal(self._line, self.killed)
         try:
-            self._furnish()
+            self._furnish(furnished)
         except BaseException:
             self.close()
             raise
 
-    def _furnish(self) -> None:
+    def _furnish(self, furnished: bytes) -> None:
         """Start the keeper and give it the world's files."""
         keeper = importlib.resources.files("sekft_engine.worlds") / "keeper.pl"
         code = keeper.read_bytes()
         start_s = self._order.limits.start_s
-        first = b"%08x" % len(code) + code + b"".join(furniture(self._order)) + frame("G")
+        first = b"%08x" % len(code) + code + furnished + frame("G")
         self._line.send(first, start_s)
         self.bounds = Bounds.told(self._line.answer("r", start_s))
         if not self.bounds.processes and not self.bounds.own_users:
@@ -146,8 +148,9 @@ class ContainerBox:
     # -- the session -------------------------------------------------------------------------
 
     def start_session(self) -> Terminal:
-        words = packed([*_terminal_settings(), *self._order.userland.shell])
-        orders = variables((("ENV", START),)) + frame("S", words)
+        shell = self._order.userland.shell
+        words = packed([*_terminal_settings(), f"/usr/bin/{shell[0]}", *shell])
+        orders = variables((("PATH", LAUNCH_PATH), ("ENV", START))) + frame("S", words)
         self._line.send(orders, self._order.limits.start_s)
         return self._terminal
 

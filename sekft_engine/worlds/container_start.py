@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sekft_engine.errors import BadInput
 from sekft_engine.world_paths import HOME, LOCAL, TMP, VARIABLES, below, encode_text
 from sekft_engine.worlds import seccomp, tree
 from sekft_engine.worlds.arguments import mount, separated
@@ -62,9 +63,20 @@ def run_command(engine: Engine, image: str, name: str, order: Order) -> list[str
 
 
 def furniture(order: Order) -> Iterator[bytes]:
-    """Frames that give the keeper the world's files and limits."""
+    """Frames that give the keeper the world's files and limits.
+
+    Raises:
+        BadInput: the bundle has a file that the engine mounts itself.
+    """
     layout, limits = order.layout, order.limits
-    yield frame("P", packed(_settings(limits, layout.writable)))
+    for entry in layout.etc:
+        if entry.path.split("/")[2] in _ENGINES_OWN:
+            raise BadInput(
+                f"containers have a {entry.path!r} of their own",
+                where="fixtures",
+                mend="choose another name, or use --sandbox bubblewrap",
+            )
+    yield frame("P", packed(_settings(limits, (*layout.writable, LOCAL))))
     if layout.etc:
         # The mount hides the image's own: it is put back, then the bundle's files on it.
         yield from _etc(order.userland.root)

@@ -19,6 +19,8 @@ from sekft_engine.worlds.world import WorldBroken
 LONGEST_LINE = 4095
 _GRACE_S = 1.0
 _SETTLE_S = 0.03
+#: Jobs in the background may never be quiet so long.
+_SETTLE_MOST_S = 0.5
 _ROOM = 65536
 #: More than this without a pause comes from a job in the background that will not stop.
 _ENDLESS = 16 * _ROOM
@@ -33,7 +35,8 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         head, gone, tail: what the terminal showed; ``gone`` bytes between the two are dropped.
-        panicked, left: before the end the shell said ``panic``, or that it leaves by ``exit``.
+        panicked: before the end the shell said ``panic``.
+        left: its options, where it said that it leaves by itself.
     """
 
     head: bytes
@@ -43,7 +46,7 @@ class Report(msgspec.Struct, frozen=True):
     status: int | None
     cwd: str
     panicked: bool
-    left: bool
+    left: str | None
     notes: tuple[str, ...]
 
 
@@ -138,7 +141,7 @@ class ShellDriver:
             self._move(found.cwd)
         head, gone, tail = capture.parts()
         panicked = self._marks.panicked in head or self._marks.panicked in tail
-        left = self._marks.left_by_exit(tail or head)
+        left = self._marks.left(tail or head)
         if stop == "prompt":
             if gone:
                 tail = self._before_prompt(tail)
@@ -221,9 +224,11 @@ class ShellDriver:
     def _settle(self, capture: Capture, seconds: float) -> None:
         """Read until the terminal has been quiet for ``seconds``, or will not be quiet."""
         start = capture.total
+        until = time.monotonic() + _SETTLE_MOST_S
         while (
             self.ended_status is None
             and capture.total - start < _ENDLESS
+            and time.monotonic() < until
             and self._listen(capture, seconds)
         ):
             pass

@@ -65,8 +65,9 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def writable(self) -> tuple[str, ...]:
-        """The world's own file systems: where a session can make files."""
-        return ("/home", TMP, *self.trees, SHM)
+        """Where a session can make files: a place in each file system that it can write to."""
+        folders = (entry.path for entry in self.etc if entry.content is None)
+        return ("/home", TMP, *self.trees, SHM, *list(folders)[:1])
 
 
 def lay_out(scenario: Scenario) -> Layout:

@@ -21,7 +21,7 @@ _NAMES, _CONTENTS, _HEAD = 256 * 1024, 1024 * 1024, 16 * 1024
 TEXT_BYTES = 2048
 #: More than the list can have: what a box must keep of it.
 ROOM = _NAMES + _CONTENTS + 4096
-_RECORD = re.compile(r"([ru])(.) ([0-7]{1,5}) (\d+) (.+)", re.DOTALL)
+_RECORD = re.compile(r"([ru])(.) ([0-7]{1,5}) (\d{1,18}) (.+)", re.DOTALL)
 _KINDS: dict[str, Kind] = {"f": "file", "d": "folder", "l": "link"}
 
 Kind = Literal["file", "folder", "link", "other"]
@@ -83,6 +83,7 @@ def listing_script(places: Sequence[tuple[str, Sequence[str]]], mark: str) -> st
             names.append(f"{look} {readable} -printf '%y %m %s %p\\0%l\\0';")
             heads.append(f"{look} -type f -size +0c -readable -exec head -q -c {_HEAD} {{}} +;")
     return f"""\
+PATH=/usr/bin:/bin
 {{ {" ".join(names)} }} 2>/dev/null | head -c {_NAMES}
 printf %s {mark}
 {{ {" ".join(heads)} }} 2>/dev/null | head -c {_CONTENTS}

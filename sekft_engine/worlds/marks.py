@@ -4,8 +4,9 @@ Both sides stand here: what the shell reads at its start, and how the driver rea
 
 A session can read the nonce in them (``echo "$PS1"``) and print such marks itself. With that it can
 shift its own outputs to later commands and claim an exit status, nothing more: verdicts rest on how
-the shell's process ended and on what the checker finds. A line that is typed is answered by exactly
-one prompt; the driver takes no exit status from a session in which there were more.
+the shell's process ended, on what the checker finds and on what was typed. A line that is typed is
+answered by exactly one prompt; the driver takes no exit status from a session in which there were
+more.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from sekft_engine.world_paths import HOME
+from sekft_engine.world_paths import HOME, VARIABLES
 
 PANIC_FILE = f"{HOME}/.panic"
 PANIC_STATUS = 97
 LOGIN = "/.login"
+#: Where the session's shell is looked for, and what it starts before it has a prompt: no program of
+#: a bundle can take their places.
+LAUNCH_PATH = "/usr/bin:/bin"
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -80,6 +84,7 @@ class Marks:
             f"exit {PANIC_STATUS}\n"
             "}\n"
             f"cat {login}\n"
+            f"PATH={VARIABLES['PATH']}\n"
         )
 
     # -- the driver's side -------------------------------------------------------------------
@@ -117,10 +122,10 @@ class Marks:
         out.append(data[at:])
         return self._left.sub(b"", b"".join(out).replace(self.panicked, b""))
 
-    def left_by_exit(self, data: bytes) -> bool:
-        """Whether the shell said that it leaves, and not because a command failed (``set -e``)."""
+    def left(self, data: bytes) -> str | None:
+        """The shell's options (``$-``) where it said that it leaves by itself; else None."""
         found = self._left.findall(data)
-        return bool(found) and b"e" not in found[-1]
+        return found[-1].decode("ascii") if found else None
 
 
 def exports(variables: Iterable[tuple[str, str]]) -> str:

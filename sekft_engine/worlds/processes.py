@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-#: From what a sandbox runs up to the holder's first process there are two bwraps and a sh.
+#: From a sandbox's first process up to the holder's there are a bwrap and a sh or two.
 _STEPS = 5
 
 
@@ -23,16 +23,17 @@ def status(pid: int) -> dict[str, list[str]]:
 
 
 def inside(first: int) -> int | None:
-    """What the sandbox runs that is inside the holder whose first process is ``first``.
+    """The first process of the sandbox that runs inside the holder whose own first is ``first``.
 
-    It is pid 2 there, after bubblewrap's own; it sees the sandbox's files once they are mounted.
+    The sandbox ends with it, whatever runs there. It sees the sandbox's files once they are
+    mounted.
     """
     with contextlib.suppress(OSError, KeyError):
         depth = len(status(first)["NSpid"]) + 1
         for pid in pids():
             with contextlib.suppress(OSError, KeyError, IndexError, ValueError):
                 names = status(pid)["NSpid"]
-                if len(names) == depth and names[-1] == "2" and _descends(pid, first):
+                if len(names) == depth and names[-1] == "1" and _descends(pid, first):
                     return pid
     return None
 

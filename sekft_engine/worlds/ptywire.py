@@ -11,7 +11,9 @@ import signal
 import struct
 import termios
 import time
+from collections.abc import Callable
 
+from sekft_engine.worlds.box import KILLED
 from sekft_engine.worlds.world import WorldBroken
 
 _TIOCGSID = 0x5429  # the termios module has no name for it
@@ -25,15 +27,19 @@ class PtyWire:
     Args:
         master: our side of the pty; owned, closed by :meth:`close`.
         reports: the pipe in which the holder tells of the session's end; not owned.
+        seal: begins what the holder says.
+        why_dead: where the holder is gone, what of the session killed it; '' = nothing did.
     """
 
-    def __init__(self, master: int, reports: int, nonce: str) -> None:
+    def __init__(
+        self, master: int, reports: int, seal: str, why_dead: Callable[[], str] = lambda: ""
+    ) -> None:
         self.ended_status: int | None = None
         self._master = master
         self._reports = reports
-        self._ending = re.compile(re.escape(nonce.encode()) + rb" ended (\d+)\n")
+        self._why_dead = why_dead
+        self._ending = re.compile(re.escape(seal.encode()) + rb" ended (\d+)\n")
         self._heard = b""
-        self._leader: int | None = None
         os.set_blocking(master, False)
         os.set_blocking(reports, False)
         self._settings = termios.tcgetattr(master)
@@ -47,6 +53,9 @@ class PtyWire:
         if self._reports in ready:
             heard = _read(self._reports)
             if not heard and ready[self._reports] & select.POLLHUP:
+                if self._why_dead():
+                    self.ended_status = KILLED
+                    return got
                 said = self._heard.decode("utf-8", "replace").strip()
                 raise WorldBroken(f"the sandbox died: {said or 'no word'}", where="sandbox")
             self._heard = (self._heard + heard)[-1024:]
@@ -94,22 +103,10 @@ class PtyWire:
         buffer = fcntl.ioctl(self._master, _TIOCGSID, b"\0" * 4)
         return int(struct.unpack("i", buffer)[0])
 
-    def hold_leader(self) -> None:
-        """Take a handle on the shell; a pidfd cannot come to mean another process later."""
-        if self._leader is None:
-            self._leader = os.pidfd_open(self.leader_pid)
-
-    def kill_leader(self) -> None:
-        """Kill the session's first process; its pid namespace falls with it."""
-        if self._leader is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._leader, signal.SIGKILL)
-
     def close(self) -> None:
-        for descriptor in (self._master, self._leader):
-            if descriptor is not None and descriptor >= 0:
-                os.close(descriptor)
-        self._master, self._leader = -1, None
+        if self._master >= 0:
+            os.close(self._master)
+        self._master = -1
 
 
 def _read(descriptor: int) -> bytes:

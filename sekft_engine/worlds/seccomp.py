@@ -1,7 +1,8 @@
 """A seccomp filter in plain BPF: what namespaces and rlimits do not cover.
 
 A network namespace does not cover AF_VSOCK; rlimits do not count System V shared memory or
-memfds; the kernel keyring is not namespaced; io_uring passes around filters.
+memfds; the kernel keyring is not namespaced; io_uring passes around filters. A user namespace of
+its own would give a session every capability within it, so none is made, by unshare or by clone.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import struct
 
 from sekft_engine.errors import Unavailable
 
-_LD_W_ABS, _JEQ, _JGE, _RET = 0x20, 0x15, 0x35, 0x06
+_LD_W_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
 _X32 = 0x40000000
 #: Families a world may open: Unix and the two Internet ones (which reach only a dead loopback).
 _FAMILIES = (1, 2, 10)
 _TIOCSTI = 0x5412
+#: Flags of clone that make namespaces: mount, cgroup, uts, ipc, user, pid, net. (A time namespace
+#: cannot be asked for by clone: its flag is part of the signal there.)
+_NAMESPACES = 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x20000000 | 0x40000000
 
 #: name: (x86_64, aarch64); the numbers are those of the kernel's own tables.
 _DENIED: dict[str, tuple[int | None, int | None]] = {
@@ -33,16 +37,16 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97), "setns": (308, 268), "perf_event_open": (298, 241),
     "open_by_handle_at": (304, 265), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
     "bpf": (321, 280), "userfaultfd": (323, 282), "memfd_create": (319, 279),
-    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
     "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
     "mount_setattr": (442, 442), "memfd_secret": (447, 447),
 }  # fmt: skip
-#: machine: (AUDIT_ARCH, column in _DENIED, socket, socketpair, ioctl, clone3)
+#: machine: (AUDIT_ARCH, column in _DENIED, socket, socketpair, ioctl, clone, clone3)
 _ARCHES = {
-    "x86_64": (0xC000003E, 0, 41, 53, 16, 435),
-    "aarch64": (0xC00000B7, 1, 198, 199, 29, 435),
+    "x86_64": (0xC000003E, 0, 41, 53, 16, 56, 435),
+    "aarch64": (0xC00000B7, 1, 198, 199, 29, 220, 435),
 }
 
 
@@ -90,7 +94,7 @@ def program(machine: str | None = None) -> bytes | None:
     known = _ARCHES.get(machine or platform.machine())
     if known is None:
         return None
-    arch, column, socket, socketpair, ioctl, clone3 = known
+    arch, column, socket, socketpair, ioctl, clone, clone3 = known
     out = [
         _load(_ARCH),
         _instruction(_JEQ, 1, 0, arch),
@@ -105,6 +109,8 @@ def program(machine: str | None = None) -> bytes | None:
         number = numbers[column]
         if number is not None:
             out += [_instruction(_JEQ, 0, 1, number), _refuse(errno.EPERM)]
+    flags = [_load(_ARG0), _instruction(_JSET, 0, 1, _NAMESPACES), _refuse(errno.EPERM), _ALLOWED]
+    out += [_instruction(_JEQ, 0, len(flags), clone), *flags]
     families = [_load(_ARG0)]
     for index, family in enumerate(_FAMILIES):
         families.append(_instruction(_JEQ, len(_FAMILIES) - index, 0, family))

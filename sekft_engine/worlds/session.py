@@ -7,7 +7,9 @@ import secrets
 import time
 from typing import Self
 
+from sekft_engine.bundle_check import field
 from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
+from sekft_engine.errors import BadInput
 from sekft_engine.scenario import Scenario
 from sekft_engine.worlds.box import Box, Maker, Order
 from sekft_engine.worlds.driver import LONGEST_LINE, Report, ShellDriver
@@ -52,6 +54,7 @@ class ShellWorld:
         self._closed = False
         self._spent = 0.0
         self._status: int | None = 0  # of the last command: what a bare `exit` ends with
+        self._trapped = False  # the session typed something of traps
         self._driver: ShellDriver | None = None
         self._login = ""
         order = Order(
@@ -62,7 +65,11 @@ class ShellWorld:
             nonce=secrets.token_hex(8),
             seal=secrets.token_hex(16),
         )
-        self.box: Box = maker.open(order)
+        try:
+            self.box: Box = maker.open(order)
+        except BadInput as error:  # this backend or userland cannot hold the bundle
+            error.where = field(scenario.id, error.where or "")
+            raise
         try:
             if session:
                 self._log_in(order.nonce)
@@ -121,6 +128,7 @@ class ShellWorld:
             return CommandResult(
                 command=command, cwd=driver.cwd, ended="died", notes=("session time is up",)
             )
+        self._trapped = self._trapped or "trap" in typed
         start = time.monotonic()
         report = driver.type(typed, min(self._limits.command_s, left))
         seconds = time.monotonic() - start
@@ -129,7 +137,7 @@ class ShellWorld:
         notes = list(report.notes) + (["output cut"] if short else [])
         ended: Ended = ""
         if report.stop == "ended":
-            ended = _how(typed, report, self._status)
+            ended = _how(typed, report, self._status, trapped=self._trapped)
             if self.box.killed:
                 ended = "died"
                 notes += [f"killed: {reason}" for reason in self.box.killed]
@@ -176,19 +184,20 @@ class ShellWorld:
             return None
 
 
-def _how(command: str, report: Report, before: int | None) -> Ended:
+def _how(command: str, report: Report, before: int | None, *, trapped: bool) -> Ended:
     """How a session ended with ``command``: by its own word, or by dying under it.
 
-    The shell says it itself when it leaves (see :class:`~sekft_engine.worlds.marks.Marks`). Where
-    it could not, since the session has a trap of its own, the words of the command decide; then a
-    status of 128 and more tells of a signal, but a bare `exit` after an interrupted command ends
-    with that command's status.
+    The shell says it itself when it leaves (see :class:`~sekft_engine.worlds.marks.Marks`). Under
+    ``set -e`` it says so also where a command failed. Then, and where the session may have put a
+    trap of its own in place (``trapped``), the words of the command decide. There a status of 128
+    and more tells of a signal, but a bare `exit` after an interrupted command ends with that
+    command's status.
     """
     status = report.status
     if report.panicked and status == PANIC_STATUS:
         return "panic"
-    if report.left and _END_OF_FILE not in command:
+    said = report.left is not None and _END_OF_FILE not in command
+    if said and ("e" not in (report.left or "") or status == 0):
         return "exit"
-    if _EXIT.search(command) and (status is None or status < 128 or status == before):
-        return "exit"
-    return "died"
+    words = _EXIT.search(command) and (status is None or status < 128 or status == before)
+    return "exit" if words and (said or trapped) else "died"

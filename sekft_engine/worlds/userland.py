@@ -38,6 +38,7 @@ class Userland(msgspec.Struct, frozen=True):
     Attributes:
         shell: the interactive shell's words.
         sh, prlimit, setsid, env: absolute paths inside the world.
+        tar: of the host's own userland only: the holder unpacks with it.
         mounts: bubblewrap's arguments that show it.
         name: ``host``, ``debian``, or what an exported image was called.
         digest: tells this userland from every other; travels with every score.
@@ -50,6 +51,7 @@ class Userland(msgspec.Struct, frozen=True):
     setsid: str
     mounts: tuple[str, ...]
     env: str = ""
+    tar: str = ""
     name: str = "host"
     digest: str = ""
     root: str = ""
@@ -108,10 +110,11 @@ def find_userland() -> Userland:
         Unavailable: a program that worlds need is missing, with the package that holds it.
     """
     shell = _shell()
-    for name in ("prlimit", "setsid"):
+    packages = {"prlimit": "util-linux", "setsid": "util-linux", "tar": "tar"}
+    for name, package in packages.items():
         if not _program(name):
             raise Unavailable(
-                f"{name} is not installed", where="sandbox", mend="apt-get install util-linux"
+                f"{name} is not installed", where="sandbox", mend=f"apt-get install {package}"
             )
     return Userland(
         shell=shell,
@@ -119,6 +122,7 @@ def find_userland() -> Userland:
         prlimit=_program("prlimit"),
         setsid=_program("setsid"),
         env=_program("env"),
+        tar=_program("tar"),
         mounts=_mounts(),
         digest=_fingerprint(),
     )

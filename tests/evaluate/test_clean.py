@@ -165,6 +165,12 @@ def test_a_line_that_the_shell_ran_well_was_a_command() -> None:
     assert is_prose("I am done with it now\nexit", status=0)
 
 
+def test_a_claimed_exit_status_makes_no_command_of_a_sentence() -> None:
+    for typed in ("I will look at the file now", "The answer is in the file.", "Sure, let me look"):
+        assert is_prose(typed, status=0)
+    assert not is_prose("which program is it", status=0)
+
+
 def test_a_shell_reader_takes_quotes_here_documents_and_comments_as_data() -> None:
     assert simple_commands('grep "a b" f | wc -l # count it') == [
         ["grep", QUOTED, "f"],

@@ -60,9 +60,9 @@ def test_a_long_hostile_output_is_read_in_one_pass() -> None:
         MARKS.clean(data)
 
 
-def test_the_end_by_exit_is_told_from_an_end_by_an_error() -> None:
+def test_a_shell_that_leaves_says_so_with_its_options() -> None:
     left = b"bye\n\x01" + _mark + b".%s\x02"
-    assert MARKS.left_by_exit(left % b"im")
-    assert not MARKS.left_by_exit(left % b"eim")
-    assert not MARKS.left_by_exit(b"bye\n")
+    assert MARKS.left(left % b"im") == "im"
+    assert MARKS.left(left % b"eim") == "eim"
+    assert MARKS.left(b"bye\n") is None
     assert MARKS.clean(left % b"im") == b"bye\n"

@@ -233,7 +233,9 @@ def commands() -> Iterator[tuple[str, str, int]]:
     yield "panic all is lost", "panic", 97
     yield "kill -9 $$", "died", 137
     yield "set -e; false", "died", 1
+    yield "set -e; bye() { exit; }; bye", "exit", 0
     yield "exec true", "died", 0
+    yield "exec true; exit", "died", 0
     yield "\x04", "died", 0
 
 
