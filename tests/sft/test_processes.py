@@ -20,14 +20,15 @@ from sekft_engine import events, jobs
 from sekft_engine.adapters import WEIGHTS, adapter_digest
 from sekft_engine.context import Stopped
 from sekft_engine.engine import Engine
-from sekft_engine.errors import BadInput, JobFailed
+from sekft_engine.errors import BadInput, BaseChanged, JobFailed
 from sekft_engine.events import Event
 from sekft_engine.foreground import run_job
 from sekft_engine.recipe import Recipe
 from sekft_engine.runs import read_events, read_run
 from sekft_engine.sft.data import TrainRow
+from sekft_engine.sft.follow import Brief, follow_run
 from sekft_engine.sft.loss import token_losses
-from sekft_engine.sft.processes import Processes
+from sekft_engine.sft.processes import Processes, follows, joined
 
 #: Three rows a step for two processes, so that shares differ; the last step has fewer.
 RECIPE = Recipe(
@@ -67,6 +68,39 @@ def test_a_base_that_is_spread_over_two_processes_trains_what_a_whole_one_would(
     _in_two(lambda: _train(_job(tiny_base, sessions, out, shard_base=True)))
     assert _largest_difference(Path(alone["adapter"]), out / "adapter") < TOLERANCE
     assert _told(out) == pytest.approx(_told(Path(alone["path"])), rel=1e-5)
+
+
+def test_a_base_that_is_spread_is_proven_part_by_part_run_after_run(
+    alone: dict[str, Any], tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    outs = [tmp_path / "one", tmp_path / "two"]
+
+    def train() -> None:
+        if follows():
+            ranks, resident = joined(), None
+            assert isinstance(ranks, Processes)
+            for _ in outs:
+                _, what = ranks.hear()
+                brief = msgspec.json.decode(what[0], type=Brief)
+                resident = follow_run(ranks, brief, resident)
+        else:
+            engine = Engine(nice=0).start()
+            for out in outs:
+                run_job(_job(tiny_base, sessions, out, shard_base=True), engine=engine)
+            resident = engine.resident
+            engine.close()
+        assert resident is not None
+        resident.activate(None)
+        resident.prove()
+        part: Any = next(one for one in resident.model.parameters() if hasattr(one, "to_local"))
+        part.to_local().data[0] += 1
+        resident.activate(None)
+        with pytest.raises(BaseChanged, match="q_proj"):
+            resident.prove()
+
+    _in_two(train)
+    for out in outs:
+        assert _largest_difference(Path(alone["adapter"]), out / "adapter") < TOLERANCE
 
 
 def test_a_run_of_two_processes_that_is_stopped_goes_on_to_the_same_bits(
