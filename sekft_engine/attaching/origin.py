@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sekft_engine.bases import KNOWN
+from sekft_engine.visible import visible
 
 
 def doubt_of(named: str, base: Path) -> str:
@@ -14,7 +15,7 @@ def doubt_of(named: str, base: Path) -> str:
         named: what its configuration calls its base; empty where it does not say.
         base: the folder of the base that it is attached to.
     """
-    named = named[:200]
+    named = visible(named[:200])
     if not named:
         return "nothing tells which base it was trained on, so its base is not confirmed"
     if is_named_alike(named, base):

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 #: transformers installs these itself when it is first asked for hidden states; they change nothing.
 _OWN_HOOKS = "transformers.utils.output_capturing"
-#: Rotary embeddings of these kinds change their frequencies with the length of what they are given.
-_MOVING = {"dynamic", "longrope"}
+#: Rotary embeddings of these kinds change their frequencies with the length of what they are given:
+#: those that transformers' dynamic_rope_update knows.
+_MOVING = ("dynamic", "longrope")
 
 
 class _Record(NamedTuple):
@@ -224,7 +225,7 @@ def _moves(module: Any) -> bool:
     """Whether buffers of the module change with what it is given; then they are no weights."""
     kind = getattr(module, "rope_type", None)
     kinds = kind.values() if isinstance(kind, dict) else (kind,)
-    return any(isinstance(each, str) and each in _MOVING for each in kinds)
+    return any(moving in str(each) for each in kinds for moving in _MOVING)
 
 
 def _config(model: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from sekft_engine.attaching.plan import PREFIX, Plan
 from sekft_engine.errors import BadInput, DigestMismatch
+from sekft_engine.visible import visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -181,6 +182,8 @@ def _other_prefix(extra: list[str], missing: list[str]) -> str:
 
 
 def _short(name: str) -> str:
+    """A name out of a file, for a line of text."""
+    name = visible(name)
     return name if len(name) <= 160 else f"{name[:100]}...{name[-50:]}"
 
 

@@ -105,6 +105,17 @@ def test_a_tensor_of_the_base_is_refused_by_its_name(
     assert "save_embedding_layers=False" in str(told.value)
 
 
+def test_a_name_that_would_act_on_a_terminal_is_shown_and_stays_in_its_line(
+    base: ResidentBase, good: Path
+) -> None:
+    write(good, tensors_of(good) | {"a\nb\x1b[2J\u202e" + "x" * 10_000: torch.zeros(1)})
+    with pytest.raises(BadInput, match="which is no adapter's") as told:
+        base.attach("a", good)
+    text = str(told.value)
+    assert not set(text) & {"\n", "\x1b", "\u202e"}
+    assert len(text) < 600
+
+
 @pytest.mark.parametrize(
     ("theirs", "shown"),
     [

@@ -157,7 +157,19 @@ def test_adapters_and_their_training_are_no_change(smollm2: Path, tmp_path: Path
     assert torch.equal(logits(base.model), bare)
 
 
-def test_rotary_embeddings_that_follow_the_length_are_no_change(smollm2: Path) -> None:
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "dynamic", "factor": 2.0},
+        {
+            "rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 8,
+            "short_factor": [1.0] * 8, "long_factor": [2.0] * 8,
+        },
+    ],
+)  # fmt: skip
+def test_rotary_embeddings_that_follow_the_length_are_no_change(
+    smollm2: Path, rope: dict[str, Any]
+) -> None:
     from transformers import LlamaForCausalLM
 
     from sekft_engine.render import ChatTokenizer
@@ -166,14 +178,16 @@ def test_rotary_embeddings_that_follow_the_length_are_no_change(smollm2: Path) -
     config = tiny_llama(
         vocab_size=96,
         max_position_embeddings=8,
-        rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
+        rope_parameters={"rope_theta": 10000.0} | rope,
     )
     model = LlamaForCausalLM(config).eval()
     tokenizer = ChatTokenizer.load(smollm2)
     base = ResidentBase(model, tokenizer, path=Path("/bases/long"), digest="0" * 64)
     base.activate(None)
+    before = model.model.rotary_emb.inv_freq.clone()
     with torch.no_grad():
         base.model(input_ids=torch.arange(40)[None])
+    assert not torch.equal(model.model.rotary_emb.inv_freq, before)
     base.prove()
 
 
