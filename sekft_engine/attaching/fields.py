@@ -20,8 +20,8 @@ from sekft_engine.errors import BadInput
 LONGEST, MOST = 2000, 10_000
 #: Highest rank at all; :mod:`.plan` has a lower bound for each layer.
 HIGHEST_RANK = 1 << 20
-#: Largest number: what a float32 can hold.
-LARGEST = 3e38
+#: Largest alpha, either way: far more than any adapter has, and far from where sums overflow.
+LARGEST = 1e6
 
 Fields = Mapping[str, Any]
 
@@ -97,7 +97,7 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Refused("must be a number")
     if not -LARGEST <= value <= LARGEST:  # NaN is refused, too
-        raise _Refused("must be a finite number")
+        raise _Refused(f"must be a finite number, of at most {LARGEST:.0f} either way")
     return value
 
 
