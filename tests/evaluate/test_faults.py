@@ -292,6 +292,7 @@ def test_the_thousand_here_documents_that_ended_an_eval_are_one_odd_command(
         ("ls " * 20_000_000, "60000000 bytes, at most 65536"),
         ("ls\n" * 2000, "2001 lines, at most 1024"),
     ],
+    ids=["bytes", "lines"],
 )
 def test_a_turn_that_is_too_long_is_not_typed_and_told_so_and_the_session_goes_on(
     said: str, told: str, make_scenario: Make, tmp_path: Path

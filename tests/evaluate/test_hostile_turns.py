@@ -34,6 +34,7 @@ fuzzed = settings(fuzz(300), derandomize=not LONG)
         ("ls\n" * MAX_LINES, "1025 lines, at most 1024"),
         ("ls\r" * MAX_LINES, "1025 lines, at most 1024"),
     ],
+    ids=["bytes", "bytes of letters", "lines", "lines with CR"],
 )
 def test_a_turn_over_a_bound_says_by_how_much_and_is_no_command(said: str, told: str) -> None:
     assert excess(said) == told
