@@ -24,6 +24,7 @@ _SETTLE_MOST_S = 0.5
 _ROOM = 65536
 #: More than this without a pause comes from a job in the background that will not stop.
 _ENDLESS = 16 * _ROOM
+_CTRL_C = "\x03"
 #: While a command says nothing, this often one looks whether it is to be interrupted.
 _HEED_S = 0.25
 
@@ -121,8 +122,7 @@ class ShellDriver:
             stop = "ended"
         deadline = time.monotonic() + seconds
         for line in command.split("\n") if stop != "ended" else ():
-            self._terminal.write(line.encode("utf-8", "replace") + b"\n")
-            stop, found = self._await(capture, deadline - time.monotonic())
+            stop, found = self._type_line(capture, line, deadline)
             if stop not in ("prompt", "more"):
                 break
         if stop == "more":  # a quote, a here-document or an `if` that was never closed
@@ -132,7 +132,8 @@ class ShellDriver:
             notes.append(stop)
             stop, found = self._interrupt(capture, stop, notes)
         answers = self._prompts_in(capture) - before
-        self._forged |= answers > command.count("\n") + 1 and not self._interrupted_one
+        asked = command.count("\n") + 1 + command.count(_CTRL_C)
+        self._forged |= answers > asked and not self._interrupted_one
         if self._forged:
             notes.append("forged prompt")
         status = None
@@ -159,6 +160,21 @@ class ShellDriver:
             tuple(notes),
         )
 
+    def _type_line(
+        self, capture: Capture, line: str, deadline: float
+    ) -> tuple[Stop, Prompt | None]:
+        """Type a line; each Ctrl-C in it drops what stands before it and brings a prompt."""
+        *dropped, rest = line.encode("utf-8", "replace").split(_CTRL_C.encode())
+        for part in dropped:
+            self._terminal.write(part + _CTRL_C.encode())
+            left = deadline - time.monotonic()
+            stop, found = self._await(capture, min(left, _GRACE_S))
+            # No prompt comes where the session took the key's meaning from it (`stty -isig`).
+            if stop not in ("prompt", "more") and not (stop == "timeout" and left > _GRACE_S):
+                return stop, found
+        self._terminal.write(rest + b"\n")
+        return self._await(capture, deadline - time.monotonic())
+
     def _prompts_in(self, capture: Capture) -> int:
         head, gone, tail = capture.parts()
         parts = (head, tail) if gone else (head + tail,)
@@ -173,7 +189,7 @@ class ShellDriver:
         # A session may have taken its meaning from Ctrl-C (`stty -isig`): it would be typed into
         # the next command.
         self._terminal.restore()
-        self._terminal.write(b"\x03")
+        self._terminal.write(_CTRL_C.encode())
         found: Prompt | None
         again, found = self._await(capture, _GRACE_S, heed=False)
         if again in ("timeout", "flood") and self._terminal.kill_foreground():

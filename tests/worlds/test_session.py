@@ -290,3 +290,22 @@ def test_whoever_watches_a_hanging_command_can_interrupt_it(opener: Opener) -> N
     assert deaf.seconds < 200
     assert "interrupted" in deaf.notes
     assert world.run("echo here").output == "here\n"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_ctrl_c_that_is_typed_drops_its_line_and_shifts_no_answer(
+    world: World, times: int
+) -> None:
+    for turn in range(5):
+        result = world.run("echo dropped" + "\x03" * times + f"echo {turn}; false")
+        assert str(turn) in result.output.splitlines()[-1]
+        assert result.status == 1
+        assert result.notes == ()
+        assert world.run("echo next").output == "next\n"
+
+
+def test_a_ctrl_c_that_means_nothing_costs_no_session(world: World) -> None:
+    world.run("stty -isig")
+    assert world.run("\x03").ended == ""
+    world.run("stty isig")
+    assert world.run("echo on").output == "on\n"
