@@ -16,27 +16,24 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(
-    data: bytes | str,
-    kind: type[T],
-    *,
-    where: str,
-    what: str = "broken JSON",
-    mend: str = "restore the file",
-) -> T:
-    """JSON text as a ``kind``.
+    data: bytes | str, *, where: str, what: str = "", mend: str = "restore the file"
+) -> dict[str, Any]:
+    """A JSON object.
 
     Args:
-        what: what is wrong with one that is no such thing.
+        what: what the file is where it holds no such object, as in "broken manifest".
 
     Raises:
-        BadInput: it is no JSON, or does not fit; names ``where`` and the field.
+        BadInput: it is no JSON, or JSON of another kind; names ``where``.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
-    except RecursionError as error:
-        raise BadInput(f"{what}: too deeply nested", where=where, mend=mend) from error
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        fault = f"{what}: not a JSON object" if what else "not a JSON object"
+        raise BadInput(fault, where=where, mend=mend) from error
     except NOT_JSON as error:
-        raise BadInput(f"{what}: {error}", where=where, mend=mend) from error
+        reason = "too deeply nested" if isinstance(error, RecursionError) else error
+        raise BadInput(f"{what or 'broken JSON'}: {reason}", where=where, mend=mend) from error
 
 
 def encode(value: Any, order: Literal["deterministic"] | None = None) -> bytes:

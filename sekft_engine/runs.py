@@ -193,7 +193,7 @@ def read_run(folder: Path) -> RunInfo:
         data = path.read_bytes()
     except FileNotFoundError:
         raise BadInput("not a run", where=str(folder), mend="sekft runs list") from None
-    raw = decode(data, dict[str, Any], what="broken manifest", where=str(path))
+    raw = decode(data, what="broken manifest", where=str(path))
     identity = raw.get("id")
     # It names files and folders: one that is no plain name is not taken over.
     plain = isinstance(identity, str) and is_file_name(identity)

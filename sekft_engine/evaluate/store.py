@@ -36,7 +36,7 @@ def write_episode(folder: Path, subject: str, finished: Finished) -> Path:
 
 def read_episode(path: Path) -> Finished:
     """Read one episode back, raising :class:`BadInput` that names the file."""
-    raw = decode(path.read_bytes(), dict[str, Any], where=str(path))
+    raw = decode(path.read_bytes(), where=str(path))
     return as_finished(Trajectory.from_json(raw, str(path)))
 
 

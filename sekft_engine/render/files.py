@@ -131,4 +131,4 @@ def _read(path: Path) -> str:
 def _read_json(path: Path, *, required: bool = False) -> dict[str, Any]:
     if not required and not path.exists():
         return {}
-    return decode(_read(path), dict[str, Any], where=str(path), mend=_MEND)
+    return decode(_read(path), where=str(path), mend=_MEND)

@@ -53,6 +53,9 @@ def test_a_broken_manifest_is_named_and_does_not_hide_the_other_runs(tmp_path: P
     good = create_run(tmp_path, "train", about={})
     bad = tmp_path / "002-train"
     bad.mkdir()
+    (bad / "run.json").write_text("[]")
+    with pytest.raises(BadInput, match=r"/run\.json: broken manifest: not a JSON object"):
+        read_run(bad)
     (bad / "run.json").write_text("{")
     with pytest.raises(BadInput, match=r"002-train/run\.json: broken manifest"):
         read_run(bad)
