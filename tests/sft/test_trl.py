@@ -41,9 +41,11 @@ def exact_base(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> ResidentBase
     monkeypatch.setattr(
         torch.Tensor, "float", lambda own: own if own.dtype == torch.float64 else single(own)
     )
-    base = ResidentBase.load(tiny_base)
-    base.model.double()
-    return base
+    loaded = ResidentBase.load(tiny_base)
+    # Made double before the base is: a resident one notices that its weights were replaced.
+    return ResidentBase(
+        loaded.model.double(), loaded.tokenizer, path=loaded.path, digest=loaded.digest
+    )
 
 
 @pytest.mark.slow
@@ -81,7 +83,8 @@ def _step(base: ResidentBase, data: Data, batch: int, micro_batch: int, start: P
     )
     base.new_adapter("a", recipe)
     if base.model.dtype.itemsize == 8:
-        base.model.double()
+        for weight in base.trainable("a"):
+            weight.data = weight.data.double()
     base.save_adapter("a", start, AdapterMeta())
     trainer = Trainer(base, "a", msgspec.structs.replace(data, train=rows), recipe)
     [step] = list(trainer.steps())
