@@ -1,15 +1,19 @@
 """What a step takes of memory, told before the run: what cannot fit is refused, with what would.
 
-A few short passes are measured, forward and backward, and what they held at most is taken on to the
+A few short passes are measured, forward and backward, and their peaks are extrapolated to the
 heaviest pass of the run: a fixed part, one that grows with the tokens, one with the squares of the
 rows' lengths (attention that holds all its weights), and one with the tokens that are trained. Two
 halves of a pass that go side by side are held at once, each with gradients of its own.
 Where that does not fit, the same is measured with activations that are computed again.
+
+Decoder and head have their peaks at different moments, and which is the higher one depends on the
+length. So they are measured apart, and added up: an upper bound of the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from heapq import nlargest
 from pathlib import Path
@@ -27,16 +31,19 @@ from sekft_engine.sft.data import TrainRow
 from sekft_engine.sft.lanes import lanes_on
 from sekft_engine.sft.loss import Selected, selected_logits, token_losses
 from sekft_engine.sft.memory import free_memory
-from sekft_engine.sft.packing import pack
+from sekft_engine.sft.packing import pack, pad
 from sekft_engine.sft.peak import peak_bytes
 from sekft_engine.sft.ranks import ALONE, Ranks
 from sekft_engine.sft.recompute import RECOMPUTED, blocks_of
 
-#: Tokens of the passes that are measured with one trained token each: enough that a block takes
-#: more than the head does, even where activations are computed again.
-LENGTHS = (48, 96, 192)
-#: Trained tokens of two more passes as short as the first: enough that the head takes more.
-TRAINED = (17, 33)
+#: Tokens of the passes through the decoder alone. Attention by blocks of 128 queries, as some
+#: processors have it for rows that are not too long, holds a whole square of weights for one block
+#: and little more than half of it for many: only whole numbers of blocks show how it grows. Longer
+#: rows hold no weights there; what they need is estimated several times too high.
+LENGTHS = (128, 256, 384)
+#: Tokens of the two passes through decoder and head, and how many of them are trained: half and
+#: all. Where the head does not have the peak even with all of them trained, it never has.
+HEAD_TOKENS, TRAINED = 48, (23, 47)
 #: Passes of a run that are looked at for the heaviest one.
 LOOKED_AT = 32
 #: The name of the adapter that is measured.
@@ -171,8 +178,8 @@ def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         weights = base.trainable(_NAME)
         selected = selected_logits(base.model)
         selected.recompute = recompute
-        by_length = [_peak(base, selected, tokens, 1) for tokens in LENGTHS]
-        few, many = (_peak(base, selected, LENGTHS[0], trained) for trained in TRAINED)
+        by_length = [_peak(base, selected, tokens, 1, head=False) for tokens in LENGTHS]
+        few, many = (_peak(base, selected, HEAD_TOKENS, trained, head=True) for trained in TRAINED)
         held = sum(weight.numel() * weight.element_size() for weight in weights)
         for weight in weights:
             weight.grad = None
@@ -188,14 +195,16 @@ def measure_need(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         per_token=max(0.0, float(token)),
         per_square=max(0.0, float(square)),
         per_trained=trained,
-        at_once=max(1, MOST_LOGITS // base.model.config.get_text_config().vocab_size),
+        # The logits of a piece are made while those of the piece before are still there.
+        at_once=2 * max(1, MOST_LOGITS // base.model.config.get_text_config().vocab_size),
         packs=selected.packs,
         per_lane=held,
         lanes=lanes_on(base.device),
     )
 
 
-def _peak(base: ResidentBase, selected: Selected, tokens: int, trained: int) -> int:
+def _peak(base: ResidentBase, selected: Selected, tokens: int, trained: int, *, head: bool) -> int:
+    """Peak of a pass over one row: through the decoder, and through the ``head`` too."""
     import torch
 
     at = np.arange(tokens - 1 - trained, tokens - 1, dtype=np.int32)
@@ -204,10 +213,17 @@ def _peak(base: ResidentBase, selected: Selected, tokens: int, trained: int) -> 
 
     def step() -> None:
         with selected:
-            losses, _ = token_losses(selected, [row], base.device)
-            torch.autograd.backward(losses.sum())
+            if head:
+                out, _ = token_losses(selected, [row], base.device)
+            else:
+                out = selected.hidden(pack([row]) if selected.packs else pad([row]))
+            torch.autograd.backward(out.sum())
 
-    return peak_bytes(step)
+    if base.device.type != "cpu":
+        return peak_bytes(step)
+    # Buffers that a thread keeps for its next pass count too: here it has none from a pass before.
+    with ThreadPoolExecutor(max_workers=1) as fresh:
+        return fresh.submit(peak_bytes, step).result()
 
 
 def _what_fits(need: Need, there: int, run: _Passes) -> str:
