@@ -28,7 +28,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at ``path`` by ``data`` in one step."""
+    """Replace the file at ``path`` by ``data`` in one step; write into a device or a pipe."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)  # root could replace even /dev/null
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
