@@ -1,6 +1,6 @@
 """The lines of a document in one view at one width: where each begins, how high it is.
 
-A million tokens are a hundred thousand lines; a few numbers of each are stored, and a line's
+A million tokens are a hundred thousand lines; kept of them are a few numbers each, and a line's
 pieces are made when it is drawn.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sekft_engine.core.cells import cells
+from sekft_engine.fitting import cells
 from sekft_engine.maskview.cells import LINE_END, PER_CELL, shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.wrap import Pieces, cut, lines
@@ -36,7 +36,7 @@ def views_of(doc: Document) -> tuple[View, ...]:
     return tuple(view for view in VIEWS if wanted.get(view, True))
 
 
-class LinePiece(NamedTuple):
+class Piece(NamedTuple):
     """``text[start:end]`` of the document, all or a part of ``token``."""
 
     token: int
@@ -44,16 +44,16 @@ class LinePiece(NamedTuple):
     end: int
 
 
-class MaskLine(NamedTuple):
+class Line(NamedTuple):
     """A line: the head of ``turn``, or pieces of its tokens. ``trained``: one of them is."""
 
     head: bool
     turn: int
-    pieces: tuple[LinePiece, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     trained: bool = False
 
 
-class MaskLayout:
+class Layout:
     """Lines and the screen rows that they take, from the top.
 
     Args:
@@ -164,12 +164,12 @@ class MaskLayout:
         """The first character of a line."""
         return int(self._start[line])
 
-    def line(self, line: int) -> MaskLine:
+    def line(self, line: int) -> Line:
         """The line with its pieces."""
         self.made += 1
         turn = self.turn_of(line)
         if self._head[line]:
-            return MaskLine(True, turn)
+            return Line(True, turn)
         doc = self.doc
         low, high = int(self._start[line]), int(self._end[line])
         first, last = int(self._token[line]), int(self._last[line])
@@ -178,9 +178,9 @@ class MaskLayout:
         start, out = doc.start(first), []
         for token, (end, trained) in enumerate(zip(ends, shows, strict=True), first):
             if self.mode == "all" or trained == (self.mode == "trained"):
-                out.append(LinePiece(token, max(start, low), min(end, high)))
+                out.append(Piece(token, max(start, low), min(end, high)))
             start = end
-        return MaskLine(False, turn, tuple(out), bool(self._trained[line]))
+        return Line(False, turn, tuple(out), bool(self._trained[line]))
 
     # --- finding lines ----------------------------------------------------------------------
 
@@ -238,14 +238,4 @@ def control_name(literal: str) -> str:
     return f"⟦{name} {shown(literal)}⟧" if name else f"⟦{shown(literal)}⟧"
 
 
-__all__ = [
-    "GUTTER",
-    "LINE_END",
-    "MODES",
-    "VIEWS",
-    "LinePiece",
-    "MaskLayout",
-    "MaskLine",
-    "Mode",
-    "View",
-]
+__all__ = ["GUTTER", "LINE_END", "MODES", "VIEWS", "Layout", "Line", "Mode", "Piece", "View"]

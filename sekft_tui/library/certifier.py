@@ -1,34 +1,34 @@
-"""Certifies a data set in the background: what would be dropped, and how long each row is."""
+"""The background pass that certifies a data set: what would be dropped, and how long it all is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.errors import SekftError
+from sekft_tui.background import Background, Courtesy, Pace, Teller
+from sekft_tui.library.passes import Order, Plan
 from sekft_tui.library.rendering import NotReady, Renderer
-from sekft_tui.library.scan import Order, ScanPlan
 from sekft_tui.library.verdicts import Verdicts
-from sekft_tui.process.workers import Background, KeyPriority, Pace, Throttle
 
 if TYPE_CHECKING:
-    from sekft_engine.data.trajectory import Trajectory
     from sekft_engine.sources import Index
+    from sekft_engine.trajectory import Trajectory
 
-#: A data set of up to this many trajectories is certified unasked while it is on the screen.
+#: A data set of up to so many trajectories is certified unasked while it is looked at.
 UNASKED = 20_000
-#: The reason of a recording that says itself not to train on it, as in ``train --inspect``.
+#: Why a recording is dropped that says so itself, as ``sekft train --inspect`` counts it.
 NOT_KEPT = "not_kept"
 UNREADABLE = "unreadable"
-#: The thread's niceness: what the user waits for comes first.
+#: How far the thread steps back behind what the user sees.
 NICE = 10
 
 
 class Certifier:
-    """Certifies the trajectories of ``index`` in small batches, requested ones first.
+    """Certifies the trajectories of ``index`` in small batches, those that are asked for first.
 
     Args:
-        changed: called on the thread after new results.
+        changed: called on the thread whenever more is known.
     """
 
     def __init__(
@@ -36,28 +36,23 @@ class Certifier:
         index: Index,
         renderer: Renderer,
         *,
-        key_priority: KeyPriority,
+        courtesy: Courtesy,
         changed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self.verdicts = Verdicts()
-        self.whole_wanted = False
+        self.asked = False
         #: Set while the trajectories are on the screen.
         self.visible = False
         self.trouble = ""
         self._index = index
         self._renderer = renderer
-        self._throttle = Throttle(changed)
-        self._waited_for = False
-        self._plan = ScanPlan(self.verdicts)
+        self._news = Teller(changed)
+        self._waited = False
+        self._plan = Plan(self.verdicts)
         self._pace = Pace(128)
         self._thread = Background(
-            "sekft-certify",
-            self._step,
-            failed=failed,
-            key_priority=key_priority,
-            patience=1.0,
-            nice=NICE,
+            "sekft-certify", self._step, failed=failed, courtesy=courtesy, patience=1.0, nice=NICE
         ).start()
 
     def stop(self) -> None:
@@ -66,21 +61,21 @@ class Certifier:
     def wake(self) -> None:
         self._thread.wake()
 
-    def request(self, order: Order | None = None) -> None:
-        """Certify what is in ``order``, until :meth:`release`; None = the whole data set."""
-        self.whole_wanted, self.trouble = self.whole_wanted or order is None, ""
-        self._waited_for = order is not None
+    def ask(self, order: Order | None = None) -> None:
+        """Certify what is in ``order``, until :meth:`rest`; without one, all there is."""
+        self.asked, self.trouble = self.asked or order is None, ""
+        self._waited = order is not None
         self._plan.first(order)
         self._thread.wake()
 
     def restart(self) -> None:
-        """Forget all results: the trajectories have other numbers than before."""
+        """The trajectories have other numbers than before: nothing is known of them."""
         self.verdicts = Verdicts()
-        self._plan = ScanPlan(self.verdicts)
+        self._plan = Plan(self.verdicts)
 
-    def release(self) -> None:
-        """Nothing is waited for any more."""
-        self._waited_for = False
+    def rest(self) -> None:
+        """Nobody waits any more."""
+        self._waited = False
         self._plan.first(None)
 
     @property
@@ -89,25 +84,25 @@ class Certifier:
 
     @property
     def busy(self) -> bool:
-        """Whether it is working or about to."""
-        return self._may_work() and self.known < len(self._index)
+        """Whether it has something to do and may."""
+        return self._may() and self.known < len(self._index)
 
-    def _may_work(self) -> bool:
+    def _may(self) -> bool:
         if self.trouble or not self._renderer.base:
             return False
-        if self._waited_for:
+        if self._waited:
             return True
-        wanted = self.whole_wanted or (self._index.complete and len(self._index) <= UNASKED)
+        wanted = self.asked or (self._index.complete and len(self._index) <= UNASKED)
         return wanted and self.visible
 
     def _step(self) -> float | None:
-        if not self._may_work():
-            self._throttle.flush()
+        if not self._may():
+            self._news.last()
             return None
-        verdicts = self.verdicts  # a restart replaces them; then these results are lost
+        verdicts = self.verdicts  # after a restart these are nobody's any more
         numbers = self._plan.take(self._pace.batch, len(self._index), others=True)
         if not numbers:
-            self._throttle.flush()
+            self._news.last()
             return None
         try:
             with self._pace:
@@ -116,21 +111,21 @@ class Certifier:
             self.trouble = "the base is not ready"
         except SekftError as error:
             self.trouble = str(error)
-        self._throttle.changed()
+        self._news.news()
         if self.trouble:
-            self._throttle.flush()
+            self._news.last()
             return None
         return 0
 
-    def retry(self) -> None:
-        """The base is ready now: try again."""
+    def again(self) -> None:
+        """The base is ready now, or another."""
         self.trouble = ""
         self._thread.wake()
 
     def _certify(self, numbers: list[int], verdicts: Verdicts) -> None:
         tokenizer = self._renderer.tokenizer()
         from sekft_engine.render import Dropped
-        from sekft_engine.render.bulk.cache import cached_rows
+        from sekft_engine.render.cache import cached_rows
 
         good: list[int] = []
 

@@ -1,11 +1,11 @@
-"""Work on a file's attributes: its size, its time, its existence."""
+"""Work on what a file is rather than what it says: its size, its time, that it exists."""
 
 from __future__ import annotations
 
-from sekft_engine.factory.task import Desk, Task, content, holds
+from sekft_engine.factory.job import Desk, Job, content, holds
 
 
-def resize(desk: Desk) -> Task:
+def resize(desk: Desk) -> Job:
     source = desk.path()
     rows = desk.text(3, 5)
     size = desk.rng.randint(4, 12)
@@ -18,20 +18,20 @@ def resize(desk: Desk) -> Task:
             f"Keep only the first {size} bytes of {source}",
         )
     )
-    beginning = content(rows)[:size]
-    return Task(
+    kept = content(rows)[:size]
+    return Job(
         text=text,
         look=source,
         acts=(f"truncate -s {size} {source}",),
         files={source: content(rows)},
         checks=(
             f'[ "$(wc -c < {source})" -eq {size} ]',
-            f'[ "$(cat {source})" = "$(printf %s {_quoted(beginning)})" ]',
+            f'[ "$(cat {source})" = "$(printf %s {_quoted(kept)})" ]',
         ),
     )
 
 
-def stamp(desk: Desk) -> Task:
+def stamp(desk: Desk) -> Job:
     source = desk.path()
     rows = desk.text(1, 3)
     year, month, day = (
@@ -49,7 +49,7 @@ def stamp(desk: Desk) -> Task:
             f"Date {source} back to {date}",
         )
     )
-    return Task(
+    return Job(
         text=text,
         look=source,
         acts=(f"touch -d {date} {source}",),
@@ -58,7 +58,7 @@ def stamp(desk: Desk) -> Task:
     )
 
 
-def create(desk: Desk) -> Task:
+def create(desk: Desk) -> Job:
     folder = desk.folder + desk.names.word()
     name, other = desk.names.file(), desk.names.file()
     text = desk.pick(
@@ -69,7 +69,7 @@ def create(desk: Desk) -> Task:
             f"Below {folder} put an empty file named {name}",
         )
     )
-    return Task(
+    return Job(
         text=text,
         look=folder,
         acts=(f"touch {folder}/{name}",),

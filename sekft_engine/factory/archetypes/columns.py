@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sekft_engine.factory.task import Desk, Task, content, holds
+from sekft_engine.factory.job import Desk, Job, content, holds
 
 _SIGNS = {",": "comma", ":": "colon"}
 
 
-def extract(desk: Desk) -> Task:
+def extract(desk: Desk) -> Job:
     source, target = desk.path("csv"), desk.target()
     sign = desk.pick((",", ":"))
     number = desk.rng.randint(1, 3)
@@ -21,7 +21,7 @@ def extract(desk: Desk) -> Task:
             f"The {nth} column of {source}, cut at each {_SIGNS[sign]}, belongs into {target}",
         )
     )
-    return Task(
+    return Job(
         text=text,
         look=source,
         acts=(f"cut -d{sign} -f{number} {source} > {target}",),
@@ -31,7 +31,7 @@ def extract(desk: Desk) -> Task:
     )
 
 
-def merge(desk: Desk) -> Task:
+def merge(desk: Desk) -> Job:
     first, second, target = desk.path(), desk.path(), desk.target()
     upper, lower = desk.text(2, 3), desk.text(2, 3)
     text = desk.pick(
@@ -43,7 +43,7 @@ def merge(desk: Desk) -> Task:
             f"Merge {first} with {second} and save the whole as {target}",
         )
     )
-    return Task(
+    return Job(
         text=text,
         look=first,
         acts=(f"cat {first} {second} > {target}",),

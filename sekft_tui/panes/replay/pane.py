@@ -1,4 +1,4 @@
-"""The Replay pane: a list to the left, one or two players to the right, a time bar below."""
+"""The pane: the list to the left, one player or two to the right, the time bar under them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine.core.errors import SekftError
-from sekft_engine.data import filters
-from sekft_engine.records import events
-from sekft_engine.records.events import Event
-from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
-from sekft_tui.messages import TakeOver
-from sekft_tui.model.episodes import Episode, final_difference
-from sekft_tui.model.evaluation import EvalView
-from sekft_tui.model.recording import IDLE_LIMIT_S
-from sekft_tui.model.reducer import Shared
+from sekft_engine import events, filters
+from sekft_engine.errors import SekftError
+from sekft_engine.events import Event
+from sekft_tui.actions import Place, bindings
+from sekft_tui.background import beside_the_screen
+from sekft_tui.cast import IDLE_LIMIT_S
+from sekft_tui.episodes import Episode, final_difference
+from sekft_tui.eval_view import EvalView
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.replay.listing import HINT, Listing
 from sekft_tui.panes.replay.pair import Pair
-from sekft_tui.panes.replay.played_episode import PlayedEpisode, file_of
 from sekft_tui.panes.replay.players import Players
-from sekft_tui.process.workers import run_on_thread
+from sekft_tui.panes.replay.shown import Shown, file_of
+from sekft_tui.reducer import Shared
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.replay_view import ReplayView
@@ -49,14 +46,12 @@ class ReplayPane(Pane):
     ReplayPane.-two #replay-left { display: none; }
     """
 
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
+    def __init__(self) -> None:
+        super().__init__(id="replay")
         self.listing = Listing()
         self.pair = Pair()
         self.players = Players(self.pair)
-        self._opened_elsewhere = (
-            False  # by another pane: reading the list again does not replace it
-        )
+        self._held = False  # opened from elsewhere: a list that is read again leaves it alone
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self.listing.head)
@@ -71,7 +66,7 @@ class ReplayPane(Pane):
         self.reload()
 
     def first_focus(self) -> Widget:
-        return self.view if self._opened_elsewhere else self.list
+        return self.view if self._held else self.list
 
     def hidden(self) -> None:
         self.players.stop()
@@ -81,8 +76,8 @@ class ReplayPane(Pane):
         return self.players.view
 
     @property
-    def second_view(self) -> ReplayView:
-        return self.players.second_view
+    def two(self) -> ReplayView:
+        return self.players.two
 
     @property
     def turn(self) -> int:
@@ -97,13 +92,13 @@ class ReplayPane(Pane):
     @work(exclusive=True, group="episodes")
     async def _read_disk(self) -> None:
         for line in await asyncio.to_thread(self.listing.read, self.host.workspace.runs):
-            self.host.log_line("warning", line)
+            self.host.say("warning", line)
         self._fill()
 
     def _fill(self) -> None:
         listing = self.listing
-        here = self.main.episode if self.main is not None else self.current
-        listing.apply_filter()
+        here = self.one.episode if self.one is not None else self.current
+        listing.sift()
         if listing.all:
             self.list.empty = f"nothing matches {listing.filter!r}\npress esc to clear the filter"
         else:
@@ -119,15 +114,15 @@ class ReplayPane(Pane):
 
     @on(LineList.Moved, "#replay-list")
     def _moved(self) -> None:
-        if self._opened_elsewhere and not self.is_on(self.list):
-            return  # the list was filled; the cursor was not moved
-        self._opened_elsewhere = False
-        episode = self.current
-        if episode is None or self.main is None or self.main.episode is not episode:
-            self._show(PlayedEpisode.of(episode) if episode is not None else None)
+        if self._held and not self.is_on(self.list):
+            return  # the list was filled, nobody moved in it
+        self._held = False
+        one = self.current
+        if one is None or self.one is None or self.one.episode is not one:
+            self._show(Shown.of(one) if one is not None else None)
 
     def _open(self) -> None:
-        self._opened_elsewhere = False
+        self._held = False
         self._moved()
         self.go_to(self.view)
         self.view.toggle()
@@ -137,9 +132,9 @@ class ReplayPane(Pane):
 
     def open_cell(self, view: EvalView, subject: str, scenario: str) -> None:
         """Show an episode of the grid: its file, or its events while it runs."""
-        self._opened_elsewhere = True
+        self._held = True
         self.listing.filter = ""
-        shown = PlayedEpisode(subject, scenario, view.run, view=view)
+        shown = Shown(subject, scenario, view.run, view=view)
         self._show(shown)
         if file_of(view, subject, scenario) is not None:
             self._load(shown, followed=False)
@@ -147,31 +142,31 @@ class ReplayPane(Pane):
     def show_run(self, run: str) -> None:
         """Only the episodes of ``run``."""
         self.listing.filter = f"run:{run}"
-        self._opened_elsewhere = False
+        self._held = False
         self.pair.put(None, ())
         self.reload()
 
     @work(group="episode-load")
-    async def _load(self, shown: PlayedEpisode, *, followed: bool) -> None:
-        """Load an episode that has ended from its file, which holds more than its events."""
+    async def _load(self, shown: Shown, *, followed: bool) -> None:
+        """The stored form of an episode that has ended: it holds more than its events told."""
         path = shown.file()
         if path is None:
             return
         try:
             shown.episode = await asyncio.to_thread(self.listing.shelf.read, path)
         except (OSError, SekftError, ValueError) as error:
-            self.host.log_line("warning", f"{path}: {error}")
+            self.host.say("warning", f"{path}: {error}")
             return
         shown.view = None
-        if shown is self.main:
+        if shown is self.one:
             self.reload()
         if shown in self.pair.both:
-            self.players.rebuild()
+            self.players.again()
             if followed:
                 self.players.reveal()
 
     def draw(self, shared: Shared) -> None:
-        """Follow running episodes."""
+        """Follow what runs."""
         del shared
         grown = [shown for shown in self.pair.both if shown.has_grown()]
         if not grown:
@@ -181,34 +176,33 @@ class ReplayPane(Pane):
             if shown.file() is not None:
                 self._load(shown, followed=True)
 
-    def engine_event(self, event: Event) -> None:
-        match event:
-            case events.JobDone(kind="eval") | events.JobCancelled(kind="eval"):
-                self.reload()
+    def heard(self, event: Event) -> None:
+        if isinstance(event, events.JobDone | events.JobCancelled) and event.kind == "eval":
+            self.reload()
 
     # --- what is shown ----------------------------------------------------------------------
 
     @property
-    def main(self) -> PlayedEpisode | None:
-        return self.pair.main
+    def one(self) -> Shown | None:
+        return self.pair.one
 
     @property
-    def beside(self) -> PlayedEpisode | None:
-        return self.pair.beside
+    def other(self) -> Shown | None:
+        return self.pair.other
 
-    def _show(self, shown: PlayedEpisode | None) -> None:
-        """Show an episode at its end, so that it can be read at once."""
-        self.pair.put(shown, self.listing.all)
+    def _show(self, one: Shown | None) -> None:
+        """Play ``one``, from its end so that one can read it at once."""
+        self.pair.put(one, self.listing.all)
         for shown in self.pair.both:
             shown.has_grown()
         self._lay_out()
         self.players.show()
         if self.pair.differing:
-            self._compare_worlds()
+            self._ask()
 
     def _lay_out(self) -> None:
-        two = self.beside is not None
-        if self.is_on(self.list if two else self.second_view):  # it will be hidden
+        two = self.other is not None
+        if self.is_on(self.list if two else self.two):  # it goes out of sight
             self.go_to(self.view)
         self.set_class(two, "-two")
 
@@ -241,78 +235,78 @@ class ReplayPane(Pane):
 
     def action_idle(self) -> None:
         self.pair.idle_limit = 0.0 if self.pair.idle_limit else IDLE_LIMIT_S
-        self.players.rebuild()
+        self.players.again()
 
-    # --- two players, and final worlds ------------------------------------------------------
+    # --- two of them, and what they left ----------------------------------------------------
 
     def action_beside(self) -> None:
-        """Show the next episode in the same world beside it; after the last one, none."""
+        """The next one who was in the same world; after the last, nobody."""
         if not self.pair.take_next(self.listing.all):
-            self.host.note("no other episode was in this world")
+            self.host.note("nobody else was in this world")
             return
-        self._second_changed()
+        self._company()
 
-    def _second_changed(self) -> None:
-        """Another episode is beside the main one now, or none."""
+    def _company(self) -> None:
+        """Someone came beside the one, or went."""
         self._lay_out()
-        self.players.change_second()
-        if self.beside is not None:
-            self.beside.has_grown()
-            if self.beside.file() is not None:
-                self._load(self.beside, followed=False)
+        self.players.company()
+        if self.other is not None:
+            self.other.has_grown()
+            if self.other.file() is not None:
+                self._load(self.other, followed=False)
         if self.pair.differing:
-            self._compare_worlds()
+            self._ask()
 
     def action_parting(self) -> None:
-        if self.beside is None:
+        if self.other is None:
             self.action_beside()
-        if self.beside is not None and not self.view.jump("p"):
-            self.host.note("both typed the same so far")
+        if self.other is not None and not self.view.jump("p"):
+            self.host.note("they type the same, as far as they are")
         self.players.update()
 
     def action_difference(self) -> None:
-        """Show or hide the differences in the final world."""
-        if self.main is None:
+        """Show what differs in the final world, or hide it."""
+        if self.one is None:
             return
-        if self.main.episode is None:
+        if self.one.episode is None:
             self.host.note("it is still running")
             return
         self.pair.differing = not self.pair.differing
         self.view.playing = False
         if self.pair.differing:
-            self._compare_worlds()
-        self.players.rebuild()
+            self._ask()
+        self.players.again()
         if self.pair.differing:
             self.view.seek(self.view.cast.length if self.view.cast else 0.0)
             self.players.reveal()
 
-    def _compare_worlds(self) -> None:
+    def _ask(self) -> None:
         for shown in self.pair.both:
             if shown.episode is not None and shown.difference is None and not shown.pending:
                 shown.pending = "typing the reference solution into a world of its own"
                 self._compare(shown, shown.episode)
 
     @work(group="difference")
-    async def _compare(self, shown: PlayedEpisode, episode: Episode) -> None:
-        shown.difference = await run_on_thread(lambda: final_difference(episode))
+    async def _compare(self, shown: Shown, episode: Episode) -> None:
+        shown.difference = await beside_the_screen(lambda: final_difference(episode))
         shown.pending = ""
         if shown in self.pair.both and self.pair.differing:
-            self.players.rebuild()
+            self.players.again()
             self.players.reveal()
 
     def action_take_over(self) -> None:
-        """Type by hand from this turn on."""
-        if self.main is None:
+        """Someone else types from this turn on."""
+        if self.one is None:
             return
-        if self.main.episode is None:
+        if self.one.episode is None:
             self.host.note("it is still running")
         else:
-            self.request(TakeOver(Path(self.main.episode.path), self.turn))
+            self.host.take_over(Path(self.one.episode.path), self.turn)
 
     # --- the list, by keys ------------------------------------------------------------------
 
     def action_episode(self, by: int) -> None:
-        self._opened_elsewhere = False
+        self._held = False
         before = self.list.cursor
         self.list.move(by)
         if self.list.cursor == before:
@@ -320,19 +314,19 @@ class ReplayPane(Pane):
 
     def action_filter(self) -> None:
         def change(text: str) -> None:
-            filters.parse(text, filters.EPISODE)  # raises what is wrong; the old filter stays
+            filters.parse(text, filters.EPISODE)  # says what is wrong, and the old one stays
             self.listing.filter = text.strip()
-            self._opened_elsewhere = False
+            self._held = False
             self._fill()
 
         self.host.prompt.ask("filter", change, value=self.listing.filter, hint=HINT, changed=change)
 
     def action_back(self) -> None:
-        if self.beside is not None:
-            self.pair.beside = None
-            self._second_changed()
+        if self.other is not None:
+            self.pair.other = None
+            self._company()
         elif not self.is_on(self.list):
-            self._opened_elsewhere = False
+            self._held = False
             self.players.stop()
             self.go_to(self.list)
             self._moved()
@@ -341,7 +335,7 @@ class ReplayPane(Pane):
             self._fill()
 
     def plain(self) -> str:
-        views = [self.view] if self.beside is None else [self.view, self.second_view]
+        views = [self.view] if self.other is None else [self.view, self.two]
         texts = [view.plain() for view in views]
         if len(texts) == 1:
             return texts[0]

@@ -1,25 +1,22 @@
-"""The screen of a take-over: sends keys to the session and draws its state. The session does all
-slow work on a thread of its own."""
+"""The screen of a take-over. It asks the session for things and draws what comes of them; whatever
+takes time happens on the session's own thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from sekft_engine.takeover.keep import folder_for
-from sekft_engine.takeover.takeover import TakeOver
-from sekft_engine.takeover.view import TakeOverView
-from sekft_tui.host import Host
-from sekft_tui.input.actions import bindings
-from sekft_tui.messages import RedrawPane
-from sekft_tui.model.job_text import engine_text
+from sekft_engine.evaluate.takeover import TakeOver
+from sekft_engine.evaluate.takeover_keep import folder_for
+from sekft_engine.evaluate.takeover_view import View
+from sekft_tui.actions import bindings
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
@@ -31,20 +28,20 @@ from sekft_tui.widgets.session_view import SessionView
 from sekft_tui.widgets.shell_line import ShellLine
 
 if TYPE_CHECKING:
-    from sekft_tui.model.reducer import Shared
-    from sekft_tui.widgets.line_edit import TypingTarget
+    from sekft_tui.app import Workbench
+    from sekft_tui.reducer import Shared
+    from sekft_tui.widgets.line_edit import Typist
 
-#: How often the seconds of a running command are updated, per second.
+#: How often a running command's seconds are counted, per second.
 CLOCK = 2
 
 
 class TakeOverScreen(ModalScreen[None]):
-    """One take-over, from its first prompt to the kept session.
+    """One take-over, from its first prompt to what is kept.
 
     Args:
-        host: the app.
-        begin: makes and starts the take-over; its argument is called on every change.
-        choices: the models that may type: adapters' folders, "" = the bare base.
+        begin: makes and starts the take-over; given what to call when it changed.
+        choices: who may type, to choose from: adapters' folders, '' = the bare base.
     """
 
     BINDINGS = [*bindings("takeover"), Binding("ctrl+c", "interrupt", show=False)]
@@ -56,29 +53,27 @@ class TakeOverScreen(ModalScreen[None]):
     """
 
     class Changed(Message):
-        """The session changed."""
+        """The session did something."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, TakeOverScreen.Changed)
 
     def __init__(
         self,
-        host: Host,
         begin: Callable[[Callable[[], None]], TakeOver],
         choices: Callable[[], tuple[Choice, ...]],
     ) -> None:
         super().__init__()
-        self.host = host
         self._begin = begin
         self._choices = choices
         self.shell = ShellLine()
-        self.asking = True  # keys are typed into the line
+        self.asking = True  # the person's turn: keys go to the line
         self.marked: int | None = None
         self.adapter: str | None = None
         self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
-        self._meanwhile = ""  # what a model has to wait for before it can type
-        self._shown_differences: object = None
+        self._meanwhile = ""  # what the engine does before a model can type
+        self._told_differences: object = None
         self._since = time.monotonic()
         self._leaving = False
         self._state = ""
@@ -96,17 +91,21 @@ class TakeOverScreen(ModalScreen[None]):
         yield self.prompt
 
     def on_mount(self) -> None:
-        self.session = self._begin(self._changed)
+        self.session = self._begin(self._news)
         self.set_interval(1 / CLOCK, self._tick)
         self.set_focus(self.view)
         self.draw_session()
-        self.post_message(RedrawPane())  # so that the engine's state is shown at once
+        self.host.redraw_pane()  # so that the engine's state is told at once
 
-    def _changed(self) -> None:
+    def _news(self) -> None:
         """Called on the session's thread."""
         self.post_message(self.Changed())
 
-    # --- drawing ----------------------------------------------------------------------------
+    @property
+    def host(self) -> Workbench:
+        return cast("Workbench", self.app)
+
+    # --- what is seen -----------------------------------------------------------------------
 
     @property
     def _mode(self) -> str:
@@ -117,7 +116,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     @property
     def typing(self) -> bool:
-        """Whether keys are typed into the line."""
+        """Whether keys go to the line."""
         return self._mode == "typing"
 
     def on_take_over_screen_changed(self) -> None:
@@ -125,8 +124,8 @@ class TakeOverScreen(ModalScreen[None]):
         if self._leaving and view.state in ("over", "failed"):
             self._left(view)
             return
-        if view.state == "ready" and view.differences is not self._shown_differences:
-            self._shown_differences = view.differences
+        if view.state == "ready" and view.differences is not self._told_differences:
+            self._told_differences = view.differences
             self.action_differences()
         self.draw_session()
 
@@ -145,7 +144,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     @property
     def _mark(self) -> int | None:
-        """The command that undo goes back to; None while text is typed."""
+        """The command that undo would go back before; none while one types."""
         if self._mode not in ("ready", "over", "failed"):
             return None
         commands = _commands(self.session.view)
@@ -162,7 +161,9 @@ class TakeOverScreen(ModalScreen[None]):
             self.status.update()
 
     def draw(self, shared: Shared) -> None:
-        """Show what the engine is doing."""
+        """What the engine does, told by the workbench."""
+        from sekft_tui.panes.state_text import engine_text
+
         text, style = engine_text(shared)
         self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
@@ -177,8 +178,8 @@ class TakeOverScreen(ModalScreen[None]):
     # --- typing -----------------------------------------------------------------------------
 
     @property
-    def typing_target(self) -> TypingTarget | None:
-        """What keys are typed into; None = they are commands of the screen."""
+    def typist(self) -> Typist | None:
+        """What keys go to, if they are no commands of the screen."""
         return self.prompt if self.prompt.typing else self if self.typing else None
 
     def type_key(self, key: str, character: str | None) -> bool:
@@ -214,7 +215,7 @@ class TakeOverScreen(ModalScreen[None]):
             self.draw_session()
 
     def action_take_over(self) -> None:
-        """Stop the model; a second time, also its command."""
+        """Stop the model; asked again, also the command that it typed."""
         if self.session.view.state == "model":
             self.asking = True
             self.session.take_back()
@@ -228,7 +229,7 @@ class TakeOverScreen(ModalScreen[None]):
         def chosen(answer: str | None) -> None:
             if answer is not None:
                 self.adapter = answer
-                self.model = next(choice.title for choice in choices if choice.answer == answer)
+                self.model = next(one.title for one in choices if one.answer == answer)
                 self.status.update()
 
         choices = self._choices()
@@ -240,7 +241,7 @@ class TakeOverScreen(ModalScreen[None]):
         )
 
     def action_turn(self, by: int) -> None:
-        """Mark another command for undo."""
+        """Mark another command to go back before."""
         commands = _commands(self.session.view)
         if self._mark in commands:
             at = commands.index(self._mark) + by
@@ -293,7 +294,7 @@ class TakeOverScreen(ModalScreen[None]):
     # --- leaving ----------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """Leave; asks first if something is not kept."""
+        """Leave; asks where that would throw something away."""
         view = self.session.view
         if not view.unsaved:
             self._left(view)
@@ -301,7 +302,7 @@ class TakeOverScreen(ModalScreen[None]):
             self.app.push_screen(LeaveScreen(view.state == "over"), self._answered)
 
     def on_unmount(self) -> None:
-        self.session.close()  # if the workbench itself is closed
+        self.session.close()  # where the workbench itself was left
 
     def _answered(self, answer: str | None) -> None:
         if answer == "leave":
@@ -311,8 +312,8 @@ class TakeOverScreen(ModalScreen[None]):
             if not self.session.finish():
                 self.on_take_over_screen_changed()
 
-    def _left(self, view: TakeOverView) -> None:
-        """Close the screen; if asked to keep the session first, only once it is kept."""
+    def _left(self, view: View) -> None:
+        """Keep first, where that was asked for; what is refused stays."""
         if self._leaving and view.kept is None and view.state == "over" and not view.problem:
             self.action_keep()
             return
@@ -326,12 +327,12 @@ class TakeOverScreen(ModalScreen[None]):
         self.dismiss(None)
 
 
-def _commands(view: TakeOverView) -> list[int]:
+def _commands(view: View) -> list[int]:
     return [number for number, turn in enumerate(view.turns) if turn.is_command]
 
 
-def _history(view: TakeOverView) -> list[str]:
-    """The commands for the up key: the recorded one at this turn comes first."""
+def _history(view: View) -> list[str]:
+    """What one may type again: what stood here in the recorded session comes first."""
     typed = [turn.content for turn in view.turns if turn.is_command]
     recorded = view.origin.turns if view.origin is not None else ()
     here = recorded[len(view.turns) : len(view.turns) + 1]

@@ -1,0 +1,398 @@
+"""The resident base: loaded once; adapters are made, attached, swapped and dropped on it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sekft_engine.adapters import (
+    CONFIG,
+    META,
+    WEIGHTS,
+    AdapterMeta,
+    adapter_digest,
+    content_digest,
+    read_config,
+    read_meta,
+    refuse_stranger,
+)
+from sekft_engine.attaching.fields import LoraSettings, lora_settings, peft_defaults
+from sekft_engine.attaching.host import AdapterHost
+from sekft_engine.attaching.layers import (
+    is_adapter_weight,
+    left_out_experts,
+    linear_names,
+    raw_bytes,
+)
+from sekft_engine.attaching.origin import doubt_of
+from sekft_engine.attaching.weights import read_weights
+from sekft_engine.bases import base_digest, resolve_base
+from sekft_engine.bases.store import digest_memo
+from sekft_engine.errors import BadInput
+from sekft_engine.files import staged_folder
+from sekft_engine.loading import load_model
+from sekft_engine.recipe import Recipe
+from sekft_engine.render import ChatTokenizer
+from sekft_engine.runs import adapter_folder
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+__all__ = ["ResidentBase", "resolve_base"]
+
+
+class _Adapter(msgspec.Struct, kw_only=True):
+    """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as it
+    stands in a file, what its ``sekft.json`` says, and whether it is known to be made for the
+    base."""
+
+    slot: str
+    digest: str
+    config: dict[str, Any]
+    confirmed: bool
+    meta: AdapterMeta | None = None
+
+
+class ResidentBase:
+    """A causal language model in memory, its tokenizer, and the adapters on it.
+
+    ``model`` is the same object for as long as the base is resident: PEFT puts its layers into it
+    in place, so calling it uses whichever adapter is active. No method changes a base weight, and
+    none takes that on trust: what was loaded is held against what is there before an adapter may
+    act, after one is gone, and in :meth:`prove` (see :mod:`sekft_engine.attaching.proof`). Where
+    they differ, :class:`BaseChanged` is raised, then and ever after.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: ChatTokenizer,
+        *,
+        path: Path,
+        digest: str,
+        quantised: bool = False,
+        sharded: bool = False,
+        seconds: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.path = path
+        self.digest = digest
+        self.quantised = quantised
+        self.sharded = sharded
+        self.seconds = seconds
+        self.active: str | None = None
+        self._adapters: dict[str, _Adapter] = {}
+        self._host = AdapterHost(model, str(path))
+        self._count = itertools.count()
+        self._linear = linear_names(model)
+        self._is_spread = False
+
+    # --- loading ------------------------------------------------------------------------------
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, load_4bit: bool = False, sharded: bool = False
+    ) -> ResidentBase:
+        """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``. One
+        that is ``sharded`` waits in main memory for being spread over processes."""
+        began = time.monotonic()
+        path = resolve_base(str(folder))
+        model = load_model(path, load_4bit=load_4bit, sharded=sharded)
+        return cls(
+            model,
+            ChatTokenizer.load(path),
+            path=path,
+            digest=base_digest(path, digest_memo()),
+            quantised=load_4bit,
+            sharded=sharded,
+            seconds=time.monotonic() - began,
+        )
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def device(self) -> torch.device:
+        found: torch.device = next(self.model.parameters()).device
+        return found
+
+    @property
+    def parameters(self) -> int:
+        """Number of base weights, packed ones counted as what they stand for."""
+        total = 0
+        for name, tensor in self.model.named_parameters():
+            if is_adapter_weight(name):
+                continue
+            packed = getattr(tensor, "quant_state", None)
+            total += packed.shape.numel() if packed is not None else tensor.numel()
+        return total
+
+    @property
+    def render(self) -> dict[str, str]:
+        """Digests of what turns a session into tokens."""
+        return render_digests(self.tokenizer)
+
+    def describe(self) -> dict[str, Any]:
+        """What status shows."""
+        return {
+            "base": str(self.path),
+            "digest": self.digest,
+            "device": str(self.device),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "quantised": self.quantised,
+            "adapters": self.adapters,
+            "active": self.active,
+        }
+
+    def memory(self) -> int:
+        """Bytes held by weights, adapters included."""
+        return int(self.model.get_memory_footprint())
+
+    # --- adapters -----------------------------------------------------------------------------
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """Name to content digest. A digest changes whenever the adapter's weights may have."""
+        return {name: adapter.digest for name, adapter in self._adapters.items()}
+
+    def meta(self, name: str) -> AdapterMeta | None:
+        """What the attached adapter's ``sekft.json`` says."""
+        return self._known(name).meta
+
+    def doubt(self, name: str) -> str:
+        """Why it is not certain that the adapter was trained on this base; empty where it is."""
+        adapter = self._known(name)
+        named = str(adapter.config.get("base_model_name_or_path") or "")
+        return "" if adapter.confirmed else doubt_of(named, self.path)
+
+    @property
+    def peft(self) -> Any:
+        """The PEFT wrapper, for mixed batches; None while no adapter is on the base."""
+        return self._host.peft
+
+    def slot(self, name: str) -> str:
+        """What PEFT calls the adapter. Its own rules for names (no dots, none that is part of
+        another or of ``lora_``) are no concern of whoever names an adapter."""
+        return self._known(name).slot
+
+    def new_adapter(self, name: str, recipe: Recipe) -> None:
+        """Put a fresh adapter on the base, active; its seed decides its weights."""
+        import torch
+        from peft import LoraConfig, TaskType
+
+        self._free(name)
+        targets = [part.strip() for part in recipe.targets.split(",") if part.strip()]
+        if targets == ["all-linear"]:
+            targets = self._linear
+        unknown = sorted(set(targets) - set(self._linear))
+        if unknown or not targets:
+            raise BadInput(
+                f"this base has no linear layer called {', '.join(unknown) or '(nothing)'}",
+                where="recipe.targets",
+                mend=f"all-linear, or some of {', '.join(self._linear)}",
+            )
+        settings = LoraSettings(
+            r=recipe.rank, lora_alpha=recipe.alpha, target_modules=tuple(targets)
+        )
+        plan = self._host.plan(settings, "recipe")
+        config = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules=sorted(targets),
+            bias="none",
+            task_type=TaskType.CAUSAL_LM,
+        )
+        torch.manual_seed(recipe.seed)
+        slot = self._host.put_on(plan, config)
+        made = self.peft.peft_config[slot].to_dict()
+        self._adapters[name] = _Adapter(
+            slot=slot, digest=self._unsaved(), config=made, confirmed=True
+        )
+        self.active = name
+
+    def left_out(self, name: str) -> str:
+        """What to say of parts of the base that no adapter reaches: fused experts; else empty."""
+        return left_out_experts(self.model, self._known(name).slot)
+
+    def attach(self, name: str, path: str | Path) -> str:
+        """Load the adapter in folder ``path`` (or ``path/adapter``) under ``name``, active.
+
+        All that can be known beforehand is: that each field of its configuration is supported, that
+        its file holds exactly the tensors which it needs on this base, and that it belongs to it.
+        What fails later, at whatever point, leaves base and adapters as they were.
+
+        Returns:
+            its digest.
+
+        Raises:
+            BadInput: the adapter is broken, would change the base, or computes in a way that is not
+                supported.
+            DigestMismatch: it belongs to another base, or was trained with another tokenizer,
+                template or normaliser.
+            BaseChanged: the base is not what it was.
+        """
+        import torch
+
+        self._host.refuse_changed()
+        folder = adapter_folder(path)
+        meta = read_meta(folder)
+        if meta is not None:
+            refuse_stranger(meta, folder, base_digest=self.digest, render=self.render)
+        known = self._adapters.get(name)
+        if known is not None and known.digest == adapter_digest(folder):
+            self.activate(name)
+            return known.digest
+        self._free(name)
+        raw = read_config(folder)
+        settings = lora_settings(raw, str(folder / CONFIG), peft_defaults())
+        plan = self._host.plan(settings, str(folder))
+        own = self._host.proof.tensors.keys()
+        weights, sha256 = read_weights(folder / WEIGHTS, plan, own)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # nobody's draws depend on what is attached
+            slot = self._host.put_on(plan, plan.config(), weights)
+        digest = content_digest(raw, sha256)
+        self._adapters[name] = _Adapter(
+            slot=slot,
+            digest=digest,
+            config=raw,
+            meta=meta,
+            confirmed=meta is not None and meta.base_digest == self.digest,
+        )
+        self.active = name
+        return digest
+
+    def activate(self, name: str | None) -> None:
+        """Make ``name`` the active adapter, frozen; None = the bare base.
+
+        Raises:
+            BaseChanged: the base is not what it was, as far as that is seen at a glance.
+        """
+        self._host.switch(None if name is None else self._known(name).slot)
+        self.active = name
+
+    def trainable(self, name: str) -> list[torch.nn.Parameter]:
+        """Make ``name`` active and its weights (only) trainable; returns them in a fixed order."""
+        self.activate(name)
+        slot = f".{self._adapters[name].slot}."
+        found = [tensor for key, tensor in self.model.named_parameters() if slot in key]
+        for tensor in found:
+            tensor.requires_grad_(requires_grad=True)
+        self.model.train()
+        return found
+
+    def touched(self, name: str) -> None:
+        """Say that the adapter's weights have changed: no cache of before may match it."""
+        self._known(name).digest = self._unsaved()
+
+    def _unsaved(self) -> str:
+        return f"unsaved:{os.getpid()}:{next(self._count)}"
+
+    def drop(self, name: str) -> None:
+        """Take an adapter off the base. The active one leaves the bare base behind.
+
+        Raises:
+            BaseChanged: the base is not what it was.
+        """
+        adapter = self._known(name)
+        then = None if self.active == name else self.active
+        self._host.take_off(adapter.slot, None if then is None else self._adapters[then].slot)
+        del self._adapters[name]
+        self.active = then
+
+    # --- the proof ----------------------------------------------------------------------------
+
+    @property
+    def changed(self) -> str:
+        """What is known to have changed in the base since it was loaded; empty = nothing."""
+        return self._host.changed
+
+    def prove(self) -> None:
+        """See that every bit of the base is what it was when it was loaded. Where nothing has acted
+        since that was last seen, it costs nothing.
+
+        Raises:
+            BaseChanged: it is not; nothing may act on it any more.
+        """
+        self._host.prove()
+
+    def spread(self) -> None:
+        """Say that the base's layers lie spread over several processes by now: from here on, this
+        process's part of them must stay as it is."""
+        if not self._is_spread:
+            self._is_spread = True
+            self._host.take_anew()
+
+    # --- on disk ------------------------------------------------------------------------------
+
+    def save_adapter(self, name: str, folder: Path, meta: AdapterMeta) -> str:
+        """Write the adapter as plain PEFT plus ``sekft.json``, replacing ``folder`` at once.
+
+        Returns its digest, which becomes the resident one's too.
+        """
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save
+
+        adapter = self._known(name)
+        weights = get_peft_model_state_dict(
+            self.peft, adapter_name=adapter.slot, save_embedding_layers=False
+        )
+        config = adapter.config | {
+            "inference_mode": True,
+            "base_model_name_or_path": str(self.path),
+        }
+        if not isinstance(config["target_modules"], str):
+            config["target_modules"] = sorted(config["target_modules"])
+        with staged_folder(folder) as stage:
+            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
+            # Not save_file, whose errors do not tell a full disk from any other.
+            (stage / WEIGHTS).write_bytes(save(plain, metadata={"format": "pt"}))
+            encoded = msgspec.json.encode(config, order="deterministic", enc_hook=str)
+            (stage / CONFIG).write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
+            stored = msgspec.json.format(msgspec.json.encode(meta), indent=1)
+            (stage / META).write_bytes(stored + b"\n")
+            digest = adapter_digest(stage)
+        adapter.digest, adapter.meta = digest, meta
+        return digest
+
+    def weights_digest(self) -> str:
+        """SHA-256 over every base weight as it lies in memory, adapters left out."""
+        total = hashlib.sha256()
+        for key, tensor in sorted(self.model.state_dict().items()):
+            if is_adapter_weight(key):
+                continue
+            total.update(f"{key.replace('.base_layer', '')} {tuple(tensor.shape)}".encode())
+            total.update(raw_bytes(tensor))
+        return total.hexdigest()
+
+    def _known(self, name: str) -> _Adapter:
+        found = self._adapters.get(name)
+        if found is None:
+            there = ", ".join(self._adapters) or "none"
+            raise BadInput("no such adapter on the base", where=name, mend=f"there: {there}")
+        return found
+
+    def _free(self, name: str) -> None:
+        if not name or name == "__base__":
+            raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
+        if name in self._adapters:
+            raise BadInput(
+                "an adapter of this name is on the base",
+                where=name,
+                mend="drop it, or name another",
+            )
+
+
+def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
+    """Digests of tokenizer, chat template and normaliser, as adapters record them."""
+    return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}

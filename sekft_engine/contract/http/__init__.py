@@ -1,1 +1,0 @@
-"""One HTTP connection to a server: proxies, certificates, addresses, bodies."""

@@ -1,1 +1,0 @@
-"""What everything may use: errors, files, text, processes, the machine."""

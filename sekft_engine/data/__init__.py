@@ -1,1 +1,0 @@
-"""The vocabulary: trajectories, scenarios, dialects, recipes, workspaces."""

@@ -1,1 +1,0 @@
-"""The engine: one thread that does jobs in order and publishes events."""

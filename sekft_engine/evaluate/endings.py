@@ -1,0 +1,58 @@
+"""Where an episode ended and why: one word for each way to succeed or fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sekft_engine.evaluate.episode import Finished
+
+#: Every ending with its meaning, in the order of the tables. The first that is true is told.
+ENDINGS = {
+    "done": "right terminal, only commands, checker passed",
+    "invalid": "something other than the model broke; the episode does not count",
+    "prose": "a turn was prose instead of a command",
+    "wrong terminal": "panicked where the job could be done, or left where it could not",
+    "early exit": "left with the right terminal after fewer commands than the job takes",
+    "not done": "left with the right terminal, but the checker failed",
+    "loop": "a limit ended it while it repeated itself",
+    "no room": "its context was full, or its session time up",
+    "cap": "a limit on commands ended it",
+    "died": "it killed its own shell",
+}
+#: So often in a row the same commands make a loop.
+_REPEATS = 3
+#: Loops of up to so many commands are recognised.
+_LONGEST_CYCLE = 4
+
+
+def ending_of(finished: Finished) -> str:
+    """The ending of an episode, one of :data:`ENDINGS`."""
+    verdict, meta = finished.verdict, finished.trajectory.meta
+    if verdict.invalid:
+        return "invalid"
+    if not verdict.clean:
+        return "prose"
+    if verdict.terminates:
+        if not verdict.clean_termination:
+            return "wrong terminal"
+        if verdict.verified:
+            return "done"
+        needed = meta.get("commands_needed")
+        # The terminal is a command too.
+        early = isinstance(needed, int) and verdict.steps - 1 < needed
+        return "early exit" if early else "not done"
+    commands = [turn.content for turn in finished.trajectory.turns if turn.is_command]
+    if is_loop(commands):
+        return "loop"
+    if verdict.outcome == "error":
+        return "died"
+    return "no room" if meta.get("limit") in ("context", "time") else "cap"
+
+
+def is_loop(commands: Sequence[str]) -> bool:
+    """Whether the last commands are the same one, or the same few in turn, three times over."""
+    for length in range(1, _LONGEST_CYCLE + 1):
+        tail = list(commands[-length * _REPEATS :])
+        if len(tail) == length * _REPEATS and tail == tail[:length] * _REPEATS:
+            return True
+    return False

@@ -1,1 +1,0 @@
-"""Evaluations: subjects are run on scenarios, and their success rates reported."""

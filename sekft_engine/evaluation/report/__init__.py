@@ -1,1 +1,0 @@
-"""Reports of an eval: JSON document, tables, HTML page, recordings."""

@@ -1,1 +1,0 @@
-"""Statistics of rates: intervals, paired tests, and the power of an eval."""

@@ -1,0 +1,26 @@
+"""How a command's process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import NoReturn
+
+#: The name of an engine's thread.
+ENGINE_THREAD = "sekft-engine"
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with ``status``, also beside an engine that is still at work.
+
+    Ending the interpreter would end the engine's thread wherever it next needs the interpreter. In
+    the midst of native code (a tensor being freed) that aborts the process, whatever its status.
+    """
+    if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -1,1 +1,0 @@
-"""The resident base: loaded once, adapters attached to it, its kernels."""

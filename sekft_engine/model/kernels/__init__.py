@@ -1,1 +1,0 @@
-"""Faster replacements for layers and operations."""

@@ -1,1 +1,0 @@
-"""What is written down: jobs, events, journals, runs, adapters."""

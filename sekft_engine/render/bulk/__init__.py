@@ -1,1 +1,0 @@
-"""Render many sessions: in parallel, packed, and cached on disk."""

@@ -1,1 +1,0 @@
-"""Render one session into token ids and its mask, and prove the mask."""

@@ -1,1 +1,0 @@
-"""The tokenizer and the chat template, and what can be proven of a template."""

@@ -1,0 +1,1 @@
+"""Fine-tune an adapter on the resident base: rows, batches, loss, steps."""

@@ -1,1 +1,0 @@
-"""An index of sessions on disk: opened at once, filtered, searched, followed."""

@@ -1,1 +1,0 @@
-"""Read and write trajectories and scenarios in every format that is known."""

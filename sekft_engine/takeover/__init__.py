@@ -1,1 +1,0 @@
-"""Take-over: a person types on where a recorded session had come to."""

@@ -1,1 +1,0 @@
-"""Fine-tune adapters on the resident base."""

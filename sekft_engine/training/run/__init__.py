@@ -1,1 +1,0 @@
-"""A training job: memory plan, session, checkpoints, trials, health."""

@@ -1,1 +1,0 @@
-"""The loss of each trained token, before and after a run."""

@@ -1,1 +1,0 @@
-"""What a job may use while it runs: its context, and what is loaded."""

@@ -1,1 +1,0 @@
-"""A shell on a terminal in a world, whichever sandbox holds it."""

@@ -1,1 +1,0 @@
-"""The files of a world: its layout, its listing, and the userland beneath."""

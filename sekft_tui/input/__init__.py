@@ -1,1 +1,0 @@
-"""Keys, actions and the clipboard."""

@@ -1,1 +1,0 @@
-"""Reducers from events to what the screens show."""

@@ -1,1 +1,0 @@
-"""The process around the app: worker threads, signals, settings."""
