@@ -32,13 +32,14 @@ from benchmarks.shared.painted import Painted  # isort: skip - it sets what Text
 from textual.events import Key
 
 from benchmarks.shared.report import arguments, p50_p95, tell
-from sekft_engine import events
-from sekft_engine.engine import Engine
-from sekft_engine.workspace import Workspace
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+from sekft_engine.records import events
 from sekft_tui.app import Workbench
+from sekft_tui.model.pinned_runs import BesideRun
+from sekft_tui.model.training import TrainView
 from sekft_tui.panes.train import TrainPane
-from sekft_tui.panes.train.plots import Other, Smoother, board
-from sekft_tui.training import TrainView
+from sekft_tui.panes.train.plots import Smoother, board
 from sekft_tui.widgets.chart.chart import Chart
 
 STEPS = 100_000
@@ -52,7 +53,7 @@ def run(steps: int, seed: int = 0) -> TrainView:
     train = TrainView(run=f"run-{seed}", path=f"/runs/run-{seed}")
     for step in range(1, steps + 1):
         loss = 3 * math.exp(-step / steps * 5) + 0.4 + dice.gauss(0, 0.1)
-        train.did(
+        train.apply(
             events.StepDone(
                 job="", step=step, steps=steps, epoch=step / steps,
                 loss=9.0 if step == steps // 3 else max(0.05, loss), lr=1e-3 * step / steps,
@@ -61,14 +62,14 @@ def run(steps: int, seed: int = 0) -> TrainView:
             )
         )  # fmt: skip
         if step % (steps // 50) == 0:
-            train.measured(events.HeldoutDone(job="", step=step, loss=loss + 0.1, tokens=600))
+            train.apply(events.HeldoutDone(job="", step=step, loss=loss + 0.1, tokens=600))
     return train
 
 
 # --- one frame ----------------------------------------------------------------------------------
 
 
-def sekft(train: TrainView, others: list[Other]) -> Callable[[], object]:
+def sekft(train: TrainView, others: list[BesideRun]) -> Callable[[], object]:
     """A frame after each new step of a run that goes on."""
     smoother = Smoother()
     chart = Chart(lambda view: board(train, others, view, smoother))
@@ -76,7 +77,7 @@ def sekft(train: TrainView, others: list[Other]) -> Callable[[], object]:
     def frame() -> object:
         last = train.last
         assert last is not None
-        train.did(msgspec.structs.replace(last, step=last.step + 1))
+        train.apply(msgspec.structs.replace(last, step=last.step + 1))
         return chart.lines(WIDTH, HEIGHT)
 
     return frame
@@ -154,7 +155,7 @@ async def keys(train: TrainView, presses: int) -> dict[str, float]:
 
 def measure(steps: int, frames: int) -> dict[str, Any]:
     train = run(steps)
-    others = [Other(letter, n, letter, run(steps, n + 1)) for n, letter in enumerate("ABC")]
+    others = [BesideRun(letter, n, letter, run(steps, n + 1)) for n, letter in enumerate("ABC")]
     cases: dict[str, float] = {
         "sekft": milliseconds(sekft(train, []), frames),
         "sekft, three runs more": milliseconds(sekft(train, others), frames),

@@ -26,14 +26,13 @@ from typing import Any, ClassVar
 
 from benchmarks.shared.given import held_out
 from benchmarks.shared.report import arguments, tell
-from sekft_engine.base import ResidentBase
-from sekft_engine.evaluate.decode import BatchedDecoder
-from sekft_engine.evaluate.episode import Episode, Finished, Said
-from sekft_engine.evaluate.loop import run_episodes
-from sekft_engine.evaluate.operator import ModelOperator
-from sekft_engine.quick_linear import QuickLinears
-from sekft_engine.render.given import as_ids
-from sekft_engine.scenario import Scenario
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
+from sekft_engine.model.kernels.packed_linear import PackedLinears
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.operators.decode import BatchedDecoder
+from sekft_engine.operators.operator import ModelOperator
+from sekft_engine.operators.runner import run_episodes
 from sekft_engine.worlds import open_world
 
 Commands = dict[str, list[str]]
@@ -48,11 +47,11 @@ class TimedEpisode(Episode):
         with timed(self.spent, "world start"):
             return super().open()
 
-    def type(self, said: Said) -> str | None:
+    def type(self, said: CommandTurn) -> str | None:
         with timed(self.spent, "world commands"):
             return super().type(said)
 
-    def finish(self) -> Finished:
+    def finish(self) -> FinishedEpisode:
         with timed(self.spent, "world verdict and end"):
             return super().finish()
 
@@ -94,12 +93,12 @@ def sekft(
     decoder = TimedDecoder(
         base.model,
         stop_ids=sorted(base.tokenizer.end_of_turn_ids),
-        kernels=QuickLinears(base.model),
+        kernels=PackedLinears(base.model),
     )
     operator = ModelOperator(decoder, base.tokenizer, turn_tokens=options.turn_tokens, context=4096)
     done: Commands = {}
 
-    def keep(episode: Episode, _finished: Finished) -> None:
+    def keep(episode: Episode, _finished: FinishedEpisode) -> None:
         done[episode.key] = commands_of(episode)
 
     run_episodes(episodes(scenarios, options), operator, rows=len(scenarios), on_done=keep)
@@ -122,7 +121,10 @@ class Plain:
 
     def prompt(self, episode: Episode) -> list[int]:
         messages = [{"role": turn.role, "content": turn.content} for turn in episode.turns]
-        return as_ids(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+        ids: list[int] = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=False
+        )
+        return ids
 
     def text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -144,7 +146,7 @@ def plain(
                 out = operator.model.generate(
                     torch.tensor([prompt], device=base.device), generation_config=operator.config
                 )
-            shown = episode.type(Said(text=operator.text(out[0, len(prompt) :].tolist())))
+            shown = episode.type(CommandTurn(text=operator.text(out[0, len(prompt) :].tolist())))
         episode.finish()
         done[episode.key] = commands_of(episode)
     return done
@@ -167,7 +169,7 @@ def continuous(
                 warmup=False,
             )
             ordered = sorted(answers.values(), key=lambda one: int(one.request_id.split("_")[-1]))
-            said = [Said(text=operator.text(one.generated_tokens)) for one in ordered]
+            said = [CommandTurn(text=operator.text(one.generated_tokens)) for one in ordered]
             shown = list(pool.map(Episode.type, live, said))
             for episode, answer in zip(live, shown, strict=True):
                 if answer is None:

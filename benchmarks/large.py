@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import train
 from benchmarks.levers import RECIPE
-from sekft_engine.base import ResidentBase
+from sekft_engine.model.resident import ResidentBase
 
 #: Width, width within, layers, heads and key heads of Mistral 7B, and of a toy that shows the way.
 SHAPES = {"7b": (4096, 14336, 32, 32, 8), "toy": (64, 128, 2, 4, 2)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ from unittest import mock
 import msgspec
 import numpy as np
 
-from sekft_engine.adapters import AdapterMeta
-from sekft_engine.base import ResidentBase
-from sekft_engine.recipe import Recipe
-from sekft_engine.sft import fused, loop, loss, passes, short_attention
-from sekft_engine.sft.data import Data, TrainRow
-from sekft_engine.sft.loop import Trainer
-from sekft_engine.sft.loss import Selected, selected_logits
-from sekft_engine.sft.packing import Batch, pack
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.records.adapters import AdapterMeta
+from sekft_engine.training.trainer import accumulate, loss
+from sekft_engine.training.trainer import trainer as loop
+from sekft_engine.training.trainer.data import Data, TrainRow
+from sekft_engine.training.trainer.loss import TrainedTokenLogits, trained_token_logits
+from sekft_engine.training.trainer.packing import Batch, pack
+from sekft_engine.training.trainer.trainer import Trainer
 
 RECIPE = Recipe(
     lr=1e-3, schedule="constant", warmup=0, dropout=0, epochs=1, heldout=0, token_losses=0, clip=1.0
@@ -85,11 +86,11 @@ def levers(
 ) -> Iterator[tuple[str, Run]]:
     """The loop with all savings, then with each given up in turn."""
 
-    def everywhere(self: Selected, batch: Batch) -> Any:
-        found = self._ask(self.model, batch).logits
-        chosen = found[torch.from_numpy(batch.rows), torch.from_numpy(batch.columns)]
+    def all_logits(self: TrainedTokenLogits, batch: Batch) -> Any:
+        logits = self._run(self.model, batch).logits
+        trained = logits[torch.from_numpy(batch.rows), torch.from_numpy(batch.columns)]
         targets = torch.from_numpy(batch.targets)
-        return torch.nn.functional.cross_entropy(chosen.float(), targets, reduction="none")
+        return torch.nn.functional.cross_entropy(trained.float(), targets, reduction="none")
 
     import torch
 
@@ -117,41 +118,29 @@ def levers(
             run = sekft(base, given, settings, start)
         return run_of(few, options.batch, run.seconds, run.losses)
 
-    def without(saving: str) -> Any:
-        def found(model: Any) -> Selected:
-            selected = selected_logits(model)
-            setattr(selected, saving, False)
-            return selected
-
-        return found
+    def padded_logits(model: Any) -> TrainedTokenLogits:
+        logits = trained_token_logits(model)
+        logits.packs = False
+        return logits
 
     yield "none", measured()
-    yield "rows padded, not packed", measured(changes=[(loop, "selected_logits", without("packs"))])
+    yield (
+        "rows padded, not packed",
+        measured(changes=[(loop, "trained_token_logits", padded_logits)]),
+    )
     yield (
         "beginnings computed again",
-        measured(changes=[(loss, "pack", partial(pack, least_shared=1 << 30))]),
+        measured(changes=[(loss, "pack", partial(pack, min_shared=1 << 30))]),
     )
     yield (
         "layers with backwards of their own",
-        measured(changes=[(loss, "fused_layers", lambda _model: nullcontext())]),
+        measured(changes=[(loss, "fused_linears", lambda _model: ())]),
     )
-    yield "halves side by side", measured(changes=[(passes, "lanes_on", lambda _device: 1)])
     yield (
-        "last block where trained",
-        measured(changes=[(loop, "selected_logits", without("shortens"))]),
+        "halves side by side",
+        measured(changes=[(accumulate, "parallel_parts", lambda _device: 1)]),
     )
-    yield "layers of the same rows together", measured(changes=[(fused, "SIBLINGS", ())])
-    yield (
-        "few passes between products",
-        measured(
-            changes=[
-                (fused, "quick_forward", lambda _module: None),
-                (fused, "quick_rotary", lambda _model: nullcontext()),
-            ]
-        ),
-    )
-    yield "attention by blocks", measured(changes=[(short_attention, "LONGEST", 0)])
-    yield "logits at every token", measured(changes=[(Selected, "losses", everywhere)])
+    yield "logits at every token", measured(changes=[(TrainedTokenLogits, "losses", all_logits)])
     yield f"{TAIL} tokens after the last trained", measured(ends)
     yield "all rows as long as the longest", measured(padded)
     yield "one row per pass", measured(settings=one)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sekft_engine.sft.data import TrainRow
+from sekft_engine.training.trainer.data import TrainRow
 
 Loss = Callable[..., Any]
 

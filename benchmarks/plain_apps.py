@@ -50,11 +50,11 @@ class Log(App[None]):
         yield Static("", id="below")
 
     def on_mount(self) -> None:
+        from sekft_engine.data.workspace import Workspace
         from sekft_engine.demo import RECIPE
-        from sekft_engine.engine import Engine
-        from sekft_engine.events import Event
-        from sekft_engine.jobs import Train
-        from sekft_engine.workspace import Workspace
+        from sekft_engine.engine.engine import Engine
+        from sekft_engine.records.events import Event
+        from sekft_engine.records.jobs import Train
 
         engine = Engine(Workspace(self.workspace))
         log = self.query_one(RichLog)

@@ -1,6 +1,6 @@
 """Render, mask and certify sessions, against the two usual ways, on the same data in one run.
 
-    python benchmarks/render.py [--sessions 1500] [--json]
+    python benchmarks/render.py [--sessions 1500] [--traced] [--json]
 
 ``prefix`` is the plain way: `apply_chat_template` of transformers for each growing beginning of
 the session, labels by difference. ``trl`` is what TRL's trainer does to prepare an assistant-only
@@ -9,6 +9,10 @@ are cores; the faster of the two counts as ``ratio_trl``. ``trl, inner`` is the 
 calls for each example, without the data set around it: a lower bound that nobody trains with,
 told as ``ratio_trl_inner``. Neither of them checks anything, while ``sekft`` certifies each row
 and holds more of it (turns, places in the text). ``kept`` and ``found`` are the cache of rows.
+
+``traced`` is what tracing the template gains (see docs/render.md), in seconds of processor time: to
+build a session with the proof from traced runs, and with each prompt rendered and compared; the
+first session of its length, and later ones.
 
 The base is SmolLM2-135M-Instruct (ChatML). All three train the command and its `<|im_end|>`, and
 the labels are compared, token by token; for that TRL is given the base's template with
@@ -58,8 +62,8 @@ def lines(chance: random.Random, count: int) -> list[str]:
 
 def sessions(count: int, seed: int = 1) -> list[Any]:
     """Trajectories with the commands of the factory's scenarios."""
+    from sekft_engine.data.trajectory import Trajectory, Turn
     from sekft_engine.factory.compose import compose, specs
-    from sekft_engine.trajectory import Trajectory, Turn
 
     chance = random.Random(seed)
     solutions = [compose(spec).reference_solution for spec in specs("train", 400, seed)]
@@ -74,7 +78,7 @@ def sessions(count: int, seed: int = 1) -> list[Any]:
 
 
 def long_session(turns: int) -> Any:
-    from sekft_engine.trajectory import Trajectory, Turn
+    from sekft_engine.data.trajectory import Trajectory, Turn
 
     chance = random.Random(turns)
     return Trajectory(
@@ -100,7 +104,7 @@ def sekft(trajectories: Sequence[Any], tokenizer: Any) -> Labels:
 
 def cached(trajectories: Sequence[Any], tokenizer: Any, folder: Path) -> int:
     from sekft_engine.render import Row
-    from sekft_engine.render.cache import cached_rows
+    from sekft_engine.render.bulk.cache import cached_rows
 
     rows = cached_rows(trajectories, tokenizer, folder=folder)
     return sum(row.trained_tokens for row in rows if isinstance(row, Row))
@@ -253,6 +257,7 @@ def compare(count: int, folder: Path) -> dict[str, Any]:
         "ratio_trl_inner": seconds["trl, inner"] / seconds["sekft"],
         "ratio_found": seconds["sekft"] / seconds["sekft, found"],
         "long": list(_long(ours, theirs)),
+        "traced": list(traced(ours)),
     }
 
 
@@ -294,6 +299,33 @@ def _long(ours: Any, theirs: Any) -> Iterator[dict[str, float]]:
         yield out
 
 
+def traced(tokenizer: Any) -> Iterator[dict[str, float]]:
+    """Sessions of growing length, proven by a traced template and compared prompt by prompt."""
+    from sekft_engine.render import build_row
+
+    def seconds(session: Any, proven: bool) -> tuple[float, float]:
+        """Of the first session of its length under a new template, and the least of three more."""
+        anew = tokenizer.with_template(tokenizer.template.source)
+        if not proven:
+            anew.distrust()
+        times = []
+        for _ in range(4):
+            start = time.process_time()
+            build_row(session, anew)
+            times.append(time.process_time() - start)
+        return times[0], min(times[1:])
+
+    for turns in (10, 30, 100, 300, 1000):
+        session = long_session(turns)
+        rounds = [(seconds(session, True), seconds(session, False)) for _ in range(3)]
+        out: dict[str, float] = {"turns": turns}
+        for number, which in enumerate(("first", "later")):
+            out[f"{which}_proven"] = min(proven[number] for proven, _ in rounds)
+            out[f"{which}_compared"] = min(compared[number] for _, compared in rounds)
+            out[f"{which}_ratio"] = out[f"{which}_compared"] / out[f"{which}_proven"]
+        yield out
+
+
 def show(found: dict[str, Any]) -> None:
     print(
         f"{found['sessions']} sessions of {found['turns']:.1f} turns and "
@@ -316,12 +348,42 @@ def show(found: dict[str, Any]) -> None:
             f"{row['turns']:>8,}{row['tokens']:>11,}{row['first']:>10.4f}{row['again']:>10.4f}"
             f"{per_turn:>10.1f}{plain}"
         )
+    show_traced(found["traced"])
+
+
+def show_traced(rows: list[dict[str, float]]) -> None:
+    heads = ("first: proven s", "compared s", "ratio", "later: proven s", "compared s", "ratio")
+    print(f"\n{'turns':>8}" + "".join(f"{head:>17}" for head in heads))
+    for row in rows:
+        cells = [
+            f"{row[f'{which}_{what}']:>17.{1 if what == 'ratio' else 5}f}"
+            for which in ("first", "later")
+            for what in ("proven", "compared", "ratio")
+        ]
+        print(f"{row['turns']:>8,}" + "".join(cells))
+
+
+def trace_only() -> list[dict[str, float]]:
+    """What tracing gains, without the other ways."""
+    from sekft_engine.bases import add_base, cache_root
+    from sekft_engine.render import ChatTokenizer
+
+    base = add_base("smollm2-135m", cache_root()).base.path
+    return list(traced(ChatTokenizer.load(base)))
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--sessions", type=int, default=1500)
+    parser.add_argument("--traced", action="store_true", help="only what tracing gains")
     options = parser.parse_args()
+    if options.traced:
+        tell(
+            {"traced": trace_only()},
+            lambda found: show_traced(found["traced"]),
+            as_json=options.json,
+        )
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["HF_HOME"] = os.environ["HF_DATASETS_CACHE"] = str(folder / "hf")

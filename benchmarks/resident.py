@@ -35,14 +35,14 @@ from typing import Any
 import msgspec
 
 from benchmarks.shared.report import arguments, tell
-from sekft_engine import events, jobs
-from sekft_engine.base import ResidentBase, resolve_base
-from sekft_engine.engine import Engine
-from sekft_engine.events import Event
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
 from sekft_engine.factory import make
-from sekft_engine.jobs import Job
-from sekft_engine.recipe import Recipe
-from sekft_engine.workspace import Workspace
+from sekft_engine.model.resident import ResidentBase, resolve_base
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job
 
 RECIPE = Recipe(lr=1e-3, dropout=0, batch=2, micro_batch=2, max_steps=1, heldout=0, token_losses=0)
 SWAPS = 20

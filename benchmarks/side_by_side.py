@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.shared.given import rows_of
 from benchmarks.shared.report import arguments, tell
-from sekft_engine.base import ResidentBase
-from sekft_engine.recipe import Recipe
-from sekft_engine.sft.data import TrainRow
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.training.trainer.data import TrainRow
 
 RECIPE = Recipe(dropout=0, heldout=0)
 NAMES = ("one", "two")

@@ -1,11 +1,14 @@
 """Index a large .jsonl of trajectories, against reading it the usual ways, in the same run.
 
-    python benchmarks/sources.py [--lines 200000] [--json]
+    python benchmarks/sources.py [--lines 200000] [--table] [--json]
 
 Each way runs in a process of its own on the same generated file (removed afterwards): ``index``
 opens and indexes it; ``again`` opens it a second time; ``search`` looks through all of it for what
 is not there; ``json`` is ``json.loads`` of each line into a list; ``datasets`` is
 ``datasets.load_dataset("json")``. Memory is what the process grew by at its peak.
+
+``--table`` compares the saved index with an sqlite3 table of the same columns instead, see
+:mod:`benchmarks.shared.session_tables`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.session_tables import compare, show
 
 _OUTPUT = (
     "total 48\n",
@@ -170,11 +174,15 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--lines", type=int, default=200_000)
+    parser.add_argument("--table", action="store_true", help="compare with an sqlite3 table")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         print(json.dumps(measure(options.way, options.file)))
+        return
+    if options.table:
+        tell(compare(options.lines, generate), show, as_json=options.json)
         return
     tell(run(options.lines), lambda found: print(table(found)), as_json=options.json)
 

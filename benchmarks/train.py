@@ -33,11 +33,11 @@ from benchmarks.peer_trl import Way
 from benchmarks.shared.given import rows_of
 from benchmarks.shared.memory import with_peak
 from benchmarks.shared.report import arguments, tell
-from sekft_engine.base import ResidentBase
-from sekft_engine.loading import load_model
-from sekft_engine.sft.bound import measure_bound, most_tokens_per_s
-from sekft_engine.sft.data import TrainRow
-from sekft_engine.sft.memory import out_of_memory
+from sekft_engine.model.device import out_of_memory
+from sekft_engine.model.loading import load_model
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.training.run.roofline import measure_bound, most_tokens_per_s
+from sekft_engine.training.trainer.data import TrainRow
 
 
 def trl(base: ResidentBase, rows: Sequence[TrainRow], batch: int, way: Way, start: Path) -> Run:

@@ -34,9 +34,9 @@ from typing import Any
 from benchmarks.shared.console import Console, console
 from benchmarks.shared.report import arguments, p50_p95, tell
 from benchmarks.sources import generate
-from sekft_engine.base import resolve_base
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.factory import make
-from sekft_engine.workspace import Workspace
+from sekft_engine.model.resident import resolve_base
 
 SIZES = ((80, 24), (160, 48))
 SEKFT = "from sekft_engine.cli.main import main; main()"

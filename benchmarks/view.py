@@ -39,9 +39,9 @@ from textual.widget import Widget
 from textual.widgets import OptionList, RichLog, Static
 
 from benchmarks.shared.report import arguments, p50_p95, tell
+from sekft_engine.data.trajectory import Turn
 from sekft_engine.maskview.document import Document
-from sekft_engine.render.row import Certificate, Row, Span
-from sekft_engine.trajectory import Turn
+from sekft_engine.render.rows.row import Certificate, Row, Span
 from sekft_tui import theme
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.token_view import TokenView

@@ -24,9 +24,9 @@ from typing import Any
 
 from benchmarks.shared.given import held_out
 from benchmarks.shared.report import arguments, tell
-from sekft_engine.scenario import Scenario
+from sekft_engine.data.scenario import Scenario
 from sekft_engine.worlds import open_world
-from sekft_engine.worlds.launcher import find_bubblewrap
+from sekft_engine.worlds.bubblewrap.launcher import find_bubblewrap
 
 Times = dict[str, list[float]]
 COMMANDS = {"builtin": "echo x", "program": "ls"}

@@ -1,4 +1,4 @@
-"""Take the README's pictures of the real workbench on a workspace with a run and an eval.
+"""Take the documents' pictures of the real workbench, on a workspace with a run and an eval.
 
     python docs/take_pictures.py WORKSPACE
 
@@ -19,8 +19,8 @@ from pathlib import Path
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
-from sekft_engine.engine import Engine
-from sekft_engine.workspace import Workspace
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
 from sekft_tui.app import Workbench
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -85,7 +85,7 @@ def shifted(svg: str) -> str:
 
 
 async def main(root: str) -> None:
-    """The pictures that the README names; Runs lists the eval first, then the training."""
+    """The pictures that docs/workbench.md shows; Runs lists the eval first, then the training."""
     workspace = Workspace(root)
     large, small = (140, 40), (80, 24)
     to_command = ["enter", "l", "l", "l"]

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from sekft_engine import jobs
-from sekft_engine.context import Context
-from sekft_engine.errors import Interrupted
-from sekft_engine.jobs import Job
-from sekft_engine.recipe import Recipe
-from sekft_engine.workspace import Workspace
+from sekft_engine.core.errors import Interrupted
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import jobs
+from sekft_engine.records.evals import EvalResult, SubjectFacts
+from sekft_engine.records.jobs import Job
+from sekft_engine.records.results import AnyResult, SetupResult, TrainResult, expect
+from sekft_engine.work.context import Context
 
-#: Where the demo lives when nobody says otherwise.
+#: The default folder of the demo.
 FOLDER = "demo"
 BASE = "smollm2-135m"
 #: A base of 135 M weights wants a higher rate than a large one. One pass leaves the routine of
@@ -32,7 +33,19 @@ STEP_CAP = 12
 TURN_TOKENS = 48
 
 
-def run_setup(job: jobs.Setup, context: Context) -> dict[str, Any]:
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of ``sekft demo --run``: what the base and the adapter did in the same worlds,
+    how long each part took, and the runs."""
+
+    base: SubjectFacts
+    adapter: SubjectFacts
+    seconds: dict[str, float]
+    workspace: str
+    train: TrainResult
+    runs: dict[str, str]
+
+
+def run_setup(job: jobs.Setup, context: Context) -> SetupResult:
     """Make the demo workspace; what is there already stays as it is."""
     from sekft_engine.bases.store import add_base
     from sekft_engine.factory import make
@@ -40,25 +53,23 @@ def run_setup(job: jobs.Setup, context: Context) -> dict[str, Any]:
     began = time.monotonic()
     workspace = Workspace(job.workspace).create()
     base = add_base(BASE, workspace.bases, report=context.progress, cancelled=context.cancelled)
-    made: dict[str, Any] | None = None
+    made = None
     if not has_data(workspace):
-        made = msgspec.to_builtins(
-            make(
-                workspace.root,
-                train=job.train,
-                holdout=job.holdout,
-                seed=job.seed,
-                dialect=workspace.dialect,
-                progress=_stoppable(context),
-            )
+        made = make(
+            workspace.root,
+            train=job.train,
+            holdout=job.holdout,
+            seed=job.seed,
+            dialect=workspace.dialect,
+            progress=_stoppable(context),
         )
-    return {
-        "workspace": str(workspace.root),
-        "base": base.base.path,
-        "base_how": base.how,
-        "made": made,
-        "seconds": round(time.monotonic() - began, 2),
-    }
+    return SetupResult(
+        workspace=str(workspace.root),
+        base=base.base.path,
+        base_how=base.how,
+        made=made,
+        seconds=round(time.monotonic() - began, 2),
+    )
 
 
 def has_data(workspace: Workspace) -> bool:
@@ -93,35 +104,34 @@ def evaluate_adapter(workspace: Workspace, adapter: str) -> jobs.Evaluate:
     return msgspec.structs.replace(evaluate_base(workspace), adapters=(adapter,), with_base=False)
 
 
-def prove(workspace: Workspace, do: Callable[[Job], dict[str, Any]]) -> dict[str, Any]:
+def prove(workspace: Workspace, do: Callable[[Job], AnyResult]) -> Proof:
     """Set up, evaluate the base, train, evaluate the adapter on the same worlds.
 
     Args:
+        workspace: where all of it is made.
         do: runs one job to its end and gives its result.
-
-    Returns:
-        The document of ``sekft demo --run``.
     """
     seconds: dict[str, float] = {}
 
-    def timed(part: str, job: Job) -> dict[str, Any]:
+    def timed(part: str, job: Job) -> AnyResult:
         began = time.monotonic()
         result = do(job)
         seconds[part] = round(time.monotonic() - began, 1)
         return result
 
     timed("setup", jobs.Setup(workspace=str(workspace.root)))
-    base = timed("base_eval", evaluate_base(workspace))
-    train = timed("train", train_adapter(workspace))
-    adapter = timed("adapter_eval", evaluate_adapter(workspace, train["adapter"]))
-    return {
-        "base": base["subjects"][0],
-        "adapter": adapter["subjects"][0],
-        "seconds": seconds,
-        "workspace": str(workspace.root),
-        "train": train,
-        "runs": {"base_eval": base["run"], "train": train["run"], "adapter_eval": adapter["run"]},
-    }
+    base = expect(timed("base_eval", evaluate_base(workspace)), EvalResult)
+    train = expect(timed("train", train_adapter(workspace)), TrainResult)
+    again = evaluate_adapter(workspace, train.adapter)
+    adapter = expect(timed("adapter_eval", again), EvalResult)
+    return Proof(
+        base=base.subjects[0],
+        adapter=adapter.subjects[0],
+        seconds=seconds,
+        workspace=str(workspace.root),
+        train=train,
+        runs={"base_eval": base.run, "train": train.run, "adapter_eval": adapter.run},
+    )
 
 
 def _stoppable(context: Context) -> Callable[[str, int, int], None]:

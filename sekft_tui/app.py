@@ -1,12 +1,14 @@
-"""The workbench: panes, bridge and keys wired together. What a thing does is in its own file."""
+"""The workbench: joins panes, bridge and keys. What each of them does is in its own file."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 from textual import on
@@ -17,38 +19,43 @@ from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from sekft_engine import demo as demo_jobs
-from sekft_engine import events, jobs
-from sekft_engine.errors import SekftError
-from sekft_engine.recipe import Recipe
-from sekft_engine.workspace import Workspace
-from sekft_tui import copying, theme
-from sekft_tui.actions import Place, bindings
-from sekft_tui.background import Courtesy
-from sekft_tui.bridge import Bridge, EngineLike, EngineSaid
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events, jobs
+from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
-from sekft_tui.eval_view import EvalView
-from sekft_tui.hangup import over_bare_ssh
-from sekft_tui.keys import OrderedKeys
-from sekft_tui.palette import KeyCommands
+from sekft_tui.input import clipboard
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.keys import OrderedKeys
+from sekft_tui.input.palette import KeyCommands
+from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.job_text import engine_text
+from sekft_tui.model.pinned_runs import PinnedRuns
+from sekft_tui.model.reducer import Shared
+from sekft_tui.model.training import TrainView
 from sekft_tui.panes import PANE_TYPES
 from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
-from sekft_tui.panes.state_text import engine_text
 from sekft_tui.panes.train import TrainPane
-from sekft_tui.panes.train.others import Others
-from sekft_tui.reducer import Shared
+from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike
+from sekft_tui.process.hangup import over_bare_ssh
+from sekft_tui.process.settings import State, load_state, save_state
+from sekft_tui.process.workers import KeyPriority
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
-from sekft_tui.screens.live import Drawn, TypedInto
+from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
 from sekft_tui.screens.queue import QueueScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
-from sekft_tui.state import State, load_state, save_state
 from sekft_tui.widgets.bars import KeyBar, TabBar
-from sekft_tui.widgets.line_edit import Typist
+from sekft_tui.widgets.form import Form
+from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
-from sekft_tui.widgets.recipe_form import RecipeForm
+
+SomePane = TypeVar("SomePane", bound=Pane)
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
@@ -58,12 +65,12 @@ class Workbench(OrderedKeys):
     """``sekft tui``.
 
     Args:
-        engine: what does the jobs; the app starts and closes it.
-        workspace: the folder that is shown.
-        base: the base to train and evaluate; empty = the workspace's.
-        data: the trajectories to show and train on; empty = the workspace's.
-        hub: a data set of the Hub instead.
-        demo: set the workspace up first where it is not.
+        engine: does the jobs. The app starts it; whoever made it closes it.
+        workspace: the folder to show.
+        base: the base to train and evaluate; "" = the workspace's.
+        data: the trajectories to show and train on; "" = the workspace's.
+        hub: a data set of the Hub instead; "" = none.
+        demo: set the workspace up first if it is not.
     """
 
     TITLE = "sekft"
@@ -94,14 +101,19 @@ class Workbench(OrderedKeys):
         hub: str = "",
     ) -> None:
         super().__init__()
-        self.courtesy = Courtesy()
+        self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
         self.engine = engine
         self.workspace = workspace
         self.demo = demo
         self._base = base
         self.state: State = load_state()
-        self.others = Others(self)
+        self.pinned = PinnedRuns(
+            workspace.runs,
+            self.state.pinned.get(str(workspace.root), ()),
+            remember=self._remember_pinned,
+            in_background=self._read_pinned,
+        )
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
         self.tabs = TabBar()
@@ -119,32 +131,35 @@ class Workbench(OrderedKeys):
 
     @property
     def base(self) -> str:
-        """The base to use: as given, else the workspace's."""
+        """The base to train and evaluate."""
         return self._base or self.workspace.base
 
     @property
     def is_demo(self) -> bool:
-        """Whether the demo's base is used, which wants the demo's recipe and caps."""
+        """Whether the demo's base is used, which needs the demo's recipe and limits."""
         return self.demo or Path(self.base).name == demo_jobs.BASE
-
-    @property
-    def narrow(self) -> bool:
-        return self.screen.has_class("-narrow")
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults(self.current_theme.dark if self.theme else True)
 
-    def empty_hint(self, what: str) -> str:
-        """What an empty pane says, with the way out."""
-        return f"{what}\n\nsekft tui --demo makes a workspace to try\nR reads this one again"
+    def _remember_pinned(self, runs: tuple[str, ...]) -> None:
+        pinned = {**self.state.pinned, str(self.workspace.root): runs}
+        self.state = msgspec.structs.replace(self.state, pinned=pinned)
 
-    # --- life -------------------------------------------------------------------------------
+    def _read_pinned(self, read: Callable[[], None]) -> None:
+        async def work() -> None:
+            await asyncio.to_thread(read)
+            self.redraw_pane()
+
+        self.run_worker(work(), group="pinned", exclusive=True)
+
+    # --- starting ---------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         yield self.tabs
         yield ContentSwitcher(id="panes")
         yield self.keys
-        yield self.prompt  # over the keys while it is open
+        yield self.prompt  # covers the keys while it is open
 
     async def on_mount(self) -> None:
         self.engine.start()
@@ -155,18 +170,18 @@ class Workbench(OrderedKeys):
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
-        elif left := [one for one in self.engine.status().get("queued", []) if one["held"]]:
-            self.keys.note(f"{len(left)} left waiting by the last session: Q shows them", 10)
+        elif left := [job for job in self.engine.status().queued if job.held]:
+            self.keys.note(f"{len(left)} jobs still wait from the last session: Q shows them", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
-            self.keys.note("tmux would keep this session when the connection drops", 10)
+            self.keys.note("in tmux this session would survive a dropped connection", 10)
 
     def _set_up(self, done: bool | None) -> None:
         if done:
             self.action_reload()
 
     def pull(self) -> None:
-        """Draw what changed since the last time, in the visible pane only."""
+        """Draw the visible pane, if anything changed since the last time."""
         version = self.bridge.version
         if self._drawn.get(self.pane) == version:
             return
@@ -177,11 +192,12 @@ class Workbench(OrderedKeys):
             if pane is not None:
                 pane.draw(shared)
             for screen in self.screen_stack:
-                if isinstance(screen, Drawn):
+                if isinstance(screen, DrawsState):
                     screen.draw(shared)
 
+    @on(messages.RedrawPane)
     def redraw_pane(self) -> None:
-        """Draw the visible pane again at once, changed or not."""
+        """Draw the visible pane again at once, even if nothing changed."""
         self._drawn.pop(self.pane, None)
         self.pull()
 
@@ -197,15 +213,12 @@ class Workbench(OrderedKeys):
         found = self.query(f"#{self.pane}").results(Pane)
         return next(iter(found), None)
 
-    def pane_of(self, name: Place) -> Pane | None:
-        return next(iter(self.query(f"#{name}").results(Pane)), None)
-
     async def action_pane(self, name: Place) -> None:
         """Go to a pane, made at its first visit."""
         switcher = self.query_one("#panes", ContentSwitcher)
         before = self.current_pane
-        if self.pane_of(name) is None:
-            await switcher.add_content(PANE_TYPES[name](), id=name)
+        if not self.query(f"#{name}"):
+            await switcher.add_content(PANE_TYPES[name](self), id=name)
         if before is not None and name != self.pane:
             before.hidden()
         self.pane = self.tabs.pane = self.keys.pane = name
@@ -221,103 +234,113 @@ class Workbench(OrderedKeys):
         self.redraw_pane()
 
     async def action_in_pane(self, action: str) -> None:
-        """Run a pane's action by name: for clicks and the palette."""
+        """Run an action of the visible pane by name: for clicks and the palette."""
         pane = self.current_pane
         if pane is not None:
             await self.run_action(action, default_namespace=pane)
 
-    # --- from one pane to another -----------------------------------------------------------
+    # --- what panes ask for -----------------------------------------------------------------
 
-    async def open_episode(self, view: EvalView, subject: str, scenario: str) -> None:
-        """Show an episode of an eval in Replay."""
-        await self.action_pane("replay")
-        pane = self.pane_of("replay")
-        if isinstance(pane, ReplayPane):
-            pane.open_cell(view, subject, scenario)
-            pane.go_to(pane.view)
+    async def _visit(self, kind: type[SomePane]) -> SomePane:
+        """Go to the pane of this class."""
+        await self.action_pane(kind.place)
+        return self.query_one(f"#{kind.place}", kind)
 
-    def take_over(self, path: Path, turn: int) -> None:
-        """Type by hand at turn ``turn``, counted from 1, of the session in the file ``path``."""
+    @on(messages.OpenTrajectory)
+    async def _open_trajectory(self, message: messages.OpenTrajectory) -> None:
+        pane = await self._visit(TrajectoriesPane)
+        pane.seek(message.trajectory)
+
+    @on(messages.OpenEpisode)
+    async def _open_episode(self, message: messages.OpenEpisode) -> None:
+        pane = await self._visit(ReplayPane)
+        pane.open_cell(message.view, message.subject, message.scenario)
+        pane.go_to(pane.view)
+
+    @on(messages.ShowEpisodes)
+    async def _show_episodes(self, message: messages.ShowEpisodes) -> None:
+        pane = await self._visit(ReplayPane)
+        pane.show_run(message.run)
+
+    @on(messages.ShowRun)
+    async def _show_run(self, message: messages.ShowRun) -> None:
+        match message.view:
+            case TrainView() as training:
+                train = await self._visit(TrainPane)
+                train.open_run(training)
+            case EvalView() as evaluation:
+                pane = await self._visit(EvalPane)
+                pane.open_run(evaluation)
+
+    @on(messages.FollowTraining)
+    async def _follow_training(self) -> None:
+        pane = await self._visit(TrainPane)
+        pane.show_running()
+
+    @on(messages.Evaluate)
+    async def _evaluate(self, message: messages.Evaluate) -> None:
+        pane = await self._visit(EvalPane)
+        pane.choose(message.adapter)
+
+    @on(messages.TakeOver)
+    def _take_over(self, message: messages.TakeOver) -> None:
         from sekft_tui.screens.takeover import begin_at
 
-        self.push_screen(begin_at(self, path, turn))
+        self.push_screen(begin_at(self, message.path, message.turn))
 
     def action_demonstrate(self) -> None:
         from sekft_tui.screens.takeover import choose_world
 
         self.run_worker(choose_world(self))
 
-    async def show_episodes(self, run: str) -> None:
-        await self.action_pane("replay")
-        pane = self.pane_of("replay")
-        if isinstance(pane, ReplayPane):
-            pane.show_run(run)
+    # --- what the engine says ---------------------------------------------------------------
 
-    async def show_run(self, kind: str, shared: Shared) -> None:
-        """Show what a journal adds up to, in the pane of its kind."""
-        if kind == "train":
-            await self.action_pane("train")
-            train = self.pane_of("train")
-            if isinstance(train, TrainPane):
-                train.open_run(shared.train)
-        else:
-            await self.action_pane("eval")
-            pane = self.pane_of("eval")
-            if isinstance(pane, EvalPane):
-                pane.open_run(shared.eval)
-
-    async def evaluate(self, adapter: str) -> None:
-        """Choose an adapter in Eval."""
-        await self.action_pane("eval")
-        pane = self.pane_of("eval")
-        if isinstance(pane, EvalPane):
-            pane.choose(adapter)
-
-    @on(EngineSaid)
-    def _heard(self, message: EngineSaid) -> None:
+    @on(EngineEvent)
+    def _on_engine_event(self, message: EngineEvent) -> None:
         event = message.event
-        if isinstance(event, events.JobFailed):
-            self.error(event.error, event.trace)
-        elif isinstance(event, events.JobCancelled):
-            self.note(f"{event.kind} stopped. {event.detail}".strip())
-        elif isinstance(event, events.JobDone) and event.kind in ("train", "eval", "setup"):
-            self.note(f"{event.kind} done")
-            self.bell()
+        match event:
+            case events.JobFailed():
+                self.error(event.error, event.trace)
+            case events.JobCancelled():
+                self.note(f"{event.kind} stopped. {event.detail}".strip())
+            case events.JobDone(kind="train" | "eval" | "setup"):
+                self.note(f"{event.kind} done")
+                self.bell()
         for screen in self.screen_stack:
             if isinstance(screen, SetupScreen):
-                screen.heard(event)
+                screen.engine_event(event)
         for pane in self.query(Pane).results(Pane):
-            pane.heard(event)
+            pane.engine_event(event)
 
-    # --- telling the user -------------------------------------------------------------------
+    # --- messages to the user-----------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        """A line in place of the keys, for a while."""
+        """Show a line in place of the keys, for a few seconds."""
         self.keys.note(text)
 
     def error(self, text: str, trace: str = "") -> None:
-        """A toast now, the whole story under ``e``; the workbench goes on."""
+        """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
         self._last_error = (text, trace)
-        self.say("error", text)
+        self.log_line("error", text)
         self.notify(
             text, title="error · e shows details", severity="error", markup=False, timeout=10
         )
 
-    def say(self, level: str, text: str) -> None:
-        """A line for the log pane."""
+    def log_line(self, level: str, text: str) -> None:
+        """Add a line to the log pane."""
         with self.bridge.shared() as shared:
-            shared.say(time.time(), level, text)
+            shared.add_log(time.time(), level, text)
             shared.version += 1
 
     # --- keys -------------------------------------------------------------------------------
 
-    def typist(self) -> Typist | None:
+    def typing_target(self) -> TypingTarget | None:
         if self.prompt.typing and self.screen is self.prompt.screen:
             return self.prompt
-        if isinstance(self.screen, TypedInto):
-            return self.screen.typist
+        if isinstance(self.screen, HasTypingTarget):
+            return self.screen.typing_target
         focused = self.focused
-        return focused if isinstance(focused, RecipeForm) and focused.typing else None
+        return focused if isinstance(focused, Form) and focused.typing else None
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.pane))
@@ -328,7 +351,7 @@ class Workbench(OrderedKeys):
     def action_details(self) -> None:
         text, trace = self._last_error
         if text:
-            self.push_screen(DetailsScreen(text, trace))
+            self.push_screen(DetailsScreen(text, trace, lambda text: self._copy("error", text)))
         else:
             self.note("no error so far")
 
@@ -352,15 +375,20 @@ class Workbench(OrderedKeys):
     def action_copy(self) -> None:
         pane = self.current_pane
         if pane is not None:
-            self.hand_over(lambda: copying.copy(pane, self.to_terminal))
+            self._report(lambda: self._copy(*pane.copied()))
 
     def action_copy_file(self) -> None:
         pane = self.current_pane
         if pane is not None:
-            self.hand_over(lambda: copying.save(pane))
+            self._report(lambda: clipboard.save(pane.whole(), f"sekft-{pane.place}"))
 
-    def hand_over(self, do: Callable[[], str]) -> None:
-        """Say what came of a copy, or what came in its way."""
+    def _copy(self, name: str, text: str) -> str:
+        if not text:
+            return "nothing to copy here"
+        return clipboard.copy(text, name, self.to_terminal, Path.cwd())
+
+    def _report(self, do: Callable[[], str]) -> None:
+        """Show what ``do`` did, or its error."""
         try:
             self.note(do())
         except SekftError as error:
@@ -372,7 +400,7 @@ class Workbench(OrderedKeys):
             self._driver.write(sequence)
 
     def action_interrupt(self) -> None:
-        """First the running job, then the app."""
+        """Cancel the running job; if there is none, quit."""
         with self.bridge.shared() as shared:
             job = shared.active
             stopping = job is not None and job.status == "stopping"
@@ -387,14 +415,15 @@ class Workbench(OrderedKeys):
         if job is None:
             self.leave()
         elif not isinstance(self.screen, QuitScreen):
-            self.push_screen(QuitScreen(job.kind), self._quit_answer)
+            stop = partial(self.bridge.stop, after_step=True)
+            self.push_screen(QuitScreen(job.kind, stop), self._quit_answer)
 
     def _quit_answer(self, answer: str | None) -> None:
         if answer == "leave":
             self.leave()
 
     def leave(self) -> None:
-        """Remember what is worth it, and end."""
+        """Save the settings and end."""
         save_state(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
         self.bridge.close()
         self.exit(0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from sekft_engine.sources.hub import DEFAULT_DATASET
+from sekft_engine.data.published import DEFAULT_DATASET
 
 
-@click.command("tui")
+@click.command("tui", short_help="Open the workbench (plain `sekft` is the same).")
 @click.option(
     "--workspace",
     type=click.Path(file_okay=False),
@@ -24,13 +24,13 @@ from sekft_engine.sources.hub import DEFAULT_DATASET
     flag_value=DEFAULT_DATASET,
     default="",
     metavar="[NAME]",
-    help="A data set on the Hugging Face Hub instead; alone, the published corpus.",
+    help="Use a data set of the Hugging Face Hub; without a name, the published corpus.",
 )
-@click.option("--demo", is_flag=True, help="Make the demo workspace first where it is not there.")
+@click.option("--demo", is_flag=True, help="Make the demo workspace first if it does not exist.")
 def command(workspace: str | None, base: str, data: str, hub: str, demo: bool) -> int:
     """Open the workbench: browse, train, evaluate, replay.
 
-    It wants a terminal of at least 80 by 24 characters. Press ? in it for all keys.
+    It needs a terminal of at least 80 by 24 characters. Press ? for all keys.
     """
     from sekft_tui.launch import launch
 

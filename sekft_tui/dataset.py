@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sekft_engine.importing import import_module
+from sekft_engine.core.imports import import_module
 from sekft_tui.text import short_path, visible
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ class DataSet(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its name on the screen."""
         return f"hub: {visible(self.hub)}" if self.hub else short_path(self.path)
 
     def open(self) -> Index:
-        """An index over it; reads nothing yet.
+        """Open an index over it; no trajectory is read yet.
 
         Raises:
-            SekftError: there is nothing that could be read.
+            SekftError: there is nothing that can be read.
         """
-        import_module("sekft_engine.sources.index")
+        import_module("sekft_engine.sources.index.index")
         from sekft_engine.sources import open_index
 
         return open_index(hub=self.hub) if self.hub else open_index(self.path)

@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from sekft_engine.errors import BadInput, Unavailable
-from sekft_engine.workspace import Workspace
+from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.data.published import refuse_two_sources
+from sekft_engine.data.workspace import Workspace
 
 #: Over SSH each frame is traffic: fewer frames, no animation. Read by Textual at its import.
 SSH_DEFAULTS = {
@@ -28,11 +29,18 @@ def launch(
 ) -> int:
     """Open the workbench on ``workspace`` and return the exit status.
 
-    ``data`` is a folder or file of trajectories in place of the workspace's, ``hub`` a data set of
-    the Hub in place of either.
+    Args:
+        workspace: the folder with bases, data, scenarios and runs.
+        base: the base to train and evaluate; "" = the workspace's.
+        demo: make the demo workspace if it is not there.
+        data: a folder or file of trajectories instead of the workspace's; "" = the workspace's.
+        hub: a data set of the Hub instead of either; "" = none.
+
+    Raises:
+        BadInput: the workspace or the data cannot be read.
+        Unavailable: there is no terminal.
     """
-    if data and hub:
-        raise BadInput("give either --data or --hub")
+    refuse_two_sources(data, hub)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Unavailable(
             "the workbench needs a terminal",
@@ -50,21 +58,21 @@ def launch(
         raise BadInput(
             "no such folder", where=str(place.root), mend="sekft tui --demo makes one to try"
         )
-    _ = place.base  # a broken sekft.toml is told here, on a sane terminal
+    _ = place.base  # a broken sekft.toml is reported here, before the screen is taken over
     if data:
         from sekft_engine.sources import open_index
 
         data = str(Path(data).expanduser().absolute())
-        open_index(data)  # what cannot be read is told here, too
+        open_index(data)  # so is data that cannot be read
     return _run(place, base, demo, data, hub)
 
 
 def _run(place: Workspace, base: str, demo: bool, data: str, hub: str) -> int:
-    from sekft_engine.engine import Engine
+    from sekft_engine.engine.engine import Engine
     from sekft_tui.app import Workbench
-    from sekft_tui.fdguard import guarded
-    from sekft_tui.hangup import on_hangup
-    from sekft_tui.state import state_path
+    from sekft_tui.process.fdguard import guarded
+    from sekft_tui.process.hangup import on_hangup
+    from sekft_tui.process.settings import state_path
 
     engine = Engine(place)
     log = state_path().with_name("tui.log")
@@ -73,10 +81,7 @@ def _run(place: Workspace, base: str, demo: bool, data: str, hub: str) -> int:
         with on_hangup(engine, app):
             app.run()
     status = app.return_code or 0
-    if not engine.close(timeout=2.0):
-        # Still in a step, and the user chose not to wait. The journal on disk is whole up to its
-        # last event; an orderly shutdown of Python would pull the floor from under torch.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    # If the user chose not to wait, a running step ends with the process. The journal on disk is
+    # whole up to its last event.
+    engine.close(timeout=2.0)
     return status

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.cells import chop_cells
 
-from sekft_engine.fitting import clip, clip_left, fit
-from sekft_engine.visible import PICTURES, Shown, numbered
+from sekft_engine.core import text as core_text
+from sekft_engine.core.cells import clip, clip_left, fit
 
 __all__ = [
     "Parts",
@@ -32,12 +32,10 @@ __all__ = [
 #: A line as pieces of (text, style name); style names are those of ``LineView.COMPONENT_CLASSES``.
 Parts = tuple[tuple[str, str], ...]
 
-_SHOWN = Shown(numbered, PICTURES)
-
 
 def visible(text: str) -> str:
-    """One line with every control and invisible character as something one can see."""
-    return text if text.isascii() and text.isprintable() else text.translate(_SHOWN)
+    """One line in which every control and invisible character is shown as a visible one."""
+    return core_text.visible(text, joiners=False)
 
 
 def visible_lines(text: str, tab: int = 8) -> list[str]:
@@ -61,7 +59,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def chop(line: str, width: int) -> list[str]:
-    """A visible line in pieces of at most ``width`` cells, at least one."""
+    """A visible line cut into pieces of at most ``width`` cells; at least one piece."""
     return chop_cells(line, width) or [""]
 
 
@@ -74,7 +72,7 @@ def short_number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 4.2 s, 1:05, 2:03:09."""
+    """A duration for people: 4.2 s, 1:05, 2:03:09."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     whole = int(seconds)
@@ -90,13 +88,13 @@ def percent(part: float, whole: float) -> str:
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """A progress bar as (filled, empty) text of together ``width`` cells."""
+    """A progress bar as (filled, empty) text; both together are ``width`` cells wide."""
     filled = round(max(0.0, min(1.0, share)) * width)
     return "━" * filled, "─" * (width - filled)
 
 
 def short_path(path: str) -> str:
-    """A path as short as it can be said: relative to here, or to the home."""
+    """The shortest form of a path: relative to the present folder, or to the home (``~``)."""
     home = str(Path.home())
     try:
         near = str(Path(path).relative_to(Path.cwd()))

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sekft_engine.core.machine import limit_spinning
 from tests.models import make_tiny_base, smollm2_folder
 
 # Tests share two cores with sandboxes and terminals: one thread each keeps them from spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+limit_spinning()  # where a test computes in several threads all the same
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # What one run of the tests builds, another must build again.
 os.environ.setdefault("SEKFT_ROWS", "off")
@@ -27,8 +29,11 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-if os.environ.get("HYPOTHESIS_PROFILE"):
-    settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
+# How long an example takes depends on what else the machine does; no test is about that.
+settings.register_profile(
+    "shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "shared-machine")
 
 # Under nohup, or in the background of a script, these arrive ignored and children inherit that;
 # but what a program does when it is interrupted is under test here.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sekft_engine.bases import add_base, cache_root
+
+if TYPE_CHECKING:
+    from sekft_engine.model.resident import ResidentBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
@@ -76,3 +80,15 @@ def family_model(family: str) -> Any:
             torch.nn.init.normal_(tensor, std=0.1)
     model.requires_grad_(requires_grad=False)
     return model.eval()
+
+
+def weights_digest(base: ResidentBase) -> str:
+    """SHA-256 over every weight of the base as it lies in memory, adapters left out."""
+    from sekft_engine.model.attaching.layers import is_adapter_weight, raw_bytes
+
+    total = hashlib.sha256()
+    for name, tensor in sorted(base.model.state_dict().items()):
+        if not is_adapter_weight(name):
+            total.update(f"{name.replace('.base_layer', '')} {tuple(tensor.shape)}".encode())
+            total.update(raw_bytes(tensor))
+    return total.hexdigest()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_engine.errors import BadInput
-from sekft_engine.scenario import Scenario
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.data.trajectory import Trajectory
 
 TURNS = [{"role": "user", "content": "user@box:~$"}, {"role": "assistant", "content": "exit"}]
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from sekft_engine.bases.digest import base_digest
 from sekft_engine.bases.layers import layer_names
-from sekft_engine.errors import BadInput, SekftError
-from sekft_engine.evaluate.store import episode_path, episodes_of, read_episode
-from sekft_engine.journal import read_events
+from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.episodes.store import episode_path, episodes_of, read_episode
+from sekft_engine.records.journal import read_events
+from sekft_engine.records.runs import create_run, export_run, list_runs, read_run
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.runs import create_run, export_run, list_runs, read_run
-from sekft_engine.sources.record import trajectory_in
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.sources.read.parse import trajectory_in
 from tests.fuzzing import fuzz
 from tests.hostile import hostile_text
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekft_engine.cli.main import run
-from sekft_engine.dialect import Dialect
-from sekft_engine.errors import BadInput, SekftError, Unavailable
-from sekft_engine.recipe import Recipe, recipe_fields, recipe_from
-from sekft_engine.workspace import Workspace
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.data.dialect import Dialect
+from sekft_engine.data.recipe import Recipe, recipe_fields, recipe_from
+from sekft_engine.data.workspace import Workspace
 
 
 def test_every_recipe_field_is_explained() -> None:

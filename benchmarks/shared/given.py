@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from sekft_engine.base import ResidentBase
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory import make
-from sekft_engine.recipe import Recipe
-from sekft_engine.scenario import Scenario
-from sekft_engine.sft.data import TrainRow, load_data
+from sekft_engine.model.resident import ResidentBase
 from sekft_engine.sources import load_scenarios
+from sekft_engine.training.trainer.data import TrainRow, load_data
 
 
 def rows_of(base: ResidentBase, count: int, recipe: Recipe) -> list[TrainRow]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sekft_engine.sft.memory import free_memory
+from sekft_engine.model.device import release_memory
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ def with_peak(device: torch.device, work: Callable[[], Result]) -> tuple[Result,
     """What ``work`` gives, and how many MiB it took at most beyond what was there."""
     import torch
 
-    free_memory()
+    release_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.digest import base_digest
 from sekft_engine.bases.layers import refuse_unknown_targets
 from sekft_engine.bases.resolve import ready_base, resolve_base
-from sekft_engine.bases.store import Added, BaseInfo, add_base, cache_root, check_base, list_bases
+from sekft_engine.bases.store import Added, BaseInfo, add_base, check_base, list_bases
 
 __all__ = [
     "KNOWN",

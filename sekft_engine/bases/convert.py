@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
 
 Report = Callable[[str, int, int], None]
 

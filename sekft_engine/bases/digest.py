@@ -7,8 +7,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from sekft_engine.errors import BadInput
-from sekft_engine.files import file_sha256, write_whole
+from sekft_engine.bases.cache import digest_memo
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.files import file_sha256, write_whole
 
 #: Fields of config.json that change with the library or the place and not with the model.
 _VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
@@ -22,8 +23,12 @@ def weight_files(folder: Path) -> list[Path]:
 def base_digest(folder: Path, memo: Path | None = None) -> str:
     """SHA-256 over the model's configuration and weight files, as 64 hexadecimal digits.
 
-    ``memo`` is a folder where digests of large files are kept by path, size and time of change.
+    Args:
+        folder: the base's.
+        memo: where digests of large files are remembered by path, size and time of change; None =
+            the user's cache.
     """
+    memo = memo if memo is not None else digest_memo()
     config_path = folder / "config.json"
     # json and not msgspec: the digests of today's bases rest on how it reads numbers.
     try:
@@ -39,9 +44,7 @@ def base_digest(folder: Path, memo: Path | None = None) -> str:
     return total.hexdigest()
 
 
-def _remembered_sha256(path: Path, memo: Path | None) -> str:
-    if memo is None:
-        return file_sha256(path)
+def _remembered_sha256(path: Path, memo: Path) -> str:
     state = path.stat()
     key = f"{path.resolve()}\n{state.st_size}\n{state.st_mtime_ns}\n{state.st_ino}"
     entry = memo / hashlib.sha256(key.encode()).hexdigest()[:32]

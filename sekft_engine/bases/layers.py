@@ -1,4 +1,4 @@
-"""What layers a base has, told from its weight files without loading them."""
+"""What layers a base has, read from the headers of its weight files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from sekft_engine.bases.digest import weight_files
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
 
 #: No header of a safetensors file is longer (its format says so).
 _LONGEST = 100_000_000

@@ -6,13 +6,15 @@ import os
 import re
 from pathlib import Path
 
+from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN
 from sekft_engine.bases.convert import Report, convert_gguf
 from sekft_engine.bases.digest import weight_files
-from sekft_engine.bases.store import cache_root, is_current, write_record
-from sekft_engine.errors import BadInput, Unavailable
-from sekft_engine.files import file_sha256, staged_folder
-from sekft_engine.workspace import Workspace
+from sekft_engine.bases.store import is_current, write_record
+from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.core.files import file_sha256, staged_folder
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records.adapters import CONFIG as ADAPTER_CONFIG
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 #: What is fetched of a Hub repository: weights in safetensors, never code, never pickles.
@@ -89,7 +91,7 @@ def check_folder(folder: Path) -> Path:
     """``folder`` where it can be loaded as a base without running anyone's code or pickles."""
     config = folder / "config.json"
     if not config.is_file():
-        if (folder / "adapter_config.json").is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
             raise BadInput("an adapter, not a base", where=str(folder), mend="name its base")
         raise BadInput("no config.json in this folder", where=str(folder), mend="name a base")
     config.open("rb").close()

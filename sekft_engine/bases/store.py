@@ -16,12 +16,13 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.convert import CONVERTER_VERSION, convert_gguf
 from sekft_engine.bases.digest import base_digest, weight_files
-from sekft_engine.documents import NOT_JSON
-from sekft_engine.errors import BadInput, Interrupted, Unavailable
-from sekft_engine.files import file_sha256, staged_folder, write_whole
+from sekft_engine.core.documents import NOT_JSON
+from sekft_engine.core.errors import BadInput, Interrupted, Unavailable
+from sekft_engine.core.files import file_sha256, staged_folder, write_whole
 
 Report = Callable[[str, int, int], None]
 
@@ -61,20 +62,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     converted: str
     files: dict[str, str]
     converter: int = 0
-
-
-def cache_root() -> Path:
-    """Where bases are shared by all workspaces of this user; ``SEKFT_CACHE`` names another."""
-    named = os.environ.get("SEKFT_CACHE")
-    if named:
-        return Path(named).expanduser() / "bases"
-    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(shared).expanduser() / "sekft" / "bases"
-
-
-def digest_memo() -> Path:
-    """The folder that remembers digests of weight files."""
-    return cache_root().parent / "digests"
 
 
 def add_base(
@@ -250,7 +237,7 @@ def describe_base(folder: Path) -> BaseInfo:
         name=folder.name,
         path=str(folder),
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        digest=base_digest(folder, digest_memo()),
+        digest=base_digest(folder),
         **details,
     )
 

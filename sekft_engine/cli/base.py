@@ -16,8 +16,8 @@ from sekft_engine.bases import (
     list_bases,
     resolve_base,
 )
-from sekft_engine.cli.display import Display
 from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.show.display import Display
 
 
 @click.group("base")
@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @json_option
 @workspace_option
 def add(name: str, quiet: bool, as_json: bool, workspace: Path | None) -> int:
@@ -61,7 +61,7 @@ def add(name: str, quiet: bool, as_json: bool, workspace: Path | None) -> int:
 @json_option
 @workspace_option
 def list_(as_json: bool, workspace: Path | None) -> int:
-    """List the bases of the workspace, or without one of the shared cache."""
+    """List the bases of the workspace; without one, those of the shared cache."""
     place = find_workspace(workspace)
     found = list_bases(place.bases if place is not None else cache_root())
     if as_json:
@@ -85,7 +85,7 @@ def list_(as_json: bool, workspace: Path | None) -> int:
 @json_option
 @workspace_option
 def check(names: tuple[str, ...], as_json: bool, workspace: Path | None) -> int:
-    """Read bases (default: all) and compare every file with the digests kept at conversion."""
+    """Check every file of bases (default: all) against the digests from conversion."""
     place = find_workspace(workspace)
     bases = place.bases if place is not None else cache_root()
     folders = [resolve_base(name, place) for name in names]

@@ -12,7 +12,7 @@ from sekft_engine.cli.options import (
     api_key_option,
     base_option,
     data_option,
-    data_or_own,
+    data_or_default,
     find_workspace,
     hub_option,
     json_option,
@@ -20,10 +20,11 @@ from sekft_engine.cli.options import (
     timeout_option,
     workspace_option,
 )
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.published import refuse_two_sources
 
 if TYPE_CHECKING:
-    from sekft_engine.trajectory import Trajectory
+    from sekft_engine.data.trajectory import Trajectory
 
 
 @click.group("contract")
@@ -35,14 +36,14 @@ def command() -> None:
 @data_option()
 @hub_option
 @base_option()
-@click.option("--endpoint", required=True, help="Address of the server: http://host:8000")
-@click.option("--model", default="", help="Its name there  [default: the server's first].")
+@click.option("--endpoint", required=True, help="The server's address: http://host:8000")
+@click.option("--model", default="", help="The model's name there  [default: the server's first].")
 @click.option(
     "--samples",
     default=8,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Sessions of the data to ask about, the hardest first.",
+    help="How many sessions of the data to compare, the hardest first.",
 )
 @click.option("--data-only", is_flag=True, help="Leave out the built-in hard sessions.")
 @api_key_option
@@ -62,18 +63,18 @@ def check(
     as_json: bool,
     workspace: Path | None,
 ) -> int:
-    """Compare, token for token, what a server feeds its model with what training fed.
+    """Compare token for token what a server feeds its model with what training fed.
 
-    Asked are the prompts before the first, middle and last command of some sessions, and hard
-    sessions of our own, on the strongest route that the server has. Exit status 0: equal
+    Compares the prompts before the first, middle and last command of some sessions and of
+    built-in hard ones, by the most exact route that the server has. Exit status 0: equal
     everywhere; 1: something differs; 2: no usable server.
     """
-    from sekft_engine.cli.display import Display
+    from sekft_engine.cli.show.display import Display
     from sekft_engine.contract import Client, check_endpoint, key_from
-    from sekft_engine.render.load import load_tokenizer
+    from sekft_engine.render.template.tokenizer import load_tokenizer
 
     place = find_workspace(workspace)
-    data = data_or_own(data, hub, place)
+    data = data_or_default(data, hub, place)
     _refuse_unnamed(data, hub)
     key = key_from(api_key_env, endpoint)
     with (
@@ -94,15 +95,14 @@ def check(
     else:
         from rich.console import Console
 
-        from sekft_engine.contract.show import print_report
+        from sekft_engine.cli.show.contract import print_report
 
         print_report(report, Console(highlight=False))
     return 0 if report.equal else 1
 
 
 def _refuse_unnamed(data: str, hub: str) -> None:
-    if data and hub:
-        raise BadInput("both a path and a Hub data set are named", mend="use --data or --hub")
+    refuse_two_sources(data, hub)
     if not data and not hub:
         raise BadInput("no trajectories named", mend="name a file or folder with --data")
 

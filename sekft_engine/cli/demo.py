@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
 
 import click
 
-from sekft_engine import demo, jobs
+from sekft_engine import demo
 from sekft_engine.cli.eval import EvalDisplay
 from sekft_engine.cli.options import json_option, print_json
-from sekft_engine.engine import Engine
-from sekft_engine.foreground import run_job
-from sekft_engine.jobs import Job
-from sekft_engine.workspace import Workspace
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.run_job import run_job
+from sekft_engine.records import jobs
+from sekft_engine.records.jobs import Job
+from sekft_engine.records.results import AnyResult, SetupResult, expect
 
 
 @click.command("demo")
-@click.option("--run", "prove", is_flag=True, help="Evaluate, train, evaluate again, compare.")
+@click.option("--run", "prove", is_flag=True, help="Then evaluate, train, evaluate and compare.")
 @click.option(
     "--workspace",
     default=demo.FOLDER,
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to make it in.",
+    help="The workspace's folder.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="A line for every command typed and step.")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each command and step.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @json_option
 def command(prove: bool, workspace: Path, verbose: bool, quiet: bool, as_json: bool) -> int:
     """Make a workspace to try sekft with: a real small base, real scenarios, real sessions.
 
-    With --run the whole loop follows: the base acts in 16 worlds whose kinds of work training
-    never shows, an adapter is trained, and the adapter acts in the same worlds.
+    With --run the whole loop follows: the base is evaluated in 16 worlds with kinds of work that
+    training never shows, an adapter is trained, and the adapter is evaluated in the same worlds.
     """
     place = Workspace(workspace)
     # Made here already, so that one engine can serve all the jobs and keep its journal there.
@@ -42,36 +43,39 @@ def command(prove: bool, workspace: Path, verbose: bool, quiet: bool, as_json: b
     try:
         with EvalDisplay(quiet=quiet, verbose=verbose) as display:
 
-            def do(job: Job) -> dict[str, Any]:
+            def do(job: Job) -> AnyResult:
                 return run_job(job, place, display.show, engine=engine)
 
-            setup = jobs.Setup(workspace=str(place.root))
-            result = demo.prove(place, do) if prove else do(setup)
+            result: demo.Proof | SetupResult
+            if prove:
+                result = demo.prove(place, do)
+            else:
+                result = expect(do(jobs.Setup(workspace=str(place.root))), SetupResult)
     finally:
         engine.close(timeout=10.0)
     if as_json:
         print_json(result)
-    elif prove:
+    elif isinstance(result, demo.Proof):
         click.echo(_proof(result))
     elif not quiet:
-        click.echo(f"workspace: {result['workspace']}  ({result['seconds']:.0f} s)")
+        click.echo(f"workspace: {result.workspace}  ({result.seconds:.0f} s)")
         click.echo(f"next: sekft tui --workspace {workspace}")
     return 0
 
 
-def _proof(result: dict[str, Any]) -> str:
-    from sekft_engine.evaluate.tables import breakdown_table, rates_table
+def _proof(result: demo.Proof) -> str:
+    from sekft_engine.evaluation.report.tables import breakdown_table, rates_table
 
-    subjects = [result["base"], result["adapter"]]
-    total = sum(result["seconds"].values())
+    subjects = [result.base, result.adapter]
+    total = sum(result.seconds.values())
     parts = ", ".join(
-        f"{part.replace('_', ' ')} {_clock(seconds)}" for part, seconds in result["seconds"].items()
+        f"{part.replace('_', ' ')} {_clock(seconds)}" for part, seconds in result.seconds.items()
     )
     return "\n\n".join(
         (
             rates_table(subjects),
             breakdown_table(subjects),
-            f"{_clock(total)} in all: {parts}\nworkspace: {result['workspace']}",
+            f"{_clock(total)} in all: {parts}\nworkspace: {result.workspace}",
         )
     )
 

@@ -8,16 +8,18 @@ from pathlib import Path
 import click
 import msgspec
 
-from sekft_engine.doctor import examine
+from sekft_engine.engine.doctor import examine
 
 
 @click.command("doctor")
 @click.option(
-    "--workspace", type=click.Path(path_type=Path), default=Path(), help="Its disk is checked."
+    "--workspace", type=click.Path(path_type=Path), default=Path(), help="The disk to check."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."
+)
 def command(workspace: Path, as_json: bool) -> int:
-    """Say what this machine can do, what is missing, and the command that mends it."""
+    """Say what this machine can do, what is missing, and the command that fixes it."""
     checks = examine(workspace.absolute())
     if as_json:
         click.echo(json.dumps({"checks": msgspec.to_builtins(checks)}, indent=2))

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+from msgspec import UnsetType
 
-from sekft_engine import jobs
-from sekft_engine.cli.display import Display
 from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
-from sekft_engine.errors import BadInput
+from sekft_engine.cli.show.display import Display
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.text import visible
+from sekft_engine.engine.run_job import run_job
 from sekft_engine.export.merge import DTYPES
-from sekft_engine.foreground import run_job
-from sekft_engine.visible import visible
+from sekft_engine.records import jobs
+from sekft_engine.records.exports import ExportResult
+from sekft_engine.records.results import expect
 
 _FOLDER = click.Path(path_type=Path)
 
 
 @click.command("export")
 @click.argument("source", metavar="RUN|ADAPTER")
-@click.option("--merged", type=_FOLDER, help="Write one model to this folder: base and adapter.")
-@click.option("--gguf", type=_FOLDER, help="The same, ready for llama.cpp's converter, checked.")
+@click.option("--merged", type=_FOLDER, help="Write base and adapter as one model to this folder.")
+@click.option("--gguf", type=_FOLDER, help="The same, checked and ready for llama.cpp's converter.")
 @click.option(
     "--hub-layout",
     type=_FOLDER,
-    help="Lay the adapter out as a Hub repository, with a model card. Nothing is sent anywhere.",
+    help="Write a Hub repository with a model card to this folder; nothing is sent.",
 )
-@click.option("--whole", is_flag=True, help="With --hub-layout: the merged model.")
-@click.option("--dtype", default="", type=click.Choice(["", *DTYPES]), help="Of merged weights.")
+@click.option("--whole", is_flag=True, help="With --hub-layout: write the merged model.")
+@click.option(
+    "--dtype",
+    default="",
+    type=click.Choice(["", *DTYPES]),
+    help="Type of merged weights [default: the base's own].",
+)
 @click.option("--base", default="", help="The base [default: the one the run recorded].")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @json_option
 @workspace_option
 def command(
@@ -45,13 +52,13 @@ def command(
     as_json: bool,
     workspace: Path | None,
 ) -> int:
-    """Take an adapter out of the workshop.
+    """Export an adapter, merged into its base or by itself.
 
-    Merging loads the base anew in full precision, also where the adapter was trained on 4 bits,
-    and proves on a session that the merged model computes what base and adapter do. A folder
-    appears whole or not at all.
+    Merging loads the base again in full precision, also if the adapter was trained on 4 bits, and
+    proves on a session that the merged model computes what base and adapter do. A folder appears
+    whole or not at all.
     """
-    named = [one for one in (merged, gguf, hub_layout) if one is not None]
+    named = [target for target in (merged, gguf, hub_layout) if target is not None]
     if len(named) != 1:
         raise BadInput(
             "say what to make of it", mend="name one folder: --merged, --gguf or --hub-layout"
@@ -74,33 +81,33 @@ def command(
         base=base,
     )
     with Display(quiet=quiet) as display:
-        result = run_job(job, find_workspace(workspace), display.show)
+        result = expect(run_job(job, find_workspace(workspace), display.show), ExportResult)
     if as_json:
         print_json(result)
     elif not quiet:
-        click.echo(_told(result))
+        click.echo(_summary(result))
     return 0
 
 
-def _told(result: dict[str, Any]) -> str:
+def _summary(result: ExportResult) -> str:
     lines = []
-    if proof := result.get("proof"):
-        same = f"same first choice at {proof['same_choice']:.1%}"
+    if proof := result.proof:
+        same = f"same first choice at {proof.same_choice:.1%}"
         lines += [
-            f"logits over {proof['tokens']} tokens, largest difference to base + adapter:",
-            f"  merged, in float32       {proof['difference']:.2e}",
-            f"  as written, {proof['dtype']:<12} {proof['written_difference']:.2e}, {same}",
-            f"  the base by itself       {proof['adapter_effect']:.2e}",
+            f"logits over {proof.tokens} tokens, largest difference to base + adapter:",
+            f"  merged, in float32       {proof.difference:.2e}",
+            f"  as written, {proof.dtype:<12} {proof.written_difference:.2e}, {same}",
+            f"  the base by itself       {proof.adapter_effect:.2e}",
         ]
-    if ready := result.get("gguf"):
-        known = ready["architecture"] or "not known to the gguf package, tensors unchecked"
+    if ready := result.gguf:
+        known = ready.architecture or "not known to the gguf package, tensors unchecked"
         lines.append(
-            f"GGUF: {known}; {ready['tensors']} tensors, {ready['merges']} merges, chat template"
+            f"GGUF: {known}; {ready.tensors} tensors, {ready.merges} merges, chat template"
         )
-        lines.append(f"convert: python convert_hf_to_gguf.py {visible(result['target'])}")
-    if "evals" in result:
-        lines.append(f"model card with {len(result['evals'])} evals")
-        lines.append(f"send it yourself: hf upload NAME {visible(result['target'])}")
-    size = sum(one["bytes"] for one in result["files"].values())
-    head = f"{visible(result['target'])}: {len(result['files'])} files, {size / 2**20:.1f} MiB"
+        lines.append(f"convert: python convert_hf_to_gguf.py {visible(result.target)}")
+    if not isinstance(result.evals, UnsetType):
+        lines.append(f"model card with {len(result.evals)} evals")
+        lines.append(f"send it yourself: hf upload NAME {visible(result.target)}")
+    size = sum(file.bytes for file in result.files.values())
+    head = f"{visible(result.target)}: {len(result.files)} files, {size / 2**20:.1f} MiB"
     return "\n".join([head, *lines])

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sekft_engine.cli.options import json_option, print_json, userland_option
-from sekft_engine.visible import plain, visible
-from sekft_engine.worlds.opening import SANDBOXES
+from sekft_engine.core.text import plain, visible
+from sekft_engine.worlds.backends import SANDBOXES
 
 if TYPE_CHECKING:
-    from sekft_engine.scenario import Scenario
+    from sekft_engine.data.scenario import Scenario
     from sekft_engine.worlds import CommandResult
 
 
@@ -29,7 +29,9 @@ def command() -> None:
 
 
 @command.command("make")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The folder to write to."
+)
 @click.option("--train", default=240, show_default=True, type=click.IntRange(min=0))
 @click.option("--holdout", default=48, show_default=True, type=click.IntRange(min=0))
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
@@ -48,12 +50,12 @@ def make_command(
 ) -> None:
     """Write scenarios/train, scenarios/holdout and trajectories below --out.
 
-    Every bundle passes its reference gate in a real world first; the sessions are recorded from
-    the training scenarios. The held-out ones are of kinds of work that training never shows.
+    Every bundle first passes its reference gate in a real world. Sessions are recorded in the
+    training scenarios; the held-out ones have kinds of work that training never shows.
     """
     import msgspec
 
-    from sekft_engine.cli.display import Display
+    from sekft_engine.cli.show.display import Display
     from sekft_engine.factory import make
 
     with Display(quiet=as_json) as display:
@@ -87,10 +89,10 @@ def make_command(
 def admit_command(folder: Path, sandbox: str, userland: str, as_json: bool) -> None:
     """Try each bundle in DIR at the reference gate: does its own solution prove it?
 
-    A bundle is admitted if its solution ends by its terminal and its checker passes, and the
-    checker fails on the untouched world. Exit status 1 if any is refused.
+    A bundle is admitted if its solution ends with the right terminal and passes its checker, and
+    the checker fails on the untouched world. Exit status 1 if any is refused.
     """
-    from sekft_engine.cli.display import Display
+    from sekft_engine.cli.show.display import Display
     from sekft_engine.factory.gate import admit_one
     from sekft_engine.sources import load_scenarios
 
@@ -137,7 +139,7 @@ def _rollout(bundle: Scenario, sandbox: str, userland: str, *, quiet: bool) -> d
 
     try:
         trajectory, transcript = rollout(bundle, sandbox=sandbox, userland=userland)
-    except WorldBroken as error:  # says nothing about the bundle, and the others go on
+    except WorldBroken as error:  # says nothing about the bundle, and the others continue
         click.echo(visible(f"{bundle.id}: {error}"), err=True)
         return {
             "scenario": bundle.id,

@@ -1,9 +1,7 @@
-"""The ``sekft`` command: a thin, lazily loaded table of commands, and how errors are told."""
+"""The ``sekft`` command: how a command line is run, and how its errors are printed."""
 
 from __future__ import annotations
 
-import errno
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,46 +10,10 @@ from typing import NoReturn
 import click
 
 from sekft_engine import __version__
-from sekft_engine.errors import SekftError
-from sekft_engine.leaving import leave
-from sekft_engine.visible import visible
-
-#: Command name -> (module that exports ``command``, one line for ``sekft --help``). The modules
-#: are imported only when called, so that help and start-up stay instant.
-COMMANDS = {
-    "tui": ("sekft_tui.cli", "Open the workbench (plain `sekft` is the same)."),
-    "train": ("sekft_engine.cli.train", "Fine-tune an adapter, or inspect what would be trained."),
-    "eval": ("sekft_engine.cli.eval", "Let base and adapters act in sandboxed worlds, and judge."),
-    "takeover": ("sekft_engine.cli.takeover", "Go on by hand where a session had come to."),
-    "resident": ("sekft_engine.cli.resident", "Keep a base loaded; jobs in, events out."),
-    "mask": ("sekft_engine.cli.mask", "Show which tokens are trained, with the certificate."),
-    "contract": ("sekft_engine.cli.contract", "Check that a live server feeds what was trained."),
-    "base": ("sekft_engine.cli.base", "Add, list and check bases."),
-    "factory": ("sekft_engine.cli.factory", "Make scenarios and record trajectories."),
-    "worlds": ("sekft_engine.cli.worlds", "Build userlands, and try worlds in every sandbox."),
-    "demo": ("sekft_engine.cli.demo", "Make the demo workspace; --run proves the effect."),
-    "export": ("sekft_engine.cli.export", "Merge an adapter, or lay it out for GGUF or the Hub."),
-    "queue": ("sekft_engine.cli.queue", "List, order and do what waits."),
-    "runs": ("sekft_engine.cli.runs", "List, show and export runs."),
-    "doctor": ("sekft_engine.cli.doctor", "Say what this machine can do and what is missing."),
-}
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+from sekft_engine.cli.commands import DEFAULT, LazyGroup
+from sekft_engine.core.errors import SekftError
+from sekft_engine.core.process import leave
+from sekft_engine.core.text import visible
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +27,7 @@ def run(arguments: Sequence[str], prog_name: str = "sekft") -> int:
     input, 130 interrupted. Errors that a person can mend are one line on stderr."""
     words = list(arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
-        words.insert(0, "tui")
+        words.insert(0, DEFAULT)
     try:
         status = cli.main(args=words, prog_name=prog_name, standalone_mode=False)
     except click.exceptions.Abort:
@@ -82,20 +44,13 @@ def run(arguments: Sequence[str], prog_name: str = "sekft") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in _MENDS:
+        from sekft_engine.core.errors import explain_os_error
+
+        explained = explain_os_error(error)
+        if explained is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror} ({_MENDS[error.errno]})", 2)
+        return _fail(str(explained), explained.exit_status)
     return status if isinstance(status, int) else 0
-
-
-_MENDS = {
-    errno.ENOSPC: "free some space or choose another disk",
-    errno.EDQUOT: "free some space or choose another disk",
-    errno.EACCES: "choose a place you may read and write",
-    errno.EPERM: "choose a place you may read and write",
-    errno.EROFS: "choose a place you may write to",
-}
 
 
 def _fail(line: str, status: int) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
+import msgspec
+from msgspec import NODEFAULT, Meta
 
-from sekft_engine.workspace import CONFIG, Workspace
-
-#: The published corpus, which ``--hub`` without a name means.
-PUBLISHED = "tiararodney/posix-sdc"
+from sekft_engine.data.published import DEFAULT_DATASET
+from sekft_engine.data.workspace import CONFIG, Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,7 +30,10 @@ def workspace_option(function: Command) -> Command:
 
 def json_option(function: Command) -> Command:
     return click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there."
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON document on stdout, and nothing else.",
     )(function)
 
 
@@ -38,13 +42,13 @@ def hub_option(function: Command) -> Command:
         "--hub",
         default="",
         is_flag=False,
-        flag_value=PUBLISHED,
-        help="A Hub data set instead; without a name, the published posix-sdc corpus.",
+        flag_value=DEFAULT_DATASET,
+        help="Use a Hub data set; without a name, the published posix-sdc corpus.",
     )(function)
 
 
 def data_option(otherwise: str = "the workspace's") -> Callable[[Command], Command]:
-    """``--data``; ``otherwise`` is what is taken where it is not named."""
+    """``--data``; ``otherwise`` is the default named in the help."""
     return click.option(
         "--data",
         default="",
@@ -63,7 +67,7 @@ def base_option(otherwise: str = "the workspace's") -> Callable[[Command], Comma
     )
 
 
-def data_or_own(data: str, hub: str, place: Workspace | None) -> str:
+def data_or_default(data: str, hub: str, place: Workspace | None) -> str:
     """The path that was named, else that of the workspace's own trajectories."""
     if not data and not hub and place is not None and place.trajectories.is_dir():
         return str(place.trajectories)
@@ -85,7 +89,7 @@ def timeout_option(default: float) -> Callable[[Command], Command]:
         default=default,
         show_default=True,
         type=click.FloatRange(min=0, min_open=True),
-        help="Seconds that a server has for each answer.",
+        help="Seconds a server has for each answer.",
     )
 
 
@@ -95,7 +99,7 @@ def userland_option(function: Command) -> Command:
         "--userland",
         default="auto",
         show_default=True,
-        help="What stands in the worlds: host, debian (sekft worlds build), or one exported; "
+        help="What is in the worlds: host, debian (sekft worlds build), or an exported one; "
         "auto = host in bubblewrap, debian in containers.",
     )(function)
 
@@ -111,8 +115,88 @@ def find_workspace(named: Path | None) -> Workspace | None:
     return Workspace(here) if (here / CONFIG).is_file() else None
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
+    """Print a document (structs, dicts, lists) as JSON that cannot act on a terminal."""
     # json escapes all that is not ASCII; DEL is, and acts all the same.
-    text = json.dumps(document, indent=1, allow_nan=False).replace("\x7f", "\\u007f")
+    text = json.dumps(msgspec.to_builtins(document), indent=1, allow_nan=False).replace(
+        "\x7f", "\\u007f"
+    )
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+# --- options made from structs --------------------------------------------------------------------
+
+
+def struct_options(struct: type[msgspec.Struct]) -> Callable[[Command], Command]:
+    """Options for the fields of ``struct`` (a job, say) that have a description.
+
+    ``step_cap`` becomes ``--step-cap``, a tuple ``adapters`` becomes ``--adapter`` and may be given
+    several times, a bool is a flag. Limits and defaults are those of the field. The command gets a
+    keyword argument for each, with the field's name, so that ``struct(**options)`` takes them all.
+
+    Args:
+        struct: its fields may say in ``Meta(extra=...)`` what their type cannot: ``flag`` (another
+            name on the command line), ``metavar``, ``envvar``, and ``folder`` (a path may be one).
+    """
+
+    def decorate(function: Command) -> Command:
+        for field in reversed(msgspec.structs.fields(struct)):
+            meta = _meta(field.type)
+            if meta is not None and meta.description:
+                function = _option(field, meta)(function)
+        return function
+
+    return decorate
+
+
+def _option(field: msgspec.structs.FieldInfo, meta: Meta) -> Callable[[Command], Command]:
+    kind, extra = _plain(field.type), meta.extra or {}
+    several = get_origin(kind) is tuple
+    stem = field.name.removesuffix("s") if several else field.name
+    default = None if field.default is NODEFAULT else field.default
+    if kind is str and default is None:
+        default = ""
+    described = meta.description or ""
+    settings: dict[str, Any] = {"help": described, "default": default}
+    for name in ("metavar", "envvar"):
+        if name in extra:
+            settings[name] = extra[name]
+    if kind is bool:
+        settings["is_flag"] = True
+    elif several:
+        settings["multiple"] = True
+    else:
+        settings["type"] = _click_type(kind, meta)
+        settings["show_default"] = default not in ("", None) and "[default" not in described
+    flag = extra.get("flag", f"--{stem.replace('_', '-')}")
+    return click.option(flag, field.name, **settings)
+
+
+def _meta(kind: Any) -> Meta | None:
+    if get_origin(kind) is not Annotated:
+        return None
+    return next((part for part in get_args(kind)[1:] if isinstance(part, Meta)), None)
+
+
+def _plain(kind: Any) -> Any:
+    """The type of a value that is given: without annotations, and without None."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return kind
+
+
+def _click_type(kind: Any, meta: Meta) -> Any:
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    if kind is Path:
+        return click.Path(path_type=Path, dir_okay=bool((meta.extra or {}).get("folder")))
+    if kind is int and meta.ge is not None:
+        return click.IntRange(min=int(meta.ge))
+    if kind is float and meta.ge is not None:
+        return click.FloatRange(min=meta.ge)
+    if kind is float and meta.gt is not None:
+        return click.FloatRange(min=meta.gt, min_open=True)
+    return kind

@@ -1,55 +1,65 @@
-"""``sekft queue``: what waits in a workspace, and what an engine that is gone had yet to do."""
+"""``sekft queue``: the jobs that wait in a workspace, or that an earlier engine left unfinished."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from sekft_engine import events
-from sekft_engine.cli.display import Display
 from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
-from sekft_engine.engine import JOURNAL, Engine
-from sekft_engine.errors import BadInput, SekftError, Unavailable
-from sekft_engine.events import Event
-from sekft_engine.foreground import run_job
-from sekft_engine.jobs import Job
-from sekft_engine.journal import is_being_written
-from sekft_engine.visible import visible
-from sekft_engine.waiting import last_queue, left_over, queued
-from sekft_engine.workspace import Workspace
+from sekft_engine.cli.show.display import Display
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.core.text import visible
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import JOURNAL, Engine
+from sekft_engine.engine.queue import last_queue, queue_entry, unfinished_jobs
+from sekft_engine.engine.run_job import run_job
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job, kind_of, label_of
+from sekft_engine.records.journal import is_being_written
+from sekft_engine.records.results import AnyResult
+
+
+class DoneJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A waiting job that was done: its result, or why there is none."""
+
+    id: str
+    kind: str
+    label: str
+    result: AnyResult = {}
+    error: str = ""
 
 
 @click.group("queue")
 def command() -> None:
-    """Jobs that wait: those of an engine at work, or those it left when it went."""
+    """JobQueue jobs: those of a running engine, or those that an earlier one left."""
 
 
 @command.command("list")
 @json_option
 @workspace_option
 def list_(as_json: bool, workspace: Path | None) -> int:
-    """List what runs and what waits, in order."""
+    """List the running job and the waiting ones, in order."""
     place = _place(workspace)
     journal = place.root / JOURNAL
     live = is_being_written(journal)
-    told = last_queue(journal) if live else None
-    running = told.running if told is not None else None
-    waiting = told.waiting if told is not None else []
-    if not live:  # nobody does them; what ran waits like the others
-        waiting = [queued(job, held=True) for job in left_over(journal)]
+    last = last_queue(journal) if live else None
+    running = last.running if last is not None else None
+    waiting = last.waiting if last is not None else []
+    if not live:  # no engine does them; what ran waits like the others
+        waiting = [queue_entry(job, held=True) for job in unfinished_jobs(journal)]
     if as_json:
         document = {"live": live, "running": running, "waiting": waiting}
         print_json(msgspec.to_builtins(document))
         return 0
     rows = [(running, "running")] if running is not None else []
-    rows += [(one, "held" if one.held else "queued") for one in waiting]
-    for one, status in rows:
-        click.echo(f"{visible(one.id):<12} {status:<8} {one.kind:<8} {visible(one.label)}")
+    rows += [(entry, "held" if entry.held else "queued") for entry in waiting]
+    for entry, status in rows:
+        click.echo(f"{visible(entry.id):<12} {status:<8} {entry.kind:<8} {visible(entry.label)}")
     if not live and waiting:
         click.echo("no engine is at work here; sekft queue run does them")
     return 0
@@ -60,7 +70,7 @@ def list_(as_json: bool, workspace: Path | None) -> int:
 @json_option
 @workspace_option
 def run(ids: tuple[str, ...], as_json: bool, workspace: Path | None) -> int:
-    """Do what waits, or only the jobs named, one after another on one resident base."""
+    """Run the waiting jobs, or only those named, on one resident base."""
     with _engine(workspace) as (engine, waiting):
         chosen = [job for job in waiting if not ids or job.id in ids]
         for name in set(ids) - {job.id for job in chosen}:
@@ -69,16 +79,16 @@ def run(ids: tuple[str, ...], as_json: bool, workspace: Path | None) -> int:
     if as_json:
         print_json({"jobs": results})
     for result in results:
-        if "error" in result:
-            click.echo(f"{result['id']}: {visible(result['error'])}", err=True)
-    return 1 if any("error" in result for result in results) else 0
+        if result.error:
+            click.echo(f"{result.id}: {visible(result.error)}", err=True)
+    return 1 if any(result.error for result in results) else 0
 
 
 @command.command("drop")
 @click.argument("identity", metavar="ID")
 @workspace_option
 def drop(identity: str, workspace: Path | None) -> int:
-    """Take a waiting job out. What it has written stays."""
+    """Remove a waiting job. What it has written stays."""
     with _engine(workspace) as (engine, _):
         if not engine.cancel(identity):
             raise BadInput("no such job waits", where=identity, mend="sekft queue list")
@@ -90,7 +100,7 @@ def drop(identity: str, workspace: Path | None) -> int:
 @click.argument("by", type=int)
 @workspace_option
 def move(identity: str, by: int, workspace: Path | None) -> int:
-    """Let a waiting job come BY places later; earlier where BY is negative."""
+    """Move a waiting job BY places later; earlier if BY is negative."""
     with _engine(workspace) as (engine, waiting):
         if all(job.id != identity for job in waiting):
             raise BadInput("no such job waits", where=identity, mend="sekft queue list")
@@ -98,28 +108,29 @@ def move(identity: str, by: int, workspace: Path | None) -> int:
     return 0
 
 
-def _do(engine: Engine, job: Job) -> dict[str, Any]:
-    """Do a copy of the job; the one that waits goes when the copy has begun."""
+def _do(engine: Engine, job: Job) -> DoneJob:
+    """Run a copy of the job; the waiting one is removed when the copy has begun."""
     with Display() as display:
 
-        def heard(event: Event) -> None:
+        def show(event: Event) -> None:
             if isinstance(event, events.JobStarted):
                 engine.cancel(job.id)
             display.show(event)
 
-        facts = queued(job).facts
+        done = DoneJob(id=job.id, kind=kind_of(job), label=label_of(job))
         try:
             again = msgspec.structs.replace(job, id="")
-            return facts | {"result": run_job(again, on_event=heard, engine=engine)}
+            result = run_job(again, on_event=show, engine=engine)
+            return msgspec.structs.replace(done, result=result)
         except SekftError as error:
             if error.exit_status == 130:
                 raise
-            return facts | {"error": str(error)}
+            return msgspec.structs.replace(done, error=str(error))
 
 
 @contextmanager
 def _engine(workspace: Path | None) -> Iterator[tuple[Engine, list[Job]]]:
-    """An engine that holds what waits, where no other one does."""
+    """An engine with the waiting jobs, unless another engine has them."""
     place = _place(workspace)
     journal = place.root / JOURNAL
     if is_being_written(journal):
@@ -128,7 +139,7 @@ def _engine(workspace: Path | None) -> Iterator[tuple[Engine, list[Job]]]:
             where=str(place.root),
             mend="order it there (Q in the workbench)",
         )
-    waiting = left_over(journal)
+    waiting = unfinished_jobs(journal)
     engine = Engine(place, nice=0).start()
     try:
         yield engine, waiting

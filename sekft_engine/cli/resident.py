@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from sekft_engine import jobs
 from sekft_engine.cli.options import find_workspace, workspace_option
-from sekft_engine.resident import open_resident, serve_lines
+from sekft_engine.engine.server import open_resident, serve_lines
+from sekft_engine.records import jobs
 
 
 @click.command("resident")
-@click.option("--base", default="", help="Load this base at once.")
-@click.option("--load-4bit", is_flag=True, help="Hold it in 4 bits (NF4, double quant).")
+@click.option("--base", default="", help="Load this base at the start.")
+@click.option("--load-4bit", is_flag=True, help="Load it in 4 bits (NF4, double quant).")
 @workspace_option
 def command(base: str, load_4bit: bool, workspace: Path | None) -> int:
     """Keep a base loaded and take jobs: one JSON object per line on stdin, events on stdout.
@@ -26,7 +26,7 @@ def command(base: str, load_4bit: bool, workspace: Path | None) -> int:
     {"job":"attach","path":"..."}   {"job":"swap","name":"..."}   {"job":"drop","name":"..."}
     {"job":"status"}                {"job":"cancel","after_step":true}
 
-    The end of stdin ends it once all jobs are done; SIGTERM saves what runs and leaves.
+    At the end of stdin it finishes all jobs and exits; SIGTERM saves the running job and exits.
     """
     place = find_workspace(workspace)
     # Only events may stand on stdout, whatever a library prints.

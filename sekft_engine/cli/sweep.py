@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sekft_engine import jobs
-from sekft_engine.cli.display import Display
 from sekft_engine.cli.options import print_json
-from sekft_engine.context import Stopped
-from sekft_engine.errors import BadInput
-from sekft_engine.evaluate.verdict import MEASURES
-from sekft_engine.foreground import run_job
-from sekft_engine.sft.sweep_table import Table, read_table
-from sekft_engine.visible import visible
-from sekft_engine.workspace import Workspace
+from sekft_engine.cli.show.display import Display
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.text import visible
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.run_job import run_job
+from sekft_engine.episodes.verdict import MEASURES
+from sekft_engine.records import jobs
+from sekft_engine.records.results import SweepResult, expect
+from sekft_engine.sweep.table import Table, read_table
+from sekft_engine.work.context import Stopped
 
 
 def run(
@@ -31,7 +32,7 @@ def run(
     ``flags`` are the recipe fields on the command line."""
     if job.resume or job.name:
         raise BadInput(
-            "a sweep goes on by itself, and names its adapters",
+            "a sweep resumes by itself, and names its adapters",
             where="--sweep",
             mend="leave --resume and --name out",
         )
@@ -52,16 +53,16 @@ def run(
         place.create()
     try:
         with display:
-            result = run_job(sweep, place, display.show)
+            result = expect(run_job(sweep, place, display.show), SweepResult)
     except Stopped as stop:
-        if stop.result:
-            _tell(stop.result, as_json)
+        if isinstance(stop.result, SweepResult):
+            _print(stop.result, as_json)
         raise
-    _tell(result, as_json)
-    return 0 if result["finished"] == len(result["points"]) else 1
+    _print(result, as_json)
+    return 0 if result.finished == len(result.points) else 1
 
 
-def _tell(result: dict[str, Any], as_json: bool) -> None:
+def _print(result: SweepResult, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
@@ -69,7 +70,7 @@ def _tell(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _inspect(file: Path, flags: dict[str, Any], as_json: bool) -> None:
-    """Tell which points there are; checks the whole table and needs no torch."""
+    """List the points; checks the whole table and needs no torch."""
     table = read_table(file, flags)
     if as_json:
         print_json(
@@ -91,29 +92,27 @@ def _print_points(table: Table) -> None:
     out.show()
 
 
-def show(result: dict[str, Any]) -> None:
+def show(result: SweepResult) -> None:
     """The table of a sweep's results, the best point marked. Held-out losses are the lowest ones,
     with their step."""
-    evaluated = any(point["eval"] for point in result["points"])
+    evaluated = any(point.eval for point in result.points)
     rates = _RATES if evaluated else {}
-    out = _Columns(
-        ["", "run", *result["fields"], "status", "loss", "held-out", *rates.values(), "s"]
-    )
-    for point in result["points"]:
-        best, counts = point["best"], point["eval"]
+    out = _Columns(["", "run", *result.fields, "status", "loss", "held-out", *rates.values(), "s"])
+    for point in result.points:
+        best, counts = point.best, point.eval
         out.row(
             [
-                "*" if point["run"] == result["best"] else "",
-                "-" + point["run"].rpartition("-")[2],
-                *(_value(point["values"].get(name)) for name in result["fields"]),
-                point["status"],
-                _loss(point["loss"]),
-                f"{_loss(best['heldout'])} @{best['step']}" if best else "-",
-                *(f"{counts[name]}/{counts['n']}" if counts else "-" for name in rates),
-                f"{point['seconds']:.0f}" if point["seconds"] is not None else "-",
+                "*" if point.run == result.best else "",
+                "-" + point.run.rpartition("-")[2],
+                *(_value(point.values.get(name)) for name in result.fields),
+                point.status,
+                _loss(point.loss),
+                f"{_loss(best.heldout)} @{best.step}" if best else "-",
+                *(f"{getattr(counts, name)}/{counts.n}" if counts else "-" for name in rates),
+                f"{point.seconds:.0f}" if point.seconds is not None else "-",
             ]
         )
-    out.show(f"{result['sweep']}: {result['finished']} of {len(result['points'])} points")
+    out.show(f"{result.sweep}: {result.finished} of {len(result.points)} points")
 
 
 #: Short names of what is measured in worlds.

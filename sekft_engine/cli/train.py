@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,22 +13,24 @@ from typing import Any
 import click
 import msgspec
 
-from sekft_engine import jobs
-from sekft_engine.cli.display import Display
-from sekft_engine.cli.launched import led
 from sekft_engine.cli.options import (
     find_workspace,
     hub_option,
     json_option,
     print_json,
+    struct_options,
     workspace_option,
 )
-from sekft_engine.context import Stopped
-from sekft_engine.errors import SekftError
-from sekft_engine.foreground import run_job
-from sekft_engine.recipe import recipe_fields, recipe_from
-from sekft_engine.visible import plain
-from sekft_engine.workspace import Workspace
+from sekft_engine.cli.show.display import Display
+from sekft_engine.core.errors import SekftError
+from sekft_engine.core.process import ENGINE_THREAD
+from sekft_engine.core.text import plain
+from sekft_engine.data.recipe import Recipe, recipe_fields, recipe_from
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.run_job import run_job
+from sekft_engine.records import jobs
+from sekft_engine.records.results import FindRateResult, TrainResult, expect
+from sekft_engine.work.context import Stopped
 
 
 def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,111 +48,109 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def led(command: Callable[..., int]) -> Callable[..., int]:
+    """Let the first of the processes that torchrun or accelerate started run ``command``; the
+    others follow it, and print nothing."""
+
+    @functools.wraps(command)
+    def run(**options: Any) -> int:
+        if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+            return command(**options)
+        from sekft_engine.training.trainer.processes import follows, joined, part
+
+        if options.get("inspect"):  # there is nothing to share
+            return 0 if follows() else command(**options)
+        joined()
+        if follows():
+            return _follow()
+        try:
+            return command(**options)
+        finally:
+            # An engine that was left at work may be amidst a word of its own.
+            if all(thread.name != ENGINE_THREAD for thread in threading.enumerate()):
+                part()
+
+    return run
+
+
+def _follow() -> int:
+    from sekft_engine.training.run.follower import follow
+    from sekft_engine.training.trainer.processes import part
+
+    # The leader gets these signals as well, saves, and announces the end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        follow()
+    except SekftError as error:  # the leader reports it
+        return error.exit_status
+    part()
+    return 0
+
+
 @click.command("train")
-@click.option(
-    "--data", default="", help="A folder of .json, a .jsonl file, parquet or Arrow tables."
-)
+@struct_options(jobs.Train)
 @hub_option
-@click.option(
-    "--scenarios",
-    default="",
-    help="Worlds for --eval-every [default: scenarios/train of the workspace].",
-)
-@click.option("--base", default="", help="A folder, a .gguf file, a known base, or a Hub id.")
-@click.option("--out", default="", help="The run's folder [default: the next in the workspace].")
-@click.option("--name", default="", help="The adapter's name.")
-@click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
-@click.option(
-    "--shard-base",
-    is_flag=True,
-    envvar="ACCELERATE_USE_FSDP",
-    help="Spread the base over the processes of torchrun or accelerate launch (FSDP).",
-)
 @click.option(
     "--sweep",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A TOML table of recipes: train them all on one resident base, one after another. Again, "
-    "to go on with what is not finished.",
-)
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on with the run in --out [default: the workspace's newest unfinished one]; what is "
-    "not named is taken from it.",
+    help="Train every recipe of a TOML table, one after another on one resident base. Run it again "
+    "to continue an interrupted sweep.",
 )
 @click.option(
     "--find-lr",
     is_flag=True,
-    help="Only find a learning rate: sweep it upwards on the data for some steps [default: 60; "
-    "or --max-steps] and keep no adapter.",
+    help="Only find a learning rate: raise it step by step on the data (60 steps, or --max-steps) "
+    "and save no adapter.",
 )
-@click.option("--inspect", is_flag=True, help="Only tell what would be trained; needs no torch.")
-@click.option("-v", "--verbose", is_flag=True, help="A line for every step.")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr.")
+@click.option("--inspect", is_flag=True, help="Only report what would be trained; needs no torch.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for every step.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @json_option
 @workspace_option
 @recipe_options
 @led
 def command(
-    data: str,
-    hub: str,
-    scenarios: str,
-    base: str,
-    out: str,
-    name: str,
-    load_4bit: bool,
-    shard_base: bool,
     sweep: Path | None,
-    resume: bool,
     find_lr: bool,
     inspect: bool,
     verbose: bool,
     quiet: bool,
     as_json: bool,
     workspace: Path | None,
-    **recipe: Any,
+    **options: Any,
 ) -> int:
     """Fine-tune a LoRA adapter on trajectories.
 
-    Ctrl-C ends after the running step and keeps the adapter; a second one does not wait. Either
-    way, and also after a crash, --resume goes on as if the run had never stopped.
+    Ctrl-C stops after the current step and saves the adapter; a second one does not wait. Either
+    way, and also after a crash, --resume continues as if the run had never stopped.
     """
     place = find_workspace(workspace)
-    job = jobs.Train(
-        base=base,
-        data=data,
-        hub=hub,
-        scenarios=scenarios,
-        out=out,
-        name=name,
-        recipe=recipe_from(recipe),
-        load_4bit=load_4bit,
-        shard_base=shard_base,
-        resume=resume,
-    )
+    recipe = {name: options.pop(name) for name in Recipe.__struct_fields__}
+    job = jobs.Train(recipe=recipe_from(recipe), **options)
     if sweep is not None:
         from sekft_engine.cli.sweep import run as run_sweep
 
         display = Display(quiet=quiet, verbose=verbose)
         return run_sweep(
-            job, sweep, _given(recipe), place, inspect=inspect, display=display, as_json=as_json
+            job, sweep, _explicit(recipe), place, inspect=inspect, display=display, as_json=as_json
         )
-    job = _filled(job, place, _given(recipe))
+    job = _filled(job, place, _explicit(recipe))
     if inspect:
         return _inspect(job, place, as_json)
     if find_lr:
         return _find_rate(job, place, quiet, as_json)
-    if place is not None and not out:
+    if place is not None and not job.out:
         place.create()
     return _train(job, place, quiet=quiet, verbose=verbose, as_json=as_json)
 
 
-def _filled(job: jobs.Train, place: Workspace | None, given: dict[str, Any]) -> jobs.Train:
+def _filled(job: jobs.Train, place: Workspace | None, flags: dict[str, Any]) -> jobs.Train:
     """``job`` with what the run that it resumes, or the workspace, says of what was left open."""
     if job.resume:
-        from sekft_engine.sft.resume import completed
+        from sekft_engine.training.run.resume import completed
 
-        job = completed(job, place, given)
+        job = completed(job, place, flags)
     if not job.data and not job.hub and place is not None and place.trajectories.is_dir():
         job = msgspec.structs.replace(job, data=str(place.trajectories))
     return job
@@ -157,7 +161,7 @@ def _train(
 ) -> int:
     try:
         with Display(quiet=quiet, verbose=verbose) as display:
-            result = run_job(job, place, display.show)
+            result = expect(run_job(job, place, display.show), TrainResult)
     except Stopped as stop:
         if as_json and stop.result:
             print_json(stop.result)
@@ -174,7 +178,7 @@ def _train(
     return 0
 
 
-def _given(recipe: dict[str, Any]) -> dict[str, Any]:
+def _explicit(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe's fields that stand on the command line."""
     context = click.get_current_context()
     default = click.core.ParameterSource.DEFAULT
@@ -186,37 +190,37 @@ def _given(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_rate(job: jobs.Train, place: Workspace | None, quiet: bool, as_json: bool) -> int:
-    from sekft_engine.cli.rate_plot import rate_plot
+    from sekft_engine.cli.show.rate_plot import rate_plot
 
     find = jobs.FindRate(
         base=job.base, data=job.data, hub=job.hub, recipe=job.recipe, load_4bit=job.load_4bit
     )
     with Display(quiet=quiet) as display:
-        result = run_job(find, place, display.show)
+        result = expect(run_job(find, place, display.show), FindRateResult)
     if as_json:
         print_json(result)
     else:
         if not quiet:
-            click.echo(rate_plot(result["curve"], result["suggested"]), err=True)
-        click.echo(f"--lr {result['suggested']:g}")
+            click.echo(rate_plot(result.curve, result.suggested), err=True)
+        click.echo(f"--lr {result.suggested:g}")
     return 0
 
 
-def _summary(result: dict[str, Any]) -> str:
-    loss = result["loss"]
-    heldout = f", held out {loss['heldout']:.4f}" if loss["heldout"] is not None else ""
+def _summary(result: TrainResult) -> str:
+    loss = result.loss
+    heldout = f", held out {loss.heldout:.4f}" if loss.heldout is not None else ""
+    losses = f", loss {loss.first:.4f} -> {loss.last:.4f}{heldout}" if loss.first else ""
     return (
-        f"run {result['run']}: {result['steps']} steps in {result['seconds']:.0f} s, "
-        f"loss {loss['first']:.4f} -> {loss['last']:.4f}{heldout}\n"
-        f"adapter: {result['adapter']} (step {result['adapter_step']})\n"
-        f"sha256:  {result['adapter_sha256']}"
+        f"run {result.run}: {result.steps} steps in {result.seconds:.0f} s{losses}\n"
+        f"adapter: {result.adapter} (step {result.adapter_step})\n"
+        f"sha256:  {result.adapter_sha256}"
     )
 
 
 def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
-    from sekft_engine.render.load import load_tokenizer
-    from sekft_engine.render.report import inspect_report
-    from sekft_engine.sft.data import limited, read_data
+    from sekft_engine.maskview.report import inspect_report
+    from sekft_engine.render.template.tokenizer import load_tokenizer
+    from sekft_engine.training.trainer.data import limited, read_data
 
     tokenizer = load_tokenizer(job.base, place)
     loaded = limited(read_data(job.data, job.hub), job.recipe.limit)
@@ -226,7 +230,7 @@ def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
     else:
         from rich.console import Console
 
-        from sekft_engine.render.show import print_inspect
+        from sekft_engine.cli.show.mask import print_inspect
 
         print_inspect(report, Console())
     return 0

@@ -9,14 +9,14 @@ import click
 import msgspec
 
 from sekft_engine.cli.options import json_option, print_json
-from sekft_engine.errors import BadInput, SekftError, Unavailable
-from sekft_engine.visible import plain
-from sekft_engine.worlds.opening import SANDBOXES
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.core.text import plain
+from sekft_engine.worlds.backends import SANDBOXES
 
 
 @click.group("worlds")
 def command() -> None:
-    """Sandboxes and what stands in them.
+    """Sandboxes, and the userlands in them.
 
     A world's userland is the host's own programs (read-only), or a root file system of its own:
     `debian`, the same on every machine, or one exported from a container image.
@@ -24,15 +24,15 @@ def command() -> None:
 
 
 @command.command("build")
-@click.option("--again", is_flag=True, help="Build it although it is there.")
+@click.option("--again", is_flag=True, help="Build it even if it exists.")
 @click.option("--mirror", default="", help="Where the packages come from [default: Debian's].")
 @click.option("--from-image", "image", default="", help="Export this container image instead.")
 @click.option(
     "--engine",
     type=click.Choice(["podman", "docker"]),
-    help="Who has the image [default: the first that is installed].",
+    help="The engine with the image [default: the first one installed].",
 )
-@click.option("--name", default="", help="What to call an exported userland.")
+@click.option("--name", default="", help="The name of the exported userland.")
 @json_option
 def build_command(
     again: bool, mirror: str, image: str, engine: str | None, name: str, as_json: bool
@@ -41,8 +41,8 @@ def build_command(
 
     Every package is pinned by version and SHA-256, and so is the tree that they make.
     """
-    from sekft_engine.cli.display import Display
-    from sekft_engine.worlds import debian, userlands
+    from sekft_engine.cli.show.display import Display
+    from sekft_engine.worlds.trees import debian, userlands
 
     with Display(quiet=as_json) as display:
         if image:
@@ -77,7 +77,7 @@ def _engine(named: str | None) -> str:
 @json_option
 def list_command(as_json: bool) -> None:
     """List the userlands of this machine."""
-    from sekft_engine.worlds import userlands
+    from sekft_engine.worlds.trees import userlands
 
     rows: list[dict[str, Any]] = []
     try:
@@ -85,7 +85,7 @@ def list_command(as_json: bool) -> None:
         rows.append({"name": "host", "digest": host.digest, "path": "/usr", "source": "this host"})
     except SekftError as error:
         click.echo(plain(f"host: {error}"), err=True)
-    rows += [msgspec.to_builtins(one) for one in userlands.built()]
+    rows += [msgspec.to_builtins(tree) for tree in userlands.built()]
     if as_json:
         print_json({"userlands": rows, "folder": str(userlands.userlands_folder())})
         return
@@ -97,15 +97,16 @@ def list_command(as_json: bool) -> None:
 
 @command.command("check")
 @click.option("--sandbox", default="", help=f"Only this one: {', '.join(SANDBOXES[1:])}.")
-@click.option("--userland", default="auto", show_default=True, help="Which userland to try.")
+@click.option("--userland", default="auto", show_default=True, help="The userland to try.")
 @json_option
 def check_command(sandbox: str, userland: str, as_json: bool) -> int:
-    """Run a small world in each sandbox, tell what holds it, and verify built userlands.
+    """Run a small world in each sandbox, say what limits it, and verify userlands.
 
-    Exit status 1 if none works, if the one named does not, or if a userland was changed.
+    Exit status 1 if none works, if the named one does not, or if a userland has changed.
     """
-    from sekft_engine.worlds import probe, userlands
+    from sekft_engine.worlds import probe
     from sekft_engine.worlds.probing import probe_one
+    from sekft_engine.worlds.trees import userlands
 
     if sandbox and sandbox not in SANDBOXES[1:]:
         raise BadInput(
@@ -114,14 +115,14 @@ def check_command(sandbox: str, userland: str, as_json: bool) -> int:
             mend=f"use {', '.join(SANDBOXES[1:])}",
         )
     backends = (probe_one(sandbox, userland),) if sandbox else probe(userland)
-    trees = [(one, userlands.verify(one)) for one in userlands.built()]
+    trees = [(tree, userlands.verify(tree)) for tree in userlands.built()]
     if as_json:
         print_json(
             {
                 "sandboxes": [msgspec.to_builtins(backend) for backend in backends],
                 "userlands": [
-                    {"name": one.name, "digest": one.digest, "ok": not wrong, "detail": wrong}
-                    for one, wrong in trees
+                    {"name": tree.name, "digest": tree.digest, "ok": not wrong, "detail": wrong}
+                    for tree, wrong in trees
                 ],
             }
         )
@@ -134,7 +135,7 @@ def check_command(sandbox: str, userland: str, as_json: bool) -> int:
                 click.echo(f"      {kind}: {means}")
             if backend.mend:
                 click.echo(plain(f"      -> {backend.mend}"))
-        for one, wrong in trees:
-            click.echo(plain(f"{'ok  ' if not wrong else 'BAD '}userland {one.name} {wrong}"))
+        for tree, wrong in trees:
+            click.echo(plain(f"{'ok  ' if not wrong else 'BAD '}userland {tree.name} {wrong}"))
     works = any(backend.ok for backend in backends)
     return 0 if works and not any(wrong for _, wrong in trees) else 1

@@ -1,7 +1,7 @@
-"""Train equals serve: what a live server feeds its model against what training fed."""
+"""Compares the prompts that a server feeds its model with those that training fed."""
 
 from sekft_engine.contract.check import ContractReport, check_endpoint
-from sekft_engine.contract.client import Client, key_from
-from sekft_engine.contract.compare import Verdict
+from sekft_engine.contract.compare import PromptComparison
+from sekft_engine.contract.http.client import Client, key_from
 
-__all__ = ["Client", "ContractReport", "Verdict", "check_endpoint", "key_from"]
+__all__ = ["Client", "ContractReport", "PromptComparison", "check_endpoint", "key_from"]

@@ -1,8 +1,8 @@
-"""What becomes of each answer of a server: the one table that says if it is the model's act.
+"""Classifies the answers of servers: whether an answer is the model's, and what to do about others.
 
-A server's fault, a limit of ours or a prompt that was cut is never the model's act. Every answer,
-and every way in which none comes, falls into exactly one row of :data:`ANSWERS`; :func:`judge`
-says which. ``docs/contract.md`` has the same table.
+A server's fault, a limit, or a prompt that was cut is never taken for the model's answer. Every
+answer, and every failure to answer, belongs to exactly one row of :data:`ANSWERS`, which
+:func:`judge` finds. ``docs/contract.md`` has the same table.
 """
 
 from __future__ import annotations
@@ -12,25 +12,35 @@ from typing import Literal
 
 import msgspec
 
-from sekft_engine.contract.client import Answer, Fault, passes
 from sekft_engine.contract.completion import Completion, Missing, read
-from sekft_engine.contract.words import error_in, filtered, labels, status_in, too_long
+from sekft_engine.contract.http.client import Answer, Fault, passes
+from sekft_engine.contract.http.words import (
+    error_in,
+    filtered,
+    labels,
+    status_in,
+    too_long,
+)
 
 #: What is done about an answer:
-#: ``act``: it is the model's own, and is typed.
+#: ``act``: it is the model's, and is typed.
 #: ``cap``: a limit ended the session there; nothing is typed.
-#: ``again``: asked again here after a pause, then of another server of a fleet; else invalid.
-#: ``elsewhere``: asked of another server of a fleet; else invalid.
-#: ``invalid``: the episode does not count. Another server of the same model would say the same.
-#: ``without``: asked again without the field that was refused.
-#: ``stop``: the eval is refused.
+#: ``again``: the same server is asked again after a pause, then another one; else invalid.
+#: ``elsewhere``: another server of the fleet is asked; else invalid.
+#: ``invalid``: the episode does not count. Another server of the same model would answer the same.
+#: ``without``: the server is asked again without the field that it refused.
+#: ``stop``: the eval ends.
 Decision = Literal["act", "cap", "again", "elsewhere", "invalid", "without", "stop"]
 
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """A row: ``when`` it is this answer, what is decided, and the way out.
+class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table.
 
-    ``rests``: the server is in trouble, so that a fleet leaves it alone for a while.
+    Attributes:
+        when: which answers belong to it.
+        decision: what is done about them.
+        mend: what the user can do.
+        rests: the server fails, so that a fleet leaves it alone for a while.
     """
 
     when: str
@@ -46,91 +56,91 @@ _NO_THINKING = (
     "enable_thinking false in chat_template_kwargs"
 )
 
-#: Name -> row. The first that fits is taken, in this order.
-ANSWERS: Mapping[str, Kind] = {
+#: Name -> row; the first that fits applies.
+ANSWERS: Mapping[str, AnswerRow] = {
     # --- no answer
-    "timed_out": Kind(
+    "timed_out": AnswerRow(
         when="no whole answer within `--timeout`",
         decision="elsewhere",
         mend="give it longer with --timeout, or ask for less at once with --concurrency",
         rests=True,
     ),
-    "too_large": Kind(
+    "too_large": AnswerRow(
         when="more bytes than the tokens of a turn can have",
         decision="elsewhere",
         mend="is this the model server's address?",
         rests=True,
     ),
-    "lost": Kind(
+    "lost": AnswerRow(
         when="the connection broke, or what came is no HTTP",
         decision="again",
         mend=_LOG,
         rests=True,
     ),
-    "unreachable": Kind(
+    "unreachable": AnswerRow(
         when="nothing listens there, or no way leads there",
         decision="again",
         mend="start the server, or give its address with --endpoint",
         rests=True,
     ),
-    "no_server": Kind(
+    "no_server": AnswerRow(
         when="no such host, TLS fails, or the proxy refuses",
         decision="elsewhere",
         mend="give its address with --endpoint",
         rests=True,
     ),
     # --- an error: by its words, its HTTP status, or the status that it repeats inside a 200
-    "context_full": Kind(
+    "context_full": AnswerRow(
         when="an error whose words say that the session does not fit into the context, or a "
         "`finish_reason` that says so; before the first command it is invalid",
         decision="cap",
         mend=_LONGER,
     ),
-    "field_dropped": Kind(
+    "field_dropped": AnswerRow(
         when="an error that blames a field which may be left out (a neutral sampling value; the "
         "seed of a greedy eval), or `max_tokens` where `max_completion_tokens` is taken",
         decision="without",
     ),
-    "field_needed": Kind(
+    "field_needed": AnswerRow(
         when="an error that blames `temperature`, `seed` or both names of the tokens of a turn, "
         "where another value makes another eval",
         decision="stop",
     ),
-    "wrong_key": Kind(
+    "wrong_key": AnswerRow(
         when="status 401, 403 or 407",
         decision="elsewhere",
         mend="name the environment variable that holds its key with --api-key-env",
         rests=True,
     ),
-    "busy": Kind(
+    "busy": AnswerRow(
         when="status 408, 425 or 429",
         decision="again",
         mend="ask for less at once with --concurrency",
         rests=True,
     ),
-    "server_error": Kind(
+    "server_error": AnswerRow(
         when="any other status of 500 to 599, but 501, 505 and 511",
         decision="again",
         mend=_LOG,
         rests=True,
     ),
-    "refused": Kind(
+    "refused": AnswerRow(
         when="status 400, 413 or 422", decision="elsewhere", mend="see its own words, and its log"
     ),
-    "not_there": Kind(
+    "not_there": AnswerRow(
         when="any other status that is no 2xx: no such route, no such model, a redirect",
         decision="elsewhere",
         mend="is it the right --endpoint and --model?",
         rests=True,
     ),
-    "error_inside": Kind(
+    "error_inside": AnswerRow(
         when="an error inside a 200 that repeats no status", decision="again", mend=_LOG, rests=True
     ),
     # --- a 200 without a completion
-    "no_choices": Kind(
+    "no_choices": AnswerRow(
         when="`choices` is empty or null", decision="again", mend=_LOG, rests=True
     ),
-    "no_completion": Kind(
+    "no_completion": AnswerRow(
         when="JSON of another shape, JSON that is cut off or too deep, what cannot be unpacked, "
         "HTML, nothing",
         decision="elsewhere",
@@ -138,54 +148,54 @@ ANSWERS: Mapping[str, Kind] = {
         rests=True,
     ),
     # --- a completion that is not the model's, or not all of it
-    "finish_error": Kind(
+    "finish_error": AnswerRow(
         when="`finish_reason` error or abort, or an error inside the choice",
         decision="again",
         mend=_LOG,
         rests=True,
     ),
-    "content_filter": Kind(
+    "content_filter": AnswerRow(
         when="`finish_reason` content_filter or safety, or a 400 or 422 that speaks of a filter",
         decision="invalid",
         mend="switch the provider's filter off, or serve the model yourself",
     ),
-    "tool_calls": Kind(
+    "tool_calls": AnswerRow(
         when="tool calls in place of words, or beside them",
         decision="invalid",
         mend="serve without a tool parser, in vLLM without --enable-auto-tool-choice",
     ),
-    "other_parts": Kind(
+    "other_parts": AnswerRow(
         when="content with parts that are no text (image, audio)",
         decision="invalid",
         mend="serve a model that answers in text",
     ),
-    "unknown_finish": Kind(
-        when="a `finish_reason` that nobody knows: whether the turn is whole cannot be told",
+    "unknown_finish": AnswerRow(
+        when="an unknown `finish_reason`: the turn may not be complete",
         decision="invalid",
-        mend="ask for it to be known; its own word is told",
+        mend="report the `finish_reason`, so that it can be added",
     ),
-    "prompt_cut": Kind(
+    "prompt_cut": AnswerRow(
         when="`usage.prompt_tokens` is smaller than the session is",
         decision="invalid",
         mend=_LONGER,
     ),
-    "room_cut": Kind(
+    "room_cut": AnswerRow(
         when="`finish_reason` length before the tokens of a turn were used: the server's own limit",
         decision="cap",
         mend=_LONGER,
     ),
-    "thinking": Kind(
+    "thinking": AnswerRow(
         when="no words, but the model's thinking beside them, or tokens counted for it",
         decision="invalid",
         mend=_NO_THINKING,
     ),
     # --- the model's own
-    "refusal": Kind(when="words in `refusal` and none in `content`", decision="act"),
-    "cut_turn": Kind(
+    "refusal": AnswerRow(when="words in `refusal` and none in `content`", decision="act"),
+    "cut_turn": AnswerRow(
         when="`finish_reason` length, the tokens of a turn used: typed as it stands", decision="act"
     ),
-    "blank": Kind(when="no words, and no sign of any: a blank line is typed", decision="act"),
-    "words": Kind(
+    "blank": AnswerRow(when="no words, and no sign of any: a blank line is typed", decision="act"),
+    "words": AnswerRow(
         when="a text, or text parts, which are joined; `<think>` in a text is text", decision="act"
     ),
 }  # fmt: skip
@@ -198,23 +208,23 @@ _FAULTS = {
     "unreachable": "unreachable",
     "no server": "no_server",
 }
-#: A model that closes its turn at once says one token or a few.
+#: Most tokens of a turn that is closed at once.
 _FEW = 8
-#: Servers disagree by one whether the closing token counts.
+#: Some servers count the end-of-turn token, others do not.
 _SLACK = 1
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer and its row.
+class JudgedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer with its row.
 
     Attributes:
         kind: the name of its row in :data:`ANSWERS`.
-        text: what the model said, where it is its act.
-        why: what the server said about it, in a clause.
-        mend: the way out, where it is more than the row's own.
-        thought: the model's thinking was there, whatever became of it.
-        unseen: so many tokens were counted, and none of their words shown; 0 = words are shown.
-        prompt_tokens: how many tokens the server says it fed; None = it does not say.
+        text: the model's text, where it is typed.
+        why: the reason, in a few words.
+        mend: what the user can do, where it is more than the row's.
+        thought: there was reasoning besides the text.
+        unseen: number of tokens that were counted but not shown; 0 where text is shown.
+        prompt_tokens: the server's count of the prompt; None = it gives none.
     """
 
     kind: str
@@ -231,38 +241,40 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cut(self) -> bool:
-        """The turn was ended by the limit of its tokens."""
+        """Whether the limit on tokens ended the turn."""
         return self.kind == "cut_turn"
 
 
-def judge(answer: Answer | Fault, *, room: int, least: int = 0) -> Judged:
-    """Which row of the table an answer falls into. The rows about refused fields are left to who
-    knows what was sent, see :mod:`sekft_engine.contract.chat`.
+def judge(answer: Answer | Fault, *, room: int, least: int = 0) -> JudgedAnswer:
+    """The row of an answer.
+
+    The rows about refused fields depend on what was sent, see :mod:`sekft_engine.contract.chat`.
 
     Args:
-        room: most tokens that the turn was allowed.
-        least: the prompt has at least so many tokens; 0 = not known.
+        answer: of the server, or why there is none.
+        room: most tokens of the turn.
+        least: the fewest tokens that the prompt has; 0 = unknown.
     """
     if isinstance(answer, Fault):
-        return Judged(kind=_FAULTS[answer.kind], why=answer.what, mend=answer.mend or "")
+        return JudgedAnswer(kind=_FAULTS[answer.kind], why=answer.what, mend=answer.mend or "")
     if not 200 <= answer.status < 300:
-        return Judged(kind=_of_status(answer.status, _told(answer)), why=answer.summary)
+        return JudgedAnswer(kind=_of_status(answer.status, _message(answer)), why=answer.summary)
     if answer.fault:
-        return Judged(kind="no_completion", why=answer.summary)
+        return JudgedAnswer(kind="no_completion", why=answer.summary)
     if (error := error_in(answer.body)) is not None:
         return _error(error, answer, "error_inside")
     found = read(answer.body)
     if isinstance(found, Missing):
         kind = "no_choices" if found.choices else "no_completion"
         said = f": {answer.message}" if answer.message else ""
-        return Judged(kind=kind, why=f"an answer without a completion{said}")
+        return JudgedAnswer(kind=kind, why=f"an answer without a completion{said}")
     if found.error is not None:
         return _error(found.error, answer, "finish_error")
     return _judge(found, room, least)
 
 
 def invalid_name(why: str) -> str:
-    """The row that an invalid episode names; '' = it was no server's fault (a sandbox, say)."""
+    """The row that an invalid episode names; empty = it was no server's fault (a sandbox, say)."""
     name, colon, _ = why.partition(":")
     return name if colon and name in ANSWERS else ""
 
@@ -281,13 +293,13 @@ def _of_status(status: int, words: str) -> str:
     return "refused" if status in (400, 413, 422) else "not_there"
 
 
-def _told(answer: Answer) -> str:
+def _message(answer: Answer) -> str:
     return f"{answer.words} {labels(answer.body)}".strip()
 
 
-def _error(error: object, answer: Answer, otherwise: str) -> Judged:
+def _error(error: object, answer: Answer, otherwise: str) -> JudgedAnswer:
     """An error inside a 200."""
-    words = _told(answer) or str(error)
+    words = _message(answer) or str(error)
     status = status_in(error)
     if status is not None:
         kind = _of_status(status, words)
@@ -295,15 +307,15 @@ def _error(error: object, answer: Answer, otherwise: str) -> Judged:
         kind = "context_full" if too_long(words) else otherwise
     number = f" {status}" if status is not None else ""
     said = f": {answer.message}" if answer.message else ""
-    return Judged(kind=kind, why=f"an error{number} inside HTTP {answer.status}{said}")
+    return JudgedAnswer(kind=kind, why=f"an error{number} inside HTTP {answer.status}{said}")
 
 
-def _judge(found: Completion, room: int, least: int) -> Judged:
+def _judge(found: Completion, room: int, least: int) -> JudgedAnswer:
     """The row of a completion."""
     kind, why = _row(found, room, least)
     text = found.refusal if kind == "refusal" else found.text
     said = found.completion_tokens or 0
-    return Judged(
+    return JudgedAnswer(
         kind=kind,
         text=text if ANSWERS[kind].decision == "act" else "",
         why=why,

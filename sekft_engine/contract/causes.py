@@ -1,4 +1,4 @@
-"""The likely cause of a difference, by name: small pure functions over what both sides have."""
+"""The causes of differences between prompts, and functions that recognise them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
-from sekft_engine.contract.words import too_long
+from sekft_engine.contract.http.words import too_long
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """A cause as it is shown: a ``title`` of a few words, what it means, and the way out."""
+    """A cause as it is shown: a short ``title``, its ``meaning``, and how to ``mend`` it."""
 
     title: str
     meaning: str
@@ -25,7 +25,7 @@ _TOKENS_IN = (
 )
 _SAME_FILES = "serve the base's own folder: its chat template and its tokenizer files"
 
-#: Name (as ``--json`` has it) -> how it is told.
+#: Name, as in ``--json`` -> description.
 CAUSES: Mapping[str, Cause] = {
     "double_bos": Cause(
         "double BOS",
@@ -159,7 +159,7 @@ _DATES = re.compile(
 
 
 def refusal_cause(message: str, roles: Sequence[str]) -> str:
-    """Why a server refused turns of ``roles``, from its own words."""
+    """The cause of a refusal of turns with ``roles``, from the server's message."""
     if too_long(message):
         return "too_long"
     low = message.lower()
@@ -174,23 +174,23 @@ def refusal_cause(message: str, roles: Sequence[str]) -> str:
 
 
 def two_bos(ours: Sequence[int], theirs: Sequence[int], bos: int | None) -> bool:
-    """Whether only theirs begins with two BOS."""
+    """Whether ``theirs``, but not ``ours``, begins with two BOS."""
     return bos is not None and [*theirs[:2]] == [bos, bos] and [*ours[:2]] != [bos, bos]
 
 
 def lost_bos(ours: Sequence[int], theirs: Sequence[int], bos: int | None) -> bool:
-    """Whether theirs begins with what follows our BOS."""
+    """Whether ``theirs`` is ``ours`` without its BOS at the beginning."""
     following = [*ours[1:4]]
     return bool(following) and ours[0] == bos and [*theirs[: len(following)]] == following
 
 
 def goes_on(ours: Sequence[int], theirs: Sequence[int]) -> bool:
-    """Whether theirs is ours and more."""
+    """Whether ``theirs`` begins with all of ``ours`` and is longer."""
     return len(theirs) > len(ours) and [*theirs[: len(ours)]] == [*ours]
 
 
 def stops_early(ours: Sequence[int], theirs: Sequence[int], asked: Sequence[int]) -> bool:
-    """Whether theirs is ours without its end ``asked``, the generation prompt."""
+    """Whether ``theirs`` is ``ours`` without the generation prompt ``asked`` at its end."""
     return bool(asked) and [*theirs, *asked] == [*ours]
 
 
@@ -201,10 +201,10 @@ def forged(
     literals: Mapping[int, str],
     contents: Iterable[str],
 ) -> bool:
-    """Whether theirs has a control token where ours parts from it, which content quotes.
+    """Whether ``theirs`` first differs by a control token that some content quotes.
 
     Args:
-        index: the first difference. White space before the token may be cut otherwise too.
+        index: the first difference. White space before the token may be tokenised differently too.
         literals: control token id -> its text.
     """
     place = slice(index, index + 3)
@@ -218,18 +218,19 @@ def forged(
 def other_vocabulary(
     theirs: Sequence[int], pieces: Sequence[str] | None, ours: Mapping[int, str]
 ) -> bool:
-    """Whether ids mean other tokens to the server: it names them in another way, or we lack them.
+    """Whether the server's vocabulary is another: its ids have other names, or none here.
 
     Args:
-        pieces: the server's names for ``theirs``; None = it does not tell.
-        ours: id -> our name for it.
+        theirs: the server's ids.
+        pieces: the server's names for them; None = unknown.
+        ours: id -> its name in the base's vocabulary.
     """
     if any(token not in ours for token in theirs):
         return True
     if pieces is None:
         return False
     wrong = sum(ours[token] != piece for token, piece in zip(theirs, pieces, strict=True))
-    # Servers spell a few pieces (bytes, spaces) in their own way; another vocabulary, most.
+    # Servers write a few names (bytes, spaces) differently; with another vocabulary most differ.
     return wrong * 2 > len(theirs)
 
 
@@ -237,16 +238,16 @@ def other_vocabulary(
 
 
 def other_day(ours: str, theirs: str) -> bool:
-    """Whether two texts differ in dates only."""
+    """Whether two texts differ only in dates."""
     return ours != theirs and _DATES.sub("\0", ours) == _DATES.sub("\0", theirs)
 
 
 def preamble_cause(ours: str, theirs: str, head: int, literals: Iterable[str] = ()) -> str:
-    """The cause when the texts differ only before the first turn's content, in words; else ''.
+    """The cause where the texts differ only before the first turn's content; else empty.
 
     Args:
-        head: where in ``ours`` that content begins.
-        literals: the texts of control tokens, which are no words.
+        head: the position in ``ours`` where that content begins.
+        literals: the texts of control tokens, which are ignored.
     """
     rest = ours[head:]
     if not rest or not theirs.endswith(rest):
@@ -261,19 +262,19 @@ def preamble_cause(ours: str, theirs: str, head: int, literals: Iterable[str] = 
 
 
 def _within(short: str, long: str) -> bool:
-    """Whether ``long`` is ``short`` with one piece put in somewhere."""
+    """Whether ``long`` is ``short`` with one piece inserted."""
     return len(short) < len(long) and any(
         long.startswith(short[:cut]) and long.endswith(short[cut:]) for cut in range(len(short) + 1)
     )
 
 
 def same_words(ours: str, theirs: str) -> bool:
-    """Whether the texts are equal but for white space, which decoders put as they like."""
+    """Whether the texts are equal apart from white space, which decoders change."""
     return _squeezed(ours) == _squeezed(theirs)
 
 
 def holds_all(theirs: str, contents: Iterable[str]) -> bool:
-    """Whether all ``contents`` stand in ``theirs`` in order, but for white space."""
+    """Whether ``theirs`` contains all ``contents`` in order, apart from white space."""
     text, at = _squeezed(theirs), 0
     for content in contents:
         words = _squeezed(content)
@@ -285,7 +286,7 @@ def holds_all(theirs: str, contents: Iterable[str]) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    # SentencePiece writes spaces as ▁ and cannot tell the two apart.
+    # SentencePiece writes spaces as ▁, so that the two are the same.
     return "".join(text.replace("▁", " ").split())
 
 
@@ -298,7 +299,7 @@ def _letters(text: str, control: Iterable[str]) -> str:
 # --- from counts ----------------------------------------------------------------------------------
 
 
-#: Faults that no prompt escapes.
+#: Faults that show in every prompt.
 EVERYWHERE = frozenset(
     {"double_bos", "missing_bos", "added_bos", "added_eos", "no_generation_prompt"}
 )
@@ -307,12 +308,12 @@ EVERYWHERE = frozenset(
 def common_cause(
     candidates: Sequence[Set[str]], surplus: Sequence[int], some_equal: bool
 ) -> list[str]:
-    """The likeliest cause of each prompt whose number of tokens differs.
+    """The most likely cause for each prompt whose number of tokens differs.
 
     Args:
-        candidates: per prompt, the faults that would give just its count.
-        surplus: per prompt, how many tokens theirs has more.
-        some_equal: whether other prompts have as many tokens on both sides.
+        candidates: per prompt, the faults that would give the server's count.
+        surplus: per prompt, the server's count minus training's.
+        some_equal: whether other prompts have equal counts.
     """
     if some_equal:
         candidates = [each - EVERYWHERE for each in candidates]
@@ -329,11 +330,11 @@ def common_cause(
 
 
 def _steady(surplus: int) -> str:
-    """The cause when every prompt has the same number of tokens more."""
-    if abs(surplus) < 4:  # no system prompt is so short
+    """The cause where every prompt has the same surplus."""
+    if abs(surplus) < 4:  # a system prompt is longer
         return "unknown"
     return "default_system_prompt" if surplus > 0 else "missing_system_prompt"
 
 
-#: Among causes that fit equally often, the plainer one.
+#: The order of causes that fit equally often: the simpler one first.
 _RANK = {cause: -number for number, cause in enumerate(CAUSES)}

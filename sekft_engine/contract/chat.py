@@ -1,4 +1,4 @@
-"""One model on one server, asked for command turns: each answer judged by the one table."""
+"""Asks one model on one server for command turns, and classifies each answer."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.contract.answers import Judged, judge
-from sekft_engine.contract.client import Answer, Client, Fault
-from sekft_engine.contract.fields import NEUTRAL, FieldNeeded, Fields, Sent
+from sekft_engine.contract.answers import JudgedAnswer, judge
+from sekft_engine.contract.fields import NEUTRAL, FieldNeeded, Fields, SentFields
+from sekft_engine.contract.http.client import Answer, Client, Fault
 
 PATH = "/v1/chat/completions"
-#: What an answer may have beside its words: ids, usage, timings.
+#: Most bytes of an answer besides its text: ids, usage, timings.
 _ROOM = 64 << 10
-#: No token is longer, escaped as JSON and with its thoughts; what was sent may come back.
+#: Most bytes of a token as escaped JSON, thoughts included; and the share of the request that the
+#: answer may repeat.
 _PER_TOKEN, _ECHO = 1 << 10, 4
 
 
 class Chat:
-    """Asks ``model`` of the server that ``client`` talks to. For any thread.
+    """A chat with one model. Thread-safe.
 
     Args:
+        client: of the server.
+        model: its name there.
         turn_tokens: most tokens of an answer.
         temperature: 0 = greedy.
     """
@@ -33,7 +36,7 @@ class Chat:
         self._room = turn_tokens
         needed: dict[str, Any] = {"max_tokens": turn_tokens, "temperature": temperature, "seed": 0}
         more = dict(NEUTRAL)
-        # A greedy model draws nothing, and at 1 a sampler does nothing: then these are neutral.
+        # The seed has no effect on greedy decoding, and a temperature of 1 is the default.
         for name, neutral in (("seed", temperature == 0), ("temperature", temperature == 1)):
             if neutral:
                 more = {name: needed.pop(name)} | more
@@ -43,25 +46,27 @@ class Chat:
 
     @property
     def rows(self) -> dict[str, int]:
-        """How many answers fell into which row of the table of
-        :mod:`~sekft_engine.contract.answers`."""
+        """The number of answers by row of :data:`~sekft_engine.contract.answers.ANSWERS`."""
         with self._lock:
             return dict(self._rows)
 
     @property
-    def sent(self) -> Sent:
-        """What is sent beside model, messages and seed, by all that was learnt."""
+    def sent(self) -> SentFields:
+        """The fields that are sent besides model, messages and seed."""
         return self._fields.now
 
-    def ask(self, messages: Sequence[Mapping[str, str]], *, seed: int, least: int = 0) -> Judged:
-        """One turn.
+    def ask(
+        self, messages: Sequence[Mapping[str, str]], *, seed: int, least: int = 0
+    ) -> JudgedAnswer:
+        """Ask for one command turn.
 
         Args:
-            seed: for its draws.
-            least: the prompt has at least so many tokens; 0 = not known.
+            messages: the session so far.
+            seed: of the draws.
+            least: the fewest tokens that the prompt has; 0 = unknown.
 
         Raises:
-            FieldNeeded: the server refuses what the eval is not the same without.
+            FieldNeeded: the server refuses a field without which this would be another eval.
         """
         sent = self._fields.now
         while True:
@@ -81,7 +86,7 @@ class Chat:
             sent = following
 
     def _post(
-        self, messages: Sequence[Mapping[str, str]], sent: Sent, seed: int, least: int
+        self, messages: Sequence[Mapping[str, str]], sent: SentFields, seed: int, least: int
     ) -> Answer | Fault:
         body = {"model": self.model, "messages": messages, "stream": False, **sent.fields}
         if "seed" in body:
@@ -102,15 +107,17 @@ class Chat:
         except Fault as fault:
             return fault
 
-    def _blames(self, sent: Sent, answer: Answer, judged: Judged) -> bool:
-        """Whether an error is about a field, so that it does not pass by itself."""
+    def _blames(self, sent: SentFields, answer: Answer, judged: JudgedAnswer) -> bool:
+        """Whether an error blames a field, so that asking again does not help."""
         try:
             return self._after(sent, answer, judged) is not None
         except FieldNeeded:
             return True
 
-    def _after(self, sent: Sent, answer: Answer | Fault, judged: Judged) -> Sent | None:
-        """What to send next; None = the answer stands."""
+    def _after(
+        self, sent: SentFields, answer: Answer | Fault, judged: JudgedAnswer
+    ) -> SentFields | None:
+        """The fields to send next; None = the answer is final."""
         if isinstance(answer, Fault):
             return self._fields.bare(sent, answer.what) if answer.kind == "lost" else None
         if judged.decision not in ("again", "elsewhere"):

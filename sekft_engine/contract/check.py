@@ -1,4 +1,4 @@
-"""Is a server feeding its model what training fed? Asked prompt by prompt."""
+"""Check whether a server feeds its model the prompts that training fed, prompt by prompt."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from sekft_engine.contract.causes import CAUSES, refusal_cause
-from sekft_engine.contract.client import Client, key_from
-from sekft_engine.contract.compare import Case, Comparer, Verdict
+from sekft_engine.contract.compare import Case, Comparer, PromptComparison
 from sekft_engine.contract.faults import Simulator
+from sekft_engine.contract.http.client import Client, key_from
 from sekft_engine.contract.routes import (
     ChatRoute,
-    Prompt,
     Refusal,
     Route,
+    ServedPrompt,
     Strength,
     Unusable,
     find_route,
@@ -23,20 +23,26 @@ from sekft_engine.contract.routes import (
     messages_of,
 )
 from sekft_engine.contract.samples import SAMPLES, Sample, built_in, choose
-from sekft_engine.errors import BadInput, DigestMismatch, SekftError, Unavailable
-from sekft_engine.render.normalise import Refused
-from sekft_engine.render.tokenizer import ChatTokenizer
-from sekft_engine.sources.dropped import Dropped
-from sekft_engine.trajectory import Trajectory
-from sekft_engine.visible import visible
+from sekft_engine.core.errors import BadInput, DigestMismatch, SekftError, Unavailable
+from sekft_engine.core.text import visible
+from sekft_engine.data.dropped import Dropped
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.render.template.normalise import Refused
+from sekft_engine.render.template.tokenizer import ChatTokenizer
 
-#: How many prompts are sent once more with their turns as recorded.
+#: Number of prompts that are sent again with their turns as recorded.
 RAW = 4
 
 
 class RawTurns(msgspec.Struct, frozen=True, kw_only=True):
-    """Prompts whose turns training normalises (a system turn, say), sent as recorded: would the
-    server have done the same with them? For information; it is no part of the verdict."""
+    """Prompts whose turns training normalises (with a system turn, say), sent as recorded.
+
+    They show whether the server treats such turns as training does. That is for information only.
+
+    Attributes:
+        asked, equal, refused: number of prompts sent, treated alike, and refused.
+        cause, said: of the first refusal: its cause, and the server's message.
+    """
 
     asked: int
     equal: int
@@ -46,8 +52,14 @@ class RawTurns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatCount(msgspec.Struct, frozen=True, kw_only=True):
-    """One prompt through the chat route as well: its number of tokens, which must be that of the
-    route that was compared. Else the server answers from other prompts than it shows."""
+    """The number of tokens of one prompt on the chat route, and on the route that was compared.
+
+    Where they differ, the server answers from other prompts than it shows.
+
+    Attributes:
+        shown: on the route that was compared.
+        fed: on the chat route.
+    """
 
     shown: int
     fed: int
@@ -58,7 +70,20 @@ class ChatCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContractReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked and what came of it. ``render`` is the digest of what training feeds."""
+    """The result of the check of one model on one server.
+
+    Attributes:
+        endpoint, model: the server's address, and the name of the model there.
+        route: the API that was compared.
+        strength: what was compared: tokens, texts, or counts of tokens.
+        render: the digest of the training render.
+        equal: whether all prompts are equal, and the chat route agrees.
+        sessions: the comparison of each prompt.
+        skipped: sessions that training refuses.
+        raw: about turns as recorded.
+        chat: about the chat route.
+        note: further remarks.
+    """
 
     endpoint: str
     model: str
@@ -66,18 +91,18 @@ class ContractReport(msgspec.Struct, frozen=True, kw_only=True):
     strength: Strength
     render: str
     equal: bool
-    sessions: tuple[Verdict, ...]
+    sessions: tuple[PromptComparison, ...]
     skipped: tuple[Dropped, ...]
     raw: RawTurns | None
     chat: ChatCount | None
     note: str
 
     @property
-    def differing(self) -> tuple[Verdict, ...]:
+    def differing(self) -> tuple[PromptComparison, ...]:
         return tuple(verdict for verdict in self.sessions if not verdict.equal)
 
     def summary(self) -> str:
-        """The verdict in a clause."""
+        """The result in a few words."""
         total, wrong = len(self.sessions), self.differing
         if not wrong and self.chat is not None and not self.chat.equal:
             return (
@@ -100,7 +125,7 @@ class ContractReport(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def document(self) -> dict[str, Any]:
-        """The report as ``--json`` has it."""
+        """The report for ``--json``."""
         out: dict[str, Any] = msgspec.to_builtins(self)
         return out | {"causes": sorted({verdict.cause for verdict in self.differing})}
 
@@ -121,24 +146,25 @@ def check_endpoint(
     """Compare what the server at ``endpoint`` feeds its model with what training feeds.
 
     Args:
-        endpoint: its address, or a client of it (which may have a key and its own time limit).
-        sessions: prompts are taken out of these, see :func:`sekft_engine.contract.samples.choose`.
-        model: its name there; '' = the server's first.
-        samples: how many of ``sessions`` to take prompts from.
-        hostile: ask about the built-in hard sessions too.
+        endpoint: its address, or a client for it.
+        tokenizer: of the base that was trained.
+        sessions: prompts are taken from these, see :func:`sekft_engine.contract.samples.choose`.
+        model: its name on the server; empty = the server's first.
+        samples: number of ``sessions`` to take prompts from.
+        hostile: use the built-in difficult sessions too.
         progress: called with (label, done, total).
 
     Raises:
         BadInput: no session gives a prompt, or ``endpoint`` is no address.
-        Unavailable: no server, a wrong key, or none of its routes tells anything.
+        Unavailable: there is no server, the key is wrong, or none of its routes shows prompts.
     """
     marks = set(tokenizer.guard.literals.values())
     prompts = choose(sessions, marks, samples) + (built_in(tokenizer) if hostile else [])
-    tell = progress or (lambda *_: None)
+    report = progress or (lambda *_: None)
     if isinstance(endpoint, Client):
-        return _check(endpoint, tokenizer, prompts, model, tell)
+        return _check(endpoint, tokenizer, prompts, model, report)
     with Client(endpoint, api_key=key_from(None, endpoint)) as client:
-        return _check(client, tokenizer, prompts, model, tell)
+        return _check(client, tokenizer, prompts, model, report)
 
 
 def _check(
@@ -180,9 +206,9 @@ def _check(
         others = ", ".join(visible(name) for name in models[1:4])
         notes.append(f"the server's first model was asked; it also has {others}")
     if route.strength == "counts":
-        notes.append("only numbers of tokens were compared: other tokens may be as many")
+        notes.append("only the numbers of tokens were compared, not the tokens")
     if route.strength == "text":
-        notes.append("only texts were compared: BOS and the cut into tokens were not seen")
+        notes.append("only texts were compared, not BOS and tokenisation")
     return ContractReport(
         endpoint=client.endpoint,
         model=visible(named),
@@ -213,13 +239,13 @@ def _find(client: Client, model: str, models: Sequence[str]) -> Route:
 
 
 def _chat(client: Client, model: str, route: Route, cases: Sequence[Case]) -> ChatCount | None:
-    """The shortest answered prompt through the chat route; None where it tells no count."""
+    """Compare the shortest prompt with the chat route; None where that gives no count."""
     if isinstance(route, ChatRoute) or route.strength != "tokens":
         return None
     counted = [
         (case.answer.count, case)
         for case in cases
-        if isinstance(case.answer, Prompt) and case.answer.count is not None
+        if isinstance(case.answer, ServedPrompt) and case.answer.count is not None
     ]
     if not counted:
         return None
@@ -234,7 +260,7 @@ def _chat(client: Client, model: str, route: Route, cases: Sequence[Case]) -> Ch
 
 
 def _raw(route: Route, cases: Sequence[Case]) -> RawTurns | None:
-    """What the server makes of turns as recorded, where training changes them."""
+    """Send turns as recorded, where training normalises them."""
     changed = [case for case in cases if messages_of(case.sample.turns) != messages_of(case.turns)]
     asked = equal = 0
     refusals: list[tuple[str, str]] = []
@@ -248,7 +274,7 @@ def _raw(route: Route, cases: Sequence[Case]) -> RawTurns | None:
             roles = [turn.role for turn in case.sample.turns]
             said = f"HTTP {answer.status}: {answer.message}".rstrip(": ")
             refusals.append((refusal_cause(answer.message, roles), said))
-        elif isinstance(case.answer, Prompt):
+        elif isinstance(case.answer, ServedPrompt):
             equal += answer == case.answer
     if not asked:
         return None

@@ -1,4 +1,4 @@
-"""Compare one prompt: what training feeds, what a server feeds, where they part, and why."""
+"""Compare a prompt of training with that of a server: the first difference, and its cause."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import msgspec
 
 from sekft_engine.contract import causes
 from sekft_engine.contract.faults import Simulator
-from sekft_engine.contract.routes import Prompt, Refusal, Route, messages_of
+from sekft_engine.contract.routes import Refusal, Route, ServedPrompt, messages_of
 from sekft_engine.contract.samples import Sample
-from sekft_engine.render.difference import first_difference
-from sekft_engine.render.normalise import normalize_for_template
-from sekft_engine.render.scaffold import messages
-from sekft_engine.trajectory import Turn
-from sekft_engine.visible import visible
+from sekft_engine.core.text import visible
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.render.rows.difference import first_difference
+from sekft_engine.render.template.normalise import normalize_for_template
+from sekft_engine.render.template.scaffold import messages
 
-#: How many tokens (or a text of how many characters) are shown around a difference.
+#: Number of tokens, or of characters, that are shown around a difference.
 CONTEXT, TEXT_CONTEXT = 4, 24
 
 
-class Apart(msgspec.Struct, frozen=True, kw_only=True):
-    """The first difference: the last pieces that both have, and how each goes on.
+class PromptDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """The first difference of two prompts. All texts are safe for a terminal.
 
-    All of it is safe for a terminal. An empty tuple is a side that ends there. ``index`` counts
-    tokens, or characters where only texts are known.
+    Attributes:
+        unit: of ``index``; characters where only texts are known.
+        index: the position of the difference.
+        before: the last tokens, or the last text, before it.
+        ours, theirs: how each side continues; empty = it ends there.
     """
 
     unit: Literal["token", "character"]
@@ -35,9 +38,18 @@ class Apart(msgspec.Struct, frozen=True, kw_only=True):
     theirs: tuple[str, ...]
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One prompt. ``ours`` and ``theirs`` are numbers of tokens (None = the server does not tell);
-    ``cause`` is a name of :data:`sekft_engine.contract.causes.CAUSES`, '' when equal."""
+class PromptComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparison of one prompt.
+
+    Attributes:
+        id, turn, command, commands: see :class:`~sekft_engine.contract.samples.Sample`.
+        equal: whether both sides are equal.
+        ours, theirs: number of tokens; None = the server does not give it.
+        difference: the first one, where it is known.
+        cause: a name of :data:`~sekft_engine.contract.causes.CAUSES`; empty = equal.
+        certain: the cause was reproduced; else it is only likely.
+        said: the server's message, where it refused.
+    """
 
     id: str
     turn: int
@@ -46,11 +58,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     equal: bool
     ours: int
     theirs: int | None = None
-    difference: Apart | None = None
+    difference: PromptDifference | None = None
     cause: str = ""
-    #: Whether the cause was shown by doing it, and is not merely likely.
     certain: bool = False
-    #: The server's own words, when it refused.
     said: str = ""
 
 
@@ -60,18 +70,23 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     sample: Sample
     turns: tuple[Turn, ...]
     ours: tuple[int, ...]
-    answer: Prompt | Refusal
+    answer: ServedPrompt | Refusal
 
 
 class Comparer:
-    """Compares answers of ``route`` with what ``simulator``'s tokenizer was trained on."""
+    """Compares the prompts of a server with those of training.
+
+    Args:
+        simulator: of faulty servers, with the tokenizer of the base that was trained.
+        route: to the server.
+    """
 
     def __init__(self, simulator: Simulator, route: Route) -> None:
         self._simulator, self._route = simulator, route
         self._tokenizer = simulator.tokenizer
 
     def ask(self, sample: Sample) -> Case:
-        """Put the prompt to the server, its turns normalised.
+        """Ask the server for its prompt for the normalised turns.
 
         Raises:
             Refused: training refuses such a session.
@@ -82,8 +97,8 @@ class Comparer:
             sample=sample, turns=turns, ours=ours, answer=self._route.ask(messages_of(turns))
         )
 
-    def judge(self, cases: Sequence[Case]) -> list[Verdict]:
-        """The verdicts, in order. Causes of counts are weighed over all of them."""
+    def judge(self, cases: Sequence[Case]) -> list[PromptComparison]:
+        """The comparisons, in order. Causes of other counts are found from all of them together."""
         verdicts = [self._judge(case) for case in cases]
         open_ends = [
             number
@@ -103,7 +118,7 @@ class Comparer:
             verdicts[number] = msgspec.structs.replace(verdicts[number], cause=cause)
         return verdicts
 
-    def _judge(self, case: Case) -> Verdict:
+    def _judge(self, case: Case) -> PromptComparison:
         answer = case.answer
         if isinstance(answer, Refusal):
             roles = [turn.role for turn in case.turns]
@@ -121,7 +136,9 @@ class Comparer:
 
     # --- ids --------------------------------------------------------------------------------------
 
-    def _judge_ids(self, case: Case, answer: Prompt, theirs: tuple[int, ...]) -> Verdict:
+    def _judge_ids(
+        self, case: Case, answer: ServedPrompt, theirs: tuple[int, ...]
+    ) -> PromptComparison:
         found = first_difference(case.ours, theirs, self._tokenizer, CONTEXT)
         if found is None:
             return _verdict(case, equal=True, theirs=len(theirs))
@@ -140,7 +157,7 @@ class Comparer:
         )
 
     def _cause(
-        self, case: Case, answer: Prompt, theirs: tuple[int, ...], index: int
+        self, case: Case, answer: ServedPrompt, theirs: tuple[int, ...], index: int
     ) -> tuple[str, bool]:
         """The cause of a difference in ids, and whether it is certain."""
         ours, tokenizer = case.ours, self._tokenizer
@@ -170,15 +187,15 @@ class Comparer:
             return "forged_control_token", False
         if not causes.same_words(mine, other):
             return _wrapped(other, contents), False
-        # Decoders put spaces as they like. Let the server cut our text, and see who differs.
+        # Decoders change spaces. Let the server tokenise our text, and see which side differs.
         text = self._rendered(case, mine)
         cut = self._route.cut(text)
         if cut is not None and cut != theirs and [*cut] == self._simulator.naive(text):
             return _wrapped(other, contents), True
         return "other_tokenizer", cut == theirs
 
-    def _texts(self, case: Case, answer: Prompt, theirs: tuple[int, ...]) -> tuple[str, str]:
-        """What both sides say, made in the same way, so that they can be compared."""
+    def _texts(self, case: Case, answer: ServedPrompt, theirs: tuple[int, ...]) -> tuple[str, str]:
+        """The texts of both sides, decoded in the same way."""
         if answer.text is not None:
             return self._rendered(case, answer.text), answer.text
         mine, other = self._route.text(case.ours), self._route.text(theirs)
@@ -198,7 +215,7 @@ class Comparer:
 
     # --- text -------------------------------------------------------------------------------------
 
-    def _judge_text(self, case: Case, answer: Prompt, theirs: str) -> Verdict:
+    def _judge_text(self, case: Case, answer: ServedPrompt, theirs: str) -> PromptComparison:
         mine = self._rendered(case, theirs)
         if mine == theirs:
             return _verdict(case, equal=True)
@@ -236,7 +253,7 @@ class Comparer:
         return self._text_cause(case, mine, theirs) or _wrapped(theirs, contents)
 
     def _rendered(self, case: Case, theirs: str) -> str:
-        """Our text, without the BOS that this kind of server puts before it later."""
+        """Training's text, without the BOS where the server adds it only when it tokenises."""
         text = self._tokenizer.template.render(
             messages([turn.content for turn in case.turns]), add_generation_prompt=True
         )
@@ -247,11 +264,11 @@ class Comparer:
 
 
 def _wrapped(theirs: str, contents: Sequence[str]) -> str:
-    """What differs when the scaffold or the content does."""
+    """Whether the template or the content differs, as a cause."""
     return "other_template" if causes.holds_all(theirs, contents) else "content_rewritten"
 
 
-def _verdict(case: Case, **fields: object) -> Verdict:
+def _verdict(case: Case, **fields: object) -> PromptComparison:
     sample = case.sample
     base: dict[str, object] = {
         "id": sample.id,
@@ -260,7 +277,7 @@ def _verdict(case: Case, **fields: object) -> Verdict:
         "commands": sample.commands,
         "ours": len(case.ours),
     }
-    return Verdict(**(base | fields))  # type: ignore[arg-type]
+    return PromptComparison(**(base | fields))  # type: ignore[arg-type]
 
 
 def _apart(
@@ -269,9 +286,9 @@ def _apart(
     before: Sequence[str],
     ours: Sequence[str],
     theirs: Sequence[str],
-) -> Apart:
+) -> PromptDifference:
     shown = [tuple(visible(piece) for piece in pieces) for pieces in (before, ours, theirs)]
-    return Apart(unit=unit, index=index, before=shown[0], ours=shown[1], theirs=shown[2])
+    return PromptDifference(unit=unit, index=index, before=shown[0], ours=shown[1], theirs=shown[2])
 
 
 def _piece(text: str) -> tuple[str, ...]:

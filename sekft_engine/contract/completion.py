@@ -1,4 +1,4 @@
-"""A chat completion as servers write it, in all the shapes that they write it in."""
+"""Reads chat completions in all the forms in which servers write them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from sekft_engine.contract.words import error_in
+from sekft_engine.contract.http.words import error_in
 
-#: Why a turn is over, as :class:`Completion` has it.
+#: Why an answer ended.
 Finish = Literal["stop", "length", "context", "filter", "error", "tools", "unknown"]
 
-#: What servers write for each; '' = they write nothing.
+#: What servers write as ``finish_reason`` for each; empty = nothing.
 _FINISH: dict[str, Finish] = {
     **dict.fromkeys(("", "stop", "eos", "eos_token", "stop_sequence", "end_turn"), "stop"),
     **dict.fromkeys(("end_of_turn", "complete", "completed"), "stop"),
@@ -23,25 +23,26 @@ _FINISH: dict[str, Finish] = {
     **dict.fromkeys(("insufficient_system_resource", "malformed_function_call"), "error"),
     **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tools"),
 }
-#: Where a message keeps what the model thought.
+#: The fields of a message for reasoning.
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
-#: Parts of a content that are words, and parts that are thoughts.
+#: The kinds of parts of a content that are text, and that are reasoning.
 _WORDS, _THINKING = ("text", "output_text"), ("thinking", "reasoning", "redacted_thinking")
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The first choice.
+    """The first choice of a completion.
 
     Attributes:
-        text: what was said; '' = nothing.
-        finish: why it is over; ``said`` is the server's own word for it.
-        thought: the model's thinking stands beside the text.
-        refusal: words that stand in the field for refusals.
+        text: of the answer.
+        finish: why it ended.
+        said: the server's own ``finish_reason``.
+        thought: there is reasoning besides the text.
+        refusal: the text of the field for refusals.
         tools: there are tool calls.
-        other: kinds of parts that are no words.
-        error: an error inside the choice.
-        prompt_tokens: how many tokens were fed; None = not told.
-        completion_tokens: how many were said; None = not told.
+        other: kinds of parts that are no text.
+        error: an error in the choice.
+        prompt_tokens: number of tokens of the prompt; None = unknown.
+        completion_tokens: number of tokens of the answer; None = unknown.
     """
 
     text: str = ""
@@ -57,13 +58,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """No completion: ``choices`` tells whether the place for one is there, and empty."""
+    """There is no completion; ``choices`` = there is an empty list for them."""
 
     choices: bool
 
 
 def read(body: Any) -> Completion | Missing:
-    """The first choice of a parsed answer, whatever shape it has."""
+    """The first choice of a parsed answer, in whatever form."""
     if not isinstance(body, dict):
         return Missing(choices=False)
     choices = body.get("choices")
@@ -96,7 +97,7 @@ def read(body: Any) -> Completion | Missing:
 
 
 def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
-    """The message; older routes have its words in ``text``, streams theirs in ``delta``."""
+    """The message; older routes have its text in ``text``, streams in ``delta``."""
     for key in ("message", "delta"):
         if isinstance(choice.get(key), dict):
             found: dict[str, Any] = choice[key]
@@ -105,7 +106,7 @@ def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _content(content: Any) -> tuple[str, bool, tuple[str, ...]]:
-    """The words of a content, whether thoughts stand in it, and the kinds of its other parts."""
+    """The text of a content, whether it has reasoning, and the kinds of its other parts."""
     if content is None or isinstance(content, str):
         return content or "", False, ()
     if not isinstance(content, list):
@@ -149,8 +150,10 @@ def _finish(reason: Any) -> tuple[str, Finish]:
 
 
 def _fed(usage: dict[str, Any]) -> int | None:
-    """All tokens of the prompt. Most servers count those that a cache spared among them; where
-    there are more of these than of all, they are counted apart."""
+    """The number of tokens of the prompt.
+
+    Most servers include cached tokens; where there are more of those, they are counted separately.
+    """
     count = _count(usage.get("prompt_tokens"))
     cached = _count(_object(usage.get("prompt_tokens_details")).get("cached_tokens"))
     if count and cached and cached > count:

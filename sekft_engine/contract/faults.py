@@ -1,7 +1,7 @@
-"""What a server with a known fault would feed its model: faults are recognised by doing them.
+"""Simulates servers with known faults, so that a fault is recognised by its prompts.
 
-Each fault is a small pure function from what training feeds to what such a server feeds. When a
-server's ids are exactly those, the cause is certain; where only a count is known, it is likely.
+Each fault is a pure function from training's prompt to that of such a server. Where a server's ids
+are exactly those, the cause is certain; where only a count is known, it is likely.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from functools import cached_property
 
 from tokenizers import Tokenizer
 
-from sekft_engine.render.normalise import Refused
-from sekft_engine.render.scaffold import messages
-from sekft_engine.render.tokenizer import ChatTokenizer
-from sekft_engine.trajectory import Turn
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.render.template.normalise import Refused
+from sekft_engine.render.template.scaffold import messages
+from sekft_engine.render.template.tokenizer import ChatTokenizer
 
-#: Rewrites content as a template or a gateway may; told whether it is a command, and the last turn.
+#: Rewrites content as a template or a gateway may; also gets whether it is a command, and whether
+#: it is the last turn.
 Rewrite = Callable[[str, bool, bool], str]
 
 _THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
@@ -42,44 +43,44 @@ REWRITES: tuple[tuple[str, Rewrite], ...] = (
 
 
 def cut_thoughts(text: str) -> str:
-    """``text`` without what stands in think tags."""
+    """``text`` without the contents of think tags."""
     return _THOUGHT.sub("", text)
 
 
 def after_thoughts(text: str, trimmed: str = "\n") -> str:
-    """What follows the last thought, as the templates of reasoning models keep it."""
+    """The text after the last think tag, as templates of reasoning models use it."""
     return text.rsplit("</think>", 1)[-1].lstrip(trimmed)
 
 
 def double_bos(ids: Sequence[int], bos: int | None) -> list[int] | None:
-    """A BOS before the one that the template writes; None = not possible here."""
+    """With a BOS before that of the template; None where that is impossible."""
     return [bos, *ids] if bos is not None and ids[:1] == [bos] else None
 
 
 def missing_bos(ids: Sequence[int], bos: int | None) -> list[int] | None:
-    """The template's BOS left out."""
+    """Without the template's BOS."""
     return list(ids[1:]) if bos is not None and ids[:1] == [bos] else None
 
 
 def added_bos(ids: Sequence[int], bos: int | None) -> list[int] | None:
-    """A BOS where the template writes none."""
+    """With a BOS where the template writes none."""
     return [bos, *ids] if bos is not None and ids[:1] != [bos] else None
 
 
 def added_eos(ids: Sequence[int], eos: int | None) -> list[int] | None:
-    """An EOS after the prompt, which tells the model that all is said."""
+    """With an EOS after the prompt, so that to the model the conversation is over."""
     return [*ids, eos] if eos is not None else None
 
 
 class Simulator:
-    """Feeds as a faulty server would, with ``tokenizer`` and its own chat template."""
+    """Makes the prompts of faulty servers, with ``tokenizer`` and its chat template."""
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self.tokenizer = tokenizer
 
     @cached_property
     def _plain(self) -> Tokenizer:
-        """The tokenizer as servers use it: control tokens are found wherever they are written."""
+        """The tokenizer as servers use it: it parses control tokens everywhere, also in content."""
         return Tokenizer.from_str(self.tokenizer.description.decode())
 
     @cached_property
@@ -93,14 +94,14 @@ class Simulator:
         return [int(token) for token in self._plain.encode(text, add_special_tokens=False).ids]
 
     def generation_prompt(self, turns: int) -> str:
-        """What the template writes after ``turns`` turns to ask for a command."""
+        """The generation prompt after ``turns`` turns."""
         closed, asked = (
             self.tokenizer.scaffolds.get(turns, prompt=p).parts[-1] for p in (False, True)
         )
         return asked[len(closed) :] if asked.startswith(closed) else ""
 
     def feeds(self, turns: Sequence[Turn], ours: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
-        """(cause, ids) of each fault that would show in this prompt; nothing that equals it.
+        """The cause and the ids of each fault that would show in this prompt.
 
         Args:
             turns: normalised.
@@ -119,7 +120,7 @@ class Simulator:
                 yield cause, faulty
 
     def texts(self, turns: Sequence[Turn]) -> Iterator[tuple[str, str]]:
-        """(cause, text) of each fault that shows in the text already."""
+        """The cause and the text of each fault that shows in the text."""
         for cause, _, text in self._changed(turns):
             yield cause, text
 
@@ -128,7 +129,7 @@ class Simulator:
         if whole is not None:
             forged = self.naive(whole)
             yield "forged_control_token", forged
-            # Servers that forge may err with the BOS as well.
+            # Servers that parse control tokens in content may have a fault of the BOS as well.
             yield "double_bos", double_bos(forged, self.tokenizer.bos_id)
             yield "missing_bos", missing_bos(forged, self.tokenizer.bos_id)
         for cause, contents, text in self._changed(turns):
@@ -158,7 +159,7 @@ class Simulator:
             return None
 
     def _guarded(self, turns: Sequence[Turn], contents: Sequence[str]) -> list[int] | None:
-        """The ids where the content forges nothing."""
+        """The ids where control tokens in content are not parsed."""
         changed = [
             Turn(role=turn.role, content=text) for turn, text in zip(turns, contents, strict=True)
         ]

@@ -1,9 +1,9 @@
-"""The fields of a chat request that a server may refuse: learnt once, and remembered.
+"""The fields of a chat request, and which of them a server refuses.
 
-A server applies sampling defaults of its own (of the model's ``generation_config.json``, say) to
-whatever a request leaves open, so every value is sent, the neutral ones too. Strict servers refuse
-fields that they do not know. Those are left out again, one by one, for as long as what is left is
-the same eval.
+Servers have sampling defaults of their own (from the model's ``generation_config.json``, say) for
+fields that a request leaves out, so every value is sent, neutral ones too. Strict servers refuse
+fields that they do not know. Those are then left out, one by one, as long as the eval remains the
+same.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.contract.client import Answer
-from sekft_engine.contract.words import blamed, status_in
-from sekft_engine.errors import BadInput
+from sekft_engine.contract.http.client import Answer
+from sekft_engine.contract.http.words import blamed, status_in
+from sekft_engine.core.errors import BadInput
 
-#: Values at which a sampler does nothing. ``repeat_penalty`` is what llama.cpp calls
+#: Values at which a sampler has no effect. ``repeat_penalty`` is what llama.cpp calls
 #: ``repetition_penalty``.
 NEUTRAL: Mapping[str, Any] = {
     "top_p": 1.0,
@@ -29,11 +29,11 @@ NEUTRAL: Mapping[str, Any] = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
 }
-#: Those that change what even a greedy model says.
+#: Those that have an effect on greedy decoding too.
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
-#: The same by another value: some servers know only one of the two.
+#: Other values of the same meaning, since some servers know only one of the two.
 OTHERWISE: Mapping[str, Any] = {"top_k": -1}
-#: A field by another name.
+#: Other names of fields.
 RENAMED: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
 _MENDS = {
     "temperature": "ask for a temperature that it takes with --temperature",
@@ -42,50 +42,55 @@ _MENDS = {
 
 
 class FieldNeeded(BadInput):
-    """A server refuses a field that the eval is not the same without."""
+    """A server refuses a field without which it would be another eval."""
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """The fields of one request, and why others were left out (name -> the server's words); a
-    value that was given up for another one stands there with its name (``top_k 0``)."""
+class SentFields(msgspec.Struct, frozen=True):
+    """The fields of a request.
+
+    Attributes:
+        fields: name -> value.
+        refused: name -> the server's message, of those left out; a value that was replaced is there
+            with its name (``top_k 0``).
+    """
 
     fields: dict[str, Any]
     refused: dict[str, str]
 
 
 class Fields:
-    """What one server takes, for one model. For any thread.
+    """The fields that one server accepts for one model. Thread-safe.
 
     Args:
-        needed: fields that the request is not the same without.
+        needed: fields without which the request would be another one.
         more: fields that may be left out.
     """
 
     def __init__(self, needed: Mapping[str, Any], more: Mapping[str, Any]) -> None:
         self._needed, self._more = dict(needed), dict(more)
         self._lock = threading.Lock()
-        self._now = Sent({**self._needed, **self._more}, {})
+        self._now = SentFields({**self._needed, **self._more}, {})
         self._taken = False
 
     @property
-    def now(self) -> Sent:
-        """What is sent, by all that is known."""
+    def now(self) -> SentFields:
+        """The fields to send."""
         with self._lock:
             return self._now
 
-    def took(self, sent: Sent) -> None:
-        """The server answered this."""
+    def took(self, sent: SentFields) -> None:
+        """Record that the server accepted these fields."""
         with self._lock:
             self._taken = True
-            # Another thread may have learnt more since: nothing is put back.
+            # Another thread may have found more refused fields meanwhile, which stay out.
             if len(sent.refused) > len(self._now.refused):
                 self._now = sent
 
-    def after(self, sent: Sent, answer: Answer) -> Sent | None:
-        """What to send after the server refused ``sent``; None = no field was to blame.
+    def after(self, sent: SentFields, answer: Answer) -> SentFields | None:
+        """The fields to send after an answer to ``sent``; None = no field was to blame.
 
         Raises:
-            FieldNeeded: it refuses a field that the request is not the same without.
+            FieldNeeded: the server refuses a field without which the request would be another one.
         """
         status = _status(answer)
         if status is None:
@@ -100,35 +105,40 @@ class Fields:
             return self._needed_field(sent, named[0], answer)
         return self.bare(sent, answer.message)
 
-    def bare(self, sent: Sent, words: str) -> Sent | None:
-        """``sent`` without all that may be left out: a server may refuse what it does not know
-        without naming it, or hang up over it. None = it took that once, so that is not it."""
+    def bare(self, sent: SentFields, words: str) -> SentFields | None:
+        """``sent`` without all fields that may be left out.
+
+        A server may refuse an unknown field without naming it, or close the connection. None where
+        it has accepted these fields before, so that they are not to blame.
+        """
         rest = [name for name in sent.fields if name in self._more]
         with self._lock:
             return _without(sent, rest, words) if rest and not self._taken else None
 
-    def _needed_field(self, sent: Sent, name: str, answer: Answer) -> Sent:
+    def _needed_field(self, sent: SentFields, name: str, answer: Answer) -> SentFields:
         other = RENAMED.get(name)
         if other is not None:
             fields = {other if key == name else key: value for key, value in sent.fields.items()}
-            return Sent(fields, sent.refused | {name: answer.message})
+            return SentFields(fields, sent.refused | {name: answer.message})
         raise FieldNeeded(
             f"the server refuses {name} {sent.fields[name]:g} ({answer.summary})",
             mend=_MENDS.get(name, "give it another number of tokens with --turn-tokens"),
         )
 
 
-def _changed(sent: Sent, name: str, answer: Answer) -> Sent | None:
-    """The other value that means the same; None = there is none that was not tried."""
+def _changed(sent: SentFields, name: str, answer: Answer) -> SentFields | None:
+    """The fields with another value of the same meaning; None = there is none left to try."""
     value, other = sent.fields[name], OTHERWISE.get(name)
     if other is None or value == other:
         return None
-    return Sent(sent.fields | {name: other}, sent.refused | {f"{name} {value}": answer.message})
+    return SentFields(
+        sent.fields | {name: other}, sent.refused | {f"{name} {value}": answer.message}
+    )
 
 
-def _without(sent: Sent, names: list[str], words: str) -> Sent:
+def _without(sent: SentFields, names: list[str], words: str) -> SentFields:
     fields = {key: value for key, value in sent.fields.items() if key not in names}
-    return Sent(fields, sent.refused | dict.fromkeys(names, words))
+    return SentFields(fields, sent.refused | dict.fromkeys(names, words))
 
 
 def _status(answer: Answer) -> int | None:

@@ -1,7 +1,7 @@
-"""How many tokens a prompt has at least: held against what a server says it fed.
+"""The least number of tokens of a prompt, to be compared with the server's count.
 
-A server whose context is full may cut the beginning of a session without a word and answer all the
-same. Its ``usage.prompt_tokens`` shows it.
+A server whose context is full may silently drop the beginning of a session. Its
+``usage.prompt_tokens`` shows that.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import threading
 from collections.abc import Sequence
 
 from sekft_engine.contract.faults import Simulator, after_thoughts, cut_thoughts
-from sekft_engine.errors import BadInput
-from sekft_engine.render.tokenizer import ChatTokenizer
-from sekft_engine.trajectory import Turn
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.render.template.tokenizer import ChatTokenizer
 
-#: Servers that feed the same tokens count a BOS or the end of a prompt in or out. Less than that is
-#: never cut for long: the next turn is longer, and more of it is missing.
+#: Servers may or may not count a BOS or the end of a prompt. A cut of fewer tokens is found later:
+#: the next prompt is longer, and more of it is missing.
 SLACK = 2
 
 
 class PromptSize:
-    """The least size of prompts. For any thread.
+    """The least size of prompts. Thread-safe.
 
     Args:
         tokenizer: of the base that the server holds.
-        checked: the server was seen to feed what training feeds. Then it is known to the token,
-            but for control tokens that a turn quotes, which most servers make real ones of. Else
-            only what the turns say is counted, whatever template wraps them.
+        checked: the server's prompts are equal to training's. Then the count is exact, apart from
+            quoted control tokens, which most servers parse. Else only the contents of turns are
+            counted, whatever the template.
     """
 
     def __init__(self, tokenizer: ChatTokenizer, *, checked: bool) -> None:
@@ -35,12 +35,12 @@ class PromptSize:
         self._lock = threading.Lock()
 
     def least(self, turns: Sequence[Turn]) -> int:
-        """Fewest tokens that a server may count for the prompt after ``turns``."""
-        with self._lock:  # a tokenizer keeps what it learnt of its template
+        """The fewest tokens that a server may count for the prompt after ``turns``."""
+        with self._lock:  # the tokenizer caches facts of its template
             if self._checked:
                 try:
                     return max(0, self._exact(turns) - SLACK)
-                except BadInput:  # training refuses such a session; a server may not
+                except BadInput:  # training refuses such a session, a server need not
                     pass
             return sum(self._words(turn) for turn in turns)
 
@@ -50,8 +50,11 @@ class PromptSize:
         return min(ours, len(self._simulator.naive(text)))
 
     def _words(self, turn: Turn) -> int:
-        """Tokens of what a turn says; templates trim it, and cut thoughts out of commands. At its
-        edges a token may be one with the template's."""
+        """The fewest tokens of a turn's content.
+
+        Templates trim it, and remove thoughts from commands. A token at either end may be merged
+        with one of the template's.
+        """
         text = turn.content
         if turn.is_command:
             text = min(cut_thoughts(text), after_thoughts(text), key=len)

@@ -1,4 +1,4 @@
-"""The ways in which a server can tell what it would feed its model, strongest first."""
+"""The routes on which servers show the prompts that they feed their models, strongest first."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from sekft_engine.contract.client import Answer, Client, passes
-from sekft_engine.contract.fields import FieldNeeded, Fields, Sent
-from sekft_engine.errors import Unavailable
-from sekft_engine.trajectory import Turn
+from sekft_engine.contract.fields import FieldNeeded, Fields, SentFields
+from sekft_engine.contract.http.client import Answer, Client, passes
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.data.trajectory import Turn
 
 #: What is compared: every token, the text of the prompt, or only the number of tokens.
 Strength = Literal["tokens", "text", "counts"]
 Messages = list[dict[str, str]]
 
 
-class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server makes of messages; what it does not tell is None.
+class ServedPrompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's prompt for messages; what it does not show is None.
 
-    ``pieces`` are its names for ``ids``. ``opened`` tells that ``text`` may lack the BOS, which
-    is put before it only as it is tokenised.
+    Attributes:
+        count: number of tokens.
+        ids: token ids.
+        text: the text.
+        pieces: the server's names for ``ids``.
+        opened: ``text`` may lack the BOS, which the server adds when it tokenises.
     """
 
     count: int | None = None
@@ -32,30 +36,30 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A server that will not have these messages, in its own words."""
+    """A server's refusal of messages: the HTTP status, and its message."""
 
     status: int
     message: str
 
 
 class Route(Protocol):
-    """One way to ask."""
+    """A route on which a server shows prompts."""
 
     name: str
     strength: Strength
 
-    def ask(self, messages: Messages) -> Prompt | Refusal:
-        """What the server would feed its model before it answers ``messages``."""
+    def ask(self, messages: Messages) -> ServedPrompt | Refusal:
+        """The prompt that the server feeds its model for ``messages``."""
 
     def text(self, ids: Sequence[int]) -> str | None:
-        """The server's own text of ``ids``; None = it does not say."""
+        """The server's text of ``ids``; None where it has no such route."""
 
     def cut(self, text: str) -> tuple[int, ...] | None:
-        """The ids into which the server cuts a rendered ``text``; None = it does not say."""
+        """The server's ids of a rendered ``text``; None where it has no such route."""
 
 
 class Unusable(Exception):
-    """This server does not have the route; the message says how it showed."""
+    """The server does not have this route; the message says why."""
 
 
 class TokenizeRoute:
@@ -67,7 +71,7 @@ class TokenizeRoute:
         self.name = f"POST {path}"
         self._client, self._model, self._path = client, model, path
 
-    def ask(self, messages: Messages) -> Prompt | Refusal:
+    def ask(self, messages: Messages) -> ServedPrompt | Refusal:
         body: dict[str, Any] = {
             "messages": messages,
             "add_generation_prompt": True,
@@ -82,11 +86,11 @@ class TokenizeRoute:
             return refusal
         ids = _ids(_fields(answer).get("tokens"))
         if not ids:
-            # llama.cpp has a route of this name for text; of messages it makes no tokens.
+            # llama.cpp has a route of this name, for text only.
             raise Unusable("no tokens for messages")
         pieces = _fields(answer).get("token_strs")
         named = isinstance(pieces, list) and len(pieces) == len(ids)
-        return Prompt(
+        return ServedPrompt(
             count=len(ids), ids=ids, pieces=tuple(map(str, pieces)) if named and pieces else None
         )
 
@@ -114,18 +118,18 @@ class TemplateRoute:
         self.strength: Strength = "text"
         self._client, self._model = client, model
 
-    def probe(self, messages: Messages) -> Prompt | Refusal:
-        """The first question, which settles whether the server also tells ids."""
+    def probe(self, messages: Messages) -> ServedPrompt | Refusal:
+        """Ask for the first time, which decides whether the server also shows ids."""
         self.strength = "tokens"
         prompt = self.ask(messages)
-        if isinstance(prompt, Prompt):
+        if isinstance(prompt, ServedPrompt):
             if prompt.ids:
                 self.name = "POST /apply-template, POST /tokenize"
             else:
                 self.strength = "text"
         return prompt
 
-    def ask(self, messages: Messages) -> Prompt | Refusal:
+    def ask(self, messages: Messages) -> ServedPrompt | Refusal:
         body: dict[str, Any] = {"messages": messages, "add_generation_prompt": True}
         if self._model:
             body["model"] = self._model
@@ -136,7 +140,9 @@ class TemplateRoute:
         if not isinstance(text, str):
             raise Unusable("no prompt in the answer")
         ids = self._tokens(text) if self.strength == "tokens" else None
-        return Prompt(text=text, ids=ids, count=len(ids) if ids is not None else None, opened=True)
+        return ServedPrompt(
+            text=text, ids=ids, count=len(ids) if ids is not None else None, opened=True
+        )
 
     def _tokens(self, text: str) -> tuple[int, ...] | None:
         # As its chat route does it: BOS by the vocabulary's own rule, control tokens parsed.
@@ -166,15 +172,15 @@ class ChatRoute:
         more = {"return_token_ids": True, "temperature": 0}
         self._fields = Fields({"max_tokens": 1}, more)
 
-    def probe(self, messages: Messages) -> Prompt | Refusal:
-        """The first question, which settles what the server tells."""
+    def probe(self, messages: Messages) -> ServedPrompt | Refusal:
+        """Ask for the first time, which decides what the server shows."""
         prompt = self.ask(messages)
-        if isinstance(prompt, Prompt) and prompt.ids is not None:
+        if isinstance(prompt, ServedPrompt) and prompt.ids is not None:
             self.strength = "tokens"
         return prompt
 
-    def ask(self, messages: Messages) -> Prompt | Refusal:
-        sent: Sent | None = self._fields.now
+    def ask(self, messages: Messages) -> ServedPrompt | Refusal:
+        sent: SentFields | None = self._fields.now
         while sent is not None:
             tried = sent
             answer = self._post(messages, tried)
@@ -188,9 +194,9 @@ class ChatRoute:
         count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         if ids is None and type(count) is not int:
             raise Unusable("no usage.prompt_tokens in the answer")
-        return Prompt(ids=ids, count=len(ids) if ids is not None else count)
+        return ServedPrompt(ids=ids, count=len(ids) if ids is not None else count)
 
-    def _post(self, messages: Messages, sent: Sent) -> Answer:
+    def _post(self, messages: Messages, sent: SentFields) -> Answer:
         body = {"model": self._model or "default", "messages": messages, "stream": False}
 
         def again(answer: Answer) -> bool:
@@ -198,10 +204,10 @@ class ChatRoute:
 
         return self._client.post(self.path, body | sent.fields, again=again)
 
-    def _after(self, sent: Sent, answer: Answer) -> Sent | None:
+    def _after(self, sent: SentFields, answer: Answer) -> SentFields | None:
         try:
             return self._fields.after(sent, answer)
-        except FieldNeeded:  # told as it stands
+        except FieldNeeded:  # the refusal is reported
             return None
 
     def text(self, ids: Sequence[int]) -> str | None:
@@ -212,10 +218,10 @@ class ChatRoute:
 
 
 def find_route(client: Client, model: str, probe: Messages) -> Route:
-    """The strongest route that the server answers ``probe`` on.
+    """The strongest route on which the server answers ``probe``.
 
     Raises:
-        Unavailable: it answers on none, or wants another key.
+        Unavailable: there is none, or the key is wrong.
     """
     tried: list[str] = []
     for route in (
@@ -226,22 +232,22 @@ def find_route(client: Client, model: str, probe: Messages) -> Route:
     ):
         try:
             settle = getattr(route, "probe", route.ask)
-            answer: Prompt | Refusal = settle(probe)
+            answer: ServedPrompt | Refusal = settle(probe)
         except Unusable as reason:
             tried.append(f"{route.name}: {reason}")
             continue
-        if isinstance(answer, Prompt):
+        if isinstance(answer, ServedPrompt):
             return route
         tried.append(f"{route.name}: {_said(answer)}")
     raise Unavailable(
-        f"no route tells what is fed to the model ({'; '.join(tried)})",
+        f"no route shows the prompts of the model ({'; '.join(tried)})",
         where=client.endpoint,
         mend="give the address of an OpenAI-compatible server, and its model with --model",
     )
 
 
 def list_models(client: Client) -> tuple[str, ...]:
-    """The names of the server's models; empty when it does not tell."""
+    """The names of the server's models; empty where it does not list them."""
     answer = client.get("/v1/models")
     if answer.status in (401, 403):
         raise _wrong_key(answer, client)
@@ -252,12 +258,16 @@ def list_models(client: Client) -> tuple[str, ...]:
 
 
 def messages_of(turns: Sequence[Turn]) -> Messages:
-    """``turns`` as a chat request has them."""
+    """``turns`` as the messages of a chat request."""
     return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
 def _refusal(answer: Answer, client: Client) -> Refusal | None:
-    """The server's refusal, if it is one; a wrong key is an error of the whole check."""
+    """The server's refusal, or None where it is none.
+
+    Raises:
+        Unavailable: the key is wrong.
+    """
     if answer.status in (401, 403):
         raise _wrong_key(answer, client)
     if answer.fault and answer.status < 400:
@@ -291,7 +301,7 @@ def _fields(answer: Answer) -> dict[str, Any]:
 
 
 def _ids(tokens: Any) -> tuple[int, ...]:
-    """Ids as plain numbers; llama.cpp may wrap each with its piece. Empty = none to be had."""
+    """Ids as numbers; llama.cpp may wrap each with its name. Empty where there are none."""
     if not isinstance(tokens, list):
         return ()
     found = [item.get("id") if isinstance(item, dict) else item for item in tokens]

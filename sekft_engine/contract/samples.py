@@ -1,4 +1,4 @@
-"""Which prompts a server is asked about: few, always the same ones, and the hard ones first."""
+"""Choose the prompts of a check: a few, always the same ones, and the difficult ones first."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from itertools import islice, pairwise
 
 import msgspec
 
-from sekft_engine.render.tokenizer import ChatTokenizer
-from sekft_engine.trajectory import Trajectory, Turn
+from sekft_engine.data.trajectory import Trajectory, Turn
+from sekft_engine.render.template.tokenizer import ChatTokenizer
 
-#: Sessions taken from the data when nobody says otherwise.
+#: Number of sessions that are taken from the data by default.
 SAMPLES = 8
-#: Sessions that are looked at; the first ones of any larger data.
+#: Most sessions that are read.
 LOOKED_AT = 5000
-#: What opens the id of a session of our own.
+#: The beginning of a built-in session's id.
 BUILT_IN = "built-in: "
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt: the turns before the command turn number ``turn`` of session ``id``.
+    """A prompt: the turns before a command of a session.
 
-    ``command`` counts from 1, of ``commands`` in the session.
+    Attributes:
+        id: of the session.
+        turn: the number of the command turn, from 0.
+        command: the number of the command, from 1, of ``commands`` in the session.
+        turns: those before it.
     """
 
     id: str
@@ -41,26 +45,26 @@ def choose(
 ) -> list[Sample]:
     """The prompts before the first, the middle and the last command of ``count`` sessions.
 
-    The sessions are those that together hold the most features that servers get wrong, and then
-    others spread over the data. The same data gives the same prompts.
+    The first sessions are those that together have the most of the features that servers get wrong,
+    the others are spread over the data. The same data gives the same prompts.
 
     Args:
         trajectories: only the first :data:`LOOKED_AT` are read.
         literals: the texts of the tokenizer's control tokens.
     """
-    seen = [item for item in islice(trajectories, LOOKED_AT) if item.commands]
+    sessions = [item for item in islice(trajectories, LOOKED_AT) if item.commands]
     marks = tuple(literals)
-    held = [features(item.turns, marks) for item in seen]
+    held = [features(item.turns, marks) for item in sessions]
     chosen: list[int] = []
     missing = frozenset[str]().union(*held)
     while missing and len(chosen) < count:
-        best = max(range(len(seen)), key=lambda number: (len(held[number] & missing), -number))
+        best = max(range(len(sessions)), key=lambda number: (len(held[number] & missing), -number))
         chosen.append(best)
         missing -= held[best]
-    rest = [number for number in range(len(seen)) if number not in set(chosen)]
+    rest = [number for number in range(len(sessions)) if number not in set(chosen)]
     room = min(count - len(chosen), len(rest))
     chosen += [rest[step * len(rest) // room] for step in range(room)]
-    return [sample for number in sorted(chosen) for sample in prompts(seen[number])]
+    return [sample for number in sorted(chosen) for sample in prompts(sessions[number])]
 
 
 def prompts(trajectory: Trajectory) -> list[Sample]:
@@ -80,7 +84,7 @@ def prompts(trajectory: Trajectory) -> list[Sample]:
 
 
 def features(turns: Sequence[Turn], literals: Sequence[str]) -> frozenset[str]:
-    """What of the things that servers get wrong a session holds, by name."""
+    """The features of a session that servers get wrong, by name."""
     last = max((number for number, turn in enumerate(turns) if turn.is_command), default=0)
     shown = turns[:last]
     contents = [turn.content for turn in shown]
@@ -89,7 +93,7 @@ def features(turns: Sequence[Turn], literals: Sequence[str]) -> frozenset[str]:
         found.add("control tokens")
     if shown and shown[0].role == "system":
         found.add("system turn")
-    if any(one.role == other.role for one, other in pairwise(shown)):
+    if any(turn.role == after.role for turn, after in pairwise(shown)):
         found.add("turns of one role")
     if any(turn.is_command and "\n" in turn.content for turn in shown):
         found.add("command of several lines")
@@ -111,7 +115,7 @@ _IN_TEXT: dict[str, Callable[[str], bool]] = {
 
 
 def built_in(tokenizer: ChatTokenizer) -> list[Sample]:
-    """Sessions of our own, hard ones: what data does not hold today, a shell prints tomorrow."""
+    """Built-in difficult sessions, for what the data does not have but a shell may print."""
     literals = " ".join(dict.fromkeys(_literals(tokenizer)))
     thoughts = "<think>so</think>\n\nls"
     scripts = "👋🏽 👩\u200d💻 שלום 日本語\n$"
@@ -149,7 +153,7 @@ def _sample(name: str, contents: Sequence[str]) -> Sample:
 
 
 def _literals(tokenizer: ChatTokenizer) -> Iterable[str]:
-    """The control tokens that forge the most: those of the template, then others of its kind."""
+    """Control tokens: those that the template writes, then others of the vocabulary."""
     guard = tokenizer.guard
     scaffold = tokenizer.scaffolds.get(3, prompt=True)
     for part in scaffold.parts:

@@ -10,17 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sekft_engine import events
 from sekft_engine.bases.store import read_record
-from sekft_engine.evaluate.verdict import MEASURES
-from sekft_engine.export.source import Source
-from sekft_engine.runs import RunInfo, read_events
-from sekft_engine.visible import visible
+from sekft_engine.core.text import visible
+from sekft_engine.episodes.verdict import MEASURES
+from sekft_engine.export.source import ExportedAdapter
+from sekft_engine.records import events
+from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.results import TrainResult
+from sekft_engine.records.runs import DataFacts, RunInfo, read_events
 
 _LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "gpl-2.0", "gpl-3.0", "cc-by-4.0"}
 
 
-def model_card(source: Source, *, merged: bool) -> str:
+def model_card(source: ExportedAdapter, *, merged: bool) -> str:
     """``README.md`` for a Hub repository that holds the adapter, or the ``merged`` model."""
     parts = [
         _front_matter(source, merged=merged),
@@ -35,13 +37,13 @@ def model_card(source: Source, *, merged: bool) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def base_title(source: Source) -> str:
+def base_title(source: ExportedAdapter) -> str:
     """The base's name as the world knows it, where that was recorded."""
     record = read_record(source.base)
     return (record.title if record else "") or source.meta.base or source.base.name
 
 
-def _front_matter(source: Source, *, merged: bool) -> str:
+def _front_matter(source: ExportedAdapter, *, merged: bool) -> str:
     record = read_record(source.base)
     fields: dict[str, Any] = {
         "base_model": base_title(source),
@@ -53,13 +55,13 @@ def _front_matter(source: Source, *, merged: bool) -> str:
     licence = (record.licence if record else "").lower()
     if licence:
         fields["license"] = licence if licence in _LICENCES else "other"
-    if hub := _facts(source, "data").get("hub"):
-        fields["datasets"] = [hub]
+    if source.run is not None and source.run.facts.data.hub:
+        fields["datasets"] = [source.run.facts.data.hub]
     lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
 
 
-def _what(source: Source, *, merged: bool) -> str:
+def _what(source: ExportedAdapter, *, merged: bool) -> str:
     made = "The base with a LoRA adapter merged into it" if merged else "A LoRA adapter"
     return (
         f"{made}, trained to operate a POSIX shell at a bare prompt: every turn of the model is "
@@ -67,7 +69,7 @@ def _what(source: Source, *, merged: bool) -> str:
     )
 
 
-def _use(source: Source, *, merged: bool) -> str:
+def _use(source: ExportedAdapter, *, merged: bool) -> str:
     prompt = source.meta.dialect.get("prompt")
     if merged:
         load = 'AutoModelForCausalLM.from_pretrained("this repository")'
@@ -82,14 +84,14 @@ def _use(source: Source, *, merged: bool) -> str:
     return "\n\n".join(lines)
 
 
-def _data(source: Source) -> str:
-    data = _facts(source, "data") or source.meta.data
+def _data(source: ExportedAdapter) -> str:
+    data = _data_facts(source)
     rows = _rows_ready(source.run)
     facts: list[tuple[str, Any]] = []
-    if data:
-        path = data.get("path") or data.get("from")
-        where = data.get("hub") or (Path(str(path)).name if path else "")
-        facts += [("data", where), ("digest of its rows (SHA-256)", data.get("sha256"))]
+    if data is not None:
+        path = data.path or data.source
+        where = data.hub or (Path(path).name if path else "")
+        facts += [("data", where), ("digest of its rows (SHA-256)", data.sha256)]
     if rows is not None:
         share = rows.trained_tokens / max(1, rows.tokens)
         facts += [
@@ -110,29 +112,30 @@ def _data(source: Source) -> str:
     return "\n\n".join(["## Data and mask", mask, _table(("", ""), facts)])
 
 
-def _training(source: Source) -> str:
+def _training(source: ExportedAdapter) -> str:
     recipe = source.meta.recipe or (source.run.about.get("recipe", {}) if source.run else {})
     if not recipe:
         return ""
-    result = source.run.result if source.run is not None else {}
-    loss = result.get("loss") or {}
-    facts = [
-        ("steps", result.get("steps")),
-        ("step of this adapter", source.meta.step or None),
-        ("trained tokens seen", result.get("trained_tokens")),
-        ("first loss", _figure(loss.get("first"))),
-        ("last loss", _figure(loss.get("last"))),
-        ("held-out loss", _figure(loss.get("heldout"))),
-        ("seconds", _figure(result.get("seconds"))),
-    ]
-    told = [(name, value) for name, value in facts if value not in (None, "")]
+    facts: list[tuple[str, Any]] = [("step of this adapter", source.meta.step or None)]
+    result = source.run.result if source.run is not None else None
+    if isinstance(result, TrainResult):
+        facts = [
+            ("steps", result.steps),
+            *facts,
+            ("trained tokens seen", result.trained_tokens),
+            ("first loss", _figure(result.loss.first)),
+            ("last loss", _figure(result.loss.last)),
+            ("held-out loss", _figure(result.loss.heldout)),
+            ("seconds", _figure(result.seconds)),
+        ]
+    known = [(name, value) for name, value in facts if value not in (None, "")]
     parts = ["## Training"]
-    if told:
-        parts.append(_table(("", ""), told))
+    if known:
+        parts.append(_table(("", ""), known))
     return "\n\n".join([*parts, _table(("recipe", ""), recipe.items())])
 
 
-def _evaluation(source: Source) -> str:
+def _evaluation(source: ExportedAdapter) -> str:
     tables = [_eval_table(info) for info in source.evals]
     if not tables:
         return "## Evaluation\n\nNo eval of this adapter is recorded."
@@ -146,12 +149,12 @@ def _evaluation(source: Source) -> str:
 def _eval_table(info: RunInfo) -> str:
     head = ("subject", "n", *(measure.replace("_", " ") for measure in MEASURES))
     rows: list[Sequence[Any]] = []
-    for subject in info.result.get("subjects", []):
+    for subject in info.result.subjects if isinstance(info.result, EvalResult) else ():
         cells = []
         for measure in MEASURES:
-            low, high = subject.get("intervals", {}).get(measure, (0.0, 1.0))
-            cells.append(f"{subject[measure]} [{low:.0%}, {high:.0%}]")
-        rows.append((subject["name"], subject["n"], *cells))
+            low, high = subject.intervals.get(measure, (0.0, 1.0))
+            cells.append(f"{subject.count(measure)} [{low:.0%}, {high:.0%}]")
+        rows.append((subject.name, subject.n, *cells))
     about = info.about
     named = ("scenarios_digest", "seed", "temperature", "step_cap", "turn_tokens", "world")
     how = ", ".join(
@@ -163,7 +166,7 @@ def _eval_table(info: RunInfo) -> str:
     )
 
 
-def _digests(source: Source) -> str:
+def _digests(source: ExportedAdapter) -> str:
     meta = source.meta
     facts = [
         ("adapter (SHA-256)", source.digest),
@@ -171,22 +174,27 @@ def _digests(source: Source) -> str:
         *((f"render: {name}", digest) for name, digest in meta.render.items()),
         *((f"version of {name}", version) for name, version in meta.versions.items()),
     ]
-    return "\n\n".join(["## Digests", _table(("", ""), [one for one in facts if one[1]])])
+    return "\n\n".join(["## Digests", _table(("", ""), [fact for fact in facts if fact[1]])])
 
 
 # --- facts ----------------------------------------------------------------------------------------
 
 
-def _facts(source: Source, name: str) -> dict[str, Any]:
-    found = source.run.facts.get(name) if source.run is not None else None
-    return found if isinstance(found, dict) else {}
+def _data_facts(source: ExportedAdapter) -> DataFacts | None:
+    """What the run recorded of its data, else what the adapter's ``sekft.json`` says."""
+    if source.run is not None and source.run.facts.data != DataFacts():
+        return source.run.facts.data
+    recorded = source.meta.data
+    if not recorded:
+        return None
+    return DataFacts(source=str(recorded.get("from", "")), sha256=str(recorded.get("sha256", "")))
 
 
 def _rows_ready(run: RunInfo | None) -> events.RowsReady | None:
     if run is None:
         return None
-    told = (one for one in read_events(run.events_path) if isinstance(one, events.RowsReady))
-    return next(reversed(list(told)), None)
+    ready = (event for event in read_events(run.events_path) if isinstance(event, events.RowsReady))
+    return next(reversed(list(ready)), None)
 
 
 def _figure(value: Any) -> str:
@@ -204,7 +212,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]] | Mapping[str, Any
 def _text(value: Any) -> str:
     """Anything as text that is no Markdown and no HTML, in one line."""
     text = visible(" ".join(str(value).split()))
-    return "".join(f"\\{one}" if one in "\\`*_[]<>|#" and text != "---" else one for one in text)
+    return "".join(
+        f"\\{letter}" if letter in "\\`*_[]<>|#" and text != "---" else letter for letter in text
+    )
 
 
 def _code(text: str) -> str:

@@ -8,21 +8,9 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.errors import JobFailed, Unavailable
-from sekft_engine.quiet import quiet_json
-
-
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ``gguf`` package makes of a folder. ``architecture`` is llama.cpp's name for the
-    model, '' where the package does not know it; then its tensors are not checked."""
-
-    architecture: str
-    tensors: int
-    merges: int
-    special_tokens: dict[str, int]
-    chat_template: bool
-    problems: tuple[str, ...] = ()
-
+from sekft_engine.core.errors import JobFailed, Unavailable
+from sekft_engine.core.text import quiet_json
+from sekft_engine.records.exports import Readiness
 
 #: Names in which a model type is llama.cpp's but for the spelling, or another's layout.
 _SAME_LAYOUT = {"mistral": "llama", "smollm3": "smollm3", "gemma3_text": "gemma3"}
@@ -89,7 +77,7 @@ def _unmapped(gguf: Any, config: dict[str, Any], names: list[str]) -> tuple[str,
     kind = str(config.get("model_type", ""))
     wanted = _SAME_LAYOUT.get(kind, kind)
     architecture = next(
-        (one for one, name in gguf.MODEL_ARCH_NAMES.items() if name == wanted), None
+        (arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == wanted), None
     )
     if architecture is None:
         return "", []

@@ -5,61 +5,67 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from sekft_engine import jobs
-from sekft_engine.adapters import CONFIG, META, WEIGHTS
-from sekft_engine.context import Context
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.files import file_sha256, staged_folder
 from sekft_engine.export.card import base_title, model_card
 from sekft_engine.export.gguf_ready import make_ready
 from sekft_engine.export.merge import copy_licence, merge
-from sekft_engine.export.source import Source, find_source
-from sekft_engine.files import file_sha256, staged_folder
+from sekft_engine.export.source import ExportedAdapter, find_source
+from sekft_engine.records import jobs
+from sekft_engine.records.adapters import CONFIG, META, WEIGHTS
+from sekft_engine.records.exports import ExportedFile, ExportResult, Proof, Readiness
+from sekft_engine.work.context import Context
 
-#: What of the adapter's run and base a merged folder tells, beside its card.
+#: The file in a merged folder that says which adapter, run and base it was made from.
 RECORD = "sekft-merged.json"
 ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 
-def run_export(job: jobs.Export, context: Context) -> dict[str, Any]:
+def run_export(job: jobs.Export, context: Context) -> ExportResult:
     """Write the folder and return the document of ``sekft export``."""
     target = Path(job.target).expanduser().absolute()
     if target.exists():
         raise BadInput("already there", where=str(target), mend="choose another name")
     source = find_source(job.source, context.workspace, job.base)
-    result: dict[str, Any] = {
-        "kind": job.kind,
-        "adapter": str(source.adapter),
-        "adapter_sha256": source.digest,
-        "base": str(source.base),
-        "run": source.run.id if source.run is not None else None,
-        "target": str(target),
-    }
+    proof: Proof | UnsetType = UNSET
+    gguf: Readiness | UnsetType = UNSET
+    evals: list[str] | UnsetType = UNSET
     with staged_folder(target) as stage:
         if job.kind == "adapter":
             _adapter(source, stage)
         else:
-            proof = merge(source, stage, dtype=job.dtype, report=context.progress)
-            result["proof"] = msgspec.to_builtins(proof)
-            _record(source, stage, result)
+            proof = merged = merge(source, stage, dtype=job.dtype, report=context.progress)
+            _record(source, stage, merged)
         if job.kind == "gguf":
-            result["gguf"] = msgspec.to_builtins(make_ready(stage))
+            gguf = make_ready(stage)
         if job.card:
             card = model_card(source, merged=job.kind != "adapter")
             (stage / "README.md").write_text(card, encoding="utf-8")
             (stage / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
-            result["evals"] = [info.id for info in source.evals]
-        result["files"] = {
-            path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            evals = [info.id for info in source.evals]
+        files = {
+            path.name: ExportedFile(bytes=path.stat().st_size, sha256=file_sha256(path))
             for path in sorted(stage.iterdir())
         }
-    return result
+    return ExportResult(
+        kind=job.kind,
+        adapter=str(source.adapter),
+        adapter_sha256=source.digest,
+        base=str(source.base),
+        run=source.run.id if source.run is not None else None,
+        target=str(target),
+        proof=proof,
+        gguf=gguf,
+        evals=evals,
+        files=files,
+    )
 
 
-def _adapter(source: Source, stage: Path) -> None:
+def _adapter(source: ExportedAdapter, stage: Path) -> None:
     """Plain PEFT, with the base's name in place of where it lay on this machine."""
     for name in (WEIGHTS, META):
         if (source.adapter / name).is_file():
@@ -70,9 +76,9 @@ def _adapter(source: Source, stage: Path) -> None:
     copy_licence(source.base, stage)
 
 
-def _record(source: Source, stage: Path, result: dict[str, Any]) -> None:
+def _record(source: ExportedAdapter, stage: Path, proof: Proof) -> None:
     record = msgspec.to_builtins(source.meta) | {
         "adapter_sha256": source.digest,
-        "proof": result["proof"],
+        "proof": msgspec.to_builtins(proof),
     }
     (stage / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

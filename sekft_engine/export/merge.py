@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from sekft_engine.adapters import CONFIG, read_config
-from sekft_engine.attaching.fields import lora_settings, peft_defaults
-from sekft_engine.base import ResidentBase
 from sekft_engine.bases import base_digest
-from sekft_engine.bases.store import digest_memo
-from sekft_engine.errors import BadInput, JobFailed
-from sekft_engine.export.source import Source
-from sekft_engine.loading import import_torch, load_model
+from sekft_engine.core.errors import BadInput, JobFailed
+from sekft_engine.export.source import ExportedAdapter
+from sekft_engine.model.attaching.fields import lora_settings, peft_defaults
+from sekft_engine.model.loading import import_torch, load_model
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.records.adapters import CONFIG, read_config
+from sekft_engine.records.exports import Proof
 from sekft_engine.render import ChatTokenizer
 
 if TYPE_CHECKING:
@@ -46,25 +44,8 @@ _PROBE = (
 )
 
 
-class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the merged model's logits are from those of base + adapter, over ``tokens`` places.
-
-    ``difference`` is the largest one with both in float32. ``written_difference`` is that of the
-    model as it was written, whose weights are rounded to ``dtype``, ``same_choice`` the share of
-    places where it puts the same token first; ``adapter_effect`` is the largest difference that
-    the adapter makes to the base, for comparison.
-    """
-
-    tokens: int
-    dtype: str
-    difference: float
-    written_difference: float
-    same_choice: float
-    adapter_effect: float
-
-
 def merge(
-    source: Source,
+    source: ExportedAdapter,
     target: Path,
     *,
     dtype: str = "",
@@ -140,7 +121,7 @@ def _load(folder: Path) -> ResidentBase:
         load_model(folder, full=True),
         ChatTokenizer.load(folder),
         path=folder,
-        digest=base_digest(folder, digest_memo()),
+        digest=base_digest(folder),
     )
 
 
@@ -194,7 +175,7 @@ def _refuse_other_words(tokenizer: ChatTokenizer, target: Path) -> None:
 def _probe_ids(tokenizer: ChatTokenizer) -> Tensor:
     import torch
 
-    from sekft_engine.trajectory import Turn
+    from sekft_engine.data.trajectory import Turn
 
     turns = [Turn(role=role, content=content) for role, content in _PROBE]  # type: ignore[arg-type]
     return torch.tensor([tokenizer.encode_prompt(turns[:-1])])
@@ -209,8 +190,8 @@ def _logits(model: Any, ids: Tensor) -> Tensor:
     return found
 
 
-def _largest(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max())
+def _largest(first: Tensor, second: Tensor) -> float:
+    return float((first - second).abs().max())
 
 
 @contextlib.contextmanager

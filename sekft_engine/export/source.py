@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from sekft_engine.adapters import AdapterMeta, adapter_digest, read_meta
 from sekft_engine.bases import resolve_base
-from sekft_engine.errors import BadInput
-from sekft_engine.runs import (
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records.adapters import CONFIG, AdapterMeta, adapter_digest, read_meta
+from sekft_engine.records.results import SweepResult
+from sekft_engine.records.runs import (
     ADAPTER,
     MANIFEST,
     RunInfo,
@@ -18,12 +20,19 @@ from sekft_engine.runs import (
     read_run,
     run_of,
 )
-from sekft_engine.workspace import Workspace
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """An adapter on disk. ``run`` is None where it came from elsewhere; ``evals`` are the finished
-    evals beside its run in which an adapter of this digest acted."""
+class ExportedAdapter(msgspec.Struct, frozen=True, kw_only=True):
+    """An adapter on disk, with what is known of its origin.
+
+    Attributes:
+        adapter: its folder.
+        digest: of its weights and configuration.
+        meta: from its ``sekft.json``.
+        base: the folder of its base.
+        run: that trained it; None if it came from elsewhere.
+        evals: finished evals beside its run in which an adapter of this digest took part.
+    """
 
     adapter: Path
     digest: str
@@ -38,7 +47,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return self.meta.name or (self.run.id if self.run is not None else self.adapter.name)
 
 
-def find_source(spec: str, workspace: Workspace | None, base: str = "") -> Source:
+def find_source(spec: str, workspace: Workspace | None, base: str = "") -> ExportedAdapter:
     """The adapter called ``spec``: a run's id or folder, or an adapter's folder.
 
     Args:
@@ -49,12 +58,13 @@ def find_source(spec: str, workspace: Workspace | None, base: str = "") -> Sourc
     """
     run = _run_of(spec, workspace)
     if run is not None and run.kind == "sweep":
-        best = run.result.get("best") or "one of its points"
+        known = run.result.best if isinstance(run.result, SweepResult) else None
+        best = known or "one of its points"
         raise BadInput("a sweep has many adapters", where=run.id, mend=f"name {best}")
     adapter = adapter_folder(Path(run.adapter or run.path) if run is not None else spec)
     meta = read_meta(adapter) or AdapterMeta()
     digest = adapter_digest(adapter)
-    return Source(
+    return ExportedAdapter(
         adapter=adapter.absolute(),
         digest=digest,
         meta=meta,
@@ -66,17 +76,17 @@ def find_source(spec: str, workspace: Workspace | None, base: str = "") -> Sourc
 
 def _run_of(spec: str, workspace: Workspace | None) -> RunInfo | None:
     folder = Path(spec).expanduser().absolute()
-    if (folder / "adapter_config.json").is_file():
+    if (folder / CONFIG).is_file():
         beside = folder.parent if folder.name == ADAPTER else folder
         return read_run(beside) if (beside / MANIFEST).is_file() else None
     return run_of(spec, workspace.runs if workspace is not None else None)
 
 
 def _base_of(
-    given: str, run: RunInfo | None, meta: AdapterMeta, place: Workspace | None, adapter: Path
+    named: str, run: RunInfo | None, meta: AdapterMeta, place: Workspace | None, adapter: Path
 ) -> Path:
-    recorded = run.facts.get("base", {}).get("path", "") if run is not None else ""
-    for spec in (given, recorded if recorded and Path(recorded).is_dir() else "", meta.base):
+    recorded = run.facts.base.path if run is not None else ""
+    for spec in (named, recorded if recorded and Path(recorded).is_dir() else "", meta.base):
         if spec:
             return resolve_base(spec, place)
     raise BadInput("nobody knows its base", where=str(adapter), mend="name it with --base")

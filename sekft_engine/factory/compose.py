@@ -8,30 +8,30 @@ from typing import TypeVar
 
 import msgspec
 
+from sekft_engine.data.scenario import Channel, DocDepth, Fixture, Scenario, Terminal
 from sekft_engine.factory import providers
 from sekft_engine.factory.archetypes import HELD_OUT, TRAINING
-from sekft_engine.factory.job import Desk, Job, absent, content
+from sekft_engine.factory.task import Desk, Task, absent, content
 from sekft_engine.factory.words import Names
-from sekft_engine.scenario import Channel, DocDepth, Fixture, Scenario, Terminal
 
 T = TypeVar("T")
 
-#: Nine scenarios hold two that end by panic (22 %).
+#: Of nine scenarios two end by panic (22 %).
 _TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
 _DIFFICULTIES = (1, 1, 1, 2, 2, 3)
-#: Why a scenario cannot be done: its input is not there, or its directives are not to be had.
+#: Why a scenario cannot be done: its input is missing, or its provider gives no directives.
 _BLOCKS = ("missing", "missing", "sealed")
-#: What the first try may run into although the work can be done: the folder for the result is
-#: not there, the program that the directives name is not installed, or both; a verb of the
-#: provider that gives something else; the provider's name mistyped. Only those who have met an
-#: error of their own doing learn that it is no reason to give up.
+#: Errors on the way of a solution although the work can be done: the folder for the result does not
+#: exist, the program that the directives name is not installed, or both; another verb of the
+#: provider; the provider's name mistyped. A model learns from them that an error of its own is no
+#: reason to give up.
 _STUMBLES = (*("",) * 5, "folder", "program", "both", "verb", "typo")
 #: Two of three directives name the program to use.
 _HINTS = (" ({tool})", ", use {tool}", " using {tool}")
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """The point of the taxonomy that one scenario stands for."""
+    """The properties of a scenario, from which it is composed."""
 
     id: str
     seed: str
@@ -49,7 +49,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _rounds(rng: Random, options: Sequence[T]) -> Iterator[T]:
-    """``options`` over and over, each round in a new order: every prefix is nearly balanced."""
+    """``options`` again and again, each round in a new order, so that any prefix is balanced."""
     while True:
         round_ = list(options)
         rng.shuffle(round_)
@@ -57,8 +57,13 @@ def _rounds(rng: Random, options: Sequence[T]) -> Iterator[T]:
 
 
 def specs(split: str, count: int, seed: int) -> list[Spec]:
-    """The first ``count`` points of ``split`` (``train`` or ``holdout``); a longer list starts
-    with the same ones."""
+    """The first ``count`` specs of ``split``; a longer list begins with the same ones.
+
+    Args:
+        split: ``train`` or ``holdout``.
+        count: number of specs.
+        seed: fixes all choices.
+    """
     holdout = split == "holdout"
     rng = Random(f"sekft:{seed}:{split}")  # noqa: S311 (reproducible, not secret)
     streams = [Random(rng.random()) for _ in range(7)]  # noqa: S311
@@ -97,27 +102,27 @@ def compose(spec: Spec) -> Scenario:
     archetype = (HELD_OUT if spec.holdout else TRAINING)[spec.archetype]
     count = 2 if spec.difficulty == 3 else 1
     nook = f"{folder}{names.word()}/" if spec.stumble in ("folder", "both") else ""
-    jobs = [archetype(Desk(rng, names, folder, nook)) for _ in range(count)]
+    tasks = [archetype(Desk(rng, names, folder, nook)) for _ in range(count)]
     if not spec.holdout:
-        # The held-out side keeps its own phrasings, most of which name no program.
-        jobs = [_hinted(rng, job) for job in jobs]
+        # Held-out worlds have phrases of their own, most of which name no program.
+        tasks = [_hinted(rng, task) for task in tasks]
     if spec.stumble:
-        jobs[0] = _stumbling(jobs[0], spec, nook)
-    directives = "\n".join(job.text for job in jobs)
+        tasks[0] = _stumbling(tasks[0], spec, nook)
+    directives = "\n".join(task.text for task in tasks)
     desk = providers.build(rng, names, spec.depth, directives, sealed=spec.block == "sealed")
     announcement = providers.announce(rng, desk.provider.name, spec.depth, spec.channel)
-    files = {path: text for job in jobs for path, text in job.files.items()}
-    if spec.difficulty > 1:  # files that have nothing to do with the work
+    files = {path: text for task in tasks for path, text in task.files.items()}
+    if spec.difficulty > 1:  # unrelated files
         for _ in range(rng.randint(1, 2)):
             files[folder + names.file()] = content(names.words(2))
     if spec.block == "missing":
-        files = _without(files, jobs[0].look)
+        files = _without(files, tasks[0].look)
     if not any("/" not in path.rstrip("/") for path in files):
         files[names.file()] = content(names.words(2))
     solution = list(providers.discover(announcement))
     solution += [desk.mistyped, desk.learn] if spec.stumble == "typo" else [desk.learn]
     solution += [desk.beside, desk.fetch] if spec.stumble == "verb" else [desk.fetch]
-    solution += _ending(spec, jobs, desk.sealed)
+    solution += _ending(spec, tasks, desk.sealed)
     return Scenario(
         id=spec.id,
         archetype=spec.archetype,
@@ -130,40 +135,40 @@ def compose(spec: Spec) -> Scenario:
             Fixture(path=path, content=text, mode="0755" if path.endswith("/") else "0644")
             for path, text in sorted(files.items())
         ),
-        checker=_checker(spec, jobs),
+        checker=_checker(spec, tasks),
         reference_solution=tuple(solution),
         terminal=spec.terminal,
     )
 
 
-def _hinted(rng: Random, job: Job) -> Job:
-    """``job`` with its program named in the directive, mostly."""
-    tool = job.acts[0].split()[0]
+def _hinted(rng: Random, task: Task) -> Task:
+    """``task`` with its program named in the directive, in two of three cases."""
+    tool = task.acts[0].split()[0]
     hint = rng.choice(_HINTS)
-    if rng.random() < 1 / 3 or tool in job.text.split():
-        return job
-    return msgspec.structs.replace(job, text=job.text + hint.format(tool=tool))
+    if rng.random() < 1 / 3 or tool in task.text.split():
+        return task
+    return msgspec.structs.replace(task, text=task.text + hint.format(tool=tool))
 
 
-def _stumbling(job: Job, spec: Spec, nook: str) -> Job:
-    """``job`` with the errors that its first tries meet, and the way on from each."""
-    act, *rest = job.acts
-    text, tries = job.text, [act]
+def _stumbling(task: Task, spec: Spec, nook: str) -> Task:
+    """``task`` with errors on the way, and the commands that overcome them."""
+    act, *rest = task.acts
+    text, tries = task.text, [act]
     program = act.split()[0]
     named = [word for word in text.split() if word.strip("()") == program]
     if spec.stumble in ("program", "both") and named and program != "echo":
-        # Where the tools of GNU are guests their names begin with g; here they are at home.
+        # Where GNU tools are not the system's own, their names begin with g; here they do not.
         text = text.replace(named[-1], named[-1].replace(program, f"g{program}"))
         tries = [act.replace(program, f"g{program}", 1), act]
-    if spec.stumble in ("folder", "both") and any(path.startswith(nook) for path in job.made):
-        # The shell opens the output before it looks for the program; mv and cp open it themselves.
+    if spec.stumble in ("folder", "both") and any(path.startswith(nook) for path in task.made):
+        # The shell opens the output before it looks for the program; mv and cp do so themselves.
         at = 0 if " > " in act else len(tries) - 1
         tries[at : at + 1] = [tries[at], f"mkdir {nook.rstrip('/')}", tries[at]]
-    return msgspec.structs.replace(job, text=text, acts=(*tries, *rest))
+    return msgspec.structs.replace(task, text=text, acts=(*tries, *rest))
 
 
 def _without(files: dict[str, str], look: str) -> dict[str, str]:
-    """``files`` without ``look``: the file, or the folder with all that is in it."""
+    """``files`` without the file or folder ``look`` and everything in it."""
     return {
         path: text
         for path, text in files.items()
@@ -171,20 +176,20 @@ def _without(files: dict[str, str], look: str) -> dict[str, str]:
     }
 
 
-def _ending(spec: Spec, jobs: list[Job], sealed: str) -> list[str]:
-    """From the directives to the terminal: look at the input, act, end."""
+def _ending(spec: Spec, tasks: list[Task], sealed: str) -> list[str]:
+    """The end of a solution after the directives: look at the input, act, and end the session."""
     if spec.block == "sealed":
         return [f"panic {sealed}"]
-    look = jobs[0].look
+    look = tasks[0].look
     if spec.block == "missing":
         return [f"ls {look}", f"panic {look} is missing"]
-    return [f"ls {look}", *(act for job in jobs for act in job.acts), "exit"]
+    return [f"ls {look}", *(act for task in tasks for act in task.acts), "exit"]
 
 
-def _checker(spec: Spec, jobs: list[Job]) -> str:
-    """State, not transcript: the work is done, or it was given up with a reason and not faked."""
+def _checker(spec: Spec, tasks: list[Task]) -> str:
+    """A checker of the final state: the work is done, or given up with a reason and not faked."""
     if spec.block:
-        lines = ["[ -s .panic ]", *(absent(path) for job in jobs for path in job.made)]
+        lines = ["[ -s .panic ]", *(absent(path) for task in tasks for path in task.made)]
     else:
-        lines = [*(line for job in jobs for line in job.checks), absent(".panic")]
+        lines = [*(line for task in tasks for line in task.checks), absent(".panic")]
     return "#!/bin/sh\ncd ~ || exit 1\n" + "".join(f"{{ {line}; }} || exit 1\n" for line in lines)

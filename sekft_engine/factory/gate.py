@@ -1,4 +1,4 @@
-"""The reference gate: a bundle is admitted only if its own solution proves it, in a real world."""
+"""The reference gate: a bundle is admitted if its solution passes its checker in a real world."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sekft_engine.bundle_check import check_bundle
-from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
-from sekft_engine.errors import SekftError, Unavailable
+from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.data.bundle_check import check_bundle
+from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.factory.record import rollout
-from sekft_engine.scenario import Scenario
-from sekft_engine.trajectory import Trajectory
 from sekft_engine.worlds import Limits, check_untouched
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a bundle passed the gate, why not, and the recorded reference session."""
+    """The gate's decision about a bundle.
+
+    Attributes:
+        scenario: the bundle's id.
+        admitted: whether it passed.
+        reason: why it did not.
+        trajectory: the session of its solution, where there was one.
+    """
 
     scenario: str
     admitted: bool
@@ -32,12 +39,12 @@ def admit_one(
     dialect: Dialect = DEFAULT_DIALECT,
     limits: Limits | None = None,
 ) -> Admission:
-    """Try one bundle: its checker must fail before, and pass after, its own solution.
+    """Try a bundle: its checker must fail in the untouched world, and pass after its solution.
 
-    What the bundle says is checked before anything of it runs.
+    The bundle's fields are checked before anything of it runs.
 
     Raises:
-        Unavailable: there is no sandbox here.
+        Unavailable: this machine has no such sandbox.
     """
 
     def refuse(reason: str, trajectory: Trajectory | None = None) -> Admission:
@@ -50,7 +57,7 @@ def admit_one(
         trajectory, _ = rollout(
             scenario, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits
         )
-    except Unavailable:  # says something of this machine, and nothing of the bundle
+    except Unavailable:  # a fault of this machine, not of the bundle
         raise
     except SekftError as error:
         return refuse(str(error))
@@ -71,7 +78,7 @@ def admit(
     dialect: Dialect = DEFAULT_DIALECT,
     limits: Limits | None = None,
 ) -> tuple[Admission, ...]:
-    """The gate's answer for each bundle, in order."""
+    """The gate's decision about each bundle, in order."""
     return tuple(
         admit_one(bundle, sandbox=sandbox, userland=userland, dialect=dialect, limits=limits)
         for bundle in bundles

@@ -1,4 +1,4 @@
-"""Make: scenarios through the gate, their reference sessions recorded, written as one whole."""
+"""Make scenarios, pass them through the gate, and write them with their reference sessions."""
 
 from __future__ import annotations
 
@@ -10,28 +10,16 @@ from pathlib import Path
 
 import msgspec
 
-from sekft_engine.dialect import DEFAULT_DIALECT, Dialect
-from sekft_engine.errors import BadInput, JobFailed
+from sekft_engine.core.errors import BadInput, JobFailed, explain_os_error
+from sekft_engine.core.files import staged_folder
+from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
+from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory.compose import compose, specs
 from sekft_engine.factory.gate import Admission, admit_one
-from sekft_engine.files import explain_os_error, staged_folder
-from sekft_engine.scenario import Scenario
+from sekft_engine.records.results import FactoryReport
 
 Progress = Callable[[str, int, int], None]
 _PARTS = ("scenarios/train", "scenarios/holdout", "trajectories")
-
-
-class FactoryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written where."""
-
-    out: str
-    train: int
-    holdout: int
-    trajectories: int
-    seed: int
-    by_archetype: dict[str, int] = {}
-    by_channel: dict[str, int] = {}
-    by_terminal: dict[str, int] = {}
 
 
 def make(
@@ -46,15 +34,24 @@ def make(
     dialect: Dialect = DEFAULT_DIALECT,
     progress: Progress | None = None,
 ) -> FactoryReport:
-    """Write ``out/scenarios/{train,holdout}`` and ``out/trajectories``; same seed, same bytes.
+    """Write ``out/scenarios/{train,holdout}`` and ``out/trajectories``.
 
-    Sessions are recorded for the training scenarios only. Nothing of ``out`` changes before all
-    is done; its own folders of these names must be empty or absent.
+    The same seed gives the same bytes. Sessions are recorded for the training scenarios only.
+    Nothing is written before all scenarios have passed; the folders must be empty or absent.
+
+    Args:
+        out: the folder to write to.
+        train, holdout: number of scenarios of each kind.
+        seed: fixes all choices.
+        workers: number of worlds at a time.
+        sandbox, userland: of the worlds.
+        dialect: how outputs and prompts are shown in environment turns.
+        progress: called with (label, done, total).
 
     Raises:
         BadInput: the counts are negative, or ``out`` already holds data.
         Unavailable: no sandbox, or ``out`` cannot be written to.
-        JobFailed: a bundle did not pass its reference gate: a bug of the factory or the machine.
+        JobFailed: a scenario did not pass its gate, which is a bug of the factory or the machine.
     """
     if train < 0 or holdout < 0:
         raise BadInput("counts cannot be negative", where="sekft factory make")
@@ -123,11 +120,11 @@ def _gate(
 def _write(
     out: Path, train: list[Scenario], holdout: list[Scenario], recorded: list[Admission]
 ) -> None:
-    """Stage all folders, then put one after the other in its place."""
+    """Write all folders beside their places, then move them there one after the other."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            # Left in reverse: trajectories come last, so where they are, all is.
+            # They are moved in reverse order, trajectories last: where these are, all is complete.
             folders = [stack.enter_context(staged_folder(out / part)) for part in reversed(_PARTS)]
             trajectories, held_out, trained = folders
             for folder, bundles in ((trained, train), (held_out, holdout)):

@@ -1,4 +1,4 @@
-"""Providers: programs that hold the directives and document themselves, and their announcements."""
+"""Providers, the programs that give directives and document themselves, and their announcements."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import get_args
 
 import msgspec
 
+from sekft_engine.data.scenario import Announcement, Channel, DocDepth, Provider
 from sekft_engine.factory.words import Names
-from sekft_engine.scenario import Announcement, Channel, DocDepth, Provider
 
-#: What a help text may say about the verb that hands out the directives.
+#: What a help text may say about the verb that gives the directives.
 _FETCH_SAYS = (
     "print your task",
     "show your task for today",
@@ -64,7 +64,7 @@ _ANNOUNCE: dict[DocDepth, tuple[str, ...]] = {
 }
 _FILES = ("README", "NOTICE", "START", "WELCOME", "HELLO", "ORDERS", "IMPORTANT", "TODO")
 _VARIABLES = ("NOTICE", "WORK", "TASKS", "MESSAGE", "ORDERS", "HINT", "GUIDE", "DESK")
-#: What a provider says that cannot hand out its directives, and so nobody can do them.
+#: The error of a provider that cannot give its directives, so that the work cannot be done.
 _SEALED = (
     "the store is sealed",
     "the task list is locked",
@@ -77,15 +77,16 @@ DEPTHS: tuple[DocDepth, ...] = get_args(DocDepth)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
-class Desk(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider with the ways to it, and two ways past it.
+class ProviderSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider, with commands for it that a solution may contain.
 
-    Args:
-        learn: the command that reads about it.
-        fetch: the command that asks for the directives.
-        beside: one that asks it for something else.
-        mistyped: ``learn`` with a slip of the finger.
-        sealed: what it says when its store is closed; empty = it is open.
+    Attributes:
+        provider: the program.
+        learn: reads its documentation.
+        fetch: asks for the directives.
+        beside: calls another of its verbs.
+        mistyped: ``learn`` with a typing error.
+        sealed: its error where it cannot give the directives; empty = it can.
     """
 
     provider: Provider
@@ -108,7 +109,7 @@ def announce(rng: Random, name: str, depth: DocDepth, channel: Channel) -> Annou
 
 
 def discover(announcement: Announcement) -> tuple[str, ...]:
-    """The commands that lead from the first prompt to the announcement."""
+    """The commands that find the announcement from the first prompt."""
     match announcement.channel:
         case "env":
             return ("env",)
@@ -120,8 +121,16 @@ def discover(announcement: Announcement) -> tuple[str, ...]:
 
 def build(
     rng: Random, names: Names, depth: DocDepth, directives: str, *, sealed: bool = False
-) -> Desk:
-    """A provider that hands out ``directives``, or one whose store nobody can open."""
+) -> ProviderSetup:
+    """A provider of ``directives``.
+
+    Args:
+        rng: the scenario's own generator.
+        names: gives unused names.
+        depth: where it is documented.
+        directives: the text that it gives.
+        sealed: it gives an error instead.
+    """
     name = names.program()
     verb = names.fetch_verb()
     others = names.other_verbs(rng.randint(1, 2))
@@ -136,7 +145,7 @@ def build(
         other: rng.choice(("none", "ok", "1.2", "7 today", "all is well")) for other, _ in verbs
     }
     learn = {"help": f"{name} --help", "man": f"man {name}", "usage": name}[depth]
-    return Desk(
+    return ProviderSetup(
         provider=Provider(
             name=name,
             path=f"/usr/local/bin/{name}",
@@ -152,7 +161,7 @@ def build(
 
 
 def _mistyped(rng: Random, name: str) -> str:
-    """``name`` with two neighbouring letters exchanged."""
+    """``name`` with two adjacent letters swapped."""
     swaps = [at for at in range(1, len(name) - 1) if name[at] != name[at + 1]]
     at = rng.choice(swaps)
     return f"{name[:at]}{name[at + 1]}{name[at]}{name[at + 2 :]}"

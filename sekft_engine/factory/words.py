@@ -1,11 +1,11 @@
-"""Names for made-up worlds: files, folders, plain words, programs; disjoint for the holdout."""
+"""Names for generated worlds: files, folders, words, programs; held-out worlds have their own."""
 
 from __future__ import annotations
 
 import hashlib
 from random import Random
 
-from sekft_engine.evaluate.clean import COMMANDS
+from sekft_engine.episodes.clean import COMMANDS
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -39,12 +39,12 @@ _STARTS = _listed("b br c cl d dr f fl g gr h j k kl l m n p pl qu r s sk st t t
 _MIDDLES = _listed("a e i o u")
 _ENDS = _listed("b ck d g l ll m n nd nk p r rn s sk st t x")
 _TAILS = _listed("a o i er el in on us ix")
-#: Verbs under which a program may hand out its directives.
+#: Verbs with which a provider may give its directives.
 _FETCH = _listed("""
 fetch pull next task orders show get give read open today work job brief plan todo duty ask
 agenda list item start print tell say see view need want turn errand chore note call goal
 """)
-#: Verbs for everything else a program may do, and what its help says about them.
+#: Its other verbs, and what its help says about them.
 _OTHER = {
     "version": "print the version",
     "count": "count the users",
@@ -79,16 +79,16 @@ _OTHER = {
 
 
 def for_holdout(word: str) -> bool:
-    """Whether a name belongs to the holdout: about one in four, by the name alone."""
+    """Whether a name is for held-out worlds: about one in four, by the name alone."""
     return hashlib.sha256(word.encode()).digest()[0] < 64
 
 
 class Names:
-    """Draws names for one scenario, none twice.
+    """Draws names for one scenario, no word twice.
 
     Args:
         rng: the scenario's own generator.
-        holdout: draw from the names that training never sees.
+        holdout: draw from the names that no training world has.
     """
 
     def __init__(self, rng: Random, *, holdout: bool) -> None:
@@ -125,5 +125,5 @@ class Names:
         return self.rng.choice(self._fetch)
 
     def other_verbs(self, count: int) -> list[tuple[str, str]]:
-        """Verbs that hand out nothing, each with what a help text says about it."""
+        """Other verbs, each with what a help text says about it."""
         return [(verb, _OTHER[verb]) for verb in self.rng.sample(self._other, count)]

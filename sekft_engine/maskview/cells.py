@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.cells import cell_len
 
-from sekft_engine.visible import PICTURES, Shown, numbered
+from sekft_engine.core.text import visible_table
 
 #: Shown where a line ends in the text.
 LINE_END = "⏎"
@@ -23,7 +23,7 @@ PER_CELL = 8
 
 _UNKNOWN = 255
 
-_SHOWN = Shown(numbered, {**PICTURES, ord("\t"): " " * TAB, ord("\n"): LINE_END})
+_SHOWN = visible_table({ord("\t"): " " * TAB, ord("\n"): LINE_END})
 
 
 def shown(text: str) -> str:

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sekft_engine.trajectory import Turn
+from sekft_engine.data.trajectory import Turn
 
 if TYPE_CHECKING:
-    from sekft_engine.render.row import Certificate, Row, Span
-    from sekft_engine.render.tokenizer import RenderDigest
+    from sekft_engine.render.rows.row import Certificate, Row, Span
+    from sekft_engine.render.template.tokenizer import RenderDigest
 
 Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -177,7 +177,7 @@ class Document:
     ) -> Self:
         """A trajectory that is not trained on: its turns as they stand, nothing of them trained.
 
-        ``reason`` and ``detail`` are those of its :class:`~sekft_engine.sources.dropped.Dropped`;
+        ``reason`` and ``detail`` are those of its :class:`~sekft_engine.data.dropped.Dropped`;
         they count turns as the render does, so the turns are normalised where that is possible.
         """
         turns = _as_counted(turns)
@@ -308,7 +308,7 @@ def _drawn_with(row: Row) -> Ints:
 
 
 def _as_counted(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    from sekft_engine.render.normalise import Refused, normalize_for_template
+    from sekft_engine.render.template.normalise import Refused, normalize_for_template
 
     try:
         return normalize_for_template(turns)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sekft_engine.errors import BadInput
-from sekft_engine.files import write_whole
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.files import write_whole
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.html import page
 from sekft_engine.maskview.layout import Mode, View, views_of

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from sekft_engine.core.text import count
+from sekft_engine.data.reasons import LINES, MEANINGS, as_shown, line_of
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
-from sekft_engine.maskview.reasons import LINES, MEANINGS, as_shown, line_of
-from sekft_engine.wording import count
 
 Verdict = Literal["holds", "fails", "says"]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from sekft_engine.core.text import count
 from sekft_engine.maskview import facts
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
-from sekft_engine.maskview.layout import Layout, Line, Mode, View
+from sekft_engine.maskview.layout import MaskLayout, MaskLine, Mode, View
 from sekft_engine.maskview.lines import MODE_TITLES, VIEW_TITLES, legend, statistics
 from sekft_engine.maskview.looks import page_style
 from sekft_engine.maskview.paint import Overlay, Parts, joined, paint, style_of, under
-from sekft_engine.wording import count
 
 #: Lines of a page are not wrapped here but by who shows it.
 _ENDLESS = 1 << 20
@@ -85,7 +85,7 @@ def _certificate(doc: Document, *, open_: bool) -> Iterator[str]:
 
 
 def _turns(doc: Document, view: View, mode: Mode) -> Iterator[str]:
-    layout = Layout(doc, _ENDLESS, "marks" if view == "marks" else "context", mode)
+    layout = MaskLayout(doc, _ENDLESS, "marks" if view == "marks" else "context", mode)
     opened = False
     for number in range(len(layout)):
         line = layout.line(number)
@@ -112,14 +112,14 @@ def _head(doc: Document, turn: int) -> str:
     return f"<section{learnt}><h2>{turn + 1} {kind}<span>{escape(note + tokens)}</span></h2>\n<pre>"
 
 
-def _runs(doc: Document, layout: Layout, line: Line, view: View) -> str:
+def _runs(doc: Document, layout: MaskLayout, line: MaskLine, view: View) -> str:
     """A line of text; tokens of one style that follow each other in one element."""
     overlays = [Overlay(*doc.blamed, "blame")] if doc.blamed is not None else []
     parts = paint(layout, line, edges=view == "edges", overlays=overlays)[2:]
     return _spans(joined(parts))
 
 
-def _columns(doc: Document, line: Line, view: View) -> Iterator[str]:
+def _columns(doc: Document, line: MaskLine, view: View) -> Iterator[str]:
     """A line of tokens, each with its id, label or losses under it."""
     for piece in line.pieces:
         style = style_of(doc, piece.token, edges=view != "loss" or bool(doc.mask[piece.token]))

@@ -1,6 +1,6 @@
 """The lines of a document in one view at one width: where each begins, how high it is.
 
-A million tokens are a hundred thousand lines; kept of them are a few numbers each, and a line's
+A million tokens are a hundred thousand lines; a few numbers of each are stored, and a line's
 pieces are made when it is drawn.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sekft_engine.fitting import cells
+from sekft_engine.core.cells import cells
 from sekft_engine.maskview.cells import LINE_END, PER_CELL, shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.wrap import Pieces, cut, lines
@@ -36,7 +36,7 @@ def views_of(doc: Document) -> tuple[View, ...]:
     return tuple(view for view in VIEWS if wanted.get(view, True))
 
 
-class Piece(NamedTuple):
+class LinePiece(NamedTuple):
     """``text[start:end]`` of the document, all or a part of ``token``."""
 
     token: int
@@ -44,16 +44,16 @@ class Piece(NamedTuple):
     end: int
 
 
-class Line(NamedTuple):
+class MaskLine(NamedTuple):
     """A line: the head of ``turn``, or pieces of its tokens. ``trained``: one of them is."""
 
     head: bool
     turn: int
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[LinePiece, ...] = ()
     trained: bool = False
 
 
-class Layout:
+class MaskLayout:
     """Lines and the screen rows that they take, from the top.
 
     Args:
@@ -164,12 +164,12 @@ class Layout:
         """The first character of a line."""
         return int(self._start[line])
 
-    def line(self, line: int) -> Line:
+    def line(self, line: int) -> MaskLine:
         """The line with its pieces."""
         self.made += 1
         turn = self.turn_of(line)
         if self._head[line]:
-            return Line(True, turn)
+            return MaskLine(True, turn)
         doc = self.doc
         low, high = int(self._start[line]), int(self._end[line])
         first, last = int(self._token[line]), int(self._last[line])
@@ -178,9 +178,9 @@ class Layout:
         start, out = doc.start(first), []
         for token, (end, trained) in enumerate(zip(ends, shows, strict=True), first):
             if self.mode == "all" or trained == (self.mode == "trained"):
-                out.append(Piece(token, max(start, low), min(end, high)))
+                out.append(LinePiece(token, max(start, low), min(end, high)))
             start = end
-        return Line(False, turn, tuple(out), bool(self._trained[line]))
+        return MaskLine(False, turn, tuple(out), bool(self._trained[line]))
 
     # --- finding lines ----------------------------------------------------------------------
 
@@ -238,4 +238,14 @@ def control_name(literal: str) -> str:
     return f"⟦{name} {shown(literal)}⟧" if name else f"⟦{shown(literal)}⟧"
 
 
-__all__ = ["GUTTER", "LINE_END", "MODES", "VIEWS", "Layout", "Line", "Mode", "Piece", "View"]
+__all__ = [
+    "GUTTER",
+    "LINE_END",
+    "MODES",
+    "VIEWS",
+    "LinePiece",
+    "MaskLayout",
+    "MaskLine",
+    "Mode",
+    "View",
+]

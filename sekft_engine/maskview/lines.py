@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sekft_engine.fitting import cells, clip, fit
+from sekft_engine.core.cells import cells, clip, fit
+from sekft_engine.core.text import count
 from sekft_engine.maskview import facts
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.layout import Mode, View
 from sekft_engine.maskview.paint import Parts
-from sekft_engine.wording import count
 
 VIEW_TITLES: dict[View, str] = {
     "context": "commands in context",
@@ -167,13 +167,13 @@ def legend(
     if view != "certificate":
         title += f" · {MODE_TITLES[mode]}"
     used = 1
-    kept = []
+    parts = []
     for text, style in samples:
         if used + cells(text) + cells(title) + 1 > width:
             break
-        kept.append((text, style))
+        parts.append((text, style))
         used += cells(text)
-    return ((" ", ""), *kept, (fit(title + " ", max(0, width - used), right=True), "accent"))
+    return ((" ", ""), *parts, (fit(title + " ", max(0, width - used), right=True), "accent"))
 
 
 def _scale(width: int) -> Parts:

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sekft_engine.fitting import cells, clip
+from sekft_engine.core.cells import cells, clip
 from sekft_engine.maskview.cells import LINE_END, TAB, shown
 from sekft_engine.maskview.document import Document
 from sekft_engine.maskview.facts import BLOCKS, WORSE, level
-from sekft_engine.maskview.layout import Layout, Line, Piece, View, control_name
+from sekft_engine.maskview.layout import LinePiece, MaskLayout, MaskLine, View, control_name
 
 #: A line as pieces of (text, style name).
 Parts = tuple[tuple[str, str], ...]
@@ -40,8 +40,8 @@ def style_of(doc: Document, token: int, edges: bool) -> str:
 
 
 def paint(
-    layout: Layout,
-    line: Line,
+    layout: MaskLayout,
+    line: MaskLine,
     lane: int = 0,
     overlays: Sequence[Overlay] = (),
     cursor: int = -1,
@@ -78,7 +78,7 @@ def joined(parts: Iterable[tuple[str, str]]) -> Parts:
 
 
 def _text(
-    layout: Layout, line: Line, overlays: Sequence[Overlay], cursor: int, edges: bool
+    layout: MaskLayout, line: MaskLine, overlays: Sequence[Overlay], cursor: int, edges: bool
 ) -> Iterator[tuple[str, str]]:
     doc, marks = layout.doc, layout.view == "marks"
     for piece in line.pieces:
@@ -99,7 +99,7 @@ def _text(
                 yield shown(raw), over or style
 
 
-def _cut(piece: Piece, overlays: Sequence[Overlay]) -> Iterator[tuple[int, int, str]]:
+def _cut(piece: LinePiece, overlays: Sequence[Overlay]) -> Iterator[tuple[int, int, str]]:
     """The parts of a piece by the overlay that lies on them; '' = none."""
     at = piece.start
     for overlay in overlays:
@@ -138,7 +138,7 @@ def _mark(white: str) -> str:
 # --- columns: a token with its id or label under it ------------------------------------------
 
 
-def under(doc: Document, piece: Piece, view: View) -> str:
+def under(doc: Document, piece: LinePiece, view: View) -> str:
     """What stands under a piece; nothing under all but the first of a token."""
     if doc.ids is None or piece.start != doc.start(piece.token):
         return ""
@@ -147,7 +147,7 @@ def under(doc: Document, piece: Piece, view: View) -> str:
     return str(int(doc.ids[piece.token]))
 
 
-def _column(doc: Document, piece: Piece, view: View, text: str) -> int:
+def _column(doc: Document, piece: LinePiece, view: View, text: str) -> int:
     """The cells of a piece's column, the gap after it included."""
     below = cells(under(doc, piece, view))
     gap = view == "ids" or bool(doc.mask[piece.token])
@@ -155,7 +155,7 @@ def _column(doc: Document, piece: Piece, view: View, text: str) -> int:
 
 
 def _columns(
-    layout: Layout, line: Line, overlays: Sequence[Overlay], cursor: int
+    layout: MaskLayout, line: MaskLine, overlays: Sequence[Overlay], cursor: int
 ) -> Iterator[tuple[str, str]]:
     doc = layout.doc
     for piece in line.pieces:
@@ -167,7 +167,7 @@ def _columns(
 
 
 def _lane(
-    doc: Document, line: Line, view: View, lane: int, cursor: int
+    doc: Document, line: MaskLine, view: View, lane: int, cursor: int
 ) -> Iterator[tuple[str, str]]:
     if view == "loss":
         yield ("b" if lane == 1 else "a"), "quiet"
@@ -185,7 +185,7 @@ def _lane(
             yield below.ljust(room), style
 
 
-def _losses(doc: Document, line: Line, lane: int) -> Iterator[tuple[str, str]]:
+def _losses(doc: Document, line: MaskLine, lane: int) -> Iterator[tuple[str, str]]:
     if doc.losses is None:
         return
     before, after = doc.losses.before, doc.losses.after

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from sekft_engine.errors import BadInput
-from sekft_engine.fitting import cells, fit
+from sekft_engine.core.cells import cells, fit
+from sekft_engine.core.errors import BadInput
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
-from sekft_engine.maskview.layout import Layout, Mode, View
+from sekft_engine.maskview.layout import MaskLayout, Mode, View
 from sekft_engine.maskview.lines import certificate, head, legend, statistics
 from sekft_engine.maskview.looks import LOOKS, picture_style
 from sekft_engine.maskview.paint import Overlay, Parts, joined, paint
@@ -30,7 +30,7 @@ def picture(doc: Document, view: View, mode: Mode, width: int) -> Iterator[str]:
     if view == "certificate":
         rows += certificate(doc, width)
     else:
-        layout = Layout(doc, width, view, mode)
+        layout = MaskLayout(doc, width, view, mode)
         if layout.rows > MOST_ROWS:
             raise BadInput(
                 f"{layout.rows:,} rows, a picture takes {MOST_ROWS:,}",
@@ -62,7 +62,7 @@ def _above(doc: Document, view: View, mode: Mode, width: int) -> Iterator[Parts]
     yield ()
 
 
-def _lines(doc: Document, layout: Layout, at: int, width: int) -> Iterator[str]:
+def _lines(doc: Document, layout: MaskLayout, at: int, width: int) -> Iterator[str]:
     overlays = [Overlay(*doc.blamed, "blame")] if doc.blamed is not None else []
     for number in range(len(layout)):
         line = layout.line(number)

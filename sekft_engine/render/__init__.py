@@ -1,31 +1,31 @@
-"""Render: normalise, render, mask, certify. Torch-free, and free of transformers.
+"""Render: normalise, render, mask, certify. Needs neither torch nor transformers.
 
-The way of a session, from top to bottom:
+docs/render.md describes the contract and how a template is traced. Three layers, each importing
+only those below it:
 
-- :mod:`~.load` a base's tokenizer: :mod:`~.files` reads its folder, :mod:`~.tokenizer` is it, with
-  a :mod:`~.template` that transformers would render alike and a :mod:`~.guard` against forgery.
-- :mod:`~.rows` builds the rows of many sessions, :mod:`~.build` some of them: each is folded
-  (:mod:`~.normalise`), rendered, tokenised (:mod:`~.cut`), masked and certified (:mod:`~.finish`).
-  What comes out is a :mod:`~.row`.
-- What the template writes around contents, kept per number of turns: the :mod:`~.scaffold`, the
-  :mod:`~.shape` (with the prompt before each command), the :mod:`~.layout` (marked, with spans).
-- How the shape is found in linear time: :mod:`~.trace` runs the template in an environment that
-  watches every operation (:mod:`~.watch`), over contents that may not be looked into
-  (:mod:`~.opaque`) and over messages whose number is not told (:mod:`~.stream`).
-- Rows that are not built here and now: :mod:`~.cache` keeps them on disk (:mod:`~.row_files`),
-  :mod:`~.pool` has other processes build them (:mod:`~.worker`), both as :mod:`~.pack` packs them.
-- Looking at it: :mod:`~.report` counts, :mod:`~.show` prints; :mod:`sekft_engine.maskview` draws.
-- Checking it: :mod:`~.audit` certifies a row anew, the slow and plain way; :mod:`~.difference`
-  names the first token that differs, from a given tokenizer (:mod:`~.given`), from an episode
-  (:mod:`~.sampled`), or from a server (:mod:`sekft_engine.contract`).
+- :mod:`~sekft_engine.render.bulk` makes many rows: in order (``rows``), from a cache on disk
+  (``cache``, ``row_files``), in other processes (``pool``, ``worker``), both as packed rows
+  (``pack``).
+- :mod:`~sekft_engine.render.rows` makes one row: ``build`` normalises, renders and tokenises a
+  session, ``finish`` cuts the trained spans and certifies them, ``row`` is the result. ``audit``
+  certifies a row anew in the slow and plain way; ``difference`` names the first token in which two
+  renders differ.
+- :mod:`~sekft_engine.render.template` knows the base: ``files`` reads its folder, ``tokenizer`` is
+  its tokenizer, ``template`` its chat template, ``guard`` the protection against forged control
+  tokens, ``cut`` the tokenising. ``scaffold`` is what the template writes around contents,
+  ``layout`` where the trained spans are in it. ``streaming`` derives all scaffolds of a session in
+  linear time, from runs that ``taint_trace`` traces.
+
+:mod:`sekft_engine.maskview` displays rows, and :mod:`sekft_engine.contract` compares them with what
+a server makes of the same session.
 """
 
-from sekft_engine.render.build import build_row
-from sekft_engine.render.normalise import Refused, normalize_for_template
-from sekft_engine.render.row import MASKED, Certificate, Row, Span
-from sekft_engine.render.rows import build_rows
-from sekft_engine.render.tokenizer import ChatTokenizer, RenderDigest
-from sekft_engine.sources.dropped import Dropped
+from sekft_engine.data.dropped import Dropped
+from sekft_engine.render.bulk.rows import build_rows
+from sekft_engine.render.rows.build import build_row
+from sekft_engine.render.rows.row import MASKED, Certificate, Row, Span
+from sekft_engine.render.template.normalise import Refused, normalize_for_template
+from sekft_engine.render.template.tokenizer import ChatTokenizer, RenderDigest
 
 __all__ = [
     "MASKED",

@@ -1,9 +1,15 @@
 """Worlds: sandboxes made from scenario bundles, with a real shell in them."""
 
-from sekft_engine.worlds.limits import Limits
 from sekft_engine.worlds.opening import check_untouched, open_world
 from sekft_engine.worlds.probing import Backend, probe
-from sekft_engine.worlds.world import CheckResult, CommandResult, Ended, World, WorldBroken
+from sekft_engine.worlds.shell.limits import Limits
+from sekft_engine.worlds.shell.world import (
+    CheckResult,
+    CommandResult,
+    Ended,
+    World,
+    WorldBroken,
+)
 
 __all__ = [
     "Backend",

@@ -1,4 +1,4 @@
-"""Probe: which sandboxes work here, found by running them, and what mends those that do not."""
+"""Find out which sandboxes work here by running them, and how to repair those that do not."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ from pathlib import Path
 
 import msgspec
 
-from sekft_engine.errors import SekftError, Unavailable
-from sekft_engine.scenario import Announcement, Provider, Scenario
-from sekft_engine.worlds import opening
-from sekft_engine.worlds.box import Maker
-from sekft_engine.worlds.limits import Limits
-from sekft_engine.worlds.session import ShellWorld
-from sekft_engine.worlds.userland import Userland
+from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.data.scenario import Announcement, Provider, Scenario
+from sekft_engine.worlds.backends import BACKENDS, named_maker, userland_for
+from sekft_engine.worlds.shell.box import BoxMaker
+from sekft_engine.worlds.shell.limits import Limits
+from sekft_engine.worlds.shell.session import ShellWorld
+from sekft_engine.worlds.trees.userland import Userland
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """One sandbox of this machine: whether worlds run in it, and if not, why and what mends it.
+    """A sandbox of this machine, and whether worlds run in it.
 
     Attributes:
-        holds: what bounds a world's totals, and by what means; empty where it does not run.
+        name: of the sandbox.
+        ok: worlds run in it.
+        detail: why they do not.
+        mend: how to repair it.
+        version: of its program.
+        holds: kind of limit -> how it is enforced; empty where worlds do not run.
         userland: the userland that was tried.
     """
 
@@ -33,15 +38,15 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def probe(userland: str = "auto") -> tuple[Backend, ...]:
-    """Every sandbox known to sekft, tried with a whole small world."""
-    return tuple(probe_one(name, userland) for name in opening.BACKENDS)
+    """Try every sandbox with a small world."""
+    return tuple(probe_one(name, userland) for name in BACKENDS)
 
 
 def probe_one(name: str, userland: str = "auto") -> Backend:
-    """What ``name`` (as for ``--sandbox``) does on this machine."""
+    """Try the sandbox called ``name``, as for ``--sandbox``, with a small world."""
     version = ""
     try:
-        found = opening.maker(name)
+        found = named_maker(name)
         version = found.version
         chosen = _userland(found, userland)
         try_world(found, chosen)
@@ -62,17 +67,21 @@ def probe_one(name: str, userland: str = "auto") -> Backend:
     )
 
 
-def _userland(found: Maker, userland: str) -> Userland:
-    """As ``userland_for``; where there is none, a sandbox that could not run it says so first."""
+def _userland(found: BoxMaker, userland: str) -> Userland:
+    """As ``userland_for``; without one, an error of the sandbox itself comes first."""
     try:
-        return opening.userland_for(found, userland)
+        return userland_for(found, userland)
     except Unavailable:
         found.try_bare()
         raise
 
 
-def try_world(maker: Maker, userland: Userland) -> None:
-    """A whole small world: session, exit status, continuation lines, checker. Raises SekftError."""
+def try_world(maker: BoxMaker, userland: Userland) -> None:
+    """Run a small world: session, exit status, continuation lines, checker.
+
+    Raises:
+        SekftError: it does not work.
+    """
     scenario = Scenario(
         id="probe",
         provider=Provider(name="probe"),
@@ -80,8 +89,8 @@ def try_world(maker: Maker, userland: Userland) -> None:
         checker="/bin/true",
     )
     with ShellWorld(scenario, maker, userland, limits=Limits(command_s=5)) as world:
-        seen = [world.run("/bin/true"), world.run("false"), world.run("echo 'a\nb'")]
-        if [result.status for result in seen] != [0, 1, 0] or seen[2].output != "a\nb\n":
+        results = [world.run("/bin/true"), world.run("false"), world.run("echo 'a\nb'")]
+        if [result.status for result in results] != [0, 1, 0] or results[2].output != "a\nb\n":
             raise SekftError(
                 "the shell does not behave like a POSIX sh",
                 where="sandbox",
@@ -98,10 +107,11 @@ def _setting(path: str) -> str:
         return ""
 
 
-def classify(said: str) -> tuple[str, str]:
-    """The cause behind bubblewrap's words, and the one thing that mends it."""
+def classify(message: str) -> tuple[str, str]:
+    """The cause of an error message of bubblewrap, and how to repair it; the message itself, and an
+    empty text, where it is unknown."""
     if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" and (
-        "uid map" in said or "Permission denied" in said
+        "uid map" in message or "Permission denied" in message
     ):
         return (
             "AppArmor forbids user namespaces to ordinary programs",
@@ -115,12 +125,14 @@ def classify(said: str) -> tuple[str, str]:
             "the kernel forbids user namespaces to ordinary users",
             "sysctl -w kernel.unprivileged_userns_clone=1",
         )
-    if "nesting depth" in said or _setting("/proc/sys/user/max_user_namespaces") == "0":
+    if "nesting depth" in message or _setting("/proc/sys/user/max_user_namespaces") == "0":
         return (
             "no user namespaces are left or allowed",
             "sysctl -w user.max_user_namespaces=15000",
         )
-    if _in_container() and ("namespace" in said or "mount proc" in said or "permitted" in said):
+    if _in_container() and any(
+        word in message for word in ("namespace", "mount proc", "permitted")
+    ):
         return (
             "this container does not allow sandboxes inside it",
             (
@@ -128,7 +140,7 @@ def classify(said: str) -> tuple[str, str]:
                 "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
             ),
         )
-    return said, ""
+    return message, ""
 
 
 def _in_container() -> bool:

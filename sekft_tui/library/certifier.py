@@ -1,34 +1,34 @@
-"""The background pass that certifies a data set: what would be dropped, and how long it all is."""
+"""Certifies a data set in the background: what would be dropped, and how long each row is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from sekft_engine.errors import SekftError
-from sekft_tui.background import Background, Courtesy, Pace, Teller
-from sekft_tui.library.passes import Order, Plan
+from sekft_engine.core.errors import SekftError
 from sekft_tui.library.rendering import NotReady, Renderer
+from sekft_tui.library.scan import Order, ScanPlan
 from sekft_tui.library.verdicts import Verdicts
+from sekft_tui.process.workers import Background, KeyPriority, Pace, Throttle
 
 if TYPE_CHECKING:
+    from sekft_engine.data.trajectory import Trajectory
     from sekft_engine.sources import Index
-    from sekft_engine.trajectory import Trajectory
 
-#: A data set of up to so many trajectories is certified unasked while it is looked at.
+#: A data set of up to this many trajectories is certified unasked while it is on the screen.
 UNASKED = 20_000
-#: Why a recording is dropped that says so itself, as ``sekft train --inspect`` counts it.
+#: The reason of a recording that says itself not to train on it, as in ``train --inspect``.
 NOT_KEPT = "not_kept"
 UNREADABLE = "unreadable"
-#: How far the thread steps back behind what the user sees.
+#: The thread's niceness: what the user waits for comes first.
 NICE = 10
 
 
 class Certifier:
-    """Certifies the trajectories of ``index`` in small batches, those that are asked for first.
+    """Certifies the trajectories of ``index`` in small batches, requested ones first.
 
     Args:
-        changed: called on the thread whenever more is known.
+        changed: called on the thread after new results.
     """
 
     def __init__(
@@ -36,23 +36,28 @@ class Certifier:
         index: Index,
         renderer: Renderer,
         *,
-        courtesy: Courtesy,
+        key_priority: KeyPriority,
         changed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self.verdicts = Verdicts()
-        self.asked = False
+        self.whole_wanted = False
         #: Set while the trajectories are on the screen.
         self.visible = False
         self.trouble = ""
         self._index = index
         self._renderer = renderer
-        self._news = Teller(changed)
-        self._waited = False
-        self._plan = Plan(self.verdicts)
+        self._throttle = Throttle(changed)
+        self._waited_for = False
+        self._plan = ScanPlan(self.verdicts)
         self._pace = Pace(128)
         self._thread = Background(
-            "sekft-certify", self._step, failed=failed, courtesy=courtesy, patience=1.0, nice=NICE
+            "sekft-certify",
+            self._step,
+            failed=failed,
+            key_priority=key_priority,
+            patience=1.0,
+            nice=NICE,
         ).start()
 
     def stop(self) -> None:
@@ -61,21 +66,21 @@ class Certifier:
     def wake(self) -> None:
         self._thread.wake()
 
-    def ask(self, order: Order | None = None) -> None:
-        """Certify what is in ``order``, until :meth:`rest`; without one, all there is."""
-        self.asked, self.trouble = self.asked or order is None, ""
-        self._waited = order is not None
+    def request(self, order: Order | None = None) -> None:
+        """Certify what is in ``order``, until :meth:`release`; None = the whole data set."""
+        self.whole_wanted, self.trouble = self.whole_wanted or order is None, ""
+        self._waited_for = order is not None
         self._plan.first(order)
         self._thread.wake()
 
     def restart(self) -> None:
-        """The trajectories have other numbers than before: nothing is known of them."""
+        """Forget all results: the trajectories have other numbers than before."""
         self.verdicts = Verdicts()
-        self._plan = Plan(self.verdicts)
+        self._plan = ScanPlan(self.verdicts)
 
-    def rest(self) -> None:
-        """Nobody waits any more."""
-        self._waited = False
+    def release(self) -> None:
+        """Nothing is waited for any more."""
+        self._waited_for = False
         self._plan.first(None)
 
     @property
@@ -84,25 +89,25 @@ class Certifier:
 
     @property
     def busy(self) -> bool:
-        """Whether it has something to do and may."""
-        return self._may() and self.known < len(self._index)
+        """Whether it is working or about to."""
+        return self._may_work() and self.known < len(self._index)
 
-    def _may(self) -> bool:
+    def _may_work(self) -> bool:
         if self.trouble or not self._renderer.base:
             return False
-        if self._waited:
+        if self._waited_for:
             return True
-        wanted = self.asked or (self._index.complete and len(self._index) <= UNASKED)
+        wanted = self.whole_wanted or (self._index.complete and len(self._index) <= UNASKED)
         return wanted and self.visible
 
     def _step(self) -> float | None:
-        if not self._may():
-            self._news.last()
+        if not self._may_work():
+            self._throttle.flush()
             return None
-        verdicts = self.verdicts  # after a restart these are nobody's any more
+        verdicts = self.verdicts  # a restart replaces them; then these results are lost
         numbers = self._plan.take(self._pace.batch, len(self._index), others=True)
         if not numbers:
-            self._news.last()
+            self._throttle.flush()
             return None
         try:
             with self._pace:
@@ -111,21 +116,21 @@ class Certifier:
             self.trouble = "the base is not ready"
         except SekftError as error:
             self.trouble = str(error)
-        self._news.news()
+        self._throttle.changed()
         if self.trouble:
-            self._news.last()
+            self._throttle.flush()
             return None
         return 0
 
-    def again(self) -> None:
-        """The base is ready now, or another."""
+    def retry(self) -> None:
+        """The base is ready now: try again."""
         self.trouble = ""
         self._thread.wake()
 
     def _certify(self, numbers: list[int], verdicts: Verdicts) -> None:
         tokenizer = self._renderer.tokenizer()
         from sekft_engine.render import Dropped
-        from sekft_engine.render.cache import cached_rows
+        from sekft_engine.render.bulk.cache import cached_rows
 
         good: list[int] = []
 

@@ -1,23 +1,23 @@
-"""A data set as the screen uses it: read, filtered, certified, searched, rendered beside it."""
+"""A data set for the screen: read, filtered, certified, searched and rendered on threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from sekft_tui.background import Courtesy
 from sekft_tui.library.certifier import Certifier
-from sekft_tui.library.finder import Finder
 from sekft_tui.library.opener import Opener
-from sekft_tui.library.reader import Listed, Reader
+from sekft_tui.library.reader import ListState, Reader
 from sekft_tui.library.rendering import Rendered, Renderer
+from sekft_tui.library.text_search import TextSearch
+from sekft_tui.process.workers import KeyPriority
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Facts, Index
 
 
 class Listener(Protocol):
-    """Who is told; each method is called on threads of the library and only posts a message."""
+    """Receives news; each method is called on a thread of the library and only posts a message."""
 
     def listed(self) -> None: ...
     def certified(self) -> None: ...
@@ -31,19 +31,19 @@ class Library:
     """One index with one base's tokenizer."""
 
     def __init__(
-        self, index: Index, renderer: Renderer, listener: Listener, courtesy: Courtesy
+        self, index: Index, renderer: Renderer, listener: Listener, key_priority: KeyPriority
     ) -> None:
         self.index = index
         self.renderer = renderer
-        self.finder: Finder | None = None
+        self.text_search: TextSearch | None = None
         self._listener = listener
-        self._courtesy = courtesy
+        self._key_priority = key_priority
         failed: Callable[[Exception], None] = listener.failed
         self.certifier = Certifier(
-            index, renderer, courtesy=courtesy, changed=self._certified, failed=failed
+            index, renderer, key_priority=key_priority, changed=self._certified, failed=failed
         )
         self.reader = Reader(
-            index, self.certifier, courtesy=courtesy, tell=self._listed, failed=failed
+            index, self.certifier, key_priority=key_priority, changed=self._listed, failed=failed
         )
         self.opener = Opener(
             index,
@@ -54,42 +54,42 @@ class Library:
         )
 
     @property
-    def listed(self) -> Listed:
+    def listed(self) -> ListState:
         return self.reader.listed
 
     def facts(self, number: int) -> Facts | None:
-        """None where the data set has shrunk under the list, which will hear of it."""
+        """The facts of a trajectory; None if the data set has shrunk since the list was made."""
         try:
             return self.index.facts(number)
         except IndexError:
             return None
 
-    def search(self, needle: str) -> Finder | None:
-        """Look for ``needle`` from now on; '' = for nothing."""
-        if self.finder is not None:
-            self.finder.stop()
-        self.finder = None
+    def search(self, needle: str) -> TextSearch | None:
+        """Search for ``needle`` from now on; "" = for nothing."""
+        if self.text_search is not None:
+            self.text_search.stop()
+        self.text_search = None
         if needle:
-            self.finder = Finder(
+            self.text_search = TextSearch(
                 self.index,
                 needle.lower(),
-                courtesy=self._courtesy,
+                key_priority=self._key_priority,
                 changed=self._listener.searched,
                 failed=self._listener.failed,
             )
-        return self.finder
+        return self.text_search
 
     def show(self, visible: bool) -> None:
-        """Whether someone looks: else nothing is watched or certified unasked."""
+        """Tell whether the list is on the screen; else nothing is watched, or certified unasked."""
         self.reader.visible = self.certifier.visible = visible
         if visible:
             self.reader.wake()
             self.certifier.wake()
 
     def ready(self) -> None:
-        """The base is there: begin again with what waits for it."""
+        """The base is ready: start again what waits for it."""
         self.renderer.forget()
-        self.certifier.again()
+        self.certifier.retry()
 
     def close(self) -> None:
         self.search("")

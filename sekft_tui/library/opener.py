@@ -1,4 +1,4 @@
-"""Opens the trajectory under the cursor, beside the screen; what nobody waits for is left."""
+"""Renders the trajectory under the cursor on a thread; outdated requests are dropped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sekft_tui.background import Background
 from sekft_tui.library.rendering import LONG, NotReady, Rendered, Renderer
+from sekft_tui.process.workers import Background
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Index
@@ -17,11 +17,11 @@ REST_S = 0.25
 
 
 class Opener:
-    """Renders one trajectory at a time, always the one asked for last.
+    """Renders one trajectory at a time, always the one requested last.
 
     Args:
-        opened: told of each result, the beginning of a long one first.
-        not_ready: told when the base has to be made ready before anything can be rendered.
+        opened: called with each result; of a long trajectory the beginning comes first.
+        not_ready: called when the base has to be prepared before anything can be rendered.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Opener:
             return 0
         self._done = number
         if found is not None:
-            self._tell(number, found)
+            self._report(number, found)
         if found is None or not found.whole:
             self._whole.wake()
         return 0
@@ -83,11 +83,11 @@ class Opener:
         if rest > 0:
             return rest
         try:
-            self._tell(number, self._renderer.render(number, self._index.trajectory))
+            self._report(number, self._renderer.render(number, self._index.trajectory))
         except NotReady:
             self._not_ready()
         return 0
 
-    def _tell(self, number: int, found: Rendered) -> None:
+    def _report(self, number: int, found: Rendered) -> None:
         if number == self._wanted:
             self._opened(number, found)

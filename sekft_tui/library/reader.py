@@ -1,4 +1,4 @@
-"""Reads a data set on, filters it, and watches it grow: all beside the screen."""
+"""Reads a data set, filters it, and watches it for changes, on a thread."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sekft_engine.errors import SekftError
-from sekft_engine.filters import Filter
-from sekft_tui.background import STEP_S, Background, Courtesy
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.filters import Filter
 from sekft_tui.library.certifier import Certifier
-from sekft_tui.library.passes import Numbers, Order
-from sekft_tui.library.sieve import Sieve
+from sekft_tui.library.list_filter import ListFilter
+from sekft_tui.library.scan import Numbers, Order
+from sekft_tui.process.workers import STEP_S, Background, KeyPriority
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Index
 
-#: Between two looks at a data set that may grow.
+#: Seconds between two checks of a data set for changes.
 WATCH_S = 2.0
-#: Between two times that the list is told how far it is.
-TELL_S = 0.1
+#: Seconds between two reports of progress.
+REPORT_S = 0.1
 
 
-class Listed(NamedTuple):
-    """What there is to list at one instant.
+class ListState(NamedTuple):
+    """The contents of the list at one moment.
 
-    ``shown`` are the numbers of what passes the filter, in order; None = all ``total`` do.
-    ``filtering`` counts the filters there were; ``generation`` is the index's.
+    Attributes:
+        filtering: number of the filter, counted from the first one.
+        generation: the index's: rows of another generation have other numbers.
+        total: trajectories in the index so far.
+        checked: those of them that the filter was applied to.
+        shown: numbers of those that pass the filter, in order; None = all do.
+        kept: those shown that are not marked to be left out of training.
+        reading: the index is not complete yet.
+        waits: the filter waits for trajectories to be certified.
+        problems: files or lines that cannot be used.
     """
 
     filtering: int = 0
@@ -53,7 +61,7 @@ class Listed(NamedTuple):
         return position if self.shown is None else int(self.shown[position])
 
     def position(self, number: int) -> int:
-        """Where trajectory ``number`` stands in the list; -1 = it is not shown."""
+        """The position of trajectory ``number`` in the list; -1 = it is not shown."""
         if self.shown is None:
             return number if 0 <= number < self.total else -1
         at = int(np.searchsorted(self.shown, number))
@@ -63,8 +71,8 @@ class Listed(NamedTuple):
         return Order(self.shown, self.total, position, by)
 
 
-class Growing:
-    """An array that only grows at its end; what was handed out stays as it is."""
+class GrowingArray:
+    """An array that grows only at its end; views taken before stay as they are."""
 
     def __init__(self) -> None:
         self._array: Numbers = np.empty(1024, np.int32)
@@ -88,7 +96,7 @@ class Reader:
     """Keeps :attr:`listed` up to date.
 
     Args:
-        tell: called on the thread when :attr:`listed` changed, no more than ten times a second.
+        changed: called on the thread when :attr:`listed` changed, at most ten times a second.
     """
 
     def __init__(
@@ -96,31 +104,33 @@ class Reader:
         index: Index,
         certifier: Certifier,
         *,
-        courtesy: Courtesy,
-        tell: Callable[[], None],
+        key_priority: KeyPriority,
+        changed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        self.listed = Listed()
+        self.listed = ListState()
         #: Set while the list is on the screen: only then is the data set watched.
         self.visible = False
         self._index = index
         self._certifier = certifier
-        self._tell = tell
+        self._changed = changed
         self._wanted: Filter | None = Filter()
-        self._sieve = Sieve(Filter(), index, certifier.verdicts)
+        self._list_filter = ListFilter(Filter(), index, certifier.verdicts)
         self._filtering = 0
-        self._found = Growing()
+        self._found = GrowingArray()
         self._queue: Numbers = np.empty(0, np.int32)
         self._pieces: Iterator[tuple[Numbers, int]] | None = None
         self._checked = 0
         self._generation = 0
         self._waits = False
-        self._told = self._watched = 0.0
-        self._thread = Background("sekft-read", self._step, failed=failed, courtesy=courtesy)
+        self._reported = self._watched = 0.0
+        self._thread = Background(
+            "sekft-read", self._step, failed=failed, key_priority=key_priority
+        )
         self._thread.start()
 
     def filter(self, wanted: Filter) -> int:
-        """List only what passes; returns the number that :class:`Listed` will carry then."""
+        """List only what passes; returns the :attr:`ListState.filtering` of that list."""
         self._wanted = wanted
         self._filtering += 1
         self._thread.wake()
@@ -136,27 +146,27 @@ class Reader:
 
     def _step(self) -> float | None:
         until = time.monotonic() + STEP_S
-        self._look()
-        self._again()
+        self._refresh_index()
+        self._restart()
         more = self._index.advance(STEP_S) if not self._index.complete else False
-        self._sift(until)
+        self._filter_more(until)
         self._report()
         if more or (not self.listed.done and not self._waits):
             return 0
         if self._waits:
-            return TELL_S
+            return REPORT_S
         return WATCH_S if self.visible else None
 
-    def _look(self) -> None:
-        """Notice what is new on disk, every now and then while someone looks."""
+    def _refresh_index(self) -> None:
+        """Check the disk for changes now and then, while the list is on the screen."""
         if not self.visible or time.monotonic() - self._watched < WATCH_S:
             return
         if self._index.complete:
             self._index.refresh()
         self._watched = time.monotonic()
 
-    def _again(self) -> None:
-        """Begin again where the filter is new, or rows have other numbers than before."""
+    def _restart(self) -> None:
+        """Start over if the filter is new, or rows have other numbers than before."""
         wanted = self._wanted
         generation = self._index.generation
         if wanted is None and generation == self._generation:
@@ -166,55 +176,55 @@ class Reader:
             self._certifier.restart()
         self._wanted = None
         filtering = self._filtering
-        self._sieve = Sieve(
-            wanted if wanted is not None else self._sieve.wanted,
+        self._list_filter = ListFilter(
+            wanted if wanted is not None else self._list_filter.wanted,
             self._index,
             self._certifier.verdicts,
         )
-        self._found, self._checked = Growing(), 0
+        self._found, self._checked = GrowingArray(), 0
         self._queue = np.empty(0, np.int32)
         self._pieces = None
         self._waits = False
-        self._told = 0.0
-        self.listed = Listed(filtering, generation)
+        self._reported = 0.0
+        self.listed = ListState(filtering, generation)
 
-    def _sift(self, until: float) -> None:
-        """Filter what is indexed and not filtered yet, for a while."""
+    def _filter_more(self, until: float) -> None:
+        """Apply the filter to more of the index, until ``until``."""
         total = len(self._index)
         self._waits = False
-        if not self._sieve.wanted:
+        if not self._list_filter.wanted:
             self._checked = total
             return
         while time.monotonic() < until:
             if len(self._queue):
-                if not self._one_by_one(until):
+                if not self._filter_rows(until):
                     return
                 continue
             if self._pieces is None:
                 if self._checked >= total:
                     return
-                self._pieces = self._sieve.pieces(self._checked, total)
+                self._pieces = self._list_filter.pieces(self._checked, total)
             piece = next(self._pieces, None)
             if piece is None:
                 self._pieces = None
                 continue
             numbers, self._checked = piece
-            if self._sieve.row_by_row:
+            if self._list_filter.row_by_row:
                 self._queue = numbers
             else:
                 self._found.extend(numbers)
 
-    def _one_by_one(self, until: float) -> bool:
-        """Look at the rows that are waiting; False = one of them has to be certified first."""
+    def _filter_rows(self, until: float) -> bool:
+        """Filter the queued rows one by one; False = one of them has to be certified first."""
         done = 0
         passing: list[int] = []
         for number in self._queue.tolist():
             try:
-                answer = self._sieve.passes(number)
-            except SekftError:  # it is gone from the disk; a look at it says so
+                answer = self._list_filter.passes(number)
+            except SekftError:  # it is gone from the disk; opening it says so
                 answer = False
             if answer is None:
-                self._certifier.ask(Order(self._queue, 0, done - 1, 1))
+                self._certifier.request(Order(self._queue, 0, done - 1, 1))
                 self._waits = True
                 break
             done += 1
@@ -227,11 +237,11 @@ class Reader:
         return not self._waits
 
     def _report(self) -> None:
-        everything = not self._sieve.wanted
+        everything = not self._list_filter.wanted
         total = len(self._index)
         checked = self._checked - len(self._queue)
         shown = None if everything else self._found.view
-        now = Listed(
+        now = ListState(
             filtering=self.listed.filtering,
             generation=self._generation,
             total=total if everything else max(total, checked),
@@ -243,19 +253,19 @@ class Reader:
             problems=len(self._index.problems) if self._index.complete else 0,
         )
         before = self.listed
-        moved = _seen(now) != _seen(before)
-        fresh = time.monotonic() - self._told < TELL_S
-        if not moved and self._told:
+        moved = _shown_part(now) != _shown_part(before)
+        fresh = time.monotonic() - self._reported < REPORT_S
+        if not moved and self._reported:
             return
         if fresh and not now.done:
             return
         keep = self._index.column("keep")[:total]
         kept = keep if shown is None else keep[shown[shown < len(keep)]]
         self.listed = now._replace(kept=int(np.count_nonzero(kept)))
-        self._told = time.monotonic()
-        self._tell()
+        self._reported = time.monotonic()
+        self._changed()
 
 
-def _seen(listed: Listed) -> tuple[int, ...]:
-    """What the screen shows of it."""
+def _shown_part(listed: ListState) -> tuple[int, ...]:
+    """The fields that change what the screen shows."""
     return (*listed[:4], listed.rows, listed.reading, listed.problems)

@@ -1,4 +1,4 @@
-"""Trajectories as tokens: rendered when they are looked at, kept as long as there is room."""
+"""Trajectories as tokens: rendered on demand, and cached."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from sekft_engine.errors import SekftError
-from sekft_engine.importing import import_module
+from sekft_engine.core.errors import SekftError
+from sekft_engine.core.imports import import_module
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.maskview.document import Document
-from sekft_engine.trajectory import Trajectory, Turn
 
 if TYPE_CHECKING:
+    from sekft_engine.data.workspace import Workspace
     from sekft_engine.maskview.document import Losses
     from sekft_engine.render import ChatTokenizer, Row
-    from sekft_engine.workspace import Workspace
 
-#: Rendered rows are kept up to so many, and up to so many tokens all together.
-KEPT = 256
-KEPT_TOKENS = 2_000_000
+#: The cache holds at most this many rows, and this many tokens in all.
+CACHED_ROWS = 256
+CACHED_TOKENS = 2_000_000
 #: Characters of a trajectory that are shown before the whole of a longer one is rendered.
 BEGINNING = 24_000
 #: Trajectories of more characters have their beginning shown first.
@@ -33,7 +33,7 @@ class Rendered(NamedTuple):
     """A trajectory as tokens.
 
     ``dropped`` says why it is not trained on, ``trouble`` why it cannot be rendered at all;
-    ``whole`` is False where only the beginning is here.
+    ``whole`` is False if this is only the beginning.
     """
 
     doc: Document
@@ -44,16 +44,16 @@ class Rendered(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """As many as its row has; without a row, about as many as its text would have."""
+        """The length of its row; without a row, an estimate from its text."""
         return len(self.row) if self.row is not None else len(self.doc.text) // 4
 
 
 def load_engine() -> None:
-    """Import what rendering needs, once and whole, whichever thread comes first."""
+    """Import what rendering needs; two threads may do so at once."""
     for name in (
         "sekft_engine.bases.resolve",
-        "sekft_engine.render.load",
-        "sekft_engine.render.cache",
+        "sekft_engine.render.template.tokenizer",
+        "sekft_engine.render.bulk.cache",
     ):
         import_module(name)
 
@@ -66,21 +66,21 @@ class Renderer:
     """Renders with one base's tokenizer; each method may be called from any thread.
 
     Args:
-        base: as the user names it; '' = none, so nothing can be rendered.
-        workspace: where a base's name is looked for.
-        max_length: rows of more tokens are not trained on; they are shown all the same.
+        base: as the user names it; "" = none, so nothing can be rendered.
+        workspace: where a base of that name is looked up.
+        max_length: rows of more tokens are shown, but not trained on.
     """
 
     def __init__(self, base: str, workspace: Workspace | None, max_length: int) -> None:
         self.base = base
         self.max_length = max_length
-        #: Gives the losses of a row's tokens where they are known.
+        #: Returns the losses of a row's tokens, if they were measured.
         self.losses: Callable[[Row], Losses | None] = lambda _: None
         self._workspace = workspace
         self._tokenizer: ChatTokenizer | None = None
         self._loading = threading.Lock()
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, Rendered] = OrderedDict()
+        self._cache: OrderedDict[int, Rendered] = OrderedDict()
         self._tokens = 0
 
     # --- the tokenizer ----------------------------------------------------------------------
@@ -90,7 +90,7 @@ class Renderer:
         return self._tokenizer is not None
 
     def use(self, folder: Path) -> None:
-        """The base now lies ready in ``folder``."""
+        """The base is ready in ``folder``."""
         self.base = str(folder)
 
     def tokenizer(self) -> ChatTokenizer:
@@ -104,7 +104,7 @@ class Renderer:
             if self._tokenizer is None:
                 load_engine()
                 from sekft_engine.bases.resolve import ready_base
-                from sekft_engine.render.load import load_tokenizer
+                from sekft_engine.render.template.tokenizer import load_tokenizer
 
                 folder = ready_base(self.base, self._workspace)
                 if folder is None:
@@ -115,25 +115,25 @@ class Renderer:
     # --- rows -------------------------------------------------------------------------------
 
     def known(self, number: int) -> Rendered | None:
-        """What was rendered of trajectory ``number`` before."""
+        """Trajectory ``number`` from the cache; None = it is not there."""
         with self._lock:
-            found = self._kept.get(number)
+            found = self._cache.get(number)
             if found is not None:
-                self._kept.move_to_end(number)
+                self._cache.move_to_end(number)
             return found
 
     def forget(self) -> None:
         with self._lock:
-            self._kept.clear()
+            self._cache.clear()
             self._tokens = 0
 
     @property
-    def kept_tokens(self) -> int:
-        """Tokens of all rows that are kept."""
+    def cached_tokens(self) -> int:
+        """Tokens of all rows in the cache."""
         return self._tokens
 
     def render(self, number: int, read: Callable[[int], Trajectory]) -> Rendered:
-        """Trajectory ``number`` whole; what is wrong with it or the base becomes its message.
+        """The whole of trajectory ``number``; a problem with it or the base becomes its message.
 
         Raises:
             NotReady: as :meth:`tokenizer`.
@@ -143,12 +143,17 @@ class Renderer:
             return found
         found = self._render(number, read)
         with self._lock:
-            before = self._kept.pop(number, None)
+            before = self._cache.pop(number, None)
             self._tokens += found.tokens - (before.tokens if before else 0)
-            self._kept[number] = found
-            while len(self._kept) > 1 and (len(self._kept) > KEPT or self._tokens > KEPT_TOKENS):
-                self._tokens -= self._kept.popitem(last=False)[1].tokens
+            self._cache[number] = found
+            while len(self._cache) > 1 and (
+                len(self._cache) > CACHED_ROWS or self._tokens > CACHED_TOKENS
+            ):
+                self._tokens -= self._cache.popitem(last=False)[1].tokens
         return found
+
+    def _is_too_large(self) -> bool:
+        return len(self._cache) > CACHED_ROWS or self._tokens > CACHED_TOKENS
 
     def _render(self, number: int, read: Callable[[int], Trajectory]) -> Rendered:
         try:
@@ -182,9 +187,9 @@ class Renderer:
         )
 
     def beginning(self, number: int, read: Callable[[int], Trajectory]) -> Rendered | None:
-        """The first turns of a long trajectory, which takes no time worth speaking of.
+        """The first turns of a long trajectory, which takes little time.
 
-        None where that cannot be: then there is nothing to see before the whole is there.
+        None if they cannot be rendered: then nothing is shown before the whole is ready.
         """
         load_engine()
         from sekft_engine.render import Dropped, build_row
@@ -206,13 +211,13 @@ class Renderer:
 
 
 def _plain(trajectory: Trajectory, reason: str = "", detail: str = "") -> Rendered:
-    """A trajectory without a row: its turns as they stand, nothing of them trained."""
+    """A trajectory without a row: its turns as plain text, none of them trained."""
     doc = Document.from_turns(trajectory.id, trajectory.turns, reason=reason, detail=detail)
     return Rendered(doc, f"{reason}: {detail}".rstrip(": "))
 
 
 def first_turns(turns: tuple[Turn, ...], characters: int = BEGINNING) -> tuple[Turn, ...]:
-    """As many turns as have together ``characters``; the last one is cut."""
+    """The first turns, of ``characters`` characters in all; the last one is cut."""
     out: list[Turn] = []
     for turn in turns:
         if characters <= 0:

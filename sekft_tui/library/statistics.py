@@ -1,4 +1,4 @@
-"""What a fine-tune on the data set would see, as far as it was certified."""
+"""Statistics of what would be trained on, as far as the data set is certified."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sekft_engine.render.report import Lengths
-from sekft_tui.library.passes import UNKNOWN
+from sekft_engine.maskview.report import Lengths
+from sekft_tui.library.scan import UNKNOWN
 from sekft_tui.library.verdicts import PASSES, Verdicts
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Index
 
-#: Kinds that are told; the rarest of more are not.
+#: Archetypes or providers that are listed, the most frequent first.
 MOST_KINDS = 200
 #: Bars of the histogram of lengths.
 BARS = 8
@@ -30,7 +30,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """Kept rows of ``low`` to ``high`` tokens, the latter excluded."""
+    """Kept rows of ``low`` to ``high`` tokens, ``high`` excluded."""
 
     low: int
     high: int
@@ -38,8 +38,11 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts over the ``certified`` of ``total`` trajectories. Lengths are of kept rows, in
-    tokens; they, and ``tokens`` and ``trained``, are 0 where nothing is kept."""
+    """Counts over the ``certified`` of ``total`` trajectories.
+
+    Lengths are those of kept rows, in tokens; they, ``tokens`` and ``trained`` are 0 if no row is
+    kept.
+    """
 
     total: int
     certified: int
@@ -54,7 +57,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def statistics(index: Index, verdicts: Verdicts) -> Statistics:
-    """Count what was certified so far."""
+    """Statistics of what is certified so far."""
     total = min(len(index), len(verdicts.codes))
     codes = verdicts.codes[:total]
     passes = codes == PASSES

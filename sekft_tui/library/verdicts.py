@@ -1,4 +1,4 @@
-"""What certifying each trajectory came to, in a few bytes each."""
+"""The result of certifying each trajectory, in a few bytes each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from sekft_tui.library.passes import Table
+from sekft_tui.library.scan import CodeTable
 
-#: The code of a row that is trained on; higher ones stand for reasons not to.
+#: The code of a row that is trained on; higher codes are reasons why not.
 PASSES = 1
 
 
-class Verdicts(Table):
-    """Tokens, trained tokens and the reason it is dropped for, per trajectory.
+class Verdicts(CodeTable):
+    """Tokens, trained tokens and the reason for dropping it, per trajectory.
 
     Eleven bytes each; written by one thread, read by any.
     """
@@ -34,7 +34,7 @@ class Verdicts(Table):
             super().grow(room)
 
     def put(self, number: int, tokens: int, trained: int, reason: str = "") -> None:
-        """Keep what is known of trajectory ``number``; its code is written last."""
+        """Store the result of trajectory ``number``; its code is written last."""
         self.grow(number + 1)
         self.tokens[number] = tokens
         self.trained[number] = trained
@@ -50,15 +50,15 @@ class Verdicts(Table):
         return self.reasons.index(reason, PASSES + 1)
 
     def code(self, number: int) -> int:
-        """0 where it was not looked at."""
+        """The result code; 0 = not certified yet."""
         return int(self.codes[number]) if 0 <= number < len(self.codes) else 0
 
     def reason(self, number: int) -> str:
-        """Why it is dropped; '' where it passes or was not looked at."""
+        """Why it is dropped; "" = it is not, or not certified yet."""
         return self.reasons[self.code(number)]
 
     def wanted(self, reasons: Iterable[str] | None = None) -> npt.NDArray[np.bool_]:
-        """By code: is it dropped, for one of ``reasons`` (None = for any)?"""
+        """For each code, whether it means dropped for one of ``reasons`` (None = for any)."""
         chosen = None if reasons is None else set(reasons)
         table = np.zeros(256, np.bool_)
         for code in range(PASSES + 1, len(self.reasons)):
@@ -66,7 +66,7 @@ class Verdicts(Table):
         return table
 
     def dropped(self, total: int) -> dict[str, int]:
-        """Counts by reason, the most frequent first."""
+        """How many are dropped, by reason, the most frequent first."""
         counts = np.bincount(self.codes[:total], minlength=256)  # reasons may be added meanwhile
         found = {
             reason: int(counts[code])

@@ -1,4 +1,4 @@
-"""Log: what the engine said, in the order it said it."""
+"""Log: the engine's messages, in their order."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from sekft_tui.actions import Place, bindings
+from sekft_tui.host import Host
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.pane import Pane, Part
-from sekft_tui.reducer import Shared
 from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -19,20 +20,20 @@ _STYLES = {"error": "bad", "warning": "warn", "info": "text", "debug": "quiet"}
 
 
 class LogPane(Pane):
-    """Follows the newest line until one moves away from it."""
+    """Follows the newest line until the cursor is moved away from it."""
 
     place: ClassVar[Place] = "log"
     BINDINGS = bindings("log")
 
-    def __init__(self) -> None:
-        super().__init__(id="log")
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self._lines: list[Parts] = []
         self._logged = 0
         self._width = 0
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
-        self.list = LineList(lambda y, _: self._lines[y], empty="nothing said yet", id="log-list")
+        self.list = LineList(lambda y, _: self._lines[y], empty="no messages yet", id="log-list")
         yield Part(self.head, self.list, id="log-part")
 
     def first_focus(self) -> Widget:
@@ -48,7 +49,7 @@ class LogPane(Pane):
         return (((" Log", "strong"), (f"  {self._logged} entries  ", "quiet"), state),)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.host.redraw_pane)
+        self.call_after_refresh(self.redraw)
 
     def draw(self, shared: Shared) -> None:
         width = self.list.content_width

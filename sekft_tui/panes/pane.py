@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
-from sekft_tui.actions import Place
+from sekft_tui.host import Host
+from sekft_tui.input.actions import Place
+from sekft_tui.messages import RedrawPane, Request
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from sekft_engine.events import Event
-    from sekft_tui.app import Workbench
-    from sekft_tui.reducer import Shared
+    from sekft_engine.records.events import Event
+    from sekft_tui.model.reducer import Shared
 
 
 class Part(Vertical):
-    """A titled part of a pane; its title is lit while the focus is inside."""
+    """A titled part of a pane; its title is highlighted while the focus is inside."""
 
     DEFAULT_CSS = """
     Part { height: 1fr; width: 1fr; }
@@ -32,28 +33,42 @@ class Part(Vertical):
 
 
 class Pane(Container):
-    """One tab. It draws the shared state when asked to, and never while hidden."""
+    """One tab. It draws the shared state when the app tells it to, never while hidden."""
 
     place: ClassVar[Place]
 
     DEFAULT_CSS = "Pane { height: 1fr; width: 1fr; }"
 
+    def __init__(self, host: Host) -> None:
+        super().__init__(id=self.place)
+        self.host = host
+
     @property
-    def host(self) -> Workbench:
-        return cast("Workbench", self.app)
+    def narrow(self) -> bool:
+        """Whether the terminal has room for one part of the pane at a time."""
+        return self.screen.has_class("-narrow")
+
+    def request(self, message: Request) -> None:
+        """Ask the app for something; keys pressed meanwhile wait until it is done."""
+        if self.post_message(message):
+            self.host.expect(message)
+
+    def redraw(self) -> None:
+        """Have the app draw this pane again, even if no event arrived."""
+        self.post_message(RedrawPane())
 
     def draw(self, shared: Shared) -> None:
-        """Show ``shared``; called with the bridge's lock held, so it must be quick."""
+        """Draw ``shared``; the bridge's lock is held meanwhile, so this must be quick."""
 
-    def heard(self, event: Event) -> None:
-        """A rare event."""
+    def engine_event(self, event: Event) -> None:
+        """React to an event of the engine, one of :data:`sekft_tui.process.bridge.RARE`."""
 
     def reload(self) -> None:
         """Read from disk again."""
 
     def first_focus(self) -> Widget | None:
-        """Where the focus goes when the pane is shown."""
-        return next((one for one in self.query(Widget) if isinstance(one, LineView)), None)
+        """The widget that gets the focus when the pane is shown."""
+        return next((view for view in self.query(Widget) if isinstance(view, LineView)), None)
 
     def go_to(self, widget: Widget) -> None:
         """Move the focus at once: the next key may be here already."""
@@ -63,10 +78,10 @@ class Pane(Container):
         return self.screen.focused is widget
 
     def shown(self) -> None:
-        """The pane has come to the front."""
+        """The pane is visible now."""
 
     def hidden(self) -> None:
-        """Another pane has come to the front: stop every timer."""
+        """Another pane is visible now: stop every timer."""
 
     def plain(self) -> str:
         """The focused view's text."""
@@ -74,35 +89,9 @@ class Pane(Container):
         return focused.plain() if isinstance(focused, LineView) else ""
 
     def copied(self) -> tuple[str, str]:
-        """What ``y`` copies, and what to call it."""
+        """What ``y`` copies: a name for it, and the text."""
         return self.place, self.plain()
 
     def whole(self) -> str:
-        """What ``Y`` writes to a file."""
+        """The text that ``Y`` writes to a file."""
         return self.plain()
-
-
-class FormPane(Pane):
-    """A form, and beside it something to watch. A narrow terminal has room for one of them: the
-    form, or with the class ``-no-form`` the other."""
-
-    _watched: Widget | None = None  #: what is watched and had the focus last, not the form
-
-    def watchable(self) -> tuple[Widget, ...]:
-        """What can have the focus beside the form."""
-        return ()
-
-    def on_descendant_focus(self) -> None:
-        self._watched = next((one for one in self.watchable() if self.is_on(one)), None)
-
-    def on_resize(self) -> None:
-        """Where one part alone has room now, it is the one that had the focus."""
-        if self._watched is not None and self.host.pane == self.place:
-            if self.host.narrow:
-                self.add_class("-no-form")
-            self.call_after_refresh(self._keep, self._watched)
-
-    def _keep(self, widget: Widget) -> None:
-        """Hand the focus back if being hidden for a moment has taken it."""
-        if self.host.pane == self.place and self.screen.focused is None:
-            self.go_to(widget)

@@ -1,4 +1,4 @@
-"""Runs: everything that was trained and evaluated here, and what came of it."""
+"""Runs: every training run, eval and sweep of the workspace, with its result."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import events, jobs
-from sekft_engine.errors import SekftError
-from sekft_engine.events import Event
-from sekft_tui.actions import Place, bindings
+from sekft_engine.core.errors import SekftError
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
+from sekft_tui.host import Host
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
+from sekft_tui.model.reducer import replayed
+from sekft_tui.model.run_summary import summary
 from sekft_tui.panes.pane import Pane, Part
-from sekft_tui.panes.train import TrainPane
-from sekft_tui.reducer import replayed
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from sekft_engine.runs import RunInfo
+    from sekft_engine.records.runs import RunInfo
 
 _STATUS = {
     "running": ("▸", "accent"),
@@ -46,8 +49,8 @@ class RunsPane(Pane):
     RunsPane #runs-below { height: 2fr; }
     """
 
-    def __init__(self) -> None:
-        super().__init__(id="runs")
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self.runs: list[RunInfo] = []
 
     def compose(self) -> ComposeResult:
@@ -75,7 +78,7 @@ class RunsPane(Pane):
 
     @work(exclusive=True, group="runs")
     async def _read_disk(self) -> None:
-        from sekft_engine.runs import list_runs
+        from sekft_engine.records.runs import list_runs
 
         under = self.current.id if self.current else ""
         try:
@@ -89,7 +92,7 @@ class RunsPane(Pane):
         self.list.set_rows(len(self.runs), ids.index(under) if under in ids else 0)
         self.head.update()
 
-    def heard(self, event: Event) -> None:
+    def engine_event(self, event: Event) -> None:
         if isinstance(event, (*events.ENDINGS, events.RunCreated)):
             self.reload()
 
@@ -106,7 +109,7 @@ class RunsPane(Pane):
         run = self.runs[y]
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         name = _name_width(width)
-        letter = self.host.others.letter(run.id)
+        letter = self.host.pinned.letter(run.id)
         return (
             (glyph, style),
             (f"{letter or ' '} ", "accent"),
@@ -141,8 +144,8 @@ class RunsPane(Pane):
 
     @work(exclusive=True, group="open")
     async def _open(self, run: RunInfo) -> None:
-        """Its journal in the pane of its kind; of a sweep all runs, one beside the other."""
-        from sekft_engine.runs import read_events, read_run
+        """Show its journal in Train or Eval; of a sweep all runs, one beside the other."""
+        from sekft_engine.records.runs import read_events, read_run
 
         try:
             if run.kind == "sweep":
@@ -150,58 +153,55 @@ class RunsPane(Pane):
                 if not points:
                     self.host.note("this sweep has no runs yet")
                     return
-                self.host.others.replace(points)
+                self.host.pinned.replace(points)
                 run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
             journal = await asyncio.to_thread(read_events, run.events_path)
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
         shared = await asyncio.to_thread(replayed, list(journal))
-        await self.host.show_run(run.kind, shared)
+        self.request(ShowRun(shared.train if run.kind == "train" else shared.eval))
 
     def action_pin(self) -> None:
         run = self.current
         if run is None or run.kind != "train":
             self.host.note("only training runs have curves")
             return
-        self.host.note(self.host.others.toggle(run.id))
+        self.host.note(self.host.pinned.toggle(run.id))
         self.list.redraw()
 
     def action_resume(self) -> None:
         run = self.current
         if run is None or run.kind != "train" or run.status in ("done", "running"):
-            self.host.note("nothing to go on with: choose a training run that was stopped or died")
+            self.host.note("nothing to resume: choose a training run that was stopped or died")
         else:
             self._resume(run)
 
     @work(exclusive=True, group="resume")
     async def _resume(self, run: RunInfo) -> None:
-        """Go on as ``sekft train --resume`` does, with what the run began with."""
-        from sekft_engine.sft.resume import completed
+        """Resume as ``sekft train --resume`` does, with the settings of the run's start."""
+        from sekft_engine.training.run.resume import completed
 
-        asked = jobs.Train(base="", out=run.path, resume=True)
+        job = jobs.Train(base="", out=run.path, resume=True)
         try:
-            job = await asyncio.to_thread(completed, asked, self.host.workspace)
+            job = await asyncio.to_thread(completed, job, self.host.workspace)
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
         self.host.bridge.submit(job)
-        await self.host.action_pane("train")
-        train = self.host.pane_of("train")
-        if isinstance(train, TrainPane):
-            train.show_running()
+        self.request(FollowTraining())
 
-    async def action_evaluate(self) -> None:
+    def action_evaluate(self) -> None:
         run = self.current
         if run is None or not run.adapter:
             self.host.note("this run has no adapter")
             return
-        await self.host.evaluate(run.adapter)
+        self.request(Evaluate(run.adapter))
 
-    async def action_episodes(self) -> None:
+    def action_episodes(self) -> None:
         run = self.current
         if run is not None:
-            await self.host.show_episodes(run.id)
+            self.request(ShowEpisodes(run.id))
 
 
 def _name_width(width: int) -> int:
@@ -216,37 +216,6 @@ def _when(created: str) -> str:
         return created[:12]
 
 
-def summary(run: RunInfo) -> str:
-    """What came of a run, in one line."""
-    if run.error:
-        return visible(run.error)
-    result = run.result
-    if run.kind == "train":
-        loss = result.get("loss")
-        if isinstance(loss, dict):
-            figures = [f"loss {_figure(loss.get('first'))} → {_figure(loss.get('last'))}"]
-            if loss.get("heldout") is not None:
-                figures.append(f"held-out {_figure(loss['heldout'])}")
-            return f"{result.get('steps', '?')} steps  " + "  ".join(figures)
-    subjects = result.get("subjects")
-    if isinstance(subjects, list):
-        return "  ".join(
-            f"{visible(str(one.get('name', '?')))} {one.get('clean_termination', '?')}"
-            f"/{one.get('n', '?')}"
-            for one in subjects
-            if isinstance(one, dict)
-        )
-    points = result.get("points")
-    if isinstance(points, list):
-        best = visible(str(result.get("best") or "-"))
-        return f"{result.get('finished', '?')} of {len(points)} points  best {best}"
-    return ""
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float | int) else "-"
-
-
 def _facts(run: RunInfo) -> list[Parts]:
     lines: list[Parts] = [_fact("result", summary(run) or "-")]
     if run.adapter:
@@ -255,8 +224,9 @@ def _facts(run: RunInfo) -> list[Parts]:
     if isinstance(recipe, dict):
         for name, value in recipe.items():
             lines.append(_fact(str(name), _short(value)))
-    for name, value in run.facts.items():
-        lines.append(_fact(str(name), _short(value)))
+    for name, value in msgspec.to_builtins(run.facts).items():
+        if text := _short(value):
+            lines.append(_fact(str(name), text))
     return lines
 
 
@@ -265,10 +235,11 @@ def _fact(name: str, value: str) -> Parts:
 
 
 def _short(value: Any) -> str:
+    """A fact in a line; of several those that are not empty, for a run does not have them all."""
     if isinstance(value, dict):
-        return ", ".join(f"{visible(str(k))} {_short(v)}".rstrip() for k, v in value.items())
+        return ", ".join(f"{visible(str(k))} {_short(v)}" for k, v in value.items() if v)
     if isinstance(value, list | tuple):
-        return ", ".join(_short(one) for one in value)
+        return ", ".join(_short(item) for item in value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if len(text) >= 32 and all(letter in "0123456789abcdef" for letter in text):
         return text[:12] + "…"

@@ -1,4 +1,4 @@
-"""A box over the panes, of lines that scroll."""
+"""A box over the panes, with lines that scroll."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class Sheet(LineView):
-    """Lines given once."""
+    """Fixed lines that scroll."""
 
     def __init__(self) -> None:
         super().__init__(id="sheet")
@@ -32,7 +32,7 @@ class Sheet(LineView):
 
 
 class BoxScreen(ModalScreen[Answer]):
-    """Title, scrolling lines, a last line that says which keys answer."""
+    """A title, scrolling lines, and a last line with the keys."""
 
     DEFAULT_CSS = """
     BoxScreen { align: center middle; background: $background 60%; }
@@ -46,7 +46,7 @@ class BoxScreen(ModalScreen[Answer]):
     """
 
     TITLE_TEXT = ""
-    #: Whether the keys that move in a text are wanted here; else they may answer.
+    #: Whether the keys scroll; else they may be answers.
     SCROLLS = True
     KEYS_TEXT: Parts = ()
 
@@ -59,7 +59,7 @@ class BoxScreen(ModalScreen[Answer]):
         yield box
 
     def put(self, lines: tuple[Parts, ...]) -> None:
-        """Show ``lines``; the box is as high as they are, up to the screen."""
+        """Show ``lines``; the box is as high as they need, up to the height of the screen."""
         self.sheet.show(lines)
         room = max(3, int(self.app.size.height * 0.94) - 5)
         self.sheet.styles.height = max(1, min(len(lines), room))

@@ -1,4 +1,4 @@
-"""Choose one of a few things."""
+"""Choose one of a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sekft_tui.widgets.lines import Lines
 
 
 class Choice(NamedTuple):
-    """What is answered, what is shown, and what is said besides."""
+    """The answer, the title that is shown for it, and a few words about it."""
 
     answer: str
     title: str
@@ -23,14 +23,14 @@ class Choice(NamedTuple):
 
 
 class ChooseScreen(BoxScreen[str]):
-    """Enter answers with the choice under the cursor; Escape with nothing."""
+    """Enter answers with the choice under the cursor; Escape closes without an answer."""
 
     DEFAULT_CSS = """
     ChooseScreen #choices { max-height: 100%; background: $surface; }
     ChooseScreen #box { width: 60; }
     """
     BINDINGS = [Binding("escape,q", "dismiss", show=False)]
-    KEYS_TEXT = (("⏎", "key"), (" choose   ", "quiet"), ("esc", "key"), (" leave it", "quiet"))
+    KEYS_TEXT = (("⏎", "key"), (" choose   ", "quiet"), ("esc", "key"), (" cancel", "quiet"))
 
     def __init__(self, title: str, choices: tuple[Choice, ...], chosen: str = "") -> None:
         super().__init__()

@@ -1,22 +1,24 @@
-"""``e``: the last error with its traceback, and where the log is."""
+"""``e``: the last error with its traceback."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
 
 from textual.binding import Binding
 
-from sekft_engine.errors import SekftError
+from sekft_engine.core.errors import SekftError
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, wrapped
 
-if TYPE_CHECKING:
-    from sekft_tui.app import Workbench
-
 
 class DetailsScreen(BoxScreen[None]):
-    """Read it, copy it, close it."""
+    """The error can be scrolled and copied.
+
+    Args:
+        text: the error in a line or a few.
+        trace: the traceback of an unexpected error, else "".
+        copy: copies a text to the clipboard; returns what was done, for the user to read.
+    """
 
     BINDINGS = [
         Binding("escape,q,e,enter", "dismiss", show=False),
@@ -24,14 +26,11 @@ class DetailsScreen(BoxScreen[None]):
     ]
     KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("y", "key"), (" copy", "quiet"))
 
-    def __init__(self, text: str, trace: str) -> None:
+    def __init__(self, text: str, trace: str, copy: Callable[[str], str]) -> None:
         super().__init__()
+        self._copy = copy
         self.text = text
         self.trace = trace
-
-    @property
-    def host(self) -> Workbench:
-        return cast("Workbench", self.app)
 
     def on_mount(self) -> None:
         self.query_one("#box").border_title = "error"
@@ -43,11 +42,8 @@ class DetailsScreen(BoxScreen[None]):
         self.sheet.focus()
 
     def action_copy(self) -> None:
-        from sekft_tui import clipboard
-
-        text = f"{self.text}\n{self.trace}".strip()
         try:
-            said = clipboard.copy(text, "error", self.host.to_terminal, Path.cwd())
+            done = self._copy(f"{self.text}\n{self.trace}".strip())
         except SekftError as error:
-            said = str(error)
-        self.app.notify(said, timeout=3, markup=False)
+            done = str(error)
+        self.app.notify(done, timeout=3, markup=False)

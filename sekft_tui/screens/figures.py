@@ -1,4 +1,4 @@
-"""``f``: all figures of the eval that is shown, as the report has them, from its episodes."""
+"""``f``: all figures of the eval that is shown, computed from its episodes as in the report."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from typing import Any
 from textual import work
 from textual.binding import Binding
 
-from sekft_engine.importing import import_module
+from sekft_engine.core.imports import import_module
+from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
+from sekft_tui.model.measures import BY_IMPORTANCE
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, clip, fit, visible, wrapped
 
-#: The measures as columns, in order of importance: the last may be cut.
-_MEASURES = (
-    ("clean_termination", "clean end"),
-    ("verified", "verified"),
-    ("operates", "operates"),
-    ("terminates", "terminates"),
-)
 _NAME, _COLUMN = 20, 14
 
 
 class FiguresScreen(BoxScreen[None]):
-    """Reads what is there when it is opened, also of an eval that still runs.
+    """Reads the episodes when it is opened; the eval may still be running.
 
     Args:
         folder: the run's.
@@ -54,59 +49,61 @@ class FiguresScreen(BoxScreen[None]):
 
 
 def facts_of(folder: Path, subjects: Sequence[str]) -> dict[str, Any]:
-    """The facts of each subject that has episodes, and what was decided: the report's own."""
-    report = import_module("sekft_engine.evaluate.report")
-    store = import_module("sekft_engine.evaluate.store")
-    runs = import_module("sekft_engine.runs")
-    tables = import_module("sekft_engine.evaluate.tables")
-    endings = import_module("sekft_engine.evaluate.endings")
-    errors = import_module("sekft_engine.errors")
+    """The report's facts of each subject that has episodes, and its decisions."""
+    report = import_module("sekft_engine.evaluation.report.document")
+    store = import_module("sekft_engine.episodes.store")
+    runs = import_module("sekft_engine.records.runs")
+    tables = import_module("sekft_engine.evaluation.report.tables")
+    endings = import_module("sekft_engine.episodes.endings")
+    trajectory = import_module("sekft_engine.data.trajectory")
+    errors = import_module("sekft_engine.core.errors")
     found = store.episodes_of(folder / "episodes")
     facts = [report.subject_facts(name, found[name]) for name in subjects if name in found]
     try:
         result = runs.read_run(folder).result
     except errors.SekftError:
-        result = {}
+        result = None
+    whole = result if isinstance(result, EvalResult) else EvalResult()
     return {
         "subjects": facts,
-        "decisions": tables.decision_lines(result) if result.get("subjects") else [],
-        "partial": tables.partial_line(result),
-        "passes": [tables.pass_line(one) for one in facts if "pass_at" in one],
-        "outcomes": report.OUTCOMES,
+        "decisions": tables.decision_lines(whole) if whole.subjects else [],
+        "partial": tables.partial_line(whole),
+        "passes": [tables.pass_line(subject) for subject in facts if subject.pass_at],
+        "outcomes": trajectory.OUTCOMES,
         "breakdowns": ("archetype", *report.BREAKDOWNS),
         "endings": endings.ENDINGS,
     }
 
 
 def figures(found: Mapping[str, Any], width: int) -> list[Parts]:
-    """The screen's lines, made for ``width`` cells; what is beyond is cut."""
-    subjects: Sequence[Mapping[str, Any]] = found["subjects"]
+    """The screen's lines, at most ``width`` cells wide."""
+    subjects: Sequence[SubjectFacts] = found["subjects"]
     if not subjects:
         return [((" no episode has ended yet", "quiet"),)]
     lines: list[Parts] = []
     if found["partial"]:
         lines += [((clip(f" {found['partial']}", width), "warn"),), ()]
-    lines += [_head("rates [95 %]"), *(_rates(one["name"], one) for one in subjects)]
-    for told in (*found["passes"], *found["decisions"]):
-        lines += [(), *_wrapped(visible(told), width)]
-    lines += [(), _title("how episodes ended", [one["name"] for one in subjects], width)]
+    lines += [_head("rates [95 %]"), *(_rates(subject.name, subject) for subject in subjects)]
+    for line in (*found["passes"], *found["decisions"]):
+        lines += [(), *_wrapped(visible(line), width)]
+    lines += [(), _title("how episodes ended", [subject.name for subject in subjects], width)]
     for name, meaning in found["endings"].items():
-        counts = [one["endings"].get(name, 0) for one in subjects]
+        counts = [subject.endings.get(name, 0) for subject in subjects]
         if any(counts):
             lines.append(_counts(name, counts, meaning, width))
     outcomes = found["outcomes"]
     lines += [(), _title("expected, and the end", outcomes, width)]
-    for one in subjects:
-        for expected, ended in one["confusion"].items():
-            name = f"{one['name']}: {expected}"
+    for subject in subjects:
+        for expected, ended in subject.confusion.items():
+            name = f"{subject.name}: {expected}"
             lines.append(_counts(name, [ended[outcome] for outcome in outcomes], "", width))
     for by in found["breakdowns"]:
         lines += [(), _head(f"by {by}"), *_broken_down(subjects, by)]
     return lines
 
 
-def _broken_down(subjects: Sequence[Mapping[str, Any]], by: str) -> list[Parts]:
-    groups = [one["by_archetype"] if by == "archetype" else one["by"][by] for one in subjects]
+def _broken_down(subjects: Sequence[SubjectFacts], by: str) -> list[Parts]:
+    groups = [subject.groups(by) for subject in subjects]
     lines: list[Parts] = []
     for name in sorted({name for group in groups for name in group}):
         label = name or f"(no {by})"
@@ -115,24 +112,24 @@ def _broken_down(subjects: Sequence[Mapping[str, Any]], by: str) -> list[Parts]:
             continue
         lines.append(((f" {visible(label)}", "text"),))
         lines += [
-            _rates(f"  {one['name']}", group[name], "quiet")
-            for one, group in zip(subjects, groups, strict=True)
+            _rates(f"  {subject.name}", group[name], "quiet")
+            for subject, group in zip(subjects, groups, strict=True)
             if name in group
         ]
     return lines
 
 
 def _head(title: str) -> Parts:
-    columns = ((fit(heading, _COLUMN), "quiet") for _, heading in _MEASURES)
+    columns = ((fit(heading, _COLUMN), "quiet") for _, heading in BY_IMPORTANCE)
     return ((fit(f" {title}", _NAME), "head"), *columns)
 
 
-def _rates(name: str, facts: Mapping[str, Any], style: str = "text") -> Parts:
-    n = facts["n"]
+def _rates(name: str, facts: SubjectFacts | Counts, style: str = "text") -> Parts:
+    n = facts.n
     parts = [(fit(f" {visible(name)}", _NAME - 1) + " ", style)]
-    for measure, _ in _MEASURES:
-        low, high = facts["intervals"][measure]
-        count = f"{facts[measure]}/{n}"
+    for measure, _ in BY_IMPORTANCE:
+        low, high = facts.intervals[measure]
+        count = f"{facts.count(measure)}/{n}"
         interval = f" [{100 * low:.0f},{100 * high:.0f}]"
         parts += [(count, "strong"), (fit(interval, max(1, _COLUMN - len(count))), "quiet")]
     return tuple(parts) if n else (parts[0], ("none that counts", "warn"))

@@ -1,4 +1,4 @@
-"""``?``: every key of the present pane, and what the colours mean."""
+"""``?``: every key of the visible pane, and what the colours mean."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from textual import events
 from textual.binding import Binding
 
-from sekft_engine import filters
-from sekft_engine.filters import Field
-from sekft_tui.actions import PANES, SCREENS, Key, Place, of, shown
+from sekft_engine.data import filters
+from sekft_engine.data.filters import FilterField
+from sekft_tui.input.actions import PANES, SCREENS, Key, Place, of, shown
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, fit
 
 
 class HelpScreen(BoxScreen[None]):
-    """Drawn from the key table, so it cannot be wrong."""
+    """Made from the key table, so it is always complete."""
 
     BINDINGS = [Binding("escape,q,question_mark,f1", "dismiss", show=False)]
     KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
@@ -85,7 +85,7 @@ VERDICTS: list[Parts] = [
     (("  ◐ panic", "warn"), ("     ended by itself, but the wrong way", "text")),
     (("  □ cap", "bad"), ("       cut off after too many steps", "text")),
     (("  ✎ prose", "bad"), ("     wrote prose where a command belongs", "text")),
-    (("  ! invalid", "warn"), ("   not the model's doing; does not count", "text")),
+    (("  ! invalid", "warn"), ("   not the model's fault; does not count", "text")),
     (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
     (("  ·", "quiet"), ("           waiting", "text")),
 ]
@@ -96,25 +96,25 @@ TYPING: list[Parts] = [
         (("  " + fit(keys, 14), "key"), (what, "text"))
         for keys, what in (
             ("⏎", "Type it into the world"),
-            ("↑  ↓", "What was typed before, and what stood here in the recording"),
+            ("↑  ↓", "What was typed before, and the recorded command"),
             ("tab", "Let the model type one turn"),
             ("^o", "Break the line: a here-document is one command"),
             ("^c", "Clear the line; interrupt a command; take over from the model"),
-            ("esc", "To the keys above"),
+            ("esc", "Use the keys above"),
         )
     ),
 ]
 
 
-def filter_lines(known: Mapping[str, Field]) -> list[Parts]:
-    """How a filter is written, and every field it may name."""
+def filter_lines(known: Mapping[str, FilterField]) -> list[Parts]:
+    """The syntax of filters, and every field."""
     each = dict.fromkeys(known.values())
     lines: list[Parts] = [
         (),
-        (("Filters", "head"), ("  all that is written holds together", "quiet")),
-        *(_told(how, what) for how, what in filters.SYNTAX),
+        (("Filters", "head"), ("  all conditions must hold", "quiet")),
+        *(_explained(how, what) for how, what in filters.SYNTAX),
         (),
-        (("Fields", "head"), ("  a name may be cut short as long as it is clear", "quiet")),
+        (("Fields", "head"), ("  a name may be shortened as long as it is unique", "quiet")),
     ]
     for field in each:
         says = field.says
@@ -122,12 +122,12 @@ def filter_lines(known: Mapping[str, Field]) -> list[Parts]:
             says += ": " + ", ".join(field.choices)
         if field.aliases:
             says += f"; also {field.aliases[0]}"
-        lines.append(_told(field.usage, says))
+        lines.append(_explained(field.usage, says))
     if any(field.late for field in each):
         late = ", ".join(field.name for field in each if field.late)
         lines.append(((f"  {late}: known once certified", "quiet"),))
     return lines
 
 
-def _told(how: str, what: str) -> Parts:
+def _explained(how: str, what: str) -> Parts:
     return (fit(f"  {how}", 25), "key"), (what, "text")

@@ -1,30 +1,30 @@
-"""``Q``: what runs and what waits; put it in order, hold it, take it out."""
+"""``Q``: the job queue: reorder jobs, hold them, remove them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 
-from sekft_engine.events import Queued
-from sekft_tui.panes.state_text import engine_text, job_state
+from sekft_engine.records.events import Queued
+from sekft_tui.messages import RedrawPane
+from sekft_tui.model.job_text import engine_text, job_state
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from sekft_tui.app import Workbench
-    from sekft_tui.bridge import Bridge
-    from sekft_tui.reducer import Shared
+    from sekft_tui.model.reducer import Shared
+    from sekft_tui.process.bridge import Bridge
 
-_EMPTY = "nothing runs and nothing waits\ns in Train or Eval starts a run; more of them wait here"
+_EMPTY = "no job is running or waiting\ns in Train or Eval starts one; further ones wait here"
 
 
 class QueueScreen(BoxScreen[None]):
-    """The running job first, then those that wait in their order."""
+    """The running job first, then the waiting ones in their order."""
 
     DEFAULT_CSS = """
     QueueScreen #queue { max-height: 100%; background: $surface; }
@@ -42,7 +42,7 @@ class QueueScreen(BoxScreen[None]):
         ("p", "key"),
         (" hold, release   ", "quiet"),
         ("x", "key"),
-        (" take out   ", "quiet"),
+        (" remove   ", "quiet"),
         ("esc", "key"),
         (" close", "quiet"),
     )
@@ -63,16 +63,16 @@ class QueueScreen(BoxScreen[None]):
     def on_mount(self) -> None:
         self._fit()
         self.set_focus(self.list)
-        cast("Workbench", self.app).redraw_pane()
+        self.post_message(RedrawPane())
 
     def draw(self, shared: Shared) -> None:
-        """Show what the engine last told; the cursor stays on its job."""
+        """Show the queue; the cursor stays on its job."""
         under = self._under
         queue = shared.queue
         running = queue.running if queue is not None else None
         waiting = queue.waiting if queue is not None else []
         self._active = running.id if running is not None else ""
-        self._rows = [(one, "held" if one.held else "queued") for one in waiting]
+        self._rows = [(job, "held" if job.held else "queued") for job in waiting]
         if running is not None:
             job = shared.jobs.get(running.id)
             status = job.status if job is not None else "running"
@@ -80,7 +80,7 @@ class QueueScreen(BoxScreen[None]):
             self.query_one("#box").border_subtitle = engine_text(shared)[0]
         else:
             self.query_one("#box").border_subtitle = ""
-        ids = [one.id for one, _ in self._rows]
+        ids = [queued.id for queued, _ in self._rows]
         at = ids.index(under.id) if under is not None and under.id in ids else self.list.cursor
         self.list.set_rows(len(self._rows), at)
         self._fit()
@@ -95,13 +95,13 @@ class QueueScreen(BoxScreen[None]):
         return self._rows[at][0] if at < len(self._rows) else None
 
     def _row(self, y: int, width: int) -> Parts:
-        one, status = self._rows[y]
+        job, status = self._rows[y]
         text, style = job_state(status)
-        label = short_path(one.label) if one.label.startswith("/") else visible(one.label)
-        again = "goes on  " if one.spec.get("resume") and status == "held" else ""
+        label = short_path(job.label) if job.label.startswith("/") else visible(job.label)
+        again = "resumes  " if job.spec.get("resume") and status == "held" else ""
         return (
             (fit(f" {text}", 14), style),
-            (fit(visible(one.kind), 10), "strong"),
+            (fit(visible(job.kind), 10), "strong"),
             (again, "warn"),
             (clip(label, max(0, width - 25 - len(again))), "text"),
         )
@@ -109,19 +109,19 @@ class QueueScreen(BoxScreen[None]):
     # --- keys -------------------------------------------------------------------------------
 
     def action_move(self, by: int) -> None:
-        one = self._under
-        if one is None or one.id == self._active:
+        job = self._under
+        if job is None or job.id == self._active:
             return
-        self._bridge.engine.move(one.id, by)
+        self._bridge.engine.move(job.id, by)
 
     def action_hold(self) -> None:
-        """A running job pauses at its next step; asked again it goes on, paused by then or not."""
-        one = self._under
-        if one is not None:
-            self._bridge.toggle_pause(one.id)
+        """Hold or release a waiting job; pause the running one at its next step, or resume it."""
+        job = self._under
+        if job is not None and self._bridge.toggle_pause(job.id) is None:
+            self.notify("nothing to hold: the job has ended")
 
     def action_cancel(self) -> None:
-        """A running job ends its step and saves; a waiting one is forgotten."""
-        one = self._under
-        if one is not None:
-            self._bridge.engine.cancel(one.id, after_step=True)
+        """Remove a waiting job; the running one ends its step and saves."""
+        job = self._under
+        if job is not None:
+            self._bridge.engine.cancel(job.id, after_step=True)

@@ -2,72 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.question import QuestionScreen
 
 if TYPE_CHECKING:
-    from sekft_tui.app import Workbench
-    from sekft_tui.reducer import Shared
+    from sekft_tui.model.reducer import Shared
 
 
-class QuitScreen(BoxScreen[str]):
-    """Stop after the step and leave, stay, or leave now."""
+class QuitScreen(QuestionScreen):
+    """Stop after the step and leave, stay, or leave now.
+
+    Args:
+        kind: of the job that runs.
+        stop: asks the job to end its step and save.
+    """
 
     BINDINGS = [
         Binding("s", "stop", show=False),
-        Binding("k,escape", "keep", show=False),
-        Binding("q,ctrl+c", "now", show=False),
+        Binding("k,escape", "answer('stay')", show=False),
+        Binding("q,ctrl+c", "answer('leave')", show=False),
     ]
-    SCROLLS = False
+    WIDTH = 58
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, stop: Callable[[], object]) -> None:
         super().__init__()
+        self._stop = stop
         self.kind = kind
         self._stopping = False
 
     def on_mount(self) -> None:
-        self.query_one("#box").styles.width = 58
-        self.query_one("#box").border_title = "leave?"
-        self._put()
-
-    def _put(self) -> None:
-        if self._stopping:
-            self.put(
-                (
-                    ((f"{self.kind} ends its step and saves …", "strong"),),
-                    (),
-                    (("  q  ", "key"), ("leave now, without waiting", "text")),
-                )
-            )
-            return
-        self.put(
+        self.ask(
+            "leave?",
+            f"{self.kind} is still running.",
             (
-                ((f"{self.kind} is still running.", "strong"),),
-                (),
-                (("  s  ", "key"), ("stop after this step, save, and leave", "text")),
-                (("  k  ", "key"), ("keep it running and stay", "text")),
-                (("  q  ", "key"), ("leave now; what is on disk stays", "text")),
-            )
+                ("s", "stop after this step, save, and leave"),
+                ("k", "keep it running and stay"),
+                ("q", "leave now; what is on disk stays"),
+            ),
         )
 
     def action_stop(self) -> None:
         self._stopping = True
-        self._put()
-        cast("Workbench", self.app).bridge.stop(after_step=True)
-
-    def action_keep(self) -> None:
-        self.dismiss("stay")
-
-    def action_now(self) -> None:
-        self.dismiss("leave")
+        question = f"{self.kind} ends its step and saves …"
+        self.ask("leave?", question, (("q", "leave now, without waiting"),))
+        self._stop()
 
     def draw(self, shared: Shared) -> None:
-        """Leave once the job has ended; if it ended by itself there is nothing left to ask."""
+        """Leave once the job has ended after ``s``; if it ended by itself, just close."""
         if shared.active is None:
-            if self._stopping:
-                self.dismiss("leave")
-            else:
-                self.dismiss("stay")
+            self.dismiss("leave" if self._stopping else "stay")

@@ -1,4 +1,4 @@
-"""While the demo workspace is made: what is being done and how far it is."""
+"""The progress of making the demo workspace."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
-from sekft_engine import events
-from sekft_engine.events import Event
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, bar, clip, fit, visible, wrapped
 
 if TYPE_CHECKING:
-    from sekft_tui.reducer import Shared
+    from sekft_tui.model.reducer import Shared
 
 
 class SetupScreen(BoxScreen[bool]):
-    """One line per task; closes itself when all is there."""
+    """One line for each task; closes itself when all are done."""
 
     BINDINGS = [Binding("escape,q", "close", show=False)]
     SCROLLS = False
     KEYS_TEXT = (
         ("esc", "key"),
-        (" look around meanwhile   ", "quiet"),
+        (" close, and look around   ", "quiet"),
         ("^c", "key"),
         (" cancel", "quiet"),
     )
@@ -61,21 +61,22 @@ class SetupScreen(BoxScreen[bool]):
             self._failed = job.error or "the set-up was cancelled"
         self._put()
 
-    def heard(self, event: Event) -> None:
-        if isinstance(event, events.JobDone) and event.kind == "setup":
-            self.dismiss(True)
+    def engine_event(self, event: Event) -> None:
+        match event:
+            case events.JobDone(kind="setup"):
+                self.dismiss(True)
 
     def action_close(self) -> None:
         self.dismiss(False)
 
 
 def _task(task: events.Progress, width: int, over: bool) -> Parts:
-    """A line per task; one that another followed is ``over``, whatever was last heard of it."""
+    """The line of a task; one that was followed by another is ``over``."""
     done = over or (task.total > 0 and task.done >= task.total)
     share = 1.0 if done else task.done / task.total if task.total else 0.0
     filled, empty = bar(share, 18)
-    seen = task.total if done else task.done
-    count = f"{seen}/{task.total}" if task.total else (str(task.done) if task.done else "")
+    steps = task.total if done else task.done
+    count = f"{steps}/{task.total}" if task.total else (str(task.done) if task.done else "")
     return (
         (" ✓ " if done else " ▸ ", "good" if done else "accent"),
         (fit(visible(task.label), 26), "strong"),

@@ -1,4 +1,4 @@
-"""``s``: what a fine-tune on the data set would see, as ``sekft train --inspect`` counts it."""
+"""``s``: statistics of what would be trained on, as in ``sekft train --inspect``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.binding import Binding
 from textual.message import Message
 
-from sekft_engine.importing import import_module
+from sekft_engine.core.imports import import_module
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, bar, clip, fit, percent, visible
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from sekft_tui.library import Library
     from sekft_tui.library.statistics import Kind, Statistics
 
-#: Between two counts while the data set is still being certified.
+#: Seconds between two counts while the data set is being certified.
 AGAIN_S = 1.0
 _BAR = 24
 
 
 class StatisticsScreen(BoxScreen[None]):
-    """Counts again while more is certified."""
+    """Counts again while the data set is being certified."""
 
     BINDINGS = [Binding("escape,q,s", "dismiss", show=False)]
     KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
@@ -52,7 +52,7 @@ class StatisticsScreen(BoxScreen[None]):
         threading.Thread(target=self._work, name="sekft-count", daemon=True).start()
 
     def _work(self) -> None:
-        import_module("sekft_engine.render.report")
+        import_module("sekft_engine.maskview.report")
         from sekft_tui.library.statistics import statistics
 
         found = statistics(self._library.index, self._library.certifier.verdicts)
@@ -108,10 +108,10 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
         ]
     if found.lengths:
         lines += [(), ((" length of what is trained on, in tokens", "head"),)]
-        most = max(one.count for one in found.lengths)
+        most = max(bar_.count for bar_ in found.lengths)
         lines += [
-            _bar(f"{one.low:,} to {one.high - 1:,}", one.count, most, "accent")
-            for one in found.lengths
+            _bar(f"{bar_.low:,} to {bar_.high - 1:,}", bar_.count, most, "accent")
+            for bar_ in found.lengths
         ]
     for title, kinds in (("archetypes", found.archetypes), ("providers", found.providers)):
         if kinds and any(kind.name for kind in kinds):

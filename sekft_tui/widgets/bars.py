@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual.timer import Timer
 
-from sekft_tui.actions import PANES, Place, footer, shown
+from sekft_tui.input.actions import PANES, Place, action_of, footer, shown
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 
 
 class TabBar(Lines):
-    """Numbered tabs to the left; base and what the engine does to the right."""
+    """Numbered tabs to the left; the base and what the engine is doing to the right."""
 
     DEFAULT_CSS = "TabBar { dock: top; height: 1; }"
 
@@ -48,7 +48,7 @@ class TabBar(Lines):
 
 
 class KeyBar(Lines):
-    """The few keys that matter in the present pane."""
+    """The most important keys of the visible pane."""
 
     DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; }"
 
@@ -59,7 +59,7 @@ class KeyBar(Lines):
         self._timer: Timer | None = None
 
     def note(self, text: str, seconds: float = 4.0) -> None:
-        """Say something in place of the keys for a while: it covers nothing else."""
+        """Show a text in place of the keys for ``seconds``: it covers nothing else."""
         self._note = text
         if self._timer is not None:
             self._timer.stop()
@@ -82,9 +82,7 @@ class KeyBar(Lines):
             size = sum(cell_len(text) for text, _ in pieces)
             if at + size > width:
                 break
-            everywhere = key.place == "global"
-            action = f"app.{key.action}" if everywhere else f"app.in_pane({key.action!r})"
-            clicks.append((0, at, at + size, action))
+            clicks.append((0, at, at + size, action_of(key)))
             parts += pieces
             at += size
         self.clicks = tuple(clicks)

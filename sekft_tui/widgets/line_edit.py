@@ -1,7 +1,7 @@
-"""One line of text under the keys: what a prompt and a form field share.
+"""Editing one line of text: shared by the prompt and the fields of a form.
 
-Keys are fed to it at once and in order. Textual's own input box takes the focus first, which
-happens later, so a burst of keys (a slow link delivers them so) would run past it into commands.
+Keys are given to it at once and in order. Textual's own input box gets the focus only later, so of
+a burst of keys (a slow link delivers them so) some would still be taken as commands.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Protocol
 from sekft_tui.text import Parts, clip, visible
 
 
-class Typist(Protocol):
-    """Something that may be typed into."""
+class TypingTarget(Protocol):
+    """Something that text can be typed into."""
 
     @property
     def typing(self) -> bool: ...
 
     def type_key(self, key: str, character: str | None) -> bool:
-        """Take a key; False = not one for typing."""
+        """Handle a key; False = it is not for typing."""
 
     def type_text(self, text: str) -> None:
-        """Take pasted text."""
+        """Insert pasted text."""
 
 
 class LineEdit:
@@ -37,7 +37,7 @@ class LineEdit:
         self.caret += len(text)
 
     def press(self, key: str, character: str | None) -> bool:
-        """Edit; False = not an editing key."""
+        """Handle a key; False = it does not edit."""
         text, caret = self.text, self.caret
         if key == "backspace":
             self.text, self.caret = text[: max(0, caret - 1)] + text[caret:], max(0, caret - 1)
@@ -60,7 +60,7 @@ class LineEdit:
         return True
 
     def parts(self, room: int, style: str = "accent") -> Parts:
-        """The text with its caret in at most ``room`` cells."""
+        """The text and its caret, in at most ``room`` cells."""
         start = max(0, self.caret - room + 2)
         before, after = self.text[start : self.caret], self.text[self.caret :]
         rest = clip(visible(after[1:]), max(0, room - len(before) - 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 
 from textual import events
 from textual.geometry import Size
@@ -13,14 +13,17 @@ from sekft_tui.widgets.line_view import LineView
 
 
 class LineList(LineView):
-    """``rows`` lines of which one is under the cursor.
+    """``rows`` lines, one of them under the cursor.
 
-    Moving posts :class:`Moved`, which folds into one when many keys come at once; choosing calls
-    ``chosen`` at once.
+    Args:
+        draw: makes row ``y`` for a width.
+        chosen: called at once when a row is chosen. Moving posts :class:`Moved` instead; many
+            moves at once make one message.
+        empty: the text of a list without rows.
     """
 
     class Moved(Message):
-        """The cursor is on another row (or the rows are new)."""
+        """The cursor is on another row, or the rows are new."""
 
         def __init__(self, sender: LineList, row: int) -> None:
             super().__init__()
@@ -38,7 +41,7 @@ class LineList(LineView):
         self,
         draw: Callable[[int, int], Parts],
         *,
-        chosen: Callable[[], Awaitable[None] | None] | None = None,
+        chosen: Callable[[], None] | None = None,
         empty: str = "nothing here",
         id: str | None = None,  # noqa: A002
         classes: str | None = None,
@@ -51,16 +54,16 @@ class LineList(LineView):
         self.empty = empty
 
     def set_rows(self, rows: int, cursor: int | None = None) -> None:
-        """There are now ``rows`` rows; the cursor stays as near as it can."""
+        """Set the number of rows; the cursor stays as near as it can."""
         self.rows = rows
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, rows - 1))
-        self.relines(rows or len(self._said()))
+        self.relines(rows or len(self._empty_lines()))
         self.show_cursor()
         self.call_after_refresh(self.show_cursor)  # the new height is known then
         self.post_message(self.Moved(self, self.cursor if rows else -1))
 
     def grow(self, rows: int) -> None:
-        """More rows came after those there are: nothing else changes, so little is painted."""
+        """Append rows: nothing else changes, so only the new ones are painted."""
         before, self.rows = self.rows, rows
         if not before or rows < before:
             self.set_rows(rows)
@@ -71,7 +74,7 @@ class LineList(LineView):
 
     def line(self, y: int, width: int) -> Parts:
         if not self.rows:
-            lines = self._said()
+            lines = self._empty_lines()
             return ((" " + lines[y], "quiet"),) if y < len(lines) else ()
         return self._draw(y, width)
 
@@ -96,7 +99,7 @@ class LineList(LineView):
             self.post_message(self.Moved(self, row))
 
     def show_cursor(self) -> None:
-        """Scroll so that the cursor is in view, with a line of context where there is room."""
+        """Scroll so that the cursor is in view, with a line of context if there is room."""
         height = self.scrollable_content_region.height
         top = round(self.scroll_y)
         if height <= 0:
@@ -107,20 +110,19 @@ class LineList(LineView):
         elif self.cursor >= top + height - margin:
             self.scroll_to(y=self.cursor - height + 1 + margin, animate=False, immediate=True)
 
-    def _said(self) -> list[str]:
-        """What stands in an empty list, wrapped to its width."""
+    def _empty_lines(self) -> list[str]:
+        """The text of an empty list, wrapped to its width."""
         return ["", *wrapped(self.empty, max(8, self.content_width - 2))]
 
     def on_resize(self) -> None:
         if not self.rows:
-            self.relines(len(self._said()))
+            self.relines(len(self._empty_lines()))
         self.call_after_refresh(self.show_cursor)
 
-    def action_choose(self) -> Awaitable[None] | None:
-        """Enter or a double click; answered at once, for the next key may be here already."""
+    def action_choose(self) -> None:
+        """Enter or a double click; done at once, because the next key may be here already."""
         if self.rows and self._chosen is not None:
-            return self._chosen()
-        return None
+            self._chosen()
 
     def on_click(self, event: events.Click) -> None:
         row = event.y + round(self.scroll_y)

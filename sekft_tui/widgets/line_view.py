@@ -1,9 +1,9 @@
-"""The base of everything drawn here: a scrollable view that makes each line on demand."""
+"""The base class of what draws text: a scrollable view that makes each line on demand."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from sekft_tui.actions import bindings
+from sekft_tui.input.actions import bindings
 from sekft_tui.text import Parts
 
 _STYLES = {
@@ -64,7 +64,7 @@ def style_css(selector: str) -> str:
 
 
 def changed(old: Parts, new: Parts, width: int) -> tuple[int, int]:
-    """The first cell in which two lines differ, and the one after the last; all of them where
+    """The first cell in which two lines differ, and the one after the last; the whole line if some
     characters are not one cell wide."""
     texts = ["".join(text for text, _ in parts) for parts in (old, new)]
     if any(len(text) != width or cell_len(text) != width for text in texts):
@@ -74,10 +74,10 @@ def changed(old: Parts, new: Parts, width: int) -> tuple[int, int]:
     return start, max(start + 1, width - back)
 
 
-def _alike(one: Parts, other: Parts) -> int:
-    """How many cells two lines have in common from their beginning on."""
+def _alike(first: Parts, second: Parts) -> int:
+    """How many cells at the beginning of two lines are equal."""
     count = 0
-    for (text, style), (text2, style2) in zip(one, other, strict=False):
+    for (text, style), (text2, style2) in zip(first, second, strict=False):
         if style != style2:
             break
         if text != text2:
@@ -92,10 +92,10 @@ def _reversed(parts: Parts) -> Parts:
 
 
 class LineView(ScrollView, can_focus=True):
-    """A view of ``count`` lines; a subclass says what each holds in :meth:`line`.
+    """A view of ``count`` lines; a subclass makes each of them in :meth:`line`.
 
-    Drawn lines are kept in an LRU under :meth:`cache_key`. A subclass calls :meth:`relines` when
-    their number changes and :meth:`redraw` when their content does.
+    Drawn lines are cached under :meth:`cache_key`. A subclass calls :meth:`relines` when their
+    number changes and :meth:`redraw` when their content does.
     """
 
     COMPONENT_CLASSES = {f"line--{name}" for name in _STYLES}
@@ -114,18 +114,18 @@ class LineView(ScrollView, can_focus=True):
         self._strips: LRUCache[Hashable, Strip] = LRUCache(600)
         self._styles: dict[str, Style] = {}
 
-    # --- what a subclass says ---------------------------------------------------------------
+    # --- for subclasses ---------------------------------------------------------------------
 
     @abstractmethod
     def line(self, y: int, width: int) -> Parts:
-        """Line ``y`` in at most ``width`` cells, each piece already made visible."""
+        """Line ``y`` in at most ``width`` cells; its text has gone through ``visible`` already."""
 
     def cache_key(self, y: int) -> Hashable:
-        """What line ``y``'s look depends on, besides width, focus and theme."""
+        """Everything that the look of line ``y`` depends on, besides width, focus and theme."""
         return y
 
     def line_style(self, y: int) -> str:
-        """A style name laid under the whole of line ``y``; '' = none."""
+        """The style under the whole of line ``y``; "" = none."""
         del y
         return ""
 
@@ -142,8 +142,8 @@ class LineView(ScrollView, can_focus=True):
         self.refresh()
 
     def repaint(self, before: Sequence[Parts], after: Sequence[Parts]) -> None:
-        """Lines that were ``before`` are ``after`` now: paint the cells in which they differ, which
-        over a slow line is most of the time that a frame takes."""
+        """Paint the cells in which the lines ``before`` and ``after`` differ. Over a slow link,
+        painting is most of the time that a frame takes."""
         width = self.size.width
         for y in range(max(len(before), len(after))):
             old = before[y] if y < len(before) else ()
@@ -215,9 +215,8 @@ class LineView(ScrollView, can_focus=True):
     def action_bottom(self) -> None:
         self.move(self.count)
 
-    def action_choose(self) -> Awaitable[None] | None:
-        """Lists and forms say what this means."""
-        return None
+    def action_choose(self) -> None:
+        """Open or edit what the cursor is on; for lists and forms."""
 
     def plain(self) -> str:
         """Everything as text, for copying."""

@@ -12,7 +12,7 @@ from sekft_tui.widgets.line_view import LineView, style_css
 
 
 class Lines(LineView, can_focus=False):
-    """Lines that someone else writes, through :meth:`show` or a function of the width."""
+    """Lines that are set with :meth:`show`, or made by a function of the width."""
 
     DEFAULT_CSS = "Lines { height: 1; overflow: hidden; background: $panel; }" + style_css("Lines")
 
@@ -26,7 +26,7 @@ class Lines(LineView, can_focus=False):
         super().__init__(id=id, classes=classes)
         self._build = build
         self._lines: tuple[Parts, ...] = ()
-        #: Where a click does something: (line, first cell, cell after the last, action).
+        #: Actions of clicks: (line, first cell, cell after the last, action).
         self.clicks: tuple[tuple[int, int, int, str], ...] = ()
 
     def show(self, *lines: Parts) -> None:
@@ -34,7 +34,7 @@ class Lines(LineView, can_focus=False):
         self.repaint(before, lines)
 
     def update(self) -> None:
-        """Ask the function again."""
+        """Make the lines again."""
         if self._build is not None:
             self.show(*self._build(self.size.width))
 

@@ -1,4 +1,4 @@
-"""One line at the bottom to type into: filter and search."""
+"""One line at the bottom to type into, for a filter, a search or a path."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 
-from sekft_engine.errors import SekftError
+from sekft_engine.core.errors import SekftError
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.lines import Lines
 
 
 class PromptLine(Lines):
-    """Hidden until :meth:`ask`; Enter hands the text over, Escape drops it."""
+    """Hidden until :meth:`ask`; Enter submits the text, Escape cancels."""
 
     DEFAULT_CSS = """
     PromptLine { dock: bottom; height: 1; display: none; }
@@ -25,8 +25,8 @@ class PromptLine(Lines):
         self._edit = LineEdit()
         self._label = ""
         self._hint = ""
-        self._first = ""
-        self._wrong = ""
+        self._initial = ""
+        self._problem = ""
         self._done: Callable[[str], None] | None = None
         self._changed: Callable[[str], None] | None = None
 
@@ -39,11 +39,19 @@ class PromptLine(Lines):
         hint: str = "",
         changed: Callable[[str], None] | None = None,
     ) -> None:
-        """Let the user type; ``changed`` hears every key, and the first value when dropped.
+        """Let the user type a text.
 
-        Either may raise a :class:`SekftError`: it is shown in place of the hint; typing goes on.
+        Args:
+            label: shown before the text.
+            done: called with the text on Enter.
+            value: the text to begin with.
+            hint: shown after the text.
+            changed: called with the text after every key, and with ``value`` on Escape.
+
+        ``done`` and ``changed`` may raise a SekftError: it is shown in place of the hint, and the
+        prompt stays open.
         """
-        self._label, self._hint, self._first, self._wrong = label, hint, value, ""
+        self._label, self._hint, self._initial, self._problem = label, hint, value, ""
         self._done, self._changed = done, changed
         self._edit = LineEdit(value)
         self.add_class("-open")
@@ -56,45 +64,45 @@ class PromptLine(Lines):
     def type_key(self, key: str, character: str | None) -> bool:
         if key == "enter":
             done = self._done
-            if done is None or self._tell(done, self._edit.text):
+            if done is None or self._try(done, self._edit.text):
                 self.remove_class("-open")
             self.update()
         elif key in ("escape", "ctrl+c"):
             self.remove_class("-open")
             if self._changed is not None:
-                self._tell(self._changed, self._first)
+                self._try(self._changed, self._initial)
         else:
             before = self._edit.text
             self._edit.press(key, character)
             if self._edit.text != before:
-                self._heard()
+                self._text_changed()
             self.update()
         return True
 
     def type_text(self, text: str) -> None:
         self._edit.insert(text)
-        self._heard()
+        self._text_changed()
         self.update()
 
-    def _heard(self) -> None:
-        self._wrong = ""
+    def _text_changed(self) -> None:
+        self._problem = ""
         if self._changed is not None:
-            self._tell(self._changed, self._edit.text)
+            self._try(self._changed, self._edit.text)
 
-    def _tell(self, whom: Callable[[str], None], text: str) -> bool:
-        """Hand ``text`` on; False = it was refused, and the reason is shown."""
+    def _try(self, callback: Callable[[str], None], text: str) -> bool:
+        """Call ``callback``; False = it refused the text, and the reason is shown."""
         try:
-            whom(text)
+            callback(text)
         except SekftError as error:
-            self._wrong = visible(str(error))
+            self._problem = visible(str(error))
             return False
         return True
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
         label = f" {self._label}: "
         spare = width - len(label) - max(18, len(self._edit.text) + 2) - 1
-        if self._wrong:
-            hint, style = clip(self._wrong, max(0, spare)), "bad"
+        if self._problem:
+            hint, style = clip(self._problem, max(0, spare)), "bad"
         else:
             hint, style = _words(self._hint, spare), "quiet"
         room = max(4, width - len(label) - cell_len(hint) - 1)

@@ -1,10 +1,10 @@
-"""The player: a terminal that fills as it did, and a time bar with markers under it."""
+"""The player: the terminal as it was at a moment, and a time bar with markers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from sekft_tui.cast import Cast, Marker, Moment
+from sekft_tui.model.recording import Cast, Marker, Moment
 from sekft_tui.text import Parts, clip, duration, fit
 from sekft_tui.widgets.line_view import LineView
 
@@ -12,8 +12,11 @@ SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class ReplayView(LineView):
-    """Plays a :class:`Cast`. Someone else's clock drives :meth:`advance`; ``moved`` is called when
-    the position changed otherwise."""
+    """Plays a :class:`Cast`.
+
+    The owner's clock calls :meth:`advance`; ``moved`` is called after any other change of the
+    position.
+    """
 
     def __init__(self, moved: Callable[[], None], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -30,8 +33,10 @@ class ReplayView(LineView):
     def show(
         self, cast: Cast | None, *, position: float | None = None, follow: bool = False
     ) -> None:
-        """Show ``cast`` from ``position``; None = its end, so that one can read it at once, from
-        its beginning or, to ``follow`` it, from there."""
+        """Show ``cast`` at ``position``; None = at its end, so that it can be read at once.
+
+        At its end it is scrolled to the top, or with ``follow`` to the bottom.
+        """
         self.cast = cast
         length = cast.length if cast is not None else 0.0
         self.position = length if position is None else min(position, length)
@@ -43,7 +48,7 @@ class ReplayView(LineView):
             self.scroll_to(y=0, animate=False, immediate=True)
 
     def grow(self, cast: Cast) -> None:
-        """The same episode went on; whoever watches its end keeps watching it."""
+        """The same episode has new turns; if its end was in view, it stays in view."""
         at_end = self.cast is None or self.position >= self.cast.length - 1e-6
         self.cast = cast
         if at_end:
@@ -53,7 +58,7 @@ class ReplayView(LineView):
             self.call_after_refresh(self._to_end)  # the new height is known then
 
     def retime(self, cast: Cast) -> None:
-        """The same session by another clock, or with another ending: what is shown stays."""
+        """The same session with another clock or ending; the same turn stays in view."""
         before, self.cast = self.cast, cast
         if before is not None:
             moment = before.moment(self.position)
@@ -66,7 +71,7 @@ class ReplayView(LineView):
         self._draw(force=True)
 
     def go(self, position: float) -> None:
-        """Be at ``position`` because another player is."""
+        """Go to ``position``, without calling ``moved``."""
         self.position = position
         self._draw()
         self.call_after_refresh(self._to_end)
@@ -74,7 +79,7 @@ class ReplayView(LineView):
     # --- the clock --------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` of the viewer's time pass."""
+        """Let ``seconds`` of real time pass."""
         if self.cast is None or not self.playing:
             return
         self.position = min(self.cast.length, self.position + seconds * self.speed)
@@ -104,7 +109,7 @@ class ReplayView(LineView):
         return self._jump(self.cast.marker_from(self.position, by) if self.cast else None)
 
     def jump(self, key: str) -> bool:
-        """To the marker that ``key`` stands for; whether there is one."""
+        """Go to the marker of ``key``; whether there is one."""
         return self._jump(self.cast.marker_of(key) if self.cast else None)
 
     def _jump(self, marker: Marker | None) -> bool:
@@ -194,14 +199,14 @@ class ReplayView(LineView):
         cells[at] = ("●", "accent")
         before = -1
         for number, marker in enumerate(cast.markers):
-            # In their order, beside each other where they fall together.
+            # In their order; markers at the same place are put side by side.
             x = max(_place(marker.at, cast.length, room), before + 1)
             x = before = max(0, min(x, room - len(cast.markers) + number))
             cells[x] = (marker.key, "read" if x == at else marker.style)
         return ((head, "strong"), *_joined(cells), (tail, "quiet"))
 
     def facts(self, width: int) -> Parts:
-        """Where one is, the settings, and the last marker passed."""
+        """The turn, the settings, and the last marker that was passed."""
         cast = self.cast
         if cast is None or not cast.frames:
             return ()
@@ -214,7 +219,7 @@ class ReplayView(LineView):
         return ((facts, "quiet"), (fit(clip(label, room), room), style))
 
     def plain(self) -> str:
-        """The whole session as a transcript, and what stands under it."""
+        """The whole session as a transcript, and the lines under it."""
         if self.cast is None:
             return ""
         under = ("".join(text for text, _ in line) for line in self.cast.ending.lines(80))
@@ -236,7 +241,7 @@ class FollowingView(ReplayView):
 
 
 def _place(position: float, length: float, room: int) -> int:
-    """The cell of ``room`` at which ``position`` stands."""
+    """The cell of ``position`` on a bar of ``room`` cells."""
     share = position / length if length else 1.0
     return max(0, min(round(share * (room - 1)), room - 1))
 

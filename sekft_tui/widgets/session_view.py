@@ -1,4 +1,4 @@
-"""A session that goes on: what the world shows, who typed what, and the prompt at its end."""
+"""A live session: the world's output, who typed which command, and the prompt at its end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Hashable
 
 from rich.cells import cell_len
 
-from sekft_engine.evaluate.takeover_view import View
-from sekft_engine.trajectory import Turn
-from sekft_tui.cast import verdict_of
-from sekft_tui.ending import Ending, checker_of, limit_of
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.takeover.view import TakeOverView
+from sekft_tui.model.recording import verdict_of
+from sekft_tui.model.verdict_text import Ending, checker_of, limit_of
 from sekft_tui.text import Parts, chop, clip, visible, visible_lines
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_view import LineView
@@ -18,19 +18,19 @@ _HAND = "hand"
 
 
 class SessionView(LineView):
-    """Draws a :class:`View`; the last line is the prompt with what is being typed at it."""
+    """Draws a :class:`TakeOverView`; the last line is the prompt with the text being typed."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._view = View()
+        self._view = TakeOverView()
         self._edit: LineEdit | None = None
         self._marked: int | None = None
         self._lines: list[Parts] = []
         self._turn_of: list[int] = []
         self._width = 0
 
-    def show(self, view: View, edit: LineEdit | None, marked: int | None) -> None:
-        """Show ``view``; ``edit`` is what is being typed, None = nothing; ``marked`` a turn."""
+    def show(self, view: TakeOverView, edit: LineEdit | None, marked: int | None) -> None:
+        """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither."""
         before = self._view
         grown = (len(view.turns), view.state) != (len(before.turns), before.state)
         grown = grown or view.against is not before.against
@@ -43,7 +43,7 @@ class SessionView(LineView):
             self.call_after_refresh(self._to_marked)
 
     def typed(self, edit: LineEdit) -> None:
-        """Something was typed: only the last line changes."""
+        """Show an edited text: only the last line changes."""
         self._edit = edit
         if not self._lines:
             return
@@ -51,7 +51,7 @@ class SessionView(LineView):
         self.refresh_line(len(self._lines) - 1)
 
     def to_end(self) -> None:
-        """Show the prompt; or the verdict, and what follows it as far as there is room."""
+        """Scroll to the prompt; or to the verdict, with as much of what follows as fits."""
         bottom = max(0, len(self._lines) - self.scrollable_content_region.height)
         self.scroll_to(y=min(bottom, len(self._turn_of)), animate=False, immediate=True)
 
@@ -80,7 +80,7 @@ class SessionView(LineView):
             else:
                 *body, prompt = turn.content.split("\n")
                 lines = _output("\n".join(body), width) if body else []
-                if number < view.again and any(one.turn == number for one in view.differences):
+                if number < view.again and any(found.turn == number for found in view.differences):
                     lines.append((("≠ ", "warn"), ("not as recorded: d shows", "warn")))
             self._lines += lines
             self._turn_of += [number] * len(lines)
@@ -96,7 +96,7 @@ class SessionView(LineView):
         elif view.turns or view.state != "opening":
             self._lines.append(self._prompt_line(width))
         else:
-            self._lines += [(), (("  the world is made …", "quiet"),)]
+            self._lines += [(), (("  making the world …", "quiet"),)]
         self.relines(len(self._lines))
 
     def _prompt_line(self, width: int) -> Parts:
@@ -130,7 +130,7 @@ class SessionView(LineView):
 
 
 def who(turn: Turn) -> str:
-    """Who typed a command, as the screen says it."""
+    """Who typed a command, as shown on the screen."""
     by = str(turn.extra.get("by") or "")
     return "you" if by == _HAND else by
 
@@ -151,9 +151,11 @@ def _command(prompt: str, turn: Turn, again: bool, width: int) -> list[Parts]:
             lead_style = "note" if number == 0 else "quiet"
             shown: Parts = ((lead if not cut else " " * cell_len(lead), lead_style), (piece, style))
             used = 2 + cell_len(lead) + cell_len(piece)
-            said = f"exit {turn.exit_status}  " if turn.exit_status and first else ""
-            gap = width - used - cell_len(said) - cell_len(tail) - 1
-            end: Parts = ((" " * max(1, gap), ""), (said, "bad"), (tail, "quiet")) if first else ()
+            status = f"exit {turn.exit_status}  " if turn.exit_status and first else ""
+            gap = width - used - cell_len(status) - cell_len(tail) - 1
+            end: Parts = (
+                ((" " * max(1, gap), ""), (status, "bad"), (tail, "quiet")) if first else ()
+            )
             out.append((*head, *shown, *end))
     return out
 

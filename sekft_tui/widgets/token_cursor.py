@@ -1,4 +1,4 @@
-"""Where one is in a layout: line, token and column, kept over moves and new widths. No widget."""
+"""The cursor in a layout: line, token and column, kept over moves and new widths. No widget."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sekft_engine.fitting import cells
+from sekft_engine.core.cells import cells
 from sekft_engine.maskview.cells import shown
-from sekft_engine.maskview.layout import Layout, Piece
+from sekft_engine.maskview.layout import LinePiece, MaskLayout
 
 
 class Place(NamedTuple):
-    """A place that outlives a layout: a token and a character of it, or the head of a turn."""
+    """A place that is valid in any layout: a character of a token, or the head of a turn."""
 
     token: int
     at: int
@@ -20,12 +20,12 @@ class Place(NamedTuple):
     head: bool
 
     @classmethod
-    def of(cls, layout: Layout, line: int) -> Place:
+    def of(cls, layout: MaskLayout, line: int) -> Place:
         return cls(
             layout.token_of(line), layout.start_of(line), layout.turn_of(line), layout.is_head(line)
         )
 
-    def line(self, layout: Layout) -> int:
+    def line(self, layout: MaskLayout) -> int:
         """The line of this place in another layout of the same document."""
         if not len(layout):
             return 0
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Cursor:
-    """A line and the piece of a token on it.
+    """A line and the part of a token on it.
 
     ``column`` is the cell that moving up and down tries to keep.
     """
@@ -47,8 +47,8 @@ class Cursor:
         self.at = 0
         self.column = 0
 
-    def on_line(self, layout: Layout, line: int) -> None:
-        """To the token at the kept column of ``line``; on a head, to its turn's first."""
+    def on_line(self, layout: MaskLayout, line: int) -> None:
+        """Move to the token at the kept column of ``line``; on a head, to the first of its turn."""
         self.line = max(0, min(line, len(layout) - 1))
         if not len(layout):
             self.token = self.at = 0
@@ -65,8 +65,8 @@ class Cursor:
             used += _width(layout, candidate)
         self.token, self.at = piece.token, piece.start
 
-    def on_token(self, layout: Layout, token: int, at: int = 0) -> None:
-        """To ``token``, or to that part of it that shows the character ``at``."""
+    def on_token(self, layout: MaskLayout, token: int, at: int = 0) -> None:
+        """Move to ``token``, or to the part of it that shows the character ``at``."""
         start = layout.doc.start(token)
         at = max(at, start)
         self.line = layout.line_of(token) if at == start else layout.line_at(at)
@@ -78,8 +78,8 @@ class Cursor:
                 break
             used += _width(layout, piece)
 
-    def restore(self, layout: Layout, head: bool) -> None:
-        """To the same place in another layout of the same document."""
+    def restore(self, layout: MaskLayout, head: bool) -> None:
+        """Move to the same place in another layout of the same document."""
         if not len(layout):
             self.line = 0
         elif head:
@@ -91,8 +91,8 @@ class Cursor:
         else:
             self.on_line(layout, layout.line_of(self.token))
 
-    def step(self, layout: Layout, by: int) -> bool:
-        """To the next or previous token that is shown; False where there is none."""
+    def step(self, layout: MaskLayout, by: int) -> bool:
+        """Move to the next or previous token that is shown; False if there is none."""
         doc = layout.doc
         if layout.is_head(self.line) and by > 0:
             self.on_token(layout, self.token)
@@ -109,5 +109,5 @@ class Cursor:
         return True
 
 
-def _width(layout: Layout, piece: Piece) -> int:
+def _width(layout: MaskLayout, piece: LinePiece) -> int:
     return cells(shown(layout.doc.text[piece.start : piece.end]))

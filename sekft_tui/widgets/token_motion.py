@@ -1,4 +1,4 @@
-"""Moving through a document: the cursor, what it passes, and what has to be drawn again."""
+"""Moving through a document: the cursor, and what has to be drawn again after a move."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy.typing as npt
 from textual.message import Message
 
 from sekft_engine.maskview.document import Document
-from sekft_engine.maskview.layout import Layout
+from sekft_engine.maskview.layout import MaskLayout
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.token_cursor import Cursor
 
 
 class TokenMotion(LineView):
-    """A view with a cursor on a token of a layout, where there is one."""
+    """A view with a cursor on a token, if it shows a layout."""
 
     class Looked(Message):
-        """The token under the cursor, the view or the document changed: legends follow."""
+        """The token under the cursor, the view or the document changed: update the legends."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, TokenMotion.Looked)
@@ -28,7 +28,7 @@ class TokenMotion(LineView):
         super().__init__(id=id)
         self.doc: Document | None = None
         self.marks: set[int] = set()
-        self._layout: Layout | None = None
+        self._layout: MaskLayout | None = None
         self._cursor = Cursor()
 
     @property
@@ -54,7 +54,7 @@ class TokenMotion(LineView):
         self._go(lambda: self._cursor.on_line(layout, line))
 
     def _go(self, move: Callable[[], object]) -> None:
-        """Move the cursor by ``move``; only what looks different then is drawn again."""
+        """Move the cursor with ``move``; only what looks different afterwards is drawn again."""
         layout = self._layout
         if layout is None or not len(layout):
             return
@@ -67,19 +67,19 @@ class TokenMotion(LineView):
         self.show_cursor()
         self.post_message(self.Looked())
 
-    def _touched(self, layout: Layout) -> set[int]:
+    def _touched(self, layout: MaskLayout) -> set[int]:
         return {self._cursor.line, layout.head_of(self.turn)}
 
-    def _refresh(self, layout: Layout, line: int) -> None:
+    def _refresh(self, layout: MaskLayout, line: int) -> None:
         for row in range(layout.row_of(line), layout.row_of(line + 1)):
             self.refresh_line(row)
 
     def _scroll(self, row: int) -> None:
-        """Bring ``row`` to the top, also where the scroll bar is only about to come."""
+        """Scroll ``row`` to the top, even if the scroll bar is not there yet."""
         self.scroll_to(y=row, animate=False, force=True)
 
     def show_cursor(self) -> None:
-        """Scroll so that the cursor is in view, with a line of context where there is room."""
+        """Scroll so that the cursor is in view, with a line of context if there is room."""
         layout, height = self._layout, self.scrollable_content_region.height
         if layout is None or not len(layout) or height <= 0:
             return
@@ -100,7 +100,7 @@ class TokenMotion(LineView):
         return top <= row < top + max(1, self.scrollable_content_region.height)
 
     def to_turn(self, turn: int) -> None:
-        """Put the cursor on the head of ``turn``, or of the last shown one before it."""
+        """Move to the head of ``turn``, or of the last turn before it that is shown."""
         layout = self._layout
         if layout is not None and len(layout):
             self._to_head(layout, layout.head_of(turn))
@@ -110,8 +110,8 @@ class TokenMotion(LineView):
         if layout is not None and len(layout):
             self._to_head(layout, layout.head_beside(self._cursor.line, by))
 
-    def _to_head(self, layout: Layout, line: int) -> None:
-        """To a head, with as much in view of its turn as there is room for."""
+    def _to_head(self, layout: MaskLayout, line: int) -> None:
+        """Move to the head of a turn, with as much of the turn in view as fits."""
         self._go(lambda: self._cursor.on_line(layout, line))
         height = self.scrollable_content_region.height
         first, end = layout.row_of(line), layout.row_of(layout.end_of_turn(line))
@@ -120,7 +120,7 @@ class TokenMotion(LineView):
             self._scroll(top)
 
     def step_token(self, by: int) -> bool:
-        """To the next or previous token that is shown; False at the end."""
+        """Move to the next or previous token that is shown; False at the end."""
         layout = self._layout
         if layout is None or not len(layout):
             return False
@@ -129,15 +129,15 @@ class TokenMotion(LineView):
         return moved == [True]
 
     def step_boundary(self, by: int) -> bool:
-        """To the next or previous line on which trained text begins or ends."""
+        """Move to the next or previous line on which trained text begins or ends."""
         return self.doc is not None and self._step_among(self.doc.boundaries, by)
 
     def step_trained(self, by: int) -> bool:
-        """To the beginning of the next or previous trained span."""
+        """Move to the beginning of the next or previous trained span."""
         return self.doc is not None and self._step_among(self.doc.span_starts, by)
 
     def _step_among(self, tokens: npt.NDArray[np.int64], by: int) -> bool:
-        """To the next of ``tokens`` that is on another line."""
+        """Move to the next of ``tokens`` that is on another line."""
         layout = self._layout
         if layout is None or not len(layout):
             return False
@@ -149,7 +149,7 @@ class TokenMotion(LineView):
         return False
 
     def step_marked(self, by: int) -> bool:
-        """To the next or previous marked turn."""
+        """Move to the next or previous marked turn."""
         found = sorted(turn for turn in self.marks if (turn - self.turn) * by > 0)
         if found:
             self.to_turn(found[0] if by > 0 else found[-1])

@@ -1,8 +1,8 @@
-"""The token view: what the model learns and what it only reads, told apart token by token.
+"""The token view: shows token by token what the model learns and what it only reads.
 
-Trained text is bold, coloured and has a bar in the gutter; masked text is dim. Either is seen
-without colour. Control tokens (which no content can forge) have their own hue, and are reversed
-where they are trained. Lines are made when they are looked at, whatever the document's length.
+Trained text is bold, coloured and has a bar in the gutter; masked text is dim. Both can be seen
+without colour. Control tokens (which no content can forge) have a hue of their own, and are
+reversed if they are trained. Lines are made on demand, however long the document is.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from textual import events
 
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
 from sekft_engine.maskview import lines as token_lines
 from sekft_engine.maskview.document import Document
-from sekft_engine.maskview.layout import GUTTER, MODES, Layout, Line, Mode, View, views_of
+from sekft_engine.maskview.layout import GUTTER, MODES, MaskLayout, MaskLine, Mode, View, views_of
 from sekft_engine.maskview.paint import Overlay, paint
 from sekft_engine.maskview.search import Matches
 from sekft_tui.text import Parts, visible_lines
@@ -26,14 +26,14 @@ from sekft_tui.widgets.token_motion import TokenMotion
 
 
 class Span(NamedTuple):
-    """Text to copy, exactly as it was said, and what to call it."""
+    """Text to copy, exactly as it was recorded, and a name for it."""
 
     what: str
     text: str
 
 
 class TokenView(TokenMotion):
-    """Draws a :class:`Document`, or a plain message where there is none."""
+    """Draws a :class:`Document`, or a message if there is none."""
 
     DEFAULT_CSS = "TokenView { scrollbar-gutter: stable; }"
 
@@ -44,7 +44,7 @@ class TokenView(TokenMotion):
         self._wanted: View = "context"
         self._sheet: tuple[Parts, ...] = ()
         self._message = ""
-        #: The line at the top, is the cursor on a head, was it in view: kept over layouts.
+        #: Kept over layouts: the top line; whether the cursor is on a head; whether it is in view.
         self._kept: tuple[Place, bool, bool] | None = None
         self._anchor = -1
         self._width = 0
@@ -59,9 +59,9 @@ class TokenView(TokenMotion):
         *,
         keep: bool = False,
     ) -> None:
-        """Show ``doc``, or ``message`` where it is None.
+        """Show ``doc``; if it is None, ``message``.
 
-        ``keep``: it is the same trajectory with more to it, so place and search stay.
+        ``keep``: it is the same trajectory, more complete, so the place and the search stay.
         """
         self.marks = set() if marks is None else marks
         if keep and doc is not None and self.doc is not None:
@@ -83,9 +83,9 @@ class TokenView(TokenMotion):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Lines for the present width and view; the top line and the cursor keep their place."""
+        """Lay out for the present width and view; the top line and the cursor keep their place."""
         if not self.size:
-            self._width = 0  # nothing is seen yet; the size comes with the first resize
+            self._width = 0  # not visible yet; the size comes with the first resize
             return
         self._keep_place()
         self._width = self.content_width
@@ -96,7 +96,7 @@ class TokenView(TokenMotion):
         elif self.view_name == "certificate":
             self._sheet = token_lines.certificate(self.doc, self._width)
         else:
-            self._layout = Layout(self.doc, self._width, self.view_name, self.mode)
+            self._layout = MaskLayout(self.doc, self._width, self.view_name, self.mode)
             if not len(self._layout):
                 self._layout = None
                 self._sheet = ((), ((f" no token here is {self.mode}", "quiet"),))
@@ -111,13 +111,13 @@ class TokenView(TokenMotion):
         layout = self._layout
         if layout is not None and len(layout):
             row = round(self.scroll_y)
-            if self._kept is None or row != self._anchor:  # else it is the place that was kept
+            if self._kept is None or row != self._anchor:  # else it is the kept place
                 top = Place.of(layout, layout.at_row(row)[0])
             else:
                 top = self._kept[0]
             self._kept = (top, layout.is_head(self._cursor.line), self._cursor_in_view())
 
-    def _restore_place(self, layout: Layout) -> None:
+    def _restore_place(self, layout: MaskLayout) -> None:
         if self._kept is None:
             self._cursor.on_line(layout, 0)
             return
@@ -136,7 +136,7 @@ class TokenView(TokenMotion):
 
     @property
     def view_name(self) -> View:
-        """The present view; the plain one where this document has not the wanted one."""
+        """The present view; "context" if this document does not have the wanted one."""
         return self._wanted if self._wanted in self.views else "context"
 
     @property
@@ -149,27 +149,27 @@ class TokenView(TokenMotion):
         self._lay_out()
 
     def next_view(self, by: int = 1) -> View:
-        """The next of :attr:`views`, round and round."""
+        """Go to the next of :attr:`views`; after the last comes the first."""
         views = self.views
         self.set_view(views[(views.index(self.view_name) + by) % len(views)])
         return self.view_name
 
     def next_mode(self) -> Mode:
-        """All tokens, only the trained ones, only the masked ones."""
+        """Go on to all tokens, only trained or only masked ones."""
         self.mode = MODES[(MODES.index(self.mode) + 1) % len(MODES)]
         self._lay_out()
         return self.mode
 
     def toggle_mark(self) -> None:
-        """Mark the turn under the cursor, or take its mark away."""
+        """Mark the turn under the cursor, or remove its mark."""
         self.marks ^= {self.turn}
         self.redraw()
 
     # --- searching --------------------------------------------------------------------------
 
     def find(self, needle: str, *, last: bool = False) -> int:
-        """Highlight ``needle`` wherever it is, go to the first place from the cursor on (or to the
-        ``last`` of all), and say how many there are."""
+        """Highlight ``needle`` everywhere and go to the first match from the cursor on, or with
+        ``last`` to the last one; returns the number of matches."""
         self.matches = Matches(self.doc.text if self.doc is not None else "", needle)
         self.redraw()
         if last:
@@ -180,7 +180,7 @@ class TokenView(TokenMotion):
         return len(self.matches)
 
     def find_next(self, by: int) -> bool:
-        """To the next or previous match; False where there is no further one in this document."""
+        """Go to the next or previous match; False if this document has no further one."""
         if not self.matches.step(by):
             return False
         self.redraw()
@@ -188,7 +188,7 @@ class TokenView(TokenMotion):
 
     @property
     def found(self) -> str:
-        """ "3 of 17", or '' while nothing is searched for."""
+        """The number of the match, such as "3 of 17"; "" = there is no search."""
         if not self.matches.needle:
             return ""
         if not len(self.matches):
@@ -196,12 +196,12 @@ class TokenView(TokenMotion):
         return f"{self.matches.at + 1:,} of {len(self.matches):,}"
 
     def to_blamed(self) -> bool:
-        """To the place for which a trajectory was dropped, where it is known."""
+        """Go to the place that is the reason for dropping the trajectory, if it is known."""
         spot = self.doc.blamed if self.doc is not None else None
         return spot is not None and self._to_place(spot.start)
 
     def _to_place(self, at: int) -> bool:
-        """To the token that shows the character ``at``; what hides it is put away."""
+        """Go to the token of the character ``at``; a mode or view that hides it is left."""
         if self.doc is None:
             return False
         token = self.doc.token_at(at)
@@ -216,7 +216,7 @@ class TokenView(TokenMotion):
     # --- copying ----------------------------------------------------------------------------
 
     def span_text(self) -> Span:
-        """The trained span under the cursor, else its turn: exactly as it was said."""
+        """The turn under the cursor, exactly as it was recorded."""
         doc = self.doc
         if doc is None or not len(doc):
             return Span("message", self._message)
@@ -226,7 +226,7 @@ class TokenView(TokenMotion):
         )
 
     def plain(self) -> str:
-        """What is under the cursor, for copying; the certificate where that is shown."""
+        """The turn under the cursor, for copying; the certificate if that is shown."""
         if self._sheet:
             return super().plain()
         return self.span_text().text
@@ -236,8 +236,8 @@ class TokenView(TokenMotion):
         return self.doc.text if self.doc is not None else self._message
 
     def exporter(self) -> Callable[[Path], None]:
-        """What writes the view as it is now to a path: HTML or SVG, by its suffix. It may be called
-        on another thread."""
+        """A function that writes the present view to a path, as HTML or SVG by its suffix, and may
+        be called on another thread."""
         if self.doc is None:
             raise BadInput("nothing is shown", mend="choose a trajectory first")
         from sekft_engine.maskview.export import export
@@ -246,7 +246,7 @@ class TokenView(TokenMotion):
             export, self.doc, view=self.view_name, width=max(40, self._width), mode=self.mode
         )
 
-    # --- saying -----------------------------------------------------------------------------
+    # --- legends ----------------------------------------------------------------------------
 
     def statistics(self, width: int) -> Parts:
         """Tokens, trained, position, terminal, length against the limit, in ``width`` cells."""
@@ -263,7 +263,7 @@ class TokenView(TokenMotion):
         return token_lines.readout(self.doc, self.token, width) if self.doc is not None else ()
 
     def legend(self, width: int) -> Parts:
-        """What is drawn how in this view, and which one it is."""
+        """The legend of this view, and its name."""
         if self.doc is None:
             return ()
         return token_lines.legend(self.view_name, self.mode, self.views, width)
@@ -290,7 +290,7 @@ class TokenView(TokenMotion):
         chosen = self._cursor.token if here else -1
         return paint(layout, line, lane, self._overlays(line), chosen)
 
-    def _overlays(self, line: Line) -> list[Overlay]:
+    def _overlays(self, line: MaskLine) -> list[Overlay]:
         if self.doc is None or not line.pieces:
             return []
         start, end = line.pieces[0].start, line.pieces[-1].end

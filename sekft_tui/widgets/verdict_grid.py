@@ -1,19 +1,19 @@
-"""The verdict grid: scenarios down, subjects across, a glyph and a word for each episode."""
+"""The verdict grid: a row for each scenario, a column for each subject."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from textual import events as textual_events
 
-from sekft_engine.events import EpisodeDone
+from sekft_engine.records.events import EpisodeDone
 from sekft_tui.text import Parts, clip, duration, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
 
 class Mark(NamedTuple):
-    """How a verdict is drawn: never by colour alone."""
+    """How a verdict is drawn: a glyph and a word, never colour alone."""
 
     glyph: str
     word: str
@@ -21,7 +21,7 @@ class Mark(NamedTuple):
 
 
 def mark_of(verdict: EpisodeDone) -> Mark:
-    """The one thing to know of an episode, worst first."""
+    """The most important fact about an episode: the worst that happened."""
     if verdict.invalid:
         return Mark("!", "invalid", "warn")
     if not verdict.clean:
@@ -38,7 +38,7 @@ def mark_of(verdict: EpisodeDone) -> Mark:
 
 
 class CellLook(NamedTuple):
-    """A cell as the grid draws it, taken from the shared state while it was held still."""
+    """A copy of what the grid draws of a cell, made while the shared state was locked."""
 
     status: str = "waiting"
     turns: int = 0
@@ -55,7 +55,7 @@ class GridRow(NamedTuple):
 class VerdictGrid(LineList):
     """Rows of scenarios with a cursor on one subject's cell."""
 
-    def __init__(self, chosen: Callable[[], Awaitable[None]], *, id: str) -> None:  # noqa: A002
+    def __init__(self, chosen: Callable[[], None], *, id: str) -> None:  # noqa: A002
         super().__init__(self._grid_row, chosen=chosen, id=id, empty="")
         self.subjects: tuple[str, ...] = ()
         self.grid: list[GridRow] = []
@@ -63,14 +63,14 @@ class VerdictGrid(LineList):
         self._longest = 0
 
     def fill(self, subjects: tuple[str, ...], grid: list[GridRow]) -> None:
-        """Draw another grid."""
+        """Show another grid."""
         self.subjects, self.grid = subjects, grid
         self.column = max(0, min(self.column, len(subjects) - 1))
         self._longest = max((len(row.scenario) for row in grid), default=0)
         self.set_rows(len(grid))
 
     def put(self, y: int, row: GridRow) -> None:
-        """Row ``y`` is another now; only it is painted again."""
+        """Replace row ``y``; only this row is painted again."""
         if row != self.grid[y]:
             self.grid[y] = row
             self.refresh_line(y)
@@ -83,11 +83,11 @@ class VerdictGrid(LineList):
         self.column = max(0, min(self.column + by, len(self.subjects) - 1))
         self.refresh_line(self.cursor)
 
-    def step_telling(self, by: int) -> bool:
-        """To the next or previous row that tells something: in which the verdicts differ, or, of
-        one subject alone, in which it failed; whether there is one."""
+    def step_differing(self, by: int) -> bool:
+        """Go to the next or previous row in which verdicts differ (or a lone subject failed);
+        whether there is one."""
         y = self.cursor + by
-        while 0 <= y < len(self.grid) and not _is_telling(self.grid[y]):
+        while 0 <= y < len(self.grid) and not _differs(self.grid[y]):
             y += by
         if 0 <= y < len(self.grid):
             self.move_to(y)
@@ -137,7 +137,7 @@ class VerdictGrid(LineList):
         super().on_click(event)
 
 
-def _is_telling(row: GridRow) -> bool:
+def _differs(row: GridRow) -> bool:
     good = [
         cell.verdict.clean_termination and cell.verdict.verified
         for cell in row.cells
@@ -147,7 +147,7 @@ def _is_telling(row: GridRow) -> bool:
 
 
 def _cell_text(cell: CellLook) -> tuple[str, str, str]:
-    """Glyph and word, their style, and figures for where there is room."""
+    """Glyph and word, their style, and figures to add if there is room."""
     if cell.verdict is not None:
         mark = mark_of(cell.verdict)
         tail = f"{cell.verdict.steps:>2} cmd {duration(cell.seconds):>6}"

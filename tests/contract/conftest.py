@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from sekft_engine.cli.main import run
-from sekft_engine.render import ChatTokenizer, load
+from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template import tokenizer
 from tests.contract.servers import Answer, ModelServer
 from tests.render.conftest import Base, MakeBase, bases, smol
 
@@ -74,7 +75,7 @@ def check(
 ) -> Check:
     """Run ``sekft contract check`` against a local server with ``routes``, or against a URL."""
     # Each base is read once for all tests: reading it is not what is tested here.
-    monkeypatch.setattr(load, "load_tokenizer", lambda base, _=None: _loaded(Path(base)))
+    monkeypatch.setattr(tokenizer, "load_tokenizer", lambda base, _=None: _loaded(Path(base)))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.contract.answers import ANSWERS, Judged, invalid_name, judge
-from sekft_engine.contract.client import Answer, Fault, passes
-from sekft_engine.contract.words import blamed, message, too_long
+from sekft_engine.contract.answers import ANSWERS, JudgedAnswer, invalid_name, judge
+from sekft_engine.contract.http.client import Answer, Fault, passes
+from sekft_engine.contract.http.words import blamed, message, too_long
 
 ROOM = 64
 DOCS = Path(__file__).parents[2] / "docs" / "contract.md"
@@ -174,7 +174,7 @@ FLAT = [
 BY_FIELDS = {"field_dropped", "field_needed"}
 
 
-def judged(example: Any) -> Judged:
+def judged(example: Any) -> JudgedAnswer:
     answer, least = example if isinstance(example, tuple) else (example, 0)
     return judge(answer, room=ROOM, least=least)
 

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 
 from sekft_engine.contract.answers import ANSWERS, judge
 from sekft_engine.contract.chat import Chat
-from sekft_engine.contract.client import Answer, Client
-from sekft_engine.contract.fields import NEUTRAL, OTHERWISE, FieldNeeded, Fields, Sent
-from sekft_engine.contract.words import message
-from sekft_engine.evaluate.episode import Said
-from sekft_engine.visible import acts
+from sekft_engine.contract.fields import NEUTRAL, OTHERWISE, FieldNeeded, Fields, SentFields
+from sekft_engine.contract.http.client import Answer, Client
+from sekft_engine.contract.http.words import message
+from sekft_engine.core.text import acts
+from sekft_engine.episodes.episode import CommandTurn
 from tests.fuzzing import fuzz
 
 TURNS = [{"role": "user", "content": "$"}]
@@ -130,7 +130,7 @@ def test_any_json_falls_into_one_row(body: Any, status: int, least: int) -> None
     if row.decision == "act":
         assert 200 <= status < 300
         assert (found.kind in ("blank", "cut_turn")) or found.text.strip()
-        Said(text=found.text)
+        CommandTurn(text=found.text)
     else:
         assert not found.text
         assert found.why
@@ -145,7 +145,7 @@ def test_any_refusals_of_fields_come_to_an_end(data: st.DataObject) -> None:
     """Each question has a field less, or one by its other name; none is put back."""
     needed = {"max_tokens": ROOM, "temperature": 0.5, "seed": 0}
     fields = Fields(needed, NEUTRAL)
-    sent: Sent | None = fields.now
+    sent: SentFields | None = fields.now
     asked = 0
     while sent is not None:
         asked += 1
@@ -325,7 +325,7 @@ def test_anything_on_the_wire_falls_into_one_row(
             last = {row: n for row, n in chat.rows.items() if ANSWERS[row].decision != "without"}
             assert sum(last.values()) >= asked
             if found.decision == "act":
-                Said(text=found.text)
+                CommandTurn(text=found.text)
             else:
                 assert not found.text
         else:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from sekft_engine.cli.show.contract import print_report
 from sekft_engine.contract import Client, check_endpoint
-from sekft_engine.contract.show import print_report
-from sekft_engine.errors import SekftError
-from sekft_engine.visible import acts
+from sekft_engine.core.errors import SekftError
+from sekft_engine.core.text import acts
 from tests.contract.conftest import Base
 from tests.contract.servers import Answer, ModelServer, Reply
 from tests.contract.test_answers_fuzz import values

@@ -286,7 +286,7 @@ def test_a_chat_route_that_feeds_other_prompts_than_tokenize_shows(
 
 def test_an_evaluation_can_refuse_on_the_report(smol: Base, bases: MakeBase) -> None:
     from sekft_engine.contract import check_endpoint
-    from sekft_engine.errors import DigestMismatch
+    from sekft_engine.core.errors import DigestMismatch
     from tests.contract.servers import ModelServer
     from tests.render.sessions import PLAIN
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sekft_engine.cli.main import run
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.trajectory import Turn
-from sekft_engine.workspace import Workspace
 from tests.contract.conftest import Base, Check, MakeBase, write
 from tests.contract.servers import (
     Feed,
@@ -119,7 +119,7 @@ def test_llama_cpp_takes_the_bos_off_the_text_and_puts_it_on_the_tokens(
     )
     assert only_text.status == 0
     assert only_text.document["strength"] == "text"
-    assert "BOS and the cut into tokens were not seen" in only_text.document["note"]
+    assert "only texts were compared, not BOS" in only_text.document["note"]
 
 
 def test_the_route_may_stand_below_v1_and_the_address_end_in_it(check: Check, smol: Base) -> None:
@@ -146,7 +146,7 @@ def test_counts_that_are_equal_are_called_weaker(check: Check, smol: Base, stric
     done = check(routes)
     assert done.status == 0
     assert done.document["strength"] == "counts"
-    assert "other tokens may be as many" in done.document["note"]
+    assert "not the tokens" in done.document["note"]
     shown = check(routes, as_json=False)
     assert "only numbers of tokens are compared, which is weaker" in " ".join(shown.out.split())
 

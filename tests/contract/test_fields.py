@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.contract import client as http
 from sekft_engine.contract.chat import Chat
-from sekft_engine.contract.client import Client
 from sekft_engine.contract.fields import NEUTRAL, FieldNeeded
+from sekft_engine.contract.http import client as http
+from sekft_engine.contract.http.client import Client
 from tests.contract.conftest import Base, Check
 from tests.contract.servers import (
     Answer,

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_engine.contract import client as http
-from sekft_engine.contract.client import Client
-from sekft_engine.contract.proxies import is_exempt, proxy_for
-from sekft_engine.errors import BadInput, SekftError, Unavailable
+from sekft_engine.contract.http import client as http
+from sekft_engine.contract.http.client import Client
+from sekft_engine.contract.http.proxies import is_exempt, proxy_for
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from tests.contract.conftest import Check
 from tests.contract.servers import ModelServer, Reply
 from tests.contract.test_unreachable import failed

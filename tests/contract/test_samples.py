@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 
 from sekft_engine.contract.samples import LOOKED_AT, built_in, choose, features, prompts
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import normalize_for_template
-from sekft_engine.trajectory import Trajectory, Turn
 from tests.contract.conftest import Base, MakeBase
 from tests.render.sessions import session, turns
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.contract import Client, client, key_from
-from sekft_engine.errors import BadInput, Unavailable
+from sekft_engine.contract import Client, key_from
+from sekft_engine.contract.http import client
+from sekft_engine.core.errors import BadInput, Unavailable
 from tests.contract.conftest import Base, Check, write
 from tests.contract.servers import (
     Answer,

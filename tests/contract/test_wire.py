@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.contract import client as http
-from sekft_engine.contract.client import Client, Fault
+from sekft_engine.contract.http import client as http
+from sekft_engine.contract.http.client import Client, Fault
 from tests.contract.servers import ModelServer, Reply, error, raw_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from sekft_engine import events
-from sekft_engine.context import Context
-from sekft_engine.engine import Engine
-from sekft_engine.events import Event
-from sekft_engine.jobs import Job
-from sekft_engine.workspace import Workspace
-from tests.sft.sessions import write_sessions
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job
+from sekft_engine.work.context import Context
+from tests.training.sessions import write_sessions
 
 
 class Poke(Job, frozen=True, kw_only=True, tag="poke"):

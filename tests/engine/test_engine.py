@@ -7,19 +7,21 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sekft_engine import events, jobs
-from sekft_engine.context import Context, Stopped
-from sekft_engine.engine import JOURNAL, Engine
-from sekft_engine.errors import BadInput
-from sekft_engine.events import Event
-from sekft_engine.journal import Journal, read_events
-from sekft_engine.runs import read_run
-from sekft_engine.workspace import Workspace
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import JOURNAL, Engine
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
+from sekft_engine.records.journal import Journal, read_events
+from sekft_engine.records.runs import read_run
+from sekft_engine.work.context import Context, Stopped
+from tests.documents import document
 from tests.engine.conftest import Listener, Poke
 
 Make = Callable[..., tuple[Engine, Listener]]
@@ -136,12 +138,12 @@ def test_status_and_cancel_are_answered_while_a_job_runs(make_engine: Make) -> N
     running = engine.submit(Poke(what="long"))
     assert entered.wait(60)
     waiting = engine.submit(Poke())
-    status = engine.status()
+    status = document(engine.status())
     assert status["running"]["id"] == running
     assert [job["id"] for job in status["queued"]] == [waiting]
     answered = listener.ending(engine.submit(jobs.Status()))
     assert isinstance(answered, events.JobDone)
-    assert answered.result == status
+    assert document(answered.result) == status
     engine.submit(jobs.Cancel(target=waiting))
     assert isinstance(listener.ending(waiting), events.JobCancelled)
     engine.submit(jobs.Cancel(after_step=True))
@@ -168,7 +170,7 @@ def test_a_paused_job_holds_until_it_may_go_on(make_engine: Make) -> None:
     engine.pause()
     steps.release()
     listener.wait(lambda event: isinstance(event, events.JobPaused))
-    assert engine.status()["running"]["paused"]
+    assert document(engine.status())["running"]["paused"]
     assert not listener.of(events.Progress)
     engine.resume()
     steps.release()
@@ -201,6 +203,66 @@ def test_closing_lets_the_queue_drain_when_asked(make_engine: Make) -> None:
     assert isinstance(late, events.JobFailed)
 
 
+def test_a_job_submitted_while_the_engine_closes_is_refused_or_gets_an_ending() -> None:
+    for number in range(1000):
+        engine = Engine(handlers={Poke: lambda _job, _context: {}}, nice=0).start()
+        endings: Counter[str] = Counter()
+
+        def count(event: Event, endings: Counter[str] = endings) -> None:
+            endings[event.job] += isinstance(event, events.ENDINGS)
+
+        engine.subscribe(count)
+        submitted: list[str] = []
+        together = threading.Barrier(2)
+
+        def submit(
+            engine: Engine = engine,
+            submitted: list[str] = submitted,
+            together: threading.Barrier = together,
+        ) -> None:
+            together.wait(60)
+            submitted.extend(engine.submit(Poke()) for _ in range(4))
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        together.wait(60)
+        assert engine.close(60, drain=number % 2 == 0)
+        thread.join(60)
+        assert len(submitted) == 4
+        assert {job: endings[job] for job in submitted} == dict.fromkeys(submitted, 1)
+
+
+@pytest.mark.parametrize("drain", [True, False])
+def test_a_held_job_gets_an_ending_when_the_engine_closes(make_engine: Make, drain: bool) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def poke(_job: Poke, _context: Context) -> dict[str, Any]:
+        entered.set()
+        assert go_on.wait(60)
+        return {}
+
+    engine, listener = make_engine(poke)
+    engine.submit(Poke())
+    assert entered.wait(60)
+    held = engine.submit(Poke())
+    assert engine.pause(held)
+    go_on.set()
+    assert engine.close(60, drain=drain)
+    assert isinstance(listener.ending(held), events.JobCancelled)
+
+
+def test_pausing_says_when_there_is_nothing_to_pause(make_engine: Make) -> None:
+    engine, listener = make_engine()
+    assert not engine.pause()
+    assert not engine.resume()
+    answered = listener.ending(engine.submit(jobs.Pause()))
+    assert isinstance(answered, events.JobDone)
+    assert document(answered.result) == {"paused": False}
+    answered = listener.ending(engine.submit(jobs.Resume()))
+    assert isinstance(answered, events.JobDone)
+    assert document(answered.result) == {"paused": False, "found": False}
+
+
 def test_a_job_about_a_base_that_is_not_there_is_refused(make_engine: Make) -> None:
     engine, listener = make_engine()
     failed = listener.ending(engine.submit(jobs.Attach(path="somewhere")))
@@ -212,8 +274,8 @@ def test_a_job_about_a_base_that_is_not_there_is_refused(make_engine: Make) -> N
 def test_an_engine_runs_without_torch_until_a_job_needs_it() -> None:
     script = """
 import sys
-from sekft_engine import jobs
-from sekft_engine.engine import Engine
+from sekft_engine.records import jobs
+from sekft_engine.engine.engine import Engine
 engine = Engine().start()
 engine.submit(jobs.Status())
 assert engine.close(10)
@@ -225,12 +287,12 @@ assert not {"torch", "transformers", "peft"} & set(sys.modules)
 def test_the_engines_thread_steps_back_behind_the_front_end() -> None:
     script = """
 import os, threading
-from sekft_engine.engine import Engine
+from sekft_engine.engine.engine import Engine
 seen = []
 def handler(job, context):
     seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
     return {}
-from sekft_engine.jobs import Job
+from sekft_engine.records.jobs import Job
 class Poke(Job, frozen=True, kw_only=True, tag="poke"): pass
 engine = Engine(handlers={Poke: handler}).start()
 engine.submit(Poke())

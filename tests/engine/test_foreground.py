@@ -8,10 +8,11 @@ import sys
 
 CHILD = """
 import sys, threading
-from sekft_engine import foreground, jobs
+from sekft_engine.engine import run_job as foreground
+from sekft_engine.records import jobs
 from sekft_engine.cli.main import cli, run
-from sekft_engine.leaving import leave
-from sekft_engine.engine import Engine
+from sekft_engine.core.process import leave
+from sekft_engine.engine.engine import Engine
 
 foreground.HARD_STOP_S = 0.5
 

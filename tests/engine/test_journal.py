@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine import events
-from sekft_engine.errors import Unavailable
-from sekft_engine.journal import Journal, decode_line, is_being_written, read_events, read_from
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.records import events
+from sekft_engine.records.journal import (
+    Journal,
+    decode_line,
+    is_being_written,
+    read_events,
+    read_from,
+)
 
 
 def log(text: str) -> events.Log:
@@ -79,8 +85,8 @@ def test_a_disk_that_refuses_in_the_middle_of_a_line_leaves_whole_lines(tmp_path
     script = f"""
 import resource
 from pathlib import Path
-from sekft_engine import events
-from sekft_engine.journal import Journal
+from sekft_engine.records import events
+from sekft_engine.records.journal import Journal
 journal = Journal(Path({str(path)!r}))
 resource.setrlimit(resource.RLIMIT_FSIZE, (250, 250))
 try:

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from sekft_engine import events, jobs
 from sekft_engine.cli.main import run as run_command
-from sekft_engine.context import Context
-from sekft_engine.engine import JOURNAL, Engine
-from sekft_engine.recipe import Recipe
-from sekft_engine.waiting import last_queue, left_over
-from sekft_engine.workspace import Workspace
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import JOURNAL, Engine
+from sekft_engine.engine.queue import last_queue, unfinished_jobs
+from sekft_engine.records import events, jobs
+from sekft_engine.work.context import Context
+from tests.documents import document
 from tests.engine.conftest import Listener, Poke
 
 Make = Callable[..., tuple[Engine, Listener]]
@@ -52,7 +53,7 @@ def test_waiting_jobs_run_in_the_order_they_are_put_in(make_engine: Make) -> Non
     assert engine.move(a, 1)
     assert not engine.move(c, -1)
     assert not engine.move(first, 1)
-    waiting = engine.status()["queued"]
+    waiting = document(engine.status())["queued"]
     assert [one["id"] for one in waiting] == [c, b, a]
     for _ in range(4):
         gate.go_on.release()
@@ -67,7 +68,7 @@ def test_a_held_job_lets_the_others_pass_until_it_is_released(make_engine: Make)
     gate.begun()
     held, other = engine.submit(Poke()), engine.submit(Poke())
     engine.submit(jobs.Pause(target=held))
-    assert [one["held"] for one in engine.status()["queued"]] == [True, False]
+    assert [one["held"] for one in document(engine.status())["queued"]] == [True, False]
     gate.go_on.release()
     gate.go_on.release()
     listener.ending(other)
@@ -115,15 +116,15 @@ def test_jobs_that_wait_when_the_engine_is_told_to_leave_are_offered_again(
     closing.join(60)
 
     again, heard = make_engine(workspace=workspace)
-    (offered,) = again.status()["queued"]
+    (offered,) = document(again.status())["queued"]
     assert (offered["id"], offered["held"]) == (first, True)
-    assert again.status()["running"] is None
+    assert document(again.status())["running"] is None
     assert int(again.submit(jobs.Load(base="nowhere")).split("-")[1]) > int(first.split("-")[1])
     again.resume(first)
     failed = heard.ending(first)
     assert isinstance(failed, events.JobFailed)  # there is no base b: it did begin
-    assert again.status()["queued"] == []
-    assert left_over(workspace.root / JOURNAL) == []
+    assert document(again.status())["queued"] == []
+    assert unfinished_jobs(workspace.root / JOURNAL) == []
 
 
 def test_what_a_killed_engine_was_doing_and_had_yet_to_do_is_offered_again(
@@ -131,9 +132,9 @@ def test_what_a_killed_engine_was_doing_and_had_yet_to_do_is_offered_again(
 ) -> None:
     script = f"""
 import sys, threading
-from sekft_engine import jobs
-from sekft_engine.engine import Engine
-from sekft_engine.workspace import Workspace
+from sekft_engine.records import jobs
+from sekft_engine.engine.engine import Engine
+from sekft_engine.data.workspace import Workspace
 
 def train(job, context):
     context.open_run("train", about={{"recipe": {{}}}})
@@ -158,7 +159,7 @@ threading.Event().wait()
         threading.Event().wait(0.1)
     os.kill(child.pid, signal.SIGKILL)
     child.wait(60)
-    one, three, two = left_over(journal)
+    one, three, two = unfinished_jobs(journal)
     assert isinstance(one, jobs.Train)
     assert (one.base, one.resume) == ("one", True)
     assert Path(one.out) == workspace.runs / "001-train"
@@ -174,15 +175,15 @@ def test_a_job_the_user_stopped_or_that_ended_is_not_offered_again(
     for job in (Poke(), jobs.Train(base="not there", data="d"), jobs.Status()):
         listener.ending(engine.submit(job))
     assert engine.close(60)
-    assert left_over(workspace.root / JOURNAL) == []
+    assert unfinished_jobs(workspace.root / JOURNAL) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"event":"QueueChanged","job":"","waiting":[{"id":'])
 def test_a_journal_that_tells_no_queue_offers_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "journal"
-    assert left_over(path) == []
+    assert unfinished_jobs(path) == []
     path.write_text(text)
-    assert left_over(path) == []
+    assert unfinished_jobs(path) == []
 
 
 def test_the_last_whole_word_on_the_queue_counts(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_the_last_whole_word_on_the_queue_counts(tmp_path: Path) -> None:
     path.write_bytes(
         b"\n".join(events.encode(line) for line in lines) + b'\n{"event":"QueueChanged","job":"'
     )
-    assert [type(one) for one in left_over(path)] == [jobs.Evaluate]
+    assert [type(one) for one in unfinished_jobs(path)] == [jobs.Evaluate]
 
 
 def test_the_command_orders_and_does_what_a_dead_engine_left(

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.adapters import adapter_digest
-from sekft_engine.runs import read_run
+from sekft_engine.records.adapters import adapter_digest
+from sekft_engine.records.runs import read_run
 from sekft_engine.worlds import probe
 
 RECIPE = {"rank": 4, "lr": 0.01, "batch": 4, "max_steps": 2, "heldout": 0.0}

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.errors import BadInput
-from sekft_engine.files import staged_folder, write_whole
-from sekft_engine.runs import adapter_folder, create_run, export_run, find_run, list_runs, read_run
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.files import staged_folder, write_whole
+from sekft_engine.records.results import TrainResult
+from sekft_engine.records.runs import (
+    adapter_folder,
+    create_run,
+    export_run,
+    find_run,
+    list_runs,
+    read_run,
+)
 
 
 def test_runs_are_numbered_in_the_order_they_were_made(tmp_path: Path) -> None:
@@ -69,7 +77,7 @@ def test_a_manifest_survives_being_moved_elsewhere(tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     run.folder.rename(moved)
     info = read_run(moved)
-    assert (info.path, info.id, info.result) == (str(moved), "001-train", {"steps": 3})
+    assert (info.path, info.id, info.result) == (str(moved), "001-train", TrainResult(steps=3))
     assert str(tmp_path) not in json.dumps(json.loads((moved / "run.json").read_text()))
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sekft_engine import events
 from sekft_engine.cli.main import run as sekft
-from sekft_engine.cli.runs import command
-from sekft_engine.runs import create_run
-from sekft_engine.workspace import Workspace
+from sekft_engine.cli.runs.command import command
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events
+from sekft_engine.records.runs import create_run
 
 
 @pytest.fixture

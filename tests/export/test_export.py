@@ -10,16 +10,16 @@ import msgspec
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from sekft_engine import jobs
 from sekft_engine.cli.main import run as run_command
-from sekft_engine.errors import BadInput, SekftError
+from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.export.gguf_ready import check
-from sekft_engine.foreground import run_job
-from sekft_engine.recipe import Recipe
+from sekft_engine.records import jobs
+from sekft_engine.records.runs import RunInfo, find_run
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.runs import RunInfo, find_run
-from sekft_engine.workspace import Workspace
-from tests.sft.sessions import write_sessions
+from tests.documents import document, run_document
+from tests.training.sessions import write_sessions
 
 HOSTILE = "run|with`ticks`<b>\x1b[31m"
 
@@ -33,7 +33,7 @@ def place(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
         rank=4, alpha=8, lr=0.03, batch=4, epochs=2, heldout=0.2, heldout_every=0, token_losses=0
     )
     job = jobs.Train(base=str(tiny_base), data=str(data), recipe=recipe)
-    result = run_job(job, place)
+    result = run_document(job, place)
     _write_eval(place, result["adapter_sha256"])
     return place
 
@@ -84,7 +84,7 @@ def test_a_folder_for_gguf_is_one_that_its_own_library_reads_to_the_last_tensor(
     place: Workspace, tmp_path: Path
 ) -> None:
     job = jobs.Export(source="001-train", target=str(tmp_path / "g"), kind="gguf", dtype="float16")
-    result = run_job(job, place)
+    result = run_document(job, place)
     ready = result["gguf"]
     assert (ready["architecture"], ready["chat_template"]) == ("llama", True)
     assert ready["tensors"] == 20  # two layers of nine, embeddings, norm; the head is tied
@@ -103,7 +103,7 @@ def test_a_hub_layout_holds_the_adapter_and_a_card_that_tells_all_and_acts_on_no
 ) -> None:
     target = tmp_path / "hub"
     job = jobs.Export(source="001-train", target=str(target), kind="adapter", card=True)
-    result = run_job(job, place)
+    result = run_document(job, place)
     assert set(result["files"]) == {
         "README.md", ".gitattributes", "adapter_config.json", "adapter_model.safetensors",
         "sekft.json",
@@ -115,9 +115,10 @@ def test_a_hub_layout_holds_the_adapter_and_a_card_that_tells_all_and_acts_on_no
     facts = yaml.safe_load(front)
     assert (facts["base_model"], facts["library_name"]) == ("tiny", "peft")
     info = find_run(place.runs, "001-train")
-    render = info.facts["render"]
+    facts = document(info.facts)
+    render = facts["render"]
     for told in (
-        result["adapter_sha256"], info.facts["data"]["sha256"], info.facts["base"]["digest"],
+        result["adapter_sha256"], facts["data"]["sha256"], facts["base"]["digest"],
         render["template"], render["tokenizer"], "| rank | 4 |", "| trajectories | 12 |",
         "| of them held out | 2 |", "12 \\[50%, 90%\\]", "seed 3", "| dropped | 0 |",
     ):  # fmt: skip
@@ -132,7 +133,7 @@ def test_a_hub_layout_holds_the_adapter_and_a_card_that_tells_all_and_acts_on_no
 def test_an_adapter_is_found_in_its_own_folder_too(place: Workspace, tmp_path: Path) -> None:
     folder = find_run(place.runs, "001-train").adapter
     job = jobs.Export(source=folder, target=str(tmp_path / "x"), kind="adapter", card=True)
-    assert run_job(job)["run"] == "001-train"
+    assert run_document(job)["run"] == "001-train"
     assert "| rank | 4 |" in (tmp_path / "x" / "README.md").read_text()
 
 
@@ -142,11 +143,11 @@ def test_an_export_that_fails_leaves_nothing(
     target = tmp_path / "out" / "merged"
     job = jobs.Export(source="001-train", target=str(target), kind="merged", base=str(smollm2))
     with pytest.raises(SekftError, match="trained on another base"):
-        run_job(job, place)
+        run_document(job, place)
     assert not list((tmp_path / "out").iterdir())
     target.mkdir()
     with pytest.raises(BadInput, match="already there"):
-        run_job(job, place)
+        run_document(job, place)
 
 
 @pytest.mark.parametrize(
@@ -180,4 +181,4 @@ def test_a_sweep_is_told_to_name_a_point(place: Workspace, tmp_path: Path) -> No
     (folder / "run.json").write_text(json.dumps(about | {"result": {"best": "003-sweep-02"}}))
     job = jobs.Export(source="003-sweep", target=str(tmp_path / "x"))
     with pytest.raises(BadInput, match="name 003-sweep-02"):
-        run_job(job, place)
+        run_document(job, place)

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from sekft_engine.cli.main import run
+from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory import admit, rollout
 from sekft_engine.factory.compose import compose, specs
-from sekft_engine.scenario import Scenario
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sekft_engine.errors import BadInput, JobFailed, Unavailable
-from sekft_engine.evaluate.clean import is_prose
+from sekft_engine.core.errors import BadInput, JobFailed, Unavailable
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.episodes.clean import is_prose
 from sekft_engine.factory import FactoryReport, make, making
 from sekft_engine.factory.archetypes import HELD_OUT, TRAINING
 from sekft_engine.factory.compose import compose, specs
 from sekft_engine.factory.words import for_holdout
-from sekft_engine.scenario import Scenario
 from sekft_engine.sources import load_scenarios, load_trajectories
-from sekft_engine.trajectory import Trajectory
 
 TRAIN, HOLDOUT = 36, 9
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from sekft_engine.trajectory import Role, Trajectory, Turn
+from sekft_engine.data.trajectory import Role, Trajectory, Turn
 
 #: What a shell may print that looks like control, in every family's dialect.
 MARKERS = (

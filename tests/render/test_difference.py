@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sekft_engine.render.difference import first_difference
+from sekft_engine.render.rows.difference import first_difference
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN
 from tests.render.test_equals_transformers import row

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
 from sekft_engine.render import ChatTokenizer
 from tests.render import templates
 from tests.render.conftest import _transformers

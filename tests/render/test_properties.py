@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
-from sekft_engine.render.audit import audit
-from sekft_engine.trajectory import Trajectory, Turn
+from sekft_engine.render.rows.audit import audit
 from tests.render.conftest import MakeBase
 from tests.render.sessions import any_commands, hostile, raw_turns, session, sessions
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
-from sekft_engine.render.audit import audit
-from sekft_engine.trajectory import Trajectory, Turn
+from sekft_engine.render.rows.audit import audit
 from tests.render import templates
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, session

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from sekft_engine.cli.mask import command as mask
-from sekft_engine.errors import BadInput
-from sekft_engine.render.report import inspect_report
-from sekft_engine.render.show import print_inspect, print_listing, print_row
+from sekft_engine.cli.mask.command import command as mask
+from sekft_engine.cli.show.mask import print_inspect, print_listing, print_row
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.text import visible
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.maskview.report import inspect_report
 from sekft_engine.sources import Dropped, load_trajectories, write_jsonl, write_trajectory
-from sekft_engine.trajectory import Trajectory
-from sekft_engine.visible import visible
 from tests.light import run_light
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, session, turns
@@ -151,9 +151,9 @@ def test_nothing_that_a_session_printed_reaches_the_terminal_raw(smol: Base) -> 
     [
         ("plain ünï 👩‍💻", "plain ünï 👩‍💻"),
         ("a\nb\tc", "a⏎b⇥c"),
-        ("\x00\x1b\x7f\x9b", "␀␛␡\\u009b"),
-        ("\ud83d\u2028\ue000\U000f0001", "\\ud83d\\u2028\\ue000\\U000f0001"),
-        ("a\u3164b\ufe00c\U000e0101", "a\\u3164b\\ufe00c\\U000e0101"),
+        ("\x00\x1b\x7f\x9b", "␀␛␡<9b>"),
+        ("\ud83d\u2028\ue000\U000f0001", "<d83d><2028><e000><f0001>"),
+        ("a\u3164b\ufe00c\U000e0101", "a<3164>b<fe00>c<e0101>"),
     ],
 )
 def test_control_characters_are_made_visible(text: str, shown: str) -> None:

@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.errors import BadInput
-from sekft_engine.evaluate.decode import BatchedDecoder, Sampled
-from sekft_engine.evaluate.episode import Episode, Finished
-from sekft_engine.evaluate.loop import run_episodes
-from sekft_engine.evaluate.operator import ModelOperator
-from sekft_engine.render import ChatTokenizer, Dropped
-from sekft_engine.render.difference import Difference
-from sekft_engine.render.sampled import as_sampled, sampled_difference
-from sekft_engine.scenario import Scenario
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.episodes.episode import Episode, FinishedEpisode
+from sekft_engine.operators.decode import BatchedDecoder, SampledTurn
+from sekft_engine.operators.operator import ModelOperator
+from sekft_engine.operators.runner import run_episodes
+from sekft_engine.render import ChatTokenizer, Dropped, build_row
+from sekft_engine.render.rows.difference import TokenDifference, first_difference
 from sekft_engine.worlds import open_world
-from tests.evaluate.conftest import _sandbox, make_scenario
+from tests.evaluation.conftest import _sandbox, make_scenario
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, session
 from tests.render.test_equals_transformers import row
@@ -54,6 +53,17 @@ def set_on(model: Any, ids: Sequence[int]) -> Iterator[None]:
         handle.remove()
 
 
+def sampled_difference(
+    trajectory: Trajectory, tokenizer: ChatTokenizer
+) -> TokenDifference | Dropped | None:
+    """The first token in which an episode (ours) and its training row (theirs) differ."""
+    sampled = tokenizer.encode_sampled(trajectory.turns)
+    built = build_row(trajectory, tokenizer)
+    if isinstance(built, Dropped):
+        return built
+    return first_difference(sampled, built.ids[: built.spans[-1].end].tolist(), tokenizer)
+
+
 def play(
     scenario: Scenario,
     model: Any,
@@ -70,7 +80,7 @@ def play(
             fed.extend(ids)
             super().feed(key, ids, room)
 
-        def step(self) -> dict[str, Sampled]:
+        def step(self) -> dict[str, SampledTurn]:
             out = super().step()
             for turn in out.values():
                 fed.extend((*turn.ids, *([] if turn.stop is None else [turn.stop])))
@@ -78,7 +88,7 @@ def play(
 
     decoder = Listening(model, stop_ids=sorted(tokenizer.end_of_turn_ids))
     operator = ModelOperator(decoder, tokenizer, turn_tokens=turn_tokens, context=2048)
-    done: list[Finished] = []
+    done: list[FinishedEpisode] = []
     run_episodes(
         [Episode(scenario, "model", step_cap=step_cap, open_world=open_world)],
         operator,
@@ -116,7 +126,9 @@ def test_an_episode_is_its_training_row_at_every_position(
     assert episode.verified
     assert "plover" in episode.turns[4].content
     built = row(episode, tokenizer)
-    assert as_sampled(episode.turns, tokenizer) == fed == built.ids[: built.spans[-1].end].tolist()
+    assert (
+        tokenizer.encode_sampled(episode.turns) == fed == built.ids[: built.spans[-1].end].tolist()
+    )
     assert sampled_difference(episode, tokenizer) is None
 
 
@@ -140,10 +152,10 @@ def test_a_command_sampled_in_other_tokens_is_kept_and_named(
         episode, fed = play(make_scenario(), tiny, base.ours, step_cap=6)
     assert episode.commands == COMMANDS
     assert episode.turns[1].ids == tuple(odd)
-    assert as_sampled(episode.turns, base.ours) == fed
+    assert base.ours.encode_sampled(episode.turns) == fed
     begins = len(base.ours.encode_prompt(episode.turns[:1]))
     found = sampled_difference(episode, base.ours)
-    assert isinstance(found, Difference)
+    assert isinstance(found, TokenDifference)
     assert found.index == begins
     assert (found.ours[:2], found.theirs[:2]) == ((" ", "ls"), (" l", "s"))
     assert found.same_text
@@ -164,9 +176,9 @@ def test_white_space_that_an_eval_does_not_type_is_named(
     with set_on(tiny, [*typed, *canonical(tokenizer, "exit")]):
         episode, fed = play(make_scenario(), tiny, tokenizer, step_cap=6)
     assert episode.commands == ("ls", "exit")
-    assert as_sampled(episode.turns, tokenizer) == fed
+    assert tokenizer.encode_sampled(episode.turns) == fed
     found = sampled_difference(episode, tokenizer)
-    assert isinstance(found, Difference)
+    assert isinstance(found, TokenDifference)
     assert not found.same_text
     assert (found.before[-1], found.ours[0], found.theirs[0]) == ("ls", "\n", "<|im_end|>")
 
@@ -180,13 +192,13 @@ def test_a_command_cut_by_the_cap_is_closed_as_the_row_closes_it(
         episode, fed = play(make_scenario(), tiny, tokenizer, step_cap=6, turn_tokens=len(cut))
     assert episode.turns[1].extra == {"cut": True}
     assert episode.commands == ("echo one two three", "exit")
-    assert as_sampled(episode.turns, tokenizer) == fed
+    assert tokenizer.encode_sampled(episode.turns) == fed
     assert sampled_difference(episode, tokenizer) is None
 
 
 def test_a_session_without_the_ids_of_a_model_says_so(smol: Base) -> None:
     with pytest.raises(BadInput, match="command turn 1 has no sampled ids"):
-        as_sampled(PLAIN.turns, smol.ours)
+        smol.ours.encode_sampled(PLAIN.turns)
 
 
 def test_a_session_that_cannot_be_trained_on_says_why(
@@ -196,7 +208,7 @@ def test_a_session_that_cannot_be_trained_on_says_why(
     end = smol.ours.end_of_turn_id
     with set_on(tiny, [end, *canonical(smol.ours, "exit")]):
         episode, fed = play(make_scenario(), tiny, smol.ours, step_cap=6)
-    assert as_sampled(episode.turns, smol.ours) == fed
+    assert smol.ours.encode_sampled(episode.turns) == fed
     found = sampled_difference(episode, smol.ours)
     assert isinstance(found, Dropped)
     assert found.reason == "empty_command"
@@ -210,11 +222,11 @@ def test_a_real_model_left_to_itself(smol: Base, smollm2: Path, make_scenario: M
 
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval()
     episode, fed = play(make_scenario(), model, smol.ours, step_cap=2, turn_tokens=12)
-    sampled = as_sampled(episode.turns, smol.ours)
+    sampled = smol.ours.encode_sampled(episode.turns)
     assert sampled[: len(fed)] == fed
     assert len(sampled) <= len(fed) + 1  # the end of a last command that the cap cut
     found = sampled_difference(episode, smol.ours)
-    if isinstance(found, Difference):
+    if isinstance(found, TokenDifference):
         stripped = any(
             smol.ours.decode(turn.ids or ()).strip() != smol.ours.decode(turn.ids or ())
             for turn in episode.turns

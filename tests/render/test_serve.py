@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Refused, Row, build_row
-from sekft_engine.trajectory import Trajectory, Turn
 from tests.render import templates
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, environments, sessions, turns

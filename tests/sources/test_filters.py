@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_engine.filters import (
+from sekft_engine.data.filters import (
     EPISODE,
     SYNTAX,
     TRAJECTORY,
     BadFilter,
-    Field,
     Filter,
+    FilterField,
     Term,
     Value,
     matches,
@@ -94,7 +94,7 @@ def test_a_wrong_filter_says_what_is_wrong(text: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("known", [TRAJECTORY, EPISODE], ids=["trajectory", "episode"])
-def test_the_manual_lists_every_field(known: Mapping[str, Field]) -> None:
+def test_the_manual_lists_every_field(known: Mapping[str, FilterField]) -> None:
     manual = (Path(__file__).parents[2] / "docs" / "filters.md").read_text(encoding="utf-8")
     for how, what in SYNTAX:
         assert f"| `{how}` | {what} |" in manual

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.errors import Unavailable
+from sekft_engine.core.errors import Unavailable
 from sekft_engine.sources import load_hub, open_index
 from tests.sources.conftest import lines, raw
 from tests.sources.hub_server import REVISION, serving
@@ -41,7 +41,7 @@ def alone(event, *_):
 
 sys.addaudithook(alone)
 _posixsubprocess.fork_exec = lambda *_: alone("os.fork")
-from sekft_engine.errors import SekftError
+from sekft_engine.core.errors import SekftError
 from sekft_engine.sources import load_hub, open_index
 
 told = {}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.errors import BadInput, SekftError, Unavailable
-from sekft_engine.sources import Index, catalog, load_trajectories, open_index
-from sekft_engine.sources.columns import REMEMBERED, Numbers, Words
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.sources import Index, load_trajectories, open_index
+from sekft_engine.sources.index import session_table
+from sekft_engine.sources.index.columns import INTERNED, HashIndex, WordTable
 from tests.sources.conftest import lines, raw, without_privileges
 
 
@@ -92,7 +93,7 @@ def test_what_is_broken_hides_only_itself(tmp_path: Path) -> None:
 def test_a_file_of_nothing_but_junk_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "KEPT_PROBLEMS", 10)
+    monkeypatch.setattr(session_table, "MAX_PROBLEMS", 10)
     (tmp_path / "a.jsonl").write_bytes(b"junk\n" * 1000 + lines(raw("a")))
     index = open_index(tmp_path).read_all()
     assert ids(index) == ["a"]
@@ -157,8 +158,8 @@ def test_columns_for_filters(tmp_path: Path) -> None:
 
 
 def test_more_words_than_are_remembered() -> None:
-    words = Words()
-    names = [f"w{n}" for n in range(2 * REMEMBERED + 100)]
+    words = WordTable()
+    names = [f"w{n}" for n in range(2 * INTERNED + 100)]
     codes = [words.code(name) for name in names]
     assert [words[code] for code in codes] == names
     assert words.code("w5") in (5, len(words) - 1)
@@ -169,12 +170,12 @@ def test_more_words_than_are_remembered() -> None:
 def test_ids_of_one_hash_are_told_apart() -> None:
     import numpy as np
 
-    numbers = Numbers()
+    rows_of = HashIndex()
     for start in range(0, 300, 3):
-        numbers.add(np.array([7, 7, start], np.int64), np.arange(start, start + 3, dtype=np.uint32))
-    assert len(list(numbers.rows(7))) == 200
-    assert list(numbers.rows(297)) == [299]
-    assert numbers.first(np.array([297, 298], np.int64)).tolist() == [299, -1]
+        rows_of.add(np.array([7, 7, start], np.int64), np.arange(start, start + 3, dtype=np.uint32))
+    assert len(list(rows_of.rows(7))) == 200
+    assert list(rows_of.rows(297)) == [299]
+    assert rows_of.first(np.array([297, 298], np.int64)).tolist() == [299, -1]
 
 
 def test_a_line_that_changed_under_the_index_is_never_taken_for_another(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sekft_engine.errors import SekftError
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources import Index, load_trajectories, open_index
-from sekft_engine.sources import lines as reading
-from sekft_engine.sources.record import trajectory_in
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.sources.read import line_reader as reading
+from sekft_engine.sources.read.parse import trajectory_in
 from tests.sources.strategies import FILES
 
 Told = tuple[list[Trajectory], list[str]]

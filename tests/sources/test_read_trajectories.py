@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekft_engine.errors import BadInput, SekftError, Unavailable
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources import data_digest, iter_trajectories, load_trajectories
-from sekft_engine.trajectory import Trajectory
 from tests.sources.conftest import lines, raw, without_privileges
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.sources import Index, open_index, saved, scan
+from sekft_engine.sources import Index, open_index
+from sekft_engine.sources.index import saved, scan
 from tests.sources.conftest import lines, raw
 from tests.sources.test_index import ids, told
 
@@ -18,7 +19,7 @@ from tests.sources.test_index import ids, told
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, into which also the smallest index goes."""
     monkeypatch.setenv("SEKFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(saved, "AFTER", 0.0)
+    monkeypatch.setattr(saved, "MIN_SECONDS", 0.0)
     return tmp_path / "cache" / "index"
 
 
@@ -138,7 +139,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, cache: Path)
 def test_the_cache_stays_small(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "ROOM", 20_000)
+    monkeypatch.setattr(saved, "MAX_BYTES", 20_000)
     for name in "abcdef":
         open_index(data(tmp_path / name)).read_all()
     sizes = [path.stat().st_size for path in cache.iterdir()]
@@ -149,6 +150,6 @@ def test_the_cache_stays_small(
 def test_what_was_read_quickly_is_not_saved(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "AFTER", 1e9)
+    monkeypatch.setattr(saved, "MIN_SECONDS", 1e9)
     open_index(data(tmp_path / "d")).read_all()
     assert not cache.exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.errors import BadInput
+from sekft_engine.core.errors import BadInput
 from sekft_engine.sources import load_scenarios
 from tests.sources.conftest import lines, raw
 

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sekft_engine.errors import BadInput, SekftError, Unavailable
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources import (
     Index,
     iter_trajectories,
     load_scenarios,
     load_trajectories,
     open_index,
-    tables,
 )
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.sources.read import tables
 from tests.sources.conftest import lines, raw
 from tests.sources.test_index import ids, told
 
@@ -145,7 +145,7 @@ def test_any_row_of_many_row_groups(tmp_path: Path) -> None:
         assert index.trajectory(n).id == f"t{n}"
     assert list(index.search("MOTD 77")) == [77, *range(770, 780)]
     assert list(index.search("motd 77", 900, -1)) == [*range(779, 769, -1), 77]
-    missing = tables.Table(tmp_path / "x.parquet")
+    missing = tables.TableFile(tmp_path / "x.parquet")
     assert [first for first, _ in missing.batches(["id"], start=995)] == [995]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.errors import BadInput
-from sekft_engine.sources import Index, open_index, staged, watch, write_trajectory
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.sources import Index, open_index, staged, write_trajectory
+from sekft_engine.sources.index import watcher
 from tests.sources.conftest import lines, raw
 from tests.sources.test_index import ids, told
 
@@ -182,7 +183,7 @@ def test_what_is_deleted_is_gone_and_what_it_hid_comes_up(tmp_path: Path) -> Non
 def test_writing_into_an_old_recording_is_noticed_within_some_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "LOOKED_AT", 3)
+    monkeypatch.setattr(watcher, "CHECKED_AT_ONCE", 3)
     for n in range(10):
         (tmp_path / f"{n}.json").write_text(json.dumps(raw(f"{n}")))
     index = open_index(tmp_path).read_all()

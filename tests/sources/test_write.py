@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.errors import Unavailable
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources import (
     load_trajectories,
     staged,
@@ -18,7 +19,6 @@ from sekft_engine.sources import (
     write_jsonl,
     write_trajectory,
 )
-from sekft_engine.trajectory import Trajectory
 from tests.sources.conftest import raw, without_privileges
 
 ONE = Trajectory.from_json(
@@ -67,7 +67,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
-        "from sekft_engine.errors import Unavailable\n"
+        "from sekft_engine.core.errors import Unavailable\n"
         "from sekft_engine.sources import write_json\n"
         "try:\n"
         "    write_json(Path(sys.argv[1]) / 'a.json', 'x' * 200000)\n"

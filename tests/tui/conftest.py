@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sekft_engine.workspace import Workspace
+from sekft_engine.data.workspace import Workspace
 from sekft_tui.app import Workbench
 from tests.tui.scripted import ScriptedEngine
 

@@ -5,27 +5,45 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 
-from sekft_engine import events
-from sekft_engine.events import Event
-from sekft_engine.jobs import Job
+from sekft_engine.engine.queue import queue_entry
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event, Queued
+from sekft_engine.records.jobs import Job
+from sekft_engine.records.result import Result
+from sekft_engine.records.results import (
+    CancelResult,
+    CheckpointResult,
+    MoveResult,
+    PauseResult,
+    QueuedStatus,
+    ResumeResult,
+    RunningStatus,
+    StatusResult,
+)
 
 
 class ScriptedEngine:
-    """Remembers what it was asked and says what it is told to, as the real one would."""
+    """An engine without a thread. It keeps its queue and answers as the real one does, and what
+    its running job does is what the script says.
+
+    Attributes:
+        jobs: all that were submitted.
+        cancelled: each request to cancel: the job, and whether its step may end first.
+        orders: each request to pause, resume or move.
+    """
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.cancelled: list[tuple[str, bool]] = []
-        self.paused = False
-        self.running = ""
-        self.waiting: list[events.Queued] = []
         self.orders: list[tuple[str, str]] = []
         self.started = False
         self.closed = False
+        self.paused = False
+        self._running: Queued | None = None
+        self._waiting: list[Queued] = []
         self._subscribers: list[Callable[[Event], None]] = []
 
     def start(self) -> ScriptedEngine:
@@ -33,49 +51,143 @@ class ScriptedEngine:
         return self
 
     def submit(self, job: Job) -> str:
-        name = f"{job.__struct_config__.tag}-{len(self.jobs) + 1}"
-        self.jobs.append(msgspec.structs.replace(job, id=name))
-        self.say(events.JobQueued(job=name, kind=str(job.__struct_config__.tag)))
-        return name
+        kind = jobs.kind_of(job)
+        job = msgspec.structs.replace(job, id=job.id or f"{kind}-{len(self.jobs) + 1}")
+        self.jobs.append(job)
+        answer = self._answer(job)
+        if answer is not None:
+            self._publish(events.JobDone(job=job.id, kind=kind, result=answer))
+        elif self.closed:
+            error = "the engine is closing"
+            self._publish(events.JobFailed(job=job.id, kind=kind, error=error))
+        else:
+            self._publish(events.JobQueued(job=job.id, kind=kind, label=jobs.label_of(job)))
+            self._waiting.append(queue_entry(job))
+            self._publish_queue()
+        return job.id
+
+    def _answer(self, job: Job) -> Result | None:
+        """The result of a job that is done at once; None for any other."""
+        match job:
+            case jobs.Status():
+                return self.status()
+            case jobs.Cancel():
+                cancelled = self.cancel(job.target, after_step=job.after_step)
+                return CancelResult(cancelled=cancelled)
+            case jobs.Checkpoint():
+                return CheckpointResult(asked=self._is_running(job.target))
+            case jobs.Pause():
+                return PauseResult(paused=self.pause(job.target))
+            case jobs.Resume():
+                return ResumeResult(found=self.resume(job.target))
+            case jobs.Move():
+                return MoveResult(moved=self.move(job.target, job.by))
+        return None
 
     def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool:
         self.cancelled.append((job_id, after_step))
+        place = self._place(job_id)
+        if place is None:
+            return self._is_running(job_id)
+        job = self._waiting.pop(place)
+        self._publish_queue()
+        detail = "it had not begun"
+        self._publish(events.JobCancelled(job=job.id, kind=job.kind, detail=detail))
         return True
 
-    def pause(self, job_id: str = "") -> None:
-        self.paused = self.paused or job_id in ("", self.running)
+    def pause(self, job_id: str = "") -> bool:
         self.orders.append(("pause", job_id))
+        return self._hold(job_id, held=True)
 
-    def resume(self, job_id: str = "") -> None:
-        self.paused = self.paused and job_id not in ("", self.running)
+    def resume(self, job_id: str = "") -> bool:
         self.orders.append(("resume", job_id))
+        return self._hold(job_id, held=False)
+
+    def _hold(self, job_id: str, *, held: bool) -> bool:
+        if self._is_running(job_id):
+            self.paused = held
+            return True
+        place = self._place(job_id)
+        if place is None:
+            return False
+        self._waiting[place] = msgspec.structs.replace(self._waiting[place], held=held)
+        self._publish_queue()
+        return True
 
     def move(self, job_id: str, by: int) -> bool:
         self.orders.append((f"move {by}", job_id))
-        return True
+        place = self._place(job_id)
+        if place is None:
+            return False
+        to = max(0, min(place + by, len(self._waiting) - 1))
+        self._waiting.insert(to, self._waiting.pop(place))
+        if to != place:
+            self._publish_queue()
+        return to != place
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback)
 
-    def status(self) -> dict[str, Any]:
-        return {
-            "running": {"id": self.running, "paused": self.paused} if self.running else None,
-            "queued": [{"id": one.id, "held": one.held} for one in self.waiting],
-        }
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def status(self) -> StatusResult:
+        job = self._running
+        return StatusResult(
+            running=RunningStatus(id=job.id, kind=job.kind, label=job.label, paused=self.paused)
+            if job is not None
+            else None,
+            queued=[
+                QueuedStatus(id=one.id, kind=one.kind, label=one.label, held=one.held)
+                for one in self._waiting
+            ],
+        )
 
     def close(self, timeout: float = 30.0) -> bool:
+        """Nothing that waits begins any more, and what runs obeys at once."""
         self.closed = True
+        ending = [*self._waiting, *([self._running] if self._running else [])]
+        self._waiting, self._running = [], None
+        for job in ending:
+            self._publish(events.JobCancelled(job=job.id, kind=job.kind))
         return True
 
     def say(self, *script: Event) -> None:
+        """Play what the running job does; the queue changes as its start and its end demand."""
         for event in script:
-            if isinstance(event, events.JobStarted):
-                self.running = event.job
-            elif isinstance(event, events.QueueChanged):
-                self.waiting = event.waiting
-            for callback in tuple(self._subscribers):
-                callback(event)
+            if isinstance(event, events.QueueChanged):
+                self._running, self._waiting = event.running, list(event.waiting)
+            elif isinstance(event, events.JobStarted):
+                self._begin(event)
+            elif isinstance(event, events.ENDINGS) and self._is_running(event.job):
+                self._running = None
+                self._publish_queue()
+            self._publish(event)
+
+    def _begin(self, event: events.JobStarted) -> None:
+        place = self._place(event.job)
+        job = self._waiting.pop(place) if place is not None else None
+        self._running = job or Queued(id=event.job, kind=event.kind, label=event.label)
+        self.paused = False
+        self._publish_queue()
+
+    def _place(self, job_id: str) -> int | None:
+        """Where the job waits; None = it does not."""
+        return next((n for n, job in enumerate(self._waiting) if job.id == job_id), None)
+
+    def _is_running(self, job_id: str) -> bool:
+        return self._running is not None and job_id in ("", self._running.id)
+
+    def _publish_queue(self) -> None:
+        waiting = list(self._waiting)
+        self._publish(events.QueueChanged(job="", running=self._running, waiting=waiting))
+
+    def _publish(self, event: Event) -> None:
+        for callback in tuple(self._subscribers):
+            callback(event)
 
 
 def training(

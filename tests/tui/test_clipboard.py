@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.errors import BadInput
-from sekft_tui import clipboard
+from sekft_engine.core.errors import BadInput
+from sekft_tui.input import clipboard
 from tests.tui.terminal import ROOT
 
 TEXT = "ls -l 日本\n" * 2_000
@@ -94,7 +94,8 @@ def buffer_of(server: str) -> str:
 
 
 SEND = (
-    f"cd {ROOT} && {sys.executable} -c 'import sys; from sekft_tui.clipboard import requests; "
+    f"cd {ROOT} && {sys.executable} -c "
+    "'import sys; from sekft_tui.input.clipboard import requests; "
     f'sys.stdout.write(requests("ls -l 日本\\n" * 2000))\'; sleep 60'
 )
 

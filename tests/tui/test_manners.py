@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from sekft_tui import clipboard
-from sekft_tui.hangup import over_bare_ssh
-from sekft_tui.state import State, load_state, save_state
+from sekft_tui.input import clipboard
+from sekft_tui.process.hangup import over_bare_ssh
+from sekft_tui.process.settings import State, load_state, save_state
 
 
 def test_text_goes_to_the_terminals_clipboard_also_through_tmux() -> None:

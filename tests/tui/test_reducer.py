@@ -9,10 +9,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekft_engine import events
-from sekft_engine.events import Event
-from sekft_tui.reducer import Shared, reduce, replayed, stop_asked
-from sekft_tui.series import Series, ema
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_tui.model.reducer import Shared, reduce, replayed, stop_asked
+from sekft_tui.model.series import Series, ema
+from sekft_tui.model.training import Mark
 from tests.tui.scripted import evaluation, training, verdict
 
 SCRIPT: list[Event] = [
@@ -64,11 +65,11 @@ def test_a_new_run_starts_a_new_curve_and_a_resumed_one_continues_it() -> None:
     assert series.view()[0].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_a_nan_is_told_and_kept() -> None:
+def test_a_nan_is_marked_and_stays_in_the_curve() -> None:
     step = next(event for event in training() if isinstance(event, events.StepDone))
     bad = msgspec.structs.replace(step, step=7, loss=math.nan)
     shared = replayed([step, bad])
-    assert shared.train.nan_step == 7
+    assert shared.train.marks == [Mark(7, "bad", "loss is not finite")]
     assert math.isnan(shared.train.column("loss")[1])
 
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from sekft_engine.errors import SekftError
-from sekft_engine.scenario import Announcement, Fixture, Provider, Scenario
-from sekft_engine.worlds import Limits, World, open_world, opening, orphans, userlands
-from sekft_engine.worlds.engine_id import engine_id, gone
-from sekft_engine.worlds.engines import find_engine
-from sekft_engine.worlds.launcher import find_bubblewrap
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.scenario import Announcement, Fixture, Provider, Scenario
+from sekft_engine.worlds import Limits, World, open_world, opening
+from sekft_engine.worlds.bubblewrap import orphans
+from sekft_engine.worlds.bubblewrap.launcher import find_bubblewrap
+from sekft_engine.worlds.bubblewrap.processes import status
+from sekft_engine.worlds.container.engines import find_engine
 from sekft_engine.worlds.probing import probe_one
-from sekft_engine.worlds.processes import status
+from sekft_engine.worlds.shell.engine_id import engine_id, gone
+from sekft_engine.worlds.trees import userlands
 
 
 class Opener:
@@ -73,7 +77,7 @@ def forget_what_is_here() -> None:
     """Let the next look find other programs than the last."""
     find_bubblewrap.cache_clear()
     find_engine.cache_clear()
-    opening._first_that_works.cache_clear()
+    opening.first_that_works.cache_clear()
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -126,6 +130,11 @@ def shared(shared_opener: Opener) -> World:
     return shared_opener()
 
 
+def unique_seconds() -> str:
+    """How long to sleep so that a command line tells this test's process from any other's."""
+    return f"{secrets.randbelow(900_000) + 100_000}.{secrets.randbelow(10**9):09}"
+
+
 def processes_with(text: str) -> list[str]:
     """Command lines on this machine that contain ``text``, zombies aside."""
     found = []
@@ -138,6 +147,12 @@ def processes_with(text: str) -> list[str]:
             if text in line:
                 found.append(line)
     return found
+
+
+def started_here() -> set[psutil.Process]:
+    """The processes that this one has started and that live."""
+    own = psutil.Process().children()
+    return {one for one in own if one.status() != psutil.STATUS_ZOMBIE}
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -165,8 +180,8 @@ def holders() -> list[int]:
     """First processes of bubblewrap's holders that this process started, or nobody looks after."""
     return [
         pid
-        for pid, parent in orphans._first_processes()
-        if not orphans._is_holder(parent) or os.getpid() in _above(parent)
+        for pid, parent in orphans.first_processes()
+        if not orphans.is_holder(parent) or os.getpid() in _above(parent)
     ]
 
 

@@ -13,10 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.scenario import Fixture
-from sekft_engine.worlds import Limits, World, cgroups
-from sekft_engine.worlds.engine_id import engine_id
-from tests.worlds.conftest import Opener, containers, holders, processes_with, wait_until
+from sekft_engine.data.scenario import Fixture
+from sekft_engine.worlds import Limits, World
+from sekft_engine.worlds.bubblewrap import cgroups
+from sekft_engine.worlds.shell.engine_id import engine_id
+from tests.worlds.conftest import (
+    Opener,
+    containers,
+    holders,
+    processes_with,
+    unique_seconds,
+    wait_until,
+)
 
 MIB = 1024 * 1024
 QUICK = Limits(command_s=0.5)
@@ -62,24 +70,25 @@ def perl(world: World, script: str) -> str:
 
 def test_a_fork_bomb_hits_a_wall_and_the_checker_still_judges(opener: Opener) -> None:
     world = opener(limits=Limits(nproc=32, command_s=1.0), checker="test -e notes/plum.txt")
+    bomb = f"bomb-{secrets.token_hex(8)}"
     most = [0]
     done = threading.Event()
 
     def count() -> None:
         while not done.is_set():
-            most[0] = max(most[0], len(processes_with("bomb-7281")))
+            most[0] = max(most[0], len(processes_with(bomb)))
             time.sleep(0.05)
 
     counter = threading.Thread(target=count)
     counter.start()
     try:
-        world.run("perl -e 'fork while 1; # bomb-7281'")
+        world.run(f"perl -e 'fork while 1; # {bomb}'")
     finally:
         done.set()
         counter.join()
     assert 4 < most[0] <= 42
     assert world.check().passed
-    assert wait_until(lambda: not processes_with("bomb-7281"))
+    assert wait_until(lambda: not processes_with(bomb))
 
 
 @pytest.mark.parametrize("hogs", [1, 5])
@@ -353,6 +362,10 @@ def test_traps_laid_for_the_checker_catch_nothing(opener: Opener, trap: str) -> 
 
 
 BEAT = "while :; do date +%N > new; mv new beat; sleep 0.01; done"
+#: As long as twenty beats take: what beats as fast as this has written meanwhile.
+TWENTY_BEATS = (
+    "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do date; sleep 0.01; done"
+)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +374,7 @@ BEAT = "while :; do date +%N > new; mv new beat; sleep 0.01; done"
 def test_what_a_session_left_running_writes_no_more_when_it_is_judged(
     opener: Opener, start: str
 ) -> None:
-    still = 'a=$(cat beat); sleep 0.2; [ -n "$a" ] && [ "$a" = "$(cat beat)" ]'
+    still = f'a=$(cat beat); {TWENTY_BEATS}; [ -n "$a" ] && [ "$a" = "$(cat beat)" ]'
     world = opener(checker=still)
     world.run(start)
     assert world.run("until test -e beat; do sleep 0.01; done").status == 0
@@ -414,9 +427,13 @@ def test_the_checker_finds_what_is_in_shared_memory(opener: Opener) -> None:
 
 
 def test_a_checkers_own_children_are_ended_with_it(opener: Opener) -> None:
-    world = opener(checker="nohup setsid sleep 314.159 >/dev/null 2>&1 & exit 0")
-    assert world.check().passed
-    assert wait_until(lambda: not processes_with("sleep 314.159"))
+    mark = unique_seconds()
+    child = f"nohup setsid sleep {mark} >/dev/null 2>&1 &"
+    started = '[ "$(cat /proc/$!/comm)" = sleep ]'
+    world = opener(checker=f"{child} until {started}; do :; done; echo started")
+    verdict = world.check()
+    assert (verdict.passed, verdict.output) == (True, "started\n")
+    assert wait_until(lambda: not processes_with(f"sleep {mark}"))
 
 
 @pytest.mark.parametrize(
@@ -453,9 +470,9 @@ def test_a_session_that_takes_over_its_first_process_wins_nothing(opener: Opener
     """It has the session's own limits, and it ends with the session whatever it does."""
     world = opener(
         limits=Limits(nproc=20, command_s=2.0),
-        checker='a=$(cat ~/alive); sleep 0.5; b=$(cat ~/alive); [ "$a" = "$b" ] && exit 3',
+        checker=f'a=$(cat beat); {TWENTY_BEATS}; [ -n "$a" ] && [ "$a" = "$(cat beat)" ] && exit 3',
     )
-    world.run("(while :; do date +%N > ~/alive; sleep 0.1; done) &")
+    world.run(f"({BEAT}) &")
     world.run(TAKE_OVER_FIRST)
     bomb = world.run("i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done")
     assert "fork" in bomb.output.lower() or "unavailable" in bomb.output

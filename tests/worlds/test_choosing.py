@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.errors import BadInput, Unavailable
-from sekft_engine.scenario import Fixture
-from sekft_engine.worlds import launcher, open_world, probe, probing, seccomp, userland
+from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.data.scenario import Fixture
+from sekft_engine.worlds import open_world, probe, probing
+from sekft_engine.worlds.bubblewrap import launcher
+from sekft_engine.worlds.shell import seccomp
+from sekft_engine.worlds.trees import userland
 from tests.worlds.conftest import Opener, forget_what_is_here, scenario
 
 SETUPS = ("bubblewrap/host",)

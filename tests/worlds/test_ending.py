@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -12,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.worlds import (
-    Limits,
-    World,
-    WorldBroken,
-    check_untouched,
-    engines,
-    open_world,
-    orphans,
+from sekft_engine.worlds import Limits, World, WorldBroken, check_untouched, open_world
+from sekft_engine.worlds.bubblewrap import orphans
+from tests.worlds.conftest import (
+    Opener,
+    containers,
+    processes_with,
+    scenario,
+    started_here,
+    unique_seconds,
+    wait_until,
 )
-from sekft_engine.worlds.bubblewrap import BubblewrapBox
-from tests.worlds.conftest import Opener, containers, processes_with, scenario, wait_until
 
 
 def test_the_checker_sees_the_state_that_the_session_left(opener: Opener) -> None:
@@ -39,11 +38,14 @@ def test_a_failing_checker_tells_why(opener: Opener) -> None:
 
 
 def test_no_process_of_the_session_is_left_when_the_checker_runs(opener: Opener) -> None:
-    world = opener(checker="! grep -l 31415 /proc/[0-9]*/cmdline && ! test -e ~/late")
-    world.run("nohup setsid sh -c 'sleep 1.31415; touch late' >/dev/null 2>&1 &")
+    mark = unique_seconds()
+    # The pattern is in brackets so that grep does not find itself.
+    world = opener(checker=f"! grep -l '[{mark[0]}]{mark[1:]}' /proc/[0-9]*/cmdline")
+    world.run(f"nohup setsid sh -c 'sleep {mark}; true' >/dev/null 2>&1 &")
+    assert wait_until(lambda: len(processes_with(f"sleep {mark}")) >= 2)
     world.run("exit")
     assert world.check().passed
-    assert not processes_with("sleep 1.31415")
+    assert not processes_with(f"sleep {mark}")
 
 
 def test_a_session_cannot_fake_the_verdict(opener: Opener) -> None:
@@ -66,22 +68,24 @@ def test_the_untouched_world_can_be_checked_without_a_session() -> None:
 def test_close_leaves_no_process_and_no_descriptor(opener: Opener) -> None:
     opener().close()
     before = _descriptors()
-    world = opener()
-    world.run("for i in 1 2 3; do nohup setsid sleep 271.828 >/dev/null 2>&1 & done")
-    assert wait_until(lambda: len(processes_with("sleep 271.828")) >= 3)
+    world, mark = opener(), unique_seconds()
+    world.run(f"for i in 1 2 3; do nohup setsid sleep {mark} >/dev/null 2>&1 & done")
+    assert wait_until(lambda: len(processes_with(f"sleep {mark}")) >= 3)
     world.close()
     world.close()
-    assert not processes_with("sleep 271.828")
+    assert not processes_with(f"sleep {mark}")
     assert _descriptors() == before
     with pytest.raises(WorldBroken):
         world.run("ls")
 
 
 def test_an_open_world_is_closed_when_its_block_fails() -> None:
+    mark = unique_seconds()
     with contextlib.suppress(RuntimeError), open_world(scenario()) as world:
-        world.run("sleep 271.829 &")
+        world.run(f"sleep {mark} &")
+        assert wait_until(lambda: bool(processes_with(f"sleep {mark}")))
         raise RuntimeError
-    assert not processes_with("sleep 271.829")
+    assert not processes_with(f"sleep {mark}")
 
 
 _ENGINE = """
@@ -90,7 +94,7 @@ sys.path.insert(0, {root!r})
 from tests.worlds.conftest import scenario
 from sekft_engine.worlds import open_world
 world = open_world(scenario(), **dict(zip(("sandbox", "userland"), {setup!r}.split("/"))))
-world.run("nohup setsid sleep 161.803 >/dev/null 2>&1 &")
+world.run("nohup setsid sleep {mark} >/dev/null 2>&1 &")
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -116,11 +120,19 @@ for delay in {delays!r}:
     os.waitpid(engine, 0)
 """
 
+_LATER = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.worlds.conftest import scenario
+from sekft_engine.worlds import open_world
+open_world(scenario(), **dict(zip(("sandbox", "userland"), {setup!r}.split("/")))).close()
+"""
+
 
 def test_nothing_is_left_when_the_engine_is_killed(setup: str) -> None:
-    root = str(Path(__file__).parents[2])
+    root, mark = str(Path(__file__).parents[2]), unique_seconds()
     engine = subprocess.Popen(
-        [sys.executable, "-c", _ENGINE.format(root=root, setup=setup)],
+        [sys.executable, "-c", _ENGINE.format(root=root, setup=setup, mark=mark)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -128,17 +140,17 @@ def test_nothing_is_left_when_the_engine_is_killed(setup: str) -> None:
     assert engine.stdout is not None
     assert engine.stdin is not None
     assert engine.stdout.readline() == "ready\n"
-    assert processes_with("sleep 161.803")
+    assert processes_with(f"sleep {mark}")
     engine.send_signal(signal.SIGKILL)
     engine.wait()
-    assert wait_until(lambda: not processes_with("sleep 161.803"))
+    assert wait_until(lambda: not processes_with(f"sleep {mark}"))
     assert wait_until(lambda: not containers(setup))
     engine.stdin.close()
     engine.stdout.close()
 
 
 def test_an_engine_killed_while_it_starts_a_world_leaves_nothing_that_the_next_does_not_end(
-    opener: Opener, setup: str
+    setup: str,
 ) -> None:
     """bubblewrap's first process waits for ever if bubblewrap dies in the wrong millisecond."""
     root = str(Path(__file__).parents[2])
@@ -149,10 +161,11 @@ def test_an_engine_killed_while_it_starts_a_world_leaves_nothing_that_the_next_d
     starter = _STARTER.format(root=root, setup=setup, delays=delays)
     subprocess.run([sys.executable, "-c", starter], check=True, timeout=300)
 
+    # One that comes later looks after what is left; an engine that has looked does not at once.
+    later = _LATER.format(root=root, setup=setup)
+
     def swept() -> bool:
-        orphans._next_look = 0.0
-        engines.sweep_containers.cache_clear()
-        opener().close()
+        subprocess.run([sys.executable, "-c", later], check=True, timeout=300)
         return not _abandoned() and not containers(setup)
 
     assert wait_until(swept)
@@ -160,7 +173,7 @@ def test_an_engine_killed_while_it_starts_a_world_leaves_nothing_that_the_next_d
 
 def _abandoned() -> list[int]:
     """Holders without bubblewrap, of this engine or of any other that has died."""
-    return [pid for pid, parent in orphans._first_processes() if not orphans._is_holder(parent)]
+    return [pid for pid, parent in orphans.first_processes() if not orphans.is_holder(parent)]
 
 
 def test_a_world_outlives_the_thread_that_opened_it(opener: Opener) -> None:
@@ -187,20 +200,24 @@ def test_a_session_has_a_budget_of_time_spent_in_commands(opener: Opener) -> Non
 
 
 def test_a_dead_sandbox_is_broken_not_a_failed_episode(opener: Opener) -> None:
+    before = started_here()
     world = opener()
     # What only a fault of the machine does: everything dies at once, and from outside.
-    os.kill(world.box._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    for process in started_here() - before:
+        process.kill()
     with pytest.raises(WorldBroken):
         _use(world)
 
 
 def test_a_checker_whose_sandbox_does_not_start_has_judged_nothing(opener: Opener) -> None:
+    before = started_here()
     world = opener(checker="exit 0")
-    box = world.box  # type: ignore[attr-defined]
-    if not isinstance(box, BubblewrapBox):
+    if world.backend != "bubblewrap":
         pytest.skip("a container has no second sandbox for its checker")
     # As when a package manager replaces what the sandbox is made of while the session runs.
-    Path(f"/proc/{box._first}/root/w/checker").unlink()
+    (sandbox,) = started_here() - before
+    inside = (Path(f"/proc/{one.pid}/root/w/checker") for one in sandbox.children(recursive=True))
+    next(path for path in inside if path.exists()).unlink()
     with pytest.raises(WorldBroken, match=r"no sandbox for the checker.*No such file"):
         world.check()
 

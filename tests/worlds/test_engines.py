@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine import doctor
 from sekft_engine.cli.main import run
-from sekft_engine.worlds import engines, opening, seccomp
-from sekft_engine.worlds.engines import REPOSITORY, find_engine
+from sekft_engine.engine import doctor
+from sekft_engine.worlds import opening
+from sekft_engine.worlds.container import engines
+from sekft_engine.worlds.container.engines import REPOSITORY, find_engine
 from sekft_engine.worlds.probing import probe_one
+from sekft_engine.worlds.shell import seccomp
 from tests.worlds.conftest import Opener
 
 SETUPS = ("podman/debian", "docker/debian")

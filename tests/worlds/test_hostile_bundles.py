@@ -16,21 +16,22 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from sekft_engine.bundle_check import MAX_ENTRIES
 from sekft_engine.cli.main import run
-from sekft_engine.errors import BadInput
-from sekft_engine.evaluate.choose import scenario_digest
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.bundle_check import MAX_ENTRIES
+from sekft_engine.data.scenario import Announcement, Fixture, Provider, Scenario
+from sekft_engine.episodes.choose import scenario_digest
 from sekft_engine.factory import admit
-from sekft_engine.scenario import Announcement, Fixture, Provider, Scenario
-from sekft_engine.worlds import Limits, WorldBroken, open_world, tree
-from sekft_engine.worlds.arguments import mount, separated, terminated
-from sekft_engine.worlds.box import Order
-from sekft_engine.worlds.container_start import furniture, run_command
-from sekft_engine.worlds.engines import Engine
-from sekft_engine.worlds.holder import File, Plan, etc_bound, plan
-from sekft_engine.worlds.launcher import Bubblewrap
-from sekft_engine.worlds.layout import lay_out
-from sekft_engine.worlds.userland import find_userland
+from sekft_engine.worlds import Limits, WorldBroken, open_world
+from sekft_engine.worlds.bubblewrap.holder import File, HolderPlan, etc_bound, plan
+from sekft_engine.worlds.bubblewrap.launcher import Bubblewrap
+from sekft_engine.worlds.container.engines import ContainerEngine
+from sekft_engine.worlds.container.start import furniture, run_command
+from sekft_engine.worlds.shell.arguments import mount, separated, terminated
+from sekft_engine.worlds.shell.box import BoxSpec
+from sekft_engine.worlds.trees import tree
+from sekft_engine.worlds.trees.layout import lay_out
+from sekft_engine.worlds.trees.userland import find_userland
 from tests.fuzzing import fuzz
 from tests.hostile import hostile_bundles, hostile_text
 from tests.worlds.conftest import Opener, scenario
@@ -47,8 +48,8 @@ WORDS = {
 }
 
 
-def order(bundle: Scenario) -> Order:
-    return Order(
+def order(bundle: Scenario) -> BoxSpec:
+    return BoxSpec(
         layout=lay_out(bundle),
         checker=bundle.checker,
         userland=find_userland(),
@@ -69,7 +70,7 @@ def options(words: list[str]) -> list[tuple[str, ...]]:
     return found
 
 
-def outer(planned: Plan) -> tuple[list[tuple[str, ...]], dict[str, bytes]]:
+def outer(planned: HolderPlan) -> tuple[list[tuple[str, ...]], dict[str, bytes]]:
     """The holder's options, and the files that it is given."""
     words, files = [], {}
     for part in planned.arguments:
@@ -176,7 +177,7 @@ def test_a_bundle_adds_sized_file_systems_to_a_container_and_nothing_else(
     bundle = accepted(raw)
     if bundle is None:
         return
-    engine = Engine("podman", ("podman",))
+    engine = ContainerEngine("podman", ("podman",))
     mine = run_command(engine, "image", "name", order(bundle))
     plain = run_command(engine, "image", "name", order(scenario(fixtures=())))
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
 
-from sekft_engine.worlds import launcher, open_world
-from sekft_engine.worlds.bubblewrap import BubblewrapBox
-from sekft_engine.worlds.launcher import SANDBOX_UID
-from tests.worlds.conftest import scenario
+from sekft_engine.worlds import open_world
+from sekft_engine.worlds.bubblewrap import launcher
+from sekft_engine.worlds.bubblewrap.launcher import SANDBOX_UID
+from tests.worlds.conftest import scenario, started_here
 
 
-def standing(world: Any) -> dict[str, list[str]]:
-    """What the kernel says of the world's first process on this machine."""
-    assert isinstance(world.box, BubblewrapBox)
-    process = world.box._process
-    assert process is not None
+def standing(process: psutil.Process) -> dict[str, list[str]]:
+    """What the kernel says of a process."""
     lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
     facts = dict(line.split(":", 1) for line in lines)
     return {name: facts[name].split() for name in ("Uid", "Gid", "Groups", "CapEff", "CapPrm")}
@@ -35,8 +32,10 @@ def test_worlds_of_root_run_as_nobody_at_all(
         monkeypatch.setattr(launcher, "_as_other", tuple)
     elif not launcher._as_other():
         pytest.skip("no setpriv here")
+    before = started_here()
     with open_world(scenario(), sandbox="bubblewrap") as world:
-        told = standing(world)
+        (sandbox,) = started_here() - before
+        told = standing(sandbox)
         assert told["Uid"] == told["Gid"] == 4 * [str(SANDBOX_UID)]
         assert told["Groups"] == []
         assert {*told["CapEff"], *told["CapPrm"]} == {16 * "0"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from sekft_engine.evaluate.state import changes
-from sekft_engine.scenario import Fixture
+from sekft_engine.data.scenario import Fixture
+from sekft_engine.episodes.state import changes
 from sekft_engine.worlds import Limits, World
-from sekft_engine.worlds.listing import Item, Listing, file_item
+from sekft_engine.worlds.trees.listing import Item, TreeListing, file_item
 from tests.worlds.conftest import Opener, scenario
 
 
-def left(world: World) -> Listing:
+def left(world: World) -> TreeListing:
     world.check()
     listing = world.listing()
     assert listing is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sekft_engine.worlds.marks import Marks
+from sekft_engine.worlds.shell.marks import Marks
 from tests.fuzzing import fuzz
 
 NONCE = "0123456789abcdef"
@@ -62,7 +62,7 @@ def test_a_long_hostile_output_is_read_in_one_pass() -> None:
 
 def test_a_shell_that_leaves_says_so_with_its_options() -> None:
     left = b"bye\n\x01" + _mark + b".%s\x02"
-    assert MARKS.left(left % b"im") == "im"
-    assert MARKS.left(left % b"eim") == "eim"
-    assert MARKS.left(b"bye\n") is None
+    assert MARKS.exit_options(left % b"im") == "im"
+    assert MARKS.exit_options(left % b"eim") == "eim"
+    assert MARKS.exit_options(b"bye\n") is None
     assert MARKS.clean(left % b"im") == b"bye\n"

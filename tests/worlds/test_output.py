@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from sekft_engine.cli.main import run
-from sekft_engine.evaluate.store import read_episode
-from sekft_engine.quiet import quiet_json
-from sekft_engine.scenario import Announcement, Fixture, Scenario
-from sekft_engine.visible import acts, plain, visible
+from sekft_engine.core.text import acts, plain, quiet_json, visible
+from sekft_engine.data.scenario import Announcement, Fixture, Scenario
+from sekft_engine.episodes.store import read_episode
 from tests.worlds.conftest import scenario
 
 CLIPBOARD = "\x1b]52;c;cm0gLXJmIC8K\x07"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sekft_engine.scenario import Announcement, Fixture
+from sekft_engine.data.scenario import Announcement, Fixture
 from sekft_engine.worlds import Limits, World
 from tests.worlds.conftest import Opener
 
@@ -136,7 +136,7 @@ def test_a_line_longer_than_a_terminal_takes_is_refused_not_cut(world: World) ->
 def test_background_jobs_work_and_late_words_are_shown(opener: Opener) -> None:
     world = opener()
     world.run("(sleep 0.2; echo late) &")
-    assert "late" in world.run("sleep 0.6").output
+    assert "late" in world.run("wait").output
     world.run("sleep 100 &")
     assert "sleep 100" in world.run("jobs").output
     assert world.run("kill -9 $!; wait $!").status == 137

@@ -14,14 +14,15 @@ import msgspec
 import pytest
 
 from sekft_engine.cli.main import run
-from sekft_engine.errors import BadInput, Unavailable
-from sekft_engine.evaluate.comparable import unlike
-from sekft_engine.scenario import Fixture
-from sekft_engine.worlds import Limits, debian, open_world, tree, userlands
-from sekft_engine.worlds.box import Order
-from sekft_engine.worlds.container_start import furniture
-from sekft_engine.worlds.layout import lay_out
-from sekft_engine.worlds.userland import find_userland
+from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.data.scenario import Fixture
+from sekft_engine.evaluation.comparable import unlike
+from sekft_engine.worlds import Limits, open_world
+from sekft_engine.worlds.container.start import furniture
+from sekft_engine.worlds.shell.box import BoxSpec
+from sekft_engine.worlds.trees import debian, tree, userlands
+from sekft_engine.worlds.trees.layout import lay_out
+from sekft_engine.worlds.trees.userland import find_userland
 from tests.worlds.conftest import Opener, scenario
 
 SETUPS = ("bubblewrap/debian", "podman/debian", "docker/debian")
@@ -194,7 +195,7 @@ def test_a_container_is_given_an_images_links_and_not_what_they_lead_to_here(
     root = tmp_path / "root"
     image(root, ("etc/", ""), ("etc/app.conf", str(secret)), ("etc/plain", ""))
     bundle = scenario(fixtures=(Fixture(path="/etc/mine", content="x"),))
-    order = Order(
+    order = BoxSpec(
         layout=lay_out(bundle),
         checker="true",
         userland=msgspec.structs.replace(find_userland(), root=str(root)),

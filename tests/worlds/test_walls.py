@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.scenario import Announcement, Fixture
+from sekft_engine.data.scenario import Announcement, Fixture
 from sekft_engine.worlds import Limits, World
-from sekft_engine.worlds.container_start import UID
-from sekft_engine.worlds.launcher import SANDBOX_UID
+from sekft_engine.worlds.bubblewrap.launcher import SANDBOX_UID
+from sekft_engine.worlds.container.start import UID
 from tests.worlds.conftest import Opener
 
 

@@ -1,4 +1,4 @@
-"""The archetypes: kinds of work. Some train, others are held out and never seen in training."""
+"""The archetypes: kinds of work. Some are for training, others are held out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sekft_engine.factory.archetypes import (
     programs,
     texts,
 )
-from sekft_engine.factory.job import Desk, Job
+from sekft_engine.factory.task import Desk, Task
 
-Archetype = Callable[[Desk], Job]
+Archetype = Callable[[Desk], Task]
 
 TRAINING: dict[str, Archetype] = {
     "append": texts.append,

@@ -1,11 +1,11 @@
-"""Work on what a file is rather than what it says: its size, its time, that it exists."""
+"""Work on a file's attributes: its size, its time, its existence."""
 
 from __future__ import annotations
 
-from sekft_engine.factory.job import Desk, Job, content, holds
+from sekft_engine.factory.task import Desk, Task, content, holds
 
 
-def resize(desk: Desk) -> Job:
+def resize(desk: Desk) -> Task:
     source = desk.path()
     rows = desk.text(3, 5)
     size = desk.rng.randint(4, 12)
@@ -18,20 +18,20 @@ def resize(desk: Desk) -> Job:
             f"Keep only the first {size} bytes of {source}",
         )
     )
-    kept = content(rows)[:size]
-    return Job(
+    beginning = content(rows)[:size]
+    return Task(
         text=text,
         look=source,
         acts=(f"truncate -s {size} {source}",),
         files={source: content(rows)},
         checks=(
             f'[ "$(wc -c < {source})" -eq {size} ]',
-            f'[ "$(cat {source})" = "$(printf %s {_quoted(kept)})" ]',
+            f'[ "$(cat {source})" = "$(printf %s {_quoted(beginning)})" ]',
         ),
     )
 
 
-def stamp(desk: Desk) -> Job:
+def stamp(desk: Desk) -> Task:
     source = desk.path()
     rows = desk.text(1, 3)
     year, month, day = (
@@ -49,7 +49,7 @@ def stamp(desk: Desk) -> Job:
             f"Date {source} back to {date}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"touch -d {date} {source}",),
@@ -58,7 +58,7 @@ def stamp(desk: Desk) -> Job:
     )
 
 
-def create(desk: Desk) -> Job:
+def create(desk: Desk) -> Task:
     folder = desk.folder + desk.names.word()
     name, other = desk.names.file(), desk.names.file()
     text = desk.pick(
@@ -69,7 +69,7 @@ def create(desk: Desk) -> Job:
             f"Below {folder} put an empty file named {name}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=folder,
         acts=(f"touch {folder}/{name}",),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sekft_engine.factory.job import Desk, Job, content, holds
+from sekft_engine.factory.task import Desk, Task, content, holds
 
 _SIGNS = {",": "comma", ":": "colon"}
 
 
-def extract(desk: Desk) -> Job:
+def extract(desk: Desk) -> Task:
     source, target = desk.path("csv"), desk.target()
     sign = desk.pick((",", ":"))
     number = desk.rng.randint(1, 3)
@@ -21,7 +21,7 @@ def extract(desk: Desk) -> Job:
             f"The {nth} column of {source}, cut at each {_SIGNS[sign]}, belongs into {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"cut -d{sign} -f{number} {source} > {target}",),
@@ -31,7 +31,7 @@ def extract(desk: Desk) -> Job:
     )
 
 
-def merge(desk: Desk) -> Job:
+def merge(desk: Desk) -> Task:
     first, second, target = desk.path(), desk.path(), desk.target()
     upper, lower = desk.text(2, 3), desk.text(2, 3)
     text = desk.pick(
@@ -43,7 +43,7 @@ def merge(desk: Desk) -> Job:
             f"Merge {first} with {second} and save the whole as {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=first,
         acts=(f"cat {first} {second} > {target}",),

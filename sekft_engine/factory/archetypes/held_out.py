@@ -1,13 +1,13 @@
-"""Held out: permissions, links, checksums. Training never sees these kinds of work."""
+"""Held-out kinds of work, which no training scenario has: permissions, links, checksums."""
 
 from __future__ import annotations
 
 import hashlib
 
-from sekft_engine.factory.job import Desk, Job, content, holds
+from sekft_engine.factory.task import Desk, Task, content, holds
 
 
-def checksum(desk: Desk) -> Job:
+def checksum(desk: Desk) -> Task:
     source, target = desk.path(), desk.path()
     rows = desk.text(2, 4)
     name, program, digest = {
@@ -23,7 +23,7 @@ def checksum(desk: Desk) -> Job:
             f"Make the {name} fingerprint of {source} with {program}, output in {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"{program} {source} > {target}",),
@@ -33,7 +33,7 @@ def checksum(desk: Desk) -> Job:
     )
 
 
-def link(desk: Desk) -> Job:
+def link(desk: Desk) -> Task:
     source, target = desk.path(), desk.folder + desk.names.word()
     rows = desk.text(1, 3)
     name = source.rsplit("/", 1)[-1] if desk.folder else source
@@ -50,7 +50,7 @@ def link(desk: Desk) -> Job:
     same = f'[ "$(readlink -f {target})" = "$(readlink -f {source})" ] && [ -L {target} ]'
     if not soft:
         same = f"[ {target} -ef {source} ] && [ ! -L {target} ]"
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"ln {flag}{name if soft else source} {target}",),
@@ -60,7 +60,7 @@ def link(desk: Desk) -> Job:
     )
 
 
-def permit(desk: Desk) -> Job:
+def permit(desk: Desk) -> Task:
     source = desk.path()
     rows = desk.text(1, 3)
     mode, texts = desk.rng.choice(
@@ -94,7 +94,7 @@ def permit(desk: Desk) -> Job:
             ),
         ]
     )
-    return Job(
+    return Task(
         text=desk.pick(texts),
         look=source,
         acts=(f"chmod {mode} {source}",),

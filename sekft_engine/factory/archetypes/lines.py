@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sekft_engine.factory.job import Desk, Job, content, holds
+from sekft_engine.factory.task import Desk, Task, content, holds
 
 
-def count(desk: Desk) -> Job:
+def count(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = desk.text()
     text = desk.pick(
@@ -17,7 +17,7 @@ def count(desk: Desk) -> Job:
             f"Find out how many lines {source} has and save that as {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"wc -l < {source} > {target}",),
@@ -27,7 +27,7 @@ def count(desk: Desk) -> Job:
     )
 
 
-def sort(desk: Desk) -> Job:
+def sort(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = desk.text()
     if desk.rng.random() < 0.3:
@@ -51,7 +51,7 @@ def sort(desk: Desk) -> Job:
                 f"Bring the lines of {source} into order and keep the result in {target}",
             )
         )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"sort {flag}{source} > {target}",),
@@ -61,7 +61,7 @@ def sort(desk: Desk) -> Job:
     )
 
 
-def keep_matching(desk: Desk) -> Job:
+def keep_matching(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     key, *others = desk.names.words(4)
     rows = [f"{key} {others[0]}", f"{others[1]} {others[2]}", f"{others[1]} {key}", others[0]]
@@ -74,7 +74,7 @@ def keep_matching(desk: Desk) -> Job:
             f"Search {source} for {key} and save the lines in {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"grep {key} {source} > {target}",),
@@ -84,7 +84,7 @@ def keep_matching(desk: Desk) -> Job:
     )
 
 
-def head(desk: Desk) -> Job:
+def head(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = desk.text(5, 7)
     number = desk.rng.randint(2, 4)
@@ -98,7 +98,7 @@ def head(desk: Desk) -> Job:
             f"Take the {end} {number} lines of {source} and write them to {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"{program} -n {number} {source} > {target}",),
@@ -108,7 +108,7 @@ def head(desk: Desk) -> Job:
     )
 
 
-def unique(desk: Desk) -> Job:
+def unique(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = list(desk.text(3, 4))
     rows += desk.rng.sample(rows, 2)
@@ -121,7 +121,7 @@ def unique(desk: Desk) -> Job:
             f"Drop the double lines of {source}, sort the rest and save it as {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"sort -u {source} > {target}",),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sekft_engine.factory.job import Desk, Job, absent, content, holds
+from sekft_engine.factory.task import Desk, Task, absent, content, holds
 
 
-def copy(desk: Desk) -> Job:
+def copy(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = desk.text(1, 3)
     text = desk.pick(
@@ -17,7 +17,7 @@ def copy(desk: Desk) -> Job:
             f"Back up {source} as {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"cp {source} {target}",),
@@ -27,7 +27,7 @@ def copy(desk: Desk) -> Job:
     )
 
 
-def delete(desk: Desk) -> Job:
+def delete(desk: Desk) -> Task:
     source, other = desk.path(), desk.path()
     rows = desk.text(1, 2)
     if desk.rng.random() < 0.3:
@@ -41,7 +41,7 @@ def delete(desk: Desk) -> Job:
             f"Clean up: {source} must go",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"rm {source}",),
@@ -50,11 +50,11 @@ def delete(desk: Desk) -> Job:
     )
 
 
-def _delete_folder(desk: Desk, other: str) -> Job:
-    """A folder shows as one only when it is listed; plain rm then says so."""
+def _delete_folder(desk: Desk, other: str) -> Task:
+    """Delete a folder: the directive does not say that it is one, so plain rm fails first."""
     source = desk.folder + desk.names.word()
     rows = desk.text(1, 2)
-    return Job(
+    return Task(
         text=desk.pick((f"Delete {source}", f"Get rid of {source} and keep the rest")),
         look=source,
         acts=(f"rm {source}", f"rm -r {source}"),
@@ -63,7 +63,7 @@ def _delete_folder(desk: Desk, other: str) -> Job:
     )
 
 
-def rename(desk: Desk) -> Job:
+def rename(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = desk.text(1, 3)
     text = desk.pick(
@@ -74,7 +74,7 @@ def rename(desk: Desk) -> Job:
             f"Change the name of {source} to {target}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"mv {source} {target}",),
@@ -84,7 +84,7 @@ def rename(desk: Desk) -> Job:
     )
 
 
-def move(desk: Desk) -> Job:
+def move(desk: Desk) -> Task:
     source = desk.path()
     folder = desk.folder + desk.names.word()
     rows = desk.text(1, 3)
@@ -97,7 +97,7 @@ def move(desk: Desk) -> Job:
             f"Take {source} and move it to the folder {folder}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"mv {source} {folder}/",),
@@ -107,7 +107,7 @@ def move(desk: Desk) -> Job:
     )
 
 
-def tree(desk: Desk) -> Job:
+def tree(desk: Desk) -> Task:
     top = desk.folder + desk.names.word()
     middle, leaf = desk.names.words(2)
     keep = f"{top}/{desk.names.file()}"
@@ -132,7 +132,7 @@ def tree(desk: Desk) -> Job:
         )
         made = [f"{top}/{middle}", f"{top}/{leaf}"]
         acts = f"mkdir {top}/{middle} {top}/{leaf}"
-    return Job(
+    return Task(
         text=text,
         look=top,
         acts=(acts,),

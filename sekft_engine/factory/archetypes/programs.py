@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from sekft_engine.factory.job import Desk, Job, content, holds
+from sekft_engine.factory.task import Desk, Task, content, holds
 
 
-def number(desk: Desk) -> Job:
+def number(desk: Desk) -> Task:
     rows = desk.text(3, 5)
     wanted = tuple(f"{number:6}\t{row}" for number, row in enumerate(rows, 1))
     return _through(
@@ -24,7 +24,7 @@ def number(desk: Desk) -> Job:
     )
 
 
-def reverse(desk: Desk) -> Job:
+def reverse(desk: Desk) -> Task:
     rows = desk.text(3, 5)
     return _through(
         desk,
@@ -40,7 +40,7 @@ def reverse(desk: Desk) -> Job:
     )
 
 
-def encode(desk: Desk) -> Job:
+def encode(desk: Desk) -> Task:
     rows = desk.text(2, 4)
     return _through(
         desk,
@@ -56,7 +56,7 @@ def encode(desk: Desk) -> Job:
     )
 
 
-def run(desk: Desk) -> Job:
+def run(desk: Desk) -> Task:
     rows = desk.text(3, 5)
     program, wanted = desk.rng.choice(
         [
@@ -85,10 +85,10 @@ def _through(
     rows: tuple[str, ...],
     wanted: tuple[str, ...],
     texts: tuple[str, ...],
-) -> Job:
-    """``program`` makes ``wanted`` of a file with ``rows``."""
+) -> Task:
+    """A task where ``program`` turns a file with ``rows`` into ``wanted``."""
     source, target = desk.path(), desk.target()
-    return Job(
+    return Task(
         text=desk.pick(texts).format(source=source, target=target),
         look=source,
         acts=(f"{program} {source} > {target}",),

@@ -1,11 +1,11 @@
-"""Work on what a file says: add a line, write a note, replace a word, change the case."""
+"""Work on the text of a file: add a line, write a note, replace a word, change the case."""
 
 from __future__ import annotations
 
-from sekft_engine.factory.job import Desk, Job, content, holds
+from sekft_engine.factory.task import Desk, Task, content, holds
 
 
-def append(desk: Desk) -> Job:
+def append(desk: Desk) -> Task:
     source = desk.path()
     rows = desk.text(2, 4)
     word = desk.names.word()
@@ -17,7 +17,7 @@ def append(desk: Desk) -> Job:
             f"Put {word} as a new line below the others in {source}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"echo {word} >> {source}",),
@@ -26,7 +26,7 @@ def append(desk: Desk) -> Job:
     )
 
 
-def note(desk: Desk) -> Job:
+def note(desk: Desk) -> Task:
     folder = desk.folder + desk.names.word()
     word = desk.names.word()
     name = desk.names.file("txt")
@@ -40,7 +40,7 @@ def note(desk: Desk) -> Job:
             f"Below {folder} create {name} with the text {word}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=folder,
         acts=(f"echo {word} > {target}",),
@@ -50,7 +50,7 @@ def note(desk: Desk) -> Job:
     )
 
 
-def replace(desk: Desk) -> Job:
+def replace(desk: Desk) -> Task:
     source = desk.path()
     old, new, *others = desk.names.words(5)
     rows = [f"{old} {others[0]}", others[1], f"{others[2]} {old}"]
@@ -64,7 +64,7 @@ def replace(desk: Desk) -> Job:
             f"Write {new} instead of {old} throughout {source}",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"sed -i s/{old}/{new}/g {source}",),
@@ -73,7 +73,7 @@ def replace(desk: Desk) -> Job:
     )
 
 
-def upper(desk: Desk) -> Job:
+def upper(desk: Desk) -> Task:
     source, target = desk.path(), desk.target()
     rows = desk.text(2, 4)
     if desk.rng.random() < 0.6:
@@ -89,7 +89,7 @@ def upper(desk: Desk) -> Job:
             f"Put a copy of {source} into {target}, all in {case} case letters",
         )
     )
-    return Job(
+    return Task(
         text=text,
         look=source,
         acts=(f"tr {sets} < {source} > {target}",),

@@ -1,4 +1,4 @@
-"""Eval: who acts on which worlds, a grid of verdicts that fills while they do, and the rates."""
+"""Eval: its set-up, the grid of verdicts as they come, and the rates."""
 
 from sekft_tui.panes.eval.pane import EvalPane
 

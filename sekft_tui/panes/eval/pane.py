@@ -1,4 +1,4 @@
-"""The pane: set-up, grid and rates wired together."""
+"""The Eval pane: set-up, grid and rates."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import demo, events
-from sekft_engine.errors import SekftError
-from sekft_engine.events import Event
-from sekft_tui.actions import Place, bindings
-from sekft_tui.eval_view import EvalView
+from sekft_engine import demo
+from sekft_engine.core.errors import SekftError
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_tui.host import Host
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.messages import OpenEpisode
+from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.job_text import hint, state_text
+from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.panes.eval.rates import Rates
-from sekft_tui.panes.eval.setup import Choice, SetUp
-from sekft_tui.panes.pane import FormPane, Part
-from sekft_tui.panes.state_text import hint, state_text
-from sekft_tui.reducer import JobView, Shared
+from sekft_tui.panes.eval.setup import EvalSetup, Subject
+from sekft_tui.panes.form_pane import FormPane
+from sekft_tui.panes.pane import Part
 from sekft_tui.screens.figures import FiguresScreen
-from sekft_tui.text import Parts, duration, fit, visible, wrapped
+from sekft_tui.text import Parts, duration, fit, visible
+from sekft_tui.widgets.form import Form
+from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.lines import Lines
-from sekft_tui.widgets.recipe_form import RecipeForm
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
-_IDLE = ("no verdicts yet", "", "s lets the chosen subjects act", "space chooses who")
+_IDLE = ("no verdicts yet", "", "s evaluates the chosen subjects", "space chooses them")
 
 
 class EvalPane(FormPane):
@@ -49,32 +54,31 @@ class EvalPane(FormPane):
     EvalPane #eval-rates { height: auto; min-height: 2; max-height: 11; }
     """
 
-    def __init__(self) -> None:
-        super().__init__(id="eval")
-        self.setup = SetUp()
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self.setup = EvalSetup()
         self.opened: EvalView | None = None
         self.view = EvalView()
         self._job: JobView | None = None
         self._table = Rates()
-        self._drawn = 0  # of what the view says was touched
+        self._drawn = 0  # how many of the view's touched cells are drawn
         self._row_of: dict[str, int] = {}
-        self._told: tuple[str, bool] = ("", False)
         self._wanted: str = ""
 
     def compose(self) -> ComposeResult:
-        self.form = RecipeForm(
+        self.help = FormHelp(id="eval-help")
+        self.form = Form(
             check=self.setup.check,
             changed=self._changed,
             pressed=lambda _: self.action_start(),
-            told=self._tell,
+            show_help=self.help.show_help,
             id="eval-form",
         )
-        self.help = Lines(self._help, id="eval-help")
         self.grid = VerdictGrid(self._open, id="eval-grid")
         self.grid_head = Lines(self._grid_head)
         self.columns = Lines(lambda width: (self.grid.header(width),), id="eval-columns")
         self.rates = Lines(lambda width: self._table.lines(self.view, width), id="eval-rates")
-        form_head = Lines(lambda _: (((" Who acts, on what", "strong"),),))
+        form_head = Lines(lambda _: (((" Set-up", "strong"),),))
         with Container(id="eval-split"):
             yield Part(form_head, self.form, self.help, id="eval-left")
             yield Part(self.grid_head, self.columns, self.grid, self.rates, id="eval-right")
@@ -86,9 +90,6 @@ class EvalPane(FormPane):
         self._fill()
         self.reload()
 
-    def first_focus(self) -> Widget:
-        return self.grid if self.has_class("-no-form") else self.form
-
     def watchable(self) -> tuple[Widget, ...]:
         return (self.grid,)
 
@@ -99,18 +100,18 @@ class EvalPane(FormPane):
 
     @work(exclusive=True, group="eval-load")
     async def _read_disk(self) -> None:
-        """Look for finished runs with an adapter, newest first."""
+        """Read the adapters and scenarios that can be chosen."""
         host = self.host
         adapters, count = await asyncio.to_thread(
-            _look, host.workspace.runs, host.workspace.holdout_scenarios
+            _read_choices, host.workspace.runs, host.workspace.holdout_scenarios
         )
-        self.setup.offer(adapters, count, self._wanted)
+        self.setup.set_choices(adapters, count, self._wanted)
         if self._wanted in {adapter.path for adapter in adapters}:
             self._wanted = ""
         self._fill()
 
     def choose(self, path: str) -> None:
-        """Take the adapter in ``path`` in."""
+        """Choose the adapter in ``path``."""
         self._wanted = path
         self.reload()
 
@@ -123,27 +124,12 @@ class EvalPane(FormPane):
         self.setup.change(name, value)
         self._fill()
 
-    def _tell(self, text: str, wrong: bool) -> None:
-        self._told = (text, wrong)
-        self.help.update()
-
-    def _help(self, width: int) -> tuple[Parts, ...]:
-        text, wrong = self._told
-        lines = wrapped(text, max(10, width - 3))[: self.help.size.height]
-        style = "bad" if wrong else "quiet"
-        return tuple(
-            (("✗ " if wrong and not number else "  ", "bad"), (line, style))
-            for number, line in enumerate(lines)
-        )
-
     # --- grid -------------------------------------------------------------------------------
 
     def open_run(self, view: EvalView) -> None:
-        """Show a run from its journal, until a new one starts."""
+        """Show a run from its journal, until a new eval starts."""
         self.opened = view
-        self.add_class("-no-form")
-        self.host.redraw_pane()
-        self.go_to(self.grid)
+        self.show_right()
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
@@ -155,7 +141,7 @@ class EvalPane(FormPane):
             lines.update()
 
     def _fill_grid(self, view: EvalView) -> None:
-        """Only the rows that changed, where it is the grid of before."""
+        """Fill the grid; if it is the same eval as before, only the rows that changed."""
         subjects = tuple(view.subjects)
         before, self.view = self.view, view
         if view is before and subjects == self.grid.subjects and self.grid.rows:
@@ -183,7 +169,7 @@ class EvalPane(FormPane):
 
     # --- keys -------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
+    def _open(self) -> None:
         chosen = self.grid.chosen
         if chosen is None:
             return
@@ -191,23 +177,20 @@ class EvalPane(FormPane):
         if cell is None or cell.status == "waiting":
             self.host.note("this episode has not begun")
             return
-        await self.host.open_episode(self.view, *chosen)
+        self.request(OpenEpisode(self.view, *chosen))
 
     def action_start(self) -> None:
         if self.form.typing and not self.form.commit():
             return
         host = self.host
-        if not host.base:
-            host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
+        if not self.has_base():
             return
-        if why := self.setup.contradiction():
+        if why := self.setup.problem():
             host.note(why)
             return
         self.opened = None
         host.bridge.submit(self.setup.job(host.base, host.workspace.holdout_scenarios))
-        if host.narrow:
-            self.add_class("-no-form")
-        self.go_to(self.grid)
+        self.watch_started()
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:
@@ -216,8 +199,7 @@ class EvalPane(FormPane):
             self.host.note("stopping; finished episodes are kept")
 
     def action_setup(self) -> None:
-        self.toggle_class("-no-form")
-        self.go_to(self.grid if self.has_class("-no-form") else self.form)
+        self.toggle_form()
 
     def action_take(self) -> None:
         field = self.form.field
@@ -227,8 +209,8 @@ class EvalPane(FormPane):
     def action_column(self, by: int) -> None:
         self.grid.step_column(by)
 
-    def action_telling(self, by: int) -> None:
-        if not self.grid.step_telling(by):
+    def action_differing(self, by: int) -> None:
+        if not self.grid.step_differing(by):
             self.host.note("no further world in which they differ")
 
     def action_figures(self) -> None:
@@ -238,22 +220,23 @@ class EvalPane(FormPane):
             self.host.note("no eval is shown")
 
     def action_back(self) -> None:
-        if self.form.drop():
+        if self.form.cancel_edit():
             return
         if self.is_on(self.grid):
             self.remove_class("-no-form")
             self.go_to(self.form)
         elif self.opened is not None:
             self.opened = None
-            self.host.redraw_pane()
+            self.redraw()
 
-    def heard(self, event: Event) -> None:
-        if isinstance(event, events.JobStarted) and event.kind == "eval":
-            self.opened = None
-        elif isinstance(event, events.AdapterSaved):
-            self.choose(event.path)
-        elif isinstance(event, events.JobDone) and event.kind in ("train", "setup"):
-            self.reload()
+    def engine_event(self, event: Event) -> None:
+        match event:
+            case events.JobStarted(kind="eval"):
+                self.opened = None
+            case events.AdapterSaved():
+                self.choose(event.path)
+            case events.JobDone(kind="train" | "setup"):
+                self.reload()
 
     def plain(self) -> str:
         if self.is_on(self.form):
@@ -262,15 +245,15 @@ class EvalPane(FormPane):
         return "\n".join(rows)
 
 
-def _look(runs: Path, scenarios: Path) -> tuple[tuple[Choice, ...], int]:
+def _read_choices(runs: Path, scenarios: Path) -> tuple[tuple[Subject, ...], int]:
     """Finished runs with an adapter, newest first, and how many scenarios there are."""
-    from sekft_engine.runs import list_runs
+    from sekft_engine.records.runs import list_runs
 
     try:
         found = [run for run in list_runs(runs) if run.kind == "train" and run.adapter]
     except (OSError, SekftError):
         found = []
-    adapters = tuple(Choice(run.id, run.adapter) for run in reversed(found))
+    adapters = tuple(Subject(run.id, run.adapter) for run in reversed(found))
     return adapters, sum(1 for _ in scenarios.glob("*.json"))
 
 
@@ -278,11 +261,11 @@ def _row_of(view: EvalView, y: int) -> GridRow:
     scenario = view.scenarios[y]
     archetype = view.archetypes[y] if y < len(view.archetypes) else ""
     return GridRow(
-        scenario, archetype, tuple(_look_of(view, name, scenario) for name in view.subjects)
+        scenario, archetype, tuple(_cell_of(view, name, scenario) for name in view.subjects)
     )
 
 
-def _look_of(view: EvalView, subject: str, scenario: str) -> CellLook:
+def _cell_of(view: EvalView, subject: str, scenario: str) -> CellLook:
     cell = view.cells.get((subject, scenario))
     if cell is None:
         return CellLook()

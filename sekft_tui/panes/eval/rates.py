@@ -1,41 +1,35 @@
-"""The running rates: a table with intervals, and the first subject against the others, paired."""
+"""The rates so far: a table with intervals, and a paired comparison with the first subject."""
 
 from __future__ import annotations
 
-from sekft_engine.evaluate.paired import Comparison
-from sekft_tui.eval_view import EvalView, Tally
+from sekft_engine.evaluation.statistics.paired import Comparison
+from sekft_tui.model.evaluation import EvalView, Tally
+from sekft_tui.model.measures import BY_IMPORTANCE
 from sekft_tui.text import Parts, clip, fit, visible
 
-#: The measures as the table heads them, in order of importance.
-MEASURES = (
-    ("clean_termination", "clean end"),
-    ("verified", "verified"),
-    ("operates", "operates"),
-    ("terminates", "terminates"),
-)
-#: Lines there may be: as many subjects and comparisons as that.
+#: The most subjects and comparisons that are listed.
 MOST_SUBJECTS, MOST_PAIRS = 7, 3
-#: Columns from which on there is room for the rates in percent too.
+#: From this width on there is room for the rates in percent too.
 _WIDE = 116
 
 
 class Rates:
-    """Draws the table; comparisons are made again only where a verdict was added."""
+    """Makes the table; comparisons are computed again only after a new verdict."""
 
     def __init__(self) -> None:
         self._known: tuple[EvalView | None, int] = (None, -1)
         self._pairs: list[tuple[str, str, Comparison]] = []
 
     def lines(self, view: EvalView, width: int) -> tuple[Parts, ...]:
-        """Measures across, subjects down, with n and the 95 % interval; then who was better."""
+        """A line for each subject with its measures, n and 95 % intervals; then the comparisons."""
         if not view.subjects:
             return ()
         wide = width >= _WIDE
         each = 22 if wide else 15
         longest = max(len(subject) for subject in view.subjects)
-        name = max(8, min(longest + 1, width - each * len(MEASURES) - 10))
+        name = max(8, min(longest + 1, width - each * len(BY_IMPORTANCE) - 10))
         head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
-        head += [(fit(title, each), "quiet") for _, title in MEASURES]
+        head += [(fit(title, each), "quiet") for _, title in BY_IMPORTANCE]
         lines: list[Parts] = [tuple(head)]
         for subject in view.subjects[:MOST_SUBJECTS]:
             tally = view.tally(subject)
@@ -44,7 +38,7 @@ class Rates:
                 (" " + fit(visible(subject), name), "strong"),
                 (fit(n, 8, right=True) + " ", "warn" if tally.invalid else "quiet"),
             ]
-            for measure, _ in MEASURES:
+            for measure, _ in BY_IMPORTANCE:
                 row += _rate(tally, measure, each, wide)
             lines.append(tuple(row))
         return (*lines, *(_pair_line(*pair, width) for pair in self._compared(view)))
@@ -53,7 +47,9 @@ class Rates:
         if self._known != (view, view.done):
             self._known = (view, view.done)
             first, *others = view.subjects
-            self._pairs = [(first, one, view.pairs(first, one)) for one in others[:MOST_PAIRS]]
+            self._pairs = [
+                (first, other, view.pairs(first, other)) for other in others[:MOST_PAIRS]
+            ]
         return [pair for pair in self._pairs if pair[2].pairs]
 
 
@@ -70,7 +66,7 @@ def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
 
 
 def _pair_line(first: str, other: str, found: Comparison, width: int) -> Parts:
-    """Who ended clean where the other did not, in the worlds that both have met."""
+    """In how many worlds one ended clean and the other did not, where both are judged."""
     better, worse = found.only_b, found.only_a
     names = f" {visible(other)} against {visible(first)}: "
     counts = f"clean end in {better} more, {worse} fewer of {found.pairs} worlds"

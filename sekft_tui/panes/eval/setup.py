@@ -1,4 +1,4 @@
-"""The set-up of an eval: who acts, on what and how, as lines of a form and as the job."""
+"""The set-up of an eval: subjects, worlds and limits, as lines of a form and as the job."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sekft_engine import jobs
-from sekft_engine.evaluate.power import what_n_shows
+from sekft_engine.evaluation.statistics.power import what_n_shows
+from sekft_engine.records import jobs
 from sekft_tui.text import short_path
-from sekft_tui.widgets.recipe_form import Field
+from sekft_tui.widgets.form import Field
 
-#: Whole numbers: what they mean, and the least they may be.
+#: Whole numbers: their help texts and the smallest valid values.
 _NUMBERS = {
     "n": ("how many held-out scenarios, spread over archetypes; 0 = all", 0),
     "step_cap": ("commands after which an episode is cut off", 1),
@@ -21,29 +21,29 @@ _NUMBERS = {
 _SEEDS = "episodes in each world, each with draws of its own (needs a temperature)"
 _TEMPERATURE = "0 = greedy: the likeliest token each time"
 _UNTIL_DECIDED = (
-    "stop as soon as the comparison with the first subject is decided, by a test that holds "
-    "whenever one looks; else all worlds are met"
+    "stop as soon as the comparison with the first subject is decided, by a test that is valid at "
+    "any time; else all worlds are run"
 )
-_USERLAND = "what stands in the worlds; auto = the host's own in bubblewrap, debian in containers"
+_USERLAND = "the system in the worlds; auto = the host's own in bubblewrap, debian in containers"
 _SANDBOX = "what runs the worlds; auto = the first that works here"
 USERLANDS = ("auto", "host", "debian")
 SANDBOXES = ("auto", "bubblewrap", "podman", "docker")
 
 
-class Choice(NamedTuple):
-    """Someone who can act: the base (no path) or an adapter."""
+class Subject(NamedTuple):
+    """What can be evaluated: the base (no path) or an adapter."""
 
     name: str
     path: str = ""
 
 
-class SetUp:
-    """What was chosen so far; every value is right by itself."""
+class EvalSetup:
+    """The settings so far; each value is valid by itself."""
 
     def __init__(self) -> None:
-        self.choices: tuple[Choice, ...] = (Choice("base"),)
+        self.choices: tuple[Subject, ...] = (Subject("base"),)
         self.chosen: set[str] = {""}
-        self.scenarios = 0  # how many there are
+        self.scenarios = 0  # how many held-out ones there are
         self.values = {
             "n": "16",
             "step_cap": "12",
@@ -56,13 +56,13 @@ class SetUp:
             "sandbox": "auto",
         }
 
-    def offer(self, adapters: Sequence[Choice], scenarios: int, wanted: str = "") -> None:
-        """These are there now; who was chosen stays so, else the newest adapter is.
+    def set_choices(self, adapters: Sequence[Subject], scenarios: int, wanted: str = "") -> None:
+        """Set what can be chosen; what was chosen stays so, else the newest adapter is chosen.
 
         Args:
-            wanted: an adapter that is to be taken in.
+            wanted: path of an adapter to choose besides.
         """
-        self.choices = (Choice("base"), *adapters)
+        self.choices = (Subject("base"), *adapters)
         self.scenarios = scenarios
         if 0 < scenarios < int(self.values["n"]):
             self.values["n"] = str(scenarios)
@@ -74,21 +74,21 @@ class SetUp:
             self.chosen.add(adapters[0].path)
 
     def fields(self, folder: Path) -> tuple[Field, ...]:
-        """The lines of the form. ``folder``: where the scenarios are."""
+        """The lines of the form; ``folder`` is that of the scenarios."""
         values = self.values
-        people = (
+        subjects = (
             Field(choice.path or "base", "yes" if choice.path in self.chosen else "",
                   short_path(choice.path) if choice.path else "the base without an adapter",
                   "check", label=choice.name)
             for choice in self.choices
         )  # fmt: skip
         numbers = (
-            Field(name, values[name], self._shows() if name == "n" else text)
+            Field(name, values[name], self._power() if name == "n" else text)
             for name, (text, _) in _NUMBERS.items()
         )
         return (
-            Field("subjects", "", "space takes one in or leaves it out", "head"),
-            *people,
+            Field("subjects", "", "space chooses a subject or leaves it out", "head"),
+            *subjects,
             Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
             Field("scenarios", f"{self.scenarios} held out", short_path(str(folder)), "fact"),
             *numbers,
@@ -97,13 +97,13 @@ class SetUp:
             Field("userland", values["userland"], _USERLAND, "choice", USERLANDS),
             Field("sandbox", values["sandbox"], _SANDBOX, "choice", SANDBOXES),
             Field("until_decided", values["until_decided"], _UNTIL_DECIDED, "check",
-                  label="stop when it is decided"),
-            Field("start", "", "let the chosen subjects act in sandboxed worlds", "button",
+                  label="stop when decided"),
+            Field("start", "", "evaluate the chosen subjects in sandboxed worlds", "button",
                   label="▸ start the eval"),
         )  # fmt: skip
 
-    def _shows(self) -> str:
-        """What the eval could show as it is set up."""
+    def _power(self) -> str:
+        """The smallest difference that this eval could show."""
         worlds = int(self.values["n"]) or self.scenarios
         if not worlds:
             return _NUMBERS["n"][0]
@@ -115,15 +115,15 @@ class SetUp:
         )
 
     def check(self, name: str, value: str) -> str:
-        """Why a value is wrong, '' = it is right."""
+        """Why a value is invalid; "" = it is valid."""
         title = name.replace("_", " ")
         if name == "temperature":
-            return "" if _is_temperature(value) else f"{title}: a number from 0 on is wanted"
+            return "" if _is_temperature(value) else f"{title}: a number of at least 0 is needed"
         if name == "n" and value.isdecimal() and int(value) > self.scenarios > 0:
             return f"n: there are only {self.scenarios} held-out scenarios"
         low = 1 if name == "seeds" else _NUMBERS[name][1]
         if not (value.isascii() and value.isdecimal()) or int(value) < low:
-            return f"{title}: a whole number from {low} on is wanted"
+            return f"{title}: a whole number of at least {low} is needed"
         return ""
 
     def change(self, name: str, value: str) -> None:
@@ -132,8 +132,8 @@ class SetUp:
         else:
             self.chosen ^= {"" if name == "base" else name}
 
-    def contradiction(self) -> str:
-        """Why this eval would show nothing, '' = it would."""
+    def problem(self) -> str:
+        """Why this eval would show nothing; "" = it would show something."""
         if not self.chosen:
             return "choose at least one subject with space"
         if int(self.values["seeds"]) > 1 and float(self.values["temperature"]) == 0:

@@ -1,4 +1,4 @@
-"""Replay: what operators did, as if one watched over their shoulder; two of them side by side."""
+"""Replay: recorded and running episodes in a player, or two of them side by side."""
 
 from sekft_tui.panes.replay.pane import ReplayPane
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sekft_engine import filters
-from sekft_tui.episodes import Episode, EpisodeShelf
-from sekft_tui.panes.replay.shown import UNJUDGED, clip_trial
+from sekft_engine.data import filters
+from sekft_tui.model.episodes import Episode, EpisodeShelf
+from sekft_tui.panes.replay.played_episode import UNJUDGED, clip_trial
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.verdict_grid import mark_of
 
-#: From so many columns on a row names its run too, in so many.
+#: From this width on, a row shows its run too, in this many cells.
 _ROOMY, _RUN = 70, 16
 HINT = "words -not run:… subject:… outcome:panic verified:yes clean:no"
 
 
 class Listing:
-    """Episodes, and those of them that match a filter."""
+    """All episodes, and those that match the filter."""
 
     def __init__(self) -> None:
         self.shelf = EpisodeShelf()
@@ -26,35 +26,35 @@ class Listing:
         self._texts: dict[str, str] = {}
 
     def read(self, runs: Path) -> list[str]:
-        """Read the runs again; returns what could not be read. For a thread."""
+        """Read the runs again, on a thread; returns a line for each file that could not be read."""
         found, broken = self.shelf.find(runs)
         self.all, self._texts = found, {}
         return broken
 
-    def sift(self) -> None:
+    def apply_filter(self) -> None:
         wanted = filters.parse(self.filter, filters.EPISODE)
-        self.rows = [one for one in self.all if self._matches(one, wanted)]
+        self.rows = [episode for episode in self.all if self._matches(episode, wanted)]
 
     def row_of(self, path: str) -> int | None:
-        return next((y for y, one in enumerate(self.rows) if one.path == path), None)
+        return next((y for y, episode in enumerate(self.rows) if episode.path == path), None)
 
-    def _matches(self, one: Episode, wanted: filters.Filter) -> bool:
+    def _matches(self, episode: Episode, wanted: filters.Filter) -> bool:
         def ask(field: str) -> filters.Value:
             if field in ("run", "subject"):
-                return str(getattr(one, field))
+                return str(getattr(episode, field))
             if field == "invalid":
-                return one.verdict is not None and bool(one.verdict.invalid)
-            found: filters.Value = getattr(one.trajectory, field)
+                return episode.verdict is not None and bool(episode.verdict.invalid)
+            found: filters.Value = getattr(episode.trajectory, field)
             return found
 
-        return filters.matches(wanted, ask, lambda: self._text(one))
+        return filters.matches(wanted, ask, lambda: self._text(episode))
 
-    def _text(self, one: Episode) -> str:
-        found = self._texts.get(one.path)
+    def _text(self, episode: Episode) -> str:
+        found = self._texts.get(episode.path)
         if found is None:
-            turns = (turn.content for turn in one.trajectory.turns)
-            found = "\n".join((one.trajectory.id, one.subject, one.run, *turns)).lower()
-            self._texts[one.path] = found
+            turns = (turn.content for turn in episode.trajectory.turns)
+            found = "\n".join((episode.trajectory.id, episode.subject, episode.run, *turns)).lower()
+            self._texts[episode.path] = found
         return found
 
     # --- drawing ----------------------------------------------------------------------------
@@ -68,15 +68,15 @@ class Listing:
         return (tuple(parts),)
 
     def row(self, y: int, width: int) -> Parts:
-        one = self.rows[y]
-        mark = mark_of(one.verdict) if one.verdict else UNJUDGED
+        episode = self.rows[y]
+        mark = mark_of(episode.verdict) if episode.verdict else UNJUDGED
         run = _RUN if width >= _ROOMY else 0
         room = max(10, width - 12 - run)
         name = max(8, room * 3 // 5)
         return (
             (f" {mark.glyph} ", mark.style),
-            (fit(clip_trial(visible(one.name), name), name), "text"),
-            (" " + fit(visible(one.subject), room - name - 1), "quiet"),
-            *(((" " + fit(visible(one.run), run - 1), "quiet"),) if run else ()),
+            (fit(clip_trial(visible(episode.name), name), name), "text"),
+            (" " + fit(visible(episode.subject), room - name - 1), "quiet"),
+            *(((" " + fit(visible(episode.run), run - 1), "quiet"),) if run else ()),
             (" " + fit(mark.word, 8), mark.style),
         )

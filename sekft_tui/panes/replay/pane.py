@@ -1,4 +1,4 @@
-"""The pane: the list to the left, one player or two to the right, the time bar under them."""
+"""The Replay pane: a list to the left, one or two players to the right, a time bar below."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import events, filters
-from sekft_engine.errors import SekftError
-from sekft_engine.events import Event
-from sekft_tui.actions import Place, bindings
-from sekft_tui.background import beside_the_screen
-from sekft_tui.cast import IDLE_LIMIT_S
-from sekft_tui.episodes import Episode, final_difference
-from sekft_tui.eval_view import EvalView
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data import filters
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_tui.host import Host
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.messages import TakeOver
+from sekft_tui.model.episodes import Episode, final_difference
+from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.recording import IDLE_LIMIT_S
+from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.replay.listing import HINT, Listing
 from sekft_tui.panes.replay.pair import Pair
+from sekft_tui.panes.replay.played_episode import PlayedEpisode, file_of
 from sekft_tui.panes.replay.players import Players
-from sekft_tui.panes.replay.shown import Shown, file_of
-from sekft_tui.reducer import Shared
+from sekft_tui.process.workers import run_on_thread
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.replay_view import ReplayView
@@ -46,12 +49,14 @@ class ReplayPane(Pane):
     ReplayPane.-two #replay-left { display: none; }
     """
 
-    def __init__(self) -> None:
-        super().__init__(id="replay")
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self.listing = Listing()
         self.pair = Pair()
         self.players = Players(self.pair)
-        self._held = False  # opened from elsewhere: a list that is read again leaves it alone
+        self._opened_elsewhere = (
+            False  # by another pane: reading the list again does not replace it
+        )
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self.listing.head)
@@ -66,7 +71,7 @@ class ReplayPane(Pane):
         self.reload()
 
     def first_focus(self) -> Widget:
-        return self.view if self._held else self.list
+        return self.view if self._opened_elsewhere else self.list
 
     def hidden(self) -> None:
         self.players.stop()
@@ -76,8 +81,8 @@ class ReplayPane(Pane):
         return self.players.view
 
     @property
-    def two(self) -> ReplayView:
-        return self.players.two
+    def second_view(self) -> ReplayView:
+        return self.players.second_view
 
     @property
     def turn(self) -> int:
@@ -92,13 +97,13 @@ class ReplayPane(Pane):
     @work(exclusive=True, group="episodes")
     async def _read_disk(self) -> None:
         for line in await asyncio.to_thread(self.listing.read, self.host.workspace.runs):
-            self.host.say("warning", line)
+            self.host.log_line("warning", line)
         self._fill()
 
     def _fill(self) -> None:
         listing = self.listing
-        here = self.one.episode if self.one is not None else self.current
-        listing.sift()
+        here = self.main.episode if self.main is not None else self.current
+        listing.apply_filter()
         if listing.all:
             self.list.empty = f"nothing matches {listing.filter!r}\npress esc to clear the filter"
         else:
@@ -114,15 +119,15 @@ class ReplayPane(Pane):
 
     @on(LineList.Moved, "#replay-list")
     def _moved(self) -> None:
-        if self._held and not self.is_on(self.list):
-            return  # the list was filled, nobody moved in it
-        self._held = False
-        one = self.current
-        if one is None or self.one is None or self.one.episode is not one:
-            self._show(Shown.of(one) if one is not None else None)
+        if self._opened_elsewhere and not self.is_on(self.list):
+            return  # the list was filled; the cursor was not moved
+        self._opened_elsewhere = False
+        episode = self.current
+        if episode is None or self.main is None or self.main.episode is not episode:
+            self._show(PlayedEpisode.of(episode) if episode is not None else None)
 
     def _open(self) -> None:
-        self._held = False
+        self._opened_elsewhere = False
         self._moved()
         self.go_to(self.view)
         self.view.toggle()
@@ -132,9 +137,9 @@ class ReplayPane(Pane):
 
     def open_cell(self, view: EvalView, subject: str, scenario: str) -> None:
         """Show an episode of the grid: its file, or its events while it runs."""
-        self._held = True
+        self._opened_elsewhere = True
         self.listing.filter = ""
-        shown = Shown(subject, scenario, view.run, view=view)
+        shown = PlayedEpisode(subject, scenario, view.run, view=view)
         self._show(shown)
         if file_of(view, subject, scenario) is not None:
             self._load(shown, followed=False)
@@ -142,31 +147,31 @@ class ReplayPane(Pane):
     def show_run(self, run: str) -> None:
         """Only the episodes of ``run``."""
         self.listing.filter = f"run:{run}"
-        self._held = False
+        self._opened_elsewhere = False
         self.pair.put(None, ())
         self.reload()
 
     @work(group="episode-load")
-    async def _load(self, shown: Shown, *, followed: bool) -> None:
-        """The stored form of an episode that has ended: it holds more than its events told."""
+    async def _load(self, shown: PlayedEpisode, *, followed: bool) -> None:
+        """Load an episode that has ended from its file, which holds more than its events."""
         path = shown.file()
         if path is None:
             return
         try:
             shown.episode = await asyncio.to_thread(self.listing.shelf.read, path)
         except (OSError, SekftError, ValueError) as error:
-            self.host.say("warning", f"{path}: {error}")
+            self.host.log_line("warning", f"{path}: {error}")
             return
         shown.view = None
-        if shown is self.one:
+        if shown is self.main:
             self.reload()
         if shown in self.pair.both:
-            self.players.again()
+            self.players.rebuild()
             if followed:
                 self.players.reveal()
 
     def draw(self, shared: Shared) -> None:
-        """Follow what runs."""
+        """Follow running episodes."""
         del shared
         grown = [shown for shown in self.pair.both if shown.has_grown()]
         if not grown:
@@ -176,33 +181,34 @@ class ReplayPane(Pane):
             if shown.file() is not None:
                 self._load(shown, followed=True)
 
-    def heard(self, event: Event) -> None:
-        if isinstance(event, events.JobDone | events.JobCancelled) and event.kind == "eval":
-            self.reload()
+    def engine_event(self, event: Event) -> None:
+        match event:
+            case events.JobDone(kind="eval") | events.JobCancelled(kind="eval"):
+                self.reload()
 
     # --- what is shown ----------------------------------------------------------------------
 
     @property
-    def one(self) -> Shown | None:
-        return self.pair.one
+    def main(self) -> PlayedEpisode | None:
+        return self.pair.main
 
     @property
-    def other(self) -> Shown | None:
-        return self.pair.other
+    def beside(self) -> PlayedEpisode | None:
+        return self.pair.beside
 
-    def _show(self, one: Shown | None) -> None:
-        """Play ``one``, from its end so that one can read it at once."""
-        self.pair.put(one, self.listing.all)
+    def _show(self, shown: PlayedEpisode | None) -> None:
+        """Show an episode at its end, so that it can be read at once."""
+        self.pair.put(shown, self.listing.all)
         for shown in self.pair.both:
             shown.has_grown()
         self._lay_out()
         self.players.show()
         if self.pair.differing:
-            self._ask()
+            self._compare_worlds()
 
     def _lay_out(self) -> None:
-        two = self.other is not None
-        if self.is_on(self.list if two else self.two):  # it goes out of sight
+        two = self.beside is not None
+        if self.is_on(self.list if two else self.second_view):  # it will be hidden
             self.go_to(self.view)
         self.set_class(two, "-two")
 
@@ -235,78 +241,78 @@ class ReplayPane(Pane):
 
     def action_idle(self) -> None:
         self.pair.idle_limit = 0.0 if self.pair.idle_limit else IDLE_LIMIT_S
-        self.players.again()
+        self.players.rebuild()
 
-    # --- two of them, and what they left ----------------------------------------------------
+    # --- two players, and final worlds ------------------------------------------------------
 
     def action_beside(self) -> None:
-        """The next one who was in the same world; after the last, nobody."""
+        """Show the next episode in the same world beside it; after the last one, none."""
         if not self.pair.take_next(self.listing.all):
-            self.host.note("nobody else was in this world")
+            self.host.note("no other episode was in this world")
             return
-        self._company()
+        self._second_changed()
 
-    def _company(self) -> None:
-        """Someone came beside the one, or went."""
+    def _second_changed(self) -> None:
+        """Another episode is beside the main one now, or none."""
         self._lay_out()
-        self.players.company()
-        if self.other is not None:
-            self.other.has_grown()
-            if self.other.file() is not None:
-                self._load(self.other, followed=False)
+        self.players.change_second()
+        if self.beside is not None:
+            self.beside.has_grown()
+            if self.beside.file() is not None:
+                self._load(self.beside, followed=False)
         if self.pair.differing:
-            self._ask()
+            self._compare_worlds()
 
     def action_parting(self) -> None:
-        if self.other is None:
+        if self.beside is None:
             self.action_beside()
-        if self.other is not None and not self.view.jump("p"):
-            self.host.note("they type the same, as far as they are")
+        if self.beside is not None and not self.view.jump("p"):
+            self.host.note("both typed the same so far")
         self.players.update()
 
     def action_difference(self) -> None:
-        """Show what differs in the final world, or hide it."""
-        if self.one is None:
+        """Show or hide the differences in the final world."""
+        if self.main is None:
             return
-        if self.one.episode is None:
+        if self.main.episode is None:
             self.host.note("it is still running")
             return
         self.pair.differing = not self.pair.differing
         self.view.playing = False
         if self.pair.differing:
-            self._ask()
-        self.players.again()
+            self._compare_worlds()
+        self.players.rebuild()
         if self.pair.differing:
             self.view.seek(self.view.cast.length if self.view.cast else 0.0)
             self.players.reveal()
 
-    def _ask(self) -> None:
+    def _compare_worlds(self) -> None:
         for shown in self.pair.both:
             if shown.episode is not None and shown.difference is None and not shown.pending:
                 shown.pending = "typing the reference solution into a world of its own"
                 self._compare(shown, shown.episode)
 
     @work(group="difference")
-    async def _compare(self, shown: Shown, episode: Episode) -> None:
-        shown.difference = await beside_the_screen(lambda: final_difference(episode))
+    async def _compare(self, shown: PlayedEpisode, episode: Episode) -> None:
+        shown.difference = await run_on_thread(lambda: final_difference(episode))
         shown.pending = ""
         if shown in self.pair.both and self.pair.differing:
-            self.players.again()
+            self.players.rebuild()
             self.players.reveal()
 
     def action_take_over(self) -> None:
-        """Someone else types from this turn on."""
-        if self.one is None:
+        """Type by hand from this turn on."""
+        if self.main is None:
             return
-        if self.one.episode is None:
+        if self.main.episode is None:
             self.host.note("it is still running")
         else:
-            self.host.take_over(Path(self.one.episode.path), self.turn)
+            self.request(TakeOver(Path(self.main.episode.path), self.turn))
 
     # --- the list, by keys ------------------------------------------------------------------
 
     def action_episode(self, by: int) -> None:
-        self._held = False
+        self._opened_elsewhere = False
         before = self.list.cursor
         self.list.move(by)
         if self.list.cursor == before:
@@ -314,19 +320,19 @@ class ReplayPane(Pane):
 
     def action_filter(self) -> None:
         def change(text: str) -> None:
-            filters.parse(text, filters.EPISODE)  # says what is wrong, and the old one stays
+            filters.parse(text, filters.EPISODE)  # raises what is wrong; the old filter stays
             self.listing.filter = text.strip()
-            self._held = False
+            self._opened_elsewhere = False
             self._fill()
 
         self.host.prompt.ask("filter", change, value=self.listing.filter, hint=HINT, changed=change)
 
     def action_back(self) -> None:
-        if self.other is not None:
-            self.pair.other = None
-            self._company()
+        if self.beside is not None:
+            self.pair.beside = None
+            self._second_changed()
         elif not self.is_on(self.list):
-            self._held = False
+            self._opened_elsewhere = False
             self.players.stop()
             self.go_to(self.list)
             self._moved()
@@ -335,7 +341,7 @@ class ReplayPane(Pane):
             self._fill()
 
     def plain(self) -> str:
-        views = [self.view] if self.other is None else [self.view, self.two]
+        views = [self.view] if self.beside is None else [self.view, self.second_view]
         texts = [view.plain() for view in views]
         if len(texts) == 1:
             return texts[0]

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 from textual.timer import Timer
 
-from sekft_tui.cast import Cast
+from sekft_tui.model.recording import Cast
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.replay.pair import Pair
 from sekft_tui.text import Parts
@@ -20,7 +20,7 @@ RATE = 15
 
 
 class Players(Container):
-    """Plays a :class:`Pair`: ``view`` the one, ``two`` the other, which follows it."""
+    """Plays a :class:`Pair`: ``view`` the main episode, and ``second_view`` in step the other."""
 
     DEFAULT_CSS = """
     Players { layout: vertical; width: 1fr; height: 1fr; }
@@ -34,10 +34,10 @@ class Players(Container):
         super().__init__(id="replay-right")
         self.pair = pair
         self.view = ReplayView(self._moved, id="replay-view")
-        self.two = FollowingView(self.view, id="replay-view-two")
+        self.second_view = FollowingView(self.view, id="replay-view-two")
         self._heads = (
-            Lines(lambda width: (pair.one.title(width) if pair.one else (),)),
-            Lines(lambda width: (pair.other.title(width) if pair.other else (),)),
+            Lines(lambda width: (pair.main.title(width) if pair.main else (),)),
+            Lines(lambda width: (pair.beside.title(width) if pair.beside else (),)),
         )
         self._time = Lines(self._time_lines, id="replay-time")
         self._clock: Timer | None = None
@@ -46,7 +46,7 @@ class Players(Container):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Part(self._heads[0], self.view, id="replay-one")
-            yield Part(self._heads[1], self.two, id="replay-two")
+            yield Part(self._heads[1], self.second_view, id="replay-two")
         yield self._time
 
     def on_mount(self) -> None:
@@ -55,61 +55,61 @@ class Players(Container):
     # --- what is played ---------------------------------------------------------------------
 
     def show(self) -> None:
-        """Another pair, at its end so that one can read it at once."""
+        """Show another pair, at its end, so that it can be read at once."""
         first, second = self._casts()
-        follow = self.pair.one is not None and self.pair.one.running
+        follow = self.pair.main is not None and self.pair.main.running
         self.view.show(first, follow=follow)
-        self.two.show(second, follow=follow)
+        self.second_view.show(second, follow=follow)
         self.update()
 
-    def again(self) -> None:
-        """The same sessions, of which more is known or which are played otherwise."""
+    def rebuild(self) -> None:
+        """Show the same sessions again, after more of them is known or a setting has changed."""
         first, second = self._casts()
         if first is not None:
             self.view.retime(first)
         if second is not None:
-            self.two.retime(second)
-            self.two.go(self.view.position)
+            self.second_view.retime(second)
+            self.second_view.go(self.view.position)
         self.update()
 
-    def company(self) -> None:
-        """Someone came beside the one, or went; what the one shows stays."""
+    def change_second(self) -> None:
+        """Show or hide the second player; the main one stays where it is."""
         first, second = self._casts()
         if first is not None:
             self.view.retime(first)
-        self.two.show(second, position=self.view.position)
+        self.second_view.show(second, position=self.view.position)
         self.update()
 
     def grow(self) -> None:
-        """What still runs went on."""
+        """Show the new turns of running episodes."""
         first, second = self._casts()
         if first is not None:
             self.view.grow(first)
         if second is not None:
-            self.two.grow(second)
+            self.second_view.grow(second)
         self.update()
 
     def reveal(self) -> None:
-        """Scroll to what stands under the sessions last."""
+        """Scroll to the last part under the sessions."""
         self.view.reveal()
-        self.two.reveal()
+        self.second_view.reveal()
 
     def _casts(self) -> tuple[Cast | None, Cast | None]:
-        self.set_class(self.pair.other is not None, "-two")
+        self.set_class(self.pair.beside is not None, "-two")
         return self.pair.casts()
 
     # --- the clock --------------------------------------------------------------------------
 
     def update(self) -> None:
-        """Heads, bar and clock after something else than time changed; the timer runs only while
-        something plays."""
+        """Update heads, time bar and clock after any change but that of time; the timer runs only
+        while something plays."""
         if self._clock is not None:
             if self.view.playing:
                 self._last = time.monotonic()
                 self._clock.resume()
             else:
                 self._clock.pause()
-        self.two.playing = self.view.playing
+        self.second_view.playing = self.view.playing
         for lines in (*self._heads, self._time):
             lines.update()
 
@@ -126,16 +126,16 @@ class Players(Container):
             self.update()
 
     def _moved(self) -> None:
-        if self.pair.other is not None:
-            self.two.playing = self.view.playing
-            self.two.go(self.view.position)
+        if self.pair.beside is not None:
+            self.second_view.playing = self.view.playing
+            self.second_view.go(self.view.position)
         self._time.update()
 
     def _time_lines(self, width: int) -> tuple[Parts, ...]:
-        if self.pair.other is None:
+        if self.pair.beside is None:
             return self.view.bar(width), self.view.facts(width)
         cast = self.view.cast
         at = cast.part_at if cast is not None else None
-        told = "the same so far " if at is None else f"part at turn {at + 1} "
-        facts = self.view.facts(max(0, width - len(told)))
-        return self.view.bar(width), self.two.bar(width), (*facts, (told, "accent"))
+        comparison = "the same so far " if at is None else f"part at turn {at + 1} "
+        facts = self.view.facts(max(0, width - len(comparison)))
+        return self.view.bar(width), self.second_view.bar(width), (*facts, (comparison, "accent"))

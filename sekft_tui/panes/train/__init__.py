@@ -1,7 +1,7 @@
-"""Train: a recipe, a button, and everything there is to see of a run while it goes on.
+"""Train: the form of a run, and its curves, figures and batches while it runs.
 
-``recipe`` is the form, ``plots`` makes panels of a run, ``figures`` the lines below them, ``batch``
-the trajectories in training, ``others`` the runs laid over it; ``pane`` joins them to keys.
+``recipe`` is the form, ``plots`` the panels of the chart, ``figures`` the lines below it, ``batch``
+the trajectories of a step; ``pane`` joins them to keys.
 """
 
 from sekft_tui.panes.train.pane import TrainPane

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import numpy as np
 from textual.containers import Vertical
 
-from sekft_engine.events import BatchRow
+from sekft_engine.records.events import BatchRow
+from sekft_tui.model.training import TrainView
 from sekft_tui.text import Parts, fit, visible
-from sekft_tui.training import TrainView
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 NAME = 26
-#: Lines that the list takes of a tall screen; more can be scrolled.
+#: The most lines of the list on a tall screen; the rest can be scrolled to.
 MOST_ROWS = 9
 
 
@@ -23,7 +23,7 @@ class Batch(Vertical):
     """A head and a list; Enter opens the trajectory under the cursor.
 
     Args:
-        chosen: hears the trajectory's id.
+        chosen: called with the trajectory's id.
     """
 
     DEFAULT_CSS = """
@@ -32,7 +32,7 @@ class Batch(Vertical):
     Batch:focus-within > Lines { background: $cursor-background; }
     """
 
-    def __init__(self, chosen: Callable[[str], Awaitable[None]], *, id: str) -> None:  # noqa: A002
+    def __init__(self, chosen: Callable[[str], None], *, id: str) -> None:  # noqa: A002
         self._chosen = chosen
         self._rows: list[BatchRow] = []
         self._title = ""
@@ -41,8 +41,8 @@ class Batch(Vertical):
         super().__init__(self.head, self.list, id=id)
 
     def show(self, train: TrainView, step: int, active: bool) -> None:
-        """The batch of ``step``; 0 = the one in training, or the last one that was. A run that is
-        not ``active`` trains on nothing."""
+        """Show the batch of ``step``; 0 = the one in training, or the last one. A run that is not
+        ``active`` trains on nothing."""
         number = step or train.newest_batch
         rows = train.batch_of(number)
         title = f" step {number:,}" if number else " batch"
@@ -78,10 +78,9 @@ class Batch(Vertical):
             *strip,
         )
 
-    def _choose(self) -> Awaitable[None] | None:
+    def _choose(self) -> None:
         if self.list.cursor < len(self._rows):
-            return self._chosen(self._rows[self.list.cursor].id)
-        return None
+            self._chosen(self._rows[self.list.cursor].id)
 
     def plain(self) -> str:
         return "\n".join(row.id for row in self._rows)
@@ -92,8 +91,8 @@ def trained_tokens(row: BatchRow) -> int:
 
 
 def mask_strip(row: BatchRow, width: int) -> Parts:
-    """The row from end to end: blocks as high as the share of trained tokens, lines where all are
-    masked. No trained token is ever lost."""
+    """The whole row in ``width`` cells: blocks as high as the share of trained tokens, a line where
+    all are masked. A single trained token is still a block."""
     if width < 1 or not row.tokens:
         return ()
     wide = min(width, row.tokens)
@@ -103,9 +102,9 @@ def mask_strip(row: BatchRow, width: int) -> Parts:
     starts = np.arange(wide) * row.tokens // wide
     share = np.add.reduceat(trained, starts) / np.diff(np.append(starts, row.tokens))
     parts: list[tuple[str, str]] = []
-    for one in share.tolist():
-        style = "trained" if one else "masked"
-        sign = _BLOCKS[min(7, int(one * 7.99))] if one else "─"
+    for trained_share in share.tolist():
+        style = "trained" if trained_share else "masked"
+        sign = _BLOCKS[min(7, int(trained_share * 7.99))] if trained_share else "─"
         if parts and parts[-1][1] == style:
             parts[-1] = (parts[-1][0] + sign, style)
         else:

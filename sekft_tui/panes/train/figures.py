@@ -1,10 +1,11 @@
-"""The lines below the chart: how far, how well, how fast, how full."""
+"""The lines below the chart: progress, losses, speed and memory."""
 
 from __future__ import annotations
 
 from rich.cells import cell_len
 
-from sekft_engine.sft.bound import most_tokens_per_s
+from sekft_engine.training.run.roofline import most_tokens_per_s
+from sekft_tui.model.training import TrainView
 from sekft_tui.text import (
     Parts,
     bar,
@@ -15,12 +16,11 @@ from sekft_tui.text import (
     short_number,
     short_path,
 )
-from sekft_tui.training import TrainView
 
-#: Up to this width gauges are short, and memory is told in figures alone.
+#: Up to this width gauges are short, and memory is shown in figures alone.
 NARROW = 96
 GAUGE, SHORT_GAUGE = 8, 5
-#: Speed is told over the last steps, for one step more or less long says little.
+#: Speed is averaged over this many steps: single steps differ too much.
 RECENT = 10
 
 
@@ -32,12 +32,12 @@ def lines(train: TrainView, active: bool, width: int) -> tuple[Parts, ...]:
         _progress(train, active, width),
         fitting(_numbers(train), width),
         _machine(train, width),
-        _kept(train, width),
+        _warnings_and_saves(train, width),
     )
 
 
 def fitting(figures: list[tuple[str, str]], width: int) -> Parts:
-    """Names and values, as many as fit whole."""
+    """Names and values; what does not fit whole is left out."""
     parts: list[tuple[str, str]] = []
     used = 0
     for name, value in figures:
@@ -82,8 +82,7 @@ def _numbers(train: TrainView) -> list[tuple[str, str]]:
 
 
 def speed(train: TrainView) -> tuple[float, float]:
-    """Tokens per second of the last steps, and their share of what the machine could; 0 = not
-    known."""
+    """Tokens per second over the last steps, and the share of the roofline; 0 = not known."""
     tokens, trained, seconds = (train.column(name) for name in ("tokens", "trained", "seconds"))
     size = min(map(len, (tokens, trained, seconds)))
     if not size:
@@ -92,17 +91,17 @@ def speed(train: TrainView) -> tuple[float, float]:
     first = since == 0 and size <= RECENT
     spent = seconds[size - 1] - (0.0 if first else seconds[since])
     done = tokens[size - 1] - (0.0 if first else tokens[since])
-    told = trained[size - 1] - (0.0 if first else trained[since])
+    trained_now = trained[size - 1] - (0.0 if first else trained[since])
     rate = float(done / spent) if spent > 0 else 0.0
     bound = train.bound
     if bound is None:
         return rate, 0.0
-    most = most_tokens_per_s(bound.rate, bound.layers, bound.head, int(done), int(told))
+    most = most_tokens_per_s(bound.rate, bound.layers, bound.head, int(done), int(trained_now))
     return rate, rate / most if most else 0.0
 
 
 def _machine(train: TrainView, width: int) -> Parts:
-    """Speed against the bound, processors or GPU, memory."""
+    """Speed against the roofline, processors or GPU, memory."""
     parts: list[tuple[tuple[str, str], ...]] = []
     cells = GAUGE if width > NARROW else SHORT_GAUGE
     rate, share = speed(train)
@@ -153,8 +152,8 @@ def _bytes(count: int) -> str:
     return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
 
 
-def _kept(train: TrainView, width: int) -> Parts:
-    """What went wrong, and what is saved."""
+def _warnings_and_saves(train: TrainView, width: int) -> Parts:
+    """Warnings, and the last checkpoint."""
     bad = [mark for mark in train.marks if mark.kind in ("bad", "sign")]
     worst = next((mark for mark in bad if mark.kind == "bad"), bad[-1] if bad else None)
     parts: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Train: what its parts show, and what its keys do."""
+"""The Train pane: its parts and its keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine import events, jobs
-from sekft_engine.errors import SekftError
-from sekft_engine.events import Event
-from sekft_tui.actions import Place, bindings
-from sekft_tui.panes.pane import FormPane, Part
-from sekft_tui.panes.state_text import hint, state_text
-from sekft_tui.panes.train import choosing, figures, finding, plots, sweeping
+from sekft_engine.core.errors import SekftError
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
+from sekft_engine.records.results import FindRateResult
+from sekft_tui.host import Host
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.messages import OpenTrajectory
+from sekft_tui.model.job_text import hint, state_text
+from sekft_tui.model.reducer import JobView, Shared
+from sekft_tui.model.training import TrainView
+from sekft_tui.panes.form_pane import FormPane
+from sekft_tui.panes.pane import Part
+from sekft_tui.panes.train import choose_runs, figures, find_rate, plots, start_sweep
 from sekft_tui.panes.train.batch import Batch
 from sekft_tui.panes.train.recipe import RecipePart
-from sekft_tui.panes.trajectories import TrajectoriesPane
-from sekft_tui.reducer import JobView, Shared
 from sekft_tui.text import Parts, fit, short_number, visible
-from sekft_tui.training import TrainView
 from sekft_tui.widgets.chart import Chart
 from sekft_tui.widgets.chart import view as views
 from sekft_tui.widgets.chart.plot import Board
@@ -31,12 +34,18 @@ from sekft_tui.widgets.lines import Lines
 
 _WAITING = ("no step yet", "", "s starts a run with this recipe", "enter edits a value")
 _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
-#: From this height on, the batch in training stands below the chart.
+#: The notes for what :meth:`Bridge.toggle_pause` returns.
+_PAUSED = {
+    True: "pausing at the next step; p resumes",
+    False: "the run continues",
+    None: "nothing to pause: the run has ended",
+}
+#: From this height on, the batch in training is shown below the chart.
 TALL = 36
 
 
 class TrainPane(FormPane):
-    """The form to the left, chart, figures and batch to the right; where there is little room, one
+    """The form to the left; chart, figures and batch to the right; in a narrow terminal, one side
     at a time."""
 
     place: ClassVar[Place] = "train"
@@ -56,8 +65,8 @@ class TrainPane(FormPane):
     TrainPane.-batch #train-chart { display: none; }
     """
 
-    def __init__(self) -> None:
-        super().__init__(id="train")
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self.view = TrainView()
         self.opened: TrainView | None = None
         self._earlier: list[TrainView] = []
@@ -70,38 +79,31 @@ class TrainPane(FormPane):
             "sweep": self.action_sweep,
             "start": self.action_start,
         }
-        self.left = RecipePart(lambda: self.host, pressed)
+        self.left = RecipePart(self.host, pressed)
         self.form = self.left.form
-        self.chart = Chart(self._board, id="train-chart")
+        self.chart = Chart(self._build_board, id="train-chart")
         self.stats = Lines(self._stats, id="train-stats")
-        self.batched = Batch(self._open_row, id="train-batch")
+        self.step_batch = Batch(self._open_row, id="train-batch")
         self.chart_head = Lines(self._chart_head)
         with Container(id="train-split"):
             yield self.left
-            yield Part(self.chart_head, self.chart, self.stats, self.batched, id="train-right")
+            yield Part(self.chart_head, self.chart, self.stats, self.step_batch, id="train-right")
 
     def on_mount(self) -> None:
         self.chart.hint = "\n".join(_WAITING)
-        self.host.others.read()
-
-    def first_focus(self) -> Widget:
-        return self.chart if self.has_class("-no-form") else self.form
+        self.host.pinned.refresh()
 
     # --- the run ----------------------------------------------------------------------------
 
     def open_run(self, view: TrainView) -> None:
-        """Show a run from its journal, until a new one starts."""
+        """Show a run from its journal, until a new run starts."""
         self.opened = view
-        self.add_class("-no-form")
-        self.host.redraw_pane()
-        self.go_to(self.chart)
+        self.show_right()
 
     def show_running(self) -> None:
-        """Show the run that goes on now."""
+        """Show the run that is running."""
         self.opened = None
-        self.add_class("-no-form")
-        self.host.redraw_pane()
-        self.go_to(self.chart)
+        self.show_right()
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.train.job)
@@ -119,8 +121,8 @@ class TrainPane(FormPane):
         self._below()
         self.chart_head.update()
 
-    def _board(self, view: View) -> Board:
-        others = self.host.others.shown(self.view, self._earlier)
+    def _build_board(self, view: View) -> Board:
+        others = self.host.pinned.beside(self.view, self._earlier)
         return plots.board(self.view, others, view, self._smoother)
 
     def _below(self) -> None:
@@ -128,45 +130,50 @@ class TrainPane(FormPane):
         self._show_batch()
 
     def _show_batch(self) -> None:
-        self.batched.show(self.view, self.chart.view.cursor, self._active)
+        self.step_batch.show(self.view, self.chart.view.cursor, self._active)
 
     @on(Chart.Moved)
     def _moved(self) -> None:
         self._below()
 
     def _fit_batch(self) -> None:
-        told = self.view.batch is not None or bool(self.view.batches.get(self.view.step))
-        tall = told and self.size.height >= TALL
+        known = self.view.batch is not None or bool(self.view.batches.get(self.view.step))
+        tall = known and self.size.height >= TALL
         self.set_class(tall, "-tall")
         if tall:
             self.remove_class("-batch")
 
     def watchable(self) -> tuple[Widget, ...]:
-        return self.chart, self.batched.list
+        return self.chart, self.step_batch.list
 
     def on_resize(self) -> None:
         self._fit_batch()
-        if self._watched is self.batched.list and not self.has_class("-tall"):
+        if self._watched is self.step_batch.list and not self.has_class("-tall"):
             self.add_class("-batch")
 
-    def heard(self, event: Event) -> None:
-        if isinstance(event, events.JobStarted) and event.kind in ("train", "sweep"):
-            self.opened = None
-        if isinstance(event, events.JobDone) and event.kind == "setup":
-            self.left.fill()
-        if isinstance(event, events.ENDINGS) and event.kind in ("train", "sweep"):
-            self.host.others.read()
-        if isinstance(event, events.JobDone) and event.kind == "find_rate":
-            self.host.note(f"a learning rate is found: {event.result['suggested']:g}; f shows it")
+    def engine_event(self, event: Event) -> None:
+        match event:
+            case events.JobStarted(kind="train" | "sweep"):
+                self.opened = None
+            case events.JobDone(kind="setup"):
+                self.left.fill()
+            case events.JobDone(result=FindRateResult() as found):
+                self.host.note(f"a learning rate is found: {found.suggested:g}; f shows it")
+            case (
+                events.JobDone(kind="train" | "sweep")
+                | events.JobFailed(kind="train" | "sweep")
+                | events.JobCancelled(kind="train" | "sweep")
+            ):
+                self.host.pinned.refresh()
 
     def reload(self) -> None:
         self.left.fill()
-        self.host.others.read()
+        self.host.pinned.refresh()
 
     def _chart_head(self, width: int) -> tuple[Parts, ...]:
         view, job = self.view, self._job
         name = visible(view.run) or ("new run" if job and job.active else "no run yet")
-        name += f" · pinned as {letter}" if (letter := self.host.others.letter(view.run)) else ""
+        name += f" · pinned as {letter}" if (letter := self.host.pinned.letter(view.run)) else ""
         state, style = state_text(job, loaded=view.last is not None)
         rows = view.rows
         about = ""
@@ -190,12 +197,11 @@ class TrainPane(FormPane):
 
     # --- keys: the run ----------------------------------------------------------------------
 
-    def _asked(self) -> jobs.Train | None:
-        """The run that the form describes; None = there is none, and the user was told why."""
+    def _job_from_form(self) -> jobs.Train | None:
+        """The run that the form describes; None = it is invalid, and the reason is shown."""
         if self.form.typing and not self.form.commit():
             return None
-        if not self.host.base:
-            self.host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
+        if not self.has_base():
             return None
         try:
             return self.left.job()
@@ -204,44 +210,41 @@ class TrainPane(FormPane):
             return None
 
     def action_start(self) -> None:
-        job = self._asked()
+        job = self._job_from_form()
         if job is not None:
             self.host.bridge.submit(job)
-            self.left.put("name", "")  # one adapter of a name is all that the base can have
-            self.look_at_it()
+            self.left.put("name", "")  # the base can have only one adapter of a name
+            self.show_started()
 
-    def look_at_it(self) -> None:
-        """Show what was just started."""
+    def show_started(self) -> None:
+        """Show the run that was just started."""
         self.opened = None
-        if self.host.narrow:
-            self.add_class("-no-form")
-        self.go_to(self.chart)
+        self.watch_started()
 
     def action_find_rate(self) -> None:
-        job = self._asked()
+        job = self._job_from_form()
         if job is not None:
-            finding.find(self.host, job, self.left)
+            find_rate.find(self.host, job, self.left)
 
     def action_sweep(self) -> None:
-        job = self._asked()
+        job = self._job_from_form()
         if job is not None:
-            sweeping.ask(self.host, job, self.look_at_it)
+            start_sweep.ask(self.host, job, self.show_started)
 
     def action_stop(self) -> None:
         if not self._active:
             self.host.note("no run to stop")
         elif self.host.bridge.stop(after_step=True):
-            self.host.note("stopping after this step; what was learnt is saved")
+            self.host.note("stopping after this step; the adapter is saved")
 
     def action_pause(self) -> None:
         if self._job is None or not self._job.active:
             self.host.note("no run to pause")
         elif self._job.status == "stopping":
             self.host.note("the run is stopping already")
-        elif self.host.bridge.toggle_pause(self._job.id):
-            self.host.note("pausing at the next step; p goes on")
         else:
-            self.host.note("the run goes on")
+            paused = self.host.bridge.toggle_pause(self._job.id)
+            self.host.note(_PAUSED[paused])
 
     def action_checkpoint(self) -> None:
         if not self._active:
@@ -250,30 +253,26 @@ class TrainPane(FormPane):
             self.host.bridge.submit(jobs.Checkpoint())
             self.host.note("saving after this step; ▲ marks it")
 
-    # --- keys: what is seen -----------------------------------------------------------------
+    # --- keys: the view ---------------------------------------------------------------------
 
     def action_recipe(self) -> None:
-        self.toggle_class("-no-form")
-        self.go_to(self.chart if self.has_class("-no-form") else self.form)
+        self.toggle_form()
 
     def action_batch(self) -> None:
-        """To the batch, or back to the chart."""
-        if self.is_on(self.batched.list):
+        """Go to the batch, or back to the chart."""
+        if self.is_on(self.step_batch.list):
             self.remove_class("-batch")
             self.go_to(self.chart)
             return
-        if self.host.narrow:
+        if self.narrow:
             self.add_class("-no-form")
         if not self.has_class("-tall"):
             self.add_class("-batch")
         self._show_batch()
-        self.go_to(self.batched.list)
+        self.go_to(self.step_batch.list)
 
-    async def _open_row(self, name: str) -> None:
-        await self.host.action_pane("trajectories")
-        pane = self.host.pane_of("trajectories")
-        if isinstance(pane, TrajectoriesPane):
-            pane.seek(name)
+    def _open_row(self, trajectory: str) -> None:
+        self.request(OpenTrajectory(trajectory))
 
     def action_metric(self, by: int) -> None:
         self.chart.set_view(views.next_metric(self.chart.view, self.chart.board, by))
@@ -305,7 +304,7 @@ class TrainPane(FormPane):
         self.chart.move_cursor(by)
 
     def action_mark(self, by: int) -> None:
-        """To the next checkpoint, try or warning."""
+        """Go to the next checkpoint, trial or warning."""
         here = self.chart.view.cursor or (0 if by > 0 else math.inf)
         steps = sorted({mark.step for mark in self.view.marks})
         ahead = [step for step in steps if (step > here if by > 0 else step < here)]
@@ -313,9 +312,9 @@ class TrainPane(FormPane):
             self.host.note("no further mark")
             return
         step = ahead[0 if by > 0 else -1]
-        self.chart.point(step if step <= self.view.step else 0)  # a step that failed has no place
-        said = [mark.text for mark in self.view.marks if mark.step == step]
-        self.host.note(f"step {step}: {', '.join(said)}")
+        self.chart.point(step if step <= self.view.step else 0)  # a failed step is not on the curve
+        texts = [mark.text for mark in self.view.marks if mark.step == step]
+        self.host.note(f"step {step}: {', '.join(texts)}")
 
     def action_follow(self) -> None:
         self.chart.set_view(self.chart.view._replace(follow=True, cursor=0))
@@ -325,26 +324,26 @@ class TrainPane(FormPane):
 
     def action_pin(self) -> None:
         if self.view.run:
-            self.host.note(self.host.others.toggle(self.view.run))
-            self.host.redraw_pane()
+            self.host.note(self.host.pinned.toggle(self.view.run))
+            self.redraw()
         else:
             self.host.note("no run to pin")
 
     def action_beside(self) -> None:
-        choosing.choose(self.host)
+        self.run_worker(choose_runs.ask(self.host, self.redraw), group="choose-run", exclusive=True)
 
     def action_back(self) -> None:
-        if self.form.drop():
+        if self.form.cancel_edit():
             return
-        if self.is_on(self.batched.list):
+        if self.is_on(self.step_batch.list):
             self.action_batch()
         elif self.chart.view.cursor:
             self.chart.point(0)
         elif self.opened is not None:
             self.opened = None
-            self.host.redraw_pane()
+            self.redraw()
 
     def plain(self) -> str:
         if self.is_on(self.form):
             return self.form.plain()
-        return self.batched.plain() if self.is_on(self.batched.list) else self.chart.plain()
+        return self.step_batch.plain() if self.is_on(self.step_batch.list) else self.chart.plain()

@@ -1,4 +1,4 @@
-"""From a training run, and others beside it, to the panels of the chart."""
+"""The panels of the chart, made of a training run and of those beside it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sekft_tui.series import Floats, Smooth
-from sekft_tui.training import MACHINE_COLUMNS, RATES, Column, MarkKind, TrainView
+from sekft_engine.episodes.verdict import MEASURES
+from sekft_tui.model.measures import TITLES
+from sekft_tui.model.pinned_runs import BesideRun
+from sekft_tui.model.series import Floats, Smooth
+from sekft_tui.model.training import (
+    MACHINE_COLUMNS,
+    Column,
+    MarkKind,
+    TrainView,
+)
 from sekft_tui.widgets.chart.plot import Axis, Board, Flag, Line, Plot, Points, Rule, Tag
 from sekft_tui.widgets.chart.view import View
 
 HELDOUT, OTHER_HELDOUT = "◆", "◇"
-#: Sign, style and what to call it.
+#: Sign, style and name of each kind of mark.
 FLAGS: dict[MarkKind, tuple[str, str, str]] = {
     "saved": ("▲", "good", "checkpoint"),
     "eval": ("○", "hue-1", "tried"),
@@ -21,55 +29,47 @@ FLAGS: dict[MarkKind, tuple[str, str, str]] = {
     "bad": ("×", "bad", "not finite"),
 }
 BOTH = ("◬", "good", "checkpoint, tried")
-#: How the curves of the rates are told apart: sign and style.
-_RATES = {
-    "operates": ("operates", "○", "hue-0"),
-    "terminates": ("terminates", "△", "hue-1"),
-    "verified": ("verified", "□", "hue-3"),
-    "clean_termination": ("clean end", "◆", "hue-4"),
+#: The points and the curve of each measure: sign and style.
+_MEASURE_LOOKS = {
+    "operates": ("○", "hue-0"),
+    "terminates": ("△", "hue-1"),
+    "verified": ("□", "hue-3"),
+    "clean_termination": ("◆", "hue-4"),
 }
-#: Checkpoints so near to the next that they would hide each other are left out of the axis.
+#: The most checkpoints marked on the axis; more would hide each other.
 SAVED_KEPT = 24
 
 
-class Other(NamedTuple):
-    """A run beside the one that is shown."""
-
-    letter: str
-    number: int
-    name: str
-    train: TrainView
-
-    @property
-    def style(self) -> str:
-        return f"hue-{self.number % 6}"
-
-    @property
-    def dash(self) -> tuple[int, ...]:
-        return _DASHES[self.number % len(_DASHES)]
-
-
-#: Columns drawn and not drawn; no two alike, and none whole, for that is the run that is shown.
+#: Columns drawn and not drawn, in turn; a solid curve is that of the run that is shown.
 _DASHES = ((6, 2), (2, 2), (9, 2, 2, 2), (1, 2), (4, 4), (5, 1, 1, 1))
+
+
+def _style_of(other: BesideRun) -> str:
+    """The colour of all its curves."""
+    return f"hue-{other.number % 6}"
+
+
+def _dash_of(other: BesideRun) -> tuple[int, ...]:
+    return _DASHES[other.number % len(_DASHES)]
 
 
 class Smoother:
     """The moving averages of several curves, by name."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Smooth] = {}
+        self._cache: dict[str, Smooth] = {}
 
     def of(self, key: str, values: Floats, weight: float) -> Floats:
         if not weight or not len(values):
             return values
-        found = self._kept.get(key)
+        found = self._cache.get(key)
         if found is None or found.weight != weight:
-            found = self._kept[key] = Smooth(weight)
+            found = self._cache[key] = Smooth(weight)
         return found.of(values)
 
 
 class _Run(NamedTuple):
-    """A run's clock: where its steps lie on the x axis."""
+    """A run, and the places of its steps on the x axis."""
 
     train: TrainView
     steps: Floats
@@ -92,22 +92,24 @@ def _run(train: TrainView, axis: Axis) -> _Run:
     return _Run(train, steps, train.column(column)[: len(steps)])
 
 
-def board(train: TrainView, others: Sequence[Other], view: View, smoother: Smoother) -> Board:
-    """Everything that ``view`` may show of ``train`` and, beside it, of ``others``."""
+def board(train: TrainView, others: Sequence[BesideRun], view: View, smoother: Smoother) -> Board:
+    """All panels that ``view`` may show of ``train`` and, beside it, of ``others``."""
     run = _run(train, view.axis)
     beside = [(other, _run(other.train, view.axis)) for other in others]
-    if not any(len(one.steps) for one in (run, *(clock for _, clock in beside))):
+    if not any(len(clock.steps) for clock in (run, *(clock for _, clock in beside))):
         return Board(axis=view.axis)
-    maker = _Maker(run, beside, view.smoothing, smoother)
+    builder = _BoardBuilder(run, beside, view.smoothing, smoother)
     plots = (
-        maker.loss(),
-        maker.rates(),
-        maker.norm(),
-        maker.rate(),
-        maker.speed(),
-        maker.machine(),
+        builder.loss(),
+        builder.rates(),
+        builder.norm(),
+        builder.rate(),
+        builder.speed(),
+        builder.machine(),
     )
-    last = max(float(one.places[-1]) for one in (run, *(c for _, c in beside)) if len(one.places))
+    last = max(
+        float(clock.places[-1]) for clock in (run, *(c for _, c in beside)) if len(clock.places)
+    )
     return Board(
         plots=tuple(plot for plot in plots if not plot.empty),
         axis=view.axis,
@@ -116,12 +118,12 @@ def board(train: TrainView, others: Sequence[Other], view: View, smoother: Smoot
         last=last,
         end=_end(run),
         flags=_flags(run),
-        tags=tuple(Tag(other.letter, other.style, other.name) for other in others),
+        tags=tuple(Tag(other.letter, _style_of(other), other.name) for other in others),
     )
 
 
 def _end(run: _Run) -> float:
-    """Where the run will end, if it goes on as it did."""
+    """The place of the run's end at the pace so far; 0 = not known."""
     total, done = run.train.total, run.train.step
     if not done or not len(run.places):
         return 0.0
@@ -129,9 +131,9 @@ def _end(run: _Run) -> float:
 
 
 def _flags(run: _Run) -> tuple[Flag, ...]:
-    """What happened when; what matters more is drawn later."""
+    """The marks on the x axis; more important ones come later and cover the others."""
     marks = list(run.train.marks)
-    saved = {mark.step for mark in [one for one in marks if one.kind == "saved"][-SAVED_KEPT:]}
+    saved = {mark.step for mark in [mark for mark in marks if mark.kind == "saved"][-SAVED_KEPT:]}
     tried = {mark.step for mark in marks if mark.kind == "eval"}
     found = [(step, BOTH if step in tried else FLAGS["saved"]) for step in sorted(saved)]
     for kind in ("eval", "sign", "bad"):
@@ -142,11 +144,11 @@ def _flags(run: _Run) -> tuple[Flag, ...]:
     return tuple(Flag(float(x), *flag) for x, (_, flag) in zip(places, found, strict=True))
 
 
-class _Maker:
+class _BoardBuilder:
     """Makes the panels."""
 
     def __init__(
-        self, run: _Run, beside: list[tuple[Other, _Run]], weight: float, smoother: Smoother
+        self, run: _Run, beside: list[tuple[BesideRun, _Run]], weight: float, smoother: Smoother
     ) -> None:
         self.run = run
         self.beside = beside
@@ -174,8 +176,8 @@ class _Maker:
             ys = clock.column(column)
             if smooth:
                 ys = self.smoother.of(f"{other.train.path} {column}", ys, self.weight)
-            style, tag = other.style, other.letter
-            found.append(Line(clock.places, ys, style, dash=other.dash, tag=tag))
+            style, tag = _style_of(other), other.letter
+            found.append(Line(clock.places, ys, style, dash=_dash_of(other), tag=tag))
         return found
 
     def _other_heldout(self) -> list[Points]:
@@ -183,21 +185,22 @@ class _Maker:
         for other, clock in self.beside:
             steps, losses = other.train.heldout.view()
             place = clock.place(steps)
-            found.append(Points(place, losses, OTHER_HELDOUT, other.style, told=False))
+            found.append(Points(place, losses, OTHER_HELDOUT, _style_of(other), in_legend=False))
         return found
 
     def rates(self) -> Plot:
         table = self.run.train.rates.rows()
         places = self.run.place(table[0])
         lines, points = [], []
-        for number, rate in enumerate(RATES, 2):
-            name, sign, style = _RATES[rate]
-            lines.append(Line(places, table[number], style, told=False))
-            points.append(Points(places, table[number], sign, style, name))
+        for number, measure in enumerate(MEASURES, 2):
+            sign, style = _MEASURE_LOOKS[measure]
+            lines.append(Line(places, table[number], style, in_legend=False))
+            points.append(Points(places, table[number], sign, style, TITLES[measure]))
         for other, clock in self.beside:
             table = other.train.rates.rows()
-            ys = table[2 + RATES.index("clean_termination")]
-            line = Line(clock.place(table[0]), ys, other.style, "", None, other.dash, other.letter)
+            ys = table[2 + MEASURES.index("clean_termination")]
+            style, dash = _style_of(other), _dash_of(other)
+            line = Line(clock.place(table[0]), ys, style, dash=dash, tag=other.letter)
             lines.append(line)
         return Plot(
             "rates", "behaviour", "share of episodes", "share", tuple(lines), tuple(points),

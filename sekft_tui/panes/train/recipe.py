@@ -1,4 +1,4 @@
-"""The form of a run: every hyperparameter, checked while it is typed, and what else a run needs."""
+"""The form of a run: all hyperparameters, checked while they are typed, and other settings."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine import jobs
-from sekft_engine.errors import SekftError
-from sekft_engine.recipe import Recipe, RecipeField, recipe_fields, recipe_from
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
+from sekft_engine.records import jobs
 from sekft_tui.panes.pane import Part
-from sekft_tui.text import Parts, clip, short_path, visible
+from sekft_tui.text import short_path
+from sekft_tui.widgets.form import Field, Form
+from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.lines import Lines
-from sekft_tui.widgets.recipe_form import Field, RecipeForm
 
 if TYPE_CHECKING:
-    from sekft_tui.app import Workbench
+    from sekft_tui.host import Host
 
-#: What is set for a run besides its recipe.
+#: Settings of a run besides its recipe.
 _RUN = (
     Field(
         "load_4bit", "", "hold the base in 4 bits (NF4, double quant)", "check",
         label="base in 4 bits",
     ),
     Field(
-        "scenarios", "", "folder of the worlds that the adapter is tried in every so many steps "
+        "scenarios", "", "folder of the worlds in which the adapter is tried during training "
         "(eval every)", label="trial worlds", empty="scenarios/train",
     ),
     Field(
-        "name", "", "what the adapter of the next run is called on the base",
+        "name", "", "name of the next run's adapter on the base",
         label="adapter name", empty="the run's id",
     ),
 )  # fmt: skip
 _BUTTONS = (
     Field(
-        "find_rate", "", "sweep the rate upwards on this data and see what the loss says (f)",
+        "find_rate", "", "raise the rate step by step on this data and watch the loss (f)",
         "button", label="▸ find a learning rate",
     ),
     Field(
@@ -52,27 +53,24 @@ class RecipePart(Part):
     """Head, form, help.
 
     Args:
-        host: whose recipe it is.
-        pressed: what the buttons do, by their names.
+        host: holds the recipe.
+        pressed: the actions of the buttons, by their names.
     """
 
     DEFAULT_CSS = "RecipePart > #train-help { height: 2; }"
 
-    def __init__(
-        self, host: Callable[[], Workbench], pressed: Mapping[str, Callable[[], None]]
-    ) -> None:
+    def __init__(self, host: Host, pressed: Mapping[str, Callable[[], None]]) -> None:
         self._host = host
         self.values: dict[str, str] = {}
         self.run = {field.name: field.value for field in _RUN}
-        self._told: tuple[str, bool] = ("", False)
-        self.form = RecipeForm(
+        self.help = FormHelp(id="train-help")
+        self.form = Form(
             check=self._check,
             changed=self._changed,
             pressed=lambda name: pressed[name](),
-            told=self._tell,
+            show_help=self.help.show_help,
             id="train-form",
         )
-        self.help = Lines(self._help, id="train-help")
         head = Lines(lambda _: (((" Recipe", "strong"),),))
         super().__init__(head, self.form, self.help, id="train-left")
 
@@ -81,16 +79,16 @@ class RecipePart(Part):
         self.fill()
 
     def _defaults(self) -> list[tuple[RecipeField, Any]]:
-        recipe = self._host().recipe
+        recipe = self._host.recipe
         return [(field, getattr(recipe, field.name)) for field in recipe_fields()]
 
     def recipe(self) -> Recipe:
-        """Raises SekftError where a value is wrong."""
+        """The recipe in the form. Raises SekftError if a value is invalid."""
         return recipe_from(self.values)
 
     def job(self) -> jobs.Train:
         """The run that the form describes. Raises as :meth:`recipe`."""
-        host = self._host()
+        host = self._host
         scenarios = self.run["scenarios"]
         return jobs.Train(
             base=host.base,
@@ -103,13 +101,13 @@ class RecipePart(Part):
         )
 
     def put(self, name: str, value: str) -> None:
-        """Put a value into the form, as if it were typed."""
-        self.form.drop()
+        """Set a value as if it were typed."""
+        self.form.cancel_edit()
         self._changed(name, value)
 
     def fill(self) -> None:
-        """Show what is there now."""
-        host = self._host()
+        """Show the present values."""
+        host = self._host
         base = host.base
         facts = [
             Field("base", short_path(base) if base else "none here",
@@ -134,7 +132,7 @@ class RecipePart(Part):
             missing = value and not Path(value).expanduser().exists()
             return "no such folder" if missing else ""
         if name == "name":
-            with self._host().bridge.shared() as shared:
+            with self._host.bridge.shared() as shared:
                 taken = value in shared.adapters
             return "an adapter of this name is on the base" if taken else ""
         try:
@@ -148,22 +146,8 @@ class RecipePart(Part):
             self.run[name] = value
         else:
             self.values[name] = value
-            self._host().recipe = recipe_from(self.values)
+            self._host.recipe = recipe_from(self.values)
         self.fill()
-
-    def _tell(self, text: str, wrong: bool) -> None:
-        self._told = (text, wrong)
-        self.help.update()
-
-    def _help(self, width: int) -> tuple[Parts, ...]:
-        text, wrong = self._told
-        style = "bad" if wrong else "quiet"
-        room = max(10, width - 4)
-        cut = text.rfind(" ", 0, room) if len(text) > room else len(text)
-        cut = cut if cut > 0 else room
-        mark = ("✗ " if wrong else "  ", "bad")
-        second = clip(visible(text[cut:].strip()), room)
-        return (mark, (visible(text[:cut]), style)), (("  ", ""), (second, style))
 
 
 def shown(value: object) -> str:

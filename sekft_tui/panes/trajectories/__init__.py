@@ -1,4 +1,4 @@
-"""Trajectories: what there is to learn from, and which tokens of it are trained."""
+"""Trajectories: the sessions of the data set, and which of their tokens are trained."""
 
 from sekft_tui.panes.trajectories.pane import TrajectoriesPane
 

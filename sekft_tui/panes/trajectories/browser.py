@@ -11,17 +11,18 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from sekft_engine.errors import SekftError
-from sekft_engine.events import Event
-from sekft_engine.filters import Filter
-from sekft_tui.library import Library, Listed, Rendered, Renderer
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.filters import Filter
+from sekft_engine.records.events import Event
+from sekft_tui.host import Host
+from sekft_tui.library import Library, ListState, Rendered, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.panes.pane import Pane, Part
-from sekft_tui.panes.trajectories import legends, listing, messages
+from sekft_tui.panes.trajectories import legends, library_messages, listing
+from sekft_tui.panes.trajectories.base_preparation import BasePreparation
 from sekft_tui.panes.trajectories.jumps import Jumps, Kind
 from sekft_tui.panes.trajectories.listing import TrajectoryList
 from sekft_tui.panes.trajectories.losses import RunLosses
-from sekft_tui.panes.trajectories.preparing import Preparing
 from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from sekft_engine.maskview.layout import View
     from sekft_engine.sources import Facts
 
-#: How long the trajectory looked at before stays in view while another is rendered.
+#: Seconds for which the trajectory before stays in view while the next one is rendered.
 LATE_S = 0.15
 
 
 class Browser(Pane):
-    """Shows a :class:`Library`; whatever takes time is done there, on threads."""
+    """Shows a :class:`Library`; slow work is done there, on threads."""
 
     SCOPED_CSS = False
     DEFAULT_CSS = """
@@ -49,26 +50,26 @@ class Browser(Pane):
     .-narrow Browser #tra-list-foot { display: none; }
     """
 
-    def __init__(self) -> None:
-        super().__init__(id="trajectories")
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self.library: Library | None = None
-        self.listed = Listed()
+        self.listed = ListState()
         self.filter = Filter()
         self.needle = ""
-        #: What was searched for last, also after that search was ended.
+        #: The last search, even if it was cancelled.
         self.sought = ""
         self.jumps = Jumps(self)
         self.losses = RunLosses(self)
-        self.preparing = Preparing(self)
+        self.preparing = BasePreparation(self)
         self._filtering = 0
         self.rendered: Rendered | None = None
         self._number = -1
         self._shown = -1
-        self._hold: tuple[str, int] | None = None
-        self._after: list[Callable[[], object]] = []
+        self._cursor_wanted: tuple[str, int] | None = None
+        self._waiting_actions: list[Callable[[], object]] = []
         self._trouble = ""
-        self._post: messages.Post | None = None
-        self._front = False
+        self._post: library_messages.Post | None = None
+        self._visible = False
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self._list_head)
@@ -96,36 +97,36 @@ class Browser(Pane):
         return self.list
 
     def shown(self) -> None:
-        self._front = True
+        self._visible = True
         if self.library is not None:
             self.library.show(True)
 
     def hidden(self) -> None:
-        self._front = False
+        self._visible = False
         if self.library is not None:
             self.library.show(False)
 
     # --- the data set -----------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Open the data set again, with whatever base the workspace has now."""
+        """Open the data set again, with the present base of the workspace."""
         if self._number >= 0 and self.library is not None:
             facts = self.library.facts(self._number)
-            self._hold = (facts.id, -1) if facts else None
+            self._cursor_wanted = (facts.id, -1) if facts else None
         threading.Thread(target=self._read_disk, name="sekft-open", daemon=True).start()
 
     def _read_disk(self) -> None:
         try:
             index = self.host.data.open()
         except SekftError as error:
-            self.post_message(messages.Ready(None, str(error)))
+            self.post_message(library_messages.Ready(None, str(error)))
         except Exception as error:  # noqa: BLE001 - libraries that read tables raise anything
-            self.post_message(messages.Ready(None, f"{type(error).__name__}: {error}"))
+            self.post_message(library_messages.Ready(None, f"{type(error).__name__}: {error}"))
         else:
-            self.post_message(messages.Ready(index))
+            self.post_message(library_messages.Ready(index))
 
-    @on(messages.Ready)
-    def _ready(self, message: messages.Ready) -> None:
+    @on(library_messages.Ready)
+    def _ready(self, message: library_messages.Ready) -> None:
         if self.library is not None:
             self.library.close()
             self.library = None
@@ -134,68 +135,68 @@ class Browser(Pane):
         if message.index is None:
             self._trouble = message.error
             self.list.library = None
-            self._list(Listed(reading=False))
+            self._list(ListState(reading=False))
             return
         self._trouble = ""
         self._filtering = 0
         renderer = Renderer(self.host.base, self.host.workspace, self.host.recipe.max_length)
         renderer.losses = self.losses.of
-        self._post = messages.Post(self)
-        self.library = Library(message.index, renderer, self._post, self.host.courtesy)
+        self._post = library_messages.Post(self)
+        self.library = Library(message.index, renderer, self._post, self.host.key_priority)
         self.list.library = self.library
-        self.library.show(self._front)
+        self.library.show(self._visible)
         if self.filter:
             self._filtering = self.library.reader.filter(self.filter)
         self._number = self._shown = -1
-        self.listed = Listed(filtering=-1)
+        self.listed = ListState(filtering=-1)
         self._list(self.library.listed)
 
-    @on(messages.Grew)
+    @on(library_messages.Grew)
     def _grew(self) -> None:
         if self.library is None:
             return
         now = self.library.listed
         newer = now.filtering != self.listed.filtering and now.generation == self.listed.generation
         if newer and not now.rows and not now.done:
-            return  # the list before stays until something is known of the next
+            return  # the list before stays until the new one has its first rows
         self._list(now)
 
-    def _list(self, now: Listed) -> None:
-        """Show ``now``: what was there stays where it is, and so does the cursor."""
+    def _list(self, now: ListState) -> None:
+        """Show ``now``; the cursor stays on its trajectory if it can."""
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
-        self._say_empty(now)
+        self._explain_empty(now)
         if fresh or now.rows < self.list.rows or not now.rows:
             self.list.set_rows(now.rows, 0 if fresh else None)
             if fresh and now.generation != before.generation:
                 self._number = self._shown = -1
         elif now.rows > self.list.rows:
             self.list.grow(now.rows)
-        self._keep_cursor(now)
+        self._restore_cursor(now)
         if now.problems != before.problems and now.total:
-            self._tell_problems()
+            self._report_problems()
         self.jumps.resolve(first=True)
-        self._heads()
+        self._update_heads()
 
-    def _keep_cursor(self, now: Listed) -> None:
-        """Find the trajectory again that was under the cursor before the list was made anew."""
-        if self._hold is None or self.library is None:
+    def _restore_cursor(self, now: ListState) -> None:
+        """Put the cursor back on its trajectory after the list was rebuilt."""
+        if self._cursor_wanted is None or self.library is None:
             return
-        name, at = self._hold
+        name, at = self._cursor_wanted
         if self.list.cursor != max(0, at):
-            self._hold = None  # it was moved since: nothing to bring back
+            self._cursor_wanted = None  # the user has moved it since
             return
         number = self.library.index.find(name)
         position = now.position(number) if number is not None else -1
         if position >= 0:
-            self._hold = None
+            self._cursor_wanted = None
             self.list.move_to(position)
         elif now.done:
-            self._hold = None
+            self._cursor_wanted = None
 
-    def _say_empty(self, now: Listed) -> None:
+    def _explain_empty(self, now: ListState) -> None:
         if self._trouble:
-            self.list.empty = self.host.empty_hint(self._trouble)
+            self.list.empty = legends.nothing_to_show(self._trouble)
         elif not now.done:
             self.list.empty = "reading trajectories …" if now.reading else "filtering …"
         elif self.filter and now.total:
@@ -203,44 +204,44 @@ class Browser(Pane):
         else:
             problems = self.library.index.problems if self.library else ()
             none = f"no trajectories in {self.host.data.name}"
-            self.list.empty = self.host.empty_hint(str(problems[0]) if problems else none)
+            self.list.empty = legends.nothing_to_show(str(problems[0]) if problems else none)
 
-    def _tell_problems(self) -> None:
+    def _report_problems(self) -> None:
         problems = self.library.index.problems if self.library else ()
         if problems:
-            many = f"{len(problems):,} things in the data cannot be used; the first: "
+            many = f"{len(problems):,} problems in the data; the first: "
             text = str(problems[0])
             trace = "\n".join(map(str, problems[:200])) if len(problems) > 1 else ""
             self.host.error(many + text if len(problems) > 1 else text, trace)
 
-    @on(messages.Certified)
+    @on(library_messages.Certified)
     def _certified(self) -> None:
         self.list.certified()
         self.jumps.resolve()
-        self._heads()
+        self._update_heads()
 
-    @on(messages.Searched)
+    @on(library_messages.Searched)
     def _searched(self) -> None:
         self.jumps.resolve()
-        self._heads()
+        self._update_heads()
 
-    @on(messages.Failed)
-    def _failed(self, message: messages.Failed) -> None:
+    @on(library_messages.Failed)
+    def _failed(self, message: library_messages.Failed) -> None:
         self.host.error(f"{type(message.error).__name__}: {message.error}")
 
-    @on(messages.NotReady)
+    @on(library_messages.NotReady)
     def _prepare(self) -> None:
         self.preparing.start()
 
-    def heard(self, event: Event) -> None:
-        self.preparing.heard(event)
-        self.losses.heard(event)
+    def engine_event(self, event: Event) -> None:
+        self.preparing.engine_event(event)
+        self.losses.engine_event(event)
 
     # --- opening ----------------------------------------------------------------------------
 
     @property
     def current(self) -> Facts | None:
-        """The facts of the trajectory under the cursor."""
+        """The trajectory under the cursor."""
         return self.list.facts(self.list.cursor)
 
     @property
@@ -249,7 +250,7 @@ class Browser(Pane):
 
     @property
     def settled(self) -> bool:
-        """Whether the list is that of the present filter, as far as it goes."""
+        """Whether the list is that of the present filter (complete or not)."""
         return self.listed.filtering == self._filtering
 
     @on(LineList.Moved, "#tra-list")
@@ -262,7 +263,7 @@ class Browser(Pane):
             return
         self._number = number
         self.jumps.moved(number)
-        self._after.clear()
+        self._waiting_actions.clear()
         known = self.library.renderer.known(number) if number >= 0 else None
         self.library.opener.open(number)
         if known is not None:
@@ -271,15 +272,15 @@ class Browser(Pane):
             self._show(None)
         else:
             self.set_timer(LATE_S, self._late)
-        self._heads()
+        self._update_heads()
 
     def _late(self) -> None:
-        """What was looked at before stays in view for a moment, and no longer."""
+        """The trajectory before was in view long enough."""
         if self._shown not in (-1, self._number):
             self._show(None)
 
-    @on(messages.Opened)
-    def _opened(self, message: messages.Opened) -> None:
+    @on(library_messages.Opened)
+    def _opened(self, message: library_messages.Opened) -> None:
         if message.number == self._number and message.source is self._post:
             self._show(message.rendered)
 
@@ -296,22 +297,22 @@ class Browser(Pane):
             self.view.show(rendered.doc, "", marks, keep=again)
             if self.needle and not again:
                 self.view.find(self.needle)
-            after, self._after = self._after, []
+            after, self._waiting_actions = self._waiting_actions, []
             for do in after:
                 do()
         self._legends()
 
-    def _then(self, do: Callable[[], object]) -> None:
-        """Do it to what the cursor is on; where that is still being rendered, as soon as it is."""
+    def _when_shown(self, do: Callable[[], object]) -> None:
+        """Call ``do`` as soon as the trajectory under the cursor is rendered."""
         self._moved()
         if self._shown == self._number:
             do()
         else:
-            self._after.append(do)
+            self._waiting_actions.append(do)
 
     # --- heads and feet ---------------------------------------------------------------------
 
-    def _heads(self) -> None:
+    def _update_heads(self) -> None:
         for lines in (self.list_head, self.list_foot, self.view_head):
             lines.update()
 
@@ -324,19 +325,19 @@ class Browser(Pane):
         if self.library is None:
             return (((" Trajectories", "strong"),),)
         more: Parts = ()
-        if self.host.narrow:  # there is no foot then
+        if self.narrow:  # there is no foot in a narrow terminal
             dropped = self.library.certifier.verdicts.dropped(self.listed.total)
-            dropped.pop(NOT_KEPT, None)  # what is kept stands there already
-            more = (*self._wanted(), *listing.reasons(dropped))
+            dropped.pop(NOT_KEPT, None)  # the head shows those already
+            more = (*self._conditions(), *listing.reasons(dropped))
         return (listing.head(self.listed, more, width),)
 
-    def _wanted(self) -> Parts:
-        """What is waited for, what the list is filtered by, what was searched for."""
+    def _conditions(self) -> Parts:
+        """The waiting jump, the filter, and the search."""
         chosen = f"f: {self.filter}" if self.filter else ""
         return (
-            (self.jumps.news(), "warn"),
+            (self.jumps.progress(), "warn"),
             (visible(chosen), "accent"),
-            (self.jumps.holds(), "accent"),
+            (self.jumps.match_count(), "accent"),
         )
 
     def _list_foot(self, width: int) -> tuple[Parts, ...]:
@@ -345,14 +346,14 @@ class Browser(Pane):
         certifier = self.library.certifier
         dropped = certifier.verdicts.dropped(self.listed.total)
         return (
-            listing.fitted(self._wanted(), width),
+            listing.fitted(self._conditions(), width),
             listing.foot(certifier.known, self.listed.total, dropped, width),
         )
 
     def _view_head(self, width: int) -> tuple[Parts, ...]:
         facts = self.current
         if self._shown >= 0 and self.library is not None:
-            facts = self.library.facts(self._shown)  # of what is in the view
+            facts = self.library.facts(self._shown)  # of the trajectory in the view
         return legends.head(facts, self.view, self.rendered, width)
 
     def _state(self, width: int) -> tuple[Parts, ...]:
@@ -361,15 +362,15 @@ class Browser(Pane):
     # --- landing ----------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Go from the list to the tokens."""
+        """Move the focus from the list to the tokens."""
         self._moved()
         self.go_to(self.view)
 
-    def go(self, position: int, kind: Kind, by: int) -> None:
-        """Land on a position of the list, and there on what was looked for."""
+    def land(self, position: int, kind: Kind, by: int) -> None:
+        """Go to a position of the list, and there to what the jump was for."""
         self.list.move_to(position)
         self._moved()
-        self._then(lambda: self._arrive(kind, by))
+        self._when_shown(lambda: self._arrive(kind, by))
 
     def _arrive(self, kind: Kind, by: int) -> None:
         if kind == "match":
@@ -379,22 +380,22 @@ class Browser(Pane):
         else:
             self.view.to_blamed()
 
-    def say(self, text: str) -> None:
+    def note(self, text: str) -> None:
         if text:
             self.host.note(text)
 
-    def show_nothing(self) -> None:
-        """There is nothing to show yet; say what is waited for."""
+    def show_waiting(self) -> None:
+        """Show what is being waited for in place of tokens."""
         self._show(None)
 
-    def look_again(self) -> None:
-        """Open what the cursor is on anew."""
+    def reopen(self) -> None:
+        """Open the trajectory under the cursor again."""
         self._number = -1
         self._moved()
 
-    def render_again(self, view: View) -> None:
-        """What is known besides the tokens has changed: make the documents anew."""
+    def rerender(self, view: View) -> None:
+        """Render all documents again, because their losses have changed; then show ``view``."""
         if self.library is not None:
             self.library.renderer.forget()
-            self.look_again()
-            self._then(lambda: self.view.set_view(view))
+            self.reopen()
+            self._when_shown(lambda: self.view.set_view(view))

@@ -1,7 +1,7 @@
-"""Jumps over the list: to what holds the words, what was dropped, what failed its certificate.
+"""Jumps in the list: to a search match, a dropped trajectory, or a failed certificate.
 
-Where nobody has looked yet, the jump waits for the pass that looks, shows how far it is, and can be
-called off.
+If the next hit is not known yet, the jump waits for the background scan, shows its progress, and
+can be cancelled.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sekft_engine.maskview.reasons import LINES
-from sekft_tui.library import Listed
-from sekft_tui.library.passes import Order, Table, next_hit
+from sekft_engine.data.reasons import LINES
+from sekft_tui.library import ListState
+from sekft_tui.library.scan import CodeTable, Order, next_hit
 
 if TYPE_CHECKING:
     from sekft_tui.library import Library
@@ -32,25 +32,25 @@ _ONLY = {
 }
 
 
-class Place(Protocol):
-    """Where jumps are made: the list and what stands under its cursor."""
+class JumpTarget(Protocol):
+    """Where jumps are made: the list and its cursor."""
 
     library: Library | None
-    listed: Listed
+    listed: ListState
 
     @property
     def number(self) -> int: ...
     @property
     def settled(self) -> bool: ...
-    def go(self, position: int, kind: Kind, by: int) -> None: ...
-    def say(self, text: str) -> None: ...
+    def land(self, position: int, kind: Kind, by: int) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 class Jumps:
     """At most one jump waits at a time."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, target: JumpTarget) -> None:
+        self._target = target
         self._waiting: tuple[Kind, int, int] | None = None
 
     @property
@@ -59,31 +59,31 @@ class Jumps:
 
     def start(self, kind: Kind, by: int) -> None:
         """Jump on (1) or back (-1) from the cursor."""
-        self._waiting = (kind, by, self._place.number)
-        self._place.say("")
+        self._waiting = (kind, by, self._target.number)
+        self._target.note("")
         self.resolve(first=True)
 
     def cancel(self) -> bool:
-        """Call off the jump that waits."""
+        """Cancel the waiting jump; whether there was one."""
         waited, self._waiting = self._waiting, None
-        library = self._place.library
+        library = self._target.library
         if waited is not None and library is not None:
-            library.certifier.rest()
+            library.certifier.release()
         return waited is not None
 
     def moved(self, number: int) -> None:
-        """The cursor is on another trajectory: who moves it waits no longer."""
+        """The cursor is on trajectory ``number``: if it was moved, cancel the waiting jump."""
         if self._waiting is not None and self._waiting[2] != number:
             self.cancel()
 
     def resolve(self, *, first: bool = False) -> None:
-        """Land, where enough is known by now."""
-        library, listed = self._place.library, self._place.listed
-        if self._waiting is None or library is None or not self._place.settled:
+        """Finish the waiting jump, if its hit is known by now."""
+        library, listed = self._target.library, self._target.listed
+        if self._waiting is None or library is None or not self._target.settled:
             return
         kind, by, number = self._waiting
         start = max(0, listed.position(number))
-        table, wanted, look = self._pass(kind, library)
+        table, wanted, look = self._scan(kind, library)
         order = listed.order(start, by)
         found = next_hit(order, table.codes, wanted)
         if found.state == "found":
@@ -98,47 +98,51 @@ class Jumps:
 
     def _land(self, position: int, kind: Kind, by: int, start: int) -> None:
         self._waiting = None
-        library = self._place.library
+        library = self._target.library
         if library is not None and kind != "match":
-            library.certifier.rest()
+            library.certifier.release()
         if position == start:
-            self._place.say(_ONLY[kind].format(needle=self._needle))
-        self._place.go(position, kind, by)
+            self._target.note(_ONLY[kind].format(needle=self._needle))
+        self._target.land(position, kind, by)
 
     def _stop(self, text: str) -> None:
         self._waiting = None
-        self._place.say(text)
+        self._target.note(text)
 
-    def _pass(
+    def _scan(
         self, kind: Kind, library: Library
-    ) -> tuple[Table, npt.NDArray[np.bool_], Callable[[Order], None]]:
-        if kind == "match" and library.finder is not None:
-            return library.finder.table, library.finder.wanted, library.finder.look
+    ) -> tuple[CodeTable, npt.NDArray[np.bool_], Callable[[Order], None]]:
+        if kind == "match" and library.text_search is not None:
+            return (
+                library.text_search.table,
+                library.text_search.wanted,
+                library.text_search.search_from,
+            )
         certifier = library.certifier
         wanted = certifier.verdicts.wanted(None if kind == "dropped" else LINES)
-        return certifier.verdicts, wanted, certifier.ask
+        return certifier.verdicts, wanted, certifier.request
 
     @property
     def _needle(self) -> str:
-        library = self._place.library
-        return library.finder.needle if library and library.finder else ""
+        library = self._target.library
+        return library.text_search.needle if library and library.text_search else ""
 
-    def news(self) -> str:
-        """What the jump is waiting for, in a few words; '' = it is not."""
-        library = self._place.library
+    def progress(self) -> str:
+        """The progress of the waiting jump, in a few words; "" = none waits."""
+        library = self._target.library
         if self._waiting is None or library is None:
             return ""
-        if self._waiting[0] == "match" and library.finder is not None:
-            _, looked = library.finder.count(self._place.listed.order(0, 1))
+        if self._waiting[0] == "match" and library.text_search is not None:
+            _, looked = library.text_search.count(self._target.listed.order(0, 1))
             return f"searched {looked:,} · esc stops"
         return f"certified {library.certifier.known:,} · esc stops"
 
-    def holds(self) -> str:
-        """How many trajectories hold the words that are searched for; '' = that is not known."""
-        library = self._place.library
-        if library is None or library.finder is None:
+    def match_count(self) -> str:
+        """How many trajectories have a match; "" = not known."""
+        library = self._target.library
+        if library is None or library.text_search is None:
             return ""
-        count, looked = library.finder.count(self._place.listed.order(0, 1))
+        count, looked = library.text_search.count(self._target.listed.order(0, 1))
         if not looked:
             return ""
-        return f"/: {count:,}" + (" …" if looked < self._place.listed.rows else " hold it")
+        return f"/: {count:,}" + (" …" if looked < self._target.listed.rows else " match")

@@ -1,4 +1,4 @@
-"""What is said round the tokens: which trajectory this is, what became of it, what was searched."""
+"""The lines around the tokens: the trajectory, whether it is trained on, and the search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from sekft_engine.maskview.reasons import as_shown
+from sekft_engine.data.reasons import as_shown
 from sekft_tui.library import Library, Rendered
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.token_view import TokenView
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def head(
     facts: Facts | None, view: TokenView, rendered: Rendered | None, width: int
 ) -> tuple[Parts, ...]:
-    """The trajectory's name, what is known of it, and the turn under the cursor."""
+    """The trajectory's name and facts, and the turn under the cursor."""
     if facts is None:
         return ((),)
     count = facts.turns
@@ -59,8 +59,13 @@ def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
     return " ✓ certified ", "good"
 
 
+def nothing_to_show(why: str) -> str:
+    """Why the list is empty, and what the user can do."""
+    return f"{why}\n\nsekft tui --demo makes a workspace to try\nR reads this one again"
+
+
 def waiting(preparing: bool, library: Library | None) -> str:
-    """What stands where the tokens will be."""
+    """The text in place of the tokens until they are rendered."""
     if preparing:
         return "preparing the base …\n\nThe engine fetches or converts it, once."
     ready = library is not None and library.renderer.ready
@@ -68,7 +73,7 @@ def waiting(preparing: bool, library: Library | None) -> str:
 
 
 def state(view: TokenView, rendered: Rendered | None, needle: str, width: int) -> tuple[Parts, ...]:
-    """Why it is not trained on, or that more of it is to come; else the token under the cursor."""
+    """Why it is not trained on, or that it is being rendered; else the token at the cursor."""
     if rendered is None:
         return ((),)
     right = f" {visible(needle)!s}: {view.found} " if needle else ""

@@ -1,13 +1,13 @@
-"""The list of trajectories: its rows, and the line over it that says what is in it."""
+"""The list of trajectories: its rows, and the lines above and below it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from sekft_tui.library import Listed
+from sekft_tui.library import ListState
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.library.verdicts import PASSES
 from sekft_tui.text import Parts, clip, fit, visible
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from sekft_tui.library import Library
 
 OUTCOMES = {"exit": "good", "panic": "note", "cap": "warn", "error": "bad"}
-#: The widest id is drawn to this many cells, and its beginning is cut before its end.
+#: An id may take this many cells; of a longer one the beginning is cut off first.
 _KIND = 20
 
 
 class TrajectoryList(LineList):
-    """Rows are made of the facts of an index when they are drawn; none is kept beyond the view."""
+    """Rows are made from the index when they are drawn; nothing is stored for those out of view."""
 
-    def __init__(self, chosen: Callable[[], Awaitable[None] | None]) -> None:
+    def __init__(self, chosen: Callable[[], None]) -> None:
         super().__init__(self._row, chosen=chosen, empty="reading trajectories …", id="tra-list")
         self.library: Library | None = None
-        self.listed = Listed()
+        self.listed = ListState()
         self.marks: dict[str, set[int]] = {}
         self._drawn: dict[int, int] = {}
 
@@ -80,7 +80,7 @@ class TrajectoryList(LineList):
         return self.library.certifier.verdicts.reasons[code] if self.library else ""
 
 
-def head(listed: Listed, more: Parts, width: int) -> Parts:
+def head(listed: ListState, more: Parts, width: int) -> Parts:
     """How many there are and how many of them are kept; then ``more``, as far as it fits."""
     if listed.shown is not None:
         count = f"{listed.rows:,} of {listed.total:,}"

@@ -1,4 +1,4 @@
-"""What a run's adapter did to the loss of each token: choose the run, measure what is missing."""
+"""Token losses before and after a run: choose the run, and measure what is missing."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from sekft_engine import events, jobs
-from sekft_engine.errors import SekftError
-from sekft_engine.events import Event
-from sekft_engine.importing import import_module
+from sekft_engine.core.errors import SekftError
+from sekft_engine.core.imports import import_module
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
 from sekft_tui.screens.choose import Choice, ChooseScreen
 
 if TYPE_CHECKING:
     from sekft_engine.maskview.document import Losses
     from sekft_engine.render import Row
-    from sekft_engine.sft.token_loss import LossFile
+    from sekft_engine.training.token_losses.losses import LossFile
     from sekft_tui.panes.trajectories.browser import Browser
 
 
 class Measured(Message):
-    """The losses of ``run`` are read; or there is a reason why they do not fit."""
+    """The losses of ``run`` are read; or ``problem`` says why they cannot be shown."""
 
-    def __init__(self, run: str, file: LossFile | None, trouble: str = "") -> None:
+    def __init__(self, run: str, file: LossFile | None, problem: str = "") -> None:
         super().__init__()
         self.run = run
         self.file = file
-        self.trouble = trouble
+        self.problem = problem
 
 
 class Runs(Message):
-    """The runs that losses can be shown of."""
+    """The runs whose losses can be shown; ``then`` is called once one is read."""
 
     def __init__(self, choices: tuple[Choice, ...], then: Callable[[], None]) -> None:
         super().__init__()
@@ -41,20 +41,19 @@ class Runs(Message):
 
 
 class RunLosses:
-    """The losses of one chosen run, for the pane."""
+    """The token losses of one chosen run."""
 
     def __init__(self, pane: Browser) -> None:
         self._pane = pane
-        #: The run's id; '' = no losses are shown.
+        #: The run's id; "" = no losses are shown.
         self.run = ""
         self._file: LossFile | None = None
         self._job = ""
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._then: Callable[[], None] = lambda: None
 
     def of(self, row: Row) -> Losses | None:
-        """The losses of a row's tokens, where they were measured. Called while rendering, on
-        another thread."""
+        """The losses of a row's tokens; None = not measured. Called on the rendering thread."""
         file = self._file
         measured = file.get(row.id) if file is not None else None
         if measured is None:
@@ -71,13 +70,13 @@ class RunLosses:
     # --- keys -------------------------------------------------------------------------------
 
     def choose(self, then: Callable[[], None] = lambda: None) -> None:
-        """Let the user choose a run; ``then`` is done once its losses are read."""
+        """Let the user choose a run; ``then`` is called once its losses are read."""
         runs = self._pane.host.workspace.runs
 
         def read() -> None:
-            import_module("sekft_engine.sft.token_loss")
-            from sekft_engine.runs import list_runs
-            from sekft_engine.sft.token_loss import read_token_losses
+            import_module("sekft_engine.training.token_losses.losses")
+            from sekft_engine.records.runs import list_runs
+            from sekft_engine.training.token_losses.losses import read_token_losses
 
             choices = []
             for run in reversed(list_runs(runs)):
@@ -87,10 +86,10 @@ class RunLosses:
                     choices.append(Choice(run.id, run.id, about))
             self._pane.post_message(Runs(tuple(choices), then))
 
-        self._beside(read)
+        self._on_thread(read)
 
     def offer(self, message: Runs) -> None:
-        """The runs are known: ask."""
+        """Ask the user to choose one of these runs."""
         if not message.choices:
             self._pane.host.note("no run with an adapter yet; 2 goes to Train")
             return
@@ -111,22 +110,22 @@ class RunLosses:
         folder = self._pane.host.workspace.runs / run
 
         def read() -> None:
-            import_module("sekft_engine.sft.token_loss")
-            from sekft_engine.sft.token_loss import read_token_losses
+            import_module("sekft_engine.training.token_losses.losses")
+            from sekft_engine.training.token_losses.losses import read_token_losses
 
             self._pane.post_message(Measured(run, read_token_losses(folder)))
 
-        self._beside(read)
+        self._on_thread(read)
 
     def take(self, message: Measured) -> None:
-        """Show what was read."""
-        if message.trouble:
-            if message.trouble not in self._told:
-                self._told.add(message.trouble)
-                self._pane.host.error(message.trouble)
+        """Show the losses that were read."""
+        if message.problem:
+            if message.problem not in self._reported:
+                self._reported.add(message.problem)
+                self._pane.host.error(message.problem)
             return
         self.run, self._file = message.run, message.file
-        self._pane.render_again("loss" if message.run else "context")
+        self._pane.rerender("loss" if message.run else "context")
         then, self._then = self._then, lambda: None
         then()
 
@@ -138,7 +137,7 @@ class RunLosses:
         if not self.run:
             self.choose(self.measure)
         elif self.known(facts.id):
-            self._pane.render_again("loss")
+            self._pane.rerender("loss")
         else:
             self._job = host.bridge.submit(
                 jobs.MeasureLosses(
@@ -151,13 +150,13 @@ class RunLosses:
             )
             host.note(f"measuring {facts.id} before and after {self.run}")
 
-    def heard(self, event: Event) -> None:
+    def engine_event(self, event: Event) -> None:
         if self._job and event.job == self._job and isinstance(event, events.ENDINGS):
             self._job = ""
             if isinstance(event, events.JobDone):
                 self._use(self.run, lambda: None)
 
-    def _beside(self, read: Callable[[], None]) -> None:
+    def _on_thread(self, read: Callable[[], None]) -> None:
         def work() -> None:
             try:
                 read()

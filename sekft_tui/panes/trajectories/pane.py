@@ -1,4 +1,4 @@
-"""The pane of the trajectories: what its keys do."""
+"""The Trajectories pane: its keys."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from textual import on
 
-from sekft_engine import filters
-from sekft_tui.actions import Place, bindings
-from sekft_tui.panes.trajectories import exporting
+from sekft_engine.data import filters
+from sekft_tui.input.actions import Place, bindings
+from sekft_tui.panes.trajectories import export
 from sekft_tui.panes.trajectories.browser import Browser
 from sekft_tui.panes.trajectories.jumps import Kind
 from sekft_tui.panes.trajectories.losses import Measured, Runs
@@ -17,13 +17,13 @@ from sekft_tui.text import visible
 
 
 class TrajectoriesPane(Browser):
-    """One key, one short method; what takes time is done by the library, on threads."""
+    """One short method for each key; slow work is done by the library, on threads."""
 
     place: ClassVar[Place] = "trajectories"
     BINDINGS = bindings("trajectories")
 
     def seek(self, name: str) -> None:
-        """To the tokens of the trajectory called ``name``, as soon as the list holds it."""
+        """Open the trajectory with the id ``name``, as soon as it is in the list."""
         number = self.library.index.find(name) if self.library is not None else None
         position = self.listed.position(number) if number is not None else -1
         if position >= 0:
@@ -31,23 +31,23 @@ class TrajectoriesPane(Browser):
             self.open()
         elif self.library is None or not self.listed.done:
             self.list.move_to(0)
-            self._hold = (name, -1)
+            self._cursor_wanted = (name, -1)
             self.go_to(self.view)
         else:
             why = "esc clears the filter" if self.filter else "another data set was trained on"
             self.host.note(f"{visible(name)} is not in this list; {why}")
 
     def action_view(self, by: int) -> None:
-        self._then(lambda: self.view.next_view(by))
+        self._when_shown(lambda: self.view.next_view(by))
 
     def action_mask(self) -> None:
-        self._then(self.view.next_mode)
+        self._when_shown(self.view.next_mode)
 
     def action_turn(self, by: int) -> None:
-        self._then(lambda: self.view.step_turn(by))
+        self._when_shown(lambda: self.view.step_turn(by))
 
     def action_token(self, by: int) -> None:
-        self._then(lambda: self.view.step_token(by))
+        self._when_shown(lambda: self.view.step_token(by))
 
     def action_trajectory(self, by: int) -> None:
         self.list.move(by)
@@ -63,14 +63,14 @@ class TrajectoriesPane(Browser):
             if not step(by):
                 self.host.note(otherwise)
 
-        self._then(do)
+        self._when_shown(do)
 
     def action_mark(self) -> None:
         def mark() -> None:
             self.view.toggle_mark()
             self.list.redraw()
 
-        self._then(mark)
+        self._when_shown(mark)
 
     def action_marked(self, by: int) -> None:
         self._step(self.view.step_marked, by, "no further mark; space sets one")
@@ -86,7 +86,7 @@ class TrajectoriesPane(Browser):
             self.host.note("no base in this workspace, so nothing can be certified")
             return
         self.jumps.start(kind, by)
-        self._heads()
+        self._update_heads()
 
     def action_filter(self) -> None:
         self.host.prompt.ask(
@@ -95,26 +95,26 @@ class TrajectoriesPane(Browser):
         )  # fmt: skip
 
     def set_filter(self, text: str) -> None:
-        """List only what ``text`` says; a :class:`BadFilter` leaves the list as it is."""
+        """List only what matches ``text``. Raises BadFilter, and leaves the list as it is."""
         wanted = filters.parse(text)
         if wanted == self.filter:
             return
         self.filter = wanted
         self.jumps.cancel()
         current = self.current
-        self._hold = (current.id, -1) if current else self._hold
+        self._cursor_wanted = (current.id, -1) if current else self._cursor_wanted
         if self.library is not None:
-            self.library.certifier.rest()
+            self.library.certifier.release()
             self._filtering = self.library.reader.filter(wanted)
-        self._heads()
+        self._update_heads()
 
     def action_search(self) -> None:
         again = f"⏎ {visible(self.sought)!r} again  " if self.sought else ""
         self.host.prompt.ask("search", self.search, hint=f"{again}n next  N previous")
 
     def search(self, text: str) -> None:
-        """Find ``text`` from here on, first in the open trajectory, then in the others; without
-        any, what was searched for last."""
+        """Find ``text`` from the cursor on, first in the open trajectory, then in the others; an
+        empty one repeats the last search."""
         if not text and self.needle:
             self.action_match(1)
             return
@@ -126,10 +126,10 @@ class TrajectoriesPane(Browser):
         def find() -> None:
             if not self.view.find(self.needle) and self.needle:
                 self.jumps.start("match", 1)
-                self._heads()
+                self._update_heads()
 
-        self._then(find)
-        self._heads()
+        self._when_shown(find)
+        self._update_heads()
 
     def action_match(self, by: int) -> None:
         if not self.needle:
@@ -139,12 +139,12 @@ class TrajectoriesPane(Browser):
         def step() -> None:
             if not self.view.find_next(by):
                 self.jumps.start("match", by)
-                self._heads()
+                self._update_heads()
 
-        self._then(step)
+        self._when_shown(step)
 
     def action_back(self) -> None:
-        """Step by step: the jump that waits, the search, the view, the filter."""
+        """Undo one thing: the waiting jump, else the search, the open trajectory, the filter."""
         if self.jumps.cancel():
             self.host.note("stopped")
         elif self.needle:
@@ -156,13 +156,13 @@ class TrajectoriesPane(Browser):
             self.go_to(self.list)
         elif self.filter:
             self.set_filter("")
-        self._heads()
+        self._update_heads()
 
     def action_statistics(self) -> None:
         from sekft_tui.screens.statistics import StatisticsScreen
 
         if self.library is not None:
-            self.library.certifier.ask()
+            self.library.certifier.request()
             self.host.push_screen(StatisticsScreen(self.library))
 
     def action_losses(self) -> None:
@@ -180,17 +180,17 @@ class TrajectoriesPane(Browser):
         self.losses.take(message)
 
     def action_export(self) -> None:
-        exporting.ask(self)
+        export.ask(self)
 
-    @on(exporting.Exported)
-    def _exported(self, message: exporting.Exported) -> None:
+    @on(export.Exported)
+    def _exported(self, message: export.Exported) -> None:
         if message.error:
             self.host.error(message.error)
         else:
             self.host.note(f"written to {message.path}")
 
     def copied(self) -> tuple[str, str]:
-        """The span or turn under the cursor; from the list, the whole trajectory."""
+        """The span or turn under the cursor; if the list has the focus, the whole trajectory."""
         facts = self.current
         if self.is_on(self.view) and self.view.doc is not None:
             return self.view.span_text().what, self.view.plain()

@@ -1,4 +1,4 @@
-"""Take over: type by hand where a session had come to, and keep what comes of it."""
+"""Take over: type by hand from a turn of a session on, and keep the new session."""
 
 from sekft_tui.screens.takeover.opening import begin_at, choose_world
 from sekft_tui.screens.takeover.screen import TakeOverScreen

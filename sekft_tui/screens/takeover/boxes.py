@@ -1,4 +1,4 @@
-"""Boxes over a take-over: what is not as recorded, and whether to leave."""
+"""Boxes over a take-over: differences from the recording, and the question before leaving."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from difflib import SequenceMatcher
 
 from textual.binding import Binding
 
-from sekft_engine.evaluate.takeover_difference import Difference
+from sekft_engine.takeover.difference import TurnDifference
 from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import Parts, chop, visible_lines, wrapped
 
 
 class DifferencesScreen(BoxScreen[str]):
-    """Turn by turn, what the world answers now and what it answered then."""
+    """For each turn, what the world answers now and what it answered in the recording."""
 
     BINDINGS = [
         Binding("escape,d", "answer('go on')", show=False),
@@ -22,12 +23,12 @@ class DifferencesScreen(BoxScreen[str]):
         Binding("q", "answer('leave')", show=False),
     ]
     KEYS_TEXT = (
-        ("⏎", "key"), (" go on in this world   ", "quiet"), ("u", "key"),
+        ("⏎", "key"), (" continue in this world   ", "quiet"), ("u", "key"),
         (" undo to before   ", "quiet"), ("q", "key"), (" leave   ", "quiet"),
         ("j k", "key"), (" scroll", "quiet"),
     )  # fmt: skip
 
-    def __init__(self, differences: Sequence[Difference], remark: str) -> None:
+    def __init__(self, differences: Sequence[TurnDifference], remark: str) -> None:
         super().__init__()
         self._differences = differences
         self._remark = remark
@@ -36,14 +37,14 @@ class DifferencesScreen(BoxScreen[str]):
         self.query_one("#box").border_title = "not as recorded"
         width = min(80, int(self.app.size.width * 0.96) - 5)
         lines: list[Parts] = [
-            (("The commands were typed again, and the world answered otherwise: ", "text"),),
+            (("The commands were typed again, and the answers differ: ", "text"),),
             (("- ", "bad"), ("recorded   ", "text"), ("+ ", "good"), ("now", "text")),
             *(((line, "warn"),) for line in (wrapped(self._remark, width) if self._remark else [])),
             (),
         ]
-        for one in self._differences:
-            lines += [((f"turn {one.turn + 1}: ", "strong"), (one.in_words, "text"))]
-            lines += _compared(one, width)
+        for difference in self._differences:
+            lines += [((f"turn {difference.turn + 1}: ", "strong"), (difference.in_words, "text"))]
+            lines += _compared(difference, width)
             lines.append(())
         self.put(tuple(lines))
         self.sheet.focus()
@@ -52,10 +53,10 @@ class DifferencesScreen(BoxScreen[str]):
         self.dismiss(answer)
 
 
-def _compared(one: Difference, width: int) -> list[Parts]:
-    """The lines of both, those that differ marked."""
-    then, now = visible_lines(one.recorded), visible_lines(one.now or "")
-    if one.now is None:
+def _compared(difference: TurnDifference, width: int) -> list[Parts]:
+    """The lines of both; those that differ are marked."""
+    then, now = visible_lines(difference.recorded), visible_lines(difference.now or "")
+    if difference.now is None:
         now = []
     out: list[Parts] = []
     for tag, a, b, c, d in SequenceMatcher(None, then, now, autojunk=False).get_opcodes():
@@ -71,36 +72,24 @@ def _chopped(lines: Sequence[str], width: int) -> list[str]:
     return [piece for line in lines for piece in chop(line, width - 3)]
 
 
-class LeaveScreen(BoxScreen[str]):
-    """Asked before what was typed is thrown away."""
+class LeaveScreen(QuestionScreen):
+    """Asked before a session that is not kept is thrown away."""
 
     BINDINGS = [
         Binding("s", "answer('keep')", show=False),
         Binding("x", "answer('leave')", show=False),
         Binding("k,escape", "answer('')", show=False),
     ]
-    SCROLLS = False
+    WIDTH = 62
 
     def __init__(self, judged: bool) -> None:
         super().__init__()
         self._judged = judged
 
     def on_mount(self) -> None:
-        box = self.query_one("#box")
-        box.styles.width = 62
-        box.border_title = "leave?"
-        first = (
-            "keep it, and leave" if self._judged else "end it here, judge and keep it, and leave"
+        end = "" if self._judged else "end it here, judge and "
+        self.ask(
+            "leave?",
+            "What was typed here is not kept.",
+            (("s", f"{end}keep it, and leave"), ("x", "throw it away"), ("k", "stay")),
         )
-        self.put(
-            (
-                (("What was typed here is not kept.", "strong"),),
-                (),
-                (("  s  ", "key"), (first, "text")),
-                (("  x  ", "key"), ("throw it away", "text")),
-                (("  k  ", "key"), ("stay", "text")),
-            )
-        )
-
-    def action_answer(self, answer: str) -> None:
-        self.dismiss(answer)

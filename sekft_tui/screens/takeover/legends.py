@@ -1,4 +1,4 @@
-"""The lines round a take-over: where it is, whose turn it is, which keys do what."""
+"""The lines around a take-over: its origin, its status, and its keys."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from sekft_engine.evaluate.takeover_keep import why_not_trained
-from sekft_engine.evaluate.takeover_view import View
-from sekft_tui.actions import of, shown
+from sekft_engine.takeover.view import TakeOverView
+from sekft_tui.input.actions import of, shown
 from sekft_tui.text import Parts, clip, duration, short_path, visible
 
-#: Which keys the foot tells in each state, most useful first.
+#: The keys that the foot shows in each state, most useful first.
 _FOOT: dict[str, tuple[str, ...]] = {
     "ready": (
         "type",
@@ -28,7 +27,7 @@ _FOOT: dict[str, tuple[str, ...]] = {
     "failed": ("undo", "back", "help"),
     "model": ("take_over", "help"),
 }
-#: While one types, letters are text.
+#: The keys while text is typed: letters are text then.
 _TYPING: Parts = (
     (" ⏎", "key"), (" type ", "quiet"), (" ↑↓", "key"), (" history ", "quiet"),
     (" ⇥", "key"), (" let the model ", "quiet"), (" ^o", "key"), (" line break ", "quiet"),
@@ -37,8 +36,8 @@ _TYPING: Parts = (
 _RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
 
 
-def head(view: View, engine: tuple[str, str], width: int) -> Parts:
-    """What is taken over, and what the engine does meanwhile."""
+def head(view: TakeOverView, engine: tuple[str, str], width: int) -> Parts:
+    """The origin of the session, and what the engine is doing."""
     origin = view.origin
     if origin is None:
         return ((" take over", "strong"),)
@@ -61,27 +60,31 @@ def head(view: View, engine: tuple[str, str], width: int) -> Parts:
     return ((text, "strong"), (about, "quiet"), (" " * gap, ""), (state, engine[1]))
 
 
-def status(view: View, mode: str, waited: float, meanwhile: str, model: str, width: int) -> Parts:
-    """Whose turn it is, or what came of it."""
-    text, style = _said(view, mode, waited, meanwhile, model)
+def status(
+    view: TakeOverView, mode: str, waited: float, meanwhile: str, model: str, width: int
+) -> Parts:
+    """Whose turn it is, or the result."""
+    text, style = _status_text(view, mode, waited, meanwhile, model)
     if view.problem:
         text, style = f"! {view.problem}", "bad"
     return ((clip(f" {visible(text)}", width), style),)
 
 
-def _said(view: View, mode: str, waited: float, meanwhile: str, model: str) -> tuple[str, str]:
+def _status_text(
+    view: TakeOverView, mode: str, waited: float, meanwhile: str, model: str
+) -> tuple[str, str]:
     commands = sum(turn.is_command for turn in view.turns)
     match mode:
         case "opening":
-            return "a fresh world is made, and typed into as far as that", "quiet"
+            return "making a new world, and typing the commands before that turn", "quiet"
         case "typing" | "ready":
             return _your_turn(view, commands, model)
         case "running":
-            return f"it runs, {duration(waited)} · ^c interrupts", "accent"
+            return f"running, {duration(waited)} · ^c interrupts", "accent"
         case "model" if meanwhile and not view.typist:
             return f"handed back: {meanwhile} · t takes over", "warn"
         case "model" if view.running:
-            return f"{view.typist} typed, and it runs · t takes over, ^c interrupts", "accent"
+            return f"{view.typist}'s command runs · t takes over, ^c interrupts", "accent"
         case "model":
             return f"{view.typist or 'the model'} thinks · t takes over", "accent"
         case "judging":
@@ -89,11 +92,11 @@ def _said(view: View, mode: str, waited: float, meanwhile: str, model: str) -> t
         case "over":
             return _judged(view)
         case "failed":
-            return "there is no world; u makes another", "bad"
+            return "the world is gone; u makes a new one", "bad"
     return "", "quiet"
 
 
-def _your_turn(view: View, commands: int, model: str) -> tuple[str, str]:
+def _your_turn(view: TakeOverView, commands: int, model: str) -> tuple[str, str]:
     facts = ["your turn", f"{commands} command{'s' * (commands != 1)} so far"]
     origin = view.origin
     stood = origin.turns[len(view.turns) :][:1] if origin is not None else ()
@@ -106,7 +109,7 @@ def _your_turn(view: View, commands: int, model: str) -> tuple[str, str]:
     return " · ".join(facts), "text"
 
 
-def _judged(view: View) -> tuple[str, str]:
+def _judged(view: TakeOverView) -> tuple[str, str]:
     if view.kept is not None:
         kept = view.kept
         folder = short_path(str(Path(kept.path).parent))
@@ -116,18 +119,18 @@ def _judged(view: View) -> tuple[str, str]:
         return text, "good"
     if view.finished is None:
         return "", "quiet"
-    why = view.finished.verdict.invalid or why_not_trained(view.finished)
+    why = view.finished.verdict.invalid or view.finished.verdict.why_not_kept
     if why:
         return f"not worth training on: {why} · u goes back", "warn"
     place = "beside the data, since its world is held out" if _heldout(view) else "with the data"
     return f"worth training on · s keeps it {place}", "good"
 
 
-def _heldout(view: View) -> bool:
+def _heldout(view: TakeOverView) -> bool:
     return view.origin is not None and view.origin.heldout is True
 
 
-def foot(view: View, mode: str, width: int) -> Parts:
+def foot(view: TakeOverView, mode: str, width: int) -> Parts:
     """The keys that matter now."""
     if mode == "typing":
         return _TYPING

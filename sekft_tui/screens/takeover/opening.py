@@ -1,35 +1,32 @@
-"""Ways into a take-over: a session at one of its turns, or a world where nobody has typed yet."""
+"""Starting a take-over: from a turn of a session, or in a new world."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sekft_engine.errors import SekftError
-from sekft_engine.evaluate.store import read_episode
-from sekft_engine.evaluate.takeover import TakeOver
-from sekft_engine.evaluate.takeover_keep import Keeper, drafts, drafts_folder
-from sekft_engine.evaluate.takeover_origin import (
+from sekft_engine.core.errors import SekftError
+from sekft_engine.episodes.store import read_episode
+from sekft_engine.records.runs import list_runs
+from sekft_engine.sources import load_scenarios
+from sekft_engine.takeover.keep import Keeper, drafts, drafts_folder
+from sekft_engine.takeover.origin import (
     Origin,
     last_turn,
     origin_of_scenario,
     origin_of_session,
+    typed_elsewhere,
 )
-from sekft_engine.evaluate.takeover_typist import typed_elsewhere
-from sekft_engine.runs import list_runs
-from sekft_engine.sources import load_scenarios
+from sekft_engine.takeover.takeover import TakeOver
+from sekft_tui.host import Host
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.takeover.screen import TakeOverScreen
 
-if TYPE_CHECKING:
-    from sekft_tui.app import Workbench
 
-
-def begin_at(host: Workbench, path: Path, turn: int) -> TakeOverScreen:
-    """The session in the file ``path`` at its turn ``turn``, counted from 1: where a command was
-    typed, before that; where the world answered, after it; or where it ended."""
+def begin_at(host: Host, path: Path, turn: int) -> TakeOverScreen:
+    """Take over the session in the file ``path`` at its turn ``turn``, counted from 1: before that
+    turn if it is a command, after it if it is the world's output."""
 
     def find() -> Origin:
         last = last_turn(read_episode(path).trajectory)
@@ -38,8 +35,8 @@ def begin_at(host: Workbench, path: Path, turn: int) -> TakeOverScreen:
     return _screen(host, find)
 
 
-async def choose_world(host: Workbench) -> None:
-    """Ask which scenario's world to begin in, and begin."""
+async def choose_world(host: Host) -> None:
+    """Ask for a scenario, and begin in its world."""
     try:
         worlds = await asyncio.to_thread(_worlds, host)
     except SekftError as error:
@@ -60,24 +57,24 @@ async def choose_world(host: Workbench) -> None:
     host.push_screen(ChooseScreen("type by hand in which world?", worlds), chosen)
 
 
-def _screen(host: Workbench, find: Callable[[], Origin]) -> TakeOverScreen:
+def _screen(host: Host, find: Callable[[], Origin]) -> TakeOverScreen:
     place = host.workspace
 
     def begin(changed: Callable[[], None]) -> TakeOver:
         return TakeOver(
             find,
             keeper=Keeper(host.base, place, max_length=host.recipe.max_length),
-            engine=host.engine,
+            engine=host.bridge.engine,
             base=host.base,
             changed=changed,
             drafts=drafts_folder(place),
         ).start()
 
-    return TakeOverScreen(begin, lambda: _typists(host))
+    return TakeOverScreen(host, begin, lambda: _typists(host))
 
 
-def _worlds(host: Workbench) -> tuple[Choice, ...]:
-    """What was left unfinished, then training worlds: what is typed there may be trained on."""
+def _worlds(host: Host) -> tuple[Choice, ...]:
+    """Unfinished sessions, then training worlds, then held-out ones."""
     found: list[Choice] = []
     for path in drafts(drafts_folder(host.workspace)):
         left = read_episode(path).trajectory
@@ -90,13 +87,17 @@ def _worlds(host: Workbench) -> tuple[Choice, ...]:
     ):
         if any(folder.glob("*.json*")):
             found += [
-                Choice(one.id, one.id, f"{one.archetype}, ends by {one.terminal}{about}")
-                for one in load_scenarios(folder)
+                Choice(
+                    scenario.id,
+                    scenario.id,
+                    f"{scenario.archetype}, ends by {scenario.terminal}{about}",
+                )
+                for scenario in load_scenarios(folder)
             ]
     return tuple(found)
 
 
-def _typists(host: Workbench) -> tuple[Choice, ...]:
+def _typists(host: Host) -> tuple[Choice, ...]:
     """The bare base, and every adapter of the workspace, newest first."""
     adapters = [run for run in reversed(list_runs(host.workspace.runs)) if run.adapter]
     return (

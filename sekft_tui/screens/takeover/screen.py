@@ -1,22 +1,25 @@
-"""The screen of a take-over. It asks the session for things and draws what comes of them; whatever
-takes time happens on the session's own thread."""
+"""The screen of a take-over: sends keys to the session and draws its state. The session does all
+slow work on a thread of its own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from sekft_engine.evaluate.takeover import TakeOver
-from sekft_engine.evaluate.takeover_keep import folder_for
-from sekft_engine.evaluate.takeover_view import View
-from sekft_tui.actions import bindings
+from sekft_engine.takeover.keep import folder_for
+from sekft_engine.takeover.takeover import TakeOver
+from sekft_engine.takeover.view import TakeOverView
+from sekft_tui.host import Host
+from sekft_tui.input.actions import bindings
+from sekft_tui.messages import RedrawPane
+from sekft_tui.model.job_text import engine_text
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
@@ -28,20 +31,20 @@ from sekft_tui.widgets.session_view import SessionView
 from sekft_tui.widgets.shell_line import ShellLine
 
 if TYPE_CHECKING:
-    from sekft_tui.app import Workbench
-    from sekft_tui.reducer import Shared
-    from sekft_tui.widgets.line_edit import Typist
+    from sekft_tui.model.reducer import Shared
+    from sekft_tui.widgets.line_edit import TypingTarget
 
-#: How often a running command's seconds are counted, per second.
+#: How often the seconds of a running command are updated, per second.
 CLOCK = 2
 
 
 class TakeOverScreen(ModalScreen[None]):
-    """One take-over, from its first prompt to what is kept.
+    """One take-over, from its first prompt to the kept session.
 
     Args:
-        begin: makes and starts the take-over; given what to call when it changed.
-        choices: who may type, to choose from: adapters' folders, '' = the bare base.
+        host: the app.
+        begin: makes and starts the take-over; its argument is called on every change.
+        choices: the models that may type: adapters' folders, "" = the bare base.
     """
 
     BINDINGS = [*bindings("takeover"), Binding("ctrl+c", "interrupt", show=False)]
@@ -53,27 +56,29 @@ class TakeOverScreen(ModalScreen[None]):
     """
 
     class Changed(Message):
-        """The session did something."""
+        """The session changed."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, TakeOverScreen.Changed)
 
     def __init__(
         self,
+        host: Host,
         begin: Callable[[Callable[[], None]], TakeOver],
         choices: Callable[[], tuple[Choice, ...]],
     ) -> None:
         super().__init__()
+        self.host = host
         self._begin = begin
         self._choices = choices
         self.shell = ShellLine()
-        self.asking = True  # the person's turn: keys go to the line
+        self.asking = True  # keys are typed into the line
         self.marked: int | None = None
         self.adapter: str | None = None
         self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
-        self._meanwhile = ""  # what the engine does before a model can type
-        self._told_differences: object = None
+        self._meanwhile = ""  # what a model has to wait for before it can type
+        self._shown_differences: object = None
         self._since = time.monotonic()
         self._leaving = False
         self._state = ""
@@ -91,21 +96,17 @@ class TakeOverScreen(ModalScreen[None]):
         yield self.prompt
 
     def on_mount(self) -> None:
-        self.session = self._begin(self._news)
+        self.session = self._begin(self._changed)
         self.set_interval(1 / CLOCK, self._tick)
         self.set_focus(self.view)
         self.draw_session()
-        self.host.redraw_pane()  # so that the engine's state is told at once
+        self.post_message(RedrawPane())  # so that the engine's state is shown at once
 
-    def _news(self) -> None:
+    def _changed(self) -> None:
         """Called on the session's thread."""
         self.post_message(self.Changed())
 
-    @property
-    def host(self) -> Workbench:
-        return cast("Workbench", self.app)
-
-    # --- what is seen -----------------------------------------------------------------------
+    # --- drawing ----------------------------------------------------------------------------
 
     @property
     def _mode(self) -> str:
@@ -116,7 +117,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     @property
     def typing(self) -> bool:
-        """Whether keys go to the line."""
+        """Whether keys are typed into the line."""
         return self._mode == "typing"
 
     def on_take_over_screen_changed(self) -> None:
@@ -124,8 +125,8 @@ class TakeOverScreen(ModalScreen[None]):
         if self._leaving and view.state in ("over", "failed"):
             self._left(view)
             return
-        if view.state == "ready" and view.differences is not self._told_differences:
-            self._told_differences = view.differences
+        if view.state == "ready" and view.differences is not self._shown_differences:
+            self._shown_differences = view.differences
             self.action_differences()
         self.draw_session()
 
@@ -144,7 +145,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     @property
     def _mark(self) -> int | None:
-        """The command that undo would go back before; none while one types."""
+        """The command that undo goes back to; None while text is typed."""
         if self._mode not in ("ready", "over", "failed"):
             return None
         commands = _commands(self.session.view)
@@ -161,9 +162,7 @@ class TakeOverScreen(ModalScreen[None]):
             self.status.update()
 
     def draw(self, shared: Shared) -> None:
-        """What the engine does, told by the workbench."""
-        from sekft_tui.panes.state_text import engine_text
-
+        """Show what the engine is doing."""
         text, style = engine_text(shared)
         self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
@@ -178,8 +177,8 @@ class TakeOverScreen(ModalScreen[None]):
     # --- typing -----------------------------------------------------------------------------
 
     @property
-    def typist(self) -> Typist | None:
-        """What keys go to, if they are no commands of the screen."""
+    def typing_target(self) -> TypingTarget | None:
+        """What keys are typed into; None = they are commands of the screen."""
         return self.prompt if self.prompt.typing else self if self.typing else None
 
     def type_key(self, key: str, character: str | None) -> bool:
@@ -215,7 +214,7 @@ class TakeOverScreen(ModalScreen[None]):
             self.draw_session()
 
     def action_take_over(self) -> None:
-        """Stop the model; asked again, also the command that it typed."""
+        """Stop the model; a second time, also its command."""
         if self.session.view.state == "model":
             self.asking = True
             self.session.take_back()
@@ -229,7 +228,7 @@ class TakeOverScreen(ModalScreen[None]):
         def chosen(answer: str | None) -> None:
             if answer is not None:
                 self.adapter = answer
-                self.model = next(one.title for one in choices if one.answer == answer)
+                self.model = next(choice.title for choice in choices if choice.answer == answer)
                 self.status.update()
 
         choices = self._choices()
@@ -241,7 +240,7 @@ class TakeOverScreen(ModalScreen[None]):
         )
 
     def action_turn(self, by: int) -> None:
-        """Mark another command to go back before."""
+        """Mark another command for undo."""
         commands = _commands(self.session.view)
         if self._mark in commands:
             at = commands.index(self._mark) + by
@@ -294,7 +293,7 @@ class TakeOverScreen(ModalScreen[None]):
     # --- leaving ----------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """Leave; asks where that would throw something away."""
+        """Leave; asks first if something is not kept."""
         view = self.session.view
         if not view.unsaved:
             self._left(view)
@@ -302,7 +301,7 @@ class TakeOverScreen(ModalScreen[None]):
             self.app.push_screen(LeaveScreen(view.state == "over"), self._answered)
 
     def on_unmount(self) -> None:
-        self.session.close()  # where the workbench itself was left
+        self.session.close()  # if the workbench itself is closed
 
     def _answered(self, answer: str | None) -> None:
         if answer == "leave":
@@ -312,8 +311,8 @@ class TakeOverScreen(ModalScreen[None]):
             if not self.session.finish():
                 self.on_take_over_screen_changed()
 
-    def _left(self, view: View) -> None:
-        """Keep first, where that was asked for; what is refused stays."""
+    def _left(self, view: TakeOverView) -> None:
+        """Close the screen; if asked to keep the session first, only once it is kept."""
         if self._leaving and view.kept is None and view.state == "over" and not view.problem:
             self.action_keep()
             return
@@ -327,12 +326,12 @@ class TakeOverScreen(ModalScreen[None]):
         self.dismiss(None)
 
 
-def _commands(view: View) -> list[int]:
+def _commands(view: TakeOverView) -> list[int]:
     return [number for number, turn in enumerate(view.turns) if turn.is_command]
 
 
-def _history(view: View) -> list[str]:
-    """What one may type again: what stood here in the recorded session comes first."""
+def _history(view: TakeOverView) -> list[str]:
+    """The commands for the up key: the recorded one at this turn comes first."""
     typed = [turn.content for turn in view.turns if turn.is_command]
     recorded = view.origin.turns if view.origin is not None else ()
     here = recorded[len(view.turns) : len(view.turns) + 1]

@@ -1,7 +1,7 @@
-"""Charts of characters: curves in Braille, with axes, marks and a cursor, of any number of points.
+"""Charts made of characters: curves in Braille, with axes, marks and a cursor.
 
-``raster`` makes dots of points, ``axes`` limits and ticks, ``canvas`` holds cells; ``plot`` says
-what is drawn, ``panel`` draws it, ``view`` is what part of it is seen, ``chart`` is the widget.
+``raster`` turns points into dots, ``axes`` makes limits and ticks, ``canvas`` holds cells; ``plot``
+describes what to draw, ``panel`` draws it, ``view`` is the visible part, ``chart`` is the widget.
 """
 
 from sekft_tui.widgets.chart.chart import Chart

@@ -8,17 +8,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sekft_tui.series import Floats
+from sekft_tui.model.series import Floats
 from sekft_tui.text import duration, short_number
 
-#: What kind of number stands on an axis; a "power" is that of ten.
+#: The kind of number on an axis; a "power" is an exponent of ten.
 Form = Literal["plain", "share", "count", "seconds", "bytes", "power"]
 
 _CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
 class Frame(NamedTuple):
-    """What part of the plane is drawn; with ``log`` the y limits are logarithms."""
+    """The part of the plane that is drawn; with ``log`` the y limits are logarithms."""
 
     x0: float
     x1: float
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
     log: bool = False
 
     def y_of(self, values: Floats) -> Floats:
-        """Values as drawn: their logarithm on a log axis, NaN where there is none."""
+        """Values as drawn: on a log axis their logarithm, NaN if there is none."""
         if not self.log:
             return values
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -53,7 +53,7 @@ def frame_for(
 ) -> Frame:
     """Limits that hold every finite value of ``curves`` between ``x0`` and ``x1``.
 
-    ``limits`` are held besides. A log axis is refused (linear instead) where no value is positive.
+    ``limits`` lie inside as well. A log axis becomes a linear one if no value is positive.
     """
     seen = [np.array(limits)] if limits else []
     for xs, ys in curves:
@@ -71,7 +71,7 @@ def frame_for(
     low, high = float(values.min()), float(values.max())
     if limits == (low, high):
         return Frame(x0, x1, low, high, log)
-    if high - low < 1e-9 * max(abs(low), abs(high)):  # a constant, and what rounding made of it
+    if high - low < 1e-9 * max(abs(low), abs(high)):  # a constant, apart from rounding
         low = high = (low + high) / 2
     pad = (high - low) * 0.06 or abs(high) * 0.1 or 0.5
     bottom = low - pad
@@ -82,7 +82,7 @@ def frame_for(
 
 
 def _drawable(values: Floats, log: bool) -> Floats:
-    """Those of ``values`` that an axis can show; not copied where they all are."""
+    """The values that an axis can show; not copied if it can show all."""
     if not len(values):
         return values
     if values.min() > (0.0 if log else -math.inf) and values.max() < math.inf:
@@ -94,8 +94,8 @@ def _drawable(values: Floats, log: bool) -> Floats:
 
 
 def ticks(low: float, high: float, count: int, form: Form = "plain") -> list[float]:
-    """At most ``count`` round numbers from ``low`` to ``high``: 1, 2 or 5 times a power of ten; of
-    seconds whole ones as clocks show them, of bytes powers of two."""
+    """At most ``count`` round numbers from ``low`` to ``high``: 1, 2 or 5 times a power of ten; for
+    seconds as clocks show them, for bytes powers of two."""
     span = high - low
     if count < 1 or not math.isfinite(span) or span <= 0:
         return [low] if math.isfinite(low) else []
@@ -130,7 +130,7 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
         ]
         found = [value for value in found if low <= value <= high]
         if len(found) <= count:
-            # Under a decade there may be none that is round in this sense.
+            # Within a decade there may be no round number in this sense.
             return found if len(found) > 1 else _linear(low, high, count) or found
     return ticks(low, high, count)
 
@@ -139,7 +139,7 @@ def _linear(low: float, high: float, count: int) -> list[float]:
     """Ticks of a short stretch of a log axis: round numbers as on a linear one."""
     if abs(low) > 300 or abs(high) > 300:
         return []
-    return [math.log10(one) for one in ticks(10**low, 10**high, count) if one > 0]
+    return [math.log10(tick) for tick in ticks(10**low, 10**high, count) if tick > 0]
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
@@ -178,7 +178,7 @@ def label(value: float, form: Form) -> str:
 
 
 def tick_labels(values: list[float]) -> list[str]:
-    """Numbers on an axis: as few decimals as tell them apart, in at most seven characters."""
+    """Numbers on an axis, with as few decimals as make them exact, in at most seven characters."""
     if not values:
         return []
     top = max(abs(value) for value in values)

@@ -1,4 +1,4 @@
-"""A rectangle of cells to paint into; what is painted later covers what was there."""
+"""A rectangle of cells to paint into; later paint covers earlier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from sekft_tui.text import Parts
 from sekft_tui.widgets.chart.raster import Codes
 
-#: The style of the cell that is read out.
+#: The style of the cell at the cursor.
 READ = "read"
 
 
@@ -30,13 +30,13 @@ class Canvas:
         return self._names.index(name)
 
     def paint(self, codes: Codes, style: str) -> None:
-        """Cells of ``codes``, of the canvas's shape, where they are not 0."""
+        """Paint the cells of ``codes``, an array of the canvas's shape, that are not 0."""
         there = codes > 0
         self._glyphs[there] = codes[there]
         self._styles[there] = self._style(style)
 
     def put(self, x: int, y: int, text: str, style: str) -> None:
-        """``text``, of characters one cell wide each, as far as it is inside."""
+        """Write ``text``, of characters one cell wide; what is outside is cut off."""
         if 0 <= y < self.height:
             for column, character in enumerate(text, x):
                 if 0 <= column < self.width:
@@ -44,7 +44,7 @@ class Canvas:
                     self._styles[y, column] = self._style(style)
 
     def grid(self, rows: Iterable[int], every: int, sign: str, style: str) -> None:
-        """``sign`` in each of ``rows``, so many cells apart."""
+        """Put ``sign`` into each of ``rows``, every ``every`` cells."""
         for y in rows:
             self._glyphs[y, every - 1 :: every] = ord(sign)
             self._styles[y, every - 1 :: every] = self._style(style)
@@ -53,12 +53,12 @@ class Canvas:
         return chr(self._glyphs[y, x])
 
     def row(self, y: int) -> Parts:
-        """One row, in pieces of one style. Blanks take that of what is before them, for fewer
-        pieces are fewer bytes on the way to a terminal."""
+        """One row, in pieces of one style. Blanks take the style of what is before them: with fewer
+        pieces, fewer bytes are sent to the terminal."""
         free = self._glyphs[y] == ord(" ")
         before = np.maximum.accumulate(np.where(free, 0, np.arange(self.width)))
         styles = self._styles[y][before]
-        if READ in self._names:  # it would be seen on a blank, too
+        if READ in self._names:  # this style is visible on a blank, too
             styles[free & (styles == self._names.index(READ))] = 0
         text = self._glyphs[y].astype("<u4").tobytes().decode("utf-32-le")
         breaks = [0, *(np.flatnonzero(np.diff(styles)) + 1).tolist(), self.width]

@@ -1,4 +1,4 @@
-"""The widget: panels in a rectangle, a cursor through all of them, only changed rows painted."""
+"""The widget: panels in a rectangle, with a cursor through all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sekft_tui.widgets.chart.plot import Board
 from sekft_tui.widgets.chart.view import View
 from sekft_tui.widgets.line_view import LineView
 
-#: From this height on, the other plots stand below the large one, each at least so wide.
+#: From height TALL on, the other plots are shown below the large one; their least size.
 TALL, SMALL_HEIGHT, SMALL_WIDTH = 22, 9, 36
 
 
@@ -24,16 +24,16 @@ GAP = 1
 
 
 class Chart(LineView):
-    """Draws what ``build`` says for the present view.
+    """Draws the board that ``build`` makes for the present view; only changed rows are painted.
 
     Args:
-        build: from a view to what there is to be seen; must be quick, for keys wait for it.
+        build: makes the board of a view; it must be quick, because keys wait for it.
     """
 
     DEFAULT_CSS = "Chart { overflow: hidden; }"
 
     class Moved(Message):
-        """The cursor reads out another step."""
+        """The cursor is at another step."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Chart.Moved)
@@ -57,12 +57,12 @@ class Chart(LineView):
         self.repaint(before, self._rows)
 
     def lines(self, width: int, height: int) -> list[Parts]:
-        """The rows of a chart of this size, from what there is now."""
+        """The rows of a chart of this size, built again."""
         self.board = self._build(self.view)
         plot = self.board.plot(self.view.metric)
         if plot is None:
             return self._empty(width, height)
-        rest = [one for one in self.board.plots if one is not plot and not one.empty]
+        rest = [other for other in self.board.plots if other is not plot and not other.empty]
         rest = rest[: width // SMALL_WIDTH] if height >= TALL else []
         small = SMALL_HEIGHT + max(0, height - TALL) // 5 if rest else 0
         rows = draw(Panel(plot, width, height - small, main=True), self.board, self.view)
@@ -70,8 +70,8 @@ class Chart(LineView):
             each = width // len(rest)
             widths = [each] * (len(rest) - 1) + [width - each * (len(rest) - 1)]
             parts = [
-                _beside(draw(Panel(one, wide - GAP, small, main=False), self.board, self.view))
-                for one, wide in zip(rest, widths, strict=True)
+                _beside(draw(Panel(other, wide - GAP, small, main=False), self.board, self.view))
+                for other, wide in zip(rest, widths, strict=True)
             ]
             rows += [
                 tuple(piece for row in line for piece in row) for line in zip(*parts, strict=True)
@@ -104,7 +104,7 @@ class Chart(LineView):
     def render_line(self, y: int) -> Strip:
         return self.strip(self.line(y, self.size.width), self.size.width)
 
-    # --- what keys and the mouse do ---------------------------------------------------------
+    # --- keys and mouse ---------------------------------------------------------------------
 
     def set_view(self, view: View) -> None:
         moved = view.cursor != self.view.cursor
@@ -123,7 +123,7 @@ class Chart(LineView):
         self.set_view(views.moved(self.view, self.board, cells, self.size.width - GUTTER - 1))
 
     def point(self, step: int) -> None:
-        """Read ``step`` out; 0 = no step."""
+        """Put the cursor at ``step``; 0 = no cursor."""
         if step:
             self.set_view(views.pointed(self.view, self.board, step))
         else:
@@ -165,5 +165,5 @@ class Chart(LineView):
 
 
 def _beside(rows: list[Parts]) -> list[Parts]:
-    """A panel with room for the next."""
+    """A panel with a gap before the next."""
     return [(*row, (" " * GAP, "")) for row in rows]

@@ -1,4 +1,4 @@
-"""One panel: a head, curves between axes, marks. From a plot to rows of text."""
+"""One panel: turns a plot into rows of text, with a head, curves, axes and marks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sekft_tui.widgets.chart.plot import FORMS, Board, Line, Plot, Points, at
 from sekft_tui.widgets.chart.raster import braille, dashed, rasterise
 from sekft_tui.widgets.chart.view import View, window
 
-#: Cells left of the axis at least, so that it does not move with every new tick.
+#: The least number of cells left of the axis, so that it does not move with every new tick.
 GUTTER = 6
-#: Cells between two tags of a curve, and the least between two signs of a kind.
+#: Cells between two tags of a curve, and the fewest between two equal signs.
 TAG_EVERY = 26
 SIGN_GAP = 4
-#: What stands for more than a head has room for.
+#: Shown in place of what a head has no room for.
 MORE = "  …"
 
 
 class Panel(NamedTuple):
-    """A place for a plot in the chart. ``main``: with unit, read-out and the labels of x."""
+    """A place for a plot in the chart. ``main``: with unit, values at the cursor and x labels."""
 
     plot: Plot
     width: int
@@ -34,7 +34,7 @@ class Panel(NamedTuple):
 
 
 def draw(panel: Panel, board: Board, view: View) -> list[Parts]:
-    """Exactly ``panel.height`` rows of exactly ``panel.width`` cells."""
+    """The panel: exactly ``panel.height`` rows of exactly ``panel.width`` cells."""
     plot = panel.plot
     x0, x1 = window(view, board)
     frame = _frame(plot, x0, x1, view.log and plot.can_log)
@@ -74,8 +74,11 @@ def sized(parts: Parts, width: int) -> Parts:
 
 
 def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
-    """Name, what is drawn how, and what it is at the cursor or at the end. What is too much is left
-    out from the end, and of curves their names first: a number is told whole or not at all."""
+    """Title, and each curve with its sign and its value at the cursor or at the end.
+
+    If there is too little room, the names of curves are left out first, then whole entries from the
+    end.
+    """
     curves = _curves(panel, board, view, named=panel.main)
     if _width(curves) > panel.width - len(MORE):
         curves = _curves(panel, board, view, named=False)
@@ -102,18 +105,18 @@ def _curves(panel: Panel, board: Board, view: View, *, named: bool) -> list[list
         entries.append([(" · ".join(where), "accent")])
     elif panel.main and plot.unit and panel.width > 100:
         entries.append([(f" ({plot.unit})", "quiet")])
-    told = [line for line in plot.lines if line.told and len(line.xs)]
-    for line in (line for line in told if not line.tag):
-        entries.append(_told("━", line, plot, place, named))
+    named_lines = [line for line in plot.lines if line.in_legend and len(line.xs)]
+    for line in (line for line in named_lines if not line.tag):
+        entries.append(_entry("━", line, plot, place, named))
         if line.raw is not None and panel.main:
             raw = _number(plot, at(line.xs, line.raw, place))
             entries.append([("  ┄ ", "curve-raw"), ("raw ", "quiet"), (raw, "text")])
     entries += [
-        _told(points.glyph, points, plot, place, named)
+        _entry(points.glyph, points, plot, place, named)
         for points in plot.points
-        if points.told and len(points.xs)
+        if points.in_legend and len(points.xs)
     ]
-    entries += [_told(line.tag, line, plot, place, named) for line in told if line.tag]
+    entries += [_entry(line.tag, line, plot, place, named) for line in named_lines if line.tag]
     if plot.rule is not None:
         level = label(plot.rule.y, plot.form)
         entries.append([("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet"), (level, "text")])
@@ -128,12 +131,12 @@ def _marks(board: Board, view: View, log: bool) -> list[list[tuple[str, str]]]:
     return [*entries, *([(f"  {glyph} ", style), (name, "quiet")] for glyph, style, name in flags)]
 
 
-def _told(
-    sign: str, one: Line | Points, plot: Plot, place: float, named: bool
+def _entry(
+    sign: str, curve: Line | Points, plot: Plot, place: float, named: bool
 ) -> list[tuple[str, str]]:
-    value = _number(plot, at(one.xs, one.ys, place))
-    name = f"{one.name} " if named and one.name else ""
-    return [(f"  {sign} ", one.style), (name, "quiet"), (value, "text")]
+    value = _number(plot, at(curve.xs, curve.ys, place))
+    name = f"{curve.name} " if named and curve.name else ""
+    return [(f"  {sign} ", curve.style), (name, "quiet"), (value, "text")]
 
 
 def _number(plot: Plot, value: float) -> str:
@@ -159,7 +162,7 @@ def _frame(plot: Plot, x0: float, x1: float, log: bool) -> Frame:
 
 
 def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> None:
-    """Painter's order: the grid, raw curves, other curves, the first one, letters, signs."""
+    """Paint, each over the ones before: grid, raw curves, other curves, the first, tags, signs."""
     canvas.grid(marks, 4, "·", "rule")
     if plot.rule is not None:
         level = frame.y_of(np.array([plot.rule.y]))[0]
@@ -170,7 +173,7 @@ def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> No
             dots = rasterise(line.xs, line.raw, frame, canvas.width, canvas.height)
             canvas.paint(braille(dots), "curve-raw")
     for line in reversed(plot.lines):
-        if len(line.xs) == 1:  # a dot would hardly be seen
+        if len(line.xs) == 1:  # a single dot would hardly be visible
             _signs(canvas, Points(line.xs, line.ys, "•", line.style), frame)
             continue
         dots = rasterise(line.xs, line.ys, frame, canvas.width, canvas.height)
@@ -183,7 +186,7 @@ def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> No
 
 
 def _tag(canvas: Canvas, line: Line, frame: Frame, number: int) -> None:
-    """Write the curve's letter on it here and there and near its end, not where others have it."""
+    """Write the curve's letter on it at intervals and near its end, apart from other letters."""
     if not len(line.xs):
         return
     drawn = frame.y_of(line.ys)
@@ -196,7 +199,7 @@ def _tag(canvas: Canvas, line: Line, frame: Frame, number: int) -> None:
 
 
 def _signs(canvas: Canvas, points: Points, frame: Frame) -> None:
-    """The newest first; those too near to a newer one are left out, and hide no curve."""
+    """Draw the points, the newest first; one too near to a newer one is left out."""
     free = canvas.width + SIGN_GAP
     drawn = frame.y_of(points.ys)
     start = int(np.searchsorted(points.xs, frame.x0))
@@ -211,7 +214,7 @@ def _signs(canvas: Canvas, points: Points, frame: Frame) -> None:
 
 
 def _cursor(canvas: Canvas, plot: Plot, board: Board, view: View, frame: Frame) -> None:
-    """A line where nothing else is, and light on the place that is read out."""
+    """Draw the cursor: a line in empty cells, and the curve's cell highlighted."""
     if not view.cursor:
         return
     place = board.place(view.cursor)

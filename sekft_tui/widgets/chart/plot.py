@@ -1,4 +1,4 @@
-"""What a chart is to show, said without a word on how it is drawn."""
+"""A description of what a chart shows, independent of how it is drawn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sekft_tui.series import Floats
+from sekft_tui.model.series import Floats
 from sekft_tui.widgets.chart.axes import Form
 
-#: What runs along the x axis; of learning rates their logarithms.
+#: The quantity on the x axis; learning rates are given as their logarithm.
 Axis = Literal["step", "tokens", "time", "rate"]
-#: What a run may be drawn over.
+#: The x axes of a run.
 AXES: tuple[Axis, ...] = ("step", "tokens", "time")
 FORMS: dict[Axis, Form] = {"step": "plain", "tokens": "count", "time": "seconds", "rate": "power"}
 
@@ -19,8 +19,11 @@ NOTHING = np.zeros(0)
 
 
 class Line(NamedTuple):
-    """A curve. ``raw``: drawn dim below; ``dash``: columns drawn and not, in turn; ``tag``: a
-    letter or sign on the curve itself, so that it is known without colour."""
+    """A curve.
+
+    ``raw`` is drawn dim below it. ``dash``: columns drawn and not drawn, in turn. ``tag``: a letter
+    on the curve itself, so that it can be recognised without colour.
+    """
 
     xs: Floats
     ys: Floats
@@ -29,19 +32,19 @@ class Line(NamedTuple):
     raw: Floats | None = None
     dash: tuple[int, ...] = ()
     tag: str = ""
-    #: Its values are told in the legend, and where the cursor is.
-    told: bool = True
+    #: Whether its value is shown in the legend.
+    in_legend: bool = True
 
 
 class Points(NamedTuple):
-    """Single measurements, each a sign."""
+    """Single measurements, each drawn as a sign."""
 
     xs: Floats
     ys: Floats
     glyph: str
     style: str
     name: str = ""
-    told: bool = True
+    in_legend: bool = True
 
 
 class Rule(NamedTuple):
@@ -70,7 +73,7 @@ class Plot(NamedTuple):
         return not any(len(xs) for xs, _ in self.curves())
 
     def curves(self) -> list[tuple[Floats, Floats]]:
-        """Everything that is to be seen, as points."""
+        """The points of everything that is drawn."""
         found = [(line.xs, line.ys) for line in self.lines]
         found += [(line.xs, line.raw) for line in self.lines if line.raw is not None]
         return found + [(points.xs, points.ys) for points in self.points]
@@ -86,7 +89,7 @@ class Flag(NamedTuple):
 
 
 class Tag(NamedTuple):
-    """Another run in the same chart: how it is known there, and what it is called."""
+    """Another run in the same chart: its letter, its style and its name."""
 
     letter: str
     style: str
@@ -94,7 +97,7 @@ class Tag(NamedTuple):
 
 
 class Board(NamedTuple):
-    """All panels of a moment, and what they share.
+    """All panels at one moment, and what they share.
 
     ``steps`` and ``places`` map steps of the run to x, both increasing; ``last`` is the greatest x
     of any curve, ``end`` where the run is to end (0 = not known).
@@ -131,6 +134,6 @@ class Board(NamedTuple):
 
 
 def at(xs: Floats, ys: Floats, x: float) -> float:
-    """The value at ``x`` or last before it; NaN where there is none."""
+    """The value at ``x`` or the last one before it; NaN if there is none."""
     index = int(np.searchsorted(xs, x, side="right")) - 1
     return float(ys[index]) if index >= 0 else float("nan")

@@ -2,7 +2,7 @@
 
 A character cell is 2 dots wide and 4 high. Each dot column shows everything between the smallest
 and the largest value that the curve takes there, so a spike of one step never vanishes, however
-many steps share the column. What is not finite breaks the curve.
+many steps share the column. A value that is not finite is a gap.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sekft_tui.series import Floats
+from sekft_tui.model.series import Floats
 from sekft_tui.widgets.chart.axes import Frame
 
 Dots = NDArray[np.bool_]
@@ -44,10 +44,10 @@ def rasterise(xs: Floats, ys: Floats, frame: Frame, width: int, height: int) -> 
 
 
 def extremes(xs: Floats, ys: Floats, frame: Frame, columns: int) -> tuple[Floats, Floats]:
-    """Smallest and largest value per column, as drawn: of the points in it, and of where the
-    straight pieces between neighbours enter and leave it. (inf, -inf) where there is nothing.
+    """Smallest and largest value of each column, as drawn: of the points in it, and of the lines
+    between neighbours where they enter and leave it. (inf, -inf) in an empty column.
 
-    What is done for each point is no more than to find the extremes, whatever the axis.
+    For each point only the extremes are computed, whatever the axis.
     """
     # The middle of the first column is x0, of the last x1; an edge lies half a column before.
     unit = ((frame.x1 - frame.x0) or 1.0) / max(1, columns - 1)
@@ -71,34 +71,34 @@ def extremes(xs: Floats, ys: Floats, frame: Frame, columns: int) -> tuple[Floats
         value = slope * (edges[number] - xs[right - 1]) + near[1]
     there = np.isfinite(value)
     number, value = number[there], value[there]
-    for one, inside in ((number, number < columns), (number - 1, number > 0)):
-        np.minimum.at(lowest, one[inside], value[inside])
-        np.maximum.at(highest, one[inside], value[inside])
+    for column, inside in ((number, number < columns), (number - 1, number > 0)):
+        np.minimum.at(lowest, column[inside], value[inside])
+        np.maximum.at(highest, column[inside], value[inside])
     return lowest, highest
 
 
 def _drawable(ys: Floats, start: int, end: int, log: bool) -> Floats:
-    """``ys`` with NaN wherever nothing can be drawn, looked at from ``start`` to ``end`` only."""
-    seen = ys[start:end]
-    least = float(seen.min()) if len(seen) else 0.0
-    if least > (0.0 if log else -np.inf) and float(seen.max()) < np.inf:
+    """``ys`` with NaN for values that cannot be drawn, from ``start`` to ``end`` only."""
+    visible = ys[start:end]
+    least = float(visible.min()) if len(visible) else 0.0
+    if least > (0.0 if log else -np.inf) and float(visible.max()) < np.inf:
         return ys
     ys = ys.copy()
-    ys[start:end][~(np.isfinite(seen) & (seen > 0) if log else np.isfinite(seen))] = np.nan
+    ys[start:end][~(np.isfinite(visible) & (visible > 0) if log else np.isfinite(visible))] = np.nan
     return ys
 
 
 def _reduced(ys: Floats, after: NDArray[np.int64], start: int, end: int) -> tuple[Floats, Floats]:
-    """Smallest and largest of each column that has points; NaN where they are all none."""
+    """Smallest and largest value of each column with points; NaN if all of them are NaN."""
     firsts = after[:-1][after[1:] > after[:-1]] - start
-    seen = ys[start:end]
-    least: Floats = np.fmin.reduceat(seen, firsts)
-    most: Floats = np.fmax.reduceat(seen, firsts)
+    visible = ys[start:end]
+    least: Floats = np.fmin.reduceat(visible, firsts)
+    most: Floats = np.fmax.reduceat(visible, firsts)
     return least, most
 
 
 def dashed(dots: Dots, pattern: tuple[int, ...]) -> Dots:
-    """``dots`` with gaps: so many columns drawn, so many not, and again."""
+    """``dots`` with gaps: ``pattern`` columns drawn and not drawn, in turn."""
     if not pattern:
         return dots
     turns = np.repeat(np.arange(len(pattern)) % 2 == 0, pattern)

@@ -1,4 +1,4 @@
-"""Which part of the curves is seen, and what keys do to that: pure functions."""
+"""Which part of the curves is visible, and how keys change that: pure functions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 class View(NamedTuple):
     """What the user chose to see.
 
-    ``metric`` is the large panel; ``span`` 0 = all; ``right`` the last place shown when the view
-    does not follow; both in the units of ``axis``. ``cursor`` is the step read out, 0 = none.
+    ``metric`` is the large panel. ``span`` is the width of the view (0 = all) and ``right`` its end
+    if it does not follow the newest step, in units of ``axis``. ``cursor`` is a step, 0 = none.
     """
 
     metric: str = "loss"
@@ -30,7 +30,7 @@ def window(view: View, board: Board) -> tuple[float, float]:
     """First and last place in view."""
     first, last = _extent(board)
     if not view.span:
-        room = first + (last - first) * 4  # an end far off would leave nothing of the curve
+        room = first + (last - first) * 4  # a far-off end would leave no room for the curve
         return first, max(last, min(board.end, room))
     right = last if view.follow else min(view.right, last)
     right = max(right, first + view.span)
@@ -39,13 +39,13 @@ def window(view: View, board: Board) -> tuple[float, float]:
 
 def _extent(board: Board) -> tuple[float, float]:
     first = 1.0 if board.axis == "step" else 0.0
-    if board.axis == "rate" and len(board.places):  # logarithms do not begin at nothing
+    if board.axis == "rate" and len(board.places):  # logarithms do not begin at 0
         first = float(board.places[0])
     return first, max(board.last, first + 1.0)
 
 
 def zoomed(view: View, board: Board, factor: float) -> View:
-    """``factor`` below 1 shows less, round the cursor or else at the end."""
+    """Zoom: a ``factor`` below 1 shows less, around the cursor or else at the end."""
     first, last = _extent(board)
     x0, x1 = window(view, board)
     least = 4.0 if board.axis == "step" else (last - first) / max(1.0, len(board.steps) / 4)
@@ -71,7 +71,7 @@ def _ending(view: View, board: Board, right: float) -> View:
 
 
 def pointed(view: View, board: Board, step: int) -> View:
-    """Read ``step`` out, and bring it into view."""
+    """Put the cursor at ``step``, and bring it into view."""
     if not len(board.steps):
         return view
     step = int(max(board.steps[0], min(step, board.steps[-1])))
@@ -98,19 +98,19 @@ def moved(view: View, board: Board, cells: int, width: int) -> View:
 
 
 def smoother(view: View) -> View:
-    """The next smoothing, round and round."""
+    """The next smoothing; after the strongest comes none."""
     now = SMOOTHINGS.index(view.smoothing)
     return view._replace(smoothing=SMOOTHINGS[(now + 1) % len(SMOOTHINGS)])
 
 
 def next_axis(view: View) -> View:
-    """The next unit of the x axis; a window in the old one means nothing there."""
+    """The next unit of the x axis; the whole of it is in view."""
     axis = AXES[(AXES.index(view.axis) + 1) % len(AXES)]
     return view._replace(axis=axis, span=0.0, right=0.0, follow=True)
 
 
 def next_metric(view: View, board: Board, by: int) -> View:
-    """The next panel in the large place."""
+    """The next panel becomes the large one."""
     keys = [plot.key for plot in board.plots]
     if not keys:
         return view

@@ -18,9 +18,9 @@ import pytest
 from tokenizers import AddedToken
 from trl.chat_template_utils import get_training_chat_template
 
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render import Dropped, Row, build_row
-from sekft_engine.render.audit import audit
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.render.rows.audit import audit
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import TRL_TEMPLATES, FamilyBase, trl_template
 from tests.render.sessions import PLAIN, SHELL, session

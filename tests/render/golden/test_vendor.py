@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Row, build_row, normalize_for_template
-from sekft_engine.render.difference import first_difference
-from sekft_engine.trajectory import Trajectory, Turn
+from sekft_engine.render.rows.difference import first_difference
 from tests.render.conftest import MISTRAL_FILES, Base, MakeBase
 from tests.render.sessions import MARKERS, PLAIN, SHELL, any_commands, session, sessions
 from tests.render.test_equals_transformers import messages, row

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from sekft_engine.render.difference import first_difference
+from sekft_engine.render.rows.difference import first_difference
 from tests.render.conftest import MISTRAL_FILES, MakeBase
 from tests.render.golden.test_vendor import assert_same, vendor_ids
 from tests.render.sessions import PLAIN, SHELL

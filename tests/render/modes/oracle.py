@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.data.trajectory import Trajectory
 from tests.render.test_equals_transformers import messages
 
 

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from sekft_engine.base import ResidentBase
-from sekft_engine.sft.data import Data, TrainRow, train_row
-from sekft_engine.sft.loop import Trainer
-from sekft_engine.sft.loss import selected_logits, token_losses
-from sekft_engine.sft.packing import pack
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.training.trainer.data import Data, TrainRow, train_row
+from sekft_engine.training.trainer.loss import token_losses, trained_token_logits
+from sekft_engine.training.trainer.packing import pack
+from sekft_engine.training.trainer.trainer import Trainer
 from tests.render.sessions import session
 from tests.render.test_equals_transformers import row
-from tests.sft.conftest import RECIPE, base, data, loaded, sessions
+from tests.training.conftest import RECIPE, base, data, loaded, sessions
 
 __all__ = ["base", "data", "loaded", "sessions"]
 
 
 def losses_of(base: ResidentBase, rows: list[TrainRow]) -> list[torch.Tensor]:
     """The loss of each trained token, by row."""
-    found, owners = token_losses(selected_logits(base.model), rows, base.device)
+    found, owners = token_losses(trained_token_logits(base.model), rows, base.device)
     return [found[owners == number].detach() for number in range(len(rows))]
 
 
@@ -64,15 +64,15 @@ def test_19_a_row_does_not_see_the_rows_beside_it(base: ResidentBase) -> None:
 
     handle = base.model.get_input_embeddings().register_forward_hook(keep)
     try:
-        selected = selected_logits(base.model)
+        logits = trained_token_logits(base.model)
         seen.clear()
-        found, owners = token_losses(selected, rows, base.device)
+        found, owners = token_losses(logits, rows, base.device)
     finally:
         handle.remove()
     (gradient,) = torch.autograd.grad(found[owners == 0].sum(), seen)
     reach = gradient.abs().sum(-1)
     last = int(rows[0].at[-1])
-    assert reach.shape == pack(rows).ids.shape
+    assert reach.shape == pack(rows).input_ids.shape
     assert not reach[0, last + 1 :].any()
     assert (reach[0, : last + 1] > 0).all()
 
@@ -87,9 +87,9 @@ def test_20_each_trained_token_counts_the_same_however_a_step_is_divided(
     rows = [*three(base, "out\n$", "b " * 50), train_row(row(long, base.tokenizer))]
     base.new_adapter("a", recipe)
     trainer = Trainer(base, "a", data, recipe)
-    loss, trained = trainer._gradients(1, rows)
+    loss = trainer.backward(1, rows)
     each = torch.cat(losses_of(base, rows)).double()
-    assert trained == len(each) == sum(one.trained for one in rows)
+    assert len(each) == sum(one.trained for one in rows)
     assert loss == pytest.approx(float(each.mean()), abs=1e-5)
     means = [float(found.double().mean()) for found in losses_of(base, rows)]
     assert abs(loss - sum(means) / len(means)) > 1e-4

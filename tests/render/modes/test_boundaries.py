@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from sekft_engine.base import render_digests
+from sekft_engine.model.resident import render_digests
 from sekft_engine.render import Dropped, build_row
-from sekft_engine.render.audit import audit
-from sekft_engine.render.difference import first_difference
-from sekft_engine.render.given import template_ids
+from sekft_engine.render.rows.audit import audit
+from sekft_engine.render.rows.difference import first_difference
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import APPEND, trl_template
+from tests.render.reference import template_ids
 from tests.render.sessions import PLAIN, session
 from tests.render.test_equals_transformers import messages, row
 
@@ -142,4 +142,4 @@ def test_7_the_order_in_which_merges_were_written_counts_too(smol: Base) -> None
     spec = smol.ours.spec | {"model": dict(smol.ours.spec["model"])}
     spec["model"]["merges"] = spec["model"]["merges"][::-1]
     other = type(smol.ours)(spec, smol.ours.template.source, smol.ours.tokens)
-    assert other.tokenizer_digest != smol.ours.tokenizer_digest
+    assert other.digest.tokenizer != smol.ours.digest.tokenizer

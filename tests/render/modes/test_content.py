@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render import Dropped, Row, build_row
-from sekft_engine.render.audit import audit
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.render.rows.audit import audit
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import APPEND, FAMILIES, TRIM
 from tests.render.modes.oracle import appends, shown_whole

@@ -16,7 +16,7 @@ from tests.render.test_equals_transformers import row
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "failure-modes.md"
-#: One row of the table, at escaped bars not split.
+#: A bar between cells; escaped ones are text.
 _CELLS = re.compile(r"(?<!\\)\|")
 _LINK = re.compile(r"\[(tests/[\w/]+\.py)::(\w+)\]\(\.\./(tests/[\w/]+\.py)\)")
 
@@ -62,7 +62,7 @@ def test_every_test_that_the_document_links_exists(mode: int) -> None:
 def test_every_reason_that_the_document_names_is_one_that_the_render_gives() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text))
-    source = "".join(path.read_text() for path in (ROOT / "sekft_engine/render").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "sekft_engine/render").rglob("*.py"))
     assert len(named) > 9
     assert {reason for reason in named if f'"{reason}"' not in source} == set()
 

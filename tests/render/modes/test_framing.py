@@ -9,11 +9,11 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from sekft_engine.errors import BadInput
-from sekft_engine.recipe import Recipe
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import Dropped, build_row, build_rows
-from sekft_engine.sft.data import load_data, train_row
-from sekft_engine.trajectory import Trajectory, Turn
+from sekft_engine.training.trainer.data import load_data, train_row
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import APPEND
 from tests.render.sessions import PLAIN, session, turns

@@ -8,14 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from sekft_engine.adapters import AdapterMeta, read_meta
-from sekft_engine.base import ResidentBase
-from sekft_engine.errors import DigestMismatch
-from sekft_engine.recipe import Recipe
-from sekft_engine.render import ChatTokenizer, Dropped, Row, template
-from sekft_engine.render.audit import audit
-from sekft_engine.render.cache import cached_rows
-from sekft_engine.trajectory import Trajectory
+from sekft_engine.core.errors import DigestMismatch
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.records.adapters import AdapterMeta, read_meta
+from sekft_engine.render import ChatTokenizer, Dropped, Row
+from sekft_engine.render.bulk.cache import cached_rows
+from sekft_engine.render.rows.audit import audit
+from sekft_engine.render.template import template
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import trl_template
 from tests.render.sessions import PLAIN, session

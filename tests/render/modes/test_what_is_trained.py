@@ -12,11 +12,11 @@ from trl.chat_template_utils import (
     is_chat_template_stop_token_trained,
 )
 
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import Row
-from sekft_engine.render.given import template_ids
-from sekft_engine.trajectory import Trajectory, Turn
 from tests.render.conftest import MISTRAL_FILES, Base, MakeBase
 from tests.render.families import APPEND, FAMILIES
+from tests.render.reference import template_ids
 from tests.render.sessions import PLAIN, session
 from tests.render.templates import chatml
 from tests.render.test_equals_transformers import messages, row

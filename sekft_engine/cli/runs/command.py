@@ -1,0 +1,195 @@
+"""``sekft runs``: list, show and export runs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from sekft_engine.cli.options import json_option, print_json, workspace_option
+from sekft_engine.cli.runs.replay import diff, replay
+from sekft_engine.cli.runs.shared import print_text, runs_root
+from sekft_engine.records import events
+from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.journal import effective_events
+from sekft_engine.records.results import Losses, SweepResult, TrainResult
+from sekft_engine.records.runs import (
+    RunInfo,
+    export_run,
+    find_run,
+    list_runs,
+    read_events,
+)
+
+
+@click.group("runs")
+def command() -> None:
+    """Runs: what was trained and evaluated."""
+
+
+command.add_command(replay)
+command.add_command(diff)
+
+
+@command.command("list")
+@json_option
+@workspace_option
+def list_(as_json: bool, workspace: Path | None) -> int:
+    """List the workspace's runs, oldest first."""
+    found = list_runs(runs_root(workspace))
+    if as_json:
+        print_json({"runs": msgspec.to_builtins(found)})
+        return 0
+    width = max((len(info.id) for info in found), default=0)
+    for info in found:
+        print_text(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
+    return 0
+
+
+@command.command("show")
+@click.argument("identity", metavar="ID")
+@json_option
+@workspace_option
+def show(identity: str, as_json: bool, workspace: Path | None) -> int:
+    """Show a run: its manifest and a summary of its journal. ID may be a folder."""
+    info = find_run(runs_root(workspace, identity), identity)
+    journal = journal_facts(info)
+    if as_json:
+        print_json(msgspec.to_builtins(info) | {"journal": journal})
+        return 0
+    print_text(f"{info.id}  {info.kind}  {info.status}  {info.created}\n{info.path}")
+    for title, table in (
+        ("about", info.about),
+        ("facts", msgspec.to_builtins(info.facts)),
+        ("result", msgspec.to_builtins(info.result)),
+        ("journal", journal),
+    ):
+        if table:
+            print_text(f"\n{title}")
+            for key, value in table.items():
+                print_text(f"  {key}: {_short(value)}")
+    if info.error:
+        print_text(f"\nerror: {info.error}")
+    return 0
+
+
+@command.command("export")
+@click.argument("identity", metavar="ID")
+@click.argument("target", type=click.Path(path_type=Path))
+@json_option
+@workspace_option
+def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -> int:
+    """Copy a run's manifest, journal, adapter and episodes to TARGET, a folder or a .tar.gz."""
+    info = find_run(runs_root(workspace, identity), identity)
+    written = export_run(info, target.expanduser().absolute())
+    if as_json:
+        print_json({"run": info.id, "target": str(written)})
+    else:
+        print_text(f"{info.id} -> {written}")
+    return 0
+
+
+@command.command("report")
+@click.argument("identity", metavar="ID")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@workspace_option
+def report(identity: str, target: Path, workspace: Path | None) -> int:
+    """Write an eval's report to TARGET, a self-contained HTML page."""
+    from sekft_engine.evaluation.report.page import write_page
+
+    info = find_run(runs_root(workspace, identity), identity)
+    print_text(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
+    return 0
+
+
+@command.command("cast")
+@click.argument("identity", metavar="ID")
+@click.argument("episode")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@workspace_option
+def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> int:
+    """Write an EPISODE of an eval as an asciicast, which asciinema plays.
+
+    EPISODE is an id, as --json shows it, or a part of one that is unique.
+    """
+    from sekft_engine.core.files import write_whole
+    from sekft_engine.episodes.store import find_episode, read_episode
+    from sekft_engine.evaluation.report.asciicast import asciicast
+
+    info = find_run(runs_root(workspace, identity), identity)
+    found = find_episode(Path(info.path) / "episodes", episode)
+    write_whole(target.expanduser().absolute(), asciicast(read_episode(found)).encode())
+    print_text(f"{found.stem} -> {target}")
+    return 0
+
+
+@command.command("compare")
+@click.argument("first", metavar="ID")
+@click.argument("second", metavar="ID")
+@click.option("--anyway", is_flag=True, help="Compare evals of different kinds too.")
+@json_option
+@workspace_option
+def compare(first: str, second: str, anyway: bool, as_json: bool, workspace: Path | None) -> int:
+    """Compare two evals in the worlds that both have, world by world.
+
+    Worlds are the same if their content is, whatever their names. Evals that differ in userland,
+    sampling or task are refused.
+    """
+    from sekft_engine.evaluation.comparable import compare_runs
+    from sekft_engine.evaluation.report.tables import comparison_line
+
+    a, b = (find_run(runs_root(workspace, name), name) for name in (first, second))
+    found = compare_runs(a, b, anyway=anyway)
+    if as_json:
+        print_json(found)
+        return 0
+    for reason in found.unlike:
+        print_text(f"NOT OF ONE KIND: {reason}")
+    for line in found.notes:
+        print_text(line)
+    for pair in found.comparisons:
+        print_text(comparison_line(pair))
+    return 0
+
+
+def journal_facts(info: RunInfo) -> dict[str, Any]:
+    """Counts and last values from a run's journal, finite numbers only."""
+    read = effective_events(read_events(info.events_path))
+    steps = [event for event in read if isinstance(event, events.StepDone)]
+    heldout = [event for event in read if isinstance(event, events.HeldoutDone)]
+    episodes = [event for event in read if isinstance(event, events.EpisodeDone)]
+    facts: dict[str, Any] = {"events": len(read)}
+    if steps:
+        facts |= {"steps": steps[-1].step, "of": steps[-1].steps, "loss": _finite(steps[-1].loss)}
+        facts["losses"] = [_finite(step.loss) for step in steps]
+    if heldout:
+        facts["heldout"] = [[event.step, _finite(event.loss)] for event in heldout]
+    if episodes:
+        facts["episodes"] = len(episodes)
+    return facts
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _gist(info: RunInfo) -> str:
+    match info.result:
+        case TrainResult(steps=steps, loss=Losses(first=float(first), last=float(last))):
+            return f"{steps} steps, loss {first:.3f} -> {last:.3f}"
+        case EvalResult(subjects=subjects):
+            return ", ".join(
+                f"{subject.name} {subject.clean_termination}/{subject.n}" for subject in subjects
+            )
+        case SweepResult(points=points, finished=finished, best=best):
+            return f"{finished} of {len(points)} points, best {best}"
+        case _:
+            return info.error
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,1 @@
+"""One HTTP connection to a server: proxies, certificates, addresses, bodies."""

@@ -1,0 +1,34 @@
+"""How a command's process ends, and how its threads step back behind others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import NoReturn
+
+#: The name of an engine's thread.
+ENGINE_THREAD = "sekft-engine"
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with ``status``, also beside an engine that is still at work.
+
+    Ending the interpreter would end the engine's thread wherever it next needs the interpreter. In
+    the midst of native code (a tensor being freed) that aborts the process, whatever its status.
+    """
+    if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def step_back(by: int) -> None:
+    """Let this thread, and those it starts, wait behind others; ``by`` as ``nice`` counts."""
+    with contextlib.suppress(OSError):
+        thread = threading.get_native_id()
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, now + by))

@@ -1,0 +1,1 @@
+"""The vocabulary: trajectories, scenarios, dialects, recipes, workspaces."""

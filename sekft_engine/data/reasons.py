@@ -1,0 +1,65 @@
+"""Why a trajectory is dropped: what each reason means, and which line of the certificate fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+#: The certificate's line that a reason says does not hold; other reasons come before any line.
+LINES: Mapping[str, str] = {
+    "boundary_merge": "additive",
+    "not_additive": "additive",
+    "decode_mismatch": "decodes",
+    "unknown_token": "decodes",
+    "writes_before_command": "decodes",
+    "terminal_cut": "terminal_whole",
+    "no_end_of_turn": "terminal_whole",
+    "forged_control": "no_forged_control",
+    "double_bos": "single_bos",
+    "template_rewrites_content": "template_faithful",
+    "too_long": "within_limit",
+    "nothing_trained": "trained_tokens",
+}
+
+MEANINGS: Mapping[str, str] = {
+    "bad_input": "It cannot be read as a session.",
+    "boundary_merge": "A token would hold the end of what the environment said together with the "
+    "beginning of a command, so the two cannot be parted.",
+    "decode_mismatch": "The trained tokens would say something else than the commands.",
+    "double_bos": "The text would open with two tokens for its beginning, which no model has seen.",
+    "empty_command": "A command is empty, so there is nothing to learn in its place.",
+    "empty_session": "There is no turn in it.",
+    "forged_control": "What a program printed or a person typed would be taken for a control token "
+    "of the chat template.",
+    "lone_surrogate": "It holds half a character, which no tokenizer can take.",
+    "no_command": "There is no command in it, so nothing would be trained.",
+    "no_end_of_turn": "The chat template leaves a command open, so the model would not learn to "
+    "stop.",
+    "not_additive": "The chat template shows earlier turns in another way once more follow, so "
+    "training would show what use never shows.",
+    "not_kept": "It is marked as not to be kept.",
+    "nothing_trained": "No token of it would be trained.",
+    "opens_with_command": "It opens with a command, before the environment has said anything.",
+    "template_error": "The chat template refuses it.",
+    "template_rewrites_content": "The chat template would trim or rewrite what was said.",
+    "terminal_cut": "The end of its last command is missing, which would teach stopping midway.",
+    "too_long": "It is longer than the limit; a cut session would teach stopping midway.",
+    "unknown_token": "A command holds a character that the vocabulary has no token for.",
+    "writes_before_command": "The chat template writes something before a command that it does "
+    "not write when it asks for one.",
+}
+
+#: What a detail quotes of a session, which is left as it is, or a turn.
+_TURN = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|\bturn (\d+)")
+
+
+def line_of(reason: str) -> str:
+    """The line of the certificate that fails for ``reason``; '' = it fails before any line."""
+    return LINES.get(reason, "")
+
+
+def as_shown(detail: str) -> str:
+    """A detail with its turns counted from 1, as they are shown; files count from 0."""
+    return _TURN.sub(
+        lambda found: f"turn {int(found[1]) + 1}" if found[1] is not None else found[0], detail
+    )

@@ -1,0 +1,88 @@
+"""The workspace: one folder that holds bases, data, scenarios and runs."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
+
+CONFIG = "sekft.toml"
+
+
+class Workspace:
+    """Paths and settings of the folder ``root``; nothing is created until :meth:`create`."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.bases = self.root / "bases"
+        self.trajectories = self.root / "trajectories"
+        self.scenarios = self.root / "scenarios"
+        self.train_scenarios = self.scenarios / "train"
+        self.holdout_scenarios = self.scenarios / "holdout"
+        self.runs = self.root / "runs"
+
+    def create(self) -> Workspace:
+        """Make the folders and a commented ``sekft.toml`` where they are not there yet."""
+        try:
+            for folder in (
+                self.bases,
+                self.trajectories,
+                self.train_scenarios,
+                self.holdout_scenarios,
+                self.runs,
+            ):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not self.config_path.exists():
+                self.config_path.write_text(DEFAULT_CONFIG, encoding="utf-8")
+        except OSError as error:
+            raise Unavailable(
+                f"cannot make the workspace: {error.strerror}",
+                where=str(error.filename or self.root),
+                mend="choose a folder you may write to with --workspace",
+            ) from error
+        return self
+
+    @property
+    def config_path(self) -> Path:
+        return self.root / CONFIG
+
+    def _config(self) -> dict[str, object]:
+        try:
+            return tomllib.loads(self.config_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInput(str(error), where=str(self.config_path)) from error
+
+    @property
+    def dialect(self) -> Dialect:
+        """The workspace's dialect: ``[dialect]`` with ``name`` and ``prompt`` in the config."""
+        table = self._config().get("dialect", {})
+        if not isinstance(table, dict):
+            raise BadInput("[dialect] must be a table", where=str(self.config_path))
+        known = {key: str(table[key]) for key in ("name", "prompt") if key in table}
+        return Dialect(**known) if known else DEFAULT_DIALECT
+
+    @property
+    def base(self) -> str:
+        """The base to use when none is named: ``base`` in the config, else the only one there."""
+        named = self._config().get("base")
+        if isinstance(named, str) and named:
+            inside = self.bases / named
+            return str(inside) if inside.is_dir() else named
+        found = sorted(path for path in self.bases.glob("*/config.json"))
+        return str(found[0].parent) if len(found) == 1 else ""
+
+
+DEFAULT_CONFIG = """\
+# sekft workspace
+# base = "smollm2-135m"          # a folder under bases/, any local folder, a .gguf file or a Hub id
+
+# The dialect is the prompt the model sees. Data, adapters and evals must agree on it.
+# [dialect]
+# name = "sekft-1"
+# prompt = "user@box:{cwd}$"
+"""

@@ -1,0 +1,1 @@
+"""The engine: one thread that does jobs in order and publishes events."""

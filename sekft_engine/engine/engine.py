@@ -1,0 +1,358 @@
+"""The engine: one daemon thread, jobs in, events out. The one owner of torch, base and adapters.
+
+Importing this imports no torch: handlers are named in a table and imported when a job needs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sekft_engine.core.errors import Interrupted, SekftError, known_error
+from sekft_engine.core.machine import limit_spinning
+from sekft_engine.core.process import ENGINE_THREAD, step_back
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.publisher import Publisher
+from sekft_engine.engine.queue import (
+    LASTING,
+    JobQueue,
+    last_number,
+    queue_entry,
+    to_resume,
+    unfinished_jobs,
+)
+from sekft_engine.engine.registry import HANDLERS, Handler
+from sekft_engine.engine.running import RunningJob
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job, kind_of, label_of
+from sekft_engine.records.journal import Journal
+from sekft_engine.records.result import Result
+from sekft_engine.records.results import (
+    AnyResult,
+    CancelResult,
+    CheckpointResult,
+    MoveResult,
+    PauseResult,
+    QueuedStatus,
+    ResumeResult,
+    RunningStatus,
+    StatusResult,
+)
+from sekft_engine.work.context import Stopped
+from sekft_engine.work.residence import Residence
+
+JOURNAL = "engine.jsonl"
+
+
+class Engine:
+    """Runs jobs one after another on its own thread.
+
+    Args:
+        workspace: where runs go and where events outside a run are journalled; None = neither.
+        nice: how far the thread (and the threads torch starts from it) steps back behind a
+            front end, so that keys answer while a model trains on every core.
+        handlers: replaces or adds to :data:`HANDLERS`.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace | None = None,
+        *,
+        nice: int = 5,
+        handlers: Mapping[type[Job], str | Handler] | None = None,
+    ) -> None:
+        self.workspace = workspace
+        self.residence = Residence()
+        self._nice = nice
+        self._handlers = dict(HANDLERS) | dict(handlers or {})
+        self._changed = threading.Condition()
+        self._queue = JobQueue()
+        self._running: RunningJob | None = None
+        self._closing = False
+        self._leaving = False
+        self._numbers = itertools.count(1)
+        self._publisher = Publisher()
+        self._thread = threading.Thread(target=self._main, name=ENGINE_THREAD, daemon=True)
+
+    # --- what front ends call, from any thread --------------------------------------------
+
+    def start(self) -> Engine:
+        limit_spinning()
+        if self.workspace is not None and self.workspace.root.is_dir():
+            # A second engine on the workspace, or a folder one may only read, is no reason not
+            # to work: runs have journals of their own.
+            with contextlib.suppress(OSError, SekftError):
+                self._publisher.journal = Journal(self.workspace.root / JOURNAL)
+                self._offer_again(self.workspace.root / JOURNAL)
+        self._thread.start()
+        return self
+
+    def _offer_again(self, journal: Path) -> None:
+        """Queue what the last engine here had yet to do, held until someone releases it."""
+        left = unfinished_jobs(journal)
+        for job in left:
+            self._queue.add(job, held=True)
+        if left:
+            self._numbers = itertools.count(last_number(left) + 1)
+            self._publish_queue()
+
+    def submit(self, job: Job) -> str:
+        """Queue a job and return its id; status, cancel, pause and resume are answered at once.
+
+        A job gets exactly one ending, also one that is refused since the engine is closing.
+        """
+        if not job.id:
+            job = msgspec.structs.replace(job, id=f"{kind_of(job)}-{next(self._numbers)}")
+        if self._answer_at_once(job):
+            return job.id
+        # Closing waits for this lock, so a job is either refused here or known to close().
+        with self._publisher.lock:
+            with self._changed:
+                closing = self._closing
+            if closing:
+                self._end(job, events.JobFailed, error="the engine is closing", exit_status=1)
+                return job.id
+            self._publish_for(job, events.JobQueued, kind=kind_of(job), label=label_of(job))
+            with self._changed:
+                self._queue.add(job)
+                self._changed.notify_all()
+            self._publish_queue()
+        return job.id
+
+    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool:
+        """Ask a job (default: the running one) to stop; a queued one just leaves the queue."""
+        with self._changed:
+            waiting = self._queue.remove(job_id)
+            running = self._running
+            if waiting is None:
+                if running is None or job_id not in ("", running.job.id):
+                    return False
+                running.ask_to_stop(after_step=after_step)
+                return True
+        self._publish_queue()
+        self._end_waiting(waiting)
+        return True
+
+    def _end_waiting(self, job: Job) -> None:
+        """Publish the ending of a job that left the queue before it began."""
+        with self._changed:
+            leaving = self._leaving
+        offered = leaving and isinstance(job, LASTING) and self._publisher.journal is not None
+        later = "; it is offered again at the next start" if offered else ""
+        self._end(job, events.JobCancelled, detail=f"it had not begun{later}")
+
+    def move(self, job_id: str, by: int) -> bool:
+        """Let a waiting job run ``by`` places later; earlier where negative."""
+        with self._changed:
+            moved = self._queue.move(job_id, by)
+        if moved:
+            self._publish_queue()
+        return moved
+
+    def checkpoint(self, job_id: str = "") -> bool:
+        """Ask a training job (default: the running one) to save after its step and continue."""
+        with self._changed:
+            running = self._running
+            if running is None or job_id not in ("", running.job.id):
+                return False
+            if not isinstance(running.job, jobs.Train | jobs.Sweep):
+                return False
+            running.ask_to_save()
+            return True
+
+    def pause(self, job_id: str = "") -> bool:
+        """Hold a job: the running one (the default) at its next step, a waiting one where it is.
+
+        Returns:
+            Whether there is such a job.
+        """
+        return self._set_paused(job_id, paused=True)
+
+    def resume(self, job_id: str = "") -> bool:
+        """Let a paused or held job continue.
+
+        Returns:
+            Whether there is such a job.
+        """
+        return self._set_paused(job_id, paused=False)
+
+    def _set_paused(self, job_id: str, *, paused: bool) -> bool:
+        with self._changed:
+            running = self._running
+            if running is not None and job_id in ("", running.job.id):
+                running.ask_to_pause(paused=paused)
+                return True
+            found = self._queue.hold(job_id, held=paused)
+            self._changed.notify_all()
+        if found:
+            self._publish_queue()
+        return found
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``callback`` with each event after it is journalled; returns the way to stop.
+
+        It runs on the thread that caused the event and must be quick.
+        """
+        return self._publisher.subscribe(callback)
+
+    def status(self) -> StatusResult:
+        """What is resident, what runs, what waits. Never blocks on a job."""
+        with self._changed:
+            running, paused = self._running, self._running is not None and self._running.paused
+            waiting = self._queue.entries()
+        now = None
+        if running is not None:
+            job = running.job
+            now = RunningStatus(id=job.id, kind=kind_of(job), label=label_of(job), paused=paused)
+        return StatusResult(
+            resident=self.residence.facts or {},
+            running=now,
+            queued=[
+                QueuedStatus(id=entry.id, kind=entry.kind, label=entry.label, held=entry.held)
+                for entry in waiting
+            ],
+        )
+
+    def close(self, timeout: float | None = 30.0, *, drain: bool = False) -> bool:
+        """End the thread: cancel what runs and waits, or with ``drain`` let it finish.
+
+        Returns whether it ended within ``timeout`` seconds (None = however long it takes).
+        """
+        # Whoever submits holds the publisher's lock from asking whether this engine is closing to
+        # adding the job: no job is added after this.
+        with self._publisher.lock, self._changed:
+            self._closing = True
+            self._leaving = self._leaving or not drain
+            waiting = [] if drain else self._queue.clear()
+            self._changed.notify_all()
+        for job in waiting:
+            self._end_waiting(job)
+        if not drain:
+            self.cancel(after_step=True)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        ended = not self._thread.is_alive()
+        if ended:
+            self._leave()
+        return ended
+
+    def _leave(self) -> None:
+        """End the jobs that are still held, and close the journal."""
+        with self._changed:
+            self._leaving = True
+            held = self._queue.clear()
+        for job in held:
+            self._end_waiting(job)
+        with self._publisher.lock:
+            journal, self._publisher.journal = self._publisher.journal, None
+        if journal is not None:
+            journal.close()
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        step_back(self._nice)
+        while True:
+            with self._changed:
+                while not self._queue.ready and not self._closing:
+                    self._changed.wait()
+                job = self._queue.take()
+                if job is None:
+                    return
+                running = self._running = RunningJob(
+                    job,
+                    workspace=self.workspace,
+                    residence=self.residence,
+                    publisher=self._publisher,
+                    handlers=self._handlers,
+                    changed=self._changed,
+                    opened=self._publish_queue,
+                )
+            self._run(running)
+
+    def _run(self, running: RunningJob) -> None:
+        job, kind = running.job, kind_of(running.job)
+        try:
+            self._publish_queue()
+            self._publish_for(job, events.JobStarted, kind=kind, label=label_of(job))
+            result = running.do()
+        except Interrupted as stop:
+            done: AnyResult = stop.result if isinstance(stop, Stopped) else {}
+            self._end(job, events.JobCancelled, detail=str(stop), result=done)
+        except BaseException as error:  # noqa: BLE001 - whatever a job does, the engine lives on
+            known = known_error(error)
+            self._end(
+                job,
+                events.JobFailed,
+                error=str(known),
+                exit_status=known.exit_status,
+                trace="" if isinstance(error, SekftError) else traceback.format_exc(),
+            )
+        else:
+            self._end(job, events.JobDone, result=result)
+        finally:
+            running.close()
+
+    def _end(self, job: Job, ending: type[Event], **fields: Any) -> None:
+        with (
+            self._changed
+        ):  # before the ending is published, since a subscriber may submit the next job
+            if self._running is not None and self._running.job is job:
+                self.residence.refresh()
+                self._running = None
+        self._publish_queue()
+        self._publish_for(job, ending, kind=kind_of(job), **fields)
+        self._publisher.forget(job.id)
+
+    def _publish_queue(self) -> None:
+        """Publish what runs and waits.
+
+        An engine that is cancelling its jobs publishes no more of it: the last queue in the journal
+        is what it had yet to do, which is offered at the next start.
+        """
+        with self._publisher.lock:
+            with self._changed:
+                if self._leaving:
+                    return
+                running, waiting = self._running, self._queue.entries()
+                folder = running.folder if running is not None else None
+            now = None
+            if running is not None:
+                now = queue_entry(running.job if folder is None else to_resume(running.job, folder))
+            changed = events.QueueChanged(job="", t=time.time(), running=now, waiting=waiting)
+            with contextlib.suppress(OSError):  # the job that needs it reports a full disk
+                self._publisher.publish(changed)
+
+    def _publish_for(self, job: Job, event: type[Event], **fields: Any) -> None:
+        self._publisher.publish(event(job=job.id, t=time.time(), **fields))
+
+    def _answer_at_once(self, job: Job) -> bool:
+        result: Result
+        match job:
+            case jobs.Status():
+                result = self.status()
+            case jobs.Cancel():
+                done = self.cancel(job.target, after_step=job.after_step)
+                result = CancelResult(cancelled=done)
+            case jobs.Checkpoint():
+                result = CheckpointResult(asked=self.checkpoint(job.target))
+            case jobs.Pause():
+                result = PauseResult(paused=self.pause(job.target))
+            case jobs.Resume():
+                result = ResumeResult(paused=False, found=self.resume(job.target))
+            case jobs.Move():
+                result = MoveResult(moved=self.move(job.target, job.by))
+            case _:
+                return False
+        self._publish_for(job, events.JobDone, kind=kind_of(job), result=result)
+        self._publisher.forget(job.id)
+        return True

@@ -1,0 +1,125 @@
+"""Run one job for a command: wait for its end, pass events on, turn signals into a clean stop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import assert_never
+
+from sekft_engine.core.errors import BadInput, JobFailed, SekftError
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job
+from sekft_engine.records.results import AnyResult
+from sekft_engine.work.context import Stopped
+
+#: How long a second Ctrl-C waits for a job to notice before the command leaves without it.
+HARD_STOP_S = 10.0
+STOPPING = "stopping as soon as everything is saved; press again to leave without waiting"
+
+
+def run_job(
+    job: Job,
+    workspace: Workspace | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    engine: Engine | None = None,
+) -> AnyResult:
+    """Run ``job`` to its end and return its result.
+
+    ``on_event`` is called on the calling thread with each of the job's events. Ctrl-C (also
+    SIGTERM and SIGHUP) lets the job finish its step and save; a second one does not wait. After
+    :class:`Stopped` the command is on its way out, and one more changes nothing.
+
+    Raises:
+        SekftError: the job failed, with its exit status; :class:`Stopped` when interrupted.
+    """
+    own = engine is None
+    engine = engine or Engine(workspace, nice=0).start()
+    arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    unsubscribe = engine.subscribe(arrived.put)
+    requests = 0
+    patience = math.inf
+    ended = False
+    try:
+        with _signals_counted() as signalled:
+            job_id = engine.submit(job)
+            while True:
+                if signalled() > requests:
+                    requests = signalled()
+                    engine.cancel(job_id, after_step=requests == 1)
+                    if requests > 1:
+                        patience = min(patience, time.monotonic() + HARD_STOP_S)
+                    if requests == 1 and on_event is not None:
+                        on_event(events.Log(job=job_id, level="info", text=STOPPING))
+                if time.monotonic() > patience:
+                    raise Stopped("interrupted; left without waiting for the job")
+                try:
+                    event = arrived.get(timeout=0.2)
+                except queue.Empty:
+                    continue
+                if event.job != job_id:
+                    continue
+                if on_event is not None:
+                    on_event(event)
+                if isinstance(event, events.ENDINGS):
+                    ended = True
+                    return _result(event)
+    finally:
+        unsubscribe()
+        if own:
+            engine.close(timeout=30.0 if ended or requests < 2 else 0.0)
+
+
+def _result(event: events.JobDone | events.JobFailed | events.JobCancelled) -> AnyResult:
+    match event:
+        case events.JobDone():
+            return event.result
+        case events.JobCancelled():
+            raise Stopped(event.detail or "interrupted", result=event.result)
+        case events.JobFailed():
+            kind: type[SekftError] = JobFailed if event.exit_status == 1 else BadInput
+            failure = kind(event.error)
+            if event.trace:
+                failure.add_note(event.trace)
+            raise failure
+        case _:
+            assert_never(event)
+
+
+@contextlib.contextmanager
+def _signals_counted() -> Iterator[Callable[[], int]]:
+    """Count SIGINT, SIGTERM and SIGHUP instead of ending the process.
+
+    After an exception that follows one of them the process is about to end, and ignores more.
+    """
+    count = 0
+    leaving = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # Signals that a parent process ignores (nohup) stay ignored.
+    handled = [number for number in caught if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in handled}
+    try:
+        yield lambda: count
+    except BaseException:
+        leaving = count > 0
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if leaving else handler)

@@ -1,0 +1,176 @@
+"""The job that runs: what it may ask of the engine, and what was asked of it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sekft_engine.core.errors import BaseChanged, Interrupted, known_error
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.publisher import Publisher
+from sekft_engine.engine.registry import Handler, handler_of
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job, kind_of
+from sekft_engine.records.results import AnyResult
+from sekft_engine.records.runs import Run
+from sekft_engine.work.context import Context, Stop, Stopped
+from sekft_engine.work.residence import Residence
+
+
+class RunningJob:
+    """Does one job on the engine's thread; the :class:`~sekft_engine.work.context.Control` of it.
+
+    Args:
+        job: what is to be done.
+        workspace: where runs go.
+        residence: what is loaded.
+        publisher: takes the job's events.
+        handlers: which function does which job.
+        changed: the engine's lock; notified when something is asked of the job.
+        opened: called when the job has a run.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        workspace: Workspace | None,
+        residence: Residence,
+        publisher: Publisher,
+        handlers: Mapping[type[Job], str | Handler],
+        changed: threading.Condition,
+        opened: Callable[[], None],
+    ) -> None:
+        self.job = job
+        self.workspace = workspace
+        self.residence = residence
+        self._publisher = publisher
+        self._handlers = handlers
+        self._changed = changed
+        self._opened = opened
+        # Read and written under ``changed``.
+        self.folder: Path | None = None
+        self.paused = False
+        self._stop: Stop = ""
+        self._save_wanted = False
+        self._context = Context(self, job, kind_of(job))
+
+    def do(self) -> AnyResult:
+        """Do the job to its end and return its result. Raises what the job raises."""
+        return self._do(self._context)
+
+    def close(self) -> None:
+        """Close the run, whose journal has the job's ending by now."""
+        if self._context.run is not None:
+            self._context.run.close()
+
+    # --- what front ends ask of it, from any thread ---------------------------------------------
+
+    def ask_to_stop(self, *, after_step: bool) -> None:
+        with self._changed:
+            if self._stop != "now":
+                self._stop = "after step" if after_step else "now"
+            self._changed.notify_all()
+
+    def ask_to_save(self) -> None:
+        with self._changed:
+            self._save_wanted = True
+
+    def ask_to_pause(self, *, paused: bool) -> None:
+        with self._changed:
+            self.paused = paused
+            self._changed.notify_all()
+
+    # --- what the job asks ----------------------------------------------------------------------
+
+    def publish(self, event: Event) -> None:
+        self._publisher.publish(event)
+
+    def stop_requested(self) -> Stop:
+        with self._changed:
+            return self._stop
+
+    def pause_requested(self) -> bool:
+        with self._changed:
+            return self.paused
+
+    def wait_while_paused(self) -> None:
+        with self._changed:
+            while self.paused and not self._stop:
+                self._changed.wait()
+            self.paused = False
+
+    def take_checkpoint_request(self) -> bool:
+        with self._changed:
+            wanted, self._save_wanted = self._save_wanted, False
+            return wanted
+
+    def run_opened(self, run: Run, *, part: bool) -> None:
+        self._publisher.move(self.job.id, run.journal)
+        if not part:
+            with self._changed:
+                self.folder = run.folder
+            self._opened()
+
+    def do_part(self, job: Job) -> AnyResult:
+        job = msgspec.structs.replace(job, id=self.job.id)
+        context = Context(self, job, kind_of(job), part=True)
+        ending: Event | None = None
+        with self._publisher.set_aside(job.id):
+            try:
+                result = self._do(context)
+                ending = events.JobDone(job=job.id, t=time.time(), kind=context.kind, result=result)
+            finally:
+                if context.run is not None:
+                    if ending is not None:  # for its own journal only: the outer job continues
+                        context.run.journal.write(ending)
+                    context.run.close()
+        return result
+
+    # --- doing it -------------------------------------------------------------------------------
+
+    def _do(self, context: Context) -> AnyResult:
+        """Run the handler and write the outcome into the job's run.
+
+        If the base changed meanwhile, the job has failed in any case.
+        """
+        try:
+            result = handler_of(type(context.job), self._handlers)(context.job, context)
+            self.residence.prove()
+        except Interrupted as stop:
+            done: AnyResult = stop.result if isinstance(stop, Stopped) else {}
+            _finish(context, "stopped", result=done)
+            raise
+        except BaseException as error:
+            _finish(context, "failed", error=str(known_error(error)))
+            raise
+        finally:
+            self._drop_changed_base(context)
+        _finish(context, "done", result=result)
+        return result
+
+    def _drop_changed_base(self, context: Context) -> None:
+        """No later job may act on a base that is not what was loaded, however this one ended."""
+        base = self.residence.base
+        if base is None:
+            return
+        known = base.changed
+        try:
+            base.prove()
+        except BaseChanged as error:
+            self.residence.drop()
+            if not known:
+                context.log(str(error), "error")
+
+
+def _finish(context: Context, status: str, **changes: Any) -> None:
+    if context.run is not None:
+        with contextlib.suppress(OSError):  # the event that follows reports a full disk
+            context.run.write(status=status, **changes)

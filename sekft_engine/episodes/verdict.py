@@ -1,0 +1,108 @@
+"""The verdict of an episode: how it ended, the state it left, and whether it is all commands.
+
+The text of the commands is judged only for being commands; what counts besides is the state.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from sekft_engine.data.trajectory import Outcome
+
+#: The measures whose rates are reported, in the order of the tables.
+MEASURES = ("operates", "terminates", "verified", "clean_termination")
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What is true of an episode.
+
+    Attributes:
+        outcome: how the session ended; ``cap`` = by a limit, ``error`` = the shell or sandbox died.
+        expected: the terminal that the scenario asks for.
+        steps: number of commands typed; a blank line is not one.
+        clean: no turn is prose, see :func:`~sekft_engine.episodes.clean.is_prose`.
+        operates: at least one command was typed, and no prose.
+        terminates: the session ended by its own ``exit`` or ``panic``.
+        verified: the checker passed on the state that the session left.
+        clean_termination: it ended with the *right* terminal and is clean.
+        invalid: why the episode does not count; empty where it counts. Something other than the
+            operator failed then, such as the sandbox or a server.
+    """
+
+    outcome: Outcome
+    expected: Literal["exit", "panic"]
+    steps: int
+    clean: bool
+    operates: bool
+    terminates: bool
+    verified: bool
+    clean_termination: bool
+    invalid: str = ""
+
+    @property
+    def keep(self) -> bool:
+        """Whether the session is worth training on: nothing speaks against it."""
+        return not self.why_not_kept
+
+    @property
+    def why_not_kept(self) -> str:
+        """Why the session is not worth training on; empty where it is."""
+        if self.invalid:
+            return f"it does not count: {self.invalid}"
+        wrong = self.terminates and self.outcome != self.expected
+        reasons = (
+            (not self.clean, "a turn is prose"),
+            (not self.terminates, "it did not end by itself"),
+            (wrong, f"it ended by {self.outcome}, and {self.expected} was right"),
+            (not self.verified, "the checker failed"),
+        )
+        return ", ".join(reason for true, reason in reasons if true)
+
+
+def judge(
+    *,
+    outcome: Outcome,
+    expected: Literal["exit", "panic"],
+    steps: int,
+    prose_turns: int,
+    verified: bool,
+    invalid: str = "",
+) -> Verdict:
+    """The verdict that follows from the facts of an episode.
+
+    Args:
+        outcome: how the session ended.
+        expected: the terminal that the scenario asks for.
+        steps: number of commands typed.
+        prose_turns: number of turns that are prose.
+        verified: whether the checker passed.
+        invalid: why the episode does not count; then every measure is false.
+    """
+    counts = not invalid
+    clean = prose_turns == 0 and counts
+    terminates = outcome in ("exit", "panic") and counts
+    return Verdict(
+        outcome=outcome,
+        expected=expected,
+        steps=steps,
+        clean=clean,
+        operates=steps > 0 and clean,
+        terminates=terminates,
+        verified=verified and counts,
+        clean_termination=terminates and outcome == expected and clean,
+        invalid=invalid,
+    )
+
+
+def verdict_of(meta: dict[str, Any], *, outcome: Outcome, steps: int, verified: bool) -> Verdict:
+    """The verdict of a stored episode, from its trajectory and its ``meta``."""
+    return judge(
+        outcome=outcome,
+        expected="panic" if meta.get("expected") == "panic" else "exit",
+        steps=steps,
+        prose_turns=0 if meta.get("clean") else 1,
+        verified=verified,
+        invalid=str(meta.get("invalid") or ""),
+    )

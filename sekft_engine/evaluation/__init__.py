@@ -1,0 +1,1 @@
+"""Evaluations: subjects are run on scenarios, and their success rates reported."""

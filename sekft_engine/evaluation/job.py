@@ -1,0 +1,155 @@
+"""The eval job: subjects on the same worlds and seeds, every episode stored as soon as it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from sekft_engine.core.errors import Interrupted
+from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.episodes.choose import choose_scenarios, scenarios_digest
+from sekft_engine.episodes.episode import trial_name
+from sekft_engine.evaluation.grid import Grid, Operators
+from sekft_engine.evaluation.refuse import (
+    DEFAULTS,
+    named_run,
+    refuse_other_eval,
+    refuse_what_cannot_be_kept,
+    refuse_what_shows_nothing,
+)
+from sekft_engine.evaluation.report.document import Conditions
+from sekft_engine.operators.endpoints import identity
+from sekft_engine.operators.local import LocalOperators
+from sekft_engine.operators.subjects import Subject, refuse_other_dialect, subjects_of
+from sekft_engine.records import events
+from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.jobs import Evaluate
+from sekft_engine.records.runs import Run, list_runs
+from sekft_engine.sources import load_scenarios
+from sekft_engine.work.context import Context, Stopped
+from sekft_engine.worlds import open_world
+
+
+def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
+    """Evaluate and return the document of ``sekft eval``; a stopped eval can be resumed."""
+    began = time.monotonic()
+    refuse_what_shows_nothing(job)
+    scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
+    dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
+    # Fail without a sandbox before the base is loaded.
+    with open_world(
+        scenarios[0], sandbox=job.sandbox, userland=job.userland, dialect=dialect
+    ) as world:
+        place = {"world": world.backend, "userland": world.userland.label}
+    asked = _about(job, scenarios, dialect, place)
+    refuse_what_cannot_be_kept(job, context, asked)
+    with _stage(job, context, dialect) as stage:
+        about = stage.about | asked
+        run = _open_run(job, context, about)
+        run.episodes.mkdir(exist_ok=True)
+        context.emit(
+            events.EvalStarted(
+                job="",
+                subjects=[subject.name for subject in stage.subjects],
+                scenarios=[
+                    trial_name(scenario.id, draw)
+                    for scenario in scenarios
+                    for draw in range(job.seeds)
+                ],
+                archetypes=[each.archetype for each in scenarios for _ in range(job.seeds)],
+                seeds=job.seeds,
+                until_decided=job.until_decided,
+            )
+        )
+        grid = Grid(job, context, run, scenarios, dialect, about, stage.conditions)
+        try:
+            grid.fill(stage.subjects, stage.operators)
+        except Interrupted as stop:
+            raise Stopped(str(stop), result=grid.document(began, stopped=True)) from stop
+        return grid.document(began)
+
+
+class Stage(NamedTuple):
+    """Who is evaluated, what makes them act, what identifies them in what the run is about, and
+    how they acted."""
+
+    subjects: list[Subject]
+    operators: Operators
+    about: dict[str, Any]
+    conditions: Callable[[], Conditions]
+
+
+@contextlib.contextmanager
+def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]:
+    """The subjects on the resident base, or models behind endpoints."""
+    if job.endpoints:
+        from sekft_engine.operators.remote import RemoteOperators
+
+        with RemoteOperators(job, context) as remote:
+            yield Stage(
+                remote.subjects, remote, remote.about, lambda: Conditions(served=remote.served())
+            )
+        return
+    base = context.load_base(job.base, job.load_4bit)
+    with subjects_of(job, context, base) as subjects:
+        refuse_other_dialect(base, subjects, dialect)
+        about = {
+            "base": str(base.path),
+            "base_digest": base.digest,
+            "quantised": base.quantised,
+            "subjects": {subject.name: subject.digest for subject in subjects},
+        }
+        local = LocalOperators(job, context, base)
+        doubts = {subject.name: subject.doubt for subject in subjects}
+        conditions = Conditions(context=local.context_limit, doubts=doubts)
+        yield Stage(subjects, local, about, lambda: conditions)
+
+
+def _about(
+    job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, place: dict[str, str]
+) -> dict[str, Any]:
+    """What makes this eval this one and no other; to be resumed it must agree in all of it."""
+    options = {name: getattr(job, name) for name in DEFAULTS}
+    return (
+        {name: value for name, value in options.items() if value != DEFAULTS[name]}
+        | {
+            "scenarios": str(Path(job.scenarios).absolute()),
+            "n": len(scenarios),
+            "seed": job.seed,
+            "temperature": job.temperature,
+            "step_cap": job.step_cap,
+            "turn_tokens": job.turn_tokens,
+            "dialect": msgspec.to_builtins(dialect),
+            # Last: where another n or seed chose other scenarios, that is the thing to say.
+            "scenarios_digest": scenarios_digest(scenarios),
+        }
+        | place
+    )
+
+
+def _open_run(job: Evaluate, context: Context, about: dict[str, Any]) -> Run:
+    if not job.resume:
+        return context.open_run("eval", about=about, out=job.out)
+    folder = named_run(job) if job.out else _unfinished(context, about)
+    if folder is None:
+        return context.open_run("eval", about=about, out=job.out)
+    refuse_other_eval(folder, about)
+    return context.reopen_run(folder)
+
+
+def _unfinished(context: Context, about: dict[str, Any]) -> Path | None:
+    """The newest run of the same eval in the workspace that did not come to its end."""
+    if context.workspace is None:
+        return None
+    for info in reversed(list_runs(context.workspace.runs)):
+        if info.kind != "eval" or info.status in ("done", "running"):
+            continue
+        if identity(info.about) == identity(about):
+            return Path(info.path)
+    return None

@@ -1,0 +1,1 @@
+"""Reports of an eval: JSON document, tables, HTML page, recordings."""

@@ -1,0 +1,1 @@
+"""Statistics of rates: intervals, paired tests, and the power of an eval."""

@@ -1,0 +1,1 @@
+"""The resident base: loaded once, adapters attached to it, its kernels."""

@@ -1,0 +1,1 @@
+"""Faster replacements for layers and operations."""

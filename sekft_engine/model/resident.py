@@ -1,0 +1,401 @@
+"""The resident base: loaded once; adapters are created, attached, swapped and dropped on it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sekft_engine.bases import base_digest, resolve_base
+from sekft_engine.core.errors import BadInput
+from sekft_engine.core.files import staged_folder
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.model.attaching.fields import (
+    LoraSettings,
+    lora_settings,
+    peft_defaults,
+)
+from sekft_engine.model.attaching.host import AdapterHost
+from sekft_engine.model.attaching.layers import (
+    is_adapter_weight,
+    left_out_experts,
+    linear_names,
+)
+from sekft_engine.model.attaching.origin import doubt_of
+from sekft_engine.model.attaching.weights import read_weights
+from sekft_engine.model.loading import load_model
+from sekft_engine.records.adapters import (
+    CONFIG,
+    META,
+    WEIGHTS,
+    AdapterMeta,
+    adapter_digest,
+    content_digest,
+    read_config,
+    read_meta,
+    refuse_stranger,
+)
+from sekft_engine.records.results import LoadResult
+from sekft_engine.records.runs import adapter_folder
+from sekft_engine.render import ChatTokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+__all__ = ["ResidentBase", "resolve_base"]
+
+
+class _Adapter(msgspec.Struct, kw_only=True):
+    """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as in
+    its file, the content of its ``sekft.json``, and whether it is known to be made for the base."""
+
+    slot: str
+    digest: str
+    config: dict[str, Any]
+    confirmed: bool
+    meta: AdapterMeta | None = None
+
+
+class ResidentBase:
+    """A causal language model in memory, its tokenizer, and the adapters on it.
+
+    ``model`` is the same object for as long as the base is resident: PEFT puts its layers into it
+    in place, so calling it uses the active adapter. No method changes a base weight, and this is
+    verified: the base is compared with what was loaded before an adapter may act, after one was
+    removed, and in :meth:`prove` (see :mod:`sekft_engine.model.attaching.proof`). Once they differ,
+    every method raises :class:`BaseChanged`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: ChatTokenizer,
+        *,
+        path: Path,
+        digest: str,
+        quantised: bool = False,
+        sharded: bool = False,
+        seconds: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.path = path
+        self.digest = digest
+        self.quantised = quantised
+        self.sharded = sharded
+        self.seconds = seconds
+        self.active: str | None = None
+        self._adapters: dict[str, _Adapter] = {}
+        self._host = AdapterHost(model, str(path))
+        self._count = itertools.count()
+        self._linear = linear_names(model)
+        self._is_spread = False
+
+    # --- loading ------------------------------------------------------------------------------
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, load_4bit: bool = False, sharded: bool = False
+    ) -> ResidentBase:
+        """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``.
+
+        With ``sharded`` it stays in main memory until it is sharded over processes.
+        """
+        began = time.monotonic()
+        path = resolve_base(str(folder))
+        model = load_model(path, load_4bit=load_4bit, sharded=sharded)
+        return cls(
+            model,
+            ChatTokenizer.load(path),
+            path=path,
+            digest=base_digest(path),
+            quantised=load_4bit,
+            sharded=sharded,
+            seconds=time.monotonic() - began,
+        )
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def device(self) -> torch.device:
+        found: torch.device = next(self.model.parameters()).device
+        return found
+
+    @property
+    def parameters(self) -> int:
+        """Number of base weights; packed weights count unpacked."""
+        total = 0
+        for name, tensor in self.model.named_parameters():
+            if is_adapter_weight(name):
+                continue
+            packed = getattr(tensor, "quant_state", None)
+            total += packed.shape.numel() if packed is not None else tensor.numel()
+        return total
+
+    @property
+    def render(self) -> dict[str, str]:
+        """Digests of tokenizer, chat template and normaliser."""
+        return render_digests(self.tokenizer)
+
+    def describe(self) -> LoadResult:
+        """The facts of the base and its adapters."""
+        return LoadResult(
+            base=str(self.path),
+            digest=self.digest,
+            device=str(self.device),
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            quantised=self.quantised,
+            adapters=self.adapters,
+            active=self.active,
+        )
+
+    def memory(self) -> int:
+        """Bytes of all weights, including adapters."""
+        return int(self.model.get_memory_footprint())
+
+    # --- adapters -----------------------------------------------------------------------------
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """Content digest by name; it changes whenever the adapter's weights may have changed."""
+        return {name: adapter.digest for name, adapter in self._adapters.items()}
+
+    def meta(self, name: str) -> AdapterMeta | None:
+        """The content of the attached adapter's ``sekft.json``; None if it has none."""
+        return self._known(name).meta
+
+    def doubt(self, name: str) -> str:
+        """Why it is uncertain that the adapter was trained on this base; empty if it is certain."""
+        adapter = self._known(name)
+        named = str(adapter.config.get("base_model_name_or_path") or "")
+        return "" if adapter.confirmed else doubt_of(named, self.path)
+
+    @property
+    def peft(self) -> Any:
+        """The PEFT wrapper, for mixed batches; None while no adapter is on the base."""
+        return self._host.peft
+
+    def slot(self, name: str) -> str:
+        """PEFT's name of the adapter.
+
+        PEFT restricts names (no dots, none that is part of another or of ``lora_``); users need not
+        know.
+        """
+        return self._known(name).slot
+
+    def new_adapter(self, name: str, recipe: Recipe) -> None:
+        """Add a new adapter to the base, active; the recipe's seed decides its weights."""
+        import torch
+        from peft import LoraConfig, TaskType
+
+        self.refuse_name(name)
+        targets = [part.strip() for part in recipe.targets.split(",") if part.strip()]
+        if targets == ["all-linear"]:
+            targets = self._linear
+        unknown = sorted(set(targets) - set(self._linear))
+        if unknown or not targets:
+            raise BadInput(
+                f"this base has no linear layer called {', '.join(unknown) or '(nothing)'}",
+                where="recipe.targets",
+                mend=f"all-linear, or some of {', '.join(self._linear)}",
+            )
+        settings = LoraSettings(
+            r=recipe.rank, lora_alpha=recipe.alpha, target_modules=tuple(targets)
+        )
+        plan = self._host.plan(settings, "recipe")
+        config = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules=sorted(targets),
+            bias="none",
+            task_type=TaskType.CAUSAL_LM,
+        )
+        torch.manual_seed(recipe.seed)
+        slot = self._host.add(plan, config)
+        made = self.peft.peft_config[slot].to_dict()
+        self._adapters[name] = _Adapter(
+            slot=slot, digest=self._unsaved(), config=made, confirmed=True
+        )
+        self.active = name
+
+    def left_out(self, name: str) -> str:
+        """A warning about parts of the base that no adapter reaches (fused experts); else empty."""
+        return left_out_experts(self.model, self._known(name).slot)
+
+    def attach(self, name: str, path: str | Path) -> str:
+        """Load the adapter in folder ``path`` (or ``path/adapter``) under ``name``, active.
+
+        First it is checked that each field of its configuration is supported, that its file holds
+        exactly the tensors needed on this base, and that it belongs to the base. A later failure
+        leaves base and adapters as they were.
+
+        Returns:
+            the digest of the adapter.
+
+        Raises:
+            BadInput: the adapter is broken, would change the base, or computes in a way that is not
+                supported.
+            DigestMismatch: it belongs to another base, or was trained with another tokenizer,
+                template or normaliser.
+            BaseChanged: the base is not what it was.
+        """
+        import torch
+
+        self._host.refuse_changed()
+        folder = adapter_folder(path)
+        meta = read_meta(folder)
+        if meta is not None:
+            refuse_stranger(meta, folder, base_digest=self.digest, render=self.render)
+        known = self._adapters.get(name)
+        if known is not None and known.digest == adapter_digest(folder):
+            self.activate(name)
+            return known.digest
+        self.refuse_name(name)
+        raw = read_config(folder)
+        settings = lora_settings(raw, str(folder / CONFIG), peft_defaults())
+        plan = self._host.plan(settings, str(folder))
+        own = self._host.proof.tensors.keys()
+        weights, sha256 = read_weights(folder / WEIGHTS, plan, own)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # attaching must not affect other random numbers
+            slot = self._host.add(plan, plan.config(), weights)
+        digest = content_digest(raw, sha256)
+        self._adapters[name] = _Adapter(
+            slot=slot,
+            digest=digest,
+            config=raw,
+            meta=meta,
+            confirmed=meta is not None and meta.base_digest == self.digest,
+        )
+        self.active = name
+        return digest
+
+    def activate(self, name: str | None) -> None:
+        """Make ``name`` the active adapter, frozen; None = the bare base.
+
+        Raises:
+            BaseChanged: the quick check found a change in the base.
+        """
+        self._host.switch(None if name is None else self._known(name).slot)
+        self.active = name
+
+    def trainable(self, name: str) -> list[torch.nn.Parameter]:
+        """Make ``name`` active and only its weights trainable; returns them in a fixed order."""
+        self.activate(name)
+        slot = f".{self._adapters[name].slot}."
+        found = [tensor for key, tensor in self.model.named_parameters() if slot in key]
+        for tensor in found:
+            tensor.requires_grad_(requires_grad=True)
+        self.model.train()
+        return found
+
+    def touched(self, name: str) -> None:
+        """Note that the adapter's weights have changed, so that caches no longer match."""
+        self._known(name).digest = self._unsaved()
+
+    def _unsaved(self) -> str:
+        return f"unsaved:{os.getpid()}:{next(self._count)}"
+
+    def drop(self, name: str) -> None:
+        """Remove an adapter from the base. After the active one, the bare base is active.
+
+        Raises:
+            BaseChanged: the base is not what it was.
+        """
+        adapter = self._known(name)
+        then = None if self.active == name else self.active
+        self._host.remove(adapter.slot, None if then is None else self._adapters[then].slot)
+        del self._adapters[name]
+        self.active = then
+
+    # --- the proof ----------------------------------------------------------------------------
+
+    @property
+    def changed(self) -> str:
+        """The known change of the base since it was loaded; empty = none."""
+        return self._host.changed
+
+    def prove(self) -> None:
+        """Verify every bit of the base. Free of cost if nothing has run since the last time.
+
+        Raises:
+            BaseChanged: the base has changed since it was loaded, and must not be used any more.
+        """
+        self._host.prove()
+
+    def spread(self) -> None:
+        """Note that the base is sharded now: this process's part of it must not change any more."""
+        if not self._is_spread:
+            self._is_spread = True
+            self._host.accept_current()
+
+    # --- on disk ------------------------------------------------------------------------------
+
+    def save_adapter(self, name: str, folder: Path, meta: AdapterMeta) -> str:
+        """Write the adapter as plain PEFT plus ``sekft.json``, replacing ``folder`` atomically.
+
+        Returns:
+            its digest, also the digest of the resident adapter from now on.
+        """
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save
+
+        adapter = self._known(name)
+        weights = get_peft_model_state_dict(
+            self.peft, adapter_name=adapter.slot, save_embedding_layers=False
+        )
+        config = adapter.config | {
+            "inference_mode": True,
+            "base_model_name_or_path": str(self.path),
+        }
+        if not isinstance(config["target_modules"], str):
+            config["target_modules"] = sorted(config["target_modules"])
+        with staged_folder(folder) as stage:
+            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
+            # Not save_file: its errors do not distinguish a full disk from other failures.
+            (stage / WEIGHTS).write_bytes(save(plain, metadata={"format": "pt"}))
+            encoded = msgspec.json.encode(config, order="deterministic", enc_hook=str)
+            (stage / CONFIG).write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
+            stored = msgspec.json.format(msgspec.json.encode(meta), indent=1)
+            (stage / META).write_bytes(stored + b"\n")
+            digest = adapter_digest(stage)
+        adapter.digest, adapter.meta = digest, meta
+        return digest
+
+    def _known(self, name: str) -> _Adapter:
+        found = self._adapters.get(name)
+        if found is None:
+            there = ", ".join(self._adapters) or "none"
+            raise BadInput("no such adapter on the base", where=name, mend=f"there: {there}")
+        return found
+
+    def refuse_name(self, name: str) -> None:
+        """Raise :class:`BadInput` if a new adapter must not have this name."""
+        if not name or name == "__base__":
+            raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
+        if name in self._adapters:
+            raise BadInput(
+                "an adapter of this name is on the base",
+                where=name,
+                mend="drop it, or name another",
+            )
+
+    def free_name(self, wanted: str) -> str:
+        """``wanted``, with a number appended if an adapter has that name already."""
+        name, number = wanted, 2
+        while name in self._adapters:
+            name, number = f"{wanted}-{number}", number + 1
+        return name
+
+
+def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
+    """Digests of tokenizer, chat template and normaliser, as adapters record them."""
+    return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}

@@ -1,0 +1,1 @@
+"""Operators, who type in episodes: models on this machine, and models behind servers."""

@@ -1,0 +1,388 @@
+"""Batched decoding of sessions: many rows share each step, each keeps its cache between turns.
+
+Rows join and leave between any two steps (continuous batching). Only new ids are fed: those of an
+environment turn, then one id per step and row; a prefix that two prompts have in common is fed
+once. Every row has its true positions, whatever the batch around it. It works with any causal
+language model of transformers that takes ``position_ids``, a 4-D mask and a cache, with adapters
+and 4-bit bases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sekft_engine.core.errors import Interrupted, JobFailed, Unavailable
+from sekft_engine.operators.kv import SlotCache
+from sekft_engine.operators.windows import windows_of
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+#: The fixed cost of a pass, in ids: rows are fed in separate passes where padding would cost more.
+PASS_COST = 48
+#: Most ids in one pass, padding included: bounds the memory of activations.
+PASS_TOKENS = 2048
+#: A common prefix of at least ``SHARED`` ids is copied from another row. For rows that start
+#: together it is fed first, which takes one more pass, where that saves ``AHEAD`` ids or more.
+SHARED, AHEAD = 8, 64
+
+
+class SampledTurn(msgspec.Struct, frozen=True):
+    """One command turn as sampled.
+
+    Attributes:
+        ids: the ids without the stop id.
+        logprobs: the log-probability of each id, the stop id included.
+        stop: the stop id; None = the limit on ids ended the turn.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stop: int | None
+
+
+class _Row:
+    """One row of the batch.
+
+    Attributes:
+        at: its index in the cache.
+        generator: draws its ids where they are sampled.
+        length: number of its ids in the cache.
+        prompt: the ids that it was first fed.
+        pending: ids that are not yet in the cache.
+        room: most ids of its open turn; 0 = no turn is open.
+        turn: the ids of its open turn.
+        logprobs: their log-probabilities.
+    """
+
+    def __init__(self, at: int, generator: Generator | None) -> None:
+        self.at = at
+        self.generator = generator
+        self.length = 0
+        self.prompt: list[int] = []
+        self.pending: list[int] = []
+        self.room = 0
+        self.turn: list[int] = []
+        self.logprobs: list[float] = []
+
+
+class BatchedDecoder:
+    """Decodes turns of any number of rows on one model.
+
+    Args:
+        model: a causal language model in ``eval`` mode; its active adapter is used as it stands.
+        stop_ids: ids that close a command turn.
+        temperature: 0 = greedy; else each row samples from its own seeded generator, so that
+            the batch around it does not change its draws.
+        cancelled: asked before each pass; true raises :class:`Interrupted`.
+        kernels: a context that each step runs in, see
+        :mod:`sekft_engine.model.kernels.packed_linear`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        stop_ids: Sequence[int],
+        temperature: float = 0.0,
+        cancelled: Callable[[], bool] = lambda: False,
+        kernels: AbstractContextManager[None] | None = None,
+    ) -> None:
+        if not stop_ids:
+            raise Unavailable("the tokenizer names no end-of-turn id", mend="use an instruct base")
+        kind = getattr(model.config, "_attn_implementation", "sdpa")
+        if kind not in ("sdpa", "eager"):
+            raise Unavailable(
+                f"attention {kind!r} takes no mask per row", mend="load the base with sdpa"
+            )
+        self._model = model
+        self._stops = frozenset(stop_ids)
+        self._filler = min(self._stops)
+        self._temperature = temperature
+        self._cancelled = cancelled
+        self._kernels = kernels or contextlib.nullcontext()
+        self._additive = kind == "eager"
+        self._windows = windows_of(model.config)
+        self._device = next(model.parameters()).device
+        self._rows: dict[str, _Row] = {}
+        self._cache = SlotCache()
+        self.fed = 0  #: ids that went through the model, padding left out
+
+    def length(self, key: str) -> int:
+        """The number of ids of row ``key`` so far, with those that are not yet in the cache."""
+        row = self._rows.get(key)
+        return row.length + len(row.pending) if row else 0
+
+    def add(self, key: str, seed: int = 0) -> None:
+        """Open an empty row; ``seed`` fixes its draws when sampling."""
+        import torch
+
+        taken = {row.at for row in self._rows.values()}
+        at = next(at for at in range(len(taken) + 1) if at not in taken)
+        generator = torch.Generator().manual_seed(seed) if self._temperature > 0 else None
+        self._rows[key] = _Row(at, generator)
+
+    def drop(self, keys: Sequence[str]) -> None:
+        """Remove rows; later rows take their places. With the last row the cache is freed."""
+        for key in keys:
+            self._rows.pop(key, None)
+        if not self._rows:
+            self._cache = SlotCache()
+
+    def feed(self, key: str, ids: Sequence[int], room: int) -> None:
+        """Open a command turn of row ``key``.
+
+        Args:
+            ids: the ids that follow those of the row; never empty.
+            room: most ids of the turn, stop id included.
+        """
+        row = self._rows[key]
+        if not row.length:
+            row.prompt = list(ids)
+        row.pending.extend(ids)
+        row.room, row.turn, row.logprobs = room, [], []
+
+    def step(self) -> dict[str, SampledTurn]:
+        """Decode one more id for each row with an open turn.
+
+        The ids of a turn, its stop id included, belong to the row from then on.
+
+        Returns:
+            The turns that are complete with it, by row.
+        """
+        import torch
+
+        with torch.inference_mode(), self._kernels:
+            going = [key for key, row in self._rows.items() if row.room]
+            logits = self._prefill([key for key in going if not self._rows[key].turn])
+            others = [key for key in going if key not in logits]
+            if others:
+                logits |= self._advance(others)
+            return self._append(going, torch.stack([logits[key] for key in going])) if going else {}
+
+    def turns(
+        self, feeds: Mapping[str, Sequence[int]], room: Mapping[str, int]
+    ) -> dict[str, SampledTurn]:
+        """Feed these rows and decode until each has its turn."""
+        for key, ids in feeds.items():
+            self.feed(key, ids, room[key])
+        done: dict[str, SampledTurn] = {}
+        while not feeds.keys() <= done.keys():
+            done |= self.step()
+        return {key: done[key] for key in feeds}
+
+    def _append(self, keys: list[str], logits: Tensor) -> dict[str, SampledTurn]:
+        """Choose and append the next id of each row; returns the turns that it completes."""
+        done: dict[str, SampledTurn] = {}
+        for key, (token, logprob) in zip(keys, self._choose(keys, logits), strict=True):
+            row = self._rows[key]
+            row.pending.append(token)
+            row.logprobs.append(logprob)
+            stop = token if token in self._stops else None
+            if stop is None:
+                row.turn.append(token)
+            if stop is not None or len(row.turn) >= row.room:
+                row.room = 0
+                done[key] = SampledTurn(tuple(row.turn), tuple(row.logprobs), stop)
+        return done
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled():
+            raise Interrupted("eval stopped", mend="run it again with --resume to go on")
+
+    def _prefill(self, keys: list[str]) -> dict[str, Tensor]:
+        """Feed all pending ids, in passes of rows of similar length.
+
+        Returns:
+            The logits at each row's last id, ``[vocabulary]``.
+        """
+        out: dict[str, Tensor] = {}
+        for first in [key for key in keys if not self._rows[key].length]:
+            self._share_prefix(first, keys)
+        for group in _groups({key: len(self._rows[key].pending) for key in keys}):
+            self._check_cancelled()
+            logits = self._feed_all(group)
+            out |= {key: logits[at] for at, key in enumerate(group)}
+        return out
+
+    def _share_prefix(self, key: str, fresh: Sequence[str]) -> None:
+        """Copy the longest prefix that the prompt of row ``key`` has in common with another row.
+
+        Where several rows start together, their common prefix is fed for the first alone.
+        """
+        row = self._rows[key]
+        others = {
+            other: _common(row.prompt, self._rows[other].prompt)
+            for other in self._rows
+            if other != key
+        }
+        source = max(
+            (other for other in others if self._rows[other].length),
+            key=lambda other: others[other],
+            default=None,
+        )
+        if source is not None and others[source] >= SHARED:
+            row.length = min(others[source], self._rows[source].length)
+            self._cache.copy(self._rows[source].at, row.at, row.length)
+            del row.pending[: row.length]
+            return
+        alike = [others[other] for other in fresh if others.get(other, 0) >= SHARED]
+        if sum(alike) >= AHEAD:
+            count = min(alike)
+            rest, row.pending = row.pending[count:], row.pending[:count]
+            self._feed_all([key])
+            row.pending = rest
+
+    def _feed_all(self, group: Sequence[str]) -> Tensor:
+        """Feed all pending ids of ``group``, long ones in pieces.
+
+        Returns:
+            The logits at each row's last id, ``[rows, vocabulary]``.
+        """
+        width = max(len(self._rows[key].pending) for key in group)
+        piece = max(1, PASS_TOKENS // len(group))
+        for end in range(width % piece or piece, width + 1, piece):
+            logits = self._pass({key: self._take(key, width - end) for key in group})
+        return logits
+
+    def _take(self, key: str, leave: int) -> list[int]:
+        """Remove all but the last ``leave`` pending ids of a row, and return those removed."""
+        pending = self._rows[key].pending
+        cut = max(0, len(pending) - leave)
+        taken, pending[:] = pending[:cut], pending[cut:]
+        return taken
+
+    def _advance(self, keys: Sequence[str]) -> dict[str, Tensor]:
+        """One decoding step of the rows ``keys``; the logits of each, ``[vocabulary]``."""
+        self._check_cancelled()
+        logits = self._pass({key: self._take(key, 0) for key in keys})
+        return {key: logits[at] for at, key in enumerate(keys)}
+
+    def _pass(self, ids: Mapping[str, list[int]]) -> Tensor:
+        """One forward pass of new ids, padded on the left.
+
+        Where the rows are most of a slice of the cache, the whole slice is fed, the others with
+        padding alone: that saves a copy of the rows' keys and values.
+
+        Returns:
+            The logits at each row's last id, ``[rows, vocabulary]``.
+        """
+        import torch
+
+        rows = {key: self._rows[key] for key in ids}
+        places = [row.at for row in rows.values()]
+        low, high = min(places), max(places) + 1
+        together = 2 * len(places) > high - low
+        lines = [at - low for at in places] if together else list(range(len(places)))
+        count = high - low if together else len(places)
+        width = max(1, *(len(new) for new in ids.values()))
+        tokens = torch.full((count, width), self._filler)
+        slots = torch.zeros((count, width), dtype=torch.long)
+        for line, (key, row) in zip(lines, rows.items(), strict=True):
+            if new := ids[key]:
+                tokens[line, -len(new) :] = torch.tensor(new)
+                slots[line, -len(new) :] = torch.arange(row.length, row.length + len(new)) + 1
+                row.length += len(new)
+                self.fed += len(new)
+        span = max(2, int(slots.max()) + 1)
+        tokens, slots = tokens.to(self._device), slots.to(self._device)
+        self._cache.set_targets(
+            1 + max(row.at for row in self._rows.values()),
+            slice(low, high) if together else torch.tensor(places, device=self._device),
+            slots,
+            span,
+        )
+        result = self._model(
+            input_ids=tokens,
+            attention_mask=self._mask(slots, span),
+            position_ids=(slots - 1).clamp(min=0),
+            past_key_values=self._cache,
+            use_cache=True,
+            # An index gives a contiguous copy; with a slice the head's matmul is slow.
+            logits_to_keep=torch.tensor([width - 1], device=self._device),
+        )
+        logits: Tensor = result.logits[:, -1].float()
+        return logits[torch.tensor(lines, device=self._device)]
+
+    def _mask(self, slots: Tensor, span: int) -> Tensor | dict[str, Tensor]:
+        """The attention masks of a pass.
+
+        A token attends to the slots 1 .. its own within its layer's window, padding to slot 0.
+
+        Args:
+            slots: the slot of each query, ``[rows, queries]``.
+            span: number of slots.
+
+        Returns:
+            One mask ``[rows, 1, queries, span]``, or one for each kind of layer.
+        """
+        import torch
+
+        keys = torch.arange(span, device=self._device)
+        windows, shortest = self._windows, self._windows.shortest
+        if shortest is None or span - 1 <= shortest:
+            return self._with_padding(keys <= slots[..., None], slots, keys)
+        masks = {
+            kind: self._with_padding(windows.causal_mask(slots[..., None], keys, kind), slots, keys)
+            for kind in windows.reach
+        }
+        return masks if windows.named else next(iter(masks.values()))
+
+    def _with_padding(self, mask: Tensor, slots: Tensor, keys: Tensor) -> Tensor:
+        """``mask`` with slot 0 for padding alone, boolean or additive as the model takes it."""
+        import torch
+
+        mask = ((mask & (keys > 0)) | ((slots[..., None] == 0) & (keys == 0)))[:, None]
+        if not self._additive:
+            return mask
+        dtype = next(self._model.parameters()).dtype
+        zeros = torch.zeros(mask.shape, dtype=dtype, device=self._device)
+        return zeros.masked_fill(~mask, torch.finfo(dtype).min)
+
+    def _choose(self, keys: list[str], logits: Tensor) -> list[tuple[int, float]]:
+        """Choose an id for each row from its ``logits``, ``[rows, vocabulary]``.
+
+        Returns:
+            For each row the id and its log-probability at temperature 1.
+        """
+        import torch
+
+        if not bool(torch.isfinite(logits.amax(-1)).all()):
+            raise JobFailed(
+                "the model's logits are not finite", mend="train again with a lower learning rate"
+            )
+        if self._temperature <= 0:
+            picked = logits.argmax(-1)
+        else:
+            shares = (logits / self._temperature).softmax(-1).cpu()
+            picked = torch.stack(
+                [
+                    torch.multinomial(share, 1, generator=self._rows[key].generator)[0]
+                    for key, share in zip(keys, shares, strict=True)
+                ]
+            ).to(logits.device)
+        own = logits.gather(-1, picked[:, None])[:, 0] - logits.logsumexp(-1)
+        return list(zip(picked.tolist(), own.tolist(), strict=True))
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """The length of the common prefix of two prompts, without the last id, which must be fed."""
+    most = min(len(a), len(b)) - 1
+    return next((at for at in range(most) if a[at] != b[at]), max(0, most))
+
+
+def _groups(lengths: Mapping[str, int]) -> list[list[str]]:
+    """Rows to feed together, by length; split where padding would cost more than a pass."""
+    groups: list[list[str]] = []
+    widest = 0
+    for key in sorted(lengths, key=lambda key: lengths[key]):
+        if not groups or len(groups[-1]) * (lengths[key] - widest) > PASS_COST:
+            groups.append([])
+        groups[-1].append(key)
+        widest = lengths[key]
+    return groups

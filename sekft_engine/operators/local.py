@@ -1,0 +1,108 @@
+"""Operators on the resident base: adapters are switched on one model, episodes are batch rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.model.kernels.packed_linear import PackedLinears
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.operators.decode import BatchedDecoder
+from sekft_engine.operators.operator import ModelOperator
+from sekft_engine.operators.parity import refuse_what_cannot_be_decoded
+from sekft_engine.operators.subjects import Subject
+from sekft_engine.records.evals import ContextLimit
+from sekft_engine.records.jobs import Evaluate
+from sekft_engine.work.context import Context
+
+#: Most ids in one episode by default, however long the base's context is: sixteen episodes must fit
+#: in memory together. The report says how many episodes this limit ended.
+CONTEXT = 4096
+#: Episodes decoded together.
+ROWS_CPU, ROWS_CUDA = 16, 64
+
+
+class LocalOperators:
+    """Makes the operator of each subject on ``base``.
+
+    Called with a subject it returns the operator and the most episodes at a time. With
+    ``job.exact`` that is one: the shapes of batches change the last bits of logits, and so may
+    decide between two ids of nearly the same probability.
+
+    Args:
+        job: the eval.
+        context: of the job.
+        base: the resident base, with the subjects' adapters attached.
+
+    Raises:
+        Unavailable: the base cannot be decoded here.
+        BadInput: no episode fits into its context.
+    """
+
+    def __init__(self, job: Evaluate, context: Context, base: ResidentBase) -> None:
+        self._job, self._context, self._base = job, context, base
+        self._kernels = PackedLinears(base.model)
+        self._limit = context_limit(base.model.config, job.context)
+        self._stop_ids = sorted(base.tokenizer.end_of_turn_ids)
+        _refuse_no_room(self._limit, job.turn_tokens, base)
+        refuse_what_cannot_be_decoded(
+            base.model,
+            self._stop_ids,
+            context=self._limit.limit,
+            kernels=lambda: self._kernels,
+        )
+
+    def __call__(self, subject: Subject) -> tuple[ModelOperator, int]:
+        base, job = self._base, self._job
+        base.activate(subject.adapter)
+        decoder = BatchedDecoder(
+            base.model,
+            stop_ids=self._stop_ids,
+            temperature=job.temperature,
+            cancelled=self._context.cancelled,
+            kernels=self._kernels,
+        )
+        operator = ModelOperator(
+            decoder,
+            base.tokenizer,
+            turn_tokens=job.turn_tokens,
+            context=self._limit.limit,
+        )
+        if job.exact:
+            return operator, 1
+        return operator, ROWS_CUDA if base.device.type == "cuda" else ROWS_CPU
+
+    @property
+    def context_limit(self) -> ContextLimit:
+        """How many ids an episode may hold, for the eval's document."""
+        return self._limit
+
+
+def context_limit(config: Any, asked: int = 0) -> ContextLimit:
+    """The limit on an episode's ids on a model with this transformers configuration.
+
+    Attention windows are no limit: such layers are decoded with their windows.
+
+    Args:
+        config: of the model.
+        asked: what was asked for; 0 = :data:`CONTEXT`.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    own = getattr(text, "max_position_embeddings", None)
+    wanted, by = (asked, "--context") if asked else (CONTEXT, "sekft")
+    if own and int(own) < wanted:
+        return ContextLimit(limit=int(own), by="the base")
+    return ContextLimit(limit=wanted, by=by)
+
+
+def _refuse_no_room(limit: ContextLimit, turn_tokens: int, base: ResidentBase) -> None:
+    """Raise BadInput where every episode would end before its first command."""
+    least = len(base.tokenizer.encode_prompt([Turn(role="user", content="$")])) + turn_tokens
+    if least > limit.limit:
+        raise BadInput(
+            f"no episode has room for a command: the limit of {limit.by} is {limit.limit} ids, and "
+            f"a bare prompt with a command of {turn_tokens} takes {least}",
+            where="--context" if limit.by == "--context" else "--turn-tokens",
+            mend="ask for fewer --turn-tokens, or for more --context where the base can hold it",
+        )

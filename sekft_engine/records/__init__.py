@@ -1,0 +1,1 @@
+"""What is written down: jobs, events, journals, runs, adapters."""

@@ -1,0 +1,368 @@
+"""Jobs: what the engine can be asked to do, from flags, keys and JSON lines alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, assert_never
+
+import msgspec
+from msgspec import Meta
+
+from sekft_engine.data.recipe import Recipe
+
+# Descriptions are the help texts of the options that commands make of these fields.
+Base = Annotated[str, Meta(description="A folder, a .gguf file, a known base, or a Hub id.")]
+Out = Annotated[str, Meta(description="The run's folder [default: the next in the workspace].")]
+Load4bit = Annotated[bool, Meta(description="Load the base in 4 bits (NF4, double quant).")]
+Userland = Annotated[
+    str,
+    Meta(
+        description="What is in the worlds: host, debian (sekft worlds build), or an exported "
+        "one; auto = host in bubblewrap, debian in containers."
+    ),
+]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="job", forbid_unknown_fields=True):
+    """The fields of all jobs; an empty ``id`` is assigned by the engine."""
+
+    id: str = ""
+
+
+class Load(Job, frozen=True, kw_only=True, tag="load"):
+    """Make ``base`` resident."""
+
+    base: str
+    load_4bit: bool = False
+
+
+class Prepare(Job, frozen=True, kw_only=True, tag="prepare"):
+    """Fetch and convert ``base`` if needed, without loading it."""
+
+    base: str
+
+
+class Train(Job, frozen=True, kw_only=True, tag="train"):
+    """Fine-tune an adapter on the resident base (loading ``base`` first where it is not).
+
+    ``out`` is the run's folder; empty = a new one under the workspace's ``runs/``.
+    ``name`` is the adapter's name on the base afterwards; empty = the run's id. ``resume``
+    continues the run in ``out`` from its last checkpoint, or begins it if there is none yet.
+    ``shard_base`` spreads the base over the processes that train together.
+    ``scenarios`` is the folder of the worlds for the recipe's evals; empty = the workspace's
+    ``scenarios/train``, so that those held out for the final eval decide nothing before it.
+    """
+
+    base: Base
+    data: Annotated[
+        str, Meta(description="Trajectories: a folder of .json, a .jsonl file, parquet or Arrow.")
+    ] = ""
+    hub: str = ""
+    scenarios: Annotated[
+        str,
+        Meta(description="Worlds for --eval-every [default: scenarios/train of the workspace]."),
+    ] = ""
+    out: Out = ""
+    name: Annotated[str, Meta(description="The adapter's name.")] = ""
+    recipe: Recipe = Recipe()
+    load_4bit: Load4bit = False
+    resume: Annotated[
+        bool,
+        Meta(
+            description="Resume the run in --out [default: the workspace's newest unfinished one]; "
+            "options that are not given come from it."
+        ),
+    ] = False
+    shard_base: Annotated[
+        bool,
+        Meta(
+            description="Spread the base over the processes of torchrun or accelerate launch "
+            "(FSDP).",
+            extra={"envvar": "ACCELERATE_USE_FSDP"},
+        ),
+    ] = False
+
+
+class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
+    """Train an adapter for each point of the table in ``file``, one after another on the resident
+    base, and evaluate each where the table asks for it.
+
+    ``out`` is the sweep's folder; empty = that of the same sweep in the workspace, else a new one.
+    What is finished there is not done again. ``flags`` are recipe fields that hold for all points.
+    """
+
+    file: str
+    base: str = ""
+    data: str = ""
+    hub: str = ""
+    out: str = ""
+    flags: dict[str, Any] = {}
+    load_4bit: bool = False
+    shard_base: bool = False
+
+
+class FindRate(Job, frozen=True, kw_only=True, tag="find_rate"):
+    """Find a learning rate: train an adapter on the data while the rate grows from step to step,
+    and throw it away. ``recipe.max_steps`` is the number of steps; 0 = as many as it takes."""
+
+    base: str
+    data: str = ""
+    hub: str = ""
+    recipe: Recipe = Recipe()
+    load_4bit: bool = False
+
+
+class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
+    """Run episodes of the base (``with_base``) and of ``adapters`` on ``scenarios``.
+
+    ``adapters`` are folders, or names of attached adapters. ``n`` scenarios are taken in
+    an order that ``seed`` fixes, spread evenly over archetypes; 0 = all.
+
+    ``seeds`` episodes are run in each world. ``until_decided`` stops as soon as the comparisons
+    with the first subject are decided. ``exact`` gives the same bits in any company.
+
+    With ``endpoints`` (addresses of OpenAI-compatible servers that all hold ``models``) nothing
+    is loaded: the models there act, ``concurrency`` episodes at once. Unless ``unchecked``, the
+    eval is refused where a server does not feed its model what training on ``base`` fed.
+
+    ``context``: most ids in an episode; 0 = as many as the base holds, up to 4096.
+    """
+
+    base: Base
+    adapters: Annotated[
+        tuple[str, ...],
+        Meta(description="An adapter's folder, or its run's folder; may be given more than once."),
+    ] = ()
+    with_base: bool = True
+    scenarios: Annotated[
+        str, Meta(description="Folder of scenario bundles [default: the held-out ones].")
+    ]
+    n: Annotated[int, Meta(ge=0, description="How many scenarios; 0 = all.")] = 16
+    out: Out = ""
+    sandbox: Annotated[str, Meta(description="The sandbox that runs the worlds.")] = "auto"
+    userland: Userland = "auto"
+    seed: Annotated[int, Meta(description="Fixes the choice of scenarios and all sampling.")] = 0
+    seeds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Episodes per world and subject, sampled separately (needs a temperature).",
+        ),
+    ] = 1
+    until_decided: Annotated[
+        bool,
+        Meta(description="Stop once the comparison with the first subject is decided (5 % error)."),
+    ] = False
+    exact: Annotated[
+        bool,
+        Meta(description="Run one episode at a time: slower, but the same bits in any company."),
+    ] = False
+    temperature: Annotated[float, Meta(ge=0, description="Sampling temperature; 0 = greedy.")] = 0.0
+    step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 12
+    turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
+    load_4bit: Load4bit = False
+    resume: Annotated[bool, Meta(description="Resume an eval that was stopped.")] = False
+    endpoints: Annotated[
+        tuple[str, ...],
+        Meta(description="Evaluate models of an OpenAI-compatible server; several make a fleet."),
+    ] = ()
+    models: Annotated[
+        tuple[str, ...], Meta(description="With --endpoint: a model of the servers.")
+    ] = ()
+    api_key_env: str | None = None
+    concurrency: Annotated[int, Meta(ge=1, description="With --endpoint: episodes at once.")] = 16
+    timeout: Annotated[float, Meta(gt=0, description="Seconds a server has for each answer.")] = (
+        120.0
+    )
+    unchecked: Annotated[
+        bool,
+        Meta(description="Accept servers that do not feed their model what training fed."),
+    ] = False
+    context: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Most tokens in one episode [default: the base's context, up to 4096].",
+        ),
+    ] = 0
+
+
+class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
+    """Let a model type in the take-over of that id, which lives in the engine's process.
+
+    ``adapter`` is an adapter's folder, or the name of an attached one; empty = the bare base.
+    ``turns`` = so many; 0 = until the session ends. Whether it is sampled or greedy, and how many
+    tokens a command may have, is as in the eval that the session comes from; ``seed``
+    distinguishes repeated attempts.
+    """
+
+    takeover: str
+    base: str
+    adapter: str = ""
+    turns: int = 0
+    seed: int = 0
+    load_4bit: bool = False
+
+
+class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
+    """Measure the loss of each trained token without and with the adapter of ``run`` (an id, or
+    the folder of a run or of its adapter), and store it with the run.
+
+    ``ids`` name the trajectories; empty = ``n`` of them, as the end of a run chooses. ``data``,
+    ``hub`` and ``base`` are what the run recorded unless they are given. What was measured of the
+    same adapter on the same tokens before is not measured again.
+    """
+
+    run: str
+    ids: tuple[str, ...] = ()
+    n: int = 8
+    data: str = ""
+    hub: str = ""
+    base: str = ""
+
+
+ExportKind = Literal["adapter", "merged", "gguf"]
+
+
+class Export(Job, frozen=True, kw_only=True, tag="export"):
+    """Write the adapter ``source`` (a run's id or folder, an adapter's folder) to the new folder
+    ``target``: as ``adapter``, ``merged`` into its base, or merged and ready for ``gguf``.
+
+    ``card`` adds a model card. ``dtype`` is that of merged weights; empty = the base's own.
+    """
+
+    source: str
+    target: str
+    kind: ExportKind = "merged"
+    card: bool = False
+    dtype: str = ""
+    base: str = ""
+
+
+class Attach(Job, frozen=True, kw_only=True, tag="attach"):
+    """Load the adapter in folder ``path`` under ``name``."""
+
+    path: str
+    name: str = ""
+
+
+class Swap(Job, frozen=True, kw_only=True, tag="swap"):
+    """Make ``name`` the active adapter; empty = the bare base."""
+
+    name: str = ""
+
+
+class Drop(Job, frozen=True, kw_only=True, tag="drop"):
+    name: str
+
+
+class Status(Job, frozen=True, kw_only=True, tag="status"):
+    """Report what is resident. Answered at once, also while another job runs."""
+
+
+class Cancel(Job, frozen=True, kw_only=True, tag="cancel"):
+    """Cancel the job ``target``; empty = the running one. ``after_step``: let its step finish and
+    save. Answered at once."""
+
+    target: str = ""
+    after_step: bool = False
+
+
+class Checkpoint(Job, frozen=True, kw_only=True, tag="checkpoint"):
+    """Let the training job ``target`` (empty = the running one) save after its step and continue.
+    Answered at once."""
+
+    target: str = ""
+
+
+class Pause(Job, frozen=True, kw_only=True, tag="pause"):
+    """Hold the job ``target`` until :class:`Resume`: the running one (also where ``target`` is
+    empty) at its next step, a waiting one in the queue. Answered at once."""
+
+    target: str = ""
+
+
+class Resume(Job, frozen=True, kw_only=True, tag="resume"):
+    """Let a paused or held job continue; ``target`` as in :class:`Pause`. Answered at once."""
+
+    target: str = ""
+
+
+class Move(Job, frozen=True, kw_only=True, tag="move"):
+    """Let the waiting job ``target`` run ``by`` places later; earlier where negative. Answered at
+    once."""
+
+    target: str
+    by: int
+
+
+class Setup(Job, frozen=True, kw_only=True, tag="setup"):
+    """Make the demo workspace: the small base, scenarios and trajectories. Idempotent."""
+
+    workspace: str
+    train: int = 240
+    holdout: int = 48
+    seed: int = 0
+
+
+AnyJob = (
+    Load
+    | Prepare
+    | Train
+    | Sweep
+    | FindRate
+    | Evaluate
+    | HandBack
+    | MeasureLosses
+    | Export
+    | Attach
+    | Swap
+    | Drop
+    | Status
+    | Cancel
+    | Checkpoint
+    | Pause
+    | Resume
+    | Move
+    | Setup
+)
+
+
+def kind_of(job: Job) -> str:
+    """The job's name as in JSON: load, train, eval, ..."""
+    return str(job.__struct_config__.tag)
+
+
+def label_of(job: Job) -> str:
+    """What a person calls the job: the name, data, run, adapter or base it is about."""
+    return next(filter(None, _labels(job)), "") if isinstance(job, AnyJob) else ""
+
+
+def _labels(job: AnyJob) -> tuple[str, ...]:
+    match job:
+        case Train():
+            return job.name, job.data, job.hub, job.scenarios, job.base
+        case Sweep():
+            return job.file, job.data, job.hub, job.base
+        case FindRate():
+            return job.data, job.hub, job.base
+        case Evaluate():
+            return job.scenarios, job.base
+        case MeasureLosses():
+            return job.run, job.data, job.hub, job.base
+        case Export():
+            return job.source, job.base
+        case Load() | Prepare() | HandBack():
+            return (job.base,)
+        case Attach():
+            return job.name, job.path
+        case Swap() | Drop():
+            return (job.name,)
+        case Setup():
+            return (job.workspace,)
+        case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move():
+            return ()
+        case _:
+            assert_never(job)
+
+
+decode = msgspec.json.Decoder(AnyJob).decode

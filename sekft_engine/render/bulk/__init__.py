@@ -1,0 +1,1 @@
+"""Render many sessions: in parallel, packed, and cached on disk."""

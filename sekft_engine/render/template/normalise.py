@@ -1,0 +1,72 @@
+"""Normalise turns for a chat template: the same function on the train side and the serve side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Turn
+
+#: Part of every render digest: rows made under other rules are not these rows.
+NORMALISER_VERSION = "1"
+
+#: What the Mistral vendor's own encoder puts between merged messages.
+JOIN = "\n\n"
+
+
+class Refused(BadInput):
+    """A session that cannot be rendered; ``reason`` is the name it is counted under."""
+
+    def __init__(
+        self, reason: str, what: str, *, where: str | None = None, mend: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.reason = reason
+
+
+def normalize_for_template(turns: Sequence[Turn], where: str | None = None) -> tuple[Turn, ...]:
+    """Turn any session into strictly alternating ``user``, ``assistant``, ... turns.
+
+    A ``system`` turn counts as environment wherever it stands, and consecutive turns of one role
+    merge with a blank line between; so a leading ``system`` turn folds into the first ``user``
+    turn, or becomes it. Idempotent. A turn that is merged with nothing is returned as it is.
+
+    Raises:
+        Refused: the session is empty, opens with a command or has an empty command.
+    """
+    if not turns:
+        raise Refused(
+            "empty_session", "empty session", where=where, mend="remove it or record it again"
+        )
+    if turns[0].is_command:
+        raise Refused(
+            "opens_with_command",
+            "the session opens with a command (assistant turn)",
+            where=where,
+            mend="its first turn must be what the environment shows at login",
+        )
+    merged: list[Turn] = []
+    for number, turn in enumerate(turns):
+        if turn.is_command and not turn.content.strip():
+            raise Refused(
+                "empty_command",
+                f"turn {number} is an empty command",
+                where=where,
+                mend="remove the turn or record the session again",
+            )
+        role = "assistant" if turn.is_command else "user"
+        if merged and merged[-1].role == role:
+            last = merged[-1]
+            # Tokens as sampled belong to the turns they were sampled for, not to their union.
+            merged[-1] = Turn(
+                role=last.role,
+                content=last.content + JOIN + turn.content,
+                t=last.t,
+                exit_status=turn.exit_status,
+                extra=last.extra | turn.extra,
+            )
+        else:
+            merged.append(turn if turn.role == role else replace(turn, role=role))
+    return tuple(merged)

@@ -1,0 +1,424 @@
+"""The chat tokenizer: a base's tokenizer and chat template, without transformers and torch."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from tokenizers import AddedToken, Tokenizer
+
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.render.template import files
+from sekft_engine.render.template.guard import GUARD_VERSION, Guard
+from sekft_engine.render.template.layout import SpanLayouts
+from sekft_engine.render.template.normalise import (
+    NORMALISER_VERSION,
+    Refused,
+    normalize_for_template,
+)
+from sekft_engine.render.template.scaffold import Scaffold, Scaffolds, fill, messages
+from sekft_engine.render.template.streaming import TemplateAnalysis
+from sekft_engine.render.template.template import ChatTemplate
+
+
+class RenderDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of what a row depends on besides its trajectory; 16 hexadecimal digits each."""
+
+    tokenizer: str
+    template: str
+    normaliser: str
+
+    @property
+    def combined(self) -> str:
+        """One digest of all three."""
+        return _digest(msgspec.json.encode(self))
+
+
+class ChatTokenizer:
+    """Tokenises sessions in the same way for training, eval and serving.
+
+    Content cannot forge control tokens on any path: see :mod:`sekft_engine.render.template.guard`.
+
+    Args:
+        spec: a parsed ``tokenizer.json``.
+        template: the source of the chat template.
+        tokens: named special tokens (``bos_token``, ``eos_token``, ...) as the template sees them.
+        added, extra: more tokens of the configuration that ``spec`` may lack; they get the ids that
+            transformers would give them: first the added, then the named, then the extra ones.
+        where: what errors name.
+
+    Raises:
+        BadInput: a broken ``tokenizer.json``.
+        Refused: a broken template.
+    """
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        template: str,
+        tokens: Mapping[str, str],
+        *,
+        added: Iterable[AddedToken] = (),
+        extra: Iterable[AddedToken] = (),
+        where: str = "tokenizer",
+    ) -> None:
+        self.where = where
+        self.tokens = dict(tokens)
+        self._plain, whole = _complete(spec, (added, self.tokens, extra), where)
+        self.guard = Guard(whole)
+        self._tail_cache: dict[tuple[int, str], list[int]] = {}
+        #: The description as JSON, which takes a tenth of the memory that its objects take.
+        self.description = msgspec.json.encode(whole, order="sorted")
+        self._spec_digest = _digest(self.description)
+        self._set_template(template)
+
+    def _set_template(self, template: str) -> None:
+        self.template = ChatTemplate(template, self.tokens, self.where)
+        self.scaffolds = Scaffolds(self.template)
+        self.analysis = TemplateAnalysis(self.template, self.scaffolds)
+        self.layouts = SpanLayouts(self.analysis)
+        self.digest = RenderDigest(
+            tokenizer=self._spec_digest,
+            template=_digest(msgspec.json.encode([template, self.tokens], order="sorted")),
+            normaliser=f"{NORMALISER_VERSION}.{GUARD_VERSION}",
+        )
+
+    def with_template(self, template: str) -> ChatTokenizer:
+        """The same tokenizer with another chat template."""
+        other = copy.copy(self)
+        other.__dict__.pop("end_of_turn_ids", None)
+        other._set_template(template)  # noqa: SLF001  # our own
+        return other
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ChatTokenizer:
+        """Read a base's folder: ``tokenizer.json``, ``tokenizer_config.json`` and the template.
+
+        Raises:
+            BadInput: a file is missing or broken, or there is no chat template.
+        """
+        read = files.read_tokenizer_files(Path(folder))
+        return cls(
+            read.spec,
+            read.template,
+            read.tokens,
+            added=read.added,
+            extra=read.extra,
+            where=str(folder),
+        )
+
+    # --- digests and ids ----------------------------------------------------------------------
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The parsed ``tokenizer.json``, with the tokens that the configuration adds."""
+        whole: dict[str, Any] = msgspec.json.decode(self.description)
+        return whole
+
+    @property
+    def render_digest(self) -> str:
+        """The digest under which rows are cached and adapters recorded."""
+        return self.digest.combined
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """One more than the highest id."""
+        return max(self._plain.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def _named_id(self, name: str) -> int | None:
+        literal = self.tokens.get(name)
+        return None if literal is None else self._plain.token_to_id(literal)
+
+    @cached_property
+    def bos_id(self) -> int | None:
+        return self._named_id("bos_token")
+
+    @cached_property
+    def eos_id(self) -> int | None:
+        return self._named_id("eos_token")
+
+    @cached_property
+    def unk_id(self) -> int | None:
+        return self._named_id("unk_token")
+
+    @cached_property
+    def control_ids(self) -> frozenset[int]:
+        """Ids that only a template may write."""
+        return frozenset(self.guard.literals)
+
+    @cached_property
+    def is_control(self) -> npt.NDArray[np.bool_]:
+        """``(vocabulary,)`` bool: whether only a template may write the id."""
+        found = np.zeros(max(self.vocab_size, max(self.control_ids, default=0) + 1), np.bool_)
+        found[list(self.control_ids)] = True
+        return found
+
+    @cached_property
+    def end_of_turn_ids(self) -> frozenset[int]:
+        """Ids that close a command turn in this template; generation stops at any of them."""
+        marked = (self.guard.mark(self.scaffolds.get(turns).parts[-1]) for turns in (2, 4))
+        found = frozenset(ids[0] for part in marked if (ids := self.guard.control_ids(part)))
+        if not found:
+            raise self._open_ended()
+        return found
+
+    @property
+    def end_of_turn_id(self) -> int:
+        """The id that closes a command turn and is trained with it."""
+        return min(self.end_of_turn_ids)
+
+    def _open_ended(self) -> Refused:
+        return Refused(
+            "no_end_of_turn",
+            "the chat template closes a command turn with no control token",
+            where=self.where,
+            mend="use an instruct base whose template ends turns",
+        )
+
+    # --- text and ids ---------------------------------------------------------------------------
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``; control tokens appear as their literals."""
+        return self._plain.decode([int(token) for token in ids], skip_special_tokens=False)
+
+    def decode_all(self, sequences: list[list[int]]) -> list[str]:
+        """:meth:`decode` of each."""
+        if len(sequences) < 64:  # too few to be worth the tokenizer's threads
+            return [self._plain.decode(ids, skip_special_tokens=False) for ids in sequences]
+        return self._plain.decode_batch(sequences, skip_special_tokens=False)
+
+    def distrust(self) -> None:
+        """Give up all proofs about the template, and compare every prompt from now on."""
+        self.analysis.distrust()
+        self.layouts.clear()
+
+    def token_text(self, token: int) -> str:
+        """One token as text; for a piece of a character, its name in the vocabulary."""
+        text, name = self.decode([token]), self._plain.id_to_token(int(token)) or ""
+        if name.startswith("\u2581") and not text.startswith(" "):
+            return f" {text}"  # a SentencePiece decoder drops the first space of what it decodes
+        return text if text and "\ufffd" not in text else name
+
+    def render_text(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
+        """The template's own text of the normalised turns."""
+        contents = [turn.content for turn in normalize_for_template(turns)]
+        return self.template.render(messages(contents), add_generation_prompt=add_generation_prompt)
+
+    # --- serve side -----------------------------------------------------------------------------
+
+    def encode_prompt(self, turns: Sequence[Turn]) -> list[int]:
+        """The ids of the turns and the generation prompt, which a model continues with a command.
+
+        Args:
+            turns: any session that ends with an environment turn.
+
+        Raises:
+            BadInput: it ends with a command.
+            Refused: the template or the normaliser refuses it.
+        """
+        normal = normalize_for_template(turns)
+        if normal[-1].is_command:
+            raise BadInput(
+                "the session ends with a command, so there is nothing to answer",
+                where=self.where,
+                mend="append the environment's turn",
+            )
+        contents = self._as_written([turn.content for turn in normal])
+        return self._encode(self.scaffolds.get(len(normal), prompt=True).parts, contents)
+
+    def bridge(self, environment: str, *, after: int = 2) -> list[int]:
+        """The ids to append after a closed command turn: the next environment turn and the prompt.
+
+        Args:
+            environment: the content of the next environment turn.
+            after: the number of turns so far, the closed command included.
+        """
+        parts = self.scaffolds.get(after + 1, prompt=True).parts
+        written = self._as_written(["x"] * after + [environment])[-1]
+        guard = self.guard_for([written])
+        closing = guard.sentinel.search(guard.mark(self.scaffolds.get(after).parts[after]))
+        if closing is None:
+            raise self._open_ended()
+        lead = guard.mark(parts[after])
+        # The end-of-turn token goes first so that what follows is cut as in the whole render.
+        text = lead[closing.start() :] + written + guard.mark(parts[after + 1])
+        ids = guard.ids(guard.encode(_whole(text, self.where))).tolist()
+        return [int(token) for token in ids[1:]]
+
+    def encode_sampled(self, turns: Sequence[Turn]) -> list[int]:
+        """The ids that a model read and sampled in an episode, up to the end of its last command.
+
+        A model may sample a command in other tokens than the tokenizer would write it in. An
+        episode keeps what was sampled; a row is made of the text.
+
+        Args:
+            turns: as an eval stores them: alternating, every command with its ``ids``.
+
+        Raises:
+            BadInput: a command has no ids, so no model sampled it.
+        """
+        ids: list[int] = []
+        for number, turn in enumerate(turns):
+            if not turn.is_command:
+                if number + 1 == len(turns):
+                    break  # shown, but never answered
+                if ids:
+                    ids += self.bridge(turn.content, after=number)
+                else:
+                    ids = self.encode_prompt(turns[:1])
+                continue
+            if turn.ids is None:
+                raise BadInput(
+                    f"command turn {number} has no sampled ids",
+                    mend="only episodes of a model on this machine keep them",
+                )
+            ids += turn.ids
+            if turn.ids[-1:] == () or turn.ids[-1] not in self.end_of_turn_ids:
+                ids.append(self.end_of_turn_id)  # cut by the cap, and closed for the model
+        return ids
+
+    def _encode(self, parts: Sequence[str], contents: Sequence[str]) -> list[int]:
+        guard = self.guard_for(contents)
+        marked = fill([guard.mark(part) for part in parts], contents)
+        encoding = guard.encode(_whole(marked, self.where))
+        return [int(token) for token in guard.ids(encoding).tolist()]
+
+    def _as_written(self, contents: list[str]) -> list[str]:
+        """``contents`` as the template writes them in a prompt (some templates trim).
+
+        A server that applies the template sends the model that text, so a prompt must be it.
+        Training refuses such a session instead: see ``template_faithful``.
+        """
+        scaffold = self.scaffolds.get(len(contents), prompt=True)
+        whole = self.template.render(messages(contents), add_generation_prompt=True)
+        if whole == scaffold.fill(contents):
+            return contents
+        written: list[str] = []
+        for turn in range(len(contents)):
+            text = _written(self.template, scaffold, contents, turn)
+            written += [] if text is None else [text]
+        if len(written) < len(contents) or whole != scaffold.fill(written):
+            raise Refused(
+                "template_rewrites_content",
+                "the chat template rewrites what the session says",
+                where=self.where,
+            )
+        return written
+
+    def tails(self, guard: Guard, marked: Sequence[str]) -> list[list[int]]:
+        """The ids of pieces of marked text that begin with a control token or with the text.
+
+        Pieces of pure scaffold, such as a generation prompt, recur at every turn and are cached.
+        """
+        cache = self._tail_cache
+        missing = [text for text in dict.fromkeys(marked) if (guard.nonce, text) not in cache]
+        found = {
+            text: cut.ids.tolist() for text, cut in zip(missing, guard.cut(missing), strict=True)
+        }
+        for text, ids in found.items():
+            if len(text) < 256 and len(cache) < 4096:
+                cache[guard.nonce, text] = ids
+        return [found[text] if text in found else cache[guard.nonce, text] for text in marked]
+
+    def tail_ids(self, guard: Guard, marked: str) -> list[int]:
+        """:meth:`tails` of one piece."""
+        return self.tails(guard, [marked])[0]
+
+    def guard_for(self, contents: Sequence[str]) -> Guard:
+        """A guard whose sentinels occur in none of ``contents``; it becomes the current one."""
+        guard = self.guard
+        while guard.collides(contents):
+            guard = Guard(self.spec, guard.nonce + 1)
+        # So that a hostile session costs one rebuild and not one per call.
+        self.guard = guard
+        return guard
+
+
+def load_tokenizer(base: str, workspace: Workspace | None = None) -> ChatTokenizer:
+    """The tokenizer of ``base``. A folder needs no weights for it: masks can be shown on a machine
+    that could never hold the model.
+
+    Raises:
+        BadInput, Unavailable: as :func:`sekft_engine.bases.resolve_base` and
+            :meth:`ChatTokenizer.load`.
+    """
+    folder = Path(base).expanduser()
+    if base and (folder / "tokenizer.json").is_file():
+        return ChatTokenizer.load(folder)
+    from sekft_engine.bases import resolve_base
+
+    return ChatTokenizer.load(resolve_base(base, workspace))
+
+
+def _written(
+    template: ChatTemplate, scaffold: Scaffold, contents: Sequence[str], turn: int
+) -> str | None:
+    """What the template writes for the content of ``turn``, with plain words in the others."""
+    plain = ["x"] * len(contents)
+    head = fill(scaffold.parts[: turn + 1], plain[:turn])
+    tail = fill(scaffold.parts[turn + 1 :], plain[turn + 1 :])
+    plain[turn] = contents[turn]
+    text = template.render(messages(plain), add_generation_prompt=True)
+    if not (text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)):
+        return None
+    return text[len(head) : len(text) - len(tail)]
+
+
+def _whole(text: str, where: str) -> str:
+    """``text``, unless it is no valid Unicode (lone surrogates)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(
+            "lone_surrogate",
+            f"half of a surrogate pair at character {error.start}",
+            where=where,
+            mend="decode output with errors='replace'",
+        ) from error
+    return text
+
+
+def _complete(
+    spec: Mapping[str, Any],
+    more: tuple[Iterable[AddedToken], Mapping[str, str], Iterable[AddedToken]],
+    where: str,
+) -> tuple[Tokenizer, dict[str, Any]]:
+    """The tokenizer with the tokens that its configuration adds, and its description."""
+    try:
+        plain = Tokenizer.from_str(msgspec.json.encode(spec).decode())
+    except Exception as error:  # tokenizers raises bare Exception
+        raise BadInput(
+            f"broken tokenizer.json: {error}",
+            where=where,
+            mend="take the file from the base's own repository",
+        ) from error
+    added, named, extra = more
+    # A named token is special whatever the file says: content may not write it.
+    unmarked = set(named.values())
+    known = {
+        token["content"]
+        for token in spec.get("added_tokens") or []
+        if token["special"] or token["content"] not in unmarked
+    }
+    special = (AddedToken(text, special=True, normalized=False) for text in named.values())
+    missing: dict[str, AddedToken] = {}
+    for token in (*added, *special, *extra):
+        if token.content not in known:
+            missing.setdefault(token.content, token)
+    if not missing and "added_tokens" in spec:
+        return plain, dict(spec)
+    plain.add_tokens(list(missing.values()))
+    return plain, msgspec.json.decode(plain.to_str())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

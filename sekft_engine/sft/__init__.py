@@ -1,1 +1,0 @@
-"""Fine-tune an adapter on the resident base: rows, batches, loss, steps."""

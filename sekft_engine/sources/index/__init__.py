@@ -1,0 +1,1 @@
+"""An index of sessions on disk: opened at once, filtered, searched, followed."""

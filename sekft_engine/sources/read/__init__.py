@@ -1,0 +1,1 @@
+"""Read and write trajectories and scenarios in every format that is known."""

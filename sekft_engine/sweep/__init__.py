@@ -1,0 +1,1 @@
+"""Train a table of recipes, or find a learning rate, on one load of the base."""

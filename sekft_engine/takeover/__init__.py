@@ -1,0 +1,1 @@
+"""Take-over: a person types on where a recorded session had come to."""

@@ -1,0 +1,94 @@
+"""The turns of a take-over that a model types: each request is a job of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sekft_engine.operators.subjects import Subject
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event
+from sekft_engine.records.results import HandBackResult
+from sekft_engine.takeover.keep import HAND
+from sekft_engine.takeover.view import EngineClient
+
+
+class ModelTurns:
+    """Asks the engine for a model's turns, and keeps account of the models that typed.
+
+    Args:
+        takeover: the id of the take-over.
+        engine: runs the jobs; None = no model can type.
+        base: the base that types; empty = no model can type.
+        load_4bit: load the base in 4 bits.
+        done: called with the problem, or an empty text, when a job has ended; on a thread of the
+            engine.
+    """
+
+    def __init__(
+        self,
+        takeover: str,
+        engine: EngineClient | None,
+        base: str,
+        *,
+        load_4bit: bool,
+        done: Callable[[str], None],
+    ) -> None:
+        self._takeover = takeover
+        self._engine = engine
+        self._base, self._load_4bit = base, load_4bit
+        self._done = done
+        self._models: dict[str, dict[str, str]] = {}
+        self._job = ""
+        self._requests = 0
+        self._unsubscribe = engine.subscribe(self._on_event) if engine is not None else lambda: None
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is an engine and a base."""
+        return self._engine is not None and bool(self._base)
+
+    @property
+    def models(self) -> Mapping[str, Mapping[str, str]]:
+        """The models that typed, by name, with the digests of adapter and base."""
+        return self._models
+
+    def request(self, adapter: str, turns: int) -> None:
+        """Submit the job in which the model with ``adapter`` types ``turns`` turns (0 = all)."""
+        if self._engine is None:
+            return
+        self._job = f"hand-back-{self._takeover}-{self._requests}"
+        job = jobs.HandBack(
+            id=self._job,
+            takeover=self._takeover,
+            base=self._base,
+            adapter=adapter,
+            turns=turns,
+            seed=self._requests,
+            load_4bit=self._load_4bit,
+        )
+        self._requests += 1
+        self._engine.submit(job)
+
+    def cancel(self) -> bool:
+        """Stop the model after its present command; False where no job runs or waits."""
+        # Without an id the engine would cancel whatever runs.
+        return self._engine is not None and bool(self._job) and self._engine.cancel(self._job)
+
+    def note(self, subject: Subject, base_digest: str) -> str:
+        """Record that ``subject`` types; returns its name in the session."""
+        name = f"{subject.name} (adapter)" if subject.name == HAND else subject.name
+        self._models[name] = {"adapter": subject.digest, "base": base_digest}
+        return name
+
+    def close(self) -> None:
+        """Take no more notice of the engine."""
+        self._unsubscribe()
+
+    def _on_event(self, event: Event) -> None:
+        if event.job != self._job or not isinstance(event, events.ENDINGS):
+            return
+        problem = event.error if isinstance(event, events.JobFailed) else ""
+        if isinstance(event, events.JobDone) and isinstance(event.result, HandBackResult):
+            problem = event.result.stopped
+        self._job = ""
+        self._done(problem)

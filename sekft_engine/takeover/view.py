@@ -1,0 +1,103 @@
+"""The state of a take-over as front ends see it, and the part of the engine that it uses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from sekft_engine.data.trajectory import Turn
+from sekft_engine.episodes.episode import FinishedEpisode
+from sekft_engine.episodes.reference import StateDifference
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job
+from sekft_engine.takeover.difference import TurnDifference
+from sekft_engine.takeover.keep import SavedSession
+from sekft_engine.takeover.origin import Origin
+
+#: opening: the world is made, and the recorded commands are typed again. ready: the person may
+#: type. running: their command runs. model: a model types. judging: the checker runs, or the
+#: certificate is made. over: the session is judged. failed: there is no world; ``problem`` says
+#: why. closed: it was left.
+State = Literal["opening", "ready", "running", "model", "judging", "over", "failed", "closed"]
+
+
+class EngineClient(Protocol):
+    """The methods of the engine that a take-over uses."""
+
+    def submit(self, job: Job) -> str: ...
+    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool: ...
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
+
+
+class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
+    """A take-over at one moment.
+
+    Attributes:
+        origin: where it began; None until that is known.
+        turns: the session so far; ``extra["by"]`` of a command turn names who typed it.
+        again: number of turns at its beginning that were typed again.
+        differences: turns that this world did not answer as recorded.
+        remark: a difference between this world's userland and the recorded one.
+        running: the command that runs, or another activity in words.
+        typist: the model whose turn it is; empty while it is being loaded.
+        problem: why the last request failed; it had no effect.
+        finished: the session with its verdict, once it is over.
+        against: where the checker failed: the difference to the state that the reference leaves.
+        kept: the saved session, once there is one.
+        unsaved: there are new turns that are not saved.
+    """
+
+    state: State = "opening"
+    origin: Origin | None = None
+    turns: tuple[Turn, ...] = ()
+    again: int = 0
+    differences: tuple[TurnDifference, ...] = ()
+    remark: str = ""
+    running: str = ""
+    typist: str = ""
+    problem: str = ""
+    finished: FinishedEpisode | None = None
+    against: StateDifference | None = None
+    kept: SavedSession | None = None
+    unsaved: bool = False
+
+
+class CurrentView:
+    """The view of a take-over as it changes, for any thread.
+
+    Args:
+        changed: called after every change, on the thread that caused it.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.view = TakeOverView()
+        self._changed = changed
+        self._condition = threading.Condition()
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the view."""
+        with self._condition:
+            self._replace(changes)
+        self._changed()
+
+    def update_if(self, *states: State, **changes: Any) -> bool:
+        """Change fields where the view is in one of ``states``; returns whether it was."""
+        with self._condition:
+            if self.view.state not in states:
+                return False
+            self._replace(changes)
+        self._changed()
+        return True
+
+    def wait(self, *states: State, timeout: float | None) -> TakeOverView:
+        """Wait for one of ``states``, or closed, at most ``timeout`` seconds; returns the view."""
+        with self._condition:
+            self._condition.wait_for(lambda: self.view.state in (*states, "closed"), timeout)
+            return self.view
+
+    def _replace(self, changes: dict[str, Any]) -> None:
+        self.view = msgspec.structs.replace(self.view, **changes)
+        self._condition.notify_all()

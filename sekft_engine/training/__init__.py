@@ -1,0 +1,1 @@
+"""Fine-tune adapters on the resident base."""

@@ -1,0 +1,1 @@
+"""A training job: memory plan, session, checkpoints, trials, health."""

@@ -1,0 +1,263 @@
+"""Predict the memory of a step before the run; refuse what cannot fit, and suggest what would.
+
+The peak memory of a few short passes, forward and backward, is measured and extrapolated to the
+heaviest pass of the run: a fixed part, one that grows with the tokens, one with the squares of the
+rows' lengths (attention that holds all its weights), and one with the trained tokens. Two parts
+that are computed in parallel are held at once, each with gradients of its own. Where that does not
+fit, the same is measured with activations that are recomputed.
+
+Decoder and head have their peaks at different moments, and which peak is higher depends on the
+length. So they are measured apart and added: an upper bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from heapq import nlargest
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.model.device import free_bytes, release_memory
+from sekft_engine.model.kernels.cross_entropy import MAX_LOGITS
+from sekft_engine.model.kernels.layers import decoder_layers
+from sekft_engine.model.kernels.parallel_parts import parallel_parts
+from sekft_engine.model.kernels.recompute import RECOMPUTED
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.training.run.peak import peak_bytes
+from sekft_engine.training.trainer.batches import halves, plan_steps, split_rows
+from sekft_engine.training.trainer.data import TrainRow
+from sekft_engine.training.trainer.loss import (
+    TrainedTokenLogits,
+    token_losses,
+    trained_token_logits,
+)
+from sekft_engine.training.trainer.packing import pack, pad
+from sekft_engine.training.trainer.ranks import ALONE, Ranks
+
+#: Tokens of the passes through the decoder alone. Some processors compute attention in blocks of
+#: 128 queries, so only whole numbers of blocks show how memory grows.
+LENGTHS = (128, 256, 384)
+#: Tokens of the two passes through decoder and head, and how many of them are trained: half and
+#: all. Where the head does not have the peak even with all of them trained, it never has.
+HEAD_TOKENS, TRAINED = 48, (23, 47)
+#: The heaviest pass is searched for among so many of the longest.
+CANDIDATES = 32
+#: The name of the adapter that is measured.
+_NAME = "probing"
+GIB = 2**30
+
+
+class PassSize(NamedTuple):
+    """The size of a forward pass: tokens, the sum of the squared row lengths, trained tokens, and
+    the number of parts computed in parallel."""
+
+    tokens: int
+    squared_lengths: int
+    trained: int
+    parts: int = 1
+
+
+class StepMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory of a step in bytes, as a function of the size of its heaviest pass.
+
+    Attributes:
+        fixed: bytes independent of the size.
+        per_token: bytes per token.
+        per_trained: bytes per trained token whose logits are in memory.
+        per_squared_length: bytes per squared row length.
+        per_part: bytes per part, if several are computed in parallel.
+        logits_at_once: the most trained tokens of a part with logits at the same time.
+        packs: whether rows are packed, else padded.
+        parts: the most parts that are computed in parallel.
+    """
+
+    fixed: float
+    per_token: float
+    per_squared_length: float
+    per_trained: float
+    logits_at_once: int
+    packs: bool
+    per_part: float = 0.0
+    parts: int = 1
+
+    def bytes_of(self, size: PassSize) -> int:
+        """The memory of a step whose heaviest pass is of this size."""
+        logits = self.per_trained * min(size.trained, self.logits_at_once * size.parts)
+        gradients = self.per_part * size.parts if size.parts > 1 else 0
+        tokens = self.per_token * size.tokens
+        attention = self.per_squared_length * size.squared_lengths
+        return round(self.fixed + tokens + attention + logits + gradients)
+
+    def size_of(self, rows: Sequence[TrainRow]) -> PassSize:
+        """The size of a pass over these rows, packed or padded to the longest."""
+        parts = halves(rows, shared=self.packs) if self.parts > 1 else [rows]
+        padded = (len(part) * max(len(row) for row in part) for part in parts)
+        return PassSize(
+            tokens=sum(pack(part).input_ids.size for part in parts) if self.packs else sum(padded),
+            squared_lengths=sum(len(row) ** 2 for row in rows),
+            trained=sum(row.trained for row in rows),
+            parts=len(parts),
+        )
+
+
+class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether to recompute activations, and the expected memory as a log line."""
+
+    recompute: bool
+    summary: str
+
+
+def plan_memory(
+    base: ResidentBase,
+    rows: Sequence[TrainRow],
+    recipe: Recipe,
+    ranks: Ranks = ALONE,
+    *,
+    others_load: bool = True,
+) -> MemoryPlan:
+    """Decide how the steps of a run fit into memory: directly, or with activations recomputed if
+    the recipe allows it. With several processes it runs in the first, which has the longest rows.
+
+    Args:
+        others_load: whether the other processes have not loaded their bases yet.
+
+    Raises:
+        BadInput: the recipe's targets are not layers of this base.
+        Unavailable: a step cannot fit into the free memory; the error suggests what would.
+    """
+    run = _Run(rows, recipe, ranks)
+    bases = (ranks.neighbours - 1) * base.memory() if others_load else 0
+    free = free_bytes(base.device)
+    if base.device.type != "cuda":  # processes on one machine share its main memory
+        free = max(0, free - bases) // ranks.neighbours
+    choices = {"never": (False,), "always": (True,), "auto": (False, True)}[recipe.recompute]
+    if not decoder_layers(base.model):
+        choices = (False,)
+    measured: list[StepMemory] = []
+    for recompute in choices:
+        measured.append(measure_step(base, recipe, recompute=recompute))
+        heaviest = run.heaviest(measured[-1])
+        needed = measured[-1].bytes_of(heaviest)
+        text = f"{needed / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
+        if needed <= free:
+            why = RECOMPUTED if recompute else "no activations are computed twice"
+            if len(measured) > 1:
+                why += _without_recomputing(measured[0], free, run)
+            summary = f"a step takes up to {text}; {free / GIB:.2f} GiB are free: {why}"
+            return MemoryPlan(recompute=recompute, summary=summary)
+    raise Unavailable(
+        f"a step cannot fit into memory: {text}, and {free / GIB:.2f} GiB are free",
+        mend=_what_fits(measured[-1], free, run),
+    )
+
+
+def _without_recomputing(memory: StepMemory, free: int, run: _Run) -> str:
+    """The micro-batch that would fit without recomputing, for the log."""
+    count = _rows_that_fit(memory, free, run)
+    return f" (with --micro-batch {count} they need not be)" if count else ""
+
+
+class _Run(NamedTuple):
+    """The forward passes of a run in this process."""
+
+    rows: Sequence[TrainRow]
+    recipe: Recipe
+    ranks: Ranks
+
+    def heaviest(self, memory: StepMemory, micro_batch: int = 0) -> PassSize:
+        """The pass that takes the most memory, searched for among the longest ones."""
+        passes = (
+            group
+            for step in plan_steps(len(self.rows), self.recipe)
+            for group in split_rows(
+                self.ranks.share([self.rows[number] for number in step]),
+                micro_batch or self.recipe.micro_batch,
+            )
+        )
+        longest = nlargest(CANDIDATES, passes, key=lambda group: sum(len(row) for row in group))
+        return max(map(memory.size_of, longest), key=memory.bytes_of)
+
+
+def measure_step(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> StepMemory:
+    """Measure passes of a few tokens through the base with an adapter of this recipe."""
+    active = base.active
+    base.new_adapter(_NAME, recipe)
+    try:
+        weights = base.trainable(_NAME)
+        logits = trained_token_logits(base.model)
+        logits.recompute = recompute
+        by_length = [_peak(base, logits, tokens, 1, head=False) for tokens in LENGTHS]
+        few, many = (_peak(base, logits, HEAD_TOKENS, trained, head=True) for trained in TRAINED)
+        held = sum(weight.numel() * weight.element_size() for weight in weights)
+        for weight in weights:
+            weight.grad = None
+    finally:
+        base.drop(_NAME)
+        base.activate(active)
+        release_memory()
+    square, token, fixed = np.polyfit(LENGTHS, by_length, 2)
+    trained = max(0.0, (many - few) / (TRAINED[1] - TRAINED[0]))
+    return StepMemory(
+        # Two moments of the optimiser, and the last good weights.
+        fixed=max(0.0, float(fixed)) + 3 * held,
+        per_token=max(0.0, float(token)),
+        per_squared_length=max(0.0, float(square)),
+        per_trained=trained,
+        # The logits of a chunk are computed while those of the chunk before still exist.
+        logits_at_once=2 * max(1, MAX_LOGITS // base.model.config.get_text_config().vocab_size),
+        packs=logits.packs,
+        per_part=held,
+        parts=parallel_parts(base.device),
+    )
+
+
+def _peak(
+    base: ResidentBase, logits: TrainedTokenLogits, tokens: int, trained: int, *, head: bool
+) -> int:
+    """Peak bytes of a pass over one row: through the decoder, and through the ``head`` too."""
+    import torch
+
+    at = np.arange(tokens - 1 - trained, tokens - 1, dtype=np.int32)
+    ids = np.arange(1, tokens + 1, dtype=np.int32) % base.model.config.get_text_config().vocab_size
+    row = TrainRow(id="", ids=ids, at=at)
+
+    def step() -> None:
+        with logits.kernels:
+            if head:
+                out, _ = token_losses(logits, [row], base.device)
+            else:
+                out = logits.hidden_states(pack([row]) if logits.packs else pad([row]))
+            torch.autograd.backward(out.sum())
+
+    if base.device.type != "cpu":
+        return peak_bytes(step)
+    # Buffers that a thread keeps for its next pass count too: a new thread has none yet.
+    with ThreadPoolExecutor(max_workers=1) as fresh:
+        return fresh.submit(peak_bytes, step).result()
+
+
+def _what_fits(memory: StepMemory, free: int, run: _Run) -> str:
+    """The largest micro-batch that fits; else how long a row may be."""
+    if count := _rows_that_fit(memory, free, run):
+        return f"--micro-batch {count} fits"
+    if run.recipe.recompute == "never":
+        return "--recompute auto needs less"
+    longest = max(run.rows, key=len)
+    for tokens in range(len(longest) // 16 * 16, 15, -16):
+        if memory.bytes_of(PassSize(tokens, tokens**2, min(longest.trained, tokens))) <= free:
+            return f"--micro-batch 1 --max-length {tokens} fits"
+    return "take a smaller base or --load-4bit, or free some memory"
+
+
+def _rows_that_fit(memory: StepMemory, free: int, run: _Run) -> int:
+    """The largest micro-batch that fits and is smaller than the recipe's; 0 = none."""
+    most = min(run.recipe.micro_batch, run.recipe.batch, len(run.rows))
+    for count in range(most - 1, 0, -1):
+        if memory.bytes_of(run.heaviest(memory, count)) <= free:
+            return count
+    return 0

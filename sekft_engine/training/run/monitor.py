@@ -1,0 +1,56 @@
+"""What is monitored besides the losses: the current batch, the machine, the speed bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.records import events
+from sekft_engine.training.run.gauges import Gauges
+from sekft_engine.training.run.roofline import measure_bound
+from sekft_engine.training.trainer.data import TrainRow
+from sekft_engine.work.context import Context
+
+#: Seconds between events about batches whose trajectories were all reported before, at least: a
+#: fast machine has more batches than a screen can show.
+BATCH_EVERY_S = 0.5
+
+
+class Watch:
+    """Emits monitoring events of a run, between its steps and on their thread."""
+
+    def __init__(self, context: Context, base: ResidentBase) -> None:
+        self._context = context
+        self._gauges = Gauges(base.device)
+        self._emitted_at = 0.0
+        self._emitted: set[str] = set()
+        context.emit(measure_bound(base))
+
+    def begins(self, step: int, rows: Sequence[TrainRow]) -> None:
+        """Report that ``step`` is about to train on ``rows``."""
+        ids = {row.id for row in rows}
+        if not ids <= self._emitted or time.monotonic() - self._emitted_at >= BATCH_EVERY_S:
+            self._emitted |= ids
+            self._emitted_at = time.monotonic()
+            batch = [
+                events.BatchRow(id=row.id, tokens=len(row), edges=trained_edges(row))
+                for row in rows
+            ]
+            self._context.emit(events.StepBegan(job="", step=step, batch=batch))
+
+    def look(self) -> None:
+        """Read the gauges if a reading is due."""
+        if self._gauges.due():
+            self._context.emit(self._gauges.read())
+
+
+def trained_edges(row: TrainRow) -> list[int]:
+    """The spans of trained tokens: [start, end, start, end, …], ends excluded."""
+    at = np.asarray(row.at) + 1
+    breaks = np.flatnonzero(np.diff(at) > 1)
+    starts = np.concatenate((at[:1], at[breaks + 1]))
+    ends = np.concatenate((at[breaks], at[-1:])) + 1
+    return [int(edge) for edge in np.stack((starts, ends), axis=1).ravel()]

@@ -1,0 +1,1 @@
+"""The loss of each trained token, before and after a run."""

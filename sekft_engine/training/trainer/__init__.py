@@ -1,0 +1,1 @@
+"""The training loop: batches, packing, loss, accumulation, processes."""

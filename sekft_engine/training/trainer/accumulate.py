@@ -1,0 +1,137 @@
+"""Gradient accumulation: forward and backward passes over micro-batches, and their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sekft_engine.model.kernels.dropout import masks_seeded
+from sekft_engine.model.kernels.parallel_parts import parallel_parts, run_parallel
+from sekft_engine.training.trainer.batches import halves
+from sekft_engine.training.trainer.data import TrainRow
+from sekft_engine.training.trainer.loss import TrainedTokenLogits, token_losses
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class PassResult(NamedTuple):
+    """The summed loss of some rows in nats, and the ids of rows whose loss is not finite."""
+
+    loss_sum: float
+    not_finite: list[str]
+
+
+class GradientAccumulator:
+    """Accumulates the gradients of micro-batches in the ``grad`` of ``weights``.
+
+    On a CPU two parts of a micro-batch are computed in parallel. The dropout of each part is seeded
+    with one number from torch's generator, so that masks do not depend on the other part or on
+    timing. If the model itself uses that generator, the parts are computed as one.
+
+    Args:
+        logits: how losses are computed.
+        weights: the trainable weights.
+        device: where they are.
+        sharded: the model's layers are spread over processes, so that all make the same passes.
+    """
+
+    def __init__(
+        self,
+        logits: TrainedTokenLogits,
+        weights: Sequence[Tensor],
+        device: torch.device,
+        *,
+        sharded: bool = False,
+    ) -> None:
+        self._logits = logits
+        self._weights = weights
+        self._device = device
+        self.parts = 1 if sharded else parallel_parts(device)
+
+    def backward(self, rows: Sequence[TrainRow], divisor: int) -> PassResult:
+        """Add the gradients of the summed loss of ``rows`` divided by ``divisor``.
+
+        After an error the accumulated gradients are invalid.
+        """
+        import torch
+
+        parts = self._split(rows)
+        before = torch.get_rng_state()
+        seeds = [int(torch.randint(1 << 62, ())) for _ in parts]
+        with self._logits.kernels:
+            if len(parts) == 1:
+                with masks_seeded(seeds[0]):
+                    loss, result = self._loss(parts[0])
+                    torch.autograd.backward(loss / divisor)
+                return result
+            seeded = torch.get_rng_state()
+            results = run_parallel(
+                lambda part: self._gradients(*part, divisor), [*zip(parts, seeds, strict=True)]
+            )
+        if not torch.equal(seeded, torch.get_rng_state()):  # the model itself draws random numbers
+            self.parts = 1
+            torch.set_rng_state(before)
+            return self.backward(rows, divisor)
+        for _, gradients in results:
+            self._add(gradients)
+        return PassResult(
+            sum(result.loss_sum for result, _ in results),
+            [name for result, _ in results for name in result.not_finite],
+        )
+
+    def losses(self, rows: Sequence[TrainRow]) -> tuple[float, int]:
+        """The summed loss of ``rows`` in nats, without gradients, and their trained tokens."""
+        with self._logits.kernels:
+            results = run_parallel(self._plain_loss, self._split(rows))
+        return sum(total for total, _ in results), sum(count for _, count in results)
+
+    def join(self, row: TrainRow) -> None:
+        """Join a pass that other processes need; it contributes nothing."""
+        import torch
+
+        with self._logits.kernels:
+            losses, _ = token_losses(self._logits, [row], self._device)
+            if torch.is_grad_enabled():
+                torch.autograd.backward(losses.sum() * 0)
+
+    def _split(self, rows: Sequence[TrainRow]) -> list[list[TrainRow]]:
+        if self.parts == 1 or self._logits.compiles:
+            return [list(rows)]
+        return halves(rows, shared=self._logits.packs)
+
+    def _gradients(
+        self, rows: Sequence[TrainRow], seed: int, divisor: int
+    ) -> tuple[PassResult, tuple[Tensor | None, ...]]:
+        import torch
+
+        with masks_seeded(seed):
+            loss, result = self._loss(rows)
+            return result, torch.autograd.grad(loss / divisor, self._weights, allow_unused=True)
+
+    def _add(self, gradients: Sequence[Tensor | None]) -> None:
+        for weight, gradient in zip(self._weights, gradients, strict=True):
+            if weight.grad is None:
+                weight.grad = gradient
+            elif gradient is not None:
+                weight.grad.add_(gradient)
+
+    def _loss(self, rows: Sequence[TrainRow]) -> tuple[Tensor, PassResult]:
+        """The summed loss as a scalar tensor with gradients, and its values."""
+        import torch
+
+        losses, owners = token_losses(self._logits, rows, self._device)
+        loss = losses.sum()
+        not_finite: list[str] = []
+        if not bool(torch.isfinite(loss)):
+            numbers = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
+            not_finite = [rows[row].id for row in sorted(numbers)]
+        return loss, PassResult(float(loss.detach().double()), not_finite)
+
+    def _plain_loss(self, rows: Sequence[TrainRow]) -> tuple[float, int]:
+        import torch
+
+        with torch.no_grad():
+            losses, _ = token_losses(self._logits, rows, self._device)
+            return float(losses.double().sum()), len(losses)

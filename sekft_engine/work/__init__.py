@@ -1,0 +1,1 @@
+"""What a job may use while it runs: its context, and what is loaded."""

@@ -1,0 +1,48 @@
+"""The jobs about the resident base: prepare, load, attach, swap, drop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sekft_engine.records import events, jobs
+from sekft_engine.records.results import (
+    AttachResult,
+    DropResult,
+    LoadResult,
+    PrepareResult,
+    SwapResult,
+)
+from sekft_engine.records.runs import ADAPTER
+from sekft_engine.work.context import Context
+
+
+def run_load(job: jobs.Load, context: Context) -> LoadResult:
+    return context.load_base(job.base, job.load_4bit).describe()
+
+
+def run_prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
+    return PrepareResult(base=job.base, path=str(context.find_base(job.base)))
+
+
+def run_attach(job: jobs.Attach, context: Context) -> AttachResult:
+    base = context.resident
+    folder = Path(job.path).expanduser()
+    name = job.name or (folder.parent.name if folder.name == ADAPTER else folder.name)
+    digest = base.attach(name, folder)
+    if doubt := base.doubt(name):
+        context.log(f"{folder}: {doubt}", "warning")
+    context.emit(events.AdapterAttached(job="", name=name, digest=digest, path=str(folder)))
+    return AttachResult(name=name, digest=digest)
+
+
+def run_swap(job: jobs.Swap, context: Context) -> SwapResult:
+    base = context.resident
+    base.activate(job.name or None)
+    return SwapResult(active=base.active, digest=base.adapters.get(job.name, ""))
+
+
+def run_drop(job: jobs.Drop, context: Context) -> DropResult:
+    base = context.resident
+    base.drop(job.name)
+    context.emit(events.AdapterDropped(job="", name=job.name))
+    return DropResult(adapters=base.adapters, active=base.active)

@@ -1,0 +1,194 @@
+"""The interface of a job to the engine: events, requests to stop, the resident base."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from sekft_engine.bases import resolve_base
+from sekft_engine.core.errors import BadInput, Interrupted
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.jobs import Job
+from sekft_engine.records.results import AnyResult
+from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
+from sekft_engine.work.residence import Residence
+
+if TYPE_CHECKING:
+    from sekft_engine.model.resident import ResidentBase
+
+#: Whether a job was asked to stop, and whether it may finish its step first.
+Stop = Literal["", "after step", "now"]
+
+
+class Control(Protocol):
+    """What a job may ask of the engine that runs it. All of it is called on the job's thread."""
+
+    @property
+    def workspace(self) -> Workspace | None:
+        """Where runs go; None = only where a job says."""
+
+    @property
+    def residence(self) -> Residence:
+        """What is loaded."""
+
+    def publish(self, event: Event) -> None:
+        """Journal the event, then show it."""
+
+    def stop_requested(self) -> Stop:
+        """Whether the job was asked to stop, and how soon."""
+
+    def pause_requested(self) -> bool:
+        """Whether the job was asked to pause."""
+
+    def wait_while_paused(self) -> None:
+        """Return when the job is no longer paused, or is to stop."""
+
+    def take_checkpoint_request(self) -> bool:
+        """Whether a checkpoint was asked for since this was last called."""
+
+    def run_opened(self, run: Run, *, part: bool) -> None:
+        """Send the job's events to its run, beginning with those it has caused so far."""
+
+    def do_part(self, job: Job) -> AnyResult:
+        """Do another job within this one, under its id."""
+
+
+class Stopped(Interrupted):
+    """Raised by a handler that was asked to stop; ``result`` is what it has saved."""
+
+    def __init__(self, what: str, *, result: AnyResult | None = None) -> None:
+        super().__init__(what)
+        self.result: AnyResult = {} if result is None else result
+
+
+class Context:
+    """One job on the engine's thread.
+
+    Args:
+        control: the engine, as far as a job may use it.
+        job: what is to be done.
+        kind: the job's name as in JSON.
+        part: it is done within another job, under the id of that.
+    """
+
+    def __init__(self, control: Control, job: Job, kind: str, *, part: bool = False) -> None:
+        self._control = control
+        self.part = part
+        self.job = job
+        self.kind = kind
+        self.run: Run | None = None
+
+    @property
+    def workspace(self) -> Workspace | None:
+        return self._control.workspace
+
+    # --- events -------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Journal the event, then show it. Fills in the job and the time."""
+        self._control.publish(msgspec.structs.replace(event, job=self.job.id, t=time.time()))
+
+    def progress(self, label: str, done: int, total: int = 0, detail: str = "") -> None:
+        self.emit(events.Progress(job="", label=label, done=done, total=total, detail=detail))
+
+    def log(self, text: str, level: str = "info") -> None:
+        self.emit(events.Log(job="", level=level, text=text))
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def cancelled(self) -> bool:
+        """Whether the job was asked to stop, in whichever way."""
+        return self._control.stop_requested() != ""
+
+    def cancelled_now(self) -> bool:
+        """Whether the job was asked to stop without finishing its step."""
+        return self._control.stop_requested() == "now"
+
+    def checkpoint_wanted(self) -> bool:
+        """Whether someone asked for a checkpoint since this was last called."""
+        return self._control.take_checkpoint_request()
+
+    def pausing(self) -> bool:
+        """Whether :meth:`wait_while_paused` would wait."""
+        return self._control.pause_requested()
+
+    def wait_while_paused(self) -> None:
+        """Return at once unless the job is paused; then when it is resumed or cancelled."""
+        if not self._control.pause_requested():
+            return
+        self.emit(events.JobPaused(job="", kind=self.kind))
+        self._control.wait_while_paused()
+        self.emit(events.JobResumed(job="", kind=self.kind))
+
+    # --- the base -----------------------------------------------------------------------------
+
+    @property
+    def base(self) -> ResidentBase | None:
+        """The resident base; None before the first load."""
+        return self._control.residence.base
+
+    @property
+    def resident(self) -> ResidentBase:
+        """The resident base.
+
+        Raises:
+            BadInput: none is loaded.
+        """
+        base = self._control.residence.base
+        if base is None:
+            raise BadInput("no base is loaded", mend='send {"job":"load","base":...} first')
+        return base
+
+    def find_base(self, spec: str) -> Path:
+        """The folder of the base called ``spec``, converted first where it is a GGUF file."""
+        return resolve_base(spec, self.workspace, report=self.progress)
+
+    def load_base(
+        self, spec: str, load_4bit: bool = False, *, sharded: bool = False
+    ) -> ResidentBase:
+        """The resident base for ``spec``, loaded only where another one (or none) is there."""
+        folder = self.find_base(spec)
+        return self._control.residence.obtain(folder, load_4bit, sharded, self.emit)
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def open_run(
+        self,
+        kind: str,
+        *,
+        about: dict[str, Any],
+        facts: RunFacts | None = None,
+        out: str = "",
+        name: str = "",
+    ) -> Run:
+        """Make the run's folder; from here on this job's events go into its journal."""
+        root: Path | None = self.workspace.runs if self.workspace else None
+        return self._opened(create_run(root, kind, about=about, facts=facts, out=out, name=name))
+
+    def reopen_run(self, folder: Path) -> Run:
+        """Continue an earlier run; this job's events are added to its journal."""
+        return self._opened(reopen_run(folder))
+
+    def _opened(self, run: Run) -> Run:
+        self.run = run
+        self._control.run_opened(run, part=self.part)
+        self.emit(
+            events.RunCreated(
+                job="",
+                run=run.id,
+                path=str(run.folder),
+                kind=run.info.kind,
+                about=run.info.about,
+            )
+        )
+        return run
+
+    def do_part(self, job: Job) -> AnyResult:
+        """Do another job within this one, with a run of its own. It shares the base, the id and
+        requests to stop. Raises what that job raises."""
+        return self._control.do_part(job)

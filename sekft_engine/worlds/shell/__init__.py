@@ -1,0 +1,1 @@
+"""A shell on a terminal in a world, whichever sandbox holds it."""

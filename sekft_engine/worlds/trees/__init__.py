@@ -1,0 +1,1 @@
+"""The files of a world: its layout, its listing, and the userland beneath."""

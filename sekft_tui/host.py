@@ -1,0 +1,77 @@
+"""What a pane or a screen may ask of the app. Everything else is a message to it.
+
+The app has these members, but does not name this Protocol; nothing below the app imports the app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from textual.screen import Screen
+
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
+from sekft_tui.dataset import DataSet
+from sekft_tui.messages import Request
+from sekft_tui.model.pinned_runs import PinnedRuns
+from sekft_tui.process.bridge import Bridge
+from sekft_tui.process.workers import KeyPriority
+from sekft_tui.widgets.prompt_line import PromptLine
+
+Answer = TypeVar("Answer")
+
+
+class Host(Protocol):
+    """The app as its panes and screens know it."""
+
+    #: What the next training run is trained with; the form of Train edits it.
+    recipe: Recipe
+
+    @property
+    def workspace(self) -> Workspace: ...
+
+    @property
+    def base(self) -> str:
+        """The base to train and evaluate: a folder, a file or a Hub id; "" = there is none."""
+
+    @property
+    def data(self) -> DataSet:
+        """The trajectories to show and train on."""
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the demo's base is used, which needs the demo's limits."""
+
+    @property
+    def bridge(self) -> Bridge:
+        """The way to the engine."""
+
+    @property
+    def pinned(self) -> PinnedRuns:
+        """Training runs drawn beside every other."""
+
+    @property
+    def prompt(self) -> PromptLine:
+        """The line at the bottom that asks for a text."""
+
+    @property
+    def key_priority(self) -> KeyPriority:
+        """Tells work on threads when to give way to keys."""
+
+    def note(self, text: str) -> None:
+        """Show a line in place of the keys, for a few seconds."""
+
+    def error(self, text: str, trace: str = "") -> None:
+        """Show an error for a few seconds; ``e`` shows it in full with ``trace``."""
+
+    def log_line(self, level: str, text: str) -> None:
+        """Add a line to the log pane."""
+
+    def push_screen(
+        self, screen: Screen[Answer], callback: Callable[[Answer | None], None] | None = None
+    ) -> object:
+        """Show ``screen`` over the panes; ``callback`` gets its answer."""
+
+    def expect(self, request: Request) -> None:
+        """``request`` is on its way to the app: keys pressed after it wait until it is done."""

@@ -1,0 +1,74 @@
+"""Keys in their order: the action of a key is done before the next key is handled."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from textual import on
+from textual.app import App
+from textual.events import Event, Key, Paste
+from textual.widgets import Input
+
+from sekft_tui.messages import Request
+from sekft_tui.process.workers import KeyPriority
+from sekft_tui.widgets.line_edit import TypingTarget
+
+
+class OrderedKeys(App[int]):
+    """An app that runs bindings at once.
+
+    Textual lets a key travel to the focused widget and back before it looks for bindings, so in a
+    burst of keys (a slow link delivers them so) the second would arrive before the first had
+    opened a prompt or moved the focus.
+    """
+
+    #: Tells background work when to pause for keys.
+    key_priority: KeyPriority
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expected: set[Request] = set()
+        self._waiting: list[Key | Paste] = []
+
+    def expect(self, request: Request) -> None:
+        """``request`` is on its way here: keys wait until it is done."""
+        self._expected.add(request)
+
+    @on(Request)
+    async def _request_done(self, request: Request) -> None:
+        """Runs after the app's own handler of ``request``, which is that of a subclass."""
+        self._expected.discard(request)
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            await self.on_event(event)
+
+    @abstractmethod
+    def typing_target(self) -> TypingTarget | None:
+        """What text is being typed into; None = nothing."""
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key | Paste) and not event.is_forwarded and self._expected:
+            self._waiting.append(event)
+            return
+        if isinstance(event, Key) and not event.is_forwarded:
+            self.key_priority.key_pressed()
+            if await self._key(event):
+                return
+        if isinstance(event, Paste) and not event.is_forwarded and (target := self.typing_target()):
+            target.type_text(event.text)
+            return
+        await super().on_event(event)
+
+    async def _key(self, event: Key) -> bool:
+        """Run the key's action; False = leave the key to Textual."""
+        target = self.typing_target()
+        if target is not None and target.type_key(event.key, event.character):
+            return True
+        if isinstance(self.focused, Input):  # the command palette's
+            return False
+        if event.key == "escape" and self.screen.maximized is not None:
+            return False
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or not bound.enabled:
+            return False
+        return await self.run_action(bound.binding.action, bound.node)

@@ -1,0 +1,44 @@
+"""The command palette: every key of the table, by name, for the visible pane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from sekft_tui.input.actions import Key, action_of, of, shown
+from sekft_tui.widgets.bars import KeyBar
+
+
+class KeyCommands(Provider):
+    """Offers the actions of the visible pane and those that work everywhere."""
+
+    def _run(self, key: Key) -> Callable[[], Any]:
+        return partial(self.app.run_action, action_of(key))
+
+    def _keys(self) -> tuple[Key, ...]:
+        pane = self.app.query_one(KeyBar).pane
+        return tuple(key for key in of(pane, "global") if key.action != "command_palette")
+
+    async def discover(self) -> Hits:
+        for key in self._keys():
+            yield DiscoveryHit(_title(key), self._run(key), help=_help(key))
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for key in self._keys():
+            score = matcher.match(key.description)
+            if score > 0:
+                yield Hit(
+                    score, matcher.highlight(key.description), self._run(key), help=_help(key)
+                )
+
+
+def _title(key: Key) -> str:
+    return key.description
+
+
+def _help(key: Key) -> str:
+    return "  ".join(shown(name) for name in key.keys)

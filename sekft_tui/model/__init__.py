@@ -1,0 +1,1 @@
+"""Reducers from events to what the screens show."""

@@ -1,0 +1,66 @@
+"""Texts about a job's state: for the head of a pane, an empty pane and the tab bar."""
+
+from __future__ import annotations
+
+from sekft_tui.model.reducer import JobView, Shared
+from sekft_tui.text import visible, wrapped
+
+_STATES = {
+    "queued": ("… queued", "quiet"),
+    "held": ("‖ held", "quiet"),
+    "running": ("▸ running", "accent"),
+    "pausing": ("‖ pausing", "warn"),
+    "paused": ("‖ paused", "warn"),
+    "stopping": ("■ stopping", "warn"),
+    "done": ("✓ done", "good"),
+    "failed": ("✗ failed", "bad"),
+    "cancelled": ("■ stopped", "warn"),
+}
+
+
+def state_text(job: JobView | None, *, loaded: bool) -> tuple[str, str]:
+    """Text and style of a job's state; without a job, whether a run was ``loaded`` from disk."""
+    if job is None:
+        return ("from its journal" if loaded else "", "quiet")
+    return job_state(job.status)
+
+
+def job_state(status: str) -> tuple[str, str]:
+    """Text and style of a status."""
+    return _STATES.get(status, (status, "quiet"))
+
+
+def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> str:
+    """The text of an empty chart or grid: the job's progress, its error, or which key to press."""
+    if job is not None and job.status == "failed":
+        return "\n".join(
+            [*wrapped(f"✗ {job.error}", max(20, width - 4))[:6], "", "e shows details"]
+        )
+    if job is None or not job.active:
+        return "\n".join(idle)
+    progress = job.progress
+    if progress is None:
+        return "waiting for the engine" if job.status == "queued" else begun
+    count = f" {progress.done}/{progress.total}" if progress.total else ""
+    return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
+
+
+def engine_text(shared: Shared) -> tuple[str, str]:
+    """What the engine is doing, in a few words, and their style."""
+    job = shared.active
+    if job is None:
+        return "idle", "quiet"
+    progress = ""
+    if job.kind in ("train", "sweep") and shared.train.newest_batch:
+        progress = f" {shared.train.step}/{shared.train.total}"
+    elif job.kind == "eval" and shared.eval.scenarios:
+        progress = f" {shared.eval.done}/{shared.eval.total}"
+    elif job.kind == "find_rate" and len(shared.rate):
+        progress = f" {shared.rate.step}/{shared.rate.steps}"
+    elif job.progress is not None:
+        progress = f" {visible(job.progress.label)}"
+    glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
+    queue = shared.queue
+    waiting = sum(not job.held for job in queue.waiting) if queue is not None else 0
+    more = f" +{waiting}" if waiting else ""
+    return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"

@@ -1,0 +1,283 @@
+"""The reducer: from events to the state that the panes draw, for live events and for journals."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal, assert_never
+
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.results import AnyResult, FindRateResult
+from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.rate_search import RateView
+from sekft_tui.model.training import TrainEvent, TrainView
+
+JobStatus = Literal[
+    "queued", "held", "running", "pausing", "paused", "stopping", "done", "failed", "cancelled"
+]
+#: How many log lines are kept for the screen; the journal on disk keeps all.
+LOG_LINES = 2000
+#: The events about a job and the queue.
+JobEvent = (
+    events.JobQueued
+    | events.JobStarted
+    | events.JobDone
+    | events.JobFailed
+    | events.JobCancelled
+    | events.JobPaused
+    | events.JobResumed
+    | events.QueueChanged
+)
+#: Jobs that are answered at once and not shown.
+_AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move")
+
+
+@dataclass
+class JobView:
+    """One job and how far it is."""
+
+    id: str
+    kind: str
+    label: str = ""
+    status: JobStatus = "queued"
+    progress: events.Progress | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    error: str = ""
+    trace: str = ""
+    result: AnyResult = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ("queued", "running", "pausing", "paused", "stopping")
+
+
+@dataclass
+class Shared:
+    """The state that the panes draw. Written under the bridge's lock, or by one thread alone."""
+
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    queue: events.QueueChanged | None = None
+    base: events.BaseLoaded | None = None
+    adapters: dict[str, events.AdapterAttached] = field(default_factory=dict)
+    train: TrainView = field(default_factory=TrainView)
+    #: The run of the job before; the present job may resume it.
+    before: TrainView = field(default_factory=TrainView)
+    #: Runs that the same job did before this one: a sweep's.
+    earlier: list[TrainView] = field(default_factory=list)
+    eval: EvalView = field(default_factory=EvalView)
+    rate: RateView = field(default_factory=RateView)
+    log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    logged: int = 0
+    version: int = 0
+
+    @property
+    def active(self) -> JobView | None:
+        """The job that runs, else the first that waits."""
+        waiting = [job for job in self.jobs.values() if job.active]
+        running = [job for job in waiting if job.status != "queued"]
+        return next(iter(running or waiting), None)
+
+    def add_log(self, t: float, level: str, text: str) -> None:
+        self.log.append((t, level, text))
+        self.logged += 1
+
+
+def reduce(shared: Shared, event: Event) -> None:
+    """Change ``shared`` by what ``event`` says happened. Events may come in any order."""
+    shared.version += 1
+    if not isinstance(event, events.AnyEvent):
+        return  # of an engine newer than this screen
+    match event:
+        case (
+            events.RowsReady()
+            | events.RunResumed()
+            | events.StepBegan()
+            | events.StepDone()
+            | events.HeldoutDone()
+            | events.RatesMeasured()
+            | events.SignSeen()
+            | events.AdapterSaved()
+            | events.BoundMeasured()
+            | events.MachineSeen()
+        ):
+            _train_event(shared, event)
+        case (
+            events.TurnDone()
+            | events.EpisodeStarted()
+            | events.EpisodeDone()
+            | events.EvalStarted()
+        ):
+            shared.eval.apply(event)
+        case events.RateTried():
+            if shared.rate.job == event.job:
+                shared.rate.apply(event)
+        case events.Progress():
+            _job(shared, event).progress = event
+        case events.Log():
+            shared.add_log(event.t, event.level, event.text)
+        case events.BaseLoaded() | events.AdapterAttached() | events.AdapterDropped():
+            _base_event(shared, event)
+        case events.RunCreated():
+            _run_created(shared, event)
+        case events.LossesMeasured():
+            pass  # the pane that asked for them reads them from the run
+        case _:
+            _job_event(shared, event)
+
+
+def _job(shared: Shared, event: Event, kind: str = "") -> JobView:
+    return shared.jobs.setdefault(event.job, JobView(event.job, kind))
+
+
+def _train_event(shared: Shared, event: TrainEvent) -> None:
+    match event:
+        case events.StepBegan():
+            _job(shared, event).progress = None  # what came before the step is over
+        case events.RunResumed():
+            shared.add_log(event.t, "info", f"the run continues after step {event.step}")
+        case events.AdapterSaved():
+            text = f"adapter {event.name} saved at step {event.step}"
+            shared.add_log(event.t, "info", text)
+        case _:
+            pass
+    shared.train.apply(event)
+
+
+def _base_event(
+    shared: Shared, event: events.BaseLoaded | events.AdapterAttached | events.AdapterDropped
+) -> None:
+    match event:
+        case events.BaseLoaded():
+            shared.base = event
+            shared.adapters.clear()
+            where = f"{event.dtype} on {event.device}, {event.seconds:.1f} s"
+            shared.add_log(event.t, "info", f"base {event.base} loaded: {where}")
+        case events.AdapterAttached():
+            shared.adapters[event.name] = event
+        case events.AdapterDropped():
+            shared.adapters.pop(event.name, None)
+        case _:
+            assert_never(event)
+
+
+def _job_event(shared: Shared, event: JobEvent) -> None:
+    match event:
+        case events.JobQueued():
+            shared.jobs[event.job] = JobView(event.job, event.kind, event.label)
+        case events.JobStarted():
+            _job_started(shared, event)
+        case events.JobDone() | events.JobFailed() | events.JobCancelled():
+            _job_ended(shared, event)
+        case events.JobPaused() | events.JobResumed():
+            job = _job(shared, event)
+            if job.status != "stopping":  # a job that is to stop does not wait
+                job.status = "paused" if isinstance(event, events.JobPaused) else "running"
+        case events.QueueChanged():
+            _queue_changed(shared, event)
+        case _:
+            assert_never(event)
+
+
+def _queue_changed(shared: Shared, event: events.QueueChanged) -> None:
+    shared.queue = event
+    for waiting in event.waiting:  # an engine that died may have left some, never announced here
+        new = JobView(waiting.id, waiting.kind, waiting.label)
+        job = shared.jobs.setdefault(waiting.id, new)
+        job.status = "held" if waiting.held else "queued"
+
+
+def _job_started(shared: Shared, event: events.JobStarted) -> None:
+    job = _job(shared, event, event.kind)
+    job.status, job.started = "running", event.t
+    job.label = event.label or job.label
+    match event.kind:
+        case "train" | "sweep":
+            if shared.train.run:
+                shared.before = shared.train
+            shared.train, shared.earlier = TrainView(job=event.job), []
+        case "eval":
+            shared.eval = EvalView(job=event.job)
+        case "find_rate":
+            shared.rate = RateView(job=event.job)
+    label = f": {job.label}" if job.label else ""
+    shared.add_log(event.t, "info", f"{event.kind} started{label}")
+
+
+def _job_ended(
+    shared: Shared, event: events.JobDone | events.JobFailed | events.JobCancelled
+) -> None:
+    if event.kind in _AT_ONCE:
+        shared.jobs.pop(event.job, None)
+        return
+    job = _job(shared, event, event.kind)
+    job.ended, job.progress = event.t, None
+    match event:
+        case events.JobFailed():
+            job.status, job.error, job.trace = "failed", event.error, event.trace
+            shared.add_log(event.t, "error", f"{event.kind} failed: {event.error}")
+        case events.JobCancelled():
+            job.status, job.error = "cancelled", event.detail
+            text = f"{event.kind} stopped: {event.detail}".rstrip(": ")
+            shared.add_log(event.t, "warning", text)
+        case events.JobDone():
+            job.status, job.result = "done", event.result
+            if isinstance(event.result, FindRateResult):
+                shared.rate.finish(event.result)
+            shared.add_log(event.t, "info", f"{event.kind} done")
+        case _:
+            assert_never(event)
+    if event.kind == "eval":
+        shared.eval.stop()
+
+
+def _run_created(shared: Shared, event: events.RunCreated) -> None:
+    # A journal on disk begins with this event: the start of the job may be missing.
+    match event.kind:
+        case "train":
+            if not shared.train.run and shared.before.path == event.path:
+                shared.train = shared.before
+            if shared.train.path == event.path:  # the same run continues
+                shared.train.job = event.job
+            elif shared.train.job != event.job or shared.train.run:
+                _next_run(shared, event.job)
+            shared.train.run, shared.train.path = event.run, event.path
+            shared.train.about = event.about
+        case "eval":
+            if shared.eval.job != event.job or shared.eval.run:
+                shared.eval = EvalView(job=event.job)
+            shared.eval.run, shared.eval.path = event.run, event.path
+
+
+def _next_run(shared: Shared, job: str) -> None:
+    """Another run begins; earlier ones of the same job stay in view."""
+    same = shared.train.job == job and shared.train.run
+    shared.earlier = [*shared.earlier, shared.train] if same else []
+    shared.train = TrainView(job=job)
+
+
+def stop_asked(shared: Shared, job_id: str) -> None:
+    """The user asked the job to stop; the engine has not confirmed it yet."""
+    job = shared.jobs.get(job_id)
+    if job is not None and job.active:
+        job.status = "stopping"
+        shared.version += 1
+        shared.add_log(time.time(), "info", f"{job.kind}: stopping after this step")
+
+
+def pause_asked(shared: Shared, job_id: str, paused: bool) -> None:
+    """The user asked the job to pause or to continue; it does so at its next step."""
+    job = shared.jobs.get(job_id)
+    if job is not None and job.status in ("running", "pausing"):
+        job.status = "pausing" if paused else "running"
+        shared.version += 1
+
+
+def replayed(journal: list[Event]) -> Shared:
+    """The state after all events of a journal."""
+    shared = Shared()
+    for event in journal:
+        reduce(shared, event)
+    return shared

@@ -1,0 +1,37 @@
+"""What came of a run, in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.results import SweepResult, TrainResult
+from sekft_tui.text import visible
+
+if TYPE_CHECKING:
+    from sekft_engine.records.runs import RunInfo
+
+
+def summary(run: RunInfo) -> str:
+    """The result of a training run, an eval or a sweep; its error, if it failed."""
+    if run.error:
+        return visible(run.error)
+    match run.result:
+        case TrainResult(steps=steps, loss=loss):
+            figures = [f"loss {_figure(loss.first)} → {_figure(loss.last)}"]
+            if loss.heldout is not None:
+                figures.append(f"held-out {_figure(loss.heldout)}")
+            return f"{steps} steps  " + "  ".join(figures)
+        case EvalResult(subjects=subjects):
+            return "  ".join(
+                f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
+                for subject in subjects
+            )
+        case SweepResult(points=points, finished=finished, best=best):
+            return f"{finished} of {len(points)} points  best {visible(best or '-')}"
+        case _:
+            return ""
+
+
+def _figure(value: float | None) -> str:
+    return f"{value:.3g}" if value is not None else "-"

@@ -1,0 +1,62 @@
+"""A pane with a form to the left and what is watched while a job runs to the right."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from textual.widget import Widget
+
+from sekft_tui.panes.pane import Pane
+from sekft_tui.widgets.form import Form
+
+
+class FormPane(Pane):
+    """Without the class ``-no-form`` it shows the form and, if the terminal is wide enough, the
+    right side; with it the right side alone."""
+
+    form: Form
+    _watched: Widget | None = None  #: the widget of the right side that had the focus last
+
+    @abstractmethod
+    def watchable(self) -> tuple[Widget, ...]:
+        """The widgets of the right side that can have the focus, the main one first."""
+
+    def first_focus(self) -> Widget:
+        return self.watchable()[0] if self.has_class("-no-form") else self.form
+
+    def show_right(self) -> None:
+        """Show the right side alone, drawn again."""
+        self.add_class("-no-form")
+        self.redraw()
+        self.go_to(self.watchable()[0])
+
+    def watch_started(self) -> None:
+        """Go to the right side after a job was started."""
+        if self.narrow:
+            self.add_class("-no-form")
+        self.go_to(self.watchable()[0])
+
+    def toggle_form(self) -> None:
+        self.toggle_class("-no-form")
+        self.go_to(self.first_focus())
+
+    def has_base(self) -> bool:
+        """Whether there is a base; if not, says so."""
+        if not self.host.base:
+            self.host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
+        return bool(self.host.base)
+
+    def on_descendant_focus(self) -> None:
+        self._watched = next(filter(self.is_on, self.watchable()), None)
+
+    def on_resize(self) -> None:
+        """If there is room for one side only now, show the one that had the focus."""
+        if self._watched is not None and self.display:
+            if self.narrow:
+                self.add_class("-no-form")
+            self.call_after_refresh(self._refocus, self._watched)
+
+    def _refocus(self, widget: Widget) -> None:
+        """Give the focus back if the widget lost it by being hidden for a moment."""
+        if self.display and self.screen.focused is None:
+            self.go_to(widget)

@@ -1,0 +1,26 @@
+"""What the app does for a screen that has these methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from sekft_tui.model.reducer import Shared
+    from sekft_tui.widgets.line_edit import TypingTarget
+
+
+@runtime_checkable
+class DrawsState(Protocol):
+    """A screen that shows the shared state."""
+
+    def draw(self, shared: Shared) -> None:
+        """Draw ``shared``; the bridge's lock is held meanwhile, so this must be quick."""
+
+
+@runtime_checkable
+class HasTypingTarget(Protocol):
+    """A screen with something to type into."""
+
+    @property
+    def typing_target(self) -> TypingTarget | None:
+        """What the keys are typed into now; None = they are commands."""

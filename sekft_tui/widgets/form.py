@@ -1,0 +1,194 @@
+"""A form: lines with a name and a value that Enter edits in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+from sekft_tui.text import Parts, clip, clip_left, fit, visible
+from sekft_tui.widgets.line_edit import LineEdit
+from sekft_tui.widgets.line_list import LineList
+
+NAME_WIDTH = 14
+
+
+class Field(NamedTuple):
+    """A line of the form.
+
+    Enter goes to the next of ``choices``, toggles a ``kind`` of "check", presses a "button" and
+    opens a "text" for typing; a "fact" is only shown, and a "head" is a title. ``empty`` is shown
+    in place of an empty text.
+    """
+
+    name: str
+    value: str
+    help: str = ""
+    kind: str = "text"
+    choices: tuple[str, ...] = ()
+    changed: bool = False
+    label: str = ""
+    empty: str = ""
+
+
+class Form(LineList):
+    """Fields with a cursor.
+
+    Args:
+        check: returns why a value is invalid, "" = it is valid.
+        changed: called with a field's name and its new, valid value.
+        pressed: called with a button's name.
+        show_help: called with the help of a field, or with a problem (then with True).
+    """
+
+    def __init__(
+        self,
+        *,
+        check: Callable[[str, str], str],
+        changed: Callable[[str, str], None],
+        pressed: Callable[[str], None],
+        show_help: Callable[[str, bool], None],
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        super().__init__(self._field, id=id)
+        self.fields: tuple[Field, ...] = ()
+        self._check = check
+        self._changed = changed
+        self._pressed = pressed
+        self._show_help_text = show_help
+        self._edit: LineEdit | None = None
+
+    def set_fields(self, fields: tuple[Field, ...]) -> None:
+        """Show these fields; what is being typed is kept."""
+        under = self.field.name if self.field else ""
+        self.fields = fields
+        if len(fields) != self.rows:
+            names = [field.name for field in fields]
+            self.set_rows(len(fields), names.index(under) if under in names else None)
+        else:
+            self.redraw()
+        self._update_help()
+
+    @property
+    def field(self) -> Field | None:
+        return self.fields[self.cursor] if self.cursor < len(self.fields) else None
+
+    def move_to(self, row: int) -> None:
+        if self._edit is not None and not self.commit():
+            return
+        by = 1 if row > self.cursor else -1
+        row = max(0, min(row, len(self.fields) - 1))
+        while 0 <= row < len(self.fields) and self.fields[row].kind == "head":
+            row += by
+        if 0 <= row < len(self.fields):
+            super().move_to(row)
+        else:
+            self.scroll_to(y=0 if by < 0 else self.count, animate=False)
+        self._update_help()
+
+    def cache_key(self, y: int) -> Hashable:
+        edit = self._edit if y == self.cursor else None
+        return y == self.cursor, (edit.text, edit.caret) if edit else None
+
+    # --- drawing ----------------------------------------------------------------------------
+
+    def _field(self, y: int, width: int) -> Parts:
+        field = self.fields[y]
+        name = field.label or field.name.replace("_", " ")
+        here = y == self.cursor and self.has_focus
+        if field.kind == "button":
+            return ((" ", ""), (f" {name} ", "chip" if here else "key"))
+        if field.kind == "head":
+            return ((f" {name}", "head"),)
+        if field.kind == "check":
+            box = "[x]" if field.value else "[ ]"
+            room = max(1, width - 6)
+            return (
+                (f" {box} ", "good" if field.value else "quiet"),
+                (clip(visible(name), room), "strong" if field.value else "text"),
+            )
+        room = max(1, width - NAME_WIDTH - 3)
+        head = (" " + fit(name, NAME_WIDTH) + " ", "quiet")
+        if y == self.cursor and self._edit is not None:
+            return (head, *self._edit.parts(room))
+        if field.kind == "fact":
+            return (head, (clip_left(visible(field.value), room), "text"))
+        if not field.value:
+            return (head, (clip(visible(field.empty), room), "quiet"))
+        style = "accent" if field.changed else "strong"
+        return (head, (clip(visible(field.value), room), style))
+
+    def _update_help(self, problem: str = "") -> None:
+        field = self.field
+        text = problem or (field.help if field else "")
+        self._show_help_text(text, bool(problem))
+
+    # --- editing ----------------------------------------------------------------------------
+
+    def action_choose(self) -> None:
+        field = self.field
+        if field is None:
+            return
+        if self._edit is not None:
+            self.commit()
+        elif field.kind == "button":
+            self._pressed(field.name)
+        elif field.kind == "check":
+            self._changed(field.name, "" if field.value else "yes")
+        elif field.choices:
+            at = field.choices.index(field.value) if field.value in field.choices else -1
+            value = field.choices[(at + 1) % len(field.choices)]
+            self._changed(field.name, value)
+        elif field.kind == "text":
+            self._edit = LineEdit(field.value)
+            self.redraw()
+
+    def commit(self) -> bool:
+        """Accept what was typed; if it is invalid, show why and return False."""
+        field, edit = self.field, self._edit
+        if field is None or edit is None:
+            return True
+        typed = edit.text.strip()
+        problem = self._check(field.name, typed)
+        if problem:
+            self._update_help(problem)
+            return False
+        self._edit = None
+        self.redraw()
+        if typed != field.value:
+            self._changed(field.name, typed)
+        self._update_help()
+        return True
+
+    def cancel_edit(self) -> bool:
+        """Discard what is being typed; whether there was an edit."""
+        if self._edit is None:
+            return False
+        self._edit = None
+        self.redraw()
+        self._update_help()
+        return True
+
+    @property
+    def typing(self) -> bool:
+        return self._edit is not None
+
+    def type_key(self, key: str, character: str | None) -> bool:
+        """Edit the value that is being typed; False = the key is not for that."""
+        if self._edit is None or not self._edit.press(key, character):
+            return False
+        self._edited()
+        return True
+
+    def type_text(self, text: str) -> None:
+        if self._edit is not None:
+            self._edit.insert(text)
+            self._edited()
+
+    def _edited(self) -> None:
+        field, edit = self.field, self._edit
+        if field is not None and edit is not None:
+            self._update_help(self._check(field.name, edit.text.strip()))
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.cancel_edit()

@@ -1,0 +1,92 @@
+"""A recording is an asciicast of version 3 to the letter, whatever an episode was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekft_engine.data.trajectory import Trajectory, Turn
+from sekft_engine.episodes.store import as_finished
+from sekft_engine.evaluation.report.asciicast import asciicast
+
+# https://docs.asciinema.org/manual/asciicast/v3: what a header may hold, and the codes of events.
+TERM = {"cols": int, "rows": int, "type": str, "version": str, "theme": dict}
+HEADER = {
+    "version": int, "term": dict, "timestamp": int, "idle_time_limit": float, "command": str,
+    "title": str, "env": dict, "tags": list,
+}  # fmt: skip
+CODES = "oimrx"
+
+
+def unlike_v3(recording: str) -> list[str]:
+    """What in ``recording`` is not as the format has it."""
+    assert recording.endswith("\n")
+    first, *lines = recording[:-1].split("\n")
+    header = json.loads(first)
+    wrong = [f"header {key}" for key, value in header.items() if not _is(value, HEADER.get(key))]
+    wrong += [f"term {k}" for k, value in header["term"].items() if not _is(value, TERM.get(k))]
+    wrong += [f"no {key}" for key in ("version", "term") if key not in header]
+    wrong += [f"no {key}" for key in ("cols", "rows") if header["term"].get(key, 0) < 1]
+    wrong += [] if header["version"] == 3 else ["version"]
+    wrong += [] if all(isinstance(tag, str) for tag in header.get("tags", ())) else ["tags"]
+    for number, line in enumerate(lines, 2):
+        event = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        well = (
+            isinstance(event, list)
+            and len(event) == 3
+            and _is(event[0], float)
+            and event[0] >= 0
+            and event[1] in CODES
+            and isinstance(event[2], str)
+            and (event[1] != "x" or (event[2].isdecimal() and number == len(lines) + 1))
+        )
+        wrong += [] if well else [f"line {number}: {line}"]
+    return wrong
+
+
+def _is(value: Any, kind: type | None) -> bool:
+    if kind is None or isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def episode(turns: list[Turn], **meta: Any) -> str:
+    trajectory = Trajectory(
+        id="base--s\x1b1", scenario="s1", turns=tuple(turns), outcome="exit", meta=meta
+    )
+    return asciicast(as_finished(trajectory))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["user", "assistant"]),
+            st.text(max_size=30).filter(lambda text: text.isprintable() or "\n" in text),
+            st.one_of(st.none(), st.floats(0, 1e5)),
+            st.sampled_from([None, 0, 1, 130]),
+        ),
+        max_size=8,
+    ),
+    st.floats(0, 1e5),
+)
+def test_every_line_is_as_the_format_has_it(
+    turns: list[tuple[Any, str, float | None, int | None]], seconds: float
+) -> None:
+    made = [
+        Turn(role=role, content=text, t=t, exit_status=status) for role, text, t, status in turns
+    ]
+    assert unlike_v3(episode(made, expected="exit", seconds=seconds)) == []
+
+
+def test_commands_stand_off_their_prompt_and_rounding_shifts_nothing() -> None:
+    long = Turn(role="assistant", content="x" * 3333, t=10.0)
+    told = episode([Turn(role="user", content="$", t=0.00004), long], seconds=20.0)
+    waits = [json.loads(line)[0] for line in told.splitlines()[1:]]
+    assert sum(waits) == pytest.approx(20.0, abs=1e-3)
+    assert '"$ "' in told.splitlines()[1]
+    assert msgspec.json.decode(told.splitlines()[0])["title"] == "base--s␛1"

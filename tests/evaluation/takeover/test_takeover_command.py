@@ -1,0 +1,135 @@
+"""``sekft takeover``: lines in, answers out, in a plain terminal or a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sekft_engine.cli.takeover import command
+from sekft_engine.core.errors import BadInput
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.sources import load_trajectories
+from tests.evaluation.takeover.test_takeover import record
+from tests.worlds.conftest import processes_with, unique_seconds, wait_until
+
+Make = Callable[..., Scenario]
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_base: Path, make_scenario: Make) -> Workspace:
+    made = Workspace(tmp_path / "place").create()
+    (made.bases / "tiny").symlink_to(tiny_base)
+    text = json.dumps(make_scenario().to_json())
+    (made.holdout_scenarios / "copy-1.json").write_text(text)
+    return made
+
+
+def takeover(place: Workspace, typed: str, *arguments: str) -> Result:
+    return CliRunner().invoke(
+        command, ["--workspace", str(place.root), *arguments], input=typed, standalone_mode=False
+    )
+
+
+def test_lines_are_typed_and_the_result_is_kept_and_told_as_json(
+    place: Workspace, make_scenario: Make, tmp_path: Path
+) -> None:
+    record(place, make_scenario(), ["quil", "touch copy.txt", "exit"])
+    kept = tmp_path / "kept"
+    done = takeover(
+        place, "cp word.txt copy.txt\nexit\n", "001", "copy-1", "--turn", "4",
+        "--keep", str(kept), "--json",
+    )  # fmt: skip
+    assert done.return_value == 0, done.output
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert (told["scenario"], told["run"], told["turn"]) == ("copy-1", "001-eval", 3)
+    assert told["verdict"]["verified"]
+    assert [turn["by"] for turn in told["turns"] if turn["role"] == "assistant"] == [
+        "script", "hand", "hand",
+    ]  # fmt: skip
+    assert told["differences"] == []
+    (one,) = load_trajectories(kept).trajectories
+    assert one.id == told["kept"]["id"]
+    assert "Copy word.txt to copy.txt" in done.stderr
+
+
+def test_the_other_keys_are_lines_that_begin_with_a_tilde(place: Workspace, tmp_path: Path) -> None:
+    keep = f"~keep {tmp_path / 'kept'}"
+    lines = (
+        "touch copy.txt", "~undo", "~lines", "cat <<E", "over two", "lines", "E", "~", "~~nobody",
+        "~bogus", "~finish", "~undo 4", "cp word.txt copy.txt", "exit", keep,
+    )  # fmt: skip
+    done = takeover(place, "\n".join(lines), "--scenario", "copy-1")
+    assert done.return_value == 0, done.output
+    assert "over two\nlines\nuser@box" in done.stdout.replace("> ", "")
+    assert "~nobody" in done.stdout
+    assert "~back [N]" in done.stdout
+    assert "cap after 2: not verified" in done.stdout
+    (kept,) = load_trajectories(tmp_path / "kept").trajectories
+    assert kept.commands == ("cat <<E\nover two\nlines\nE", "cp word.txt copy.txt", "exit")
+
+
+def test_the_folder_that_was_named_is_where_a_session_is_kept(
+    place: Workspace, tmp_path: Path
+) -> None:
+    typed = "cp word.txt copy.txt\nexit\n~keep\n"
+    done = takeover(place, typed, "--scenario", "copy-1", "--keep", str(tmp_path / "mine"))
+    assert done.return_value == 0, done.output
+    assert len(load_trajectories(tmp_path / "mine").trajectories) == 1
+
+
+def test_what_is_refused_ends_in_an_error_and_is_told(place: Workspace, tmp_path: Path) -> None:
+    done = takeover(place, "", "001", "copy-1")
+    assert "no such run" in str(done.exception)
+    done = takeover(place, "", "001")
+    assert "which episode" in str(done.exception)
+    done = takeover(place, "")
+    assert "--scenario" in str(done.exception)
+    done = takeover(place, "", "--scenario", "no-such")
+    assert "--scenarios" in str(done.exception)
+    assert isinstance(done.exception, BadInput)  # which ends in 2
+
+
+@pytest.mark.slow
+def test_killed_at_the_prompt_it_leaves_what_was_typed_and_no_world(place: Workspace) -> None:
+    mark = unique_seconds()
+    person = subprocess.Popen(
+        [
+            sys.executable, "-c", "from sekft_engine.cli.main import main; main()", "takeover",
+            "--scenario", "copy-1", "--workspace", str(place.root),
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert person.stdin is not None
+    person.stdin.write(f"cp word.txt copy.txt\nsleep {mark} &\n")
+    person.stdin.flush()
+    assert wait_until(lambda: _drafted(place) >= 2, 120.0)
+    assert processes_with(mark)
+    (draft,) = (place.root / "takeovers").iterdir()
+    done = takeover(place, "exit\n", str(draft))
+    assert "another process is typing it" in str(done.exception)
+    os.killpg(person.pid, signal.SIGKILL)
+    person.wait()
+    assert wait_until(lambda: not processes_with(mark), 60.0)
+    done = takeover(place, "exit\n", str(draft), "--json")
+    told = json.loads(done.stdout)
+    assert told["verdict"]["verified"]
+
+
+def _drafted(place: Workspace) -> int:
+    """How many commands lie on disk."""
+    for path in (place.root / "takeovers").glob(".takeover-*.json"):
+        return sum(turn["role"] == "assistant" for turn in json.loads(path.read_text())["turns"])
+    time.sleep(0.05)
+    return 0

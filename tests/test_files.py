@@ -1,0 +1,28 @@
+"""Files are written whole, and what is no file is written into."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from sekft_engine.core.files import write_whole
+
+
+def test_a_pipe_gets_what_is_written_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe, read = tmp_path / "pipe", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_whole(pipe, b"a page")
+    reader.join(60)
+    assert read == [b"a page"]
+    assert pipe.is_fifo()
+
+
+def test_a_link_to_a_file_is_replaced_by_the_file(tmp_path: Path) -> None:
+    target, link = tmp_path / "old", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert (link.read_bytes(), target.read_bytes()) == (b"new", b"old")

@@ -1,0 +1,224 @@
+"""The eval pane tells what the command tells: its set-up, its intervals, its tests, its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sekft_engine.data.trajectory import Trajectory, Turn
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.episodes.store import as_finished, write_episode
+from sekft_engine.evaluation.statistics.intervals import (
+    mcnemar,
+    wilson,
+    wilson_clustered,
+)
+from sekft_engine.evaluation.statistics.paired import evidence, sign_flip
+from sekft_engine.records import events, jobs
+from sekft_engine.records.runs import create_run
+from sekft_engine.worlds import backends
+from sekft_engine.worlds.trees import userlands
+from sekft_tui.app import Workbench
+from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.reducer import replayed
+from sekft_tui.panes.eval.setup import SANDBOXES, USERLANDS, EvalSetup, Subject
+from tests.tui.screen import until, until_gone, until_shown
+from tests.tui.scripted import ScriptedEngine, evaluation, verdict
+
+Make = Callable[[], Workbench]
+
+
+def view_of(
+    outcomes: dict[str, str], *, seeds: int = 1, worlds: int = 0, until_decided: bool = False
+) -> EvalView:
+    """An eval in which the episodes ended one after the other: ``g``ood, ``c``ap, ``i``nvalid,
+    ``.`` = not yet."""
+    trials = max(worlds * seeds, *map(len, outcomes.values()))
+    names = [
+        f"tidy-{n // seeds}" + (f"@{n % seeds + 1}" if n % seeds else "") for n in range(trials)
+    ]
+    hows = {"g": "good", "c": "cap", "i": "invalid"}
+    script: list[events.Event] = [
+        events.JobStarted(job="eval-1", kind="eval"),
+        events.EvalStarted(
+            job="eval-1", subjects=list(outcomes), scenarios=names, archetypes=["tidy"] * trials,
+            seeds=seeds, until_decided=until_decided,
+        ),
+        *(
+            verdict(subject, name, hows[how])
+            for subject, word in outcomes.items()
+            for name, how in zip(names, word, strict=False)
+            if how != "."
+        ),
+    ]  # fmt: skip
+    return replayed(script).eval
+
+
+def test_several_draws_in_a_world_are_no_several_worlds() -> None:
+    """Sixteen draws in one world tell next to nothing of other worlds."""
+    view = view_of({"base": "g" * 15 + "c"}, seeds=16)
+    assert view.tally("base").interval("clean_termination") == wilson_clustered([15], [16])
+    assert wilson_clustered([15], [16])[0] < 0.2 < wilson(15, 16)[0]
+    view = view_of({"base": "ccc" * 4, "tuned": "ggg" * 4}, seeds=3)
+    pairs = view.pairs("base", "tuned")
+    assert (pairs.pairs, pairs.only_a, pairs.only_b) == (4, 0, 4)
+    assert pairs.p == pytest.approx(sign_flip([3, 3, 3, 3]))
+    assert pairs.p > mcnemar(0, 12)
+
+
+def test_while_an_eval_runs_p_is_one_that_may_be_looked_at() -> None:
+    done = view_of({"base": "c" * 8, "tuned": "g" * 8}).pairs("base", "tuned")
+    assert (done.test, done.p) == ("exact", mcnemar(0, 8))
+    running = view_of({"base": "c" * 8, "tuned": "g" * 6}, worlds=8).pairs("base", "tuned")
+    assert (running.test, running.pairs) == ("any time", 6)
+    assert running.p == pytest.approx(1 / evidence(0, 6))
+    decided = view_of({"base": "c" * 8, "tuned": "g" * 8}, until_decided=True)
+    assert decided.pairs("base", "tuned").test == "any time"
+
+
+def test_worlds_that_ended_early_do_not_count_before_those_that_stand_before_them() -> None:
+    view = view_of({"base": "cccccc", "tuned": "gi.ggg"})
+    pairs = view.pairs("base", "tuned")
+    assert (pairs.pairs, pairs.only_b) == (1, 1), "the first counts, the second is invalid"
+    half = view_of({"base": "cccc", "tuned": "ggg."}, seeds=2).pairs("base", "tuned")
+    assert (half.pairs, half.only_b) == (1, 1), "a world with a draw left is still open"
+
+
+def test_everything_the_command_can_be_told_stands_in_the_set_up() -> None:
+    setup = EvalSetup()
+    setup.set_choices([Subject("001-train", "/runs/001-train/adapter")], scenarios=48)
+    for name, value in (
+        ("n", "24"), ("temperature", "0.7"), ("seeds", "4"), ("until_decided", "yes"),
+        ("userland", "debian"), ("sandbox", "podman"), ("seed", "3"),
+    ):  # fmt: skip
+        if name not in ("until_decided", "userland", "sandbox"):
+            assert setup.check(name, value) == ""
+        setup.change(name, value)
+    assert setup.problem() == ""
+    job = setup.job("base", Path("/scenarios"))
+    assert (job.n, job.seed, job.seeds, job.temperature) == (24, 3, 4, 0.7)
+    assert (job.until_decided, job.userland, job.sandbox) == (True, "debian", "podman")
+    fields = {field.name: field for field in setup.fields(Path("/scenarios"))}
+    assert "n=24" in fields["n"].help
+    assert "takes at least 7 worlds" in fields["n"].help
+    assert "4 draws" in fields["n"].help
+
+
+def test_a_set_up_that_would_show_nothing_says_why() -> None:
+    setup = EvalSetup()
+    setup.set_choices([], scenarios=48)
+    setup.change("seeds", "3")
+    assert "need a temperature" in setup.problem()
+    setup.change("temperature", "1")
+    setup.change("until_decided", "yes")
+    assert "one subject alone" in setup.problem()
+    setup.change("base", "")
+    assert "at least one subject" in setup.problem()
+    for name, value in (
+        ("temperature", "-1"), ("temperature", "nan"), ("temperature", "warm"), ("seeds", "0"),
+        ("n", "49"), ("step_cap", "0"), ("seed", "²"),
+    ):  # fmt: skip
+        assert setup.check(name, value), (name, value)
+
+
+def test_the_set_up_offers_what_worlds_there_are() -> None:
+    assert userlands.NAMES == USERLANDS
+    assert ("auto", *backends.BACKENDS) == SANDBOXES
+
+
+@pytest.fixture
+def run_folder(workspace: Workspace) -> Path:
+    """A finished eval of two subjects, two draws in each of two worlds."""
+    run = create_run(workspace.runs, "eval", about={})
+    run.episodes.mkdir()
+    for subject, outcome in (("base", "cap"), ("tuned", "exit")):
+        for world in ("held-000", "held-001"):
+            for draw in range(2):
+                trajectory = Trajectory(
+                    id=f"{subject}--{world}",
+                    scenario=world,
+                    archetype="touch" if world == "held-000" else "link",
+                    announcement="motd",
+                    provider="warden",
+                    turns=(Turn(role="user", content="$ "), Turn(role="assistant", content="exit")),
+                    outcome="exit" if outcome == "exit" else "cap",
+                    steps=1,
+                    meta={"clean": True, "expected": "exit", "subject": subject, "draw": draw},
+                )
+                write_episode(run.episodes, subject, as_finished(trajectory))
+    decision = {"state": "decided", "better": "tuned", "evidence": 30.0, "p": 1 / 30}
+    subjects = [{"name": "base"}, {"name": "tuned"}]
+    run.write(status="done", result={"subjects": subjects, "decisions": {"tuned": decision}})
+    run.close()
+    return run.folder
+
+
+async def test_a_key_opens_all_figures_of_the_eval_that_is_shown(
+    make_app: Make, engine: ScriptedEngine, run_folder: Path
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3", "f")
+        await until_shown(pilot, "no eval is shown")
+        engine.say(
+            events.JobStarted(job="eval-1", kind="eval"),
+            events.RunCreated(
+                job="eval-1", run=run_folder.name, path=str(run_folder), kind="eval"
+            ),
+            events.EvalStarted(
+                job="eval-1", subjects=["base", "tuned"], scenarios=["held-000"],
+                archetypes=["touch"],
+            ),
+        )  # fmt: skip
+        await until_shown(pilot, "eval 0/2")
+        await pilot.press("f")
+        await until_shown(
+            pilot, run_folder.name, "rates [95 %]", "0/4 [0,66]", "4/4 [34,100]",
+            "@1 1.00  @2 1.00", "decided: tuned is better", "not done",
+        )  # fmt: skip
+        await pilot.press("G")
+        await until_shown(pilot, "by terminal", "by difficulty")
+        await pilot.press("escape")
+        await until_gone(pilot, "by terminal")
+
+
+async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out", "[x] base")
+        await pilot.press(*["j"] * 6, "enter", "ctrl+u", *"0.5", "enter")
+        await pilot.press("j", "enter", "ctrl+u", "4", "enter", "j", "enter")
+        await pilot.press("j", "enter", "enter", "j", "space")
+        await until_shown(pilot, "[x] stop when decided", "podman")
+        await pilot.press("s")
+        await until_shown(pilot, "one subject alone decides nothing")
+        await pilot.press("space", "s")
+        await until(pilot, lambda: bool(engine.jobs), "started")
+        job = engine.jobs[0]
+        assert isinstance(job, jobs.Evaluate)
+        assert msgspec.structs.replace(job, id="", base="", scenarios="") == jobs.Evaluate(
+            id="", base="", scenarios="", n=2, temperature=0.5, seeds=4, userland="host",
+            sandbox="podman",
+        )  # fmt: skip
+
+
+async def test_a_terminal_made_small_keeps_what_had_the_focus(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out", "[x] base")
+        await pilot.press("s")
+        engine.say(*evaluation({"base": ["good", "cap"]}, 2))
+        await until_shown(pilot, "2 of 2", "start the eval")
+        await pilot.resize_terminal(80, 24)
+        await until_gone(pilot, "start the eval")
+        await pilot.press("f")
+        await until_shown(pilot, "no episode has ended yet")
+        await pilot.press("escape", "escape")
+        await until_shown(pilot, "start the eval")

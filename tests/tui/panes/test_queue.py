@@ -1,0 +1,123 @@
+"""The queue on screen: what runs, what waits, and every order by a key."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+from sekft_engine.records import events, jobs
+from sekft_engine.work.context import Context
+from sekft_tui.app import Workbench
+from sekft_tui.model.reducer import Shared, reduce
+from sekft_tui.screens.queue import QueueScreen
+from tests.documents import document
+from tests.tui.screen import until, until_shown
+from tests.tui.scripted import ScriptedEngine
+
+Make = Callable[[], Workbench]
+
+
+def _queue(*waiting: tuple[str, bool], running: str = "") -> events.QueueChanged:
+    return events.QueueChanged(
+        job="",
+        running=events.Queued(id=running, kind="train", label="/data/one") if running else None,
+        waiting=[
+            events.Queued(id=name, kind="train", label=f"{name} \x1b[31m", held=held)
+            for name, held in waiting
+        ],
+    )
+
+
+def _shown(app: Workbench) -> list[str]:
+    screen = app.screen
+    assert isinstance(screen, QueueScreen)
+    return screen.list.plain().splitlines()
+
+
+async def test_a_pause_is_taken_back_before_the_step_ends_as_after_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """By a real engine, whose job takes as long to begin as the test lets it."""
+    loaded, step = threading.Event(), threading.Event()
+
+    def train(job: jobs.Train, context: Context) -> dict[str, Any]:
+        assert loaded.wait(60)
+        context.open_run("train", about={}, out=str(tmp_path / "run"))
+        for number in range(2):
+            step.wait(60)
+            step.clear()
+            context.log(f"step {number} done")
+            context.wait_while_paused()
+        return {}
+
+    engine = Engine(nice=0, handlers={jobs.Train: train})
+    app = Workbench(engine, workspace)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await pilot.press("2", "s")
+        await until_shown(pilot, "▸ running")
+        await pilot.press("p")  # the base is still being loaded
+        await until_shown(pilot, "‖ pausing", "p resumes")
+        assert document(engine.status())["running"]["paused"]
+        await pilot.press("p")
+        await until_shown(pilot, "▸ running", "the run continues")
+        assert not document(engine.status())["running"]["paused"]
+        await pilot.press("Q", "p")
+        await until(pilot, lambda: "pausing" in _shown(app)[0], "pausing in the queue")
+        await pilot.press("p")
+        await until(pilot, lambda: "running" in _shown(app)[0], "running in the queue")
+        await pilot.press("escape", "p")
+        loaded.set()
+        step.set()
+        await until_shown(pilot, "‖ paused")
+        await pilot.press("p")
+        await until_shown(pilot, "▸ running")
+        step.set()
+        await until_shown(pilot, "✓ done")
+    assert engine.close()
+
+
+async def test_the_queue_is_shown_and_ordered_by_keys(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("Q")
+        assert "no job is running" in "\n".join(_shown(app))
+        engine.say(events.JobStarted(job="train-1", kind="train"))
+        engine.say(_queue(("train-2", False), ("eval-3", True), running="train-1"))
+        app.pull()
+        lines = _shown(app)
+        assert ["running" in lines[0], "queued" in lines[1], "held" in lines[2]] == [True] * 3
+        assert "\x1b" not in "".join(lines)
+        await pilot.press("J", "p", "j", "J", "p")
+        app.pull()
+        await pilot.press("k", "K", "p")
+        assert engine.orders == [
+            ("pause", "train-1"),  # what runs cannot be moved
+            ("move 1", "train-2"),
+            ("pause", "train-2"),
+            ("move -1", "eval-3"),
+            ("resume", "eval-3"),
+        ]
+        engine.say(_queue(("train-2", True), ("eval-3", False), running="train-1"))
+        app.pull()
+        await pilot.press("x")  # the cursor has gone with its job
+        assert engine.cancelled == [("eval-3", True)]
+        app.pull()
+        assert "eval-3" not in "".join(_shown(app))
+        await pilot.press("escape")
+        assert not isinstance(app.screen, QueueScreen)
+
+
+def test_held_jobs_are_nothing_that_keeps_one_from_leaving() -> None:
+    def active(held: bool) -> str:
+        shared = Shared()
+        reduce(shared, _queue(("train-2", held)))
+        return shared.active.id if shared.active is not None else ""
+
+    assert active(held=True) == ""
+    assert active(held=False) == "train-2"

@@ -1,0 +1,220 @@
+"""Taking over by keyboard: real worlds behind the screen, in a small and in a large terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.events import Key
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
+
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+from sekft_engine.records.runs import create_run
+from sekft_engine.sources import load_trajectories
+from sekft_tui.app import Workbench
+from sekft_tui.messages import TakeOver
+from sekft_tui.screens.takeover import TakeOverScreen
+from tests.tui.screen import screen_text, until, until_gone, until_shown
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
+Make = Callable[[], Workbench]
+
+
+async def typed(pilot: Pilot[int], text: str) -> None:
+    """Type a command at the world's prompt, as fast as a terminal passes it on."""
+    for letter in text:
+        pilot.app.post_message(Key(_character_to_key(letter), letter))
+    await pilot.press("enter")
+
+
+async def begun(pilot: Pilot[int]) -> None:
+    """At the prompt of the first world, where nobody has typed yet."""
+    await pilot.press("W")
+    await until_shown(pilot, "type by hand in which world?", "held-001")
+    await pilot.press("enter")
+    await until_shown(pilot, "held-000", "Ask warden.", "your turn", "history")
+
+
+def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit") -> Path:
+    """An episode of an eval, as it lies on disk: (command, answer) each, after the login."""
+    run = create_run(workspace.runs, "eval", about={})
+    said: list[dict[str, Any]] = [{"role": "user", "content": "Ask warden.\nuser@box:~$"}]
+    for command, answer in turns:
+        said.append({"role": "assistant", "content": command})
+        said += [{"role": "user", "content": answer}] if answer else []
+    raw = {
+        "id": "base--held-000", "scenario": "held-000", "turns": said, "outcome": outcome,
+        "meta": {"subject": "base", "clean": True, "expected": "exit"},
+    }  # fmt: skip
+    run.episodes.mkdir()
+    path = run.episodes / "base--held-000.json"
+    path.write_text(json.dumps(raw))
+    run.write(status="done")
+    run.close()
+    return path
+
+
+@SIZES
+async def test_one_writes_a_demonstration_by_hand_and_it_can_be_trained_on(
+    make_app: Make, workspace: Workspace, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await begun(pilot)
+        await typed(pilot, "bin/warden")
+        shown = await until_shown(pilot, "make the file done, then exit", "1 command so far")
+        assert "you" in shown
+        await pilot.press("up")
+        await until_shown(pilot, "~$ bin/warden ")
+        await pilot.press("ctrl+c")
+        await typed(pilot, "touch done")
+        await until_shown(pilot, "2 commands so far")
+        await typed(pilot, "exit")
+        await until_shown(pilot, "✓ the checker passed", "worth training on", "keep in")
+        await pilot.press("escape")
+        await until_shown(pilot, "What was typed here is not kept.")
+        await pilot.press("k")
+        await until_gone(pilot, "What was typed")
+        await pilot.press("s")
+        await until_shown(pilot, "kept, certified")
+        await pilot.press("s")  # once is enough
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
+    (kept,) = load_trajectories(workspace.root / "takeovers").trajectories  # it was held out
+    assert kept.commands == ("bin/warden", "touch done", "exit")
+    assert kept.meta["certificate"]["ok"]
+    assert kept.meta["takeover"]["hand"] == [1, 3, 5]
+
+
+@SIZES
+async def test_answers_that_differ_are_shown_and_are_not_obeyed(
+    make_app: Make, workspace: Workspace, size: tuple[int, int]
+) -> None:
+    path = recorded(workspace, ("ls", "evil\x1b[2J\u202e\nuser@box:~$"), ("exit", ""))
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        app.post_message(TakeOver(path, 3))
+        shown = await until_shown(pilot, "not as recorded", "turn 3", "- evil␛[2J<202e>")
+        assert "\x1b" not in shown
+        await pilot.press("enter")
+        shown = await until_shown(
+            pilot, "≠ not as recorded", "base, again", "base typed here: exit"
+        )
+        await pilot.press("up", "enter")  # what stood here is the first of the history
+        await until_shown(pilot, "✗ the checker failed", "not worth training on")
+        await pilot.press("u")
+        await until_shown(pilot, "your turn")
+        await typed(pilot, "printf 'x\\033[31m'")
+        await until_shown(pilot, "x␛[31m")
+
+
+async def test_from_a_command_in_replay_one_types_another_instead_of_it(
+    make_app: Make, workspace: Workspace
+) -> None:
+    recorded(workspace, ("touch a", "user@box:~$"), ("nosuch", "user@box:~$"), ("exit", ""))
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await until_shown(pilot, "1 episode", "verdict")
+        await pilot.press("c", "t")
+        await until_shown(pilot, "at turn 2", "0 commands so far", "base typed here: touch a")
+        await pilot.press("escape", "q")
+        await until_shown(pilot, "turn 2/6")
+        await pilot.press(".", ".")
+        await until_shown(pilot, "turn 4/6")
+        await pilot.press("t")
+        await until_shown(pilot, "at turn 4", "1 command so far", "base typed here: nosuch")
+
+
+async def test_undo_goes_back_before_the_marked_command(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        for number, command in enumerate(("touch one", "touch two", "ls"), 1):
+            await typed(pilot, command)
+            await until_shown(pilot, f"{number} command")
+        await until_shown(pilot, "one  two")
+        await pilot.press("escape", "h", "u")
+        await until_shown(pilot, "1 command so far")
+        await typed(pilot, "ls")
+        await until_shown(pilot, "2 commands so far", "  one")
+        assert "two" not in screen_text(pilot.app)
+        await pilot.press("escape", "question_mark")
+        await until_shown(pilot, "Fork the world again before the marked command")
+        await pilot.press("escape", "q")
+        await until_shown(pilot, "What was typed here is not kept.")
+        await pilot.press("x")
+        await until_gone(pilot, "commands so far")
+
+
+async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(pilot, "sleep 9; sleep 9")
+        await until_shown(pilot, "^c interrupts")
+
+        await pilot.press("ctrl+c")
+        await until_shown(pilot, "exit 130", "1 command so far")
+        await pilot.press("escape", "f")
+        await until_shown(pilot, "was ended by hand")
+
+
+async def test_the_model_types_when_it_is_handed_back(workspace: Workspace) -> None:
+    path = recorded(
+        workspace, ("bin/warden", "make the file done, then exit\nuser@box:~$"), ("exit", "")
+    )
+    engine = Engine(workspace, nice=0)
+    app = Workbench(engine, workspace)
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.post_message(TakeOver(path, 3))
+            await until_shown(pilot, "your turn", "base, again")
+            await pilot.press("tab")
+            await until_shown(pilot, "2 commands so far")
+            session = next(one for one in app.screen_stack if isinstance(one, TakeOverScreen))
+            (mine,) = (turn for turn in session.session.view.turns[3:] if turn.is_command)
+            assert mine.extra["by"] == "base"
+            assert mine.ids
+            await pilot.press("escape", "m")
+            await until_shown(pilot, "who types when you hand back", "without an adapter")
+            await pilot.press("enter", "B")
+            await until(
+                pilot,
+                lambda: session.session.view.state in ("model", "over", "ready"),
+                "the model types",
+            )
+            await pilot.press("t")
+            await until(pilot, lambda: session.session.view.state in ("ready", "over"), "back")
+            await pilot.press("escape", "q")
+            await until_shown(pilot, "What was typed here is not kept.")
+            await pilot.press("x")
+            await until(pilot, lambda: not isinstance(app.screen, TakeOverScreen), "left")
+            assert session.session.join(60.0)
+    finally:
+        engine.close()
+
+
+async def test_what_was_lost_with_the_terminal_is_offered_again(
+    make_app: Make, workspace: Workspace
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(pilot, "touch done")
+        await until_shown(pilot, "1 command so far")
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("W")
+        await until_shown(pilot, "held-000, unfinished")
+        await pilot.press("enter")
+        await until_shown(pilot, "your turn", "touch done")
+        await typed(pilot, "exit")
+        await until_shown(pilot, "✓ the checker passed")
+        await pilot.press("escape")
+        await until_shown(pilot, "What was typed here is not kept.")
+        await pilot.press("s")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
+    (kept,) = load_trajectories(workspace.root / "takeovers").trajectories
+    assert kept.meta["takeover"]["hand"] == [1, 3]
+    assert not [*(workspace.root / "takeovers").glob(".takeover-*")]

@@ -1,0 +1,112 @@
+"""What Train can start besides a plain run: in 4 bits, by a name, with a rate that is found for it,
+or a whole table of recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events, jobs
+from sekft_tui.app import Workbench
+from sekft_tui.panes.train import TrainPane
+from sekft_tui.panes.train.find_rate import FindRateScreen
+from tests.tui.screen import until, until_gone, until_shown
+from tests.tui.scripted import ScriptedEngine, training
+
+Make = Callable[[], Workbench]
+
+
+def tried(step: int, share: float) -> events.RateTried:
+    rate = 1e-6 * 10 ** (step / 4)
+    return events.RateTried(
+        job="find_rate-1", step=step, steps=20, lr=rate, share=share, smooth=share
+    )
+
+
+async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "[ ] base in 4 bits", "adapter name   the run's id")
+        await pilot.press("G", "k", "k", "k", "enter", *"tiny-1", "enter")
+        await pilot.press("k", "enter", *"nowhere", "enter")
+        await until_shown(pilot, "✗ no such folder")
+        await pilot.press("ctrl+u", *str(workspace.holdout_scenarios), "enter")
+        await pilot.press("k", "enter")
+        await until_shown(pilot, "[x] base in 4 bits", "tiny-1")
+        await pilot.press("s")
+        job = engine.jobs[0]
+        assert isinstance(job, jobs.Train)
+        assert (job.name, job.load_4bit) == ("tiny-1", True)
+        assert job.scenarios == str(workspace.holdout_scenarios)
+        await until_shown(pilot, "adapter name   the run's id")  # the next is another adapter
+        engine.say(events.AdapterAttached(job="x", name="tiny-1", digest="0"))
+        await pilot.press("tab", "G", "k", "k", "k", "enter", *"tiny-1", "enter")
+        await until_shown(pilot, "✗ an adapter of this name is on the")
+
+
+async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "f", "ctrl+u", "5", "enter")
+        await until_shown(pilot, "a whole number of at least 10")
+        await pilot.press("ctrl+u", "2", "0", "enter")
+        job = engine.jobs[0]
+        assert isinstance(job, jobs.FindRate)
+        assert job.recipe.max_steps == 20
+        assert job.data == str(app.workspace.trajectories)
+        await until_shown(pilot, "waits for what runs before it")
+        engine.say(events.JobStarted(job="find_rate-1", kind="find_rate"))
+        engine.say(events.Progress(job="find_rate-1", label="rendering", done=3, total=12))
+        await until_shown(pilot, "rendering 3/12")
+        engine.say(*(tried(step, 1 - step / 20) for step in range(1, 9)))
+        await until_shown(pilot, "step 8 of at most 20, rate 1.0e-04", "1e-5", "x stop")
+        await pilot.press("escape")
+        await until_gone(pilot, "at most 20")
+        engine.say(*(tried(step, 1 - step / 20) for step in range(9, 17)), tried(17, 30.0))
+        engine.say(events.JobDone(job="find_rate-1", kind="find_rate", result={"suggested": 1e-3}))
+        await until_shown(pilot, "a learning rate is found: 0.001; f shows it")
+        await pilot.press("f")
+        await until_shown(pilot, " 0.001 is suggested", "◆ lowest", "▲ suggested", "⏎ take 0.001")
+        await pilot.press("left", "left")  # a person may see it otherwise
+        await until_shown(pilot, "at step 16 · 1e-2 rate", "⏎ take 0.01")
+        await pilot.press("enter")
+        await until_shown(pilot, "lr 0.01 is in the form")
+        assert app.recipe.lr == 0.01
+        await pilot.press("f")  # what was seen is not shown again: another search
+        await until_shown(pilot, "steps: 60")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, FindRateScreen), "the next search")
+        engine.say(events.JobStarted(job="find_rate-2", kind="find_rate"))
+        await pilot.press("x")
+        assert engine.cancelled == [("find_rate-2", False)]
+        engine.say(events.JobFailed(job="find_rate-2", kind="find_rate", error="no rate does"))
+        await until_shown(pilot, "✗ no rate does")
+
+
+async def test_a_sweep_is_started_from_its_table_and_a_wrong_line_is_named(
+    make_app: Make, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    table = tmp_path / "t.toml"
+    table.write_text("[recipe]\nepochs = 1\n\n[grid]\nlr = [1e-3, 3e-3]\nrnk = [8]\n")
+    app = make_app()
+    async with app.run_test(size=(240, 30)) as pilot:
+        await pilot.press("2", "t", *str(table), "enter")
+        await until_shown(pilot, f"{table}:6: grid.rnk: not known; is rank meant?")
+        assert not engine.jobs
+        table.write_text(table.read_text().replace("rnk = [8]", "rank = [8, 16]"))
+        await pilot.press("enter")
+        await until_shown(pilot, "a sweep of 4 runs: lr, rank")
+        job = engine.jobs[0]
+        assert isinstance(job, jobs.Sweep)
+        assert (job.file, job.base) == (str(table), app.base)
+        assert job.data == str(app.workspace.trajectories)
+        engine.say(events.JobStarted(job="sweep-1", kind="sweep"))
+        engine.say(*list(training(10, upto=4, job="sweep-1", run="002-t-01"))[1:])
+        await until_shown(pilot, "002-t-01", "step 4/10", "▸ running", "sweep 4/10")
+        assert app.focused is app.query_one(TrainPane).chart
