@@ -20,6 +20,7 @@ from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.events import Event
+from sekft_engine.records.result import Result
 from sekft_engine.records.runs import read_run
 from sekft_engine.work.context import Context
 from tests.documents import document, run_document
@@ -35,9 +36,9 @@ Do = Callable[[jobs.Job], Event]
 def harmful(harm: str) -> Mapping[type[jobs.Job], Any]:
     """Handlers that do a job and harm the base in passing, as a fault in a library would."""
 
-    def handler(job: Any, context: Context) -> dict[str, Any]:
+    def handler(job: Any, context: Context) -> Result:
         module, _, name = str(HANDLERS[type(job)]).partition(":")
-        result = getattr(__import__(module, fromlist=[name]), name)(job, context)
+        result: Result = getattr(__import__(module, fromlist=[name]), name)(job, context)
         weight: Any = context.resident.model.model.layers[1].mlp.up_proj
         weight = getattr(weight, "base_layer", weight).weight
         with torch.no_grad():
@@ -47,7 +48,7 @@ def harmful(harm: str) -> Mapping[type[jobs.Job], Any]:
                 weight[3, 7] += 1e-6
             else:
                 weight.data = weight.data + 1e-6
-        return dict(result)
+        return result
 
     return {jobs.Train: handler, jobs.Evaluate: handler, jobs.Swap: handler}
 

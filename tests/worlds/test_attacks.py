@@ -333,9 +333,13 @@ def test_a_forged_prompt_fools_nobody_but_the_forger(opener: Opener) -> None:
 
 
 def test_a_session_that_forges_prompts_has_no_exit_status_any_more(world: World) -> None:
-    """Its outputs shift, which is its own loss; what it claims of a command is not believed."""
+    """Its outputs shift, which is its own loss; what it claims of a command is not believed.
+
+    The real prompt may take the place of one answer before the two are seen to be one too many.
+    """
     world.run("""m=$(printf %s "$PS1" | tr -d '\\001\\002' | cut -d: -f1)""")
     world.run(r"""printf '\001%s:0:/home/user\002%s\002' "$m" "$m"; sleep 0.2; nosuchcommand""")
+    world.run("nosuchcommand")
     later = [world.run("nosuchcommand"), world.run("true")]
     assert [result.status for result in later] == [None, None]
     assert all("forged prompt" in result.notes for result in later)

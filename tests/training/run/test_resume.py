@@ -49,7 +49,7 @@ def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not(
     out = tmp_path / "part"
     try:
         for _ in range(2):
-            with pytest.raises(Stopped, match="--resume goes on"):
+            with pytest.raises(Stopped, match="--resume continues"):
                 run_document(_job(tiny_base, sessions, out, resume=True), engine=engine)
         checkpoint = newest_checkpoint(out)
         assert checkpoint is not None

@@ -175,7 +175,7 @@ async def test_why_a_difference_cannot_be_told_is_said(make_app: Make, episodes:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("d")
-        await until_shown(pilot, "not known: its final state was not kept with it")
+        await until_shown(pilot, "not known: its final state was not stored with it")
 
 
 async def test_an_episode_that_ends_while_one_watches_gets_its_checker(

@@ -136,6 +136,7 @@ def test_log_shows_what_the_engine_said(
         ("runs", "no runs yet"),
         ("log", "no messages yet"),
     ],
+    ids=("trajectories", "train", "eval", "replay", "runs", "log"),
 )
 def test_a_pane_with_nothing_in_it_says_what_to_do(
     tmp_path: Path, engine: ScriptedEngine, picture: Picture, pane: str, hint: str
