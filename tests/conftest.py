@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ for _number, _default in (
 def pytest_collection_finish() -> None:
     """All modules are there by now and stay: a garbage collector that walks through them again and
     again takes a third of some tests' time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _survivors_are_not_collected_again() -> Iterator[None]:
+    """What outlives a module (caches of Textual and of tokenizers) stays until the end too."""
+    yield
     gc.collect()
     gc.freeze()
 
