@@ -1,3 +1,3 @@
 """sekft's engine: everything but the screens. Importing it never imports torch or textual."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -82,10 +82,6 @@ class Filter(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return " ".join(map(str, self.terms))
 
-    def asks(self, *names: str) -> bool:
-        """Whether one of the fields ``names`` is needed to answer."""
-        return any(term.field in names for term in self.terms)
-
 
 class BadFilter(BadInput):
     """A filter that cannot be understood; names the term and what would be right."""

@@ -152,9 +152,6 @@ class Renderer:
                 self._tokens -= self._cache.popitem(last=False)[1].tokens
         return found
 
-    def _is_too_large(self) -> bool:
-        return len(self._cache) > CACHED_ROWS or self._tokens > CACHED_TOKENS
-
     def _render(self, number: int, read: Callable[[int], Trajectory]) -> Rendered:
         try:
             trajectory = read(number)
