@@ -61,11 +61,11 @@ def test_a_missing_clean_counts_as_false() -> None:
         ([], "must be a JSON object"),
         ({"id": "a"}, "no list of turns"),
         ({"turns": []}, "empty session"),
-        ({"turns": [{"role": "tool", "content": ""}]}, "unknown role 'tool'"),
-        ({"turns": [{"role": "user", "content": None}]}, "content must be a string"),
+        ({"turns": [{"role": "wizard", "content": ""}]}, "unknown role 'wizard'"),
+        ({"turns": [{"role": "user", "content": 5}]}, "content must be a string"),
         ({"turns": [7]}, "must be an object"),
-        ({"turns": TURNS, "outcome": "lost"}, "outcome"),
-        ({"turns": [{"role": "user", "content": "", "ids": "x"}]}, "ids"),
+        ({"turns": [{"role": "assistant", "content": "ls", "weight": 0.5}]}, "weight 0.5"),
+        ({"turns": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "tool_calls"),
     ],
 )
 def test_a_broken_trajectory_is_told_with_its_place(raw: object, said: str) -> None:

@@ -17,6 +17,7 @@ from sekft_engine.cli.options import (
     hub_option,
     json_option,
     print_json,
+    strict_option,
     timeout_option,
     workspace_option,
 )
@@ -46,6 +47,7 @@ def command() -> None:
     help="How many sessions of the data to compare, the hardest first.",
 )
 @click.option("--data-only", is_flag=True, help="Leave out the built-in hard sessions.")
+@strict_option
 @api_key_option
 @timeout_option(30.0)
 @json_option
@@ -60,6 +62,7 @@ def check(
     data_only: bool,
     api_key_env: str | None,
     timeout: float,
+    strict: bool,
     as_json: bool,
     workspace: Path | None,
 ) -> int:
@@ -77,6 +80,7 @@ def check(
     data = data_or_default(data, hub, place)
     _refuse_unnamed(data, hub)
     key = key_from(api_key_env, endpoint)
+    sessions = list(_sessions(data, hub, strict=strict))  # before a server is asked
     with (
         Client(endpoint, api_key=key, timeout=timeout) as client,
         Display(quiet=as_json) as display,
@@ -84,7 +88,7 @@ def check(
         report = check_endpoint(
             client,
             load_tokenizer(base, place),
-            _sessions(data, hub),
+            sessions,
             model=model,
             samples=samples,
             hostile=not data_only,
@@ -107,16 +111,17 @@ def _refuse_unnamed(data: str, hub: str) -> None:
         raise BadInput("no trajectories named", mend="name a file or folder with --data")
 
 
-def _sessions(data: str, hub: str) -> Iterator[Trajectory]:
+def _sessions(data: str, hub: str, *, strict: bool) -> Iterator[Trajectory]:
     """The first sessions that training would take; what comes after them is not read."""
     from sekft_engine.contract.samples import LOOKED_AT
     from sekft_engine.sources import open_index
+    from sekft_engine.sources.index.sessions import refuse_unusable
 
     index = open_index(hub=hub) if hub else open_index(data, keep_only=True)
     while len(index) < LOOKED_AT and index.advance():
         pass
-    for problem in index.problems:
-        raise problem.error()
+    if index.complete or strict:
+        refuse_unusable(index, strict=strict)
     if not len(index) and index.skipped:
         raise BadInput(
             f"none of {index.skipped} recordings is kept",

@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Meta
 
 from sekft_engine.data.published import DEFAULT_DATASET
 from sekft_engine.data.workspace import CONFIG, Workspace
+from sekft_engine.records import jobs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,12 +48,18 @@ def hub_option(function: Command) -> Command:
     )(function)
 
 
+def strict_option(function: Command) -> Command:
+    """``--strict`` of commands that read trajectories."""
+    described = get_args(jobs.Strict)[1].description
+    return click.option("--strict", is_flag=True, help=described)(function)
+
+
 def data_option(otherwise: str = "the workspace's") -> Callable[[Command], Command]:
     """``--data``; ``otherwise`` is the default named in the help."""
     return click.option(
         "--data",
         default="",
-        help="Trajectories: a folder of .json, or a .jsonl or .parquet file "
+        help="Trajectories: a folder, or a .json, .jsonl, .ndjson or .parquet file "
         f"[default: {otherwise}].",
     )
 

@@ -48,6 +48,7 @@ def run(
         flags=flags,
         load_4bit=job.load_4bit,
         shard_base=job.shard_base,
+        strict=job.strict,
     )
     if place is not None and not job.out:
         place.create()

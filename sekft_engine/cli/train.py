@@ -193,7 +193,12 @@ def _find_rate(job: jobs.Train, place: Workspace | None, quiet: bool, as_json: b
     from sekft_engine.cli.show.rate_plot import rate_plot
 
     find = jobs.FindRate(
-        base=job.base, data=job.data, hub=job.hub, recipe=job.recipe, load_4bit=job.load_4bit
+        base=job.base,
+        data=job.data,
+        hub=job.hub,
+        recipe=job.recipe,
+        load_4bit=job.load_4bit,
+        strict=job.strict,
     )
     with Display(quiet=quiet) as display:
         result = expect(run_job(find, place, display.show), FindRateResult)
@@ -220,11 +225,15 @@ def _summary(result: TrainResult) -> str:
 def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
     from sekft_engine.maskview.report import inspect_report
     from sekft_engine.render.template.tokenizer import load_tokenizer
-    from sekft_engine.training.trainer.data import limited, read_data
+    from sekft_engine.training.trainer.data import read_data
 
     tokenizer = load_tokenizer(job.base, place)
-    loaded = limited(read_data(job.data, job.hub), job.recipe.limit)
-    report = inspect_report(loaded, tokenizer, max_length=job.recipe.max_length)
+    report = inspect_report(
+        read_data(job.data, job.hub, strict=job.strict),
+        tokenizer,
+        max_length=job.recipe.max_length,
+        limit=job.recipe.limit,
+    )
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

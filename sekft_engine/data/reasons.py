@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from sekft_engine.data.read_report import REJECTIONS
+
 #: The certificate's line that a reason says does not hold; other reasons come before any line.
 LINES: Mapping[str, str] = {
     "boundary_merge": "additive",
@@ -22,6 +24,7 @@ LINES: Mapping[str, str] = {
 }
 
 MEANINGS: Mapping[str, str] = {
+    **REJECTIONS,
     "bad_input": "It cannot be read as a session.",
     "boundary_merge": "A token would hold the end of what the environment said together with the "
     "beginning of a command, so the two cannot be parted.",
@@ -31,6 +34,8 @@ MEANINGS: Mapping[str, str] = {
     "empty_session": "There is no turn in it.",
     "forged_control": "What a program printed or a person typed would be taken for a control token "
     "of the chat template.",
+    "mixed_weights": "Two commands in a row are one turn to the model, and only one of them is to "
+    "be trained.",
     "lone_surrogate": "It holds half a character, which no tokenizer can take.",
     "no_command": "There is no command in it, so nothing would be trained.",
     "no_end_of_turn": "The chat template leaves a command open, so the model would not learn to "

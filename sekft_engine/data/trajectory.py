@@ -6,30 +6,18 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from sekft_engine.core.documents import convert
-from sekft_engine.core.errors import BadInput
-
 Role = Literal["system", "user", "assistant"]
 Outcome = Literal["exit", "panic", "cap", "error"]
 #: How a session can end, in the order of tables.
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-
-#: Names under which a reader accepts the list of turns.
-TURN_KEYS = ("turns", "messages", "conversations")
-#: Names under which a reader accepts a turn's role and content.
-ROLE_KEYS = ("role", "from")
-CONTENT_KEYS = ("content", "value")
-#: Other names for the roles, as common data sets write them.
-ROLE_ALIASES = {"human": "user", "gpt": "assistant"}
-
-_MEND = "compare it with docs/formats.md"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One turn: an environment turn (``user``, ``system``) or a command turn (``assistant``).
 
     ``ids`` and ``logprobs`` hold the tokens as sampled, ``t`` seconds from the session's start,
-    ``exit_status`` that of the command this turn typed. ``extra`` keeps unknown fields.
+    ``exit_status`` that of the command this turn typed. A command that is not to ``train`` is
+    context for the others: a mistake, say, whose error is wanted. ``extra`` keeps unknown fields.
     """
 
     role: Role
@@ -38,6 +26,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[float, ...] | None = None
     t: float | None = None
     exit_status: int | None = None
+    train: bool = True
     extra: dict[str, Any] = {}
 
     @property
@@ -46,26 +35,10 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, raw: object, where: str) -> Turn:
-        """Read one turn, raising :class:`BadInput` that names ``where``."""
-        if not isinstance(raw, dict):
-            raise BadInput(
-                "a turn must be an object with role and content", where=where, mend=_MEND
-            )
-        known = dict(raw)
-        role = _take(known, ROLE_KEYS)
-        content = _take(known, CONTENT_KEYS)
-        role = ROLE_ALIASES.get(role, role) if isinstance(role, str) else role
-        if role not in get_args(Role):
-            raise BadInput(
-                f"unknown role {role!r}", where=where, mend="use system, user or assistant"
-            )
-        if not isinstance(content, str):
-            raise BadInput("a turn's content must be a string", where=where, mend=_MEND)
-        fields: dict[str, Any] = {"role": role, "content": content}
-        for name in ("ids", "logprobs", "t", "exit_status"):
-            if name in known:
-                fields[name] = known.pop(name)
-        return convert(fields | {"extra": known}, cls, what="broken turn", where=where, mend=_MEND)
+        """Read one turn, raising an error that names ``where``."""
+        from sekft_engine.data import reading
+
+        return reading.turn_of(raw, where, 0, {})
 
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"role": self.role, "content": self.content}
@@ -73,11 +46,17 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None:
                 out[name] = list(value) if isinstance(value, tuple) else value
+        if not self.train:
+            out["train"] = False
         return {**out, **self.extra, **out}
 
 
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded session. ``keep`` = right terminal and verified and command-only."""
+    """A recorded session. ``keep`` = right terminal and verified and command-only.
+
+    ``notes`` name what was read in another form than it stood there, or is not used; they are not
+    part of what is written (:data:`sekft_engine.data.read_report.NOTES`).
+    """
 
     id: str
     turns: tuple[Turn, ...]
@@ -91,6 +70,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     keep: bool = False
     meta: dict[str, Any] = {}
     extra: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -103,41 +83,10 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, raw: object, where: str) -> Trajectory:
-        """Read one trajectory, raising :class:`BadInput` that names ``where``."""
-        if not isinstance(raw, dict):
-            raise BadInput("a trajectory must be a JSON object", where=where, mend=_MEND)
-        known = dict(raw)
-        turns = _take(known, TURN_KEYS)
-        if not isinstance(turns, list):
-            raise BadInput(
-                "no list of turns", where=where, mend="name it turns, messages or conversations"
-            )
-        if not turns:
-            raise BadInput("empty session", where=where, mend="remove it or record it again")
-        parsed = tuple(
-            Turn.from_json(turn, f"{where}: turn {number}") for number, turn in enumerate(turns)
-        )
-        fields: dict[str, Any] = {
-            name: known.pop(name)
-            for name in cls.__struct_fields__
-            if name in known and name not in ("turns", "extra")
-        }
-        for name in ("scenario", "archetype", "provider", "announcement"):
-            # The sister package may store the whole object; its name is what a trajectory needs.
-            value = fields.get(name)
-            if isinstance(value, dict):
-                known[name] = value
-                fields[name] = label(value)
-            elif value is None:
-                fields.pop(name, None)
-        fields.setdefault("id", where)
-        fields.setdefault("steps", sum(turn.is_command for turn in parsed))
-        if fields.get("meta") is None:
-            fields.pop("meta", None)
-        read = convert(
-            fields | {"turns": ()}, cls, what="broken trajectory", where=where, mend=_MEND
-        )
-        return msgspec.structs.replace(read, turns=parsed, extra=known)
+        """Read one trajectory, raising an error that names ``where``."""
+        from sekft_engine.data import reading
+
+        return reading.trajectory_of(raw, where)
 
     def to_json(self) -> dict[str, Any]:
         """The strict form that sekft writes; unknown fields are kept."""
@@ -155,18 +104,3 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
             "meta": self.meta,
         }
         return {**out, **self.extra, **out}
-
-
-def label(value: str | dict[str, Any] | None) -> str:
-    """The name of a scenario, archetype, provider or announcement that may be stored whole."""
-    if isinstance(value, dict):
-        return str(value.get("name") or value.get("id") or value.get("channel") or "")
-    return value or ""
-
-
-def _take(raw: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """Remove and return the first of ``names`` that ``raw`` holds, else None."""
-    for name in names:
-        if name in raw:
-            return raw.pop(name)
-    return None

@@ -291,7 +291,10 @@ class Document:
 
 
 def _status(turn: Turn) -> str:
-    return f"exit {turn.exit_status}" if turn.exit_status is not None else ""
+    status = f"exit {turn.exit_status}" if turn.exit_status is not None else ""
+    if turn.is_command and not turn.train:
+        return f"not to be trained · {status}" if status else "not to be trained"
+    return status
 
 
 def _drawn_with(row: Row) -> Ints:

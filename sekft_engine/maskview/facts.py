@@ -124,9 +124,12 @@ def _counted(doc: Document) -> dict[str, str]:
     characters = sum(len(turn.content) for turn in doc.said)
     controls = int(np.count_nonzero(doc.control))
     last = doc.spans[-1] if doc.spans else None
+    untrained = doc.certificate.untrained_commands if doc.certificate is not None else 0
+    besides = f", {untrained:,} not to be trained" if untrained else ""
     return {
         "additive": f"{count(commands, 'command')}, each with the turns before it",
-        "decodes": f"{count(len(doc.spans), 'trained span')} against {count(commands, 'command')}",
+        "decodes": f"{count(len(doc.spans), 'trained span')} against {count(commands, 'command')}"
+        + besides,
         "terminal_whole": f"tokens {last.start:,} to {last.end - 1:,}" if last else "no span",
         "no_forged_control": f"{count(controls, 'control token')}, {len(doc) - controls:,} others",
         "single_bos": f"opens with {shown(doc.piece(0))!r}" if len(doc) else "empty",

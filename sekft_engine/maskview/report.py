@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -12,11 +14,12 @@ import numpy.typing as npt
 
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.reasons import as_shown, line_of
-from sekft_engine.render.bulk.cache import cached_rows
-from sekft_engine.render.rows.row import Row
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.render.bulk.cache import cached_sizes
+from sekft_engine.render.rows.row import Row, RowSize
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 from sekft_engine.sources.index.facts import Facts
-from sekft_engine.sources.read.trajectories import Loaded
+from sekft_engine.sources.read.trajectories import Counting, Loaded, Reading
 
 
 class Lengths(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +31,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     max: int = 0
 
     @classmethod
-    def of(cls, lengths: Sequence[int] | npt.NDArray[np.int32]) -> Lengths:
+    def of(cls, lengths: Sequence[int] | npt.NDArray[np.int32] | npt.NDArray[np.int64]) -> Lengths:
         if not len(lengths):
             return cls()
         # Lengths that occur, not ones between two that do.
@@ -38,7 +41,15 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspect(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fine-tune on some trajectories would see, in numbers. ``kept``: certified rows."""
+    """What a fine-tune on some trajectories would see, in numbers.
+
+    Attributes:
+        kept: certified rows.
+        untrained_commands: commands of them that the sessions say not to train.
+        dropped: trajectories, by the reason; ``examples`` has the first of each.
+        notes: trajectories in which something was read in another form, or is not used.
+        passed_over: files of the folder that are not read, by their endings.
+    """
 
     trajectories: int
     kept: int
@@ -47,6 +58,10 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
     trained_tokens: int
     length: Lengths
     by_archetype: dict[str, int]
+    untrained_commands: int = 0
+    examples: dict[str, str] = {}
+    notes: dict[str, int] = {}
+    passed_over: dict[str, int] = {}
 
     @property
     def trained_share(self) -> float:
@@ -57,33 +72,60 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
         return out
 
 
-def inspect_report(loaded: Loaded, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Inspect:
-    """Render and certify everything that was read, and count."""
-    rows = cached_rows(loaded.trajectories, tokenizer, max_length=max_length)
-    return inspect_rows(rows, loaded.skipped)
+def inspect_report(
+    data: Loaded | Reading, tokenizer: ChatTokenizer, *, max_length: int = 0, limit: int = 0
+) -> Inspect:
+    """Render and certify everything that is read, and count.
+
+    Args:
+        data: what was read, or is read on the way, which takes little memory.
+        tokenizer: the base's.
+        max_length: the most tokens a row may have; 0 = any number.
+        limit: only so many trajectories; 0 = all.
+    """
+    items: Iterable[Trajectory | Dropped] = (
+        data if isinstance(data, Reading) else chain(data.skipped, data.trajectories)
+    )
+    counting = Counting(items, limit)
+    rows = cached_sizes(counting, tokenizer, max_length=max_length)
+    report = inspect_rows(rows, counting)
+    return msgspec.structs.replace(report, passed_over=data.passed_over)
 
 
-def inspect_rows(rows: Iterable[Row | Dropped], skipped: Iterable[Dropped] = ()) -> Inspect:
-    """Count rows that were built already; ``skipped`` are those that the reader left out."""
-    dropped = Counter(item.reason for item in skipped)
+def inspect_rows(
+    rows: Iterable[Row | RowSize | Dropped], counting: Counting | None = None
+) -> Inspect:
+    """Count rows as they are built.
+
+    Args:
+        rows: the rows, or their sizes.
+        counting: counts what is not among them; it may still be counting.
+    """
+    counts = counting or Counting(())
     archetypes: Counter[str] = Counter()
-    lengths: list[int] = []
-    trained = 0
+    lengths = array("I")
+    trained = untrained = 0
     for row in rows:
         if isinstance(row, Dropped):
-            dropped[row.reason] += 1
+            counts.drop(row)
             continue
-        lengths.append(len(row))
-        trained += row.trained_tokens
-        archetypes[row.archetype] += 1
+        size = RowSize.of(row) if isinstance(row, Row) else row
+        lengths.append(size.tokens)
+        trained += size.trained_tokens
+        untrained += size.untrained_commands
+        archetypes[size.archetype] += 1
+    sizes = np.frombuffer(lengths, np.uint32).astype(np.int64)
     return Inspect(
-        trajectories=len(lengths) + dropped.total(),
+        trajectories=len(lengths) + counts.dropped.total(),
         kept=len(lengths),
-        dropped=dict(sorted(dropped.items())),
-        tokens=sum(lengths),
+        dropped=dict(sorted(counts.dropped.items())),
+        tokens=int(sizes.sum()),
         trained_tokens=trained,
-        length=Lengths.of(lengths),
+        length=Lengths.of(sizes),
         by_archetype=dict(sorted(archetypes.items())),
+        untrained_commands=untrained,
+        examples=dict(sorted(counts.examples.items())),
+        notes=dict(counts.notes.most_common()),
     )
 
 
@@ -95,9 +137,11 @@ def mask_document(
     rows: Iterable[Row | Dropped],
     skipped: Iterable[Dropped] = (),
     known: FactsById = lambda _: None,
+    notes: Mapping[str, int] | None = None,
+    passed_over: Mapping[str, int] | None = None,
 ) -> Iterator[bytes]:
     """The document of ``sekft mask --json`` in pieces, so that any amount of data passes in little
-    memory."""
+    memory; ``notes`` may still be counted while rows are built."""
     encode = msgspec.json.encode
     dropped = [dropped_report(item, known(item.id)) for item in skipped]
     glue = b'{"trajectories":['
@@ -109,7 +153,9 @@ def mask_document(
             glue = b","
     if glue != b",":
         yield glue
-    yield b'],"dropped":' + encode(dropped) + b"}\n"
+    yield b'],"dropped":' + encode(dropped)
+    yield b',"notes":' + encode(dict(notes or {}))
+    yield b',"passed_over":' + encode(dict(passed_over or {})) + b"}\n"
 
 
 def row_report(row: Row, facts: Facts | None = None) -> dict[str, Any]:
@@ -121,6 +167,7 @@ def row_report(row: Row, facts: Facts | None = None) -> dict[str, Any]:
         "ids": row.ids.tolist(),
         "labels": row.labels.tolist(),
         "spans": [[span.start, span.end] for span in row.spans],
+        "untrained": [[span.start, span.end] for span in row.untrained],
         "certificate": row.certificate.to_json(),
         "render": row.render_digest,
     }

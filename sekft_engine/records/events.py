@@ -147,12 +147,19 @@ class RunCreated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class RowsReady(Event, frozen=True, kw_only=True, tag=True):
+    """What is trained on. ``dropped`` counts trajectories by the reason, ``notes`` those in which
+    something was read in another form or is not used, and ``passed_over`` files of the folder that
+    are not read; ``untrained_commands`` are not trained because their session says so."""
+
     kept: int
     dropped: dict[str, int]
     tokens: int
     trained_tokens: int
     heldout: int
     steps: int
+    notes: dict[str, int] = {}
+    passed_over: dict[str, int] = {}
+    untrained_commands: int = 0
 
 
 class BatchRow(msgspec.Struct, frozen=True, kw_only=True):

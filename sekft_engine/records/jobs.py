@@ -22,6 +22,15 @@ Userland = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    Meta(
+        description="Stop at the first trajectory that cannot be read, instead of dropping it "
+        "under a counted reason."
+    ),
+]
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="job", forbid_unknown_fields=True):
     """The fields of all jobs; an empty ``id`` is assigned by the engine."""
 
@@ -80,6 +89,7 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
             extra={"envvar": "ACCELERATE_USE_FSDP"},
         ),
     ] = False
+    strict: Strict = False
 
 
 class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
@@ -98,6 +108,7 @@ class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
     flags: dict[str, Any] = {}
     load_4bit: bool = False
     shard_base: bool = False
+    strict: bool = False
 
 
 class FindRate(Job, frozen=True, kw_only=True, tag="find_rate"):
@@ -109,6 +120,7 @@ class FindRate(Job, frozen=True, kw_only=True, tag="find_rate"):
     hub: str = ""
     recipe: Recipe = Recipe()
     load_4bit: bool = False
+    strict: bool = False
 
 
 class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):

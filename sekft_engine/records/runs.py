@@ -64,6 +64,9 @@ class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
         sha256: a digest of the rows made of it; ``order`` one of the order they were taken in.
         kept, heldout: how many trajectories are trained on and held out.
         dropped: how many were dropped, by the reason.
+        notes: in how many something was read in another form or is not used, by what it was.
+        passed_over: how many files of the folder were not read, by their endings.
+        untrained_commands: how many commands were not trained because their session says so.
         path, hub: where the data can be found again from any folder.
     """
 
@@ -75,6 +78,9 @@ class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, int] = {}
     path: str = ""
     hub: str = ""
+    notes: dict[str, int] = {}
+    passed_over: dict[str, int] = {}
+    untrained_commands: int = 0
 
 
 class WorldsFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -25,7 +25,7 @@ from sekft_engine.sweep.results import (
     same_sweep,
 )
 from sekft_engine.sweep.table import Point, Table, read_table
-from sekft_engine.training.trainer.data import load_data
+from sekft_engine.training.trainer.data import load_data, refuse_nothing
 from sekft_engine.work.context import Context, Stopped
 
 
@@ -49,6 +49,7 @@ class _Sweep:
         data, hub = (job.data, job.hub) if named else (table.data, table.hub)
         if not data and not hub and place is not None:
             data = str(place.trajectories)
+        refuse_nothing(data, hub)
         self.job = msgspec.structs.replace(job, data=data, hub=hub)
         self.evaluation = self._evaluation()
         self.about = self._about()
@@ -192,6 +193,7 @@ class _Sweep:
             load_4bit=self.job.load_4bit,
             shard_base=self.job.shard_base,
             resume=True,
+            strict=self.job.strict,
         )
 
     def _evaluating(self, place: Path) -> jobs.Evaluate:
@@ -219,7 +221,9 @@ class _Sweep:
             key = point.recipe.limit, point.recipe.max_length
             if key not in digests:
                 tokenizer = tokenizer or ChatTokenizer.load(self.folder)
-                data = load_data(self.job.data, self.job.hub, tokenizer, point.recipe)
+                data = load_data(
+                    self.job.data, self.job.hub, tokenizer, point.recipe, strict=self.job.strict
+                )
                 digests[key] = data.digest
             if run.facts.data.sha256 != digests[key]:
                 raise DigestMismatch(

@@ -47,7 +47,7 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> FindRateResult:
     began = time.monotonic()
     folder = context.find_base(job.base)
     tokenizer = ChatTokenizer.load(folder)
-    data = load_data(job.data, job.hub, tokenizer, job.recipe)
+    data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)
     count = job.recipe.max_steps or STEPS
     epochs = math.ceil(count * job.recipe.batch / len(data.train))
     recipe = msgspec.structs.replace(job.recipe, max_steps=count, epochs=epochs)

@@ -19,7 +19,7 @@ from sekft_engine.cli.show.mask import print_inspect, print_listing, print_row
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.text import visible
 from sekft_engine.data.trajectory import Trajectory
-from sekft_engine.maskview.report import inspect_report
+from sekft_engine.maskview.report import inspect_report, inspect_rows
 from sekft_engine.sources import Dropped, load_trajectories, write_jsonl, write_trajectory
 from tests.light import run_light
 from tests.render.conftest import Base, MakeBase
@@ -53,7 +53,7 @@ def run(*arguments: object) -> str:
 
 def test_mask_json(data: Path, smollm2: Path, smol: Base) -> None:
     document = json.loads(run("--data", data, "--base", smollm2, "--json"))
-    assert set(document) == {"trajectories", "dropped"}
+    assert set(document) == {"trajectories", "dropped", "notes", "passed_over"}
     one, two = document["trajectories"]
     built = row(Trajectory(id="one", turns=PLAIN.turns), smol.ours)
     assert one["id"] == "one"
@@ -177,12 +177,19 @@ def test_inspect_counts_everything(data: Path, smol: Base) -> None:
             "max": max(len(one), len(two)),
         },
         "by_archetype": {"disk": 1, "mail": 1},
+        "untrained_commands": 0,
+        "examples": report.examples,
+        "notes": {},
+        "passed_over": {},
     }
+    assert set(report.examples) == set(report.dropped)
 
 
-def test_inspect_of_nothing(tmp_path: Path, smol: Base, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_jsonl(tmp_path / "none.jsonl", [])
-    report = inspect_report(load_trajectories(tmp_path), smol.ours)
+    with pytest.raises(BadInput, match="no trajectories here"):
+        load_trajectories(tmp_path)
+    report = inspect_rows([])
     assert report.trajectories == report.length.max == 0
     assert report.trained_share == 0.0
     print_inspect(report)

@@ -47,7 +47,7 @@ from sekft_engine.sources import load_hub, open_index
 told = {}
 for name in sys.argv[1:]:
     try:
-        loaded = load_hub(name)
+        loaded = load_hub(name, strict=name == "org/broken")
         index = open_index(f"hub:{name}").read_all()
         assert [index.trajectory(n) for n in range(len(index))] == list(loaded.trajectories)
         ids = [one.id for one in loaded.trajectories]

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Trajectory
-from sekft_engine.sources import Index, load_trajectories, open_index
-from sekft_engine.sources.read import line_reader as reading
+from sekft_engine.sources import Dropped, Index, load_trajectories, open_index
+from sekft_engine.sources.read import line_reader
 from sekft_engine.sources.read.parse import trajectory_in
-from tests.sources.strategies import FILES
+from sekft_engine.sources.read.plain import plain_trajectory
+from sekft_engine.sources.read.source import DataSource
+from sekft_engine.sources.read.trajectories import Reading
+from tests.sources.strategies import FILES, LINES
 
-Told = tuple[list[Trajectory], list[str]]
+Told = tuple[list[Trajectory], list[tuple[str, str, str]]]
 
 
 def strictly(file: Path) -> Told:
-    """Each line on its own, as training would take it."""
-    good: dict[str, tuple[Trajectory, str]] = {}
-    broken = []
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{file}:{number}"
-        try:
-            one = trajectory_in(line, where, f"{file.stem}:{number}")
-        except SekftError as error:
-            broken.append(str(error))
-            continue
-        if one.id in good:
-            broken.append(f"{where}: the id {one.id!r} stands in {good[one.id][1]} already")
-        else:
-            good[one.id] = one, where
-    return [one for one, _ in good.values()], broken
+    """Each value on its own, as training takes it."""
+    reading = Reading(DataSource(file), keep_only=False)
+    good: list[Trajectory] = []
+    dropped: list[tuple[str, str, str]] = []
+    with contextlib.suppress(BadInput):  # nothing can be read
+        for each in reading:
+            if isinstance(each, Dropped):
+                dropped.append((each.id, each.reason, each.detail))
+            else:
+                good.append(each)
+    return good, dropped
 
 
 def indexed(index: Index) -> Told:
-    problems = [
-        str(problem).removesuffix(f" ({problem.mend})") if problem.reason == "twice" else problem
-        for problem in index.problems
-    ]
-    return [index.trajectory(n) for n in range(len(index))], list(map(str, problems))
+    problems = [(each.name, each.dropped, str(each)) for each in index.problems]
+    return [index.trajectory(n) for n in range(len(index))], problems
 
 
 def check_facts(index: Index) -> None:
@@ -69,17 +64,26 @@ def test_good_and_broken_lines_in_any_mix(
     file = tmp_path_factory.mktemp("mix") / "d.jsonl"
     file.write_bytes(data)
     index = open_index(file).read_all()
-    good, broken = strictly(file)
-    assert indexed(index) == (good, broken)
+    good, dropped = strictly(file)
+    assert indexed(index) == (good, dropped)
+    assert sum(index.dropped.values()) == len(dropped)
     check_facts(index)
     assert index.complete
     assert not index.refresh()
-    if broken:
-        with pytest.raises(SekftError) as caught:
-            load_trajectories(file)
-        assert str(caught.value).startswith(broken[0])
-    elif good:
+    if dropped:
+        with pytest.raises(BadInput) as caught:
+            load_trajectories(file, strict=True)
+        assert str(caught.value) == dropped[0][2]
+    if good:
         assert list(load_trajectories(file).trajectories) == good
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(line=LINES)
+def test_the_quick_reader_gives_what_the_tolerant_one_gives(line: bytes) -> None:
+    quick = plain_trajectory(line)
+    if quick is not None:
+        assert quick == trajectory_in(line, "d.jsonl:1", "d:1")
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,7 +95,7 @@ def test_a_file_that_grew_in_any_pieces_reads_as_the_finished_one(
     file.write_bytes(b"")
     grown = open_index(file)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "CHUNK", chunk)
+        patch.setattr(line_reader, "CHUNK", chunk)
         done = 0
         for cut in [*sorted({min(cut, len(data)) for cut in cuts}), len(data)]:
             with file.open("ab") as more:

@@ -152,25 +152,27 @@ def test_any_row_of_many_row_groups(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told_with_its_row(tmp_path: Path) -> None:
     values = rows(6)
     values[1]["turns"] = []
-    values[2]["turns"][0]["role"] = "tool"
+    values[2]["turns"][0]["role"] = "wizard"
     values[3]["outcome"] = "won"
     values[4]["id"] = "t0"
-    values[5]["turns"][1]["content"] = None
+    values[5]["turns"][0]["content"] = None
     file = tmp_path / "x.parquet"
     pq.write_table(pa.Table.from_pylist(values), file)
     index = open_index(file).read_all()
-    assert ids(index) == ["t0"]
+    assert ids(index) == ["t0", "t3", "t5"]
     starts = [
         "row 1: empty session",
-        "row 2: turn 0: unknown role 'tool'",
-        "row 3: broken trajectory",
+        "row 2: turn 0: unknown role 'wizard'",
         f"row 4: the id 't0' stands in {file}:row 0 already",
-        "row 5: turn 1: a turn's content must be a string",
     ]
     for text, start in zip(told(index), starts, strict=True):
         assert text.startswith(f"{file}:{start}")
     with pytest.raises(BadInput, match=r"x\.parquet:row 1: empty session"):
-        load_trajectories(file)
+        load_trajectories(file, strict=True)
+    loaded = load_trajectories(file)
+    assert list(loaded.trajectories) == [index.trajectory(n) for n in range(3)]
+    assert [one.reason for one in loaded.skipped] == list(index.dropped)
+    assert loaded.notes == {"foreign:outcome": 1, "no_content": 1}
 
 
 def test_a_missing_id_is_made_from_the_file_and_row(tmp_path: Path) -> None:

@@ -86,19 +86,30 @@ def test_the_last_line_of_a_file_that_grows(tmp_path: Path) -> None:
     assert (problem.where, problem.reason) == (f"{file}:3", "unfinished")
 
 
-def test_a_last_line_that_was_whole_and_is_spoilt_by_what_follows(tmp_path: Path) -> None:
+def test_a_last_line_that_was_whole_stays_whatever_follows(tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_bytes(lines(raw("a"), raw("b"))[:-1])
     index = open_index(file).read_all()
     assert ids(index) == ["a", "b"]
-    generation = index.generation
     with file.open("ab") as more:
         more.write(b" junk\n" + lines(raw("c")))
     again(index)
-    assert ids(index) == ["a", "c"]
-    assert told(index)[0].startswith(f"{file}:2: broken JSON")
-    assert index.generation > generation
-    assert index.find("b") is None
+    assert ids(index) == ["a", "b", "c"]
+    assert told(index)[0].startswith(f"{file}:2 item 2: broken JSON")
+
+
+def test_a_last_line_whose_id_is_another_in_the_end_has_the_last_one(tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    turns = raw("a")["turns"]
+    file.write_bytes(lines(raw("a"), turns)[:-2])  # a list that has no end yet
+    index = open_index(file).read_all()
+    generation = index.generation
+    with file.open("ab") as more:
+        more.write(b"]\n" + lines(raw("c")))
+    again(index)
+    assert ids(index) == ["a", "d:2", "c"]
+    assert index.generation >= generation
+    assert told(index) == []
 
 
 def test_an_unfinished_file_of_long_ago_is_told_at_once(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def command(as_json: bool, workspace: Path | None, **values: Any) -> int:
     from sekft_engine.sources.index.sessions import Sessions
 
     tokenizer = load_tokenizer(options.base, place)
-    sessions = Sessions(data_or_default(options.data, options.hub, place), options.hub)
+    data = data_or_default(options.data, options.hub, place)
+    sessions = Sessions(data, options.hub, strict=options.strict)
     items = _items(sessions, options.only, wanted, keep_only=not options.everything)
     if options.target is not None:
         from sekft_engine.cli.mask.export import export_mask
@@ -77,13 +78,20 @@ def command(as_json: bool, workspace: Path | None, **values: Any) -> int:
         items = islice(items, options.limit or None)
     rows = islice(rows_of(items, tokenizer, options.max_length, late), options.limit or None)
     if options.stats:
-        _stats(rows, as_json)
+        _stats(rows, sessions, as_json)
     elif as_json:
         from sekft_engine.maskview.report import mask_document
 
-        write_pieces(mask_document(rows, known=sessions.facts))
+        write_pieces(
+            mask_document(
+                rows,
+                known=sessions.facts,
+                notes=sessions.notes,
+                passed_over=sessions.passed_over,
+            )
+        )
     else:
-        _show(rows, terminal(), sessions, wanted, single=bool(options.only) or len(sessions) == 1)
+        _show(rows, terminal(), sessions, wanted, single=bool(options.only) or sessions.alone)
     return 0
 
 
@@ -111,7 +119,8 @@ def rows_of(
     def passes(row: Row | Dropped, limited_row: Row | Dropped) -> bool:
         return not late or _passes(late, row, limited_row)
 
-    for row in cached_rows(trajectories(), tokenizer):
+    # A filter may ask for the tokens of rows that are too long.
+    for row in cached_rows(trajectories(), tokenizer, max_length=0 if late else max_length):
         yield from (item for item in dropped if passes(item, item))
         dropped.clear()
         limited_row = limited(row, max_length)
@@ -161,11 +170,15 @@ def _items(
     return iter([found])
 
 
-def _stats(rows: Iterable[Row | Dropped], as_json: bool) -> None:
+def _stats(rows: Iterable[Row | Dropped], sessions: Sessions, as_json: bool) -> None:
     from sekft_engine.cli.show.mask import print_inspect
     from sekft_engine.maskview.report import inspect_rows
 
-    report = inspect_rows(rows)
+    report = msgspec.structs.replace(
+        inspect_rows(rows),
+        notes=dict(sessions.notes.most_common()),
+        passed_over=sessions.passed_over,
+    )
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
@@ -180,7 +193,7 @@ def _show(
     *,
     single: bool,
 ) -> None:
-    from sekft_engine.cli.show.mask import print_listing, print_row
+    from sekft_engine.cli.show.mask import print_listing, print_notes, print_row
     from sekft_engine.render import Row
 
     row = next(rows, None)
@@ -190,5 +203,7 @@ def _show(
         return
     if single and isinstance(row, Row):
         print_row(row, console)
-        return
-    print_listing(chain([row], rows), (), console)
+        list(rows)
+    else:
+        print_listing(chain([row], rows), (), console)
+    print_notes(sessions.notes, sessions.passed_over, console)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from sekft_engine.data.recipe import Recipe
+from sekft_engine.records.jobs import Strict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     everything: Annotated[
         bool, Meta(description="Include raw recordings without `keep`.", extra={"flag": "--all"})
     ] = False
+    strict: Strict = False
     limit: Annotated[int, Meta(ge=0, description="Only the first N; 0 = all.")] = 0
     max_length: Annotated[
         int, Meta(ge=0, description="Longest trajectory in tokens; 0 = no limit.")

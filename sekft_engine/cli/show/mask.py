@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,12 +13,13 @@ from rich.text import Text
 
 from sekft_engine.core.text import count, visible
 from sekft_engine.data.dropped import Dropped
+from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
 from sekft_engine.data.reasons import as_shown
 from sekft_engine.maskview.report import Inspect
 from sekft_engine.render.rows.row import Row
 
 #: Trained spans are marked by brackets, gutter and weight; colour only adds to that.
-TRAINED, MASKED_STYLE, CONTROL = "bold green", "dim", "cyan"
+TRAINED, MASKED_STYLE, CONTROL, UNTRAINED = "bold green", "dim", "cyan", "yellow"
 _GUTTER = {True: ("┃ ", TRAINED), False: ("  ", MASKED_STYLE)}
 
 
@@ -36,6 +37,7 @@ def print_inspect(report: Inspect, console: Console | None = None) -> None:
         ("tokens", f"{report.tokens:,}"),
         ("trained tokens", f"{report.trained_tokens:,}"),
         ("trained share", f"{report.trained_share:.1%}"),
+        ("untrained commands", f"{report.untrained_commands:,}"),
         ("length min", f"{length.min:,}"),
         ("length median", f"{length.median:,}"),
         ("length p95", f"{length.p95:,}"),
@@ -45,6 +47,23 @@ def print_inspect(report: Inspect, console: Console | None = None) -> None:
     console.print(table)
     _counts("kept by archetype", report.by_archetype, console)
     _counts("dropped by reason", report.dropped, console)
+    for reason, example in report.examples.items():
+        if reason in REJECTIONS:
+            line = f"{reason}, the first: {as_shown(example)}"
+            console.print(Text(visible(line)), soft_wrap=True)
+    print_notes(report.notes, report.passed_over, console)
+
+
+def print_notes(notes: Mapping[str, int], passed_over: Mapping[str, int], console: Console) -> None:
+    """What was read in another form or is not used, and the files that are not read."""
+    if notes:
+        console.print()
+        console.print("noted while reading", style="bold")
+    for line in note_lines(dict(sorted(notes.items(), key=lambda item: -item[1]))):
+        console.print(Text(f"  {visible(line)}"), soft_wrap=True)
+    if passed_over:
+        text = f"passed over in the folder: {visible(passed_over_text(passed_over))}"
+        console.print(Text(text), soft_wrap=True)
 
 
 def _counts(title: str, counts: dict[str, int], console: Console) -> None:
@@ -166,10 +185,11 @@ def print_row(row: Row, console: Console) -> None:
         style="not bold",
     )
     console.print(head)
+    untrained = ("  ", ("⟪not to be trained⟫", UNTRAINED)) if row.untrained else ()
     console.print(
         Text.assemble(
             ("┃ ", TRAINED), ("⟦trained⟧", TRAINED), "  ", ("masked", MASKED_STYLE), "  ",
-            ("‹control token›", CONTROL), "\n",
+            ("‹control token›", CONTROL), *untrained, "\n",
         )
     )  # fmt: skip
     for line, trained in _lines(row):
@@ -203,6 +223,7 @@ _CERTIFIED = {
 def _lines(row: Row) -> list[tuple[Text, bool]]:
     """The render as (line, does it hold a trained token)."""
     edges = {span.start for span in row.spans}, {span.end - 1 for span in row.spans}
+    others = {span.start for span in row.untrained}, {span.end - 1 for span in row.untrained}
     trained = row.trained.tolist()
     lines, line, mark = [], Text(), False
     for token, piece in enumerate(row.pieces()):
@@ -210,6 +231,8 @@ def _lines(row: Row) -> list[tuple[Text, bool]]:
         mark = mark or trained[token]
         if token in edges[0]:
             line.append("⟦", TRAINED)
+        if token in others[0]:
+            line.append("⟪", UNTRAINED)
         if row.control[token]:
             line.append(f"‹{visible(piece)}›", f"{CONTROL} {'bold' if trained[token] else ''}")
         else:
@@ -220,6 +243,8 @@ def _lines(row: Row) -> list[tuple[Text, bool]]:
                 line, mark = Text(text, style), trained[token] and bool(text)
         if token in edges[1]:
             line.append("⟧", TRAINED)
+        if token in others[1]:
+            line.append("⟫", UNTRAINED)
     if line.plain:
         lines.append((line, mark))
     return lines

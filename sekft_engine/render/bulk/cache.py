@@ -14,18 +14,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from sekft_engine.core.paths import cache_folder
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.trajectory import Trajectory
-from sekft_engine.render.bulk.pack import PACK_VERSION, NormalisedSession, digest_of, pack, unpack
+from sekft_engine.render.bulk.lengths import without_far_too_long
+from sekft_engine.render.bulk.pack import (
+    PACK_VERSION,
+    NormalisedSession,
+    digest_of,
+    pack,
+    unpack,
+    unpack_size,
+)
 from sekft_engine.render.bulk.row_files import RowFiles
 from sekft_engine.render.bulk.rows import Builder, build_rows
-from sekft_engine.render.rows.finish import limited
-from sekft_engine.render.rows.row import Row
+from sekft_engine.render.rows.finish import limited, too_long
+from sekft_engine.render.rows.row import Row, RowSize
 from sekft_engine.render.template.layout import SpanLayout
 from sekft_engine.render.template.normalise import Refused, normalize_for_template
 from sekft_engine.render.template.tokenizer import ChatTokenizer
@@ -65,20 +74,45 @@ def cached_rows(
         limit: bytes that all cached rows may take up.
     """
     folder = folder or rows_folder()
-    if folder is None:
-        yield from build_rows(trajectories, tokenizer, max_length=max_length, processes=processes)
-        return
-    cache = _Cache(tokenizer, folder, limit)
-    with Builder(tokenizer, processes) as builder:
-        try:
-            source = iter(trajectories)
-            size = _FIRST_WINDOW
-            while window := list(islice(source, size)):
-                for built in cache.rows(window, builder):
-                    yield limited(built, max_length)
-                size = min(2 * size, _WINDOW)
-        finally:
-            cache.close()
+
+    def build(some: Iterable[Trajectory]) -> Iterator[Row | Dropped]:
+        if folder is None:
+            yield from build_rows(some, tokenizer, max_length=max_length, processes=processes)
+            return
+        cache = _Cache(tokenizer, folder, limit)
+        for built in cache.each(some, processes, cache.unpack, lambda row: row):
+            yield limited(built, max_length)
+
+    return without_far_too_long(trajectories, tokenizer, max_length, build)
+
+
+def cached_sizes(
+    trajectories: Iterable[Trajectory],
+    tokenizer: ChatTokenizer,
+    *,
+    max_length: int = 0,
+    folder: Path | None = None,
+) -> Iterator[RowSize | Dropped]:
+    """As :func:`cached_rows`, only the sizes of the rows: of a cached row nothing else is read."""
+    folder = folder or rows_folder()
+
+    def build(some: Iterable[Trajectory]) -> Iterator[RowSize | Dropped]:
+        if folder is None:
+            for row in build_rows(some, tokenizer):
+                yield row if isinstance(row, Dropped) else RowSize.of(row)
+            return
+        yield from _Cache(tokenizer, folder, LIMIT).each(some, None, unpack_size, RowSize.of)
+
+    for size in without_far_too_long(trajectories, tokenizer, max_length, build):
+        if isinstance(size, RowSize) and max_length and size.tokens > max_length:
+            yield Dropped(size.id, *too_long(size.tokens, max_length))
+        else:
+            yield size
+
+
+#: What is made of a packed row.
+Made = TypeVar("Made", Row, RowSize)
+_Read = Callable[[bytes, NormalisedSession, SpanLayout], Made | Dropped]
 
 
 class _Cache:
@@ -87,28 +121,57 @@ class _Cache:
         self._digest = tokenizer.render_digest
         self._files = RowFiles(folder / f"{self._digest}-{PACK_VERSION}", limit)
         self._hashers: dict[bytes, hashlib.blake2b] = {}
-        self.close = self._files.close
 
-    def rows(self, trajectories: Sequence[Trajectory], builder: Builder) -> Iterator[Row | Dropped]:
-        """The row of each: read from the cache, or built and added to it."""
+    def each(
+        self,
+        trajectories: Iterable[Trajectory],
+        processes: int | None,
+        read: _Read[Made],
+        made: Callable[[Row], Made],
+    ) -> Iterator[Made | Dropped]:
+        """What ``read`` makes of the packed row of each, in order and lazily; of a row that is not
+        cached, and is then, what ``made`` makes of it."""
+        with Builder(self._tokenizer, processes) as builder:
+            try:
+                source = iter(trajectories)
+                size = _FIRST_WINDOW
+                while window := list(islice(source, size)):
+                    yield from self._window(window, builder, read, made)
+                    size = min(2 * size, _WINDOW)
+            finally:
+                self._files.close()
+
+    def _window(
+        self,
+        trajectories: Sequence[Trajectory],
+        builder: Builder,
+        read: _Read[Made],
+        made: Callable[[Row], Made],
+    ) -> Iterator[Made | Dropped]:
         sources = [self._source(trajectory) for trajectory in trajectories]
         keys = [self._key(*source) for source in sources if source is not None]
         found = iter(self._files.read(keys))
         cached = [
-            None if source is None else self._unpacked(next(found), *source) for source in sources
+            None if source is None else _unpacked(read, next(found), *source) for source in sources
         ]
         missing = [
             trajectory for trajectory, row in zip(trajectories, cached, strict=True) if row is None
         ]
         built = builder.rows(missing)
         next_key = iter(keys)
-        for source, row in zip(sources, cached, strict=True):
+        for source, kept in zip(sources, cached, strict=True):
             key = next(next_key) if source is not None else None
-            if row is None:
-                row = next(built)
-                if key is not None:
-                    self._add(key, row)
-            yield row
+            if kept is not None:
+                yield kept
+                continue
+            row = next(built)
+            if key is not None:
+                self._add(key, row)
+            yield row if isinstance(row, Dropped) else made(row)
+
+    def unpack(self, data: bytes, source: NormalisedSession, layout: SpanLayout) -> Row | Dropped:
+        """The packed row."""
+        return unpack(data, source, layout, self._digest)
 
     def _source(self, trajectory: Trajectory) -> tuple[NormalisedSession, SpanLayout] | None:
         """What a packed row is completed with; None for what is refused before it is tokenised."""
@@ -131,17 +194,18 @@ class _Cache:
         hasher.update(digest_of([content.encode() for content in source.contents]))
         return hasher.digest()
 
-    def _unpacked(
-        self, data: bytes | None, source: NormalisedSession, layout: SpanLayout
-    ) -> Row | Dropped | None:
-        if data is None:
-            return None
-        try:
-            return unpack(data, source, layout, self._digest)
-        except ValueError:
-            return None
-
     def _add(self, key: bytes, built: Row | Dropped) -> None:
         data = pack(built)
         if data is not None:
             self._files.add(key, data)
+
+
+def _unpacked(
+    read: _Read[Made], data: bytes | None, source: NormalisedSession, layout: SpanLayout
+) -> Made | Dropped | None:
+    if data is None:
+        return None
+    try:
+        return read(data, source, layout)
+    except ValueError:
+        return None

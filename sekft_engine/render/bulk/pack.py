@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render.rows.finish import freeze
-from sekft_engine.render.rows.row import Certificate, Row, Span
+from sekft_engine.render.rows.row import Certificate, Row, RowSize, Span, by_training
 from sekft_engine.render.template.layout import SpanLayout
 from sekft_engine.render.template.normalise import Refused
 from sekft_engine.render.template.scaffold import fill
@@ -55,13 +55,15 @@ def pack(built: Row | Dropped) -> bytes | None:
         row that has no packed form.
     """
     if isinstance(built, Dropped):
+        if built.reason == "nothing_trained":
+            return None  # of these turns it depends on their flags
         return b"\0" + msgspec.msgpack.encode((built.reason, built.detail))
     if (np.diff(built.turn_of) < 0).any():
         return None  # a token without characters, between turns
     ids = _narrow(built.ids)
     characters = _narrow(np.diff(built.ends, prepend=np.int32(0)))
     counts = _narrow(np.bincount(built.turn_of, minlength=len(built.turns)))
-    spans = np.array([(span.start, span.end) for span in built.spans], dtype="<u4")
+    spans = np.array([(span.start, span.end) for span in built.commands], dtype="<u4")
     sizes = (array.itemsize for array in (ids, characters, counts))
     head = _HEAD.pack(True, len(built), len(counts), len(spans), built.lost, *sizes)
     marks = np.packbits(built.content), np.packbits(built.control)
@@ -92,14 +94,56 @@ def unpack(
     """
     name = source.trajectory.id
     if data[:1] == b"\0":
-        reason, detail = msgspec.msgpack.decode(data[1:], type=tuple[str, str])
-        return Dropped(name, reason, detail)
+        return _unpack_dropped(data, name)
     if layout is None:
         raise ValueError("a row without its layout")
     try:
         return _unpack(data, source, layout, digest)
     except (struct.error, KeyError, Refused) as error:
         raise ValueError(str(error)) from error
+
+
+def _unpack_dropped(data: bytes, name: str) -> Dropped:
+    reason, detail = msgspec.msgpack.decode(data[1:], type=tuple[str, str])
+    return Dropped(name, reason, detail)
+
+
+def unpack_size(data: bytes, source: NormalisedSession, layout: SpanLayout) -> RowSize | Dropped:
+    """As :func:`unpack`, only the size of the row.
+
+    Args:
+        data: what :func:`pack` returned.
+        source: the session.
+        layout: for as many turns.
+
+    Raises:
+        ValueError: ``data`` is no packed row of such a session.
+    """
+    trajectory = source.trajectory
+    if data[:1] == b"\0":
+        return _unpack_dropped(data, trajectory.id)
+    try:
+        _, tokens, turns, spans, *_ = _HEAD.unpack_from(data)
+        bounds = _Reader(data, _HEAD.size).take("<u4", 2 * spans).tolist()
+    except struct.error as error:
+        raise ValueError(str(error)) from error
+    if turns != len(source.turns) or spans != len(layout.turns):
+        raise ValueError("another session's row")
+    trained = untrained = 0
+    for number, turn in enumerate(source.turns[1::2]):
+        if turn.train:
+            trained += bounds[2 * number + 1] - bounds[2 * number]
+        else:
+            untrained += 1
+    if not trained:
+        raise ValueError("nothing of it is trained")
+    return RowSize(
+        id=trajectory.id,
+        archetype=trajectory.archetype,
+        tokens=tokens,
+        trained_tokens=trained,
+        untrained_commands=untrained,
+    )
 
 
 def _unpack(data: bytes, source: NormalisedSession, layout: SpanLayout, digest: str) -> Row:
@@ -119,6 +163,9 @@ def _unpack(data: bytes, source: NormalisedSession, layout: SpanLayout, digest: 
     freeze(ids, ends, turn_of, content, control)
     starts, stops = bounds[0::2], bounds[1::2]
     pairs = zip(starts.tolist(), stops.tolist(), layout.turns.tolist(), strict=True)
+    trained, untrained = by_training((Span(*pair) for pair in pairs), source.turns)
+    if not trained:
+        raise ValueError("nothing of it is trained")
     return Row(
         id=source.trajectory.id,
         archetype=source.trajectory.archetype,
@@ -129,7 +176,8 @@ def _unpack(data: bytes, source: NormalisedSession, layout: SpanLayout, digest: 
         turn_of=turn_of,
         content=content,
         control=control,
-        spans=tuple(Span(start, end, turn) for start, end, turn in pairs),
+        spans=trained,
+        untrained=untrained,
         certificate=Certificate(
             additive=True,
             decodes=True,
@@ -138,7 +186,8 @@ def _unpack(data: bytes, source: NormalisedSession, layout: SpanLayout, digest: 
             single_bos=True,
             template_faithful=True,
             within_limit=True,
-            trained_tokens=int((stops - starts).sum()),
+            trained_tokens=sum(span.end - span.start for span in trained),
+            untrained_commands=len(untrained),
         ),
         lost=lost,
         render_digest=digest,

@@ -7,7 +7,7 @@ compared with the other; it also shows whether a row from a cache or another pro
 
 from __future__ import annotations
 
-from sekft_engine.render.rows.row import Certificate, Row, Span
+from sekft_engine.render.rows.row import Certificate, Row, Span, by_training
 from sekft_engine.render.template.normalise import normalize_for_template
 from sekft_engine.render.template.scaffold import messages
 from sekft_engine.render.template.tokenizer import ChatTokenizer
@@ -24,7 +24,8 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
     ids = row.ids.tolist()
     contents = [turn.content for turn in row.turns]
     commands = [number for number, turn in enumerate(row.turns) if turn.is_command]
-    spans = row.spans
+    spans = row.commands
+    trained, untrained = by_training(spans, row.turns)
     controls, markers = _scaffold(row, tokenizer)
     bos = tokenizer.bos_id
     return Certificate(
@@ -32,6 +33,7 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
             ids[: span.start] == tokenizer.encode_prompt(row.turns[: span.turn]) for span in spans
         ),
         decodes=[span.turn for span in spans] == commands
+        and (row.spans, row.untrained) == (trained, untrained)
         and all(_says(span, row, ids, tokenizer) for span in spans),
         terminal_whole=bool(spans)
         and spans[-1].turn == commands[-1]
@@ -45,6 +47,7 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
         and tokenizer.scaffolds.get(len(contents)).fill(contents) == row.text,
         within_limit=not max_length or len(ids) <= max_length,
         trained_tokens=int(row.trained.sum()),
+        untrained_commands=len(untrained),
     )
 
 

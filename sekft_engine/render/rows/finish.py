@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.trajectory import Trajectory, Turn
-from sekft_engine.render.rows.row import Certificate, IntArray, Row, Span
+from sekft_engine.render.rows.row import Certificate, IntArray, Row, Span, by_training
 from sekft_engine.render.template.cut import Cut, Int64Array
 from sekft_engine.render.template.guard import Guard
 from sekft_engine.render.template.layout import SpanLayout
@@ -64,6 +64,7 @@ def finish(item: Prepared, cut: Cut, tokenizer: ChatTokenizer, max_length: int) 
         return Dropped(name, "unknown_token", detail)
     spans = _spans(layout, cut, controls, opens)
     bos = tokenizer.bos_id
+    trained = np.array([item.turns[turn].train for turn in layout.turns.tolist()], dtype=np.bool_)
     listed = ids.tolist()  # short slices of a list cost a tenth of those of an array
     certificate = Certificate(
         additive=_additive(spans, item, cut, listed, controls, tokenizer),
@@ -73,7 +74,8 @@ def finish(item: Prepared, cut: Cut, tokenizer: ChatTokenizer, max_length: int) 
         single_bos=bos is None or listed[:2] != [bos, bos],
         template_faithful=True,
         within_limit=not max_length or len(ids) <= max_length,
-        trained_tokens=int((spans.ends - spans.starts).sum()),
+        trained_tokens=int((spans.ends - spans.starts)[trained].sum()),
+        untrained_commands=int(np.count_nonzero(~trained)),
     )
     if not certificate.ok:
         return Dropped(name, *_reason(certificate, len(ids), max_length))
@@ -228,6 +230,7 @@ def _row(
     grown[controls] = item.guard.growth(layout.control_ids)
     shown = np.maximum.accumulate(ends + np.cumsum(grown))
     bounds = zip(spans.starts.tolist(), spans.ends.tolist(), layout.turns.tolist(), strict=True)
+    trained, untrained = by_training((Span(*bound) for bound in bounds), item.turns)
     row = Row(
         id=item.trajectory.id,
         archetype=item.trajectory.archetype,
@@ -238,7 +241,8 @@ def _row(
         turn_of=turn.astype(np.int32),
         content=content,
         control=control,
-        spans=tuple(Span(start, end, number) for start, end, number in bounds),
+        spans=trained,
+        untrained=untrained,
         certificate=certificate,
         lost=sum(len(text) for _, text in lost),
         render_digest=tokenizer.render_digest,

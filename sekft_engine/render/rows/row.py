@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import msgspec
@@ -18,7 +19,7 @@ MASKED = -100
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A trained span ``[start, end)`` in the ids: a command and its end-of-turn token."""
+    """A span ``[start, end)`` in the ids: a command and its end-of-turn token."""
 
     start: int
     end: int
@@ -36,6 +37,9 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     single_bos: the row does not open with two BOS tokens.
     template_faithful: the template neither trimmed nor rewrote content.
     within_limit: the row is no longer than the limit.
+
+    ``untrained_commands`` are those that the session itself says not to train; they are checked as
+    the others are.
     """
 
     additive: bool
@@ -46,13 +50,12 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     template_faithful: bool
     within_limit: bool
     trained_tokens: int
+    untrained_commands: int = 0
 
     @property
     def lines(self) -> dict[str, bool]:
         """Whether each line holds, by name."""
-        return {
-            name: getattr(self, name) for name in self.__struct_fields__ if name != "trained_tokens"
-        }
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in _COUNTS}
 
     @property
     def ok(self) -> bool:
@@ -60,7 +63,48 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         return self.trained_tokens > 0 and all(self.lines.values())
 
     def to_json(self) -> dict[str, bool | int]:
-        return {"ok": self.ok, **self.lines, "trained_tokens": self.trained_tokens}
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return {"ok": self.ok, **self.lines, **counts}
+
+
+#: What a certificate counts.
+_COUNTS = ("trained_tokens", "untrained_commands")
+
+
+def by_training(
+    spans: Iterable[Span], turns: Sequence[Turn]
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Spans of commands, those that are trained and those that are not.
+
+    Args:
+        spans: of commands.
+        turns: the normalised turns that they are in.
+    """
+    trained: list[Span] = []
+    untrained: list[Span] = []
+    for span in spans:
+        (trained if turns[span.turn].train else untrained).append(span)
+    return tuple(trained), tuple(untrained)
+
+
+class RowSize(msgspec.Struct, frozen=True, kw_only=True):
+    """What a count needs to know of a certified row."""
+
+    id: str
+    archetype: str
+    tokens: int
+    trained_tokens: int
+    untrained_commands: int
+
+    @classmethod
+    def of(cls, row: Row) -> RowSize:
+        return cls(
+            id=row.id,
+            archetype=row.archetype,
+            tokens=len(row),
+            trained_tokens=row.trained_tokens,
+            untrained_commands=row.certificate.untrained_commands,
+        )
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
@@ -77,6 +121,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
         content: ``(tokens,)`` bool, tokens of the turns' contents and not of the template.
         control: ``(tokens,)`` bool, control tokens of the template.
         spans: the trained spans in order.
+        untrained: the spans of commands that are not to be trained, in order.
         certificate: what was checked.
         lost: characters of the environment's turns that the vocabulary has no token for.
         render_digest: of the tokenizer, template and normaliser that made it.
@@ -95,6 +140,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     certificate: Certificate
     lost: int
     render_digest: str
+    untrained: tuple[Span, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,6 +152,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
         for span in self.spans:
             mask[span.start : span.end] = True
         return mask
+
+    @property
+    def commands(self) -> tuple[Span, ...]:
+        """The spans of all commands in order."""
+        if not self.untrained:
+            return self.spans
+        return tuple(sorted((*self.spans, *self.untrained), key=lambda span: span.start))
 
     @cached_property
     def labels(self) -> IntArray:

@@ -34,7 +34,8 @@ def normalize_for_template(turns: Sequence[Turn], where: str | None = None) -> t
     turn, or becomes it. Idempotent. A turn that is merged with nothing is returned as it is.
 
     Raises:
-        Refused: the session is empty, opens with a command or has an empty command.
+        Refused: the session is empty, opens with a command, has an empty command, or one that is
+            to be trained in part.
     """
     if not turns:
         raise Refused(
@@ -59,12 +60,21 @@ def normalize_for_template(turns: Sequence[Turn], where: str | None = None) -> t
         role = "assistant" if turn.is_command else "user"
         if merged and merged[-1].role == role:
             last = merged[-1]
+            if last.is_command and last.train != turn.train:
+                raise Refused(
+                    "mixed_weights",
+                    f"turn {number} is a command that joins the one before it, and only one of the "
+                    "two is to be trained",
+                    where=where,
+                    mend="give both the same weight, or put what the environment said between them",
+                )
             # Tokens as sampled belong to the turns they were sampled for, not to their union.
             merged[-1] = Turn(
                 role=last.role,
                 content=last.content + JOIN + turn.content,
                 t=last.t,
                 exit_status=turn.exit_status,
+                train=turn.train,
                 extra=last.extra | turn.extra,
             )
         else:

@@ -12,7 +12,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sekft_engine.core.errors import BadInput, SekftError
-from sekft_engine.data.trajectory import OUTCOMES, Outcome, Role, Trajectory, label
+from sekft_engine.data.read_report import Rejected, reason_of
+from sekft_engine.data.reading import label
+from sekft_engine.data.trajectory import OUTCOMES, Outcome, Role, Trajectory
 
 #: Codes of outcomes in an index, by which :data:`OUTCOMES` has them.
 CODES: dict[str, int] = {outcome: code for code, outcome in enumerate(OUTCOMES)}
@@ -55,13 +57,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Something in the data that is no trajectory, or cannot be read.
 
     ``reason`` is the name it is counted under: ``broken``, ``twice`` (an id that stands elsewhere),
-    ``unfinished`` (the last line of a file that no longer grows) or ``unreadable``.
+    ``unfinished`` (the last line of a file that no longer grows) or ``unreadable``. ``dropped`` is
+    the name under which training counts it, and ``name`` what stands for the id of what it was.
     """
 
     where: str
     what: str
     reason: str
     mend: str = ""
+    dropped: str = "unreadable"
+    name: str = ""
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
@@ -72,9 +77,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return BadInput(self.what, where=self.where, mend=self.mend or None)
 
     @classmethod
-    def of(cls, error: SekftError, reason: str, where: str = "") -> Problem:
+    def of(cls, error: SekftError, reason: str, name: str = "") -> Problem:
+        dropped = reason_of(error)
+        half = reason == "unfinished" and dropped == "broken_json"
         return cls(
-            where=error.where or where, what=error.what, reason=reason, mend=error.mend or ""
+            where=error.where or "",
+            what=error.what,
+            reason=reason,
+            mend=error.mend or "",
+            dropped="half_line" if half else dropped,
+            name=(error.id if isinstance(error, Rejected) else "") or name,
         )
 
 
@@ -142,8 +154,8 @@ def skim(line: bytes | memoryview, name: str) -> FactTuple | None:
         characters = sum(map(len, contents))
     else:
         characters = sum([len(turn.content) for turn in turns])
-        roles = [turn.role for turn in turns] if steps is UNSET else []
-    if steps is UNSET:
+        roles = [turn.role for turn in turns] if steps is None else []
+    if steps is None:
         steps = roles.count("assistant") + roles.count("gpt")
     return FactTuple(
         name if read.id is None or read.id == "" else str(read.id),
@@ -151,12 +163,12 @@ def skim(line: bytes | memoryview, name: str) -> FactTuple | None:
         label(read.archetype),
         label(read.provider),
         label(read.announcement),
-        CODES[read.outcome],
+        CODES[read.outcome or "error"],
         clip(steps),
         len(turns),
         characters,
-        read.verified * VERIFIED
-        + read.keep * KEEP
+        (read.verified is True) * VERIFIED
+        + (read.keep is True) * KEEP
         + (meta is not None and bool(meta.clean)) * CLEAN,
     )
 
@@ -187,9 +199,9 @@ def _decode(line: bytes | memoryview) -> _Session | _OtherSession | None:
 
 
 def _turns(read: _Session | _OtherSession) -> Any:
-    """The turns under the first of their names that is there; none if there is none."""
+    """The turns under the first of their names that has any; none if there is none."""
     for turns in (read.turns, read.messages, read.conversations):
-        if turns is not UNSET:
+        if turns:
             return turns
     return []
 
@@ -205,28 +217,34 @@ class _Meta(msgspec.Struct, gc=False):
     clean: Any = None
 
 
-class _Turn(msgspec.Struct, gc=False, kw_only=True):
-    """A turn under its own names; the types are those of :class:`Turn`."""
+class _AnyTurn(msgspec.Struct, gc=False, kw_only=True):
+    """What a turn may have besides; the types are those of :class:`Turn`. What may make the strict
+    reader reject it has no type here that would let it pass."""
 
-    role: Literal[Role, "human", "gpt"]
-    content: str
     ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     t: float | None = None
     exit_status: int | None = None
+    train: bool | None = None
+    weight: None = None
+    tool_calls: None = None
+    function_call: None = None
 
 
-class _OtherTurn(msgspec.Struct, gc=False, kw_only=True, rename={"from_": "from"}):
+class _Turn(_AnyTurn, gc=False, kw_only=True):
+    """A turn under its own names."""
+
+    role: Literal[Role, "human", "gpt"]
+    content: str
+
+
+class _OtherTurn(_AnyTurn, gc=False, kw_only=True, rename={"from_": "from"}):
     """A turn under any of the names that a reader takes."""
 
     role: Literal[Role, "human", "gpt"] | UnsetType = UNSET
     from_: Literal[Role, "human", "gpt"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
     value: str | UnsetType = UNSET
-    ids: tuple[int, ...] | None = None
-    logprobs: tuple[float, ...] | None = None
-    t: float | None = None
-    exit_status: int | None = None
 
 
 class _Common(msgspec.Struct, gc=False, kw_only=True):
@@ -235,25 +253,25 @@ class _Common(msgspec.Struct, gc=False, kw_only=True):
     archetype: str | dict[str, Any] | None = None
     provider: str | dict[str, Any] | None = None
     announcement: str | dict[str, Any] | None = None
-    steps: int | UnsetType = UNSET
-    outcome: Outcome = "error"
-    verified: bool = False
-    keep: bool = False
+    steps: int | None = None
+    outcome: Outcome | None = None
+    verified: bool | None = None
+    keep: bool | None = None
     meta: _Meta | None = None
     checker: msgspec.Raw | UnsetType = UNSET
     reference_solution: msgspec.Raw | UnsetType = UNSET
 
 
 class _Session(_Common, gc=False, kw_only=True):
-    turns: list[_Turn] | UnsetType = UNSET
-    messages: list[_Turn] | UnsetType = UNSET
-    conversations: list[_Turn] | UnsetType = UNSET
+    turns: list[_Turn] | None = None
+    messages: list[_Turn] | None = None
+    conversations: list[_Turn] | None = None
 
 
 class _OtherSession(_Common, gc=False, kw_only=True):
-    turns: list[_OtherTurn] | UnsetType = UNSET
-    messages: list[_OtherTurn] | UnsetType = UNSET
-    conversations: list[_OtherTurn] | UnsetType = UNSET
+    turns: list[_OtherTurn] | None = None
+    messages: list[_OtherTurn] | None = None
+    conversations: list[_OtherTurn] | None = None
 
 
 _PLAIN = msgspec.json.Decoder(_Session)

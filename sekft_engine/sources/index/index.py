@@ -106,6 +106,16 @@ class Index:
         return self._scan.problems
 
     @property
+    def passed_over(self) -> dict[str, int]:
+        """Files of the folder that are not read, by their endings."""
+        return self.source.passed_over
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many cannot be used, by the reasons under which training counts them."""
+        return self._scan.dropped
+
+    @property
     def skipped(self) -> int:
         """How many raw recordings are left out because their ``keep`` is not true."""
         return int(np.count_nonzero(self._scan.files.states == SKIPPED))
@@ -199,7 +209,7 @@ class Index:
 
     def _read(self, n: int) -> tuple[Trajectory, int]:
         place, expected = self._sessions.look(n)
-        where = self._scan.where(place[0], place[1])
+        where = self._sessions.where(place)
         try:
             read = self._reader.trajectory(self._scan.path(place[0]), place)
             facts = facts_of(read)

@@ -18,10 +18,10 @@ from sekft_engine.core.files import write_whole
 from sekft_engine.core.paths import cache_folder
 from sekft_engine.sources.index.facts import Problem
 from sekft_engine.sources.index.scan import Scan
-from sekft_engine.sources.read.line_reader import LineProgress
+from sekft_engine.sources.read.line_reader import LineProgress, LineState
 
 #: To be raised when the same bytes are indexed differently.
-VERSION = 1
+VERSION = 2
 #: Seconds of reading from which on saving pays: loading takes about a tenth of reading.
 MIN_SECONDS = 2.0
 #: Bytes that all saved indexes take at most; the least recently used ones are removed first.
@@ -36,11 +36,12 @@ class _SavedScan(msgspec.Struct):
     source: str
     keep_only: bool
     problems: list[tuple[int, int, Problem]]
-    more_problems: dict[int, int]
+    more_problems: dict[int, dict[str, int]]
     loose: dict[int, Problem]
-    lines: dict[int, tuple[int, int, bool, bytes, bytes]]
+    lines: dict[int, LineState]
     catalogue: dict[str, Any]
     files: dict[str, Any]
+    passed_over: dict[str, int]
 
 
 def saved_path(scan: Scan) -> Path:
@@ -76,6 +77,7 @@ def save(scan: Scan) -> bool:
         lines={file: progress.dump_state() for file, progress in scan.lines.items()},
         catalogue=scan.sessions.dump_state(),
         files=scan.files.dump_state(),
+        passed_over=scan.source.passed_over,
     )
     data = msgspec.msgpack.encode(state)
     target = saved_path(scan)
@@ -105,9 +107,8 @@ def restore(scan: Scan) -> bool:
     scan.sessions.uncounted = state.more_problems
     scan.files.load_state(state.files)
     scan.loose = state.loose
-    scan.lines = {
-        file: LineProgress.from_state(*progress) for file, progress in state.lines.items()
-    }
+    scan.source.passed_over = state.passed_over
+    scan.lines = {file: LineProgress.from_state(progress) for file, progress in state.lines.items()}
     scan.mark_all_read()
     with contextlib.suppress(OSError):
         target.touch()  # used now

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 
 from sekft_engine.core.errors import SekftError, Unavailable
-from sekft_engine.sources.index.facts import KEEP, FactTuple, Problem, facts_of, skim
+from sekft_engine.sources.index.facts import KEEP, FactTuple, Problem, skim
 from sekft_engine.sources.index.file_table import DONE, NEW, SKIPPED, FileTable
 from sekft_engine.sources.index.session_table import Place, SessionTable
 from sekft_engine.sources.index.table_facts import COLUMNS, skim_batch
+from sekft_engine.sources.index.text_facts import facts_in, line_facts
 from sekft_engine.sources.read.data_files import LINES, RAW, TABLE, kind
 from sekft_engine.sources.read.line_reader import LineProgress, Shrunk
-from sekft_engine.sources.read.parse import duplicate_id, is_utf8, trajectory_in, unreadable
-from sekft_engine.sources.read.source import DataSource, record_where
+from sekft_engine.sources.read.packed import damage, is_damaged, packing, plain_file
+from sekft_engine.sources.read.parse import duplicate_id, is_utf8, unreadable
+from sekft_engine.sources.read.pieces import is_blank, pieces, shape
+from sekft_engine.sources.read.source import DataSource, RecordFile, record_where
 from sekft_engine.sources.read.tables import TableFile, explained
 
 #: Rows that are gathered before they are put into the columns.
@@ -70,21 +73,34 @@ class Scan:
         more = self.sessions.more_problems
         if more:
             problems.append(
-                Problem(where=str(self.source), what=f"{more} more problems", reason="more")
+                Problem(
+                    where=str(self.source), what=f"{more} more problems", reason="more", dropped=""
+                )
             )
         return problems
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many problems there are, by the reasons under which training counts them."""
+        counts = Counter(problem.dropped for _, _, problem in self.sessions.problems)
+        counts.update(problem.dropped for problem in self.loose.values())
+        for reasons in self.sessions.uncounted.values():
+            counts.update(reasons)
+        return dict(counts.most_common())
 
     def path(self, file: int) -> Path:
         return self.source.path(self.files.name(file))
 
-    def where(self, file: int, line: int) -> str:
+    def where(self, file: int, line: int, item: int = 0) -> str:
         """A place as it is shown to a person."""
         name = self.files.name(file)
-        return record_where(f"{self._folder}{name}" if name else str(self.source), line)
+        return record_where(Path(f"{self._folder}{name}" if name else str(self.source)), line, item)
 
-    def raw(self, file: int) -> bool:
-        """Whether a file is a raw recording, which counts only with ``keep``."""
-        return self.source.raw and kind(self.files.name(file) or self.source.root.name) == RAW
+    def raw(self, file: int, line: int) -> bool:
+        """Whether what stands there is a raw recording, which counts only with ``keep``."""
+        if line or not self.source.raw:
+            return False
+        return kind(self.files.name(file) or self.source.root.name) == RAW
 
     def unchanged(self, file: int) -> bool:
         """Whether a file is what it was when it was read."""
@@ -146,32 +162,74 @@ class Scan:
             self.sessions.forget_problems(file)
         return self._read_table(file, path) if format_ == TABLE else self._read_raw(file, path)
 
-    # --- one trajectory per file ------------------------------------------------------------------
+    # --- whole files ------------------------------------------------------------------------------
 
     def _read_raw(self, file: int, path: Path) -> Iterator[None]:
+        """One recording, or a list."""
         try:
-            with path.open("rb", buffering=0) as opened:
-                data = opened.read()
-                status = os.fstat(opened.fileno())
-        except OSError as error:
+            data, status = self._read(path)
+        except (OSError, SekftError) as error:
             self._unreadable(file, path, error)
             return
         rows = [] if self.files.states[file] == NEW else self.sessions.rows_of(file).tolist()
         self.files.record(file, status, DONE)
-        found = facts_in(data, str(path), path.stem, safe=is_utf8(data))
+        record = RecordFile(path)
+        (first, *more) = pieces(data)
+        if more or first.item:
+            yield from self._take_whole(file, record, data, status)
+            return
+        data = first.of(data)
+        found = facts_in(data, record.where(0), record.name(0), safe=is_utf8(data))
         if isinstance(found, SekftError):
             self.forget(file)
-            self._hold(file, Problem.of(found, "broken"), status)
+            self._hold(file, Problem.of(found, "broken", record.name(0)), status)
         elif self.keep_only and not found.flags & KEEP:
             self.forget(file)
             self.files.states[file] = SKIPPED
-        elif rows and self.sessions.id(rows[0]) == found.id:
+        elif len(rows) == 1 and self.sessions.id(rows[0]) == found.id:
             self.generation += 1
-            self.sessions.overwrite(rows[0], (file, 0, 0, len(data)), found)
+            self.sessions.overwrite(rows[0], Place(file, 0, 0, len(data)), found)
         else:
             self.forget(file)
-            self.sessions.add((file, 0, 0, len(data)), found)
+            self.sessions.add(Place(file, 0, 0, len(data)), found)
+        self._note_damage(file, path)
         yield
+
+    def _take_whole(
+        self, file: int, record: RecordFile, data: bytes, status: os.stat_result
+    ) -> Iterator[None]:
+        """The values of a text that is no single value and not made of lines."""
+        self.forget(file)
+        found = pieces(data)
+        for piece in found:
+            text = piece.of(data)
+            where = record.where(piece.line + 1, piece.item)
+            name = record.name(piece.line + 1, piece.item)
+            facts = facts_in(text, where, name, safe=is_utf8(text))
+            place = Place(file, piece.line + 1, piece.offset, piece.length, piece.item)
+            if isinstance(facts, FactTuple):
+                self.sessions.add(place, facts)
+            elif piece is found[-1]:
+                self._hold(file, Problem.of(facts, "broken", name), status)
+            else:
+                self.sessions.problem(file, place.line, Problem.of(facts, "broken", name))
+            if piece.item % BATCH == 0:
+                yield
+        self._note_damage(file, record.path)
+        yield
+
+    def _read(self, path: Path) -> tuple[bytes, os.stat_result]:
+        """The contents of a file, unpacked, and what the file was like then."""
+        with plain_file(path).open("rb", buffering=0) as opened:
+            data = opened.read()
+            return data, path.stat() if packing(path.name) else os.fstat(opened.fileno())
+
+    def _note_damage(self, file: int, path: Path) -> None:
+        if packing(path.name) and is_damaged(path):
+            self.sessions.flush()
+            name = RecordFile(path).name(1)
+            self.held.pop(file, None)
+            self.loose[file] = Problem.of(damage(path), "broken", name)
 
     # --- one trajectory per row -------------------------------------------------------------------
 
@@ -191,9 +249,10 @@ class Scan:
                         found = skim_batch(batch, first, str(path), path.stem)
                     for n, facts in enumerate(found, first):
                         if isinstance(facts, SekftError):
-                            self.sessions.problem(file, n, Problem.of(facts, "broken"))
+                            problem = Problem.of(facts, "broken", f"{path.stem}:{n}")
+                            self.sessions.problem(file, n, problem)
                         else:
-                            self.sessions.add((file, n, 0, 0), facts)
+                            self.sessions.add(Place(file, n, 0, 0), facts)
                     yield
         except Unavailable as error:
             self.loose[file] = Problem.of(error, "unreadable")
@@ -203,93 +262,121 @@ class Scan:
     # --- one trajectory per line ------------------------------------------------------------------
 
     def _read_lines(self, file: int, path: Path) -> Iterator[None]:
+        packed = packing(path.name)
         try:
-            with path.open("rb", buffering=0) as opened:
+            with plain_file(path).open("rb", buffering=0) as opened:
                 state = self.lines.get(file)
-                status = os.fstat(opened.fileno())
-                if state is None or not (self.files.grown(file, status) and state.fits(opened)):
+                status = path.stat() if packed else os.fstat(opened.fileno())
+                if not (
+                    state
+                    and not state.undecided
+                    and self.files.grown(file, status)
+                    and state.fits(opened)
+                ):
                     self.forget(file)
-                    state = self.lines[file] = LineProgress()
                     self.files.states[file] = DONE
+                    with plain_file(path).open("rb") as head:
+                        found = shape(head)
+                    if found == "whole":
+                        opened.seek(0)
+                        self.files.record(file, status, DONE)
+                        yield from self._take_whole(file, RecordFile(path), opened.read(), status)
+                        return
+                    state = self.lines[file] = LineProgress(undecided=found == "undecided")
                 tail = b""
                 for block in state.blocks(opened):
                     if isinstance(block, os.stat_result):
-                        self.files.record(file, block, DONE)
-                        self._take_tail(file, path, state, tail, block)
+                        self.files.record(file, status if packed else block, DONE)
+                        self._take_tail(file, path, state, tail, status if packed else block)
                     elif block.endswith(b"\n"):
                         self._take(file, path, state, block)
                     else:
                         tail = block
                     yield
+            if packed:
+                del self.lines[file]  # it never grows
+                self._note_damage(file, path)
         except Shrunk:
             self.forget(file)
             self.to_read_again.append(file)
-        except OSError as error:
+        except (OSError, SekftError) as error:
             self._unreadable(file, path, error)
 
     def _take(self, file: int, path: Path, state: LineProgress, block: bytes) -> None:
         """The rows of a block of whole lines."""
         safe = is_utf8(block)
-        number, start, stem = state.line, 0, path.stem
+        number, start, record = state.line, 0, RecordFile(path)
+        prefix = f"{record.name(0)}:" if record.kind == LINES else ""
         while (end := block.find(b"\n", start)) >= 0:
             number += 1
             line = block[start:end]
             offset, start = state.start + start, end + 1
-            facts: FactTuple | SekftError | None
-            facts = skim(line, f"{stem}:{number}") if safe else None
-            if facts is None:
-                if not line.strip():
-                    continue
-                facts = facts_in(line, f"{path}:{number}", f"{stem}:{number}", safe=False)
-            if state.tail_row and self._update_tail(
-                state, (file, number, offset, len(line)), facts
-            ):
+            facts = skim(line, f"{prefix}{number}") if safe else None
+            place = Place(file, number, offset, len(line))
+            if facts is not None and not state.tail_row:
+                self.sessions.add(place, facts)
                 continue
-            if isinstance(facts, SekftError):
-                self.sessions.problem(file, number, Problem.of(facts, "broken"))
-            else:
-                self.sessions.add((file, number, offset, len(line)), facts)
+            if is_blank(line) and not state.tail_row:
+                continue
+            values = self._values(state, record, place, line)
+            state.tail_row = False
+            for place, found in values:
+                if isinstance(found, FactTuple):
+                    self.sessions.add(place, found)
+                else:
+                    problem = Problem.of(found, "broken", record.name(number, place.item))
+                    self.sessions.problem(file, number, problem)
 
-    def _update_tail(
-        self, state: LineProgress, place: Place, facts: FactTuple | SekftError
-    ) -> bool:
-        """Update the row of a line that had no end when it was read; false if it cannot stay."""
+    def _values(
+        self, state: LineProgress, record: RecordFile, place: Place, line: bytes
+    ) -> list[tuple[Place, FactTuple | SekftError]]:
+        """What is on a line and has no row yet. If it had no end when it was read last, its rows
+        are updated where they can stay, else they go."""
+        found = line_facts(line, place, record)
+        if not state.tail_row:
+            return found
         state.tail_row = False
-        row = self.sessions.find(facts.id) if isinstance(facts, FactTuple) else None
-        if isinstance(facts, FactTuple) and row is not None:
-            old = self.sessions.place(row)
-            if (old[0], old[2]) == (place[0], place[2]):
-                self.sessions.overwrite(row, place, facts)
-                return True
+        self.sessions.forget_problems(place.file, place.line)
+        if len(found) == 1:
+            ((place, facts),) = found
+            row = self.sessions.find(facts.id) if isinstance(facts, FactTuple) else None
+            if isinstance(facts, FactTuple) and row is not None:
+                old = self.sessions.place(row)
+                if (old.file, old.offset) == (place.file, place.offset):
+                    self.sessions.overwrite(row, place, facts)
+                    state.tail_row = True
+                    return []
         self.generation += 1
-        self.sessions.forget(place[0], offset=place[2])
-        return False
+        self.sessions.forget(place.file, since=state.start)
+        return found
 
     def _take_tail(
         self, file: int, path: Path, state: LineProgress, tail: bytes, status: os.stat_result
     ) -> None:
-        """The last line, which has no end: a row if it is one, else perhaps half a line."""
-        if not tail.strip():
+        """The last line, which has no end: rows if there are any, else perhaps half a line."""
+        if is_blank(tail) and not state.tail_row:
             return
-        number = state.line + 1
-        where = f"{path}:{number}"
-        place = (file, number, state.start, len(tail))
         self.sessions.flush()
-        facts = facts_in(tail, where, f"{path.stem}:{number}", safe=is_utf8(tail))
-        if state.tail_row and self._update_tail(state, place, facts):
+        record, number = RecordFile(path), state.line + 1
+        found = self._values(state, record, Place(file, number, state.start, len(tail)), tail)
+        for place, facts in found:
+            name = record.name(number, place.item)
+            if isinstance(facts, SekftError):
+                if place is not found[-1][0]:
+                    self.sessions.problem(file, number, Problem.of(facts, "broken", name))
+                    state.tail_row = True
+                else:
+                    self._hold(file, Problem.of(facts, "unfinished", name), status)
+                continue
+            first = self.sessions.find(facts.id)
+            if first is not None and len(found) == 1:
+                told = self.sessions.where(self.sessions.place(first))
+                error = duplicate_id(facts.id, told, self.sessions.where(place))
+                self._hold(file, Problem.of(error, "twice", facts.id), status)
+                continue
+            self.sessions.add(place, facts)
+            self.sessions.flush()
             state.tail_row = True
-            return
-        if isinstance(facts, SekftError):
-            self._hold(file, Problem.of(facts, "unfinished"), status)
-            return
-        first = self.sessions.find(facts.id)
-        if first is not None:
-            error = duplicate_id(facts.id, self.where(*self.sessions.place(first)[:2]), where)
-            self._hold(file, Problem.of(error, "twice"), status)
-            return
-        self.sessions.add(place, facts)
-        self.sessions.flush()
-        state.tail_row = True
 
     # --- problems --------------------------------------------------------------------
 
@@ -298,12 +385,13 @@ class Scan:
         fresh = time.time_ns() - status.st_mtime_ns < FRESH_NS
         (self.held if fresh else self.loose)[file] = problem
 
-    def _unreadable(self, file: int, path: Path, error: OSError) -> None:
+    def _unreadable(self, file: int, path: Path, error: OSError | SekftError) -> None:
         self.forget(file)
         self.files.states[file] = DONE
         with contextlib.suppress(OSError):
             self.files.record(file, path.stat(), DONE)
-        self.loose[file] = Problem.of(unreadable(path, error), "unreadable")
+        told = unreadable(path, error) if isinstance(error, OSError) else error
+        self.loose[file] = Problem.of(told, "unreadable", RecordFile(path).name(0))
 
     def forget(self, file: int) -> None:
         """Remove all rows and problems of a file. Files with the same ids are read again."""
@@ -327,21 +415,3 @@ class Scan:
             for other in others - {each, *todo}:
                 self.to_read_again.append(other)
                 todo.append(other)
-
-
-def facts_in(data: bytes, where: str, name: str, *, safe: bool) -> FactTuple | SekftError:
-    """The facts in a JSON text, or what is wrong with it.
-
-    Args:
-        data: the text.
-        where: its place, for the error.
-        name: the id if it has none.
-        safe: whether it is known to be UTF-8.
-    """
-    found = skim(data, name) if safe else None
-    if found is not None:
-        return found
-    try:
-        return facts_of(trajectory_in(data, where, name))
-    except SekftError as error:
-        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,10 @@ from sekft_engine.sources.read.parse import duplicate_id
 ROW = np.dtype(
     [
         ("file", "u4"),
-        ("line", "u4"),  # from 1 in a .jsonl, 0 in a .json, the row's number in a table
+        ("line", "u4"),  # from 1; 0 = the whole file; the row's number in a table
         ("offset", "u8"),
         ("length", "u8"),
+        ("item", "u4"),  # from 1 where several values stand on a line or in a list
         ("id_at", "u8"),
         ("id_length", "u4"),
         ("scenario", "u4"),
@@ -48,19 +49,30 @@ _WORDS = ("archetype", "provider", "announcement")
 _FLAGS = {"verified": VERIFIED, "keep": KEEP, "clean": CLEAN}
 
 Numeric = NDArray[np.int64] | NDArray[np.bool_]
-#: file, line, offset and length in bytes
-Place = tuple[int, int, int, int]
+
+
+class Place(NamedTuple):
+    """Where a trajectory stands: its file by number, its line (0 = the whole file) or row, offset
+    and length in bytes, and its number among several values on the line (0 = it is alone)."""
+
+    file: int
+    line: int
+    offset: int
+    length: int
+    item: int = 0
 
 
 class SessionTable:
     """Rows are added in batches and visible after :meth:`flush`.
 
     Args:
-        where: names a place for a person, from the numbers of its file and line.
-        raw: whether the file of a number holds a raw recording.
+        where: names a place for a person, from the numbers of its file, line and item.
+        raw: whether what stands on a line of a file is a raw recording.
     """
 
-    def __init__(self, where: Callable[[int, int], str], raw: Callable[[int], bool]) -> None:
+    def __init__(
+        self, where: Callable[[int, int, int], str], raw: Callable[[int, int], bool]
+    ) -> None:
         self._where = where
         self._raw = raw
         self._rows = RecordArray(ROW)
@@ -72,7 +84,7 @@ class SessionTable:
         self._batch: list[tuple[Place, FactTuple]] = []
         self._batch_ids: dict[str, int] = {}
         self.problems: list[tuple[int, int, Problem]] = []  # file, line
-        self.uncounted: dict[int, int] = {}  # how many more by file
+        self.uncounted: dict[int, dict[str, int]] = {}  # how many more, by file and reason
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -86,7 +98,7 @@ class SessionTable:
     @property
     def more_problems(self) -> int:
         """How many problems are counted but not stored."""
-        return sum(self.uncounted.values())
+        return sum(sum(reasons.values()) for reasons in self.uncounted.values())
 
     @property
     def waiting(self) -> int:
@@ -108,7 +120,8 @@ class SessionTable:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append((file, line, problem))
         else:
-            self.uncounted[file] = self.uncounted.get(file, 0) + 1
+            reasons = self.uncounted.setdefault(file, {})
+            reasons[problem.dropped] = reasons.get(problem.dropped, 0) + 1
 
     def flush(self) -> None:
         batch, self._batch, self._batch_ids = self._batch, [], {}
@@ -145,8 +158,12 @@ class SessionTable:
         )
 
     def _add_duplicate(self, place: Place, identity: str, first: Place) -> None:
-        error = duplicate_id(identity, self._where(*first[:2]), self._where(*place[:2]))
-        self.problem(place[0], place[1], Problem.of(error, "twice"))
+        error = duplicate_id(identity, self.where(first), self.where(place))
+        self.problem(place.file, place.line, Problem.of(error, "twice", identity))
+
+    def where(self, place: Place) -> str:
+        """The place as a person is told it."""
+        return self._where(place.file, place.line, place.item)
 
     def overwrite(self, row: int, place: Place, facts: FactTuple) -> None:
         """Give the row that has this id already new facts and a new place."""
@@ -156,19 +173,21 @@ class SessionTable:
         """Whether any row stands in ``file``."""
         return bool((self._rows.view["file"] == file).any())
 
-    def forget(self, file: int, *, offset: int = -1) -> None:
-        """Remove the rows of a file, or only the one at ``offset``."""
+    def forget(self, file: int, *, since: int = 0) -> None:
+        """Remove the rows of a file, or only those from the offset ``since`` on."""
         rows = self._rows.view
-        out = rows["file"] == file
-        if offset >= 0:
-            out &= rows["offset"] == offset
+        out = (rows["file"] == file) & (rows["offset"] >= since)
         if out.any():
             self._id_index.renumber(np.where(out, -1, np.cumsum(~out) - 1))
             self._rows.retain(~out)
 
-    def forget_problems(self, file: int) -> None:
-        self.problems = [each for each in self.problems if each[0] != file]
-        self.uncounted.pop(file, None)
+    def forget_problems(self, file: int, line: int = -1) -> None:
+        """Remove the problems of a file, or only those of a line."""
+        self.problems = [
+            each for each in self.problems if each[0] != file or line not in (-1, each[1])
+        ]
+        if line < 0:
+            self.uncounted.pop(file, None)
 
     def files_with(self, reason: str) -> set[int]:
         """The files that have a problem of this name."""
@@ -212,8 +231,7 @@ class SessionTable:
     # --- looking up ---------------------------------------------------------------------------
 
     def place(self, row: int) -> Place:
-        file, line, offset, length, *_ = self._rows.item(row)
-        return file, line, offset, length
+        return Place(*self._rows.item(row)[:5])
 
     def rows_of(self, file: int) -> NDArray[np.int64]:
         """The numbers of the rows that stand in ``file``."""
@@ -226,7 +244,7 @@ class SessionTable:
     def look(self, row: int) -> tuple[Place, FactTuple]:
         """Place and facts of a row, both as they were at one instant."""
         values: tuple[int, ...] = self._rows.item(row)
-        id_at, id_length, scenario, archetype, provider, announcement = values[4:10]
+        id_at, id_length, scenario, archetype, provider, announcement = values[5:11]
         name = self._ids.get(id_at, id_length)
         words = self._words
         facts = FactTuple(
@@ -235,22 +253,22 @@ class SessionTable:
             words["archetype"][archetype],
             words["provider"][provider],
             words["announcement"][announcement],
-            values[13],
-            values[10],
+            values[14],
             values[11],
             values[12],
-            values[14],
+            values[13],
+            values[15],
         )
-        return (values[0], values[1], values[2], values[3]), facts
+        return Place(*values[:5]), facts
 
     def facts(self, row: int) -> Facts:
-        (file, line, *_), facts = self.look(row)
+        place, facts = self.look(row)
         name, scenario, archetype, provider, announcement, outcome, steps, turns, size, flags = (
             facts
         )
         return Facts(
             id=name,
-            where=self._where(file, line),
+            where=self.where(place),
             scenario=scenario,
             archetype=archetype,
             provider=provider,
@@ -262,7 +280,7 @@ class SessionTable:
             verified=bool(flags & VERIFIED),
             keep=bool(flags & KEEP),
             clean=bool(flags & CLEAN),
-            raw=self._raw(file),
+            raw=self._raw(place.file, place.line),
         )
 
     def find(self, identity: str) -> int | None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sekft_engine.core.errors import BadInput, SekftError
-from sekft_engine.data.trajectory import ROLE_ALIASES, TURN_KEYS
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.read_report import Rejected
+from sekft_engine.data.reading import COMMON_ALIASES, TURN_KEYS
 from sekft_engine.sources.index.facts import (
     CLEAN,
     CODES,
@@ -55,7 +56,7 @@ def skim_batch(batch: Any, first: int, path: str, stem: str) -> list[FactTuple |
 
 def _strictly(batch: Any, n: int, where: str, stem: str, first: int) -> FactTuple | SekftError:
     row = row_of(batch, n, where)
-    if isinstance(row, BadInput):
+    if isinstance(row, Rejected):
         return row
     try:
         return facts_of(trajectory_of(row, where, f"{stem}:{first + n}"))
@@ -109,9 +110,10 @@ def _turns(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column = next((columns[key] for key in TURN_KEYS if key in columns), None)
-    if column is None:
+    found = [columns[key] for key in TURN_KEYS if key in columns]
+    if len(found) != 1:
         raise Odd
+    (column,) = found
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or column.null_count:
         raise Odd
@@ -142,7 +144,7 @@ def _turns(
     return lengths, characters, per_row(commands), good
 
 
-_ROLES = ("system", "user", "assistant", *ROLE_ALIASES)
+_ROLES = ("system", "user", "assistant", *sorted(COMMON_ALIASES))
 
 
 def _expect(names: dict[str, Any]) -> None:
@@ -163,6 +165,12 @@ def _expect(names: dict[str, Any]) -> None:
     for name, test in right.items():
         if name in names and not test(names[name]):
             raise Odd
+    if any(name in names for name in _DECIDING):
+        raise Odd
+
+
+#: Fields of a turn for whose sake the strict reader may reject a session.
+_DECIDING = ("tool_calls", "function_call", "weight", "train")
 
 
 def _is_nothing(kind: Any) -> bool:

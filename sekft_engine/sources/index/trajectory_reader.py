@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sekft_engine.core.errors import BadInput
+from sekft_engine.data.read_report import Rejected
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.index.facts import contents
 from sekft_engine.sources.index.session_table import Place
 from sekft_engine.sources.read.data_files import TABLE, kind
+from sekft_engine.sources.read.packed import plain_file
 from sekft_engine.sources.read.parse import is_utf8, trajectory_in, trajectory_of, unreadable
+from sekft_engine.sources.read.pieces import pieces
+from sekft_engine.sources.read.plain import plain_trajectory
 from sekft_engine.sources.read.source import record_name, record_where
 from sekft_engine.sources.read.tables import TableFile, explained, row_of
 
@@ -31,12 +34,13 @@ class TrajectoryReader:
             BadInput: no trajectory stands there any more.
             Unavailable: the file cannot be read.
         """
-        number = place[1]
-        where, name = record_where(path, number), record_name(path, number)
+        where = record_where(path, place.line, place.item)
+        name = record_name(path, place.line, place.item)
         if kind(path.name) != TABLE:
-            return trajectory_in(read_place(path, place), where, name)
+            data = read_place(path, place)
+            return plain_trajectory(data) or trajectory_in(data, where, name)
         with self._lock:
-            row = self._row(path, number, where)
+            row = self._row(path, place.line, where)
         return trajectory_of(row, where, name)
 
     def texts(self, path: Path, place: Place, identity: str) -> list[str] | None:
@@ -45,7 +49,8 @@ class TrajectoryReader:
         if kind(path.name) == TABLE:
             return None
         data = read_place(path, place)
-        found = contents(data, record_name(path, place[1])) if is_utf8(data) else None
+        name = record_name(path, place.line, place.item)
+        found = contents(data, name) if is_utf8(data) else None
         return found[1] if found is not None and found[0] == identity else None
 
     def _row(self, path: Path, number: int, where: str) -> dict[str, Any]:
@@ -58,7 +63,7 @@ class TrajectoryReader:
             self._table = _Open(key)
         with explained(path):
             row = self._table.row(number, where)
-        if isinstance(row, BadInput):
+        if isinstance(row, Rejected):
             raise row
         return row
 
@@ -73,21 +78,25 @@ class _Open:
         self._first = 0
         self._batch: Any = ()
 
-    def row(self, number: int, where: str) -> dict[str, Any] | BadInput:
+    def row(self, number: int, where: str) -> dict[str, Any] | Rejected:
         if not self._first <= number < self._first + 8 * len(self._batch):
             self._batches, self._batch = self._table.batches(start=number), ()
         while not self._first <= number < self._first + len(self._batch):
             found = next(self._batches, None)
             if found is None:
-                return BadInput("no such row any more", where=where, mend="reload the data")
+                return Rejected(
+                    "unreadable", "no such row any more", where=where, mend="reload the data"
+                )
             self._first, self._batch = found
         return row_of(self._batch, number - self._first, where)
 
 
 def read_place(path: Path, place: Place) -> bytes:
-    """The JSON text at a place: a line, or a whole file, however long it is now."""
-    _, number, offset, length = place
-    return read_bytes(path, offset, length if number else None)
+    """The JSON text at a place: of a line, or of a whole file, however long it is now."""
+    if place.line:
+        return read_bytes(path, place.offset, place.length)
+    data = read_bytes(path, 0, None)
+    return pieces(data)[0].of(data)
 
 
 def read_bytes(path: Path, offset: int, length: int | None) -> bytes:
@@ -97,7 +106,7 @@ def read_bytes(path: Path, offset: int, length: int | None) -> bytes:
         Unavailable: it cannot be read.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with plain_file(path).open("rb", buffering=0) as file:
             file.seek(offset)
             if length is None:
                 return file.read()

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.sources.read.packed import PACKED, packing
 from sekft_engine.sources.read.parse import unreadable
 
 #: Formats by the end of a file's name.
 RAW, LINES, TABLE = ".json", ".jsonl", "table"
-KINDS = {".json": RAW, ".jsonl": LINES, ".parquet": TABLE, ".arrow": TABLE}
+KINDS = {
+    ".json": RAW, ".jsonl": LINES, ".ndjson": LINES, ".parquet": TABLE, ".arrow": TABLE
+}  # fmt: skip
 
-_MEND = "give a folder of .json files, a .json, .jsonl, .parquet or .arrow file"
+_MEND = (
+    "give a folder of .json files, a .json, .jsonl or .ndjson file (also as .gz, .bz2, .xz or "
+    ".zst), or a .parquet or .arrow file"
+)
 
 
 class DataFile(NamedTuple):
@@ -26,8 +33,24 @@ class DataFile(NamedTuple):
 
 
 def kind(name: str) -> str:
-    """:data:`RAW`, :data:`LINES`, :data:`TABLE`, or '' for what is not ours."""
-    return KINDS.get(os.path.splitext(name)[1], "")  # noqa: PTH122 - names, by the 100,000
+    """:data:`RAW`, :data:`LINES`, :data:`TABLE`, or '' for what is not ours; upper and lower case
+    are the same, and what is compressed is what it is below that."""
+    stem, ending = os.path.splitext(name)  # noqa: PTH122 - names, by the 100,000
+    found = KINDS.get(ending)
+    if found is None and ending:
+        ending = ending.lower()
+        found = KINDS.get(ending)
+        if found is None and ending in PACKED:
+            inner = KINDS.get(os.path.splitext(stem)[1].lower(), "")  # noqa: PTH122
+            return inner if inner in (RAW, LINES) else ""
+    return found or ""
+
+
+def stem(name: str) -> str:
+    """The name of a file without the endings that :func:`kind` knows."""
+    if packing(name):
+        name = os.path.splitext(name)[0]  # noqa: PTH122
+    return os.path.splitext(name)[0]  # noqa: PTH122
 
 
 def check_path(path: Path) -> bool:
@@ -53,13 +76,18 @@ def check_path(path: Path) -> bool:
     return False
 
 
-def list_files(path: Path) -> list[DataFile]:
+def list_files(path: Path, passed_over: Counter[str] | None = None) -> list[DataFile]:
     """The files that ``path`` stands for, sorted by name; a file stands for itself.
 
     A folder stands for the files right in it. One that ``datasets`` saved stands for its table
     files, and one without any file of ours (a Hub snapshot, say) for the tables further down.
     Where tables are named after splits, those of the split ``train`` count. Files whose name begins
     with a dot are someone's work in progress and are left out.
+
+    Args:
+        path: a folder or a file.
+        passed_over: here the other files of the folder are counted, by their endings, and the
+            tables of other splits.
 
     Raises:
         BadInput: a data set whose splits have other names; they are told.
@@ -71,7 +99,8 @@ def list_files(path: Path) -> list[DataFile]:
         snapshot = _snapshot(path)
         if snapshot != path:
             return _below(snapshot, path)
-        found = _entries(path)
+        counts: Counter[str] = Counter() if passed_over is None else passed_over
+        found = _entries(path, counts)
         names = {each.name for each in found}
         if "dataset_dict.json" in names:
             return _below(_split_folder(path), path)
@@ -83,13 +112,20 @@ def list_files(path: Path) -> list[DataFile]:
         raise BadInput("a damaged cache of the Hub", where=str(path), mend=_MEND) from error
     if not found:
         found = _deeper(path)
+        if found:
+            del counts["folders"]
     tables = [each for each in found if kind(each.name) == TABLE]
     if tables:
         other = [each for each in found if kind(each.name) != TABLE and each.name not in _METADATA]
-        found = [*_of_train(tables), *other]
+        train = _of_train(tables)
+        if len(train) < len(tables):
+            counts["tables of other splits"] += len(tables) - len(train)
+        found = [*train, *other]
     return sorted(found)
 
 
+#: Files about a data set, whatever their endings; passing them over is not worth a word.
+_ABOUT = ("README", "LICENSE", "LICENCE", "CHANGELOG", "NOTICE")
 #: Written beside tables to describe them.
 _METADATA = {"dataset_info.json", "dataset_infos.json", "state.json"}
 _SPLIT = re.compile(r"(?:^|[-_./])(train|test|validation|valid|val|dev|eval)(?=[-_./])")
@@ -104,13 +140,21 @@ def _snapshot(path: Path) -> Path:
     return path
 
 
-def _entries(folder: Path) -> list[DataFile]:
+def _entries(folder: Path, passed_over: Counter[str]) -> list[DataFile]:
+    found = []
     with os.scandir(folder) as entries:
-        return sorted(
-            DataFile(entry.name, entry.inode())
-            for entry in entries
-            if kind(entry.name) and not entry.name.startswith(".") and entry.is_file()
-        )
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if not entry.is_file():
+                if entry.is_dir():
+                    passed_over["folders"] += 1
+            elif kind(name):
+                found.append(DataFile(name, entry.inode()))
+            elif not name.upper().startswith(_ABOUT):
+                passed_over[os.path.splitext(name)[1].lower() or name] += 1  # noqa: PTH122
+    return sorted(found)
 
 
 def _deeper(path: Path) -> list[DataFile]:

@@ -14,7 +14,10 @@ from sekft_engine.sources.read.data_files import kind
 from sekft_engine.sources.read.tables import TableFile, without_extra
 
 #: What a data set of trajectories is made of; weights, pictures and archives are not fetched.
-_WANTED = ["*.parquet", "*.arrow", "*.jsonl", "*.json", "*.md", "*.yaml", "*.csv", "*.gz", "*.zst"]
+_WANTED = [
+    "*.parquet", "*.arrow", "*.jsonl", "*.ndjson", "*.json", "*.md", "*.yaml", "*.csv", "*.gz",
+    "*.bz2", "*.xz", "*.zst",
+]  # fmt: skip
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 

@@ -11,6 +11,10 @@ CHUNK = 1 << 20
 _ANCHOR = 64
 
 
+#: What :meth:`LineProgress.dump_state` tells.
+LineState = tuple[int, int, bool, bytes, bytes, bool]
+
+
 class Shrunk(Exception):
     """The file became shorter while it was read."""
 
@@ -21,28 +25,27 @@ class LineProgress:
     Attributes:
         start: offset of the first line that is not finished, in bytes.
         line: number of lines before it.
-        tail_row: whether that unfinished line has a row already.
+        tail_row: whether that unfinished line has rows already.
+        undecided: whether what comes may show that these are no lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, undecided: bool = False) -> None:
         self.start = 0
         self.line = 0
         self.tail_row = False
+        self.undecided = undecided
         self._head = b""
         self._last = b""
 
-    def dump_state(self) -> tuple[int, int, bool, bytes, bytes]:
+    def dump_state(self) -> LineState:
         """All of it, for :meth:`from_state`."""
-        return self.start, self.line, self.tail_row, self._head, self._last
+        return self.start, self.line, self.tail_row, self._head, self._last, self.undecided
 
     @classmethod
-    def from_state(
-        cls, start: int, line: int, tail_row: bool, head: bytes, last: bytes
-    ) -> LineProgress:
+    def from_state(cls, state: LineState) -> LineProgress:
         """A file that is read as far as :meth:`dump_state` told."""
         file = cls()
-        file.start, file.line, file.tail_row = start, line, tail_row
-        file._head, file._last = head, last
+        file.start, file.line, file.tail_row, file._head, file._last, file.undecided = state
         return file
 
     def fits(self, file: BinaryIO) -> bool:

@@ -6,10 +6,10 @@ from os import PathLike
 from pathlib import Path
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.data.reading import TURN_KEYS
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.data.trajectory import TURN_KEYS
 from sekft_engine.sources.read.data_files import LINES, RAW
-from sekft_engine.sources.read.source import DataSource, files_of, records
+from sekft_engine.sources.read.source import DataSource, RecordFile, files_of
 
 
 def load_scenarios(path: str | PathLike[str]) -> tuple[Scenario, ...]:
@@ -22,8 +22,11 @@ def load_scenarios(path: str | PathLike[str]) -> tuple[Scenario, ...]:
     found: list[Scenario] = []
     places: dict[str, str] = {}
     for file in files_of(DataSource(Path(path)), what="scenario bundles", kinds=(RAW, LINES)):
-        for raw, where, name in records(file):
-            scenario = _parse(raw, where, name)
+        for record in RecordFile(file).records():
+            if record.error is not None:
+                raise record.error
+            where = record.where
+            scenario = _parse(record.value, where, record.name)
             if scenario.id in places:
                 raise BadInput(
                     f"the id {scenario.id!r} stands in {places[scenario.id]} already",

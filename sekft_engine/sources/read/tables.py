@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
-from sekft_engine.core.errors import BadInput, SekftError, Unavailable
-from sekft_engine.data.trajectory import TURN_KEYS
+from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.data.read_report import Rejected
+from sekft_engine.data.reading import TURN_KEYS
 from sekft_engine.sources.read.parse import unreadable
 
 #: Rows that are taken out of a file at once.
@@ -26,7 +27,7 @@ class TableFile:
     """The rows of one file; reads only the part and the columns that are asked for.
 
     Raises:
-        BadInput: it is no such file, it is damaged, or it has no column with turns.
+        Rejected: it is no such file, it is damaged, or it has no column with turns.
         Unavailable: pyarrow is not installed, or the file cannot be read.
     """
 
@@ -34,12 +35,13 @@ class TableFile:
         self.path = path
         with explained(path):
             self._file: _Parquet | _Arrow = (
-                _Parquet(path) if path.suffix == ".parquet" else _Arrow(path)
+                _Parquet(path) if path.suffix.lower() == ".parquet" else _Arrow(path)
             )
         self.columns: tuple[str, ...] = tuple(self._file.schema.names)
         if not any(key in self.columns for key in TURN_KEYS):
             names = ", ".join(map(repr, self.columns[:8]))
-            raise BadInput(
+            raise Rejected(
+                "not_a_session",
                 f"no column of turns among {names or 'no columns at all'}",
                 where=str(path),
                 mend="name it turns, messages or conversations",
@@ -63,7 +65,7 @@ class TableFile:
                 return
             yield found
 
-    def rows(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any] | BadInput]]:
+    def rows(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any] | Rejected]]:
         """Whole rows as a reader of JSON would give them, or what is wrong with one."""
         for first, batch in self.batches(None, start):
             for n in range(len(batch)):
@@ -73,7 +75,7 @@ class TableFile:
         self._file.close()
 
 
-def row_of(batch: Any, n: int, where: str) -> dict[str, Any] | BadInput:
+def row_of(batch: Any, n: int, where: str) -> dict[str, Any] | Rejected:
     """Row ``n`` of a record batch, without the nulls that a table has to put for what is absent,
     and with the columns parsed that hold JSON."""
     row = {
@@ -85,7 +87,8 @@ def row_of(batch: Any, n: int, where: str) -> dict[str, Any] | BadInput:
             if name in row:
                 row[name] = _parsed(row[name])
     except NOT_JSON as error:
-        return BadInput(f"broken JSON in column {name}: {error}", where=where, mend=_MEND)
+        what = f"broken JSON in column {name}: {error}"
+        return Rejected("broken_row", what, where=where, mend=_MEND)
     present: dict[str, Any] = _present(row)
     return present
 
@@ -190,9 +193,9 @@ def explained(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> BadInput:
+def _damaged(path: Path, error: Exception) -> Rejected:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return BadInput(f"broken table: {reason}", where=str(path), mend=_MEND)
+    return Rejected("damaged_file", f"broken table: {reason}", where=str(path), mend=_MEND)
 
 
 def without_extra(doing: str, where: str) -> Unavailable:

@@ -94,7 +94,7 @@ def follow_run(ranks: Processes, brief: Brief, resident: ResidentBase | None) ->
     with ranks.together():
         folder = resolve_base(job.base)
         tokenizer = ChatTokenizer.load(folder)
-        data = load_data(job.data, job.hub, tokenizer, job.recipe)
+        data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)
         _refuse_others(digests_of(base_digest(folder), tokenizer, data), brief)
         if resident is None or not _same(resident, folder, job):
             resident = ResidentBase.load(folder, load_4bit=job.load_4bit, sharded=job.shard_base)

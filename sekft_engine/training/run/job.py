@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from sekft_engine.bases import base_digest, refuse_unknown_targets
 from sekft_engine.core.machine import usable_threads
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
+from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
 from sekft_engine.data.recipe import Recipe, recipe_from
 from sekft_engine.model.kernels.matmul import library
 from sekft_engine.model.resident import ResidentBase, render_digests
@@ -107,6 +110,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         tokenizer,
         recipe,
         lambda done, total: context.progress("rendering", done, total),
+        strict=job.strict,
     )
     dialect = workspace.dialect if workspace else DEFAULT_DIALECT
     meta = AdapterMeta(
@@ -176,9 +180,27 @@ def _open_run(plan: Plan, context: Context) -> tuple[Run, Checkpoint | None]:
             trained_tokens=data.trained_tokens,
             heldout=len(data.heldout),
             steps=len(plan_steps(len(data.train), plan.recipe)),
+            notes=data.notes,
+            passed_over=data.passed_over,
+            untrained_commands=data.untrained_commands,
         )
     )
+    for level, line in _about_reading(data):
+        context.log(line, level)
     return run, checkpoint
+
+
+def _about_reading(data: Data) -> Iterator[tuple[Literal["info", "warning"], str]]:
+    """What is worth a line about how the data was read."""
+    for reason, count in data.dropped.items():
+        if reason in REJECTIONS:
+            yield "warning", f"{count:,} dropped as {reason}; the first is {data.examples[reason]}"
+    if passed_over := passed_over_text(data.passed_over):
+        yield "warning", f"passed over in the folder: {passed_over}"
+    for line in note_lines(data.notes):
+        yield "info", line
+    if data.untrained_commands:
+        yield "info", f"{data.untrained_commands:,} commands are not trained, as their turns say"
 
 
 def _follow_me(plan: Plan, recompute: bool) -> None:
@@ -234,6 +256,9 @@ def _facts(
             dropped=data.dropped,
             path="" if job.hub else str(Path(job.data).expanduser().absolute()),
             hub=job.hub,
+            notes=data.notes,
+            passed_over=data.passed_over,
+            untrained_commands=data.untrained_commands,
         ),
         worlds=trials.facts if trials else WorldsFacts(),
         render=meta.render,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,12 @@ import numpy as np
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.published import refuse_two_sources
 from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render import ChatTokenizer, Dropped, Row
 from sekft_engine.render.bulk.cache import cached_rows
 from sekft_engine.render.rows.row import IntArray
-from sekft_engine.sources import Loaded, load_hub, load_trajectories
+from sekft_engine.sources.read.source import DataSource, HubSource
+from sekft_engine.sources.read.trajectories import Counting, Reading
 
 
 class TrainRow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -39,10 +40,12 @@ class TrainRow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """Training rows, held-out rows, and the number of dropped trajectories by reason.
+    """Training rows, held-out rows, and what was counted on the way to them.
 
-    ``digest`` is over the rows in any order, ``order`` over their order, on which the plan of steps
-    depends.
+    ``dropped`` counts trajectories by the reason, and ``examples`` has the first of each. ``notes``
+    counts those in which something was read in another form, or is not used, and ``passed_over``
+    files of the folder that are not read. ``digest`` is over the rows in any order, ``order`` over
+    their order, on which the plan of steps depends.
     """
 
     train: tuple[TrainRow, ...]
@@ -50,6 +53,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, int]
     digest: str
     order: str
+    examples: dict[str, str] = {}
+    notes: dict[str, int] = {}
+    passed_over: dict[str, int] = {}
+    untrained_commands: int = 0
 
     @property
     def tokens(self) -> int:
@@ -60,19 +67,26 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
         return sum(row.trained for row in self.train)
 
 
-def read_data(data: str, hub: str) -> Loaded:
-    """The trajectories in the file or folder ``data``, or of the Hub data set ``hub``."""
+def read_data(data: str, hub: str, *, strict: bool = False) -> Reading:
+    """The trajectories in the file or folder ``data``, or of the Hub data set ``hub``, to be read
+    one after another.
+
+    Args:
+        data: a path.
+        hub: the name of a data set.
+        strict: raise an error at the first that cannot be used, instead of dropping it.
+    """
     refuse_two_sources(data, hub)
     if not data and not hub:
         raise BadInput("no trajectories named", mend="name a file or folder with --data")
-    return load_hub(hub) if hub else load_trajectories(Path(data).expanduser())
+    source = HubSource(hub) if hub else DataSource(Path(data).expanduser())
+    return Reading(source, keep_only=True, strict=strict)
 
 
-def limited(loaded: Loaded, limit: int) -> Loaded:
-    """The first ``limit`` trajectories; 0 = all."""
-    if not limit:
-        return loaded
-    return msgspec.structs.replace(loaded, trajectories=loaded.trajectories[:limit])
+def refuse_nothing(data: str, hub: str) -> None:
+    """Raise the error of :func:`load_data` where there is nothing to read, before anything else is
+    done; what there is is read up to the first trajectory."""
+    any(isinstance(item, Trajectory) for item in read_data(data, hub))
 
 
 def load_data(
@@ -81,23 +95,26 @@ def load_data(
     tokenizer: ChatTokenizer,
     recipe: Recipe,
     report: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    strict: bool = False,
 ) -> Data:
-    """Read, render, certify and split; raises :class:`BadInput` if no row is left."""
-    loaded = limited(read_data(data, hub), recipe.limit)
-    dropped = Counter(row.reason for row in loaded.skipped)
-    trajectories = loaded.trajectories
+    """Read, render, certify and split; raises :class:`BadInput` if no row is left, or, if
+    ``strict``, at the first trajectory that cannot be read."""
+    reading = read_data(data, hub, strict=strict)
+    counting = Counting(reading, recipe.limit)
     rows = []
-    for number, row in enumerate(
-        cached_rows(trajectories, tokenizer, max_length=recipe.max_length), 1
-    ):
+    untrained = 0
+    for number, row in enumerate(cached_rows(counting, tokenizer, max_length=recipe.max_length), 1):
         if isinstance(row, Dropped):
-            dropped[row.reason] += 1
+            counting.drop(row)
         else:
             rows.append(train_row(row))
+            untrained += row.certificate.untrained_commands
         if number % 256 == 0:
-            report(number, len(trajectories))
+            report(number, 0)  # how many there are is known when all are read
     if not rows:
-        why = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        dropped = counting.dropped.items()
+        why = ", ".join(f"{count} {reason}" for reason, count in dropped)
         raise BadInput(
             f"no trajectory can be trained on ({why or 'there are none'})",
             where=data or hub,
@@ -107,9 +124,13 @@ def load_data(
     return Data(
         train=tuple(row for number, row in enumerate(rows) if number not in heldout),
         heldout=tuple(row for number, row in enumerate(rows) if number in heldout),
-        dropped=dict(dropped),
+        dropped=dict(counting.dropped),
         digest=_digest(rows),
         order=_order(rows),
+        examples=counting.examples,
+        notes=dict(counting.notes.most_common()),
+        passed_over=reading.passed_over,
+        untrained_commands=untrained,
     )
 
 
