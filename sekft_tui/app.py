@@ -114,6 +114,7 @@ class Workbench(OrderedKeys):
             remember=self._remember_pinned,
             in_background=self._read_pinned,
         )
+        self.data_report = ""
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
         self.tabs = TabBar()

@@ -27,6 +27,8 @@ class Host(Protocol):
 
     #: What the next training run is trained with; the form of Train edits it.
     recipe: Recipe
+    #: What reading and certifying the data came to so far; Trajectories writes it.
+    data_report: str
 
     @property
     def workspace(self) -> Workspace: ...

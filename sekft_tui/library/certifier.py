@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.read_report import add_notes, reason_of
 from sekft_tui.library.rendering import NotReady, Renderer
 from sekft_tui.library.scan import Order, ScanPlan
 from sekft_tui.library.verdicts import Verdicts
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 UNASKED = 20_000
 #: The reason of a recording that says itself not to train on it, as in ``train --inspect``.
 NOT_KEPT = "not_kept"
-UNREADABLE = "unreadable"
 #: The thread's niceness: what the user waits for comes first.
 NICE = 10
 
@@ -138,10 +138,11 @@ class Certifier:
             for number in numbers:
                 try:
                     trajectory = self._index.trajectory(number)
-                except SekftError:
-                    verdicts.put(number, 0, 0, UNREADABLE)
+                except SekftError as error:
+                    verdicts.put(number, 0, 0, reason_of(error))
                 else:
                     good.append(number)
+                    add_notes(verdicts.notes, trajectory.notes)
                     yield trajectory
 
         limit = self._renderer.max_length

@@ -10,6 +10,7 @@ from sekft_tui.library.opener import Opener
 from sekft_tui.library.reader import ListState, Reader
 from sekft_tui.library.rendering import Rendered, Renderer
 from sekft_tui.library.text_search import TextSearch
+from sekft_tui.library.verdicts import dropped
 from sekft_tui.process.workers import KeyPriority
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Library:
             return self.index.facts(number)
         except IndexError:
             return None
+
+    def dropped(self) -> dict[str, int]:
+        """How many are dropped, by the reason, the most frequent first: what could not be read, and
+        what certifying came to so far."""
+        return dropped(self.index, self.certifier.verdicts)
 
     def search(self, needle: str) -> TextSearch | None:
         """Search for ``needle`` from now on; "" = for nothing."""

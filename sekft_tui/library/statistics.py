@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sekft_engine.maskview.report import Lengths
 from sekft_tui.library.scan import UNKNOWN
-from sekft_tui.library.verdicts import PASSES, Verdicts
+from sekft_tui.library.verdicts import PASSES, Verdicts, dropped
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Index
@@ -38,7 +38,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts over the ``certified`` of ``total`` trajectories.
+    """Counts over the ``certified`` of ``total`` trajectories, what could not be read among both.
 
     Lengths are those of kept rows, in tokens; they, ``tokens`` and ``trained`` are 0 if no row is
     kept.
@@ -54,6 +54,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     lengths: tuple[Bar, ...]
     archetypes: tuple[Kind, ...]
     providers: tuple[Kind, ...]
+    notes: dict[str, int] = {}
+    passed_over: dict[str, int] = {}
 
 
 def statistics(index: Index, verdicts: Verdicts) -> Statistics:
@@ -63,17 +65,20 @@ def statistics(index: Index, verdicts: Verdicts) -> Statistics:
     passes = codes == PASSES
     lengths = np.sort(verdicts.tokens[:total][passes])
     kept = len(lengths)
+    unread = sum(index.dropped.values()) if index.complete else 0
     return Statistics(
-        total=len(index),
-        certified=int(np.count_nonzero(codes != UNKNOWN)),
+        total=len(index) + unread,
+        certified=int(np.count_nonzero(codes != UNKNOWN)) + unread,
         kept=kept,
-        dropped=verdicts.dropped(total),
+        dropped=dropped(index, verdicts),
         tokens=int(lengths.sum(dtype=np.int64)),
         trained=int(verdicts.trained[:total][passes].sum(dtype=np.int64)),
         length=Lengths.of(lengths),
         lengths=histogram(lengths),
         archetypes=_kinds(index, "archetype", codes),
         providers=_kinds(index, "provider", codes),
+        notes=dict(verdicts.notes.most_common()),
+        passed_over=index.passed_over,
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sekft_tui.library.scan import CodeTable
+
+if TYPE_CHECKING:
+    from sekft_engine.sources import Index
 
 #: The code of a row that is trained on; higher codes are reasons why not.
 PASSES = 1
@@ -23,6 +28,8 @@ class Verdicts(CodeTable):
         super().__init__()
         self.tokens = np.zeros(0, np.int32)
         self.trained = np.zeros(0, np.int32)
+        #: What the reader noted of those that were certified, with the number of trajectories.
+        self.notes: Counter[str] = Counter()
         #: Names by code.
         self.reasons: list[str] = ["", ""]
 
@@ -74,6 +81,15 @@ class Verdicts(CodeTable):
             if code > PASSES and counts[code]
         }
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def dropped(index: Index, verdicts: Verdicts) -> dict[str, int]:
+    """How many are dropped, by the reason, the most frequent first: what could not be read, once
+    the index is complete, and what certifying came to."""
+    counts = Counter(verdicts.dropped(len(index)))
+    if index.complete:
+        counts.update(index.dropped)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _grown(array: npt.NDArray[np.int32], room: int) -> npt.NDArray[np.int32]:

@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.message import Message
 
 from sekft_engine.core.imports import import_module
+from sekft_engine.data.read_report import note_lines, passed_over_text
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, bar, clip, fit, percent, visible
 
@@ -106,6 +107,12 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
             _bar(name.replace("_", " "), count, most, "bad")
             for name, count in found.dropped.items()
         ]
+    if found.notes or found.passed_over:
+        lines += [(), ((" noted while reading", "head"),)]
+        lines += [((clip(f" {visible(line)}", width), "text"),) for line in note_lines(found.notes)]
+    if passed_over := passed_over_text(found.passed_over):
+        text = f" passed over in the folder: {visible(passed_over)}"
+        lines.append(((clip(text, width), "text"),))
     if found.lengths:
         lines += [(), ((" length of what is trained on, in tokens", "head"),)]
         most = max(bar_.count for bar_ in found.lengths)

@@ -185,6 +185,7 @@ class TrainPane(FormPane):
             about = f"  {rows.kept} trajectories · {short_number(rows.trained_tokens)} of "
             about += f"{short_number(rows.tokens)} tokens trained"
             about += f" · {dropped} dropped" if dropped else ""
+            about += f" · {sum(rows.notes.values())} noted" if rows.notes else ""
         room = max(0, width - len(name) - len(state) - 4)
         return (((f" {name}", "strong"), (fit(about, room), "quiet"), (f" {state} ", style)),)
 

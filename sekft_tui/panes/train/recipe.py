@@ -112,7 +112,7 @@ class RecipePart(Part):
         facts = [
             Field("base", short_path(base) if base else "none here",
                   base or "no base in this workspace: sekft base add smollm2-135m", "fact"),
-            Field("data", host.data.name, host.data.name, "fact"),
+            Field("data", host.data.name, _about_data(host), "fact"),
         ]  # fmt: skip
         fields = [
             Field(
@@ -148,6 +148,11 @@ class RecipePart(Part):
             self.values[name] = value
             self._host.recipe = recipe_from(self.values)
         self.fill()
+
+
+def _about_data(host: Host) -> str:
+    report = host.data_report
+    return f"{host.data.name}: {report}" if report else host.data.name
 
 
 def shown(value: object) -> str:

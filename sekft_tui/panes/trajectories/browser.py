@@ -313,6 +313,8 @@ class Browser(Pane):
     # --- heads and feet ---------------------------------------------------------------------
 
     def _update_heads(self) -> None:
+        if self.library is not None:
+            self.host.data_report = listing.report(self.library)
         for lines in (self.list_head, self.list_foot, self.view_head):
             lines.update()
 
@@ -326,7 +328,7 @@ class Browser(Pane):
             return (((" Trajectories", "strong"),),)
         more: Parts = ()
         if self.narrow:  # there is no foot in a narrow terminal
-            dropped = self.library.certifier.verdicts.dropped(self.listed.total)
+            dropped = self.library.dropped()
             dropped.pop(NOT_KEPT, None)  # the head shows those already
             more = (*self._conditions(), *listing.reasons(dropped))
         return (listing.head(self.listed, more, width),)
@@ -344,10 +346,16 @@ class Browser(Pane):
         if self.library is None:
             return ((), ())
         certifier = self.library.certifier
-        dropped = certifier.verdicts.dropped(self.listed.total)
         return (
             listing.fitted(self._conditions(), width),
-            listing.foot(certifier.known, self.listed.total, dropped, width),
+            listing.foot(
+                certifier.known,
+                self.listed.total,
+                self.library.dropped(),
+                width,
+                notes=certifier.verdicts.notes,
+                passed_over=self.library.index.passed_over,
+            ),
         )
 
     def _view_head(self, width: int) -> tuple[Parts, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from sekft_engine.data.read_report import passed_over_text
 from sekft_tui.library import ListState
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.library.verdicts import PASSES
@@ -111,13 +112,37 @@ def reasons(dropped: Mapping[str, int]) -> Parts:
     return tuple((f"{count:,} {name.replace('_', ' ')}", "bad") for name, count in dropped.items())
 
 
-def foot(certified: int, total: int, dropped: Mapping[str, int], width: int) -> Parts:
-    """What certifying the data set came to, most frequent reason first."""
-    if not certified:
+def report(library: Library) -> str:
+    """What reading and certifying came to, for the form of a run."""
+    if not library.index.complete:
+        return ""
+    dropped = library.dropped()
+    parts = [f"{sum(dropped.values()):,} dropped"] if dropped else []
+    parts += [f"{count:,} {name.replace('_', ' ')}" for name, count in dropped.items()]
+    if passed_over := library.index.passed_over:
+        parts.append(f"passed over: {visible(passed_over_text(passed_over))}")
+    return ", ".join(parts)
+
+
+def foot(
+    certified: int,
+    total: int,
+    dropped: Mapping[str, int],
+    width: int,
+    *,
+    notes: Mapping[str, int] | None = None,
+    passed_over: Mapping[str, int] | None = None,
+) -> Parts:
+    """What reading and certifying the data set came to, most frequent reason first."""
+    if not certified and not dropped and not passed_over:
         return ()
     count = sum(dropped.values())
     more = f" of {certified:,} certified" if certified < total else ""
     start = ((f" {count:,} dropped", "bad" if count else "good"), (more, "quiet"))
     used = sum(cell_len(text) for text, _ in start)
     each = tuple((text, "quiet") for text, _ in reasons(dropped))
+    if passed_over:
+        each += ((f"passed over: {visible(passed_over_text(passed_over))}", "warn"),)
+    if notes:
+        each += ((f"{sum(notes.values()):,} noted (s)", "warn"),)
     return (*start, *fitted(each, width - used - 1))

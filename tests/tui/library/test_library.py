@@ -215,6 +215,33 @@ def test_certifying_says_what_the_report_of_the_command_says(
     assert sum(bar.count for bar in found.lengths) == found.kept
 
 
+def test_what_cannot_be_read_and_what_is_noted_is_counted_as_the_command_does(
+    make_library: Make, tmp_path: Path, tiny_base: Path
+) -> None:
+    from sekft_engine.maskview.report import inspect_report
+    from sekft_engine.render.template.tokenizer import load_tokenizer
+    from sekft_engine.sources import load_trajectories
+
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    some = rows(6)
+    some[0]["source"] = "web"
+    some[2]["turns"][1]["tool_calls"] = [{"id": "1"}]
+    file = write(folder / "d.jsonl", some)
+    file.write_text("no JSON\n" + file.read_text())
+    (folder / "notes.txt").write_text("")
+    library, _ = make_library(folder)
+    library.certifier.request()
+    until(lambda: library.index.complete and library.certifier.known == 5, "certified")
+    found = statistics(library.index, library.certifier.verdicts)
+    report = inspect_report(load_trajectories(folder), load_tokenizer(str(tiny_base)))
+    assert found.dropped == report.dropped == library.dropped()
+    assert found.dropped == {"broken_json": 1, "tool_calls": 1}
+    assert (found.total, found.certified, found.kept) == (report.trajectories, 7, report.kept)
+    assert found.notes == report.notes == {"unused:source": 1}
+    assert found.passed_over == {".txt": 1} == load_trajectories(folder).passed_over
+
+
 def test_a_search_knows_every_trajectory_that_holds_the_words(
     make_library: Make, data: Path
 ) -> None:

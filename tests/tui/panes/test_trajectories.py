@@ -109,6 +109,19 @@ async def test_a_folder_that_grows_is_followed_and_nothing_moves(
         await until_shown(pilot, "aaa-039")
 
 
+async def test_what_cannot_be_read_and_what_is_noted_is_counted(show: Show) -> None:
+    rows = [trajectory(n, "good") for n in range(4)]
+    rows[0]["source"] = "web"
+    rows[1]["turns"][1]["tool_calls"] = [{"id": "1"}]
+    app = show(rows)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "3 trajectories", "1 dropped", "1 tool calls", "1 noted (s)")
+        await pilot.press("s")
+        await until_shown(pilot, "1 trajectory: a field that is not used: source")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.data_report == "1 dropped, 1 tool calls", "for Train")
+
+
 async def test_dropped_ones_are_gone_to_with_their_reason(show: Show) -> None:
     rows = [trajectory(n, "good") for n in range(40)]
     for number, how in ((7, "no_command"), (20, "too_long"), (33, "lone_surrogate")):
