@@ -1,11 +1,13 @@
 """Index a large .jsonl of trajectories, against reading it the usual ways, in the same run.
 
-    python benchmarks/sources.py [--lines 200000] [--table] [--json]
+    python benchmarks/sources.py [--lines 200000] [--short] [--table] [--json]
 
 Each way runs in a process of its own on the same generated file (removed afterwards): ``index``
 opens and indexes it; ``again`` opens it a second time; ``search`` looks through all of it for what
 is not there; ``json`` is ``json.loads`` of each line into a list; ``datasets`` is
-``datasets.load_dataset("json")``. Memory is what the process grew by at its peak.
+``datasets.load_dataset("json")``. ``read`` reads each trajectory strictly, one after another, as
+training does, and ``msgspec`` is ``msgspec.json.decode`` of each line into a list. Memory is what
+the process grew by at its peak. ``--short`` takes sessions of two commands.
 
 ``--table`` compares the saved index with an sqlite3 table of the same columns instead, see
 :mod:`benchmarks.shared.session_tables`.
@@ -41,14 +43,14 @@ _OUTPUT = (
 _COMMANDS = ("ls -la", "quill --help", "cat notes.txt", "quill count notes.txt > out", "exit")
 
 
-def generate(file: Path, lines: int) -> None:
-    """Sessions of eight commands, about 3 KB each."""
+def generate(file: Path, lines: int, commands: int = 8) -> None:
+    """Sessions of eight commands, about 3 KB each, or of fewer."""
     chance = random.Random(5)
     turns = []
     for _ in range(500):
         session = []
-        for _ in range(8):
-            shown = "".join(chance.choices(_OUTPUT, k=7)) + "$ "
+        for _ in range(commands):
+            shown = "".join(chance.choices(_OUTPUT, k=commands - 1)) + "$ "
             session.append({"role": "user", "content": shown})
             session.append({"role": "assistant", "content": chance.choice(_COMMANDS)})
         turns.append(json.dumps(session))
@@ -57,7 +59,7 @@ def generate(file: Path, lines: int) -> None:
             out.write(
                 f'{{"id": "count-{n:07}", "scenario": "s{n // 8:06}", "archetype": "count", '
                 f'"provider": "quill", "announcement": "motd", "turns": {turns[n % 500]}, '
-                '"steps": 8, "outcome": "exit", "verified": true, "keep": true, '
+                f'"steps": {commands}, "outcome": "exit", "verified": true, "keep": true, '
                 '"meta": {"clean": true, "seconds": 1.5}}\n'
             )
 
@@ -89,6 +91,22 @@ def plain(file: Path) -> dict[str, Any]:
     return {"rows": len(rows)}
 
 
+def read(file: Path) -> dict[str, Any]:
+    from sekft_engine.sources.read.source import DataSource
+    from sekft_engine.sources.read.trajectories import Counting, Reading
+
+    counting = Counting(Reading(DataSource(file), keep_only=True))
+    return {"rows": sum(1 for _ in counting), "dropped": counting.dropped.total()}
+
+
+def decode(file: Path) -> dict[str, Any]:
+    import msgspec
+
+    with file.open("rb") as lines:
+        rows = [msgspec.json.decode(line) for line in lines]
+    return {"rows": len(rows)}
+
+
 def library(file: Path) -> dict[str, Any]:
     import datasets
 
@@ -104,6 +122,8 @@ WAYS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "search": search,
     "json": plain,
     "datasets": library,
+    "read": read,
+    "msgspec": decode,
 }
 
 
@@ -121,11 +141,11 @@ def measure(way: str, file: Path) -> dict[str, Any]:
     return told | {"seconds": seconds, "peak_mb": grown / 1024}
 
 
-def run(lines: int) -> dict[str, Any]:
+def run(lines: int, commands: int = 8) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="sekft-sources-"))
     try:
         file = folder / "big.jsonl"
-        generate(file, lines)
+        generate(file, lines, commands)
         old = time.time() - 3600  # nobody is writing it any more
         os.utime(file, (old, old))
         size = file.stat().st_size
@@ -147,6 +167,10 @@ def run(lines: int) -> dict[str, Any]:
             found[f"ratio_{peer}"] = ways[peer]["seconds"] / ways["index"]["seconds"]
             found[f"ratio_{peer}_again"] = ways[peer]["seconds"] / ways["again"]["seconds"]
             found[f"memory_{peer}"] = ways[peer]["peak_mb"] / max(1.0, ways["index"]["peak_mb"])
+    for peer in ("msgspec", "datasets"):
+        if "error" not in ways[peer]:
+            found[f"ratio_read_{peer}"] = ways[peer]["seconds"] / ways["read"]["seconds"]
+            found[f"memory_read_{peer}"] = ways[peer]["peak_mb"] / max(1.0, ways["read"]["peak_mb"])
     return found
 
 
@@ -168,12 +192,19 @@ def table(found: dict[str, Any]) -> str:
         for peer in ("json", "datasets")
         if f"ratio_{peer}" in found
     ]
+    out += [
+        f"reading strictly against {peer}: {found[f'ratio_read_{peer}']:.2f}x as fast; "
+        f"1/{found[f'memory_read_{peer}']:.0f} of its memory"
+        for peer in ("msgspec", "datasets")
+        if f"ratio_read_{peer}" in found
+    ]
     return "\n".join(out)
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--lines", type=int, default=200_000)
+    parser.add_argument("--short", action="store_true", help="sessions of two commands")
     parser.add_argument("--table", action="store_true", help="compare with an sqlite3 table")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -184,7 +215,8 @@ def main() -> None:
     if options.table:
         tell(compare(options.lines, generate), show, as_json=options.json)
         return
-    tell(run(options.lines), lambda found: print(table(found)), as_json=options.json)
+    commands = 2 if options.short else 8
+    tell(run(options.lines, commands), lambda found: print(table(found)), as_json=options.json)
 
 
 if __name__ == "__main__":
