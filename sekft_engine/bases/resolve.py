@@ -11,6 +11,7 @@ from sekft_engine.bases.catalogue import KNOWN
 from sekft_engine.bases.convert import Report, convert_gguf
 from sekft_engine.bases.digest import weight_files
 from sekft_engine.bases.store import is_current, write_record
+from sekft_engine.bases.tokenizers import missing_tokenizer
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder
 from sekft_engine.data.workspace import Workspace
@@ -107,7 +108,7 @@ def check_folder(folder: Path) -> Path:
     for path in weight_files(folder):
         path.open("rb").close()
     if not (folder / "tokenizer.json").is_file():
-        raise BadInput("no tokenizer.json in this folder", where=str(folder))
+        raise missing_tokenizer(folder)
     return folder
 
 

@@ -20,6 +20,7 @@ from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.convert import CONVERTER_VERSION, convert_gguf
 from sekft_engine.bases.digest import base_digest, weight_files
+from sekft_engine.bases.patterns import WrongPattern, wrong_pattern
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import BadInput, Interrupted, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder, write_whole
@@ -31,7 +32,8 @@ RECORD = "sekft-base.json"
 
 
 class BaseInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A base in a workspace or the cache. ``ok`` None = not looked at file by file."""
+    """A base in a workspace or the cache. ``ok`` None = not looked at file by file; ``notes``:
+    what a person should know of its files, each with the way out."""
 
     name: str
     path: str
@@ -42,6 +44,7 @@ class BaseInfo(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     ok: bool | None = None
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,4 +255,15 @@ def check_base(folder: Path) -> BaseInfo:
     """Read every file of a base and compare it with its record."""
     info = describe_base(folder)
     problem = damage(folder) if (folder / RECORD).exists() else ""
-    return msgspec.structs.replace(info, ok=not problem, problem=problem)
+    fault = pattern_fault(folder)
+    notes = () if fault is None else (fault.sentence(str(folder)),)
+    return msgspec.structs.replace(info, ok=not problem, problem=problem, notes=notes)
+
+
+def pattern_fault(folder: Path) -> WrongPattern | None:
+    """What is known to be wrong with how the base's tokenizer cuts text; None = nothing."""
+    try:
+        spec = msgspec.json.decode((folder / "tokenizer.json").read_bytes())
+    except (OSError, *NOT_JSON):
+        return None
+    return wrong_pattern(spec) if isinstance(spec, dict) else None

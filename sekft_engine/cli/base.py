@@ -1,4 +1,4 @@
-"""``sekft base``: add, list and check bases."""
+"""``sekft base``: add, list and check bases, and write their tokenizers."""
 
 from __future__ import annotations
 
@@ -96,7 +96,32 @@ def check(names: tuple[str, ...], as_json: bool, workspace: Path | None) -> int:
     else:
         for base in checked:
             click.echo(_verdict(base))
+            for note in base.notes:
+                click.echo(f"      note: {note}")
     return 0 if all(base.ok for base in checked) else 1
+
+
+@command.command("tokenizer")
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def tokenizer(folder: Path, as_json: bool) -> int:
+    """Write tokenizer.json into the base's FOLDER, where it is missing or known to be wrong.
+
+    It is made from tekken.json or tokenizer.model, and proven to give the vendor's ids. One that
+    cuts words in another way than its vendor's is mended; the old file is kept beside it.
+    """
+    from sekft_engine.bases.tokenizers import write_tokenizer
+
+    done = write_tokenizer(folder.expanduser())
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+        return 0
+    proven = f", equal to the vendor's in {done.proven} texts" if done.proven else ""
+    made = f" from {done.source}" if done.how == "converted" else ""
+    click.echo(f"{done.path}: {done.how}{made}{proven}")
+    if done.note:
+        click.echo(f"  {done.note}")
+    return 0
 
 
 def _verdict(base: BaseInfo) -> str:

@@ -100,7 +100,7 @@ CAUSES: Mapping[str, Cause] = {
     "date_in_template": Cause(
         "date in the template",
         "The template prints the date, and the two sides have another day.",
-        "give both sides one date, or a template without",
+        "pin the date in the base's chat_template.jinja, and serve that; the remarks show how",
     ),
     "forged_control_token": Cause(
         "forged control token",

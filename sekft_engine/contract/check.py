@@ -205,6 +205,7 @@ def _check(
     if not model and len(models) > 1:
         others = ", ".join(visible(name) for name in models[1:4])
         notes.append(f"the server's first model was asked; it also has {others}")
+    notes += tokenizer.notes
     if route.strength == "counts":
         notes.append("only the numbers of tokens were compared, not the tokens")
     if route.strength == "text":

@@ -54,6 +54,51 @@ MEANINGS: Mapping[str, str] = {
     "not write when it asks for one.",
 }
 
+#: The way out for each reason. docs/refusals.md lists them.
+WAYS: Mapping[str, str] = {
+    "bad_content": "write what the turn says as text",
+    "bad_input": "correct the line of the file that is named",
+    "bad_weight": "give the command the weight 0 or 1, once",
+    "boundary_merge": "record the command without white space at its beginning; if this holds for "
+    "every session, use a chat template whose generation prompt ends in a line break or a control "
+    "token",
+    "broken_json": "correct the line of the file that is named",
+    "broken_row": "write the table again",
+    "damaged_file": "fetch the file again, or write it again",
+    "decode_mismatch": "record the command without white space at its edges, or use a tokenizer "
+    "that gives text back as it was",
+    "duplicate_id": "give each session an id of its own",
+    "double_bos": "take bos_token out of the chat template once",
+    "empty_command": "remove the turn, or record the session again",
+    "empty_session": "remove it, or record it again",
+    "forged_control": "remove the control token from what was recorded, or use a chat template "
+    "that parts turns with control tokens",
+    "half_line": "let the file be written to its end, or remove the last line",
+    "lone_surrogate": "decode output with errors='replace' when you record it",
+    "mixed_weights": "give commands in a row the same weight",
+    "no_command": "record a session with at least one command",
+    "no_end_of_turn": "use a chat template that closes a command with a control token",
+    "not_a_session": "give each object a list of turns: turns, messages or conversations",
+    "not_additive": "use a chat template that only appends",
+    "not_kept": "train on the curated file instead of the folder, or set keep to true",
+    "not_utf8": "convert the file with iconv",
+    "nothing_trained": "record a session with at least one command, and train one of them",
+    "opens_with_command": "begin it with what the environment shows at login",
+    "template_error": "use a chat template that takes user and assistant turns in turn",
+    "template_rewrites_content": "record turns without white space at their edges, or use a chat "
+    "template that shows them as they are",
+    "terminal_cut": "use a chat template that closes the last command too",
+    "too_deep": "remove what is nested, or write it as text",
+    "too_long": "raise --max-length, or record shorter sessions",
+    "tool_calls": "write the command as text, as it is typed at a shell",
+    "unknown_role": "call the role of the turn user or assistant",
+    "unknown_token": "remove the character from the command, or use a base with bytes in its "
+    "vocabulary",
+    "unreadable": "change its permissions, or let it be written to its end",
+    "writes_before_command": "use a chat template that only appends",
+    "zero_bytes": "restore the file, or remove its damaged end",
+}
+
 #: What a detail quotes of a session, which is left as it is, or a turn.
 _TURN = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|\bturn (\d+)")
 

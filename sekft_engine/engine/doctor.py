@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from sekft_engine.bases.cache import cache_root
+from sekft_engine.bases.store import pattern_fault
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.machine import memory_available, memory_total
 from sekft_engine.worlds import probe
@@ -55,6 +57,7 @@ def examine(workspace_root: Path) -> tuple[Check, ...]:
         _libraries,
         _memory,
         lambda: _disk(workspace_root),
+        lambda: tokenizer_checks(workspace_root),
         _sandboxes,
         _terminal,
         _tmux,
@@ -124,6 +127,14 @@ def _memory() -> Iterator[Check]:
         f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free; {os.cpu_count()} cores",
         "" if enough else "the smallest base trains in about 4 GiB: use a machine with more",
     )
+
+
+def tokenizer_checks(root: Path) -> Iterator[Check]:
+    """Bases whose tokenizer is known to cut text in another way than its vendor's."""
+    for folder in sorted({*(root / "bases").glob("*"), *cache_root().glob("*")}):
+        fault = pattern_fault(folder)
+        if fault is not None:
+            yield Check("tokenizer", False, *fault.told(str(folder)))
 
 
 def _disk(root: Path) -> Iterator[Check]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sekft_engine.core.errors import Interrupted
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.choose import choose_scenarios, scenarios_digest
@@ -52,6 +53,9 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     with _stage(job, context, dialect) as stage:
         about = stage.about | asked
         run = _open_run(job, context, about)
+        if clock := Clock.read(run.info.about.get("clock")):
+            stage.set_clock(clock)
+            about["clock"] = msgspec.to_builtins(clock)
         run.episodes.mkdir(exist_ok=True)
         context.emit(
             events.EvalStarted(
@@ -76,13 +80,14 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
 
 
 class Stage(NamedTuple):
-    """Who is evaluated, what makes them act, what identifies them in what the run is about, and
-    how they acted."""
+    """Who is evaluated, what makes them act, what identifies them in what the run is about, how
+    they acted, and what sets the clock that the chat template prints."""
 
     subjects: list[Subject]
     operators: Operators
     about: dict[str, Any]
     conditions: Callable[[], Conditions]
+    set_clock: Callable[[Clock], None] = lambda _: None
 
 
 @contextlib.contextmanager
@@ -99,16 +104,20 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
     base = context.load_base(job.base, job.load_4bit)
     with subjects_of(job, context, base) as subjects:
         refuse_other_dialect(base, subjects, dialect)
-        about = {
+        for note in base.tokenizer.notes:
+            context.log(note, "warning")
+        about: dict[str, Any] = {
             "base": str(base.path),
             "base_digest": base.digest,
             "quantised": base.quantised,
             "subjects": {subject.name: subject.digest for subject in subjects},
         }
+        if clock := base.tokenizer.recorded_clock:
+            about["clock"] = msgspec.to_builtins(clock)
         local = LocalOperators(job, context, base)
         doubts = {subject.name: subject.doubt for subject in subjects}
         conditions = Conditions(context=local.context_limit, doubts=doubts)
-        yield Stage(subjects, local, about, lambda: conditions)
+        yield Stage(subjects, local, about, lambda: conditions, base.set_clock)
 
 
 def _about(

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.trajectory import Turn
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Document:
         lost: int = 0,
         reason: str = "",
         detail: str = "",
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.text = text
@@ -118,6 +120,7 @@ class Document:
         self.lost = lost
         self.reason = reason
         self.detail = detail
+        self.clock = clock
 
     @classmethod
     def from_row(
@@ -163,6 +166,7 @@ class Document:
             digest=known,
             limit=limit,
             lost=row.lost,
+            clock=row.clock,
         )
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sekft_engine.core.text import count
-from sekft_engine.data.reasons import LINES, MEANINGS, as_shown, line_of
+from sekft_engine.data.reasons import LINES, MEANINGS, WAYS, as_shown, line_of
 from sekft_engine.maskview.cells import shown
 from sekft_engine.maskview.document import Document
 
@@ -77,6 +77,8 @@ def certificate(doc: Document) -> Iterator[Clause]:
         yield Clause(shown(doc.reason) or "dropped", "fails", meaning, detail)
         if line := line_of(doc.reason):
             yield Clause(line, "fails", "This line of the certificate does not hold.")
+        if way := WAYS.get(doc.reason):
+            yield Clause("way out", "says", f"{way[:1].upper()}{way[1:]}.")
         yield Clause("where", "says", _place(doc))
         return
     if doc.certificate is None:
@@ -90,6 +92,14 @@ def certificate(doc: Document) -> Iterator[Clause]:
             "Characters of the environment that this vocabulary has no token for are left out, in "
             "training and in use alike.",
             count(doc.lost, "character"),
+        )
+    if doc.clock is not None:
+        yield Clause(
+            "clock",
+            "says",
+            "The chat template prints the date: this is what was served at that time, and what is "
+            "served changes daily. sekft train --inspect shows the line that pins it.",
+            str(doc.clock),
         )
     for name, digest in doc.digest.items():
         yield Clause(f"{name} digest", "says", _DIGESTS.get(name, ""), shown(digest))

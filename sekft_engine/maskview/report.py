@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sekft_engine.data.dropped import Dropped
-from sekft_engine.data.reasons import as_shown, line_of
+from sekft_engine.data.reasons import WAYS, as_shown, line_of
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render.bulk.cache import cached_sizes
 from sekft_engine.render.rows.row import Row, RowSize
@@ -49,6 +49,7 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
         dropped: trajectories, by the reason; ``examples`` has the first of each.
         notes: trajectories in which something was read in another form, or is not used.
         passed_over: files of the folder that are not read, by their endings.
+        remarks: what a person should know of the tokenizer and the template.
     """
 
     trajectories: int
@@ -62,6 +63,7 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
     examples: dict[str, str] = {}
     notes: dict[str, int] = {}
     passed_over: dict[str, int] = {}
+    remarks: tuple[str, ...] = ()
 
     @property
     def trained_share(self) -> float:
@@ -89,7 +91,7 @@ def inspect_report(
     counting = Counting(items, limit)
     rows = cached_sizes(counting, tokenizer, max_length=max_length)
     report = inspect_rows(rows, counting)
-    return msgspec.structs.replace(report, passed_over=data.passed_over)
+    return msgspec.structs.replace(report, passed_over=data.passed_over, remarks=tokenizer.notes)
 
 
 def inspect_rows(
@@ -170,6 +172,7 @@ def row_report(row: Row, facts: Facts | None = None) -> dict[str, Any]:
         "untrained": [[span.start, span.end] for span in row.untrained],
         "certificate": row.certificate.to_json(),
         "render": row.render_digest,
+        **({} if row.clock is None else {"clock": msgspec.to_builtins(row.clock)}),
     }
 
 
@@ -178,11 +181,13 @@ _FACTS = ("provider", "announcement", "outcome", "keep", "clean", "verified", "t
 
 def dropped_report(dropped: Dropped, facts: Facts | None = None) -> dict[str, str]:
     """One that is dropped; ``line`` is that of the certificate which does not hold, '' where it
-    comes to none. The detail counts turns from 1, as they are shown everywhere."""
+    comes to none; ``mend`` is the way out for the reason. The detail counts turns from 1, as they
+    are shown everywhere."""
     return {
         "id": dropped.id,
         "archetype": facts.archetype if facts is not None else "",
         "reason": dropped.reason,
         "line": line_of(dropped.reason),
         "detail": as_shown(dropped.detail),
+        "mend": WAYS.get(dropped.reason, ""),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import msgspec
 from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.files import staged_folder
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.model.attaching.fields import (
     LoraSettings,
@@ -42,6 +44,7 @@ from sekft_engine.records.adapters import (
 from sekft_engine.records.results import LoadResult
 from sekft_engine.records.runs import adapter_folder
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.remarks.vocabulary import refuse_rowless
 
 if TYPE_CHECKING:
     import torch
@@ -108,16 +111,23 @@ class ResidentBase:
         """
         began = time.monotonic()
         path = resolve_base(str(folder))
+        tokenizer = ChatTokenizer.load(path)  # first: what is wrong with it is soon found
         model = load_model(path, load_4bit=load_4bit, sharded=sharded)
+        embedding = model.get_input_embeddings()
+        refuse_rowless(tokenizer, int(getattr(embedding, "num_embeddings", 0)) or sys.maxsize)
         return cls(
             model,
-            ChatTokenizer.load(path),
+            tokenizer,
             path=path,
             digest=base_digest(path),
             quantised=load_4bit,
             sharded=sharded,
             seconds=time.monotonic() - began,
         )
+
+    def set_clock(self, clock: Clock) -> None:
+        """Let the chat template print ``clock`` as now, from the next prompt on."""
+        self.tokenizer = self.tokenizer.with_clock(clock)
 
     @property
     def name(self) -> str:

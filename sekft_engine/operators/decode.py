@@ -147,6 +147,10 @@ class BatchedDecoder:
         row.pending.extend(ids)
         row.room, row.turn, row.logprobs = room, [], []
 
+    def replace_last(self, key: str, token: int) -> None:
+        """Replace the stop id that row ``key`` ends with; it has not been fed yet."""
+        self._rows[key].pending[-1] = token
+
     def step(self) -> dict[str, SampledTurn]:
         """Decode one more id for each row with an open turn.
 

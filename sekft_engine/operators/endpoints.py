@@ -121,9 +121,9 @@ def identity(about: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of an eval that must agree for it to be resumed.
 
     The servers may be others, and may show more or less of their prompts, as long as the prompts
-    are compared.
+    are compared. The clock is that of the beginning, which a resumed eval goes on with.
     """
-    facts = {name: value for name, value in about.items() if name != "endpoints"}
+    facts = {name: value for name, value in about.items() if name not in ("endpoints", "clock")}
     if "contract" in facts:
         facts["contract"] = "unchecked" if facts["contract"] == "unchecked" else "equal"
     return facts

@@ -105,6 +105,8 @@ class ModelOperator:
         cut = turn.stop is None
         if cut:
             self._unclosed.add(key)
+        elif turn.stop != (end := self._tokenizer.end_of_turn_id):
+            self._decoder.replace_last(key, end)  # history shows turns as the template closes them
         return CommandTurn(
             text=self._tokenizer.decode(turn.ids),
             ids=turn.ids if cut else (*turn.ids, turn.stop or 0),

@@ -74,6 +74,8 @@ class RemoteOperators:
                 self._clients.append(client)
             self._models = self._resolve_models(self._asked(list_models))
             tokenizer = load_tokenizer(job.base, context.workspace) if job.base else None
+            for note in tokenizer.notes if tokenizer is not None else ():
+                context.log(note, "warning")
             contract = self._check_contract(tokenizer)
             undo.pop_all()
         self._size = PromptSize(tokenizer, checked=not job.unchecked) if tokenizer else None

@@ -16,6 +16,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.core.files import staged_folder, write_whole
 from sekft_engine.core.text import quiet_json
 from sekft_engine.data.bundle_check import is_file_name
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import Dialect
 from sekft_engine.records.adapters import CONFIG, WEIGHTS
 from sekft_engine.records.journal import (
@@ -94,13 +95,15 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What decides the numbers of a training run; empty for other runs.
 
     ``render`` holds the digests of tokenizer, template and normaliser version, ``dialect`` the
-    prompt.
+    prompt. ``clock`` is what the chat template was told is now, where it may ask; older
+    runs do not have it.
     """
 
     base: BaseFacts = BaseFacts()
     data: DataFacts = DataFacts()
     worlds: WorldsFacts | msgspec.UnsetType = msgspec.UNSET
     render: dict[str, str] = {}
+    clock: Clock | msgspec.UnsetType = msgspec.UNSET
     dialect: Dialect | None = None
     versions: dict[str, str] = {}
 

@@ -11,6 +11,7 @@ import msgspec
 
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput, DigestMismatch, Interrupted, JobFailed
+from sekft_engine.data.clock import Clock
 from sekft_engine.records import jobs
 from sekft_engine.records.results import SweepResult
 from sekft_engine.records.runs import MANIFEST, Run, RunFacts, RunInfo, read_run
@@ -25,6 +26,7 @@ from sekft_engine.sweep.results import (
     same_sweep,
 )
 from sekft_engine.sweep.table import Point, Table, read_table
+from sekft_engine.training.run.resume import recorded_clock
 from sekft_engine.training.trainer.data import load_data, refuse_nothing
 from sekft_engine.work.context import Context, Stopped
 
@@ -213,16 +215,18 @@ class _Sweep:
 
     def _refuse_changed_data(self) -> None:
         """Refuse to continue with other data than the finished points were trained on."""
-        digests: dict[tuple[int, int], str] = {}
+        digests: dict[tuple[int, int, Clock | None], str] = {}
         tokenizer = None
         for point, (planned, run) in zip(self.table.points, point_runs(self.run.info), strict=True):
             if run is None or run.facts == RunFacts():
                 continue
-            key = point.recipe.limit, point.recipe.max_length
+            clock = recorded_clock(run)
+            key = point.recipe.limit, point.recipe.max_length, clock
             if key not in digests:
                 tokenizer = tokenizer or ChatTokenizer.load(self.folder)
+                rendered = tokenizer if clock is None else tokenizer.with_clock(clock)
                 data = load_data(
-                    self.job.data, self.job.hub, tokenizer, point.recipe, strict=self.job.strict
+                    self.job.data, self.job.hub, rendered, point.recipe, strict=self.job.strict
                 )
                 digests[key] = data.digest
             if run.facts.data.sha256 != digests[key]:

@@ -10,6 +10,7 @@ import msgspec
 
 from sekft_engine.bases import resolve_base
 from sekft_engine.core.errors import BadInput, Interrupted
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -153,7 +154,9 @@ class Context:
     ) -> ResidentBase:
         """The resident base for ``spec``, loaded only where another one (or none) is there."""
         folder = self.find_base(spec)
-        return self._control.residence.obtain(folder, load_4bit, sharded, self.emit)
+        base = self._control.residence.obtain(folder, load_4bit, sharded, self.emit)
+        base.set_clock(Clock.now())  # it may have been loaded days ago
+        return base
 
     # --- the run ------------------------------------------------------------------------------
 

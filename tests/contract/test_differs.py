@@ -109,6 +109,19 @@ def test_thoughts_that_a_reasoning_template_cuts(check: Check, smol: Base, tmp_p
     assert done.causes == ["", "thoughts_cut"]
 
 
+def test_a_template_that_prints_the_date_is_named_where_all_is_equal(
+    check: Check, smol: Base, tmp_path: Path
+) -> None:
+    """Today. Tomorrow the server's prompt is another one."""
+    dated = with_system("Today is ' + strftime_now('%Y') + '.")
+    base = _folder(tmp_path / "dated", smol, dated)
+    feed = transformers_feed(smol.theirs, chat_template=dated)
+    checked = check(vllm(feed, smol.theirs), base=base)
+    assert checked.document["equal"]
+    assert "the chat template prints the date" in checked.document["note"]
+    assert "to pin it, put {%" in checked.document["note"]
+
+
 def test_a_date_in_the_template(check: Check, smol: Base, tmp_path: Path) -> None:
     dated = [with_system(f"Today is {day}.") for day in ("26 Jul 2024", "3 May 2026")]
     base = _folder(tmp_path / "dated", smol, dated[0])

@@ -14,6 +14,7 @@ import pytest
 from sekft_engine.cli.eval import EvalDisplay
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.engine.engine import Engine
@@ -170,6 +171,39 @@ def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     other = with_out(job, tmp_path / "part", resume=True, seed=7)
     with pytest.raises(SekftError, match="another eval"):
         run_document(other)
+
+
+def test_an_eval_under_a_template_that_prints_the_time_has_one_clock(
+    tiny_base_copy: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ROWS_CPU", 1)
+    template = tiny_base_copy / "chat_template.jinja"
+    line = "{{ '<|im_start|>system\nIt is ' + strftime_now('%H:%M:%S.%f') + '<|im_end|>\n' }}"
+    template.write_text(line + template.read_text(encoding="utf-8"), encoding="utf-8")
+    job = jobs.Evaluate(base=str(tiny_base_copy), scenarios=str(bundles), n=2, **CAPS)
+    engine = Engine().start()
+    said: list[str] = []
+
+    def stop_after_one(event: Event) -> None:
+        said.extend([event.text] if isinstance(event, events.Log) else [])
+        if isinstance(event, events.EpisodeDone):
+            engine.cancel()
+
+    try:
+        with pytest.raises(Stopped):
+            run_document(with_out(job, tmp_path / "run"), on_event=stop_after_one, engine=engine)
+        assert any("prints the date" in text for text in said)
+        began = read_run(tmp_path / "run").about["clock"]
+        # Another job has another clock; this eval goes on with its own.
+        run_document(jobs.Load(base=str(tiny_base_copy)), engine=engine)
+        base = engine.residence.base
+        assert base is not None
+        assert base.tokenizer.clock != Clock.read(began)
+        report = run_document(with_out(job, tmp_path / "run", resume=True), engine=engine)
+        assert base.tokenizer.clock == Clock.read(began)
+    finally:
+        engine.close()
+    assert report["about"]["clock"] == began == read_run(tmp_path / "run").about["clock"]
 
 
 def test_an_interrupted_eval_writes_the_report_of_what_there_is(

@@ -78,7 +78,7 @@ def command(as_json: bool, workspace: Path | None, **values: Any) -> int:
         items = islice(items, options.limit or None)
     rows = islice(rows_of(items, tokenizer, options.max_length, late), options.limit or None)
     if options.stats:
-        _stats(rows, sessions, as_json)
+        _stats(rows, sessions, tokenizer.notes, as_json)
     elif as_json:
         from sekft_engine.maskview.report import mask_document
 
@@ -91,7 +91,10 @@ def command(as_json: bool, workspace: Path | None, **values: Any) -> int:
             )
         )
     else:
+        from sekft_engine.cli.show.mask import print_remarks
+
         _show(rows, terminal(), sessions, wanted, single=bool(options.only) or sessions.alone)
+        print_remarks(tokenizer.notes, terminal())
     return 0
 
 
@@ -170,7 +173,9 @@ def _items(
     return iter([found])
 
 
-def _stats(rows: Iterable[Row | Dropped], sessions: Sessions, as_json: bool) -> None:
+def _stats(
+    rows: Iterable[Row | Dropped], sessions: Sessions, remarks: tuple[str, ...], as_json: bool
+) -> None:
     from sekft_engine.cli.show.mask import print_inspect
     from sekft_engine.maskview.report import inspect_rows
 
@@ -178,6 +183,7 @@ def _stats(rows: Iterable[Row | Dropped], sessions: Sessions, as_json: bool) -> 
         inspect_rows(rows),
         notes=dict(sessions.notes.most_common()),
         passed_over=sessions.passed_over,
+        remarks=remarks,
     )
     if as_json:
         print_json(msgspec.to_builtins(report))

@@ -46,7 +46,7 @@ def show_losses(options: Options, place: Workspace | None, *, as_json: bool) -> 
         _measure(info, options, place)
     losses = read_token_losses(info.path)
     _refuse_unmeasured(info, losses, only)
-    tokenizer = load_tokenizer(source.base, place)
+    tokenizer = load_tokenizer(source.base, place, source.clock)
     sessions = Sessions(source.data, source.hub, strict=options.strict)
     if options.target is not None:
         from sekft_engine.cli.mask.export import export_losses

@@ -14,7 +14,7 @@ from rich.text import Text
 from sekft_engine.core.text import count, visible
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
-from sekft_engine.data.reasons import as_shown
+from sekft_engine.data.reasons import WAYS, as_shown
 from sekft_engine.maskview.report import Inspect
 from sekft_engine.render.rows.row import Row
 
@@ -51,7 +51,18 @@ def print_inspect(report: Inspect, console: Console | None = None) -> None:
         if reason in REJECTIONS:
             line = f"{reason}, the first: {as_shown(example)}"
             console.print(Text(visible(line)), soft_wrap=True)
+    _print_ways(report.dropped, console)
     print_notes(report.notes, report.passed_over, console)
+    print_remarks(report.remarks, console)
+
+
+def _print_ways(reasons: Iterable[str], console: Console) -> None:
+    """The way out for each reason, once."""
+    known = [(reason, WAYS[reason]) for reason in reasons if reason in WAYS]
+    if known:
+        console.print("\nways out (docs/refusals.md)", style="bold")
+    for reason, way in known:
+        console.print(Text(f"  {reason}: {way}"), soft_wrap=True)
 
 
 def print_notes(notes: Mapping[str, int], passed_over: Mapping[str, int], console: Console) -> None:
@@ -64,6 +75,12 @@ def print_notes(notes: Mapping[str, int], passed_over: Mapping[str, int], consol
     if passed_over:
         text = f"passed over in the folder: {visible(passed_over_text(passed_over))}"
         console.print(Text(text), soft_wrap=True)
+
+
+def print_remarks(remarks: Iterable[str], console: Console) -> None:
+    """What a person should know of the tokenizer and the template."""
+    for remark in remarks:
+        console.print(Text(f"\nnote: {visible(remark)}"), soft_wrap=True)
 
 
 def _counts(title: str, counts: dict[str, int], console: Console) -> None:
@@ -148,6 +165,7 @@ class _Listing:
                 file.seek(0)
                 for line in file:
                     self._console.print(Text(line.rstrip("\n")), soft_wrap=True)
+                _print_ways(self._reasons, self._console)
         if self._rows + self._reasons.total() < 2:
             return
         share = self._trained / max(1, self._tokens)

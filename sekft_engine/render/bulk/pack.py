@@ -22,7 +22,7 @@ from sekft_engine.render.template.normalise import Refused
 from sekft_engine.render.template.scaffold import fill
 
 #: Part of every cache key: rows packed in another way are not read.
-PACK_VERSION = 1
+PACK_VERSION = 2
 
 #: Whether a row, tokens, turns, spans, lost characters, widths of an id, of the characters of a
 #: token, of the tokens of a turn.
@@ -191,6 +191,7 @@ def _unpack(data: bytes, source: NormalisedSession, layout: SpanLayout, digest: 
         ),
         lost=lost,
         render_digest=digest,
+        clock=layout.clock,
     )
 
 

@@ -46,9 +46,7 @@ class Builder:
 
     def __init__(self, tokenizer: ChatTokenizer, processes: int | None = None) -> None:
         self._tokenizer = tokenizer
-        # Another process would print its own date.
-        dated = "strftime_now" in tokenizer.template.source
-        self._processes = 1 if dated else choose_processes(processes)
+        self._processes = choose_processes(processes)
         # How many rows to build here before processes are started.
         self._before = MIN_SESSIONS if processes is None else 0
         self._pool: Pool | None = None

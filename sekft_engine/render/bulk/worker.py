@@ -20,6 +20,7 @@ from typing import IO
 import msgspec
 
 import sekft_engine
+from sekft_engine.data.clock import Clock
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
 _LENGTH = struct.Struct("<Q")
@@ -32,6 +33,8 @@ class TokenizerRecipe(msgspec.Struct, frozen=True, kw_only=True):
     template: str
     tokens: dict[str, str]
     digest: str
+    clock: Clock
+    stops: tuple[int, ...]
 
 
 class Worker:
@@ -60,6 +63,8 @@ class Worker:
             template=tokenizer.template.source,
             tokens=tokenizer.tokens,
             digest=tokenizer.render_digest,
+            clock=tokenizer.clock,
+            stops=tuple(tokenizer.stops),
         )
 
     def build(self, sessions: list[list[str]]) -> list[bytes | None] | None:
@@ -121,7 +126,9 @@ def _serve(stdin: IO[bytes], stdout: IO[bytes]) -> None:
         return
     recipe = msgspec.msgpack.decode(first, type=TokenizerRecipe)
     description = msgspec.json.decode(recipe.description)
-    tokenizer = ChatTokenizer(description, recipe.template, recipe.tokens)
+    tokenizer = ChatTokenizer(
+        description, recipe.template, recipe.tokens, clock=recipe.clock, stops=recipe.stops
+    )
     if tokenizer.render_digest != recipe.digest:
         return  # the caller builds by itself
     while (asked := _receive(stdin)) is not None:

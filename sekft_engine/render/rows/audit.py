@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sekft_engine.render.rows.row import Certificate, Row, Span, by_training
 from sekft_engine.render.template.normalise import normalize_for_template
-from sekft_engine.render.template.scaffold import messages
+from sekft_engine.render.template.scaffold import fill, messages
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
 
@@ -43,12 +43,36 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
         and not any(marker in content for marker in markers for content in contents),
         single_bos=bos is None or ids[:2] != [bos, bos],
         template_faithful=row.turns == normalize_for_template(row.turns)
-        and tokenizer.template.render(messages(contents)) == row.text
-        and tokenizer.scaffolds.get(len(contents)).fill(contents) == row.text,
+        and _is_rendered(row, contents, tokenizer)
+        and fill(_parts(row, tokenizer), contents) == row.text,
         within_limit=not max_length or len(ids) <= max_length,
         trained_tokens=int(row.trained.sum()),
         untrained_commands=len(untrained),
     )
+
+
+def _is_rendered(row: Row, contents: list[str], tokenizer: ChatTokenizer) -> bool:
+    """Whether the template writes the row's text: as it stands, or as the beginning of the prompt
+    for one more command, up to the token that ends the last one."""
+    render = tokenizer.template.render
+    if render(messages(contents)) == row.text:
+        return True
+    if len(contents) % 2 or row.spans[-1].end != len(row.ids):
+        return False
+    return render(messages([*contents, "$"]), add_generation_prompt=True).startswith(row.text)
+
+
+def _parts(row: Row, tokenizer: ChatTokenizer) -> tuple[str, ...]:
+    """What the template writes around the contents of the row."""
+    count = len(row.turns)
+    own = tokenizer.scaffolds.get(count)
+    if count % 2 or own.fill([turn.content for turn in row.turns]) == row.text:
+        return own.parts
+    longer = tokenizer.scaffolds.get(count + 1, prompt=True).parts
+    marked = tokenizer.guard.mark(longer[count])
+    found = tokenizer.guard.sentinel.search(marked)
+    end = tokenizer.guard.unmark(marked[: found.end()]) if found is not None else ""
+    return (*longer[:count], end)
 
 
 def _says(span: Span, row: Row, ids: list[int], tokenizer: ChatTokenizer) -> bool:
@@ -58,7 +82,7 @@ def _says(span: Span, row: Row, ids: list[int], tokenizer: ChatTokenizer) -> boo
     SentencePiece decoder drops one leading space of what it decodes.
     """
     prompt = tokenizer.scaffolds.get(span.turn, prompt=True).parts[span.turn]
-    around = tokenizer.scaffolds.get(len(row.turns)).parts[span.turn : span.turn + 2]
+    around = _parts(row, tokenizer)[span.turn : span.turn + 2]
     lead = around[0].removeprefix(prompt)
     tail = around[1][: len(around[1]) - len(around[1].lstrip())]
     said = tokenizer.decode(ids[span.start : span.end - 1])
@@ -74,7 +98,7 @@ def _says(span: Span, row: Row, ids: list[int], tokenizer: ChatTokenizer) -> boo
 def _scaffold(row: Row, tokenizer: ChatTokenizer) -> tuple[list[int], set[str]]:
     """The control ids that the template writes, and the plain text that it writes between turns."""
     guard = tokenizer.guard_for([turn.content for turn in row.turns])
-    parts = tokenizer.scaffolds.get(len(row.turns)).parts
+    parts = _parts(row, tokenizer)
     found = [guard.control_ids(guard.mark(part)) for part in parts]
     bare = {part.strip() for part, ids in zip(parts, found, strict=True) if not ids}
     inner = {part.strip() for part in parts[1:-1]}

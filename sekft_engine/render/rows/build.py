@@ -35,11 +35,14 @@ from sekft_engine.render.rows.row import Row
 from sekft_engine.render.template.cut import Cut
 from sekft_engine.render.template.layout import SpanLayout
 from sekft_engine.render.template.normalise import Refused, normalize_for_template
+from sekft_engine.render.template.remarks.families import append_only
 from sekft_engine.render.template.scaffold import Scaffold, fill, messages
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
 #: Sessions are tokenised so many at a time, or so many characters, on all cores.
 _BATCH, _CHARACTERS = 128, 4_000_000
+#: What the environment says after a session, to find how the template shows one that goes on.
+_FOLLOWING = "$"
 #: The first session of each length up to so many turns is compared prompt by prompt.
 _ALWAYS_COMPARED = 64
 
@@ -147,8 +150,9 @@ def _render(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared:
             ) from error
     guard = tokenizer.guard_for(contents)
     layout = tokenizer.layouts.get(len(turns), guard)
-    shown = tokenizer.template.render(messages(contents))
-    if shown != fill(layout.scaffold.parts, contents):
+    expected = fill(layout.scaffold.parts, contents)
+    shown = _rendered(contents, layout, len(expected), tokenizer)
+    if shown != expected:
         raise Refused(
             "template_rewrites_content",
             f"the chat template trims or rewrites {_culprit(shown, contents, tokenizer)}",
@@ -166,11 +170,41 @@ def _render(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared:
         trajectory=trajectory,
         turns=turns,
         contents=contents,
-        shown=shown,
+        shown=expected,
         text=layout.fill(contents),
         layout=layout,
         guard=guard,
     )
+
+
+def _rendered(
+    contents: list[str], layout: SpanLayout, length: int, tokenizer: ChatTokenizer
+) -> str:
+    """The template's text of the session. If the template closes a session in another way than one
+    that goes on, the beginning of what a server shows before the command after it."""
+    render = tokenizer.template.render
+    try:
+        if layout.followed:
+            longer = messages([*contents, _FOLLOWING])
+            return render(longer, add_generation_prompt=True)[:length]
+        return render(messages(contents))
+    except Refused as error:
+        culprit = _refused_turn(contents, tokenizer)
+        raise Refused(error.reason, f"{error.what}{culprit}", mend=error.mend) from error
+
+
+def _refused_turn(contents: list[str], tokenizer: ChatTokenizer) -> str:
+    """Says which turn alone makes the template raise an error; '' where none does alone."""
+    if tokenizer.template.reached_limit:
+        return ""
+    for number in range(min(len(contents), _ALWAYS_COMPARED)):
+        probe = ["x"] * len(contents)
+        probe[number] = contents[number]
+        try:
+            tokenizer.template.render(messages(probe))
+        except Refused:
+            return f" (for turn {number})"
+    return ""
 
 
 def _check_prompts(contents: list[str], layout: SpanLayout, tokenizer: ChatTokenizer) -> None:
@@ -190,6 +224,7 @@ def _check_prompts(contents: list[str], layout: SpanLayout, tokenizer: ChatToken
             "not_additive",
             f"the chat template renders the turns before command turn {turn} in another way "
             "once more turns follow",
+            mend=append_only(tokenizer.guard.literals.values()),
         )
     if proven:
         tokenizer.analysis.note_compared(turns)

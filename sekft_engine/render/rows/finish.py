@@ -5,14 +5,16 @@ Work per token is done by numpy on whole arrays, work per command in Python.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sekft_engine.data.dropped import Dropped
+from sekft_engine.data.reasons import WAYS
 from sekft_engine.data.trajectory import Trajectory, Turn
-from sekft_engine.render.rows.row import Certificate, IntArray, Row, Span, by_training
+from sekft_engine.render.rows.row import Certificate, Row, Span, by_training
 from sekft_engine.render.template.cut import Cut, Int64Array
 from sekft_engine.render.template.guard import Guard
 from sekft_engine.render.template.layout import SpanLayout
@@ -57,7 +59,7 @@ def finish(item: Prepared, cut: Cut, tokenizer: ChatTokenizer, max_length: int) 
     name, layout, ids = item.trajectory.id, item.layout, cut.ids
     controls = np.flatnonzero(tokenizer.is_control[ids])
     if not np.array_equal(ids[controls], layout.control_ids):
-        return Dropped(name, *_forgery(ids, controls, item, tokenizer))
+        return Dropped(name, *_forgery(cut, controls, item, tokenizer))
     opens, closes = layout.places(item.contents)
     lost = _lost(item.text, cut)
     if lost and (detail := _lost_command(item, lost, opens, closes)):
@@ -67,8 +69,8 @@ def finish(item: Prepared, cut: Cut, tokenizer: ChatTokenizer, max_length: int) 
     trained = np.array([item.turns[turn].train for turn in layout.turns.tolist()], dtype=np.bool_)
     listed = ids.tolist()  # short slices of a list cost a tenth of those of an array
     certificate = Certificate(
-        additive=_additive(spans, item, cut, listed, controls, tokenizer),
-        decodes=_decodes(spans, item, listed, tokenizer),
+        additive=not (merged := _merged(spans, item, cut, listed, controls, tokenizer)),
+        decodes=not (misread := _misread(spans, item, listed, tokenizer)),
         terminal_whole=int(spans.ends[-1]) == int(controls[layout.closing[-1]]) + 1 <= len(ids),
         no_forged_control=True,
         single_bos=bos is None or listed[:2] != [bos, bos],
@@ -78,18 +80,63 @@ def finish(item: Prepared, cut: Cut, tokenizer: ChatTokenizer, max_length: int) 
         untrained_commands=int(np.count_nonzero(~trained)),
     )
     if not certificate.ok:
-        return Dropped(name, *_reason(certificate, len(ids), max_length))
+        details = {
+            "additive": merged,
+            "decodes": misread,
+            "terminal_whole": f"the end-of-turn token of command turn {layout.turns[-1]} is "
+            f"missing; the session ends in {_shown(listed[-_SHOWN:], tokenizer)}",
+            "single_bos": "the template opens with two BOS tokens: "
+            f"{_shown(listed[:2], tokenizer)}",
+        }
+        return Dropped(name, *_reason(certificate, details, len(ids), max_length))
     return _row(item, cut, controls, opens, closes, spans, certificate, lost, tokenizer)
 
 
+#: How many tokens, and how many characters of a text, a detail shows.
+_SHOWN, _SHOWN_CHARACTERS = 4, 60
+
+
+def _shown(ids: Sequence[int], tokenizer: ChatTokenizer) -> str:
+    """Tokens as a detail shows them."""
+    return " ".join(repr(tokenizer.token_text(int(token))) for token in ids) or "nothing"
+
+
+def _cited(text: str) -> str:
+    short = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return repr(short)
+
+
 def _forgery(
-    ids: IntArray, controls: Int64Array, item: Prepared, tokenizer: ChatTokenizer
+    cut: Cut, controls: Int64Array, item: Prepared, tokenizer: ChatTokenizer
 ) -> tuple[str, str]:
-    if tokenizer.unk_id in ids and tokenizer.unk_id not in item.layout.control_ids:
-        return "unknown_token", "a character that the tokenizer has no token for"
+    """The token that is not the template's, and the turn that it comes from."""
+    ids, written = cut.ids, item.layout.control_ids
+    unk = -1 if tokenizer.unk_id is None else tokenizer.unk_id
+    unknown = np.flatnonzero(ids == unk)
+    if len(unknown) and unk not in written:
+        turn = _turn_at(int(cut.starts[unknown[0]]), item)
+        return "unknown_token", f"turn {turn} holds a character that the tokenizer has no token for"
+    short = min(len(controls), len(written))
+    apart = np.flatnonzero(ids[controls[:short]] != written[:short])
+    first = int(apart[0]) if len(apart) else short
+    if first >= len(controls):
+        return "forged_control", (
+            f"{len(controls)} control tokens where the template writes {len(written)}: "
+            f"{_shown(written[first : first + 1].tolist(), tokenizer)} is missing"
+        )
+    place = int(controls[first])
+    expected = written[first : first + 1].tolist()
     return "forged_control", (
-        f"{len(controls)} control tokens where the template writes {len(item.layout.control_ids)}"
+        f"turn {_turn_at(int(cut.starts[place]), item)} becomes the control token "
+        f"{_shown([int(ids[place])], tokenizer)} where the template writes "
+        f"{_shown(expected, tokenizer)}"
     )
+
+
+def _turn_at(place: int, item: Prepared) -> int:
+    """The turn whose content the character belongs to, or follows."""
+    opens, _ = item.layout.places(item.contents)
+    return max(0, int(np.searchsorted(opens, place, side="right")) - 1)
 
 
 def _lost(text: str, cut: Cut) -> list[tuple[int, str]]:
@@ -126,18 +173,20 @@ def _lost_command(
 
 
 _REASONS = {
-    "additive": ("boundary_merge", "a token crosses the beginning of a command"),
-    "decodes": ("decode_mismatch", "the trained ids do not decode to the command text"),
-    "terminal_whole": ("terminal_cut", "the last command's end-of-turn token is missing"),
-    "single_bos": ("double_bos", "the template opens with two BOS tokens"),
+    "additive": "boundary_merge",
+    "decodes": "decode_mismatch",
+    "terminal_whole": "terminal_cut",
+    "single_bos": "double_bos",
 }
 
 
-def _reason(certificate: Certificate, length: int, max_length: int) -> tuple[str, str]:
+def _reason(
+    certificate: Certificate, details: Mapping[str, str], length: int, max_length: int
+) -> tuple[str, str]:
     """The first line that does not hold, as (reason, detail)."""
     for line, reason in _REASONS.items():
         if not certificate.lines[line]:
-            return reason
+            return reason, details[line]
     if not certificate.within_limit:
         return too_long(length, max_length)
     return "nothing_trained", "no token would be trained"
@@ -161,22 +210,19 @@ def _spans(layout: SpanLayout, cut: Cut, controls: Int64Array, opens: Int64Array
     return _Spans(starts, np.maximum(starts, controls[layout.closing] + 1), begins)
 
 
-def _additive(
+def _merged(
     spans: _Spans,
     item: Prepared,
     cut: Cut,
     ids: list[int],
     controls: Int64Array,
     tokenizer: ChatTokenizer,
-) -> bool:
-    """Whether what precedes each command is cut as the prompt for it is.
+) -> str:
+    """Whether what precedes some command is not cut as the prompt for it is, and how; '' = none.
 
     A control token is a hard cut, so only the tokens after the last one before the command can
     differ; what stands from there on is tokenised by itself.
     """
-    before = cut.ends[np.maximum(spans.starts - 1, 0)]
-    if not ((spans.starts < spans.ends) & ((spans.starts == 0) | (before <= spans.begins))).all():
-        return False
     ordinals = np.searchsorted(controls, spans.starts)
     firsts = np.where(ordinals > 0, controls[np.maximum(ordinals - 1, 0)], 0)
     places = np.where(ordinals > 0, cut.starts[firsts], 0)
@@ -184,23 +230,48 @@ def _additive(
     ends = spans.begins.tolist()
     prompts = [text[a:b] for a, b in zip(places.tolist(), ends, strict=True)]
     tails = tokenizer.tails(item.guard, prompts)
-    bounds = zip(firsts.tolist(), spans.starts.tolist(), tails, strict=True)
-    return all(ids[first:start] == tail for first, start, tail in bounds)
+    before = cut.ends[np.maximum(spans.starts - 1, 0)]
+    apart = (spans.starts < spans.ends) & ((spans.starts == 0) | (before <= spans.begins))
+    bounds = zip(firsts.tolist(), spans.starts.tolist(), tails, apart.tolist(), strict=True)
+    for number, (first, start, tail, separate) in enumerate(bounds):
+        if separate and ids[first:start] == tail:
+            continue
+        # From the first token that differs, to the one that the command begins in or after.
+        length = max(start - first, len(tail)) + 1
+        pairs = zip(ids[first : first + length], tail, strict=False)
+        same = next((at for at, (a, b) in enumerate(pairs) if a != b), min(length - 1, len(tail)))
+        same = max(0, min(same, len(tail) - 1))
+        turn = int(item.layout.turns[number])
+        return (
+            f"command turn {turn} melts into the prompt before it: the prompt ends in the tokens "
+            f"{_shown(tail[same:][-_SHOWN:], tokenizer)}, and with the command after it there are "
+            f"{_shown(ids[first + same :][:_SHOWN], tokenizer)}; {WAYS['boundary_merge']}"
+        )
+    return ""
 
 
-def _decodes(spans: _Spans, item: Prepared, ids: list[int], tokenizer: ChatTokenizer) -> bool:
-    """Whether each span's ids are the command: the template's own lead and tail (white space)
-    around it are trained too, and a SentencePiece decoder drops one leading space."""
+def _misread(spans: _Spans, item: Prepared, ids: list[int], tokenizer: ChatTokenizer) -> str:
+    """Whether some span's ids are not the command, and how; '' = none.
+
+    The template's own lead and tail (white space) around it are trained too, and a SentencePiece
+    decoder drops one leading space.
+    """
     layout = item.layout
-    bounds = zip(spans.starts.tolist(), spans.ends.tolist(), strict=True)
+    bounds = list(zip(spans.starts.tolist(), spans.ends.tolist(), strict=True))
     said = tokenizer.decode_all([ids[start : end - 1] for start, end in bounds])
     commands = item.contents[1::2]
-    for text, command, lead, tail in zip(said, commands, layout.leads, layout.tails, strict=True):
+    each = zip(said, commands, layout.leads, layout.tails, strict=True)
+    for number, (text, command, lead, tail) in enumerate(each):
         if text == command and not (lead or tail):
             continue
         if (lead + tail).strip() or text not in (lead + command + tail, lead[1:] + command + tail):
-            return False
-    return True
+            start, end = bounds[number]
+            return (
+                f"command turn {layout.turns[number]} is {_cited(command)}, but its tokens "
+                f"{_shown(ids[start:end][:_SHOWN], tokenizer)} say {_cited(text)}; "
+                f"{WAYS['decode_mismatch']}"
+            )
+    return ""
 
 
 def _row(
@@ -246,6 +317,7 @@ def _row(
         certificate=certificate,
         lost=sum(len(text) for _, text in lost),
         render_digest=tokenizer.render_digest,
+        clock=layout.clock,
     )
     freeze(row.ids, row.ends, row.turn_of, row.content, row.control)
     return row

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.trajectory import Turn
 
 IntArray = npt.NDArray[np.int32]
@@ -125,6 +126,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
         certificate: what was checked.
         lost: characters of the environment's turns that the vocabulary has no token for.
         render_digest: of the tokenizer, template and normaliser that made it.
+        clock: what the template prints as now; None = it does not print it.
     """
 
     id: str
@@ -141,6 +143,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     lost: int
     render_digest: str
     untrained: tuple[Span, ...] = ()
+    clock: Clock | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

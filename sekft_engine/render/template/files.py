@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 
+from sekft_engine.bases.tokenizers import convertible, missing_tokenizer
 from sekft_engine.core.documents import decode
 from sekft_engine.core.errors import BadInput, Unavailable
 
@@ -33,6 +34,7 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
     tokens: dict[str, str]
     added: tuple[AddedToken, ...]
     extra: tuple[AddedToken, ...]
+    stops: frozenset[int] = frozenset()
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
@@ -40,6 +42,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     ``folder``."""
     if not folder.is_dir():
         raise BadInput("no such base folder", where=str(folder), mend=_MEND)
+    if convertible(folder):
+        raise missing_tokenizer(folder)
     spec = _read_json(folder / "tokenizer.json", required=True)
     if not isinstance(spec.get("model"), dict):
         raise BadInput("not a tokenizer.json", where=str(folder / "tokenizer.json"), mend=_MEND)
@@ -59,7 +63,22 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         tokens={name: tokens[name] for name in NAMED if name in tokens},
         added=_added(config),
         extra=_extra(config),
+        stops=_stops(folder),
     )
+
+
+def _stops(folder: Path) -> frozenset[int]:
+    """The ids at which the base's own configuration stops generation; damaged files say nothing
+    here, as they are named where they are needed."""
+    for name in ("generation_config.json", "config.json"):
+        try:
+            found = msgspec.json.decode((folder / name).read_bytes()).get("eos_token_id")
+        except (OSError, ValueError, RecursionError, AttributeError):
+            continue
+        ids = found if isinstance(found, list) else [found]
+        if stops := {each for each in ids if isinstance(each, int)}:
+            return frozenset(stops)
+    return frozenset()
 
 
 def named_tokens(config: Mapping[str, Any]) -> dict[str, str]:
@@ -133,3 +152,45 @@ def _read_json(path: Path, *, required: bool = False) -> dict[str, Any]:
     if not required and not path.exists():
         return {}
     return decode(_read(path), where=str(path), mend=_MEND)
+
+
+def complete(
+    spec: Mapping[str, Any],
+    more: tuple[Iterable[AddedToken], Mapping[str, str], Iterable[AddedToken]],
+    where: str,
+) -> tuple[Tokenizer, dict[str, Any]]:
+    """The tokenizer with the tokens that its configuration adds, and its description.
+
+    Args:
+        spec: a parsed ``tokenizer.json``.
+        more: the added tokens, the named ones, and the extra ones of the configuration.
+        where: what errors name.
+
+    Raises:
+        BadInput: no tokenizer can be made of ``spec``.
+    """
+    try:
+        plain = Tokenizer.from_str(msgspec.json.encode(spec).decode())
+    except Exception as error:  # tokenizers raises bare Exception
+        raise BadInput(
+            f"broken tokenizer.json: {error}",
+            where=where,
+            mend="take the file from the base's own repository",
+        ) from error
+    added, named, extra = more
+    # A named token is special whatever the file says: content may not write it.
+    unmarked = set(named.values())
+    known = {
+        token["content"]
+        for token in spec.get("added_tokens") or []
+        if token["special"] or token["content"] not in unmarked
+    }
+    special = (AddedToken(text, special=True, normalized=False) for text in named.values())
+    missing: dict[str, AddedToken] = {}
+    for token in (*added, *special, *extra):
+        if token.content not in known:
+            missing.setdefault(token.content, token)
+    if not missing and "added_tokens" in spec:
+        return plain, dict(spec)
+    plain.add_tokens(list(missing.values()))
+    return plain, msgspec.json.decode(plain.to_str())

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sekft_engine.data.clock import Clock
+from sekft_engine.render.template.endings import followed as followed_scaffold
 from sekft_engine.render.template.guard import Guard
 from sekft_engine.render.template.normalise import Refused
+from sekft_engine.render.template.remarks.families import append_only
 from sekft_engine.render.template.scaffold import TurnCache, fill
 from sekft_engine.render.template.streaming import SessionScaffold, TemplateAnalysis, digests
 
 Int64Array = npt.NDArray[np.int64]
 
-#: The way out if a template renders earlier turns in another way once more follow.
-APPEND = "put a chat_template.jinja that only appends into the base's folder"
 #: Layouts are cached up to so many parts in all, of some 80 bytes each. Making one takes a fraction
 #: of the time that rendering a session of as many turns takes.
 _CACHED_PARTS = 300_000
@@ -41,6 +42,9 @@ class SpanLayout(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         edges: ``(n,)`` int64, how far into the part after turn *k* the control token that closes
             the turn reaches, in characters; 0 = no token closes it.
         digest: of the scaffold's text; it changes with the date if the template prints the date.
+        followed: the template closes a session in another way than one that goes on, and this is
+            the beginning of the latter.
+        clock: what the template prints as now; None = it does not print it.
     """
 
     parts: tuple[str, ...]
@@ -55,6 +59,8 @@ class SpanLayout(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     widths: Int64Array
     edges: Int64Array
     digest: bytes
+    followed: bool
+    clock: Clock | None
 
     def fill(self, contents: Sequence[str]) -> str:
         """The marked text."""
@@ -79,10 +85,20 @@ class SpanLayouts:
 
     Args:
         analysis: of the tokenizer's template.
+        stops: ids at which generation stops, as the base's configuration says.
+        served_end: says which token ends a command once another turn follows; None = not certain.
+        clock: says what the template prints as now; None = it does not print it.
     """
 
-    def __init__(self, analysis: TemplateAnalysis) -> None:
-        self._analysis = analysis
+    def __init__(
+        self,
+        analysis: TemplateAnalysis,
+        stops: frozenset[int] = frozenset(),
+        served_end: Callable[[], int | None] = lambda: None,
+        clock: Callable[[], Clock | None] = lambda: None,
+    ) -> None:
+        self._analysis, self._stops = analysis, stops
+        self._served_end, self._clock = served_end, clock
         self._cache: TurnCache[tuple[int, int], SpanLayout] = TurnCache(_CACHED_PARTS)
 
     def clear(self) -> None:
@@ -95,9 +111,29 @@ class SpanLayouts:
         Raises:
             Refused: the template is not additive, or leaves a command turn open.
         """
-        return self._cache.get(
-            (turns, guard.nonce), turns, lambda: _make(self._analysis.session(turns), turns, guard)
-        )
+        return self._cache.get((turns, guard.nonce), turns, lambda: self._make(turns, guard))
+
+    def _make(self, turns: int, guard: Guard) -> SpanLayout:
+        refusal: Refused | None = None
+        try:
+            layout = _make(self._analysis.session(turns), turns, guard, self._clock())
+        except _OtherEnding as error:
+            refusal = error
+        else:
+            served = self._served_end()
+            if served is None or (layout.control_ids[layout.closing] == served).all():
+                return layout
+        scaffold = followed_scaffold(self._analysis, turns, guard, self._stops)
+        if scaffold is not None:
+            goes_on = turns % 2 == 0
+            return _make(scaffold, turns, guard, self._clock(), followed=goes_on)
+        if refusal is not None:
+            raise refusal
+        return layout
+
+
+class _OtherEnding(Refused):
+    """Refused for how the template closes the last turn."""
 
 
 class _MarkedParts:
@@ -121,7 +157,14 @@ class _MarkedParts:
         return found
 
 
-def _make(scaffold: SessionScaffold, turns: int, guard: Guard) -> SpanLayout:
+def _make(
+    scaffold: SessionScaffold,
+    turns: int,
+    guard: Guard,
+    clock: Clock | None,
+    *,
+    followed: bool = False,
+) -> SpanLayout:
     marks = _MarkedParts(guard)
     parts = tuple(map(marks.mark, scaffold.parts))
     leads, tails, closing = [], [], []
@@ -151,6 +194,8 @@ def _make(scaffold: SessionScaffold, turns: int, guard: Guard) -> SpanLayout:
         widths=np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)),
         edges=np.array([ends.get(part, 0) for part in parts[1:]], dtype=np.int64),
         digest=digests(scaffold.parts)[-1],
+        followed=followed,
+        clock=clock,
     )
 
 
@@ -163,13 +208,14 @@ def _command_edges(
     guard: Guard,
 ) -> tuple[str, str]:
     """The lead and the tail of a command turn."""
+    append = append_only(guard.literals.values())
     plain = scaffold.headers[number]
     if plain is None:
         raise Refused(
             "not_additive",
             f"the chat template renders the turns before command turn {turn} in another way "
             "once more turns follow",
-            mend=APPEND,
+            mend=append,
         )
     header = marks.mark(plain)
     if not parts[turn].startswith(header):
@@ -177,29 +223,31 @@ def _command_edges(
             "not_additive",
             f"the chat template asks for command turn {turn} with {plain!r}, but shows "
             f"{scaffold.parts[turn]!r} before it once it is said",
-            mend=APPEND,
+            mend=append,
         )
     # With the command as the last turn, what follows closes it and is no next turn's header.
     closed = marks.mark(scaffold.closings[number])
     closing = guard.sentinel.search(closed)
     lead = parts[turn][len(header) :]
-    if closing is None:
-        raise Refused(
-            "no_end_of_turn",
-            f"no control token closes command turn {turn}",
-            mend="use an instruct base whose template ends turns",
-        )
     if marks.ids(lead) or lead.strip():
         raise Refused(
             "writes_before_command",
             f"the chat template writes {guard.unmark(lead)!r} before command turn {turn}, "
-            "which its generation prompt does not ask with",
-            mend=APPEND,
+            f"which its generation prompt, {plain!r}, does not ask with",
+            mend=append,
+        )
+    if closing is None:
+        raise _OtherEnding(
+            "no_end_of_turn",
+            f"no control token closes command turn {turn}: {scaffold.closings[number]!r} follows "
+            "it",
+            mend=append,
         )
     if not parts[turn + 1].startswith(closed[: closing.end()]):
-        raise Refused(
+        raise _OtherEnding(
             "not_additive",
-            f"the chat template closes command turn {turn} in another way once more follow",
-            mend=APPEND,
+            f"the chat template closes command turn {turn} with {scaffold.closings[number]!r} at "
+            f"the end, and with {scaffold.parts[turn + 1]!r} once more turns follow",
+            mend=append,
         )
     return lead, closed[: closing.start()]

@@ -137,3 +137,17 @@ def messages(contents: Sequence[str]) -> list[dict[str, str]]:
     """``contents`` as the alternating messages that a chat template takes."""
     roles = ("user", "assistant")
     return [{"role": roles[n % 2], "content": text} for n, text in enumerate(contents)]
+
+
+def written_content(
+    template: ChatTemplate, scaffold: Scaffold, contents: Sequence[str], turn: int
+) -> str | None:
+    """What the template writes for the content of ``turn``, with plain words in the others."""
+    plain = ["x"] * len(contents)
+    head = fill(scaffold.parts[: turn + 1], plain[:turn])
+    tail = fill(scaffold.parts[turn + 1 :], plain[turn + 1 :])
+    plain[turn] = contents[turn]
+    text = template.render(messages(plain), add_generation_prompt=True)
+    if not (text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)):
+        return None
+    return text[len(head) : len(text) - len(tail)]

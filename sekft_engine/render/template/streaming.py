@@ -17,7 +17,6 @@ import sys
 import threading
 from collections.abc import Sequence
 
-import jinja2
 import msgspec
 
 from sekft_engine.render.template.normalise import Refused
@@ -27,14 +26,12 @@ from sekft_engine.render.template.scaffold import (
     fill,
     placeholders,
 )
-from sekft_engine.render.template.taint_stream import NotStreamable
 from sekft_engine.render.template.taint_string import Condition, ContentInspected, all_hold
 from sekft_engine.render.template.taint_trace import StreamedRender, Tracer
 from sekft_engine.render.template.template import ChatTemplate
 
 #: The number of turns that is traced first; longer sessions double it.
 _FIRST_TRACE = 32
-_REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError)
 
 
 class SessionScaffold(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,18 +126,29 @@ class TemplateAnalysis:
 
     def _trace(self, turns: int) -> None:
         """Trace sessions of up to ``turns`` (an even number) turns."""
+        self._refuse_endless()
         try:
             prompted = self._tracer.stream(turns - 1, prompt=True)
             whole = {parity: self._tracer.stream(turns - parity, prompt=False) for parity in (0, 1)}
         except ContentInspected:
             self._blind = False
             return
-        except (NotStreamable, *_REFUSALS):
+        except Exception:  # noqa: BLE001 - not streamable, or the template's own error
             self._streams = False
             return
         self._prompted, self._whole, self._traced = prompted, whole, turns
         # The hooks must not have changed what the template does.
         self._streams = all(map(self._same, (1, 2, 3, 4, 7, 8, turns - 1, turns)))
+
+    def _refuse_endless(self) -> None:
+        """Raise :class:`Refused` if a plain render of the shortest session does not end: a traced
+        one, which takes longer, would not either."""
+        for turns, prompt in ((2, False), (1, True)):
+            try:
+                self._scaffolds.get(turns, prompt=prompt)
+            except Refused:
+                if self._template.reached_limit:
+                    raise
 
     def _same(self, turns: int) -> bool:
         """Whether the runs give what a plain render of ``turns`` turns gives."""
@@ -210,7 +218,7 @@ class TemplateAnalysis:
             return None
         try:
             split = PLACEHOLDER.split(self._tracer.render(turns, prompt=True))
-        except (ContentInspected, *_REFUSALS):
+        except Exception:  # noqa: BLE001 - a template may raise any
             return None
         in_order = split[1::2] == [str(number) for number in range(turns)]
         return tuple(split[::2]) if in_order else None
@@ -227,7 +235,7 @@ class TemplateAnalysis:
             return
         try:
             text = self._tracer.render(turns, prompt=prompt)
-        except (ContentInspected, *_REFUSALS):
+        except Exception:  # noqa: BLE001 - a template may raise any
             self._blind = False
         else:
             self._blind = text == fill(parts, placeholders(turns))

@@ -16,8 +16,12 @@ from typing import Any, NoReturn
 import jinja2.compiler
 import jinja2.nodes
 import jinja2.runtime
-import jinja2.sandbox
 
+from sekft_engine.render.template.sandbox.environment import (
+    LimitedEnvironment,
+    TemplateDict,
+    raise_exception,
+)
 from sekft_engine.render.template.taint_stream import (
     FALSE,
     TRUE,
@@ -37,7 +41,6 @@ from sekft_engine.render.template.taint_string import (
     has_content,
     join,
 )
-from sekft_engine.render.template.template import TemplateDict, raise_exception
 
 #: Jinja tests whose answer is the same for every string.
 _STRING_ANSWERS = {
@@ -108,8 +111,9 @@ class _CodeGenerator(jinja2.compiler.CodeGenerator):
         self._call(name, node.expr, node.ops[0].expr, frame=frame)
 
 
-class TaintEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The environment of :func:`~sekft_engine.render.template.template.environment`, traced.
+class TaintEnvironment(LimitedEnvironment):
+    """The environment of :func:`~sekft_engine.render.template.sandbox.environment.environment`,
+    traced.
 
     Attributes:
         stream: the message stream of the current run; None where the run gets a plain list.

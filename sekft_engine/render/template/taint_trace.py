@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 import jinja2
 import msgspec
 
+from sekft_engine.render.template.sandbox.environment import environment
 from sekft_engine.render.template.scaffold import PLACEHOLDER, messages, placeholders
 from sekft_engine.render.template.taint_environment import (
     TaintEnvironment,
@@ -34,7 +35,7 @@ from sekft_engine.render.template.taint_string import (
     Placeholder,
     Tainted,
 )
-from sekft_engine.render.template.template import ChatTemplate, environment
+from sekft_engine.render.template.template import ChatTemplate
 
 
 class StreamedRender(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,22 +78,27 @@ class Tracer:
 
         Raises:
             ContentInspected: the template inspects contents.
-            jinja2.TemplateError, TypeError, ValueError, LookupError: it refuses the session.
+            Exception: it refuses the session, or does not end.
         """
-        return "".join(self._run(_messages(turns, self.conditions.add), None, prompt))
+        contents = _messages(turns, self.conditions.add)
+        return self._template.run(lambda: "".join(self._run(contents, None, prompt)), turns)
 
     def stream(self, turns: int, *, prompt: bool) -> StreamedRender:
         """The same, cut at the turns.
 
         Raises:
             NotStreamable: this run says nothing about shorter sessions.
-            ContentInspected, jinja2.TemplateError, ...: as :meth:`render`.
+            ContentInspected, Exception: as :meth:`render`.
         """
         stream = MessageStream(_messages(turns, self.conditions.add))
         pieces: list[str] = []
-        for piece in self._run(stream, stream, prompt):
-            pieces.append(piece)
-            stream.written = len(pieces)
+
+        def run() -> None:
+            for piece in self._run(stream, stream, prompt):
+                pieces.append(piece)
+                stream.written = len(pieces)
+
+        self._template.run(run, turns)
         if any(len(cuts) != turns + 1 for cuts in stream.loops):
             raise NotStreamable  # a loop that was left early
         # Loops that write nothing collect something; exactly one writes the turns.

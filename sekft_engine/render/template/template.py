@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
 import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.runtime
-import jinja2.sandbox
-import jinja2.utils
 
+from sekft_engine.data.clock import Clock
 from sekft_engine.render.template.normalise import Refused
+from sekft_engine.render.template.sandbox.environment import environment, joined
+from sekft_engine.render.template.sandbox.limits import (
+    LONGEST_SOURCE,
+    LimitReached,
+    within_limits,
+)
+
+#: A template that reached a limit in so many renders is not tried again.
+_MOST_STRIKES = 3
+#: Most characters of what a template's own error says.
+_MOST_WORDS = 300
+
+Result = TypeVar("Result")
 
 
 class ChatTemplate:
@@ -26,26 +32,42 @@ class ChatTemplate:
         source: Jinja source.
         tokens: named special tokens (``bos_token``, ...) that it may print.
         where: what errors name.
+        clock: what it prints as now; None = the time at which this object is made.
 
     Raises:
         Refused: it is no valid template.
     """
 
-    def __init__(self, source: str, tokens: Mapping[str, str], where: str) -> None:
+    def __init__(
+        self, source: str, tokens: Mapping[str, str], where: str, clock: Clock | None = None
+    ) -> None:
         self.source = source
         self.where = where
         self.tokens = dict(tokens)
-        self._today = _calendar()
+        self.clock = clock or Clock.now()
+        #: Each pattern that the template has asked the clock with, and what it was told.
+        self.asked: dict[str, str] = {}
+        self._strftime_now = self._calendar()
+        self._strikes = 0
+        self._limit = ""
+        self._compiled = self._compile()
+
+    def _compile(self) -> jinja2.Template:
+        if len(self.source) > LONGEST_SOURCE:
+            raise self._broken(f"it is longer than {LONGEST_SOURCE:,} characters")
         try:
-            sandbox: jinja2.Environment = environment()
-            self._compiled = sandbox.from_string(source)
-        except jinja2.TemplateError as error:
-            raise Refused(
-                "template_error",
-                f"broken chat template: {error}",
-                where=where,
-                mend="take the template from the base's own repository",
-            ) from error
+            self.source.encode()
+            return within_limits(lambda: environment().from_string(self.source), 0)
+        except Exception as error:
+            raise self._broken(words_of(error)) from error
+
+    def _broken(self, why: str) -> Refused:
+        return Refused(
+            "template_error",
+            f"broken chat template: {why}",
+            where=self.where,
+            mend="take the template from the base's own repository",
+        )
 
     def render(
         self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = False
@@ -57,117 +79,80 @@ class ChatTemplate:
             add_generation_prompt: whether to add what asks the model for its turn.
 
         Raises:
-            Refused: the template raises an exception; its text is in the error.
+            Refused: the template raises an exception, whose text is in the error, or does not end.
         """
+
+        def work() -> str:
+            variables = self.variables(list(map(dict, messages)), add_generation_prompt)
+            context = self._compiled.new_context(variables)
+            return joined(self._compiled.root_render_func(context))
+
         try:
-            return self._compiled.render(
-                self.variables([dict(message) for message in messages], add_generation_prompt)
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
+            return self.run(work, len(messages))
+        except Exception as error:
             raise Refused(
                 "template_error",
-                f"the chat template refuses the session: {error}",
+                f"the chat template refuses the session: {words_of(error)}",
                 where=self.where,
             ) from error
+
+    def run(self, work: Callable[[], Result], messages: int) -> Result:
+        """The result of ``work``, which runs this template over so many messages.
+
+        Raises:
+            LimitReached: it does not end, now or several times before.
+            Exception: whatever the template raises.
+        """
+        if self._strikes >= _MOST_STRIKES:
+            raise LimitReached(self._limit)
+        try:
+            return within_limits(work, messages)
+        except LimitReached as error:
+            self._strikes += 1
+            self._limit = str(error)
+            raise
+
+    @property
+    def reached_limit(self) -> bool:
+        """Whether some render did not end."""
+        return self._strikes > 0
 
     def variables(self, messages: object, add_generation_prompt: bool) -> dict[str, Any]:
         """The variables of a render, besides the environment's own names."""
         variables: dict[str, Any] = {"messages": messages, "tools": None, "documents": None}
-        variables["strftime_now"] = self._today
+        variables["strftime_now"] = self._strftime_now
         return variables | {"add_generation_prompt": add_generation_prompt} | self.tokens
 
+    @property
+    def may_read_clock(self) -> bool:
+        """Whether the template's source names the clock; whether it reads it, renders show."""
+        return "strftime_now" in self.source
 
-class _GenerationTag(jinja2.ext.Extension):
-    """``{% generation %}`` marks what the model wrote; here its body is rendered as it is."""
+    def _calendar(self) -> Callable[[str], str]:
+        """``strftime_now``: the local time, as the serving side prints it.
 
-    tags = {"generation"}
+        All renders are of one moment. A session must not be rendered with another date than the
+        scaffold it is compared with, nor the last row of a data set with another than the first.
+        """
 
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        @cache
+        def strftime_now(pattern: str) -> str:
+            told = self.clock.strftime(pattern)
+            if len(self.asked) < 100:
+                self.asked[pattern] = told
+            return told
 
-
-class TemplateDict:
-    """``dict(...)`` for templates, without the attributes of the real class."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict(*args, **kwargs)
-
-    def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict.fromkeys(*args, **kwargs)
-
-
-#: Attributes of ``loop`` that templates use at each message; none of them is unsafe.
-_LOOP_ATTRIBUTES = frozenset(("index", "index0", "first", "last", "length"))
+        return strftime_now
 
 
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox, with a fast path for what templates look up at each message."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        if type(obj) is dict:
-            if attribute in obj and not hasattr(dict, attribute):
-                return obj[attribute]
-        elif type(obj) is jinja2.runtime.LoopContext and attribute in _LOOP_ATTRIBUTES:
-            return getattr(obj, attribute)
-        elif type(obj) is jinja2.utils.Namespace and attribute[:1] != "_":
-            value = object.__getattribute__(obj, "_Namespace__attrs").get(attribute)
-            if isinstance(value, str | int | list):
-                return value
-        return super().getattr(obj, attribute)
-
-
-_Kind = TypeVar("_Kind", bound=jinja2.sandbox.ImmutableSandboxedEnvironment)
-
-
-def environment(kind: type[_Kind] = _Sandbox) -> _Kind:  # type: ignore[assignment]
-    """The environment in which transformers renders a template, sandboxed: a template is foreign
-    code.
-
-    Args:
-        kind: the class to make it of.
-    """
-    created = kind(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[_GenerationTag, jinja2.ext.loopcontrols],
-    )
-    created.filters["tojson"] = _tojson
-    created.globals["raise_exception"] = raise_exception
-    created.globals["dict"] = TemplateDict()
-    return created
-
-
-def raise_exception(message: str) -> str:
-    raise jinja2.TemplateError(message)
-
-
-def _calendar() -> Callable[[str], str]:
-    """``strftime_now``: the local date, as the serving side prints it.
-
-    Each pattern is evaluated once. A session must not be rendered with another date than the
-    scaffold it is compared with, nor the last row of a data set with another than the first.
-    """
-
-    @cache
-    def strftime_now(pattern: str) -> str:
-        return datetime.now().strftime(pattern)  # noqa: DTZ005
-
-    return strftime_now
-
-
-def _tojson(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """JSON without jinja's HTML escapes."""
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
+def words_of(error: Exception) -> str:
+    """What went wrong in a template, in a line."""
+    if isinstance(error, RecursionError):
+        return "it calls itself too deep"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    said = " ".join(str(error).split())
+    said = said if len(said) <= _MOST_WORDS else f"{said[:_MOST_WORDS]}..."
+    if isinstance(error, jinja2.TemplateError | LimitReached) and said:
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -12,12 +12,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken
 
+from sekft_engine.bases.embedding import embedding_rows
+from sekft_engine.bases.patterns import wrong_pattern
 from sekft_engine.core.errors import BadInput
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.render.template import files
+from sekft_engine.render.template.endings import closing_of, openers
 from sekft_engine.render.template.guard import GUARD_VERSION, Guard
 from sekft_engine.render.template.layout import SpanLayouts
 from sekft_engine.render.template.normalise import (
@@ -25,7 +29,10 @@ from sekft_engine.render.template.normalise import (
     Refused,
     normalize_for_template,
 )
-from sekft_engine.render.template.scaffold import Scaffold, Scaffolds, fill, messages
+from sekft_engine.render.template.remarks.dating import Dating, dating_of
+from sekft_engine.render.template.remarks.families import append_only
+from sekft_engine.render.template.remarks.vocabulary import refuse_rowless, top_id
+from sekft_engine.render.template.scaffold import Scaffolds, fill, messages, written_content
 from sekft_engine.render.template.streaming import TemplateAnalysis
 from sekft_engine.render.template.template import ChatTemplate
 
@@ -55,6 +62,8 @@ class ChatTokenizer:
         added, extra: more tokens of the configuration that ``spec`` may lack; they get the ids that
             transformers would give them: first the added, then the named, then the extra ones.
         where: what errors name.
+        clock: what the template prints as now; None = the time at which this object is made.
+        stops: ids at which generation stops, as the base's configuration says.
 
     Raises:
         BadInput: a broken ``tokenizer.json``.
@@ -70,22 +79,28 @@ class ChatTokenizer:
         added: Iterable[AddedToken] = (),
         extra: Iterable[AddedToken] = (),
         where: str = "tokenizer",
+        clock: Clock | None = None,
+        stops: Iterable[int] = (),
     ) -> None:
         self.where = where
+        self.stops = frozenset(stops)
         self.tokens = dict(tokens)
-        self._plain, whole = _complete(spec, (added, self.tokens, extra), where)
+        self._plain, whole = files.complete(spec, (added, self.tokens, extra), where)
         self.guard = Guard(whole)
+        #: The highest id.
+        self.top_id = top_id(whole)
+        self.wrong_pattern = wrong_pattern(whole)
         self._tail_cache: dict[tuple[int, str], list[int]] = {}
         #: The description as JSON, which takes a tenth of the memory that its objects take.
         self.description = msgspec.json.encode(whole, order="sorted")
         self._spec_digest = _digest(self.description)
-        self._set_template(template)
+        self._set_template(template, clock)
 
-    def _set_template(self, template: str) -> None:
-        self.template = ChatTemplate(template, self.tokens, self.where)
+    def _set_template(self, template: str, clock: Clock | None) -> None:
+        self.template = ChatTemplate(template, self.tokens, self.where, clock)
         self.scaffolds = Scaffolds(self.template)
         self.analysis = TemplateAnalysis(self.template, self.scaffolds)
-        self.layouts = SpanLayouts(self.analysis)
+        self.layouts = SpanLayouts(self.analysis, self.stops, self._served_end, self._printed_clock)
         self.digest = RenderDigest(
             tokenizer=self._spec_digest,
             template=_digest(msgspec.json.encode([template, self.tokens], order="sorted")),
@@ -94,26 +109,78 @@ class ChatTokenizer:
 
     def with_template(self, template: str) -> ChatTokenizer:
         """The same tokenizer with another chat template."""
+        return self._with(template, self.clock)
+
+    def with_clock(self, clock: Clock) -> ChatTokenizer:
+        """The same tokenizer with a template that prints ``clock`` as now. A template that does not
+        read the clock stays as it is, with all that is known of it."""
+        if clock == self.clock or not self.template.may_read_clock:
+            return self
+        return self._with(self.template.source, clock)
+
+    def _with(self, template: str, clock: Clock) -> ChatTokenizer:
         other = copy.copy(self)
-        other.__dict__.pop("end_of_turn_ids", None)
-        other._set_template(template)  # noqa: SLF001  # our own
+        for name in ("end_of_turn_id", "end_of_turn_ids", "dating", "notes"):
+            other.__dict__.pop(name, None)
+        other._set_template(template, clock)  # noqa: SLF001  # our own
         return other
 
+    @property
+    def clock(self) -> Clock:
+        """What the template prints as now."""
+        return self.template.clock
+
+    @property
+    def recorded_clock(self) -> Clock | None:
+        """The clock where the template may read it, so that a render can be made again; else
+        None."""
+        return self.clock if self.template.may_read_clock else None
+
+    def _printed_clock(self) -> Clock | None:
+        return self.clock if self.dating is not None else None
+
+    @cached_property
+    def dating(self) -> Dating | None:
+        """What the template prints of the clock; None if it prints nothing of it."""
+        return dating_of(self.template)
+
     @classmethod
-    def load(cls, folder: str | Path) -> ChatTokenizer:
+    def load(cls, folder: str | Path, clock: Clock | None = None) -> ChatTokenizer:
         """Read a base's folder: ``tokenizer.json``, ``tokenizer_config.json`` and the template.
+
+        Args:
+            folder: the base's.
+            clock: what the template prints as now; None = the time of the call.
 
         Raises:
             BadInput: a file is missing or broken, or there is no chat template.
         """
         read = files.read_tokenizer_files(Path(folder))
-        return cls(
+        loaded = cls(
             read.spec,
             read.template,
             read.tokens,
             added=read.added,
             extra=read.extra,
             where=str(folder),
+            clock=clock,
+            stops=read.stops,
+        )
+        if rows := embedding_rows(Path(folder)):
+            refuse_rowless(loaded, rows)
+        return loaded
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of this tokenizer and its template, each with the way out."""
+        fault, dating = self.wrong_pattern, self.dating
+        return tuple(
+            note
+            for note in (
+                fault.sentence(self.where) if fault is not None else "",
+                dating.sentence if dating is not None else "",
+            )
+            if note
         )
 
     # --- digests and ids ----------------------------------------------------------------------
@@ -166,22 +233,36 @@ class ChatTokenizer:
     def end_of_turn_ids(self) -> frozenset[int]:
         """Ids that close a command turn in this template; generation stops at any of them."""
         marked = (self.guard.mark(self.scaffolds.get(turns).parts[-1]) for turns in (2, 4))
-        found = frozenset(ids[0] for part in marked if (ids := self.guard.control_ids(part)))
+        found = {ids[0] for part in marked if (ids := self.guard.control_ids(part))}
+        if (served := self._served_end()) is not None:
+            found.add(served)
         if not found:
             raise self._open_ended()
-        return found
+        return frozenset(found)
 
-    @property
+    @cached_property
     def end_of_turn_id(self) -> int:
-        """The id that closes a command turn and is trained with it."""
-        return min(self.end_of_turn_ids)
+        """The id that closes a command turn once another follows, and is trained with it."""
+        ids = self.end_of_turn_ids
+        served = self._served_end()
+        return min(ids) if served is None else served
+
+    def _served_end(self) -> int | None:
+        """The id that ends a command before the next environment turn; None if none is certain."""
+        try:
+            parts = self.scaffolds.get(3, prompt=True).parts
+        except Refused:
+            return None
+        opening = openers(parts[:3], self.guard)
+        closing = closing_of(parts[2], opening, self.guard, self.stops)
+        return None if closing is None else self.guard.control_ids(closing)[0]
 
     def _open_ended(self) -> Refused:
         return Refused(
             "no_end_of_turn",
             "the chat template closes a command turn with no control token",
             where=self.where,
-            mend="use an instruct base whose template ends turns",
+            mend=append_only(self.guard.literals.values()),
         )
 
     # --- text and ids ---------------------------------------------------------------------------
@@ -245,10 +326,10 @@ class ChatTokenizer:
         parts = self.scaffolds.get(after + 1, prompt=True).parts
         written = self._as_written(["x"] * after + [environment])[-1]
         guard = self.guard_for([written])
-        closing = guard.sentinel.search(guard.mark(self.scaffolds.get(after).parts[after]))
-        if closing is None:
-            raise self._open_ended()
         lead = guard.mark(parts[after])
+        closing = guard.sentinel.search(lead)
+        if closing is None or int(closing[1]) not in self.end_of_turn_ids:
+            raise self._open_ended()
         # The end-of-turn token goes first so that what follows is cut as in the whole render.
         text = lead[closing.start() :] + written + guard.mark(parts[after + 1])
         ids = guard.ids(guard.encode(_whole(text, self.where))).tolist()
@@ -282,8 +363,10 @@ class ChatTokenizer:
                     mend="only episodes of a model on this machine keep them",
                 )
             ids += turn.ids
-            if turn.ids[-1:] == () or turn.ids[-1] not in self.end_of_turn_ids:
-                ids.append(self.end_of_turn_id)  # cut by the cap, and closed for the model
+            if turn.ids[-1:] != () and turn.ids[-1] in self.end_of_turn_ids:
+                ids.pop()
+            # Cut by the cap, or stopped at another id than the one that closes turns in history.
+            ids.append(self.end_of_turn_id)
         return ids
 
     def _encode(self, parts: Sequence[str], contents: Sequence[str]) -> list[int]:
@@ -304,7 +387,7 @@ class ChatTokenizer:
             return contents
         written: list[str] = []
         for turn in range(len(contents)):
-            text = _written(self.template, scaffold, contents, turn)
+            text = written_content(self.template, scaffold, contents, turn)
             written += [] if text is None else [text]
         if len(written) < len(contents) or whole != scaffold.fill(written):
             raise Refused(
@@ -343,9 +426,16 @@ class ChatTokenizer:
         return guard
 
 
-def load_tokenizer(base: str, workspace: Workspace | None = None) -> ChatTokenizer:
+def load_tokenizer(
+    base: str, workspace: Workspace | None = None, clock: Clock | None = None
+) -> ChatTokenizer:
     """The tokenizer of ``base``. A folder needs no weights for it: masks can be shown on a machine
     that could never hold the model.
+
+    Args:
+        base: its name.
+        workspace: where else it may lie.
+        clock: what the template prints as now; None = the time of the call.
 
     Raises:
         BadInput, Unavailable: as :func:`sekft_engine.bases.resolve_base` and
@@ -353,24 +443,10 @@ def load_tokenizer(base: str, workspace: Workspace | None = None) -> ChatTokeniz
     """
     folder = Path(base).expanduser()
     if base and (folder / "tokenizer.json").is_file():
-        return ChatTokenizer.load(folder)
+        return ChatTokenizer.load(folder, clock)
     from sekft_engine.bases import resolve_base
 
-    return ChatTokenizer.load(resolve_base(base, workspace))
-
-
-def _written(
-    template: ChatTemplate, scaffold: Scaffold, contents: Sequence[str], turn: int
-) -> str | None:
-    """What the template writes for the content of ``turn``, with plain words in the others."""
-    plain = ["x"] * len(contents)
-    head = fill(scaffold.parts[: turn + 1], plain[:turn])
-    tail = fill(scaffold.parts[turn + 1 :], plain[turn + 1 :])
-    plain[turn] = contents[turn]
-    text = template.render(messages(plain), add_generation_prompt=True)
-    if not (text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)):
-        return None
-    return text[len(head) : len(text) - len(tail)]
+    return ChatTokenizer.load(resolve_base(base, workspace), clock)
 
 
 def _whole(text: str, where: str) -> str:
@@ -385,39 +461,6 @@ def _whole(text: str, where: str) -> str:
             mend="decode output with errors='replace'",
         ) from error
     return text
-
-
-def _complete(
-    spec: Mapping[str, Any],
-    more: tuple[Iterable[AddedToken], Mapping[str, str], Iterable[AddedToken]],
-    where: str,
-) -> tuple[Tokenizer, dict[str, Any]]:
-    """The tokenizer with the tokens that its configuration adds, and its description."""
-    try:
-        plain = Tokenizer.from_str(msgspec.json.encode(spec).decode())
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BadInput(
-            f"broken tokenizer.json: {error}",
-            where=where,
-            mend="take the file from the base's own repository",
-        ) from error
-    added, named, extra = more
-    # A named token is special whatever the file says: content may not write it.
-    unmarked = set(named.values())
-    known = {
-        token["content"]
-        for token in spec.get("added_tokens") or []
-        if token["special"] or token["content"] not in unmarked
-    }
-    special = (AddedToken(text, special=True, normalized=False) for text in named.values())
-    missing: dict[str, AddedToken] = {}
-    for token in (*added, *special, *extra):
-        if token.content not in known:
-            missing.setdefault(token.content, token)
-    if not missing and "added_tokens" in spec:
-        return plain, dict(spec)
-    plain.add_tokens(list(missing.values()))
-    return plain, msgspec.json.decode(plain.to_str())
 
 
 def _digest(data: bytes) -> str:

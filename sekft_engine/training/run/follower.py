@@ -8,6 +8,7 @@ import msgspec
 
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput, DigestMismatch, JobFailed, SekftError
+from sekft_engine.data.clock import Clock
 from sekft_engine.model.device import cuda_available
 from sekft_engine.model.resident import ResidentBase, render_digests, resolve_base
 from sekft_engine.records import jobs
@@ -25,6 +26,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     job: jobs.Train
     digests: dict[str, str]
     recompute: bool
+    clock: Clock | None = None
 
 
 def digests_of(base: str, tokenizer: ChatTokenizer, data: Data) -> dict[str, str]:
@@ -33,12 +35,17 @@ def digests_of(base: str, tokenizer: ChatTokenizer, data: Data) -> dict[str, str
 
 
 def lead(
-    ranks: Ranks, job: jobs.Train, base: Path, digests: dict[str, str], recompute: bool
+    ranks: Ranks,
+    job: jobs.Train,
+    base: Path,
+    digests: dict[str, str],
+    recompute: bool,
+    clock: Clock,
 ) -> None:
     """Send the followers what is trained, in terms that are valid on their machines."""
     data = str(Path(job.data).expanduser().absolute()) if job.data else ""
     job = msgspec.structs.replace(job, base=str(base), data=data)
-    brief = Brief(job=job, digests=digests, recompute=recompute)
+    brief = Brief(job=job, digests=digests, recompute=recompute, clock=clock)
     ranks.announce("train", msgspec.json.encode(brief))
 
 
@@ -93,7 +100,7 @@ def follow_run(ranks: Processes, brief: Brief, resident: ResidentBase | None) ->
     job = brief.job
     with ranks.together():
         folder = resolve_base(job.base)
-        tokenizer = ChatTokenizer.load(folder)
+        tokenizer = ChatTokenizer.load(folder, brief.clock)
         data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)
         _refuse_others(digests_of(base_digest(folder), tokenizer, data), brief)
         if resident is None or not _same(resident, folder, job):

@@ -13,6 +13,7 @@ import msgspec
 
 from sekft_engine.bases import base_digest, refuse_unknown_targets
 from sekft_engine.core.machine import usable_threads
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
 from sekft_engine.data.recipe import Recipe, recipe_from
@@ -35,7 +36,12 @@ from sekft_engine.training.run.checkpoint import Checkpoint, newest_checkpoint
 from sekft_engine.training.run.early_stopping import refuse_blind_patience
 from sekft_engine.training.run.follower import digests_of, lead, refuse_lone_shards
 from sekft_engine.training.run.memory_plan import plan_memory
-from sekft_engine.training.run.resume import earlier_run, other_versions, refuse_other
+from sekft_engine.training.run.resume import (
+    earlier_run,
+    other_versions,
+    recorded_clock,
+    refuse_other,
+)
 from sekft_engine.training.run.session import Session
 from sekft_engine.training.run.trials import Trials, choose_trials, refuse_undecodable
 from sekft_engine.training.trainer.batches import plan_steps
@@ -103,7 +109,9 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     if earlier is None:
         refuse_place(workspace.runs if workspace else None, job.out)
     trials = choose_trials(job, context)
-    tokenizer = ChatTokenizer.load(folder)
+    tokenizer = ChatTokenizer.load(folder, recorded_clock(earlier))
+    for note in tokenizer.notes:
+        context.log(note, "warning")
     data = load_data(
         job.data,
         job.hub,
@@ -123,7 +131,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
         versions=versions(),
     )
-    facts = _facts(meta, folder, data, job, dialect, trials)
+    facts = _facts(meta, folder, data, job, dialect, trials, tokenizer.recorded_clock)
     if earlier is not None:
         refuse_other(earlier, facts, recipe)
     return Plan(
@@ -206,7 +214,7 @@ def _about_reading(data: Data) -> Iterator[tuple[Literal["info", "warning"], str
 def _follow_me(plan: Plan, recompute: bool) -> None:
     """Send the other processes, if any, what is trained."""
     digests = digests_of(plan.meta.base_digest, plan.tokenizer, plan.data)
-    lead(plan.ranks, plan.job, plan.folder, digests, recompute)
+    lead(plan.ranks, plan.job, plan.folder, digests, recompute, plan.tokenizer.clock)
 
 
 def _new_adapter(plan: Plan, run: Run, context: Context) -> tuple[ResidentBase, str]:
@@ -214,6 +222,7 @@ def _new_adapter(plan: Plan, run: Run, context: Context) -> tuple[ResidentBase, 
     job = plan.job
     with plan.ranks.together():
         base = context.load_base(str(plan.folder), job.load_4bit, sharded=job.shard_base)
+    base.set_clock(plan.tokenizer.clock)  # worlds are tried with the same prompts
     name = job.name or base.free_name(run.id)
     base.new_adapter(name, plan.recipe)
     if left_out := base.left_out(name):
@@ -243,6 +252,7 @@ def _facts(
     job: jobs.Train,
     dialect: Dialect,
     trials: Trials | None,
+    clock: Clock | None,
 ) -> RunFacts:
     """The record by which a resumed run is compared with the original."""
     return RunFacts(
@@ -262,6 +272,7 @@ def _facts(
         ),
         worlds=trials.facts if trials else WorldsFacts(),
         render=meta.render,
+        clock=clock or msgspec.UNSET,
         dialect=dialect,
         versions=meta.versions,
     )

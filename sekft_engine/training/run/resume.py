@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.core.errors import BadInput, DigestMismatch
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe, recipe_from
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
@@ -63,6 +64,12 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
     return info
 
 
+def recorded_clock(info: RunInfo | None) -> Clock | None:
+    """What the chat template was told is now when the run began; None = it is not recorded."""
+    clock = info.facts.clock if info is not None else None
+    return clock if isinstance(clock, Clock) else None
+
+
 def refuse_other(info: RunInfo, facts: RunFacts, recipe: Recipe) -> None:
     """Refuse to continue a run with another base, data, render or recipe than it began with.
 
@@ -79,12 +86,17 @@ def refuse_other(info: RunInfo, facts: RunFacts, recipe: Recipe) -> None:
         changed = [key for key in here[what] if was[what][key] != here[what][key]]
         if changed:
             differs.append(f"the {what} differs ({', '.join(changed)})")
-    if differs:
-        raise DigestMismatch(
-            f"this run cannot continue: {'; '.join(differs)}",
-            where=info.path,
-            mend="give what it began with, or start a new run",
+    if not differs:
+        return
+    mend = "give what it began with, or start a new run"
+    if facts.clock is not msgspec.UNSET and info.facts.clock is msgspec.UNSET:
+        mend = (
+            "its chat template prints the date, and an older version of sekft did not record "
+            "which: start a new run"
         )
+    raise DigestMismatch(
+        f"this run cannot continue: {'; '.join(differs)}", where=info.path, mend=mend
+    )
 
 
 def _identity(facts: RunFacts) -> dict[str, dict[str, object]]:

@@ -40,7 +40,7 @@ def run_measure(job: jobs.MeasureLosses, context: Context) -> MeasureResult:
     source = recorded(info).overridden_by(base=job.base, data=job.data, hub=job.hub)
     if not info.adapter:
         raise BadInput("this run has no adapter", where=info.id, mend="name a run that has one")
-    tokenizer = load_tokenizer(source.base, context.workspace)
+    tokenizer = load_tokenizer(source.base, context.workspace, source.clock)
     chosen = _named(job, source, tokenizer) if job.ids else _chosen(job, source, tokenizer, context)
     losses = read_token_losses(info.path)
     known = []

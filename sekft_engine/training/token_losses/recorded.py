@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe, recipe_from
 from sekft_engine.records.runs import RunInfo
 
@@ -15,6 +16,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """The sources of a run; empty fields are unknown.
 
     ``data`` or ``hub`` names the trajectories, ``data_digest`` is over the rows built from them.
+    ``clock`` is what the chat template was told is now.
     """
 
     base: str
@@ -23,6 +25,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     hub: str
     data_digest: str
     recipe: Recipe
+    clock: Clock | None = None
 
     def overridden_by(self, *, base: str, data: str, hub: str) -> Recorded:
         """The same with the arguments that are not empty in place of the recorded values."""
@@ -47,7 +50,7 @@ def recorded(info: RunInfo) -> Recorded:
     base, data = info.facts.base, info.facts.data
     known = set(Recipe.__struct_fields__)
     recipe = info.about.get("recipe", {})
-    path, hub = data.path, data.hub
+    path, hub, clock = data.path, data.hub, info.facts.clock
     if not path and not hub:  # older runs recorded only what was typed
         typed = str(info.about.get("data", ""))
         here = Path(typed).expanduser().exists()
@@ -61,4 +64,5 @@ def recorded(info: RunInfo) -> Recorded:
         recipe=recipe_from(
             {name: value for name, value in recipe.items() if name in known}, where=info.id
         ),
+        clock=clock if isinstance(clock, Clock) else None,
     )

@@ -12,6 +12,7 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.operators.decode import BatchedDecoder, SampledTurn
 from sekft_engine.operators.operator import ModelOperator
 from sekft_engine.render import ChatTokenizer
+from tests.render.template.test_endings import OLMO
 
 
 class Recorder:
@@ -36,6 +37,9 @@ class Recorder:
         turn = self.prepared.pop(0)
         self.rows[key] += [*ids, *turn.ids, *([] if turn.stop is None else [turn.stop])]
         self.open[key] = turn
+
+    def replace_last(self, key: str, token: int) -> None:
+        self.rows[key][-1] = token
 
     def step(self) -> dict[str, SampledTurn]:
         done, self.open = self.open, {}
@@ -102,6 +106,31 @@ def test_a_turn_cut_by_the_cap_is_closed_for_the_model_and_marked(
     ]
     last = [*sampled(tokenizer, "exit").ids, tokenizer.end_of_turn_id]
     assert recorder.rows["e"] == [*tokenizer.encode_prompt(turns), *last]
+
+
+def test_a_turn_that_the_model_ends_with_eos_is_closed_as_history_shows_it(
+    tokenizer: ChatTokenizer,
+) -> None:
+    """Olmo 3 closes the last turn with EOS, and the turns before it with ``<|im_end|>``."""
+    tokens = tokenizer.tokens | {"eos_token": "<|endoftext|>"}
+    olmo = ChatTokenizer(tokenizer.spec, OLMO, tokens)
+    eos = olmo.eos_id
+    assert eos is not None
+    assert {eos} < olmo.end_of_turn_ids
+    stopped = SampledTurn(sampled(tokenizer, "ls").ids, (0.0,), eos)
+    recorder = Recorder([stopped, sampled(tokenizer, "exit")])
+    model = operator(recorder, olmo)
+    model.open("e", 0)
+    said = model.act({"e": "user@box:~$"})["e"]
+    assert said.ids == (*stopped.ids, eos)
+    model.act({"e": "notes.txt\nuser@box:~$"})
+    turns = [
+        Turn(role="user", content="user@box:~$"),
+        Turn(role="assistant", content="ls"),
+        Turn(role="user", content="notes.txt\nuser@box:~$"),
+    ]
+    last = [*sampled(tokenizer, "exit").ids, tokenizer.end_of_turn_id]
+    assert recorder.rows["e"] == [*olmo.encode_prompt(turns), *last]
 
 
 def test_what_a_world_prints_cannot_close_a_turn(tokenizer: ChatTokenizer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from sekft_engine.data.reasons import WAYS
 from sekft_engine.model.resident import render_digests
 from sekft_engine.render import Dropped, build_row
 from sekft_engine.render.rows.audit import audit
@@ -37,9 +38,14 @@ def test_5_a_header_whose_end_is_cut_otherwise_once_a_command_follows_is_refused
     follows tokens that no prompt ever ends with."""
     smol = families("chatml")
     base = smol.ours.with_template(trl_template("llama3"))
-    assert build_row(PLAIN, base) == Dropped(
-        "s", "boundary_merge", "a token crosses the beginning of a command"
+    refused = build_row(PLAIN, base)
+    assert isinstance(refused, Dropped)
+    assert refused.reason == "boundary_merge"
+    assert refused.detail.startswith(
+        "command turn 1 melts into the prompt before it: the prompt ends in the tokens '\\n\\n', "
+        "and with the command after it there are '\\n' '\\n' 'ls'"
     )
+    assert refused.detail.endswith(WAYS["boundary_merge"])
     theirs = smol.theirs.apply_chat_template(
         messages(PLAIN),
         chat_template=trl_template("llama3_training"),

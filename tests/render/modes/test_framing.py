@@ -57,7 +57,8 @@ def test_11_a_template_that_writes_two_itself_is_refused(families: MakeBase) -> 
     doubled = base.ours.with_template("{{ bos_token }}" + base.ours.template.source)
     built = build_row(PLAIN, doubled)
     assert isinstance(built, Dropped)
-    assert (built.reason, built.detail) == ("double_bos", "the template opens with two BOS tokens")
+    assert built.reason == "double_bos"
+    assert built.detail.startswith("the template opens with two BOS tokens: '<")
 
 
 @pytest.mark.parametrize("name", ["v0.1", "v0.2", "v0.3", "nemo", "gemma2"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from sekft_engine.core.errors import DigestMismatch
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.model.resident import ResidentBase
@@ -16,7 +15,6 @@ from sekft_engine.records.adapters import AdapterMeta, read_meta
 from sekft_engine.render import ChatTokenizer, Dropped, Row
 from sekft_engine.render.bulk.cache import cached_rows
 from sekft_engine.render.rows.audit import audit
-from sekft_engine.render.template import template
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import trl_template
 from tests.render.sessions import PLAIN, session
@@ -56,18 +54,12 @@ def test_22_an_adapter_is_refused_where_the_base_has_another_template(
     assert changed.adapters == {}
 
 
-def test_21_a_template_that_prints_the_date_prints_one_date(
-    families: MakeBase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_21_a_template_that_prints_the_date_prints_one_date(families: MakeBase) -> None:
     """Llama 3.2 prints the day. A run that goes on past midnight must neither mix two days in one
     data set nor refuse what it took a minute before."""
-    source = families("llama3.2").ours.template.source
-    clock = [datetime(2027, 3, 31, 23, 59, tzinfo=UTC)]
-    monkeypatch.setattr(template, "datetime", SimpleNamespace(now=lambda: clock[0]))
-    tokenizer = families("llama3.2").ours.with_template(source)
+    tokenizer = families("llama3.2").ours.with_clock(Clock("2027-03-31T23:59:59.999999"))
     before = row(PLAIN, tokenizer)
     assert "Today Date: 31 Mar 2027" in before.text
-    clock[0] = datetime(2027, 4, 1, tzinfo=UTC)
     longer = session(*(turn.content for turn in PLAIN.turns), "$", "exit")
     for one in (PLAIN, longer):
         after = row(one, tokenizer)
@@ -76,12 +68,12 @@ def test_21_a_template_that_prints_the_date_prints_one_date(
     assert row(PLAIN, tokenizer).ids.tolist() == before.ids.tolist()
     assert tokenizer.encode_prompt(PLAIN.turns[:1]) == before.ids[: before.spans[0].start].tolist()
     # A base that is loaded the next day has the next day's date.
-    fresh = families("llama3.2").ours.with_template(source)
+    fresh = families("llama3.2").ours.with_clock(Clock("2027-04-01T00:00:00"))
     assert "Today Date: 01 Apr 2027" in row(PLAIN, fresh).text
 
 
 def test_21_a_kept_row_does_not_outlive_its_template_its_content_or_its_day(
-    smol: Base, families: MakeBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smol: Base, families: MakeBase, tmp_path: Path
 ) -> None:
     """Whatever stands in the cache: what comes out of it is what would be built now."""
 
@@ -105,12 +97,9 @@ def test_21_a_kept_row_does_not_outlive_its_template_its_content_or_its_day(
                 assert found.render_digest == tokenizer.render_digest
                 assert audit(found, tokenizer).ok
     # A template that prints the date: the same digest, another day, another row.
-    clock = [datetime(2027, 3, 31, tzinfo=UTC)]
-    monkeypatch.setattr(template, "datetime", SimpleNamespace(now=lambda: clock[0]))
     dated = families("llama3.2").ours
-    for day, shown in ((31, "31 Mar 2027"), (1, "01 Apr 2027")):
-        clock[0] = datetime(2027, 3 if day > 1 else 4, day, tzinfo=UTC)
-        (found,) = kept(dated.with_template(dated.template.source), PLAIN)
+    for day, shown in (("2027-03-31", "31 Mar 2027"), ("2027-04-01", "01 Apr 2027")):
+        (found,) = kept(dated.with_clock(Clock(f"{day}T12:00:00")), PLAIN)
         assert isinstance(found, Row)
         assert f"Today Date: {shown}" in found.text
         assert shown in dated.decode(found.ids)

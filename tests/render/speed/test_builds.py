@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sekft_engine.data.clock import Clock
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row, build_rows
 from sekft_engine.render.bulk.cache import cached_rows
@@ -223,14 +224,14 @@ def test_a_row_is_not_kept_longer_than_the_day_that_its_template_prints(
 ) -> None:
     prints = "{{ '<|im_start|>system\nIt is ' ~ strftime_now('%A') ~ '<|im_end|>\n' }}"
 
-    def text_on(day: str) -> str:
+    def text_on(day: int) -> str:
         tokenizer = smol.ours.with_template(prints + templates.CHATML)
-        tokenizer.template._today = lambda _: day
+        tokenizer = tokenizer.with_clock(Clock(f"2027-03-0{day}T23:00:00"))
         (row,) = cached_rows([PLAIN], tokenizer, folder=tmp_path)
         assert_same(row, build_row(PLAIN, tokenizer))
         assert_all_same([row], build_rows([PLAIN], tokenizer, processes=2))
         assert isinstance(row, Row)
         return row.text
 
-    for day in ("Monday", "Monday", "Tuesday"):
-        assert f"It is {day}" in text_on(day)
+    for day, name in ((1, "Monday"), (1, "Monday"), (2, "Tuesday")):
+        assert f"It is {name}" in text_on(day)

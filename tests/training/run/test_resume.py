@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.clock import Clock
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import jobs
-from sekft_engine.records.events import Event, StepDone
+from sekft_engine.records.events import Event, Log, StepDone
 from sekft_engine.records.runs import Run, read_run
 from sekft_engine.training.run import session
 from sekft_engine.training.run.checkpoint import newest_checkpoint
@@ -113,6 +114,62 @@ def test_another_base_or_render_is_named(
     change(other)
     with pytest.raises(SekftError, match=line):
         run_document(_job(other, sessions, out, resume=True))
+
+
+def _print_the_time(base: Path) -> None:
+    """Let the base's template print the time, to the microsecond."""
+    path = base / "chat_template.jinja"
+    line = "{{ '<|im_start|>system\nIt is ' + strftime_now('%a %H:%M:%S.%f') + '<|im_end|>\n' }}"
+    path.write_text(line + path.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def test_a_run_under_a_template_that_prints_the_time_goes_on_at_any_other(
+    tiny_base_copy: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _print_the_time(tiny_base_copy)
+    out = tmp_path / "run"
+    seen: list[Event] = []
+    _stop_after(3, _job(tiny_base_copy, sessions, out))
+    before = read_run(out).facts
+    assert isinstance(before.clock, Clock)
+    monkeypatch.setenv("TZ", "Etc/GMT-14")
+    time.tzset()
+    try:
+        job = _job(tiny_base_copy, sessions, out, resume=True)
+        assert run_document(job, on_event=seen.append)["steps"] == STEPS
+        after = read_run(out).facts
+        assert (after.clock, after.data.sha256) == (before.clock, before.data.sha256)
+        # It is said, with the way out.
+        said = [event.text for event in seen if isinstance(event, Log)]
+        assert any("prints the date" in text and "to pin it, put {%" in text for text in said)
+        # What it trained on is known again when its losses are measured, by that clock as well.
+        measured = run_document(jobs.MeasureLosses(run=str(out), n=4))
+        assert set(measured["parts"]) <= {"train", "heldout"}
+        assert measured["parts"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_run_of_before_clocks_were_recorded_is_refused_by_the_cause(
+    tiny_base_copy: Path, sessions: Path, tmp_path: Path
+) -> None:
+    _print_the_time(tiny_base_copy)
+    out = tmp_path / "run"
+    _stop_after(1, _job(tiny_base_copy, sessions, out))
+    manifest = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    del manifest["facts"]["clock"]
+    (out / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(SekftError, match="its chat template prints the date"):
+        run_document(_job(tiny_base_copy, sessions, out, resume=True))
+
+
+def test_a_run_under_a_template_without_a_date_records_no_clock(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    _stop_after(1, _job(tiny_base, sessions, tmp_path / "run"))
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert "clock" not in manifest["facts"]
 
 
 def test_a_run_is_resumable_from_its_first_write_on(

@@ -62,6 +62,18 @@ def test_two_processes_train_what_one_would(
     assert result["loss"]["heldout"] == pytest.approx(alone["loss"]["heldout"], rel=1e-6)
 
 
+def test_all_processes_render_with_the_clock_of_the_first(
+    tiny_base_copy: Path, sessions: Path, tmp_path: Path
+) -> None:
+    """Its template prints the time to the microsecond, which no two processes start at."""
+    template = tiny_base_copy / "chat_template.jinja"
+    line = "{{ '<|im_start|>system\nIt is ' + strftime_now('%H:%M:%S.%f') + '<|im_end|>\n' }}"
+    template.write_text(line + template.read_text(encoding="utf-8"), encoding="utf-8")
+    out = tmp_path / "dated"
+    _in_two(lambda: _train(_job(tiny_base_copy, sessions, out)))
+    assert read_run(out).status == "done"
+
+
 def test_a_base_that_is_spread_over_two_processes_trains_what_a_whole_one_would(
     alone: dict[str, Any], tiny_base: Path, sessions: Path, tmp_path: Path
 ) -> None:
