@@ -58,7 +58,8 @@ def test_a_missing_clean_counts_as_false() -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ([], "must be a JSON object"),
+        ([], "no session in the list"),
+        (7, "must be a JSON object"),
         ({"id": "a"}, "no list of turns"),
         ({"turns": []}, "empty session"),
         ({"turns": [{"role": "wizard", "content": ""}]}, "unknown role 'wizard'"),

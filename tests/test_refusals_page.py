@@ -15,12 +15,12 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/refusals.md").read_text(encoding="utf-8")
 #: A reason as the engine's code writes it when it drops or refuses a session.
 _NAMED = re.compile(
-    r'(?:Refused|Dropped|_OtherEnding)\(\s*(?:[\w.]+,\s*)?"([a-z_]+)"|return "([a-z_]+)", '
+    r'(?:Refused|Dropped|_OtherEnding)\(\s*(?:[\w.]+,\s*)?"([a-z0-9_]+)"|return "([a-z0-9_]+)", '
 )
 
 
 def test_every_reason_is_listed_with_its_meaning_and_its_way_out() -> None:
-    rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", PAGE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z0-9_]+)` \| (.*) \|$", PAGE, re.MULTILINE))
     assert list(rows) == sorted(MEANINGS), "a reason is missing, or is not known any more"
     for reason, meaning in MEANINGS.items():
         way = WAYS[reason]
