@@ -25,13 +25,9 @@ REJECTIONS: Mapping[str, str] = {
     "unreadable": "The file could not be read, or it has changed while it was read.",
     "zero_bytes": "Zero bytes stand where text should be, as a lost disk cache leaves them.",
 }
-#: Those after which it is not known whether there is any session at all.
-UNREADABLE = frozenset(
-    {
-        "broken_json", "broken_row", "damaged_file", "half_line", "not_a_session", "not_utf8",
-        "too_deep", "unreadable", "zero_bytes",
-    }
-)  # fmt: skip
+#: Those that are known sessions all the same. Where there is nothing but other reasons, that is an
+#: error: the whole is something else, or damaged.
+KNOWN_SESSIONS = frozenset({"bad_content", "bad_weight", "tool_calls"})
 
 #: Kinds of notes; the part after the colon says which field, key or role.
 NOTES: Mapping[str, str] = {

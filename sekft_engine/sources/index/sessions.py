@@ -9,7 +9,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.filters import Filter
 from sekft_engine.data.published import refuse_two_sources
-from sekft_engine.data.read_report import UNREADABLE, Rejected, add_notes
+from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.index.facts import Facts, Problem
 from sekft_engine.sources.index.index import Index, open_index
@@ -137,7 +137,7 @@ def refuse_unusable(index: Index, *, strict: bool = False) -> None:
         return
     if not problems:
         raise nothing_here("trajectories", str(index.source), index.passed_over)
-    if all(reason in UNREADABLE for reason in index.dropped):
+    if KNOWN_SESSIONS.isdisjoint(index.dropped):
         error = problems[0].error()
         count = sum(index.dropped.values())
         if count > 1:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.data.dropped import Dropped
-from sekft_engine.data.read_report import UNREADABLE, Rejected, add_notes
+from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.read.parse import duplicate_id, trajectory_of
 from sekft_engine.sources.read.source import (
@@ -97,7 +97,7 @@ class Reading:
                         raise
                     first = first or error
                     rejected += 1
-                    found = found or error.reason not in UNREADABLE
+                    found = found or error.reason in KNOWN_SESSIONS
                     yield dropped_of(error, record.name)
         if first is not None and not found:
             more = f"; nothing else of {rejected:,} can be read either" if rejected > 1 else ""

@@ -97,10 +97,10 @@ def test_mask_lists_what_could_not_be_read(mixed: Path, smollm2: Path, typed: Se
 
 
 COMMANDS = {
-    "train": "--max-steps 1",
+    "train": "--max-steps 1 --out run",
     "inspect": "--inspect",
     "find-lr": "--find-lr --max-steps 4",
-    "sweep": "--sweep table.toml",
+    "sweep": "--sweep table.toml --out sweep",
     "mask": "",
     "contract": "--endpoint http://127.0.0.1:9",
 }
