@@ -99,7 +99,7 @@ def _judge(words: list[str], known: frozenset[str]) -> str:
         return "markdown list"
     if words[0].startswith("**") and len(words[0]) > 2:
         return "markdown emphasis"
-    words = words[_assignments(words) :]
+    words = words[assignments(words) :]
     line = " ".join(words)
     if _mostly_non_ascii(line):
         return "text in another script"
@@ -115,7 +115,7 @@ def _judge(words: list[str], known: frozenset[str]) -> str:
     return _lower_case(words)
 
 
-def _assignments(words: list[str]) -> int:
+def assignments(words: list[str]) -> int:
     """How many words before the command name are assignments."""
     count = 0
     while count < len(words) - 1 and _ASSIGNMENT.match(words[count]):

@@ -19,6 +19,7 @@ from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Outcome, Trajectory, Turn
 from sekft_engine.episodes.clean import TOO_LONG, known_programs, why_prose
 from sekft_engine.episodes.command_turn import cut, excess, well_formed
+from sekft_engine.episodes.known_command import knew
 from sekft_engine.episodes.state import FINAL_STATE, Changes, as_meta, changes
 from sekft_engine.episodes.verdict import Verdict, judge
 from sekft_engine.worlds import CommandResult, World
@@ -128,6 +129,7 @@ class Episode:
         self._error: Exception | None = None
         self._last = CommandResult(command="")
         self._prose: list[dict[str, Any]] = []
+        self._known_commands = 0
         self._cuts: list[int] = []
         self._notes: list[dict[str, Any]] = []
         self._typed_s = 0.0
@@ -202,7 +204,7 @@ class Episode:
             raise
         self._last = result
         self._typed_s += result.seconds
-        self._add_command(command, typed, at, result.status)
+        self._add_command(command, typed, at, result.status, result.output)
         if result.notes:
             self._notes.append({"turn": number, "notes": list(result.notes)})
         if result.ended == "died":
@@ -277,6 +279,7 @@ class Episode:
             prose_turns=len(self._prose),
             verified=verified,
             invalid=self._invalid,
+            known_commands=self._known_commands,
         )
         seconds = round(self._elapsed(), 3)  # as it is stored
         meta = self._meta(verdict, seconds, checker)
@@ -308,6 +311,7 @@ class Episode:
             "subject": self.subject,
             "expected": verdict.expected,
             "operates": verdict.operates,
+            "known_commands": self._known_commands,
             "terminates": verdict.terminates,
             "clean_termination": verdict.clean_termination,
             "invalid": verdict.invalid,
@@ -331,7 +335,9 @@ class Episode:
         meta |= {name: value for name, value in facts.items() if value}
         return meta | self._about
 
-    def _add_command(self, command: str, typed: CommandTurn, at: float, status: int | None) -> None:
+    def _add_command(
+        self, command: str, typed: CommandTurn, at: float, status: int | None, output: str = ""
+    ) -> None:
         number = len(self.turns)
         self.steps += bool(command)
         facts = {"cut": typed.cut, "by": typed.by, "too_long": typed.too_long}
@@ -348,6 +354,7 @@ class Episode:
         )
         if typed.cut:
             self._cuts.append(number)
+        self._known_commands += knew(command, status=status, output=output, known=self._known)
         reason = (
             TOO_LONG if typed.too_long else why_prose(command, status=status, known=self._known)
         )

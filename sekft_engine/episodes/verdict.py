@@ -23,7 +23,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         expected: the terminal that the scenario asks for.
         steps: number of commands typed; a blank line is not one.
         clean: no turn is prose, see :func:`~sekft_engine.episodes.clean.is_prose`.
-        operates: at least one command was typed, and no prose.
+        operates: at least one command was typed that the shell knew, and no prose. Episodes of
+            older versions, which did not record what the shell knew, operate with any command.
         terminates: the session ended by its own ``exit`` or ``panic``.
         verified: the checker passed on the state that the session left.
         clean_termination: it ended with the *right* terminal and is clean.
@@ -69,6 +70,7 @@ def judge(
     prose_turns: int,
     verified: bool,
     invalid: str = "",
+    known_commands: int | None = None,
 ) -> Verdict:
     """The verdict that follows from the facts of an episode.
 
@@ -79,6 +81,7 @@ def judge(
         prose_turns: number of turns that are prose.
         verified: whether the checker passed.
         invalid: why the episode does not count; then every measure is false.
+        known_commands: in how many turns the shell knew a command; None = it is not recorded.
     """
     counts = not invalid
     clean = prose_turns == 0 and counts
@@ -88,7 +91,7 @@ def judge(
         expected=expected,
         steps=steps,
         clean=clean,
-        operates=steps > 0 and clean,
+        operates=steps > 0 and clean and known_commands != 0,
         terminates=terminates,
         verified=verified and counts,
         clean_termination=terminates and outcome == expected and clean,
@@ -98,6 +101,7 @@ def judge(
 
 def verdict_of(meta: dict[str, Any], *, outcome: Outcome, steps: int, verified: bool) -> Verdict:
     """The verdict of a stored episode, from its trajectory and its ``meta``."""
+    known = meta.get("known_commands")
     return judge(
         outcome=outcome,
         expected="panic" if meta.get("expected") == "panic" else "exit",
@@ -105,4 +109,5 @@ def verdict_of(meta: dict[str, Any], *, outcome: Outcome, steps: int, verified: 
         prose_turns=0 if meta.get("clean") else 1,
         verified=verified,
         invalid=str(meta.get("invalid") or ""),
+        known_commands=known if isinstance(known, int) else None,
     )
