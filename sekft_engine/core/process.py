@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
 import threading
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 #: The name of an engine's thread.
 ENGINE_THREAD = "sekft-engine"
@@ -32,3 +33,33 @@ def step_back(by: int) -> None:
         thread = threading.get_native_id()
         now = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, min(19, now + by))
+
+
+class ProcessMark(NamedTuple):
+    """What tells one process from all others: its machine, its id there, and when it began, in
+    seconds since the epoch."""
+
+    host: str
+    pid: int
+    began: float
+
+    @classmethod
+    def own(cls) -> ProcessMark:
+        """The mark of this process."""
+        return cls(platform.node(), os.getpid(), _began(os.getpid()) or 0.0)
+
+    def alive(self) -> bool | None:
+        """Whether the process still runs; None = it is on another machine."""
+        if self.host != platform.node():
+            return None
+        began = _began(self.pid)
+        return began is not None and abs(began - self.began) < 2.0
+
+
+def _began(pid: int) -> float | None:
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import functools
 import json
+import logging
 import math
 import os
 import time
@@ -14,6 +16,9 @@ import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import Unavailable
+from sekft_engine.core.files import write_whole
+from sekft_engine.core.locks import try_lock
+from sekft_engine.core.process import ProcessMark
 from sekft_engine.core.text import quiet_json
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -21,28 +26,43 @@ from sekft_engine.records.events import Event
 #: Steps and tokens reach the disk's own cache at once, so a killed process loses nothing; the
 #: disk itself is asked to keep up this often, and at every event that ends or saves something.
 SYNC_EVERY_S = 2.0
+#: A writer on another machine, which cannot be asked, is gone when it wrote nothing for so long.
+QUIET_S = 600.0
 
 _SYNC_AT_ONCE = (*events.ENDINGS, events.RunCreated, events.AdapterSaved, events.EpisodeDone)
 
 
+log = logging.getLogger(__name__)
+
+
 class Journal:
-    """Appends events to ``path``. It is locked while open, so an unlocked journal
-    has no writer any more, however that ended."""
+    """Appends events to ``path``. It is locked while open, so an unlocked journal has no writer any
+    more, however that ended. Where the file system has no locks, a file beside it names the process
+    that writes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        self._mark: Path | None = None
+        lock = try_lock(self._fd)
+        if lock == "held" or (lock == "none" and _named_writer_lives(path)):
             os.close(self._fd)
             raise Unavailable(
                 "another process is writing this journal",
                 where=str(path),
                 mend="wait for it, or stop it",
-            ) from error
+            )
+        if lock == "none":
+            self._name_writer()
         self._synced = time.monotonic()
         self._end_torn_line()
+
+    def _name_writer(self) -> None:
+        _warn_of_no_locks()
+        mark = mark_path(self.path)
+        with contextlib.suppress(OSError):
+            write_whole(mark, msgspec.json.encode(ProcessMark.own()))
+            self._mark = mark
 
     def _end_torn_line(self) -> None:
         """End the last line if its writer was killed within it."""
@@ -74,6 +94,31 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._mark is not None:
+            with contextlib.suppress(OSError):
+                self._mark.unlink()
+            self._mark = None
+
+
+@functools.cache
+def _warn_of_no_locks() -> None:
+    log.warning("no locks on this file system: see to it that only one process writes a run")
+
+
+def mark_path(journal: Path) -> Path:
+    """The file that names the process which writes ``journal``, where there are no locks."""
+    return journal.with_name(f".{journal.name}.writer")
+
+
+def _named_writer_lives(path: Path) -> bool:
+    """Whether the process that is named beside the journal still writes it."""
+    try:
+        mark = msgspec.json.decode(mark_path(path).read_bytes(), type=ProcessMark)
+        quiet_for = time.time() - path.stat().st_mtime
+    except (OSError, *NOT_JSON):
+        return False
+    lives = mark.alive()
+    return quiet_for < QUIET_S if lives is None else lives
 
 
 def is_being_written(path: Path) -> bool:
@@ -83,12 +128,10 @@ def is_being_written(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        lock = try_lock(fd, shared=True)
     finally:
         os.close(fd)
-    return False
+    return _named_writer_lives(path) if lock == "none" else lock == "held"
 
 
 def decode_line(line: bytes) -> Event | None:

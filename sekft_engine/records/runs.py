@@ -22,6 +22,7 @@ from sekft_engine.records.adapters import CONFIG, WEIGHTS
 from sekft_engine.records.journal import (
     Journal,
     is_being_written,
+    mark_path,
     read_events,
     read_from,
 )
@@ -224,6 +225,7 @@ def _holds_something(folder: Path) -> bool:
     return any(
         not path.name.startswith(f".{MANIFEST}.")
         and not (path.name == EVENTS and path.stat().st_size == 0)
+        and path != mark_path(folder / EVENTS)
         for path in folder.iterdir()
     )
 

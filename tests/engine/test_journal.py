@@ -99,3 +99,66 @@ except OSError:
     assert done.returncode == 7
     assert path.read_bytes().endswith(b"\n")
     assert len(read_events(path)) == 2
+
+
+NO_LOCKS = """
+import errno, fcntl, sys, time
+from pathlib import Path
+
+def refuse(*_):
+    raise OSError(errno.{name}, "no locks here")
+
+fcntl.flock = refuse
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.records.journal import Journal, is_being_written
+path = Path(sys.argv[1])
+"""
+
+
+def without_locks(path: Path, code: str, name: str = "ENOSYS") -> subprocess.Popen[str]:
+    """Run ``code`` where the file system of ``path`` has no locks."""
+    return subprocess.Popen(
+        [sys.executable, "-c", NO_LOCKS.format(name=name) + code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "ENOLCK", "EOPNOTSUPP", "EBADF"])
+def test_where_there_are_no_locks_a_run_is_written_with_one_warning(
+    tmp_path: Path, name: str
+) -> None:
+    code = """
+first, second = Journal(path), Journal(path.with_name("other.jsonl"))
+print(is_being_written(path), flush=True)
+first.close()
+print(is_being_written(path), flush=True)
+"""
+    out, err = without_locks(tmp_path / "events.jsonl", code, name).communicate(timeout=60)
+    assert out.split() == ["True", "False"]
+    assert len(err.splitlines()) == 1
+    assert "no locks" in err
+
+
+def test_where_there_are_no_locks_the_process_that_writes_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    writer = without_locks(path, "journal = Journal(path); print('open', flush=True); input()")
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "open\n"
+    ask = """
+try:
+    Journal(path)
+except Unavailable as error:
+    print(error.what)
+print(is_being_written(path))
+"""
+    out, _ = without_locks(path, ask).communicate(timeout=60)
+    assert out.splitlines() == ["another process is writing this journal", "True"]
+    writer.kill()
+    writer.communicate(timeout=60)
+    out, _ = without_locks(path, "print(is_being_written(path)); Journal(path)").communicate(
+        timeout=60
+    )
+    assert out.splitlines() == ["False"]

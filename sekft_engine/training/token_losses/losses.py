@@ -5,7 +5,6 @@ Reading needs neither torch nor a model.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from sekft_engine.core.documents import NOT_JSON, encode
 from sekft_engine.core.errors import DigestMismatch
 from sekft_engine.core.files import sync_folder
+from sekft_engine.core.locks import wait_for_lock
 from sekft_engine.maskview.document import LossArrays
 from sekft_engine.records.adapters import WEIGHTS, adapter_digest
 from sekft_engine.records.results import LossMeans, LossTotals
@@ -272,7 +272,7 @@ def write_token_losses(run_folder: Path, losses: Iterable[TokenLosses]) -> None:
     path = run_folder / TOKEN_LOSSES
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        wait_for_lock(fd)
         size = os.fstat(fd).st_size
         try:
             if size and os.pread(fd, 1, size - 1) != b"\n":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -17,6 +16,7 @@ import msgspec
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import write_whole
+from sekft_engine.core.locks import wait_for_lock
 from sekft_engine.core.paths import user_cache_folder
 from sekft_engine.worlds.trees import debian, tree
 from sekft_engine.worlds.trees.userland import Userland, find_userland, tree_userland
@@ -154,7 +154,7 @@ def _one_builder(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((folder / ".lock").open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_lock(file.fileno())
         yield
 
 

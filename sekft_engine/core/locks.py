@@ -1,0 +1,34 @@
+"""Locks between processes, also where the file system has none.
+
+NFS without a lock manager, Lustre, and some FUSE file systems answer ``flock`` with an error. Only
+one error means that another process holds the lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from typing import Literal
+
+#: ``taken`` = this process holds the lock now, ``held`` = another does, ``none`` = there are none.
+Lock = Literal["taken", "held", "none"]
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> Lock:
+    """Lock an open file without waiting; the lock ends with the descriptor."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        # The same number on Linux; POSIX allows for two.
+        return "held" if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN) else "none"
+    return "taken"
+
+
+def wait_for_lock(descriptor: int) -> Lock:
+    """Lock an open file, waiting for others; never ``held``."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return "none"
+    return "taken"
