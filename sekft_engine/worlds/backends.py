@@ -14,7 +14,8 @@ BACKENDS = ("bubblewrap", "podman", "docker")
 #: What ``--sandbox`` takes: ``auto`` is the first backend in which a world runs; the last two name
 #: one copy of bubblewrap.
 SANDBOXES = ("auto", *BACKENDS, "bubblewrap-system", "bubblewrap-wheel")
-_COPY = {"bubblewrap-system": "system", "bubblewrap-wheel": "wheel"}
+#: Which copy of bubblewrap a sandbox is.
+COPY = {"bubblewrap-system": "system", "bubblewrap-wheel": "wheel"}
 
 
 def named_maker(sandbox: str) -> BoxMaker:
@@ -30,7 +31,7 @@ def named_maker(sandbox: str) -> BoxMaker:
         )
     if sandbox in ("podman", "docker"):
         return ContainerMaker(sandbox)
-    return BubblewrapMaker(_COPY.get(sandbox, ""))
+    return BubblewrapMaker(COPY.get(sandbox, ""))
 
 
 def userland_for(backend: BoxMaker, userland: str) -> Userland:

@@ -8,7 +8,7 @@ from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.worlds.backends import BACKENDS, named_maker, userland_for
-from sekft_engine.worlds.probing import classify, try_world
+from sekft_engine.worlds.probing import finding, try_world
 from sekft_engine.worlds.shell.box import BoxMaker
 from sekft_engine.worlds.shell.limits import Limits
 from sekft_engine.worlds.shell.session import ShellWorld
@@ -34,10 +34,10 @@ def first_that_works() -> BoxMaker:
         try:
             found = named_maker(name)
             try_world(found, userland_for(found, "auto"))
-        except SekftError as error:
-            cause, way_out = classify(str(error)) if name == "bubblewrap" else (error.what, "")
+        except (SekftError, OSError) as error:
+            cause, way_out = finding(name, error)
             reasons.append(f"{name}: {cause}")
-            mend = mend or way_out or error.mend or ""
+            mend = mend or way_out
         else:
             return found
     raise Unavailable(f"no sandbox works here: {'; '.join(reasons)}", where="sandbox", mend=mend)

