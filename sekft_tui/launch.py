@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.core.terminal import TOLD, colours, places_text
 from sekft_engine.data.published import refuse_two_sources
 from sekft_engine.data.workspace import Workspace
 
@@ -38,7 +39,8 @@ def launch(
 
     Raises:
         BadInput: the workspace or the data cannot be read.
-        Unavailable: there is no terminal.
+        Unavailable: there is no terminal, or one that only prints.
+        Exception: the workbench failed in a way that nobody foresaw.
     """
     refuse_two_sources(data, hub)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -46,6 +48,13 @@ def launch(
             "the workbench needs a terminal",
             mend="run it in one, or use sekft train, eval, mask or demo --run",
         )
+    if not places_text(os.environ):
+        raise Unavailable(
+            f"this terminal cannot place text (TERM={os.environ.get('TERM') or 'unset'})",
+            mend="use the commands that need no screen: sekft train, eval, mask, runs, takeover, "
+            "demo --run; or export TERM=xterm-256color if it can",
+        )
+    os.environ.setdefault(TOLD, colours(os.environ).system.replace("none", "auto"))
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if os.environ.get("SSH_CONNECTION"):
@@ -84,4 +93,6 @@ def _run(place: Workspace, base: str, demo: bool, data: str, hub: str) -> int:
     # If the user chose not to wait, a running step ends with the process. The journal on disk is
     # whole up to its last event.
     engine.close(timeout=2.0)
+    if app.crash is not None:
+        raise app.crash
     return status

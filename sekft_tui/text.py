@@ -13,6 +13,7 @@ from rich.cells import chop_cells
 
 from sekft_engine.core import text as core_text
 from sekft_engine.core.cells import clip, clip_left, fit
+from sekft_engine.core.paths import home_folder
 
 __all__ = [
     "Parts",
@@ -95,9 +96,11 @@ def bar(share: float, width: int) -> tuple[str, str]:
 
 def short_path(path: str) -> str:
     """The shortest form of a path: relative to the present folder, or to the home (``~``)."""
-    home = str(Path.home())
+    home = home_folder()
     try:
         near = str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         near = path
-    return visible("~" + near[len(home) :] if near.startswith(home + "/") else near)
+    if home is not None and near.startswith(f"{home}/"):
+        near = "~" + near[len(str(home)) :]
+    return visible(near)

@@ -16,8 +16,9 @@ from sekft_engine.bases import (
     list_bases,
     resolve_base,
 )
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.options import find_workspace, json_option, workspace_option
 from sekft_engine.cli.show.display import Display
+from sekft_engine.cli.show.document import print_json
 
 
 @click.group("base")

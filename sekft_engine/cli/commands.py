@@ -6,9 +6,12 @@ command's and whose value is the :class:`click.Command`. So the screens come, to
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -53,7 +56,7 @@ class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*added_commands(), *COMMANDS]
+        return [*listed_commands(), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
@@ -61,7 +64,7 @@ class LazyGroup(click.Group):
             return command
         point = added_commands().get(cmd_name)
         if point is not None:
-            return _load(point)
+            return _load(point.name, point.value)
         if cmd_name == DEFAULT:
             raise Unavailable(
                 f"the installed package does not list the command {DEFAULT!r}",
@@ -71,7 +74,7 @@ class LazyGroup(click.Group):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        added = [(name, _help_line(point)) for name, point in added_commands().items()]
+        added = [(name, _help_line(name, value)) for name, value in listed_commands().items()]
         with formatter.section("Commands"):
             formatter.write_dl([*added, *((name, line) for name, (_, line) in COMMANDS.items())])
 
@@ -79,31 +82,60 @@ class LazyGroup(click.Group):
 @functools.cache
 def added_commands() -> Mapping[str, EntryPoint]:
     """The commands that installed packages add, by name; the engine's own are not replaced."""
-    # A tenth of a second that only --help and the added commands themselves have to pay.
+    # A tenth of a second that only the added commands themselves have to pay.
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in COMMANDS}
 
 
-def _load(point: EntryPoint) -> click.Command:
+@functools.cache
+def listed_commands() -> Mapping[str, str]:
+    """The commands that installed packages add, as ``--help`` lists them: name -> value of the
+    entry point.
+
+    The files are read as importlib.metadata reads them, which takes longer to import than all else
+    that ``--help`` does.
+    """
+    found: dict[str, str] = {}
+    for folder in map(Path, sys.path):
+        for file in sorted(folder.glob("*.dist-info/entry_points.txt")):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                for name, value in _entries(file.read_text(encoding="utf-8")):
+                    if name not in COMMANDS:
+                        found.setdefault(name, value)
+    return found
+
+
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    """The entries of our group in a file of entry points."""
+    group = ""
+    for line in map(str.strip, text.splitlines() if GROUP in text else ()):
+        if line.startswith("["):
+            group = line.strip("[] ")
+        elif group == GROUP and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            yield name.strip(), value.strip()
+
+
+def _load(name: str, value: str) -> click.Command:
+    """The command that an entry point names as ``module:attribute``."""
+    module, _, attribute = value.partition(":")
     try:
-        command = point.load()
-    except (ImportError, AttributeError) as error:
+        command = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
         raise Unavailable(
             f"the command cannot be loaded: {error}",
-            where=f"{point.name} ({point.value})",
+            where=f"{name} ({value})",
             mend="install its package again",
         ) from error
     if not isinstance(command, click.Command):
-        raise Unavailable(
-            "this is no command", where=f"{point.name} ({point.value})", mend="mend its package"
-        )
+        raise Unavailable("this is no command", where=f"{name} ({value})", mend="mend its package")
     return command
 
 
-def _help_line(point: EntryPoint) -> str:
+def _help_line(name: str, value: str) -> str:
     """The command's line in ``sekft --help``, which a broken package must not spoil."""
     try:
-        return _load(point).get_short_help_str(limit=100)
+        return _load(name, value).get_short_help_str(limit=100)
     except Unavailable as error:
         return f"({error.what})"

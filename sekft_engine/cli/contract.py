@@ -16,11 +16,11 @@ from sekft_engine.cli.options import (
     find_workspace,
     hub_option,
     json_option,
-    print_json,
     strict_option,
     timeout_option,
     workspace_option,
 )
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.published import refuse_two_sources
 

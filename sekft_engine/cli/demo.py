@@ -9,7 +9,8 @@ import click
 
 from sekft_engine import demo
 from sekft_engine.cli.eval import EvalDisplay
-from sekft_engine.cli.options import json_option, print_json
+from sekft_engine.cli.options import json_option
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.run_job import run_job

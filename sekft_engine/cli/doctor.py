@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 import msgspec
 
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.engine.doctor import examine
 
 
@@ -22,7 +22,7 @@ def command(workspace: Path, as_json: bool) -> int:
     """Say what this machine can do, what is missing, and the command that fixes it."""
     checks = examine(workspace.absolute())
     if as_json:
-        click.echo(json.dumps({"checks": msgspec.to_builtins(checks)}, indent=2))
+        print_json({"checks": msgspec.to_builtins(checks)})
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

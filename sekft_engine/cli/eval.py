@@ -13,11 +13,11 @@ from sekft_engine.cli.options import (
     api_key_option,
     find_workspace,
     json_option,
-    print_json,
     struct_options,
     workspace_option,
 )
 from sekft_engine.cli.show.display import Display
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, JobFailed
 from sekft_engine.core.text import plain
 from sekft_engine.data.workspace import Workspace

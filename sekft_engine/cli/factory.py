@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sekft_engine.cli.options import json_option, print_json, userland_option
+from sekft_engine.cli.options import json_option, userland_option
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.text import plain, visible
 from sekft_engine.worlds.backends import SANDBOXES
 

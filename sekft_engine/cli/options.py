@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -120,16 +118,6 @@ def find_workspace(named: Path | None) -> Workspace | None:
         return Workspace(from_environment)
     here = Path.cwd()
     return Workspace(here) if (here / CONFIG).is_file() else None
-
-
-def print_json(document: object) -> None:
-    """Print a document (structs, dicts, lists) as JSON that cannot act on a terminal."""
-    # json escapes all that is not ASCII; DEL is, and acts all the same.
-    text = json.dumps(msgspec.to_builtins(document), indent=1, allow_nan=False).replace(
-        "\x7f", "\\u007f"
-    )
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 # --- options made from structs --------------------------------------------------------------------

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from sekft_engine.cli.options import find_workspace, json_option, print_json, workspace_option
+from sekft_engine.cli.options import find_workspace, json_option, workspace_option
 from sekft_engine.cli.show.display import Display
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sekft_engine.cli.options import print_json
 from sekft_engine.cli.show.display import Display
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace

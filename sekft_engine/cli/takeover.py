@@ -10,13 +10,8 @@ import click
 import msgspec
 from msgspec import Meta
 
-from sekft_engine.cli.options import (
-    find_workspace,
-    json_option,
-    print_json,
-    struct_options,
-    workspace_option,
-)
+from sekft_engine.cli.options import find_workspace, json_option, struct_options, workspace_option
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, Interrupted, JobFailed
 from sekft_engine.core.text import plain
 from sekft_engine.data.workspace import Workspace

@@ -17,11 +17,11 @@ from sekft_engine.cli.options import (
     find_workspace,
     hub_option,
     json_option,
-    print_json,
     struct_options,
     workspace_option,
 )
 from sekft_engine.cli.show.display import Display
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.process import ENGINE_THREAD
 from sekft_engine.core.text import plain

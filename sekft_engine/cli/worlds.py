@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from sekft_engine.cli.options import json_option, print_json
+from sekft_engine.cli.options import json_option
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.core.text import plain
 from sekft_engine.worlds.backends import SANDBOXES

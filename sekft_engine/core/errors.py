@@ -38,6 +38,12 @@ class Unavailable(SekftError):
     """Something this machine lacks: a sandbox, a library, a base, a permission, disk space."""
 
 
+class NoRoom(Unavailable):
+    """The disk, or the user's share of it, is full: nothing is wrong with what was asked."""
+
+    exit_status = 1
+
+
 class DigestMismatch(SekftError):
     """An adapter, base or render that does not belong with the others."""
 
@@ -46,6 +52,22 @@ class JobFailed(SekftError):
     """A job that ran and could not end well."""
 
     exit_status = 1
+
+
+class Unexpected(JobFailed):
+    """An error that nobody foresaw, so a fault of the program.
+
+    Args:
+        what: the error's kind and its words.
+        where: where it was raised.
+        trace: its traceback.
+    """
+
+    def __init__(
+        self, what: str, *, where: str | None = None, mend: str | None = None, trace: str = ""
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.trace = trace
 
 
 class BaseChanged(JobFailed):
@@ -77,7 +99,11 @@ def explain_os_error(error: OSError) -> SekftError | None:
     if known is None:
         return None
     where = str(error.filename) if error.filename else None
-    kind = BadInput if error.errno in (errno.ENOENT, errno.EISDIR) else Unavailable
+    kind: type[SekftError] = Unavailable
+    if error.errno in (errno.ENOENT, errno.EISDIR):
+        kind = BadInput
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        kind = NoRoom
     return kind(known[0], where=where, mend=known[1])
 
 
@@ -94,5 +120,17 @@ def known_error(error: BaseException) -> SekftError:
             f"the Python package {error.name} is missing",
             mend="install the extra: pip install 'sekft-tui[gpu]'",
         )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return JobFailed(
+            "there is not enough memory",
+            mend="end other programs, or take a smaller base, a smaller batch or 4 bits",
+        )
+    if isinstance(error, RuntimeError) and str(error) == "Could not determine home directory.":
+        return BadInput("no home folder is known here", mend="set HOME, or write ~ out")
+    import traceback  # a hundredth of a second, which only errors cost
+
     text = str(error).strip().splitlines()
-    return JobFailed(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__)
+    return Unexpected(
+        f"{type(error).__name__}: {text[0]}" if text else type(error).__name__,
+        trace="".join(traceback.format_exception(error)),
+    )

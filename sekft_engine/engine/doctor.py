@@ -17,6 +17,7 @@ from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.store import pattern_fault
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.machine import memory_available, memory_total
+from sekft_engine.core.terminal import colours, places_text
 from sekft_engine.worlds import probe
 
 GIB = 1024**3
@@ -190,15 +191,18 @@ def _userlands() -> Iterator[Check]:
 
 
 def _terminal() -> Iterator[Check]:
-    term, colorterm = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
-    if os.environ.get("NO_COLOR"):
-        yield Check("colours", True, "NO_COLOR is set: meaning is kept by weight and marks")
-    elif colorterm in ("truecolor", "24bit"):
-        yield Check("colours", True, f"16 million ({term})")
-    elif "256" in term:
-        yield Check("colours", True, f"256 ({term}); COLORTERM=truecolor gives more where it fits")
-    else:
-        yield Check("colours", False, f"few (TERM={term or 'unset'})", "export TERM=xterm-256color")
+    system, why = colours(os.environ)
+    numbers = {"none": "none", "standard": "few", "256": "256", "truecolor": "16 million"}
+    enough = system != "standard"
+    mend = "" if enough else "export TERM=xterm-256color"
+    yield Check("colours", enough, f"{numbers[system]}: {why}", mend)
+    if not places_text(os.environ):
+        yield Check(
+            "screen",
+            False,
+            f"this terminal cannot place text (TERM={os.environ.get('TERM') or 'unset'})",
+            "sekft train, eval, mask, runs and demo --run need no screen",
+        )
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     is_utf8 = encoding == "utf8"
     mend = "" if is_utf8 else "export LANG=C.UTF-8"

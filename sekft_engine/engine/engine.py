@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.core.errors import Interrupted, SekftError, known_error
+from sekft_engine.core.errors import Interrupted, SekftError, Unexpected, known_error
 from sekft_engine.core.machine import limit_spinning
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
@@ -295,6 +295,10 @@ class Engine:
                 events.JobFailed,
                 error=str(known),
                 exit_status=known.exit_status,
+                what=known.what,
+                where=known.where or "",
+                mend=known.mend or "",
+                unexpected=isinstance(known, Unexpected),
                 trace="" if isinstance(error, SekftError) else traceback.format_exc(),
             )
         else:

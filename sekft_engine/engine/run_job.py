@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import assert_never
 
-from sekft_engine.core.errors import BadInput, JobFailed, SekftError
+from sekft_engine.core.errors import BadInput, JobFailed, SekftError, Unexpected
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events
@@ -86,13 +86,21 @@ def _result(event: events.JobDone | events.JobFailed | events.JobCancelled) -> A
         case events.JobCancelled():
             raise Stopped(event.detail or "interrupted", result=event.result)
         case events.JobFailed():
-            kind: type[SekftError] = JobFailed if event.exit_status == 1 else BadInput
-            failure = kind(event.error)
-            if event.trace:
-                failure.add_note(event.trace)
-            raise failure
+            raise failure_of(event)
         case _:
             assert_never(event)
+
+
+def failure_of(event: events.JobFailed) -> SekftError:
+    """The error that ended a job, as an exception."""
+    what, where, mend = event.what or event.error, event.where or None, event.mend or None
+    if event.unexpected:
+        return Unexpected(what, where=where, mend=mend, trace=event.trace)
+    kind: type[SekftError] = JobFailed if event.exit_status == 1 else BadInput
+    failure = kind(what, where=where, mend=mend)
+    if event.trace:
+        failure.add_note(event.trace)
+    return failure
 
 
 @contextlib.contextmanager

@@ -75,6 +75,7 @@ def import_torch() -> None:
     """Import torch, with the settings that must be made before its first import."""
     # Idle threads of a parallel loop would spin, and take the core from others.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Warnings for developers of these libraries are noise on a user's terminal.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

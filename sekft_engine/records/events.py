@@ -59,12 +59,17 @@ class JobDone(Event, frozen=True, kw_only=True, tag=True):
 
 
 class JobFailed(Event, frozen=True, kw_only=True, tag=True):
-    """``error`` is one line for a person; ``trace`` the traceback of an unexpected error."""
+    """``error`` is one line for a person, made of ``what``, ``where`` and ``mend``; ``trace`` is
+    the traceback of another library's error, ``unexpected`` where nobody foresaw it."""
 
     kind: str
     error: str
     exit_status: int = 1
     trace: str = ""
+    what: str = ""
+    where: str = ""
+    mend: str = ""
+    unexpected: bool = False
 
 
 class JobCancelled(Event, frozen=True, kw_only=True, tag=True):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from textual import on
-from textual.app import App
 from textual.events import Event, Key, Paste
 from textual.widgets import Input
 
+from sekft_tui.input.layouts import by_place
 from sekft_tui.messages import Request
+from sekft_tui.process.guarded_app import GuardedApp
 from sekft_tui.process.workers import KeyPriority
 from sekft_tui.widgets.line_edit import TypingTarget
 
 
-class OrderedKeys(App[int]):
+class OrderedKeys(GuardedApp):
     """An app that runs bindings at once.
 
     Textual lets a key travel to the focused widget and back before it looks for bindings, so in a
@@ -68,7 +69,9 @@ class OrderedKeys(App[int]):
             return False
         if event.key == "escape" and self.screen.maximized is not None:
             return False
-        bound = self.screen.active_bindings.get(event.key)
+        bindings = self.screen.active_bindings
+        # On a keyboard of another alphabet, the key at the place of the letter.
+        bound = bindings.get(event.key) or bindings.get(by_place(event.key) or "")
         if bound is None or not bound.enabled:
             return False
         return await self.run_action(bound.binding.action, bound.node)

@@ -32,7 +32,7 @@ Make = Callable[..., tuple[Engine, Listener]]
     [
         (BadInput("broken", where="x.json:3", mend="mend it"), "x.json:3: broken (mend it)", 2),
         (ZeroDivisionError("two\nlines"), "ZeroDivisionError: two", 1),
-        (OSError(errno.ENOSPC, "No space", "/data/x"), "/data/x: the disk is full", 2),
+        (OSError(errno.ENOSPC, "No space", "/data/x"), "/data/x: the disk is full", 1),
         (KeyboardInterrupt(), "KeyboardInterrupt", 1),
         (SystemExit(3), "SystemExit: 3", 1),
     ],
@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up_fails_the_job_with_one_line(
     failed = listener.ending(engine.submit(Poke()))
     assert isinstance(failed, events.JobFailed)
     assert failed.error.startswith("the disk is full")
-    assert failed.exit_status == 2
+    assert failed.exit_status == 1
     assert not listener.of(events.Progress)
 
 

@@ -19,10 +19,10 @@ from sekft_engine.cli.options import (
     find_workspace,
     hub_option,
     json_option,
-    print_json,
     struct_options,
     workspace_option,
 )
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.text import visible
 

@@ -9,9 +9,10 @@ from typing import Any
 import click
 import msgspec
 
-from sekft_engine.cli.options import json_option, print_json, workspace_option
+from sekft_engine.cli.options import json_option, workspace_option
 from sekft_engine.cli.runs.replay import diff, replay
 from sekft_engine.cli.runs.shared import print_text, runs_root
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.journal import effective_events

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from sekft_engine.cli.options import json_option, print_json, workspace_option
+from sekft_engine.cli.options import json_option, workspace_option
 from sekft_engine.cli.runs.shared import print_text, runs_root
+from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records.runs import find_run
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
+from sekft_engine.cli.show.library_output import library_output
+from sekft_engine.core import terminal
 from sekft_engine.core.text import visible
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -19,9 +23,12 @@ class Display:
         self._verbose = verbose
         self._bar: Any = None
         self._task: Any = None
+        self._stream: TextIO = sys.stderr
+        self._context = contextlib.ExitStack()
 
     def __enter__(self) -> Display:
-        if not self._quiet and sys.stderr.isatty():
+        self._stream = sys.stderr
+        if not self._quiet and places_text(self._stream):
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -30,15 +37,18 @@ class Display:
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[detail]}", markup=False),
-                console=Console(stderr=True),
+                console=Console(file=self._stream),
                 transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._bar.start()
+            self._context.callback(self._bar.stop)
+        self._context.enter_context(library_output(None if self._quiet else self.line))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._context.close()
 
     def show(self, event: Event) -> None:
         if self._quiet:
@@ -67,8 +77,8 @@ class Display:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            self._stream.write(text + "\n")
+            self._stream.flush()
 
     def progress(self, label: str, done: int, total: int, detail: str = "") -> None:
         if self._bar is None:
@@ -83,6 +93,12 @@ class Display:
     def report(self, label: str, done: int, total: int) -> None:
         """:meth:`progress` as conversion and download call it."""
         self.progress(label, done, total)
+
+
+def places_text(stream: TextIO) -> bool:
+    """Whether a line that is shown on ``stream`` can be drawn over: it is a terminal, and not one
+    that only prints, as those of editors and of CI do."""
+    return stream.isatty() and terminal.places_text(os.environ)
 
 
 def _worth_a_line(event: events.StepDone) -> bool:

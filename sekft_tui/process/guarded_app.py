@@ -1,0 +1,91 @@
+"""An app that reads keys by their place, and keeps an unexpected error for whoever runs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from textual._xterm_parser import XTermParser
+from textual.app import App
+from textual.driver import Driver
+from textual.drivers import linux_driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Key
+
+from sekft_tui.input.layouts import by_place, learn
+
+#: The first part of a key's sequence: its code, that with shift, and that of the standard layout.
+_KEY = re.compile(r"\x1b\[(\d+)(?::(\d*))?(?::(\d*))?((?:;[\d:]*)*)u")
+#: Asks the terminal to report the standard layout's key, too.
+_ALTERNATE_KEYS = linux_driver.KITTY_REPORT_ALTERNATE_KEYS
+_PUSH_FLAGS = re.compile(r"\x1b\[>(\d+)u")
+
+
+class PlacedKeysParser(XTermParser):
+    """Reads keys that are pressed together with ctrl or alt by their place on the keyboard."""
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
+        try:
+            return list(super()._sequence_to_key_events(placed(sequence), alt))
+        except (ValueError, OverflowError):  # no key that Unicode knows
+            return []
+
+
+def placed(sequence: str) -> str:
+    """The sequence of a key as Textual reads it: without alternate keys, and with that of the
+    standard layout in place of a letter of another alphabet where a modifier is held."""
+    found = _KEY.fullmatch(sequence)
+    if found is None:
+        return sequence
+    letter = chr(int(found[1]))
+    if found[3]:
+        learn(letter, chr(int(found[3])))
+    parts = found[4].split(";")[1:]
+    modifiers = (int(parts[0].partition(":")[0] or 1) if parts else 1) - 1
+    if modifiers & 0b111110 and (place := by_place(letter)):  # more than shift
+        letter = place
+    if parts:
+        parts[0] = parts[0].partition(":")[0]
+    return f"\x1b[{';'.join([str(ord(letter)), *parts])}u"
+
+
+class PlacedKeysDriver(LinuxDriver):
+    """Textual's driver with :class:`PlacedKeysParser`."""
+
+    def write(self, data: str) -> None:
+        flags = _PUSH_FLAGS.fullmatch(data)
+        super().write(f"\x1b[>{int(flags[1]) | _ALTERNATE_KEYS}u" if flags else data)
+
+    def _run_input_thread(self) -> None:
+        try:
+            self.run_input_thread()
+        except Exception as error:  # noqa: BLE001 - reported like one of the app
+            self._app.call_later(self._app._handle_exception, error)  # noqa: SLF001
+
+    def run_input_thread(self) -> None:
+        # It makes its parser itself.
+        vars(linux_driver)["XTermParser"] = PlacedKeysParser
+        super().run_input_thread()
+
+
+class GuardedApp(App[int]):
+    """An app that ends at an unexpected error and keeps it, instead of printing its traceback."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        #: What ended the app; None = nothing unexpected.
+        self.crash: Exception | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        return PlacedKeysDriver if found is LinuxDriver else found
+
+    def _fatal_error(self) -> None:
+        self.crash = self.crash or self._exception
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: Any) -> None:
+        del renderables  # of an error in the driver's thread, which is reported as any other
+        self.crash = self.crash or self._exception or RuntimeError("the terminal was lost")
+        self._close_messages_no_wait()
