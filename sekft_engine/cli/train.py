@@ -223,10 +223,13 @@ def _summary(result: TrainResult) -> str:
 
 
 def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
+    from sekft_engine.bases import ready_base, refuse_unknown_targets
     from sekft_engine.maskview.report import inspect_report
     from sekft_engine.render.template.tokenizer import load_tokenizer
     from sekft_engine.training.trainer.data import read_data
 
+    if folder := ready_base(job.base, place):
+        refuse_unknown_targets(folder, job.recipe.targets)
     tokenizer = load_tokenizer(job.base, place)
     report = inspect_report(
         read_data(job.data, job.hub, strict=job.strict),
