@@ -121,7 +121,8 @@ def command(
 
     With --endpoint, the models of running servers act instead, and nothing is loaded here.
 
-    Exit status 1 if no episode of a subject counts, so that there are no rates.
+    Exit status 1 if no episode of a subject counts, so that there are no rates, and if an adapter
+    could not act, while the others could.
     """
     place = find_workspace(workspace)
     job = jobs.Evaluate(with_base=not no_base, **options)
@@ -130,7 +131,7 @@ def command(
         scenarios=job.scenarios or _held_out(place),
         out=job.out or _folder_here(place),
     )
-    from sekft_engine.evaluation.report.caveats import nothing_counted
+    from sekft_engine.evaluation.report.caveats import nothing_counted, refused
     from sekft_engine.evaluation.report.tables import tables
 
     try:
@@ -158,6 +159,8 @@ def command(
             click.echo(f"report: {report}")
     if why := nothing_counted(result):
         raise JobFailed(why, mend=f"mend that, then --resume --out {result.path}")
+    if why := refused(result):
+        raise JobFailed(why)
     return 0
 
 

@@ -157,14 +157,16 @@ def _option(field: msgspec.structs.FieldInfo, meta: Meta) -> Callable[[Command],
     for name in ("metavar", "envvar"):
         if name in extra:
             settings[name] = extra[name]
+    flag = extra.get("flag", f"--{stem.replace('_', '-')}")
     if kind is bool:
         settings["is_flag"] = True
+        if field.default is None:  # it can be left open
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
     elif several:
         settings["multiple"] = True
     else:
         settings["type"] = _click_type(kind, meta)
         settings["show_default"] = default not in ("", None) and "[default" not in described
-    flag = extra.get("flag", f"--{stem.replace('_', '-')}")
     return click.option(flag, field.name, **settings)
 
 

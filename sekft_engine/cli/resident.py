@@ -15,16 +15,23 @@ from sekft_engine.records import jobs
 
 @click.command("resident")
 @click.option("--base", default="", help="Load this base at the start.")
-@click.option("--load-4bit", is_flag=True, help="Load it in 4 bits (NF4, double quant).")
+@click.option(
+    "--load-4bit/--no-load-4bit", default=None, help="Hold it in 4 bits (NF4, double quant)."
+)
 @workspace_option
-def command(base: str, load_4bit: bool, workspace: Path | None) -> int:
+def command(base: str, load_4bit: bool | None, workspace: Path | None) -> int:
     """Keep a base loaded and take jobs: one JSON object per line on stdin, events on stdout.
 
     \b
-    {"job":"train","base":"...","data":"...","out":"..."}
-    {"job":"eval","base":"...","scenarios":"...","adapters":["..."]}
+    {"job":"train","data":"...","out":"..."}
+    {"job":"eval","scenarios":"...","adapters":["..."]}
     {"job":"attach","path":"..."}   {"job":"swap","name":"..."}   {"job":"drop","name":"..."}
     {"job":"status"}                {"job":"cancel","after_step":true}
+    {"job":"load","base":"...","load_4bit":true}
+
+    Jobs act on the base that is loaded, as it is loaded. One that names another "base" or
+    "load_4bit" is refused; only "load" replaces the base. Without --base, the first job that names
+    a base loads it.
 
     At the end of stdin it finishes all jobs and exits; SIGTERM saves the running job and exits.
     """
@@ -38,6 +45,7 @@ def command(base: str, load_4bit: bool, workspace: Path | None) -> int:
             line = line[os.write(stream, line) :]
 
     first = jobs.Load(base=base, load_4bit=load_4bit) if base else None
-    status = serve_lines(sys.stdin.fileno(), write, open_resident(place), first)
-    os.close(stream)
-    return status
+    try:
+        return serve_lines(sys.stdin.fileno(), write, open_resident(place), first)
+    finally:
+        os.close(stream)

@@ -69,7 +69,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             description="The adapter for ~back; '' = the bare base [default: the one that typed]."
         ),
     ] = None
-    load_4bit: jobs.Load4bit = False
+    load_4bit: jobs.Load4bit = None
     step_cap: Annotated[int, Meta(ge=1, description="Most commands in the session.")] = STEP_CAP
     sandbox: Annotated[str, Meta(description=f"{', '.join(SANDBOXES)} [default: as recorded].")] = (
         ""

@@ -58,6 +58,8 @@ class Engine:
 
     Args:
         workspace: where runs go and where events outside a run are journalled; None = neither.
+        keep_base: only a load job replaces the base that is resident; others that want another are
+            refused.
         nice: how far the thread (and the threads torch starts from it) steps back behind a
             front end, so that keys answer while a model trains on every core.
         handlers: replaces or adds to :data:`HANDLERS`.
@@ -67,11 +69,12 @@ class Engine:
         self,
         workspace: Workspace | None = None,
         *,
+        keep_base: bool = False,
         nice: int = 5,
         handlers: Mapping[type[Job], str | Handler] | None = None,
     ) -> None:
         self.workspace = workspace
-        self.residence = Residence()
+        self.residence = Residence(keep=keep_base)
         self._nice = nice
         self._handlers = dict(HANDLERS) | dict(handlers or {})
         self._changed = threading.Condition()

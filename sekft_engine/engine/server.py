@@ -13,6 +13,8 @@ import msgspec
 
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.job_fields import in_fields
+from sekft_engine.engine.run_job import failure_of
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 
@@ -25,13 +27,29 @@ def serve_lines(
 ) -> int:
     """Take jobs from the descriptor ``source`` until its end, then let the queue drain.
 
-    Returns an exit status. A line that is no job is answered by a ``JobFailed`` without a job,
-    and the process lives on. SIGTERM, SIGINT and SIGHUP let the step finish, save, and leave.
+    A line that is no job is answered by a ``JobFailed`` without a job, and the process lives on.
+    SIGTERM, SIGINT and SIGHUP let the step finish, save, and leave.
+
+    Args:
+        source: a descriptor with jobs as JSON lines.
+        write: takes the events as JSON lines.
+        engine: does the jobs.
+        first: what is done before them; without it there is no use in them.
+
+    Returns:
+        An exit status.
+
+    Raises:
+        SekftError: ``first`` failed.
     """
     outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     leaving = threading.Event()
     drained = threading.Event()
+    refused: list[events.JobFailed] = []
     engine.subscribe(outgoing.put)
+    if first is not None:
+        first = msgspec.structs.replace(first, id=first.id or f"{jobs.kind_of(first)}-0")
+        engine.subscribe(_watch_for_failure(first, refused, leaving))
     writer = threading.Thread(target=_write_all, args=(outgoing, write, leaving), daemon=True)
     writer.start()
     stop_signals = _stop_on_signals(leaving)
@@ -55,7 +73,22 @@ def serve_lines(
     stop_signals()
     outgoing.put(None)
     writer.join(timeout=5.0)
+    if refused:
+        raise failure_of(refused[0])
     return 130 if leaving.is_set() else 0
+
+
+def _watch_for_failure(
+    job: jobs.Job, failed: list[events.JobFailed], leaving: threading.Event
+) -> Callable[[Event], None]:
+    """A subscriber that notes the failure of ``job``, after which there is only to leave."""
+
+    def watch(event: Event) -> None:
+        if isinstance(event, events.JobFailed) and event.job == job.id:
+            failed.append(event)
+            leaving.set()
+
+    return watch
 
 
 def _lines(source: int) -> Iterator[bytes]:
@@ -88,7 +121,7 @@ def _write_all(
 ) -> None:
     while (event := outgoing.get()) is not None:
         try:
-            write(events.encode(event) + b"\n")
+            write(events.encode(in_fields(event)) + b"\n")
         except (OSError, ValueError):
             # Whoever listened is gone; what they asked for is saved, not thrown away.
             leaving.set()
@@ -109,5 +142,6 @@ def _stop_on_signals(leaving: threading.Event) -> Callable[[], None]:
 
 
 def open_resident(workspace: Workspace | None) -> Engine:
-    """An engine at normal priority: a resident process has no screen to draw."""
-    return Engine(workspace, nice=0).start()
+    """An engine at normal priority (a resident process has no screen to draw), which keeps the base
+    that it has until a ``load`` replaces it."""
+    return Engine(workspace, nice=0, keep_base=True).start()

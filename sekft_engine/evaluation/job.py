@@ -19,6 +19,7 @@ from sekft_engine.episodes.episode import trial_name
 from sekft_engine.evaluation.grid import Grid, Operators
 from sekft_engine.evaluation.refuse import (
     DEFAULTS,
+    REFUSED,
     named_run,
     refuse_other_eval,
     refuse_what_cannot_be_kept,
@@ -27,10 +28,11 @@ from sekft_engine.evaluation.refuse import (
 from sekft_engine.evaluation.report.document import Conditions
 from sekft_engine.operators.endpoints import identity
 from sekft_engine.operators.local import LocalOperators
-from sekft_engine.operators.subjects import Subject, refuse_other_dialect, subjects_of
+from sekft_engine.operators.subjects import Subject, subjects_of
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.jobs import Evaluate
+from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.runs import Run, list_runs
 from sekft_engine.sources import load_scenarios
 from sekft_engine.work.context import Context, Stopped
@@ -101,23 +103,30 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
                 remote.subjects, remote, remote.about, lambda: Conditions(served=remote.served())
             )
         return
-    base = context.load_base(job.base, job.load_4bit)
-    with subjects_of(job, context, base) as subjects:
-        refuse_other_dialect(base, subjects, dialect)
+    four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(job.adapters))
+    base = context.load_base(job.base, four_bits)
+    with subjects_of(job, context, base, dialect) as subjects:
         for note in base.tokenizer.notes:
             context.log(note, "warning")
         about: dict[str, Any] = {
             "base": str(base.path),
             "base_digest": base.digest,
             "quantised": base.quantised,
-            "subjects": {subject.name: subject.digest for subject in subjects},
+            "subjects": {subject.name: subject.digest for subject in subjects.acting},
         }
         if clock := base.tokenizer.recorded_clock:
             about["clock"] = msgspec.to_builtins(clock)
-        local = LocalOperators(job, context, base)
-        doubts = {subject.name: subject.doubt for subject in subjects}
-        conditions = Conditions(context=local.context_limit, doubts=doubts)
-        yield Stage(subjects, local, about, lambda: conditions, base.set_clock)
+        if subjects.refused:
+            about[REFUSED] = {refused.name: refused.digest for refused in subjects.refused}
+        local = LocalOperators(job, context, base, subjects.activate)
+        conditions = Conditions(
+            context=local.context_limit,
+            doubts={subject.name: subject.doubt for subject in subjects.acting},
+            trained_4bit={subject.name: subject.trained_4bit for subject in subjects.acting},
+            precision={subject.name: subject.precision for subject in subjects.acting},
+            refused={refused.name: str(refused.error) for refused in subjects.refused},
+        )
+        yield Stage(subjects.acting, local, about, lambda: conditions, base.set_clock)
 
 
 def _about(

@@ -16,6 +16,9 @@ from sekft_engine.work.context import Context
 #: Options that a run records only where they are not these: older runs had none of them.
 DEFAULTS: Mapping[str, Any] = {"seeds": 1, "until_decided": False, "exact": False, "context": 0}
 
+#: The adapters that could not act, by name with their digests, in what a run is about.
+REFUSED = "refused"
+
 
 def refuse_what_shows_nothing(job: Evaluate) -> None:
     """Raise :class:`BadInput` for an eval whose own words contradict each other."""
@@ -73,7 +76,8 @@ def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[s
         return
     refuse_other_eval(folder, {**asked, "base": str(context.find_base(job.base))})
     digests = [attached.get(spec) or adapter_digest(folders[spec]) for spec in job.adapters]
-    known = [digest for digest in before.get("subjects", {}).values() if digest]
+    subjects = {**before.get("subjects", {}), **before.get(REFUSED, {})}
+    known = [digest for digest in subjects.values() if digest]
     if sorted(digests) != sorted(known):
         raise _another("subjects", folder)
 

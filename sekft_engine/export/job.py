@@ -18,6 +18,7 @@ from sekft_engine.export.source import ExportedAdapter, find_source
 from sekft_engine.records import jobs
 from sekft_engine.records.adapters import CONFIG, META, WEIGHTS
 from sekft_engine.records.exports import ExportedFile, ExportResult, Proof, Readiness
+from sekft_engine.records.precision import trained_in_4bit
 from sekft_engine.work.context import Context
 
 #: The file in a merged folder that says which adapter, run and base it was made from.
@@ -31,6 +32,13 @@ def run_export(job: jobs.Export, context: Context) -> ExportResult:
     if target.exists():
         raise BadInput("already there", where=str(target), mend="choose another name")
     source = find_source(job.source, context.workspace, job.base)
+    trained_4bit = trained_in_4bit(source.adapter)
+    if trained_4bit and job.kind != "adapter":
+        context.log(
+            "the adapter was trained on the base in 4 bits and is merged into it in full "
+            "precision, so it may act otherwise than it learnt",
+            "warning",
+        )
     proof: Proof | UnsetType = UNSET
     gguf: Readiness | UnsetType = UNSET
     evals: list[str] | UnsetType = UNSET
@@ -62,6 +70,7 @@ def run_export(job: jobs.Export, context: Context) -> ExportResult:
         gguf=gguf,
         evals=evals,
         files=files,
+        trained_4bit=UNSET if trained_4bit is None else trained_4bit,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sekft_engine.core.errors import BadInput
@@ -33,15 +34,23 @@ class LocalOperators:
     Args:
         job: the eval.
         context: of the job.
-        base: the resident base, with the subjects' adapters attached.
+        base: the resident base.
+        activate: lets a subject act on it; None = its adapter is attached.
 
     Raises:
         Unavailable: the base cannot be decoded here.
         BadInput: no episode fits into its context.
     """
 
-    def __init__(self, job: Evaluate, context: Context, base: ResidentBase) -> None:
+    def __init__(
+        self,
+        job: Evaluate,
+        context: Context,
+        base: ResidentBase,
+        activate: Callable[[Subject], None] | None = None,
+    ) -> None:
         self._job, self._context, self._base = job, context, base
+        self._activate = activate or (lambda subject: base.activate(subject.adapter))
         self._kernels = PackedLinears(base.model)
         self._limit = context_limit(base.model.config, job.context)
         self._stop_ids = sorted(base.tokenizer.end_of_turn_ids)
@@ -55,7 +64,7 @@ class LocalOperators:
 
     def __call__(self, subject: Subject) -> tuple[ModelOperator, int]:
         base, job = self._base, self._job
-        base.activate(subject.adapter)
+        self._activate(subject)
         decoder = BatchedDecoder(
             base.model,
             stop_ids=self._stop_ids,

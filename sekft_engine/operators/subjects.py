@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from sekft_engine.core.errors import BadInput, DigestMismatch
+from sekft_engine.core.errors import BadInput, BaseChanged, DigestMismatch, SekftError, known_error
 from sekft_engine.data.dialect import Dialect
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events
-from sekft_engine.records.adapters import META, adapter_digest
+from sekft_engine.records.adapters import META, AdapterMeta, adapter_digest
 from sekft_engine.records.jobs import Evaluate
+from sekft_engine.records.precision import trained_in_4bit
 from sekft_engine.records.runs import ADAPTER, adapter_folder
 from sekft_engine.work.context import Context
 
@@ -28,86 +30,192 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         adapter: the adapter's name on the resident base; None = the bare base, or a server's model.
         digest: of the adapter's content.
         doubt: why it is not certain that the adapter was trained on this base; empty = it is.
+        trained_4bit: whether it was trained on the base in 4 bits; None = unknown.
+        precision: how the base is held otherwise than it was trained on; empty = it is not.
+        folder: of the adapter; None where it is attached by itself.
     """
 
     name: str
     adapter: str | None = None
     digest: str = ""
     doubt: str = ""
+    trained_4bit: bool | None = None
+    precision: str = ""
+    folder: Path | None = None
+
+
+class Refusal(NamedTuple):
+    """An adapter that cannot act: its name, the digest of its content, and why."""
+
+    name: str
+    digest: str
+    error: SekftError
+
+
+class Subjects:
+    """The subjects of an eval on a resident base.
+
+    Each adapter is attached by itself, so that what one is cannot decide whether another can act:
+    first to see whether it can, and again when it is its turn. Adapters that were on the base
+    before stay.
+
+    Args:
+        base: the resident base.
+        context: of the job; takes the events.
+        dialect: the prompt that the worlds show.
+    """
+
+    def __init__(self, base: ResidentBase, context: Context, dialect: Dialect) -> None:
+        self._base, self._context, self._dialect = base, context, dialect
+        self._before = frozenset(base.adapters)
+        self.acting: list[Subject] = []
+        self.refused: list[Refusal] = []
+
+    def add_base(self) -> None:
+        """Let the bare base act."""
+        self.acting.append(Subject(name=BASE))
+
+    def add(self, spec: str) -> None:
+        """Let the adapter ``spec`` act, or note why it cannot.
+
+        Raises:
+            BadInput: it is named twice, or is not there.
+            BaseChanged: the base is not what it was.
+        """
+        name = spec
+        folder = None if spec in self._before else adapter_folder(spec)
+        digest = self._base.adapters[spec] if folder is None else adapter_digest(folder)
+        if any(other.digest == digest for other in self.acting):
+            raise BadInput("named twice", where=spec, mend="name each adapter once")
+        for known in self._before:
+            if folder is not None and self._base.adapters[known] == digest:
+                name, folder = known, None
+        try:
+            if folder is not None:
+                name = self._name_for(folder)
+                self._attach(name, folder)
+            refuse_other_dialect(name, self._base.meta(name), self._dialect)
+        except BaseChanged:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever PEFT does, the others can act
+            self.refused.append(Refusal(report_name(name), digest, known_error(error)))
+            return
+        subject = self._subject(name, folder)
+        self.acting.append(subject)
+        if folder is not None:
+            for doubt in filter(None, (subject.doubt, subject.precision)):
+                self._context.log(f"{folder}: {doubt}", "warning")
+            path = str(folder.absolute())
+            attached = events.AdapterAttached(job="", name=name, digest=digest, path=path)
+            self._context.emit(attached)
+
+    def activate(self, subject: Subject) -> None:
+        """Let ``subject`` be who acts on the base."""
+        if subject.folder is not None and subject.adapter not in self._base.adapters:
+            self._attach(str(subject.adapter), subject.folder)
+        self._base.activate(subject.adapter)
+
+    def leave(self) -> None:
+        """Drop the adapters that were not on the base before."""
+        for name in set(self._base.adapters) - self._before:
+            self._base.drop(name)
+
+    def _attach(self, name: str, folder: Path) -> None:
+        self.leave()
+        self._base.attach(name, folder)
+
+    def _name_for(self, folder: Path) -> str:
+        wanted = (folder.parent.name if folder.name == ADAPTER else folder.name).replace(".", "_")
+        wanted = wanted or "adapter"
+        name, number = wanted, 2
+        taken = {*self._before, *(subject.adapter for subject in self.acting)}
+        while name in taken:
+            name, number = f"{wanted}-{number}", number + 1
+        return name
+
+    def _subject(self, name: str, folder: Path | None) -> Subject:
+        meta = self._base.meta(name)
+        known = meta.load_4bit if meta is not None else None
+        trained = trained_in_4bit(folder) if folder is not None else known
+        return Subject(
+            name=report_name(name),
+            adapter=name,
+            digest=self._base.adapters[name],
+            doubt=self._base.doubt(name),
+            trained_4bit=trained,
+            precision=other_precision(trained, self._base),
+            folder=folder,
+        )
 
 
 @contextlib.contextmanager
-def subjects_of(job: Evaluate, context: Context, base: ResidentBase) -> Iterator[list[Subject]]:
-    """A context with the subjects of ``job``, their adapters attached to ``base``.
+def subjects_of(
+    job: Evaluate, context: Context, base: ResidentBase, dialect: Dialect
+) -> Iterator[Subjects]:
+    """A context with the subjects of ``job`` on ``base``.
 
     Afterwards the base has the adapters that it had before.
 
     Raises:
         BadInput: an adapter is named twice, or is not there.
+        SekftError: none of the adapters can act; says why the first cannot.
     """
-    before, active = set(base.adapters), base.active
+    active = base.active
+    subjects = Subjects(base, context, dialect)
     try:
-        found = [Subject(name=BASE)] if job.with_base else []
+        if job.with_base:
+            subjects.add_base()
         for spec in job.adapters:
-            subject = _adapter(spec, context, base)
-            if any(other.name == subject.name for other in found):
-                raise BadInput("named twice", where=spec, mend="name each adapter once")
-            found.append(subject)
-        yield found
+            subjects.add(spec)
+        if len(subjects.refused) == len(job.adapters) > 0:
+            raise subjects.refused[0].error
+        for refusal in subjects.refused:
+            context.log(f"{refusal.name} cannot act: {refusal.error}", "error")
+        yield subjects
     finally:
-        for name in set(base.adapters) - before:
-            base.drop(name)
+        subjects.leave()
         base.activate(active if active in base.adapters else None)
 
 
-def refuse_other_dialect(base: ResidentBase, subjects: list[Subject], dialect: Dialect) -> None:
+def refuse_other_dialect(name: str, meta: AdapterMeta | None, dialect: Dialect) -> None:
     """Raise where an adapter was trained with another prompt than the one that worlds show.
 
     Raises:
-        BadInput: an adapter's metadata holds no valid dialect.
+        BadInput: its metadata holds no valid dialect.
         DigestMismatch: the dialects differ.
     """
-    for subject in subjects:
-        meta = base.meta(subject.adapter) if subject.adapter else None
-        if meta is None or not meta.dialect:
-            continue
-        facts = {key: meta.dialect[key] for key in ("name", "prompt") if key in meta.dialect}
-        try:
-            learnt = msgspec.convert(facts, Dialect)
-        except msgspec.ValidationError as error:
-            raise BadInput(f"{META}: dialect: {error}", where=subject.name) from error
-        if learnt.digest != dialect.digest:
-            raise DigestMismatch(
-                f"trained at the prompt {learnt.prompt!r}, but worlds show {dialect.prompt!r}",
-                where=subject.name,
-                mend="set [dialect] in sekft.toml to what the adapter learnt",
-            )
+    if meta is None or not meta.dialect:
+        return
+    facts = {key: meta.dialect[key] for key in ("name", "prompt") if key in meta.dialect}
+    try:
+        learnt = msgspec.convert(facts, Dialect)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{META}: dialect: {error}", where=name) from error
+    if learnt.digest != dialect.digest:
+        raise DigestMismatch(
+            f"trained at the prompt {learnt.prompt!r}, but worlds show {dialect.prompt!r}",
+            where=name,
+            mend="set [dialect] in sekft.toml to what the adapter learnt",
+        )
 
 
-def _adapter(spec: str, context: Context, base: ResidentBase) -> Subject:
-    if spec in base.adapters:
-        return _subject(spec, base)
-    folder = adapter_folder(spec)
-    digest = adapter_digest(folder)
-    for name, known in base.adapters.items():
-        if known == digest:
-            return _subject(name, base)
-    wanted = (folder.parent.name if folder.name == ADAPTER else folder.name).replace(".", "_")
-    name = base.free_name(wanted or "adapter")
-    base.attach(name, folder)
-    if doubt := base.doubt(name):
-        context.log(f"{folder}: {doubt}", "warning")
-    context.emit(
-        events.AdapterAttached(job="", name=name, digest=digest, path=str(Path(folder).absolute()))
+def other_precision(trained_4bit: bool | None, base: ResidentBase) -> str:
+    """How ``base`` is held otherwise than an adapter was trained on it; empty = it is not, or
+    nobody knows."""
+    if trained_4bit is None or trained_4bit == base.quantised:
+        return ""
+    here = str(base.model.dtype).removeprefix("torch.")
+    if trained_4bit:
+        return (
+            f"it was trained on the base in 4 bits and acts on it in {here}, so it may act "
+            "otherwise than it learnt (--load-4bit loads it as trained)"
+        )
+    return (
+        "it was trained on the base in full precision and acts on it in 4 bits, so it may act "
+        "otherwise than it learnt (--no-load-4bit loads it as trained)"
     )
-    return _subject(name, base)
 
 
-def _subject(name: str, base: ResidentBase) -> Subject:
-    digest, doubt = base.adapters[name], base.doubt(name)
-    return Subject(name=_report_name(name), adapter=name, digest=digest, doubt=doubt)
-
-
-def _report_name(name: str) -> str:
+def report_name(name: str) -> str:
     """The name of an adapter in reports: not ``base``, which is the bare base's."""
     return f"{name} (adapter)" if name == BASE else name

@@ -29,7 +29,8 @@ class AdapterMeta(msgspec.Struct, frozen=True, kw_only=True):
     """The base, data and run of an adapter; the content of ``sekft.json``.
 
     ``render`` holds the digests of tokenizer, template and normaliser version, ``dialect`` the
-    prompt it was trained at. Empty fields are not known and are not compared.
+    prompt it was trained at, ``load_4bit`` whether the base was held in 4 bits. Empty fields are
+    not known and are not compared.
     """
 
     schema: int = 1
@@ -43,6 +44,7 @@ class AdapterMeta(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     data: dict[str, Any] = {}
     versions: dict[str, str] = {}
+    load_4bit: bool | None = None
 
 
 def adapter_digest(folder: Path) -> str:

@@ -44,6 +44,7 @@ class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
         endings: episodes by how they ended.
         pass_at: measure -> k -> pass@k; only with several draws in a world.
         base_confirmed: whether the subject is known to be trained on this base; only of adapters.
+        trained_4bit: whether it was trained on the base in 4 bits, where that is recorded.
     """
 
     name: str = ""
@@ -65,6 +66,7 @@ class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
     endings: dict[str, int] = {}
     pass_at: dict[str, dict[str, float]] | UnsetType = UNSET
     base_confirmed: bool | UnsetType = UNSET
+    trained_4bit: bool | UnsetType = UNSET
 
     def count(self, measure: str) -> int:
         """How many episodes fulfil the measure of that name."""

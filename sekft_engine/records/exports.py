@@ -43,7 +43,8 @@ class ExportedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 class ExportResult(Result, frozen=True, kw_only=True):
     """An exported folder. ``proof`` is there for merged weights, ``gguf`` for those made ready for
-    GGUF, ``evals`` (ids) where there is a model card."""
+    GGUF, ``evals`` (ids) where there is a model card, ``trained_4bit`` where it is recorded whether
+    the adapter was trained on the base in 4 bits."""
 
     kind: str = ""
     adapter: str = ""
@@ -55,3 +56,4 @@ class ExportResult(Result, frozen=True, kw_only=True):
     gguf: Readiness | msgspec.UnsetType = msgspec.UNSET
     evals: list[str] | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, ExportedFile] = {}
+    trained_4bit: bool | msgspec.UnsetType = msgspec.UNSET

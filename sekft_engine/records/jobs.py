@@ -12,7 +12,14 @@ from sekft_engine.data.recipe import Recipe
 # Descriptions are the help texts of the options that commands make of these fields.
 Base = Annotated[str, Meta(description="A folder, a .gguf file, a known base, or a Hub id.")]
 Out = Annotated[str, Meta(description="The run's folder [default: the next in the workspace].")]
-Load4bit = Annotated[bool, Meta(description="Load the base in 4 bits (NF4, double quant).")]
+#: None = as the base is resident, else as the adapter was trained, else in full precision.
+Load4bit = Annotated[
+    bool | None,
+    Meta(
+        description="Hold the base in 4 bits (NF4, double quant), or in full precision "
+        "[default: as it is loaded already, or as the adapter was trained]."
+    ),
+]
 Userland = Annotated[
     str,
     Meta(
@@ -38,10 +45,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="job", forbid_unk
 
 
 class Load(Job, frozen=True, kw_only=True, tag="load"):
-    """Make ``base`` resident."""
+    """Make ``base`` resident, in place of what was. In a resident process nothing else does."""
 
     base: str
-    load_4bit: bool = False
+    load_4bit: Load4bit = None
 
 
 class Prepare(Job, frozen=True, kw_only=True, tag="prepare"):
@@ -53,6 +60,8 @@ class Prepare(Job, frozen=True, kw_only=True, tag="prepare"):
 class Train(Job, frozen=True, kw_only=True, tag="train"):
     """Fine-tune an adapter on the resident base (loading ``base`` first where it is not).
 
+    An empty ``base`` is the resident one, else the workspace's.
+
     ``out`` is the run's folder; empty = a new one under the workspace's ``runs/``.
     ``name`` is the adapter's name on the base afterwards; empty = the run's id. ``resume``
     continues the run in ``out`` from its last checkpoint, or begins it if there is none yet.
@@ -61,7 +70,7 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     ``scenarios/train``, so that those held out for the final eval decide nothing before it.
     """
 
-    base: Base
+    base: Base = ""
     data: Annotated[
         str, Meta(description="Trajectories: a folder of .json, a .jsonl file, parquet or Arrow.")
     ] = ""
@@ -73,7 +82,7 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     out: Out = ""
     name: Annotated[str, Meta(description="The adapter's name.")] = ""
     recipe: Recipe = Recipe()
-    load_4bit: Load4bit = False
+    load_4bit: Load4bit = None
     resume: Annotated[
         bool,
         Meta(
@@ -106,7 +115,7 @@ class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
     hub: str = ""
     out: str = ""
     flags: dict[str, Any] = {}
-    load_4bit: bool = False
+    load_4bit: Load4bit = None
     shard_base: bool = False
     strict: bool = False
 
@@ -115,11 +124,11 @@ class FindRate(Job, frozen=True, kw_only=True, tag="find_rate"):
     """Find a learning rate: train an adapter on the data while the rate grows from step to step,
     and throw it away. ``recipe.max_steps`` is the number of steps; 0 = as many as it takes."""
 
-    base: str
+    base: str = ""
     data: str = ""
     hub: str = ""
     recipe: Recipe = Recipe()
-    load_4bit: bool = False
+    load_4bit: Load4bit = None
     strict: bool = False
 
 
@@ -139,7 +148,7 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     ``context``: most ids in an episode; 0 = as many as the base holds, up to 4096.
     """
 
-    base: Base
+    base: Base = ""
     adapters: Annotated[
         tuple[str, ...],
         Meta(description="An adapter's folder, or its run's folder; may be given more than once."),
@@ -171,7 +180,7 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     temperature: Annotated[float, Meta(ge=0, description="Sampling temperature; 0 = greedy.")] = 0.0
     step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 12
     turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
-    load_4bit: Load4bit = False
+    load_4bit: Load4bit = None
     resume: Annotated[bool, Meta(description="Resume an eval that was stopped.")] = False
     endpoints: Annotated[
         tuple[str, ...],
@@ -212,7 +221,7 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     adapter: str = ""
     turns: int = 0
     seed: int = 0
-    load_4bit: bool = False
+    load_4bit: Load4bit = None
 
 
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):

@@ -52,7 +52,8 @@ class _Sweep:
         if not data and not hub and place is not None:
             data = str(place.trajectories)
         refuse_nothing(data, hub)
-        self.job = msgspec.structs.replace(job, data=data, hub=hub)
+        four_bits = context.four_bits(str(self.folder), job.load_4bit)
+        self.job = msgspec.structs.replace(job, data=data, hub=hub, load_4bit=four_bits)
         self.evaluation = self._evaluation()
         self.about = self._about()
 

@@ -12,8 +12,9 @@ import msgspec
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.operators.local import LocalOperators
 from sekft_engine.operators.runner import episode_seed
-from sekft_engine.operators.subjects import refuse_other_dialect, subjects_of
+from sekft_engine.operators.subjects import subjects_of
 from sekft_engine.records import jobs
+from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.takeover.takeover import find_takeover
@@ -31,20 +32,21 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
         Who typed how many turns, and why it stopped before their end, where it did.
     """
     session = find_takeover(job.takeover)
-    base = context.load_base(job.base, job.load_4bit)
+    adapters = (job.adapter,) if job.adapter else ()
+    four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(adapters))
+    base = context.load_base(job.base, four_bits)
     asked = jobs.Evaluate(
         base=job.base,
-        adapters=(job.adapter,) if job.adapter else (),
+        adapters=adapters,
         with_base=not job.adapter,
         scenarios="",
         exact=True,
         temperature=session.origin.temperature,
         turn_tokens=session.origin.turn_tokens,
     )
-    with subjects_of(asked, context, base) as subjects:
-        refuse_other_dialect(base, subjects, session.origin.dialect)
-        (subject,) = subjects
-        operator, _ = LocalOperators(asked, context, base)(subject)
+    with subjects_of(asked, context, base, session.origin.dialect) as subjects:
+        (subject,) = subjects.acting
+        operator, _ = LocalOperators(asked, context, base, subjects.activate)(subject)
         key = session.id
         operator.open(key, episode_seed(job.seed, session.origin.scenario.id))
         turns = session.view.turns

@@ -19,7 +19,7 @@ class ModelTurns:
         takeover: the id of the take-over.
         engine: runs the jobs; None = no model can type.
         base: the base that types; empty = no model can type.
-        load_4bit: load the base in 4 bits.
+        load_4bit: hold the base in 4 bits; None = as the adapter was trained.
         done: called with the problem, or an empty text, when a job has ended; on a thread of the
             engine.
     """
@@ -30,7 +30,7 @@ class ModelTurns:
         engine: EngineClient | None,
         base: str,
         *,
-        load_4bit: bool,
+        load_4bit: bool | None,
         done: Callable[[str], None],
     ) -> None:
         self._takeover = takeover

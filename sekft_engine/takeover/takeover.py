@@ -49,7 +49,7 @@ class TakeOver:
         keeper: certifies and saves sessions.
         engine: runs the jobs in which models type; None = only the person types.
         base: the base that types.
-        load_4bit: load the base in 4 bits.
+        load_4bit: hold the base in 4 bits; None = as the adapter was trained.
         changed: called after every change, on the thread that caused it; must be quick.
         step_cap: most commands of the session.
         sandbox, userland: others than those of the recorded session; empty = the same.
@@ -63,7 +63,7 @@ class TakeOver:
         keeper: Keeper,
         engine: EngineClient | None = None,
         base: str = "",
-        load_4bit: bool = False,
+        load_4bit: bool | None = None,
         changed: Callable[[], None] = lambda: None,
         step_cap: int = STEP_CAP,
         sandbox: str = "",

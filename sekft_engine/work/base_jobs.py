@@ -17,7 +17,7 @@ from sekft_engine.work.context import Context
 
 
 def run_load(job: jobs.Load, context: Context) -> LoadResult:
-    return context.load_base(job.base, job.load_4bit).describe()
+    return context.load_base(job.base, job.load_4bit, replace=True).describe()
 
 
 def run_prepare(job: jobs.Prepare, context: Context) -> PrepareResult:

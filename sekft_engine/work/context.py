@@ -17,7 +17,7 @@ from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
-from sekft_engine.work.residence import Residence
+from sekft_engine.work.residence import Residence, Wanted, is_same_folder
 
 if TYPE_CHECKING:
     from sekft_engine.model.resident import ResidentBase
@@ -146,15 +146,49 @@ class Context:
         return base
 
     def find_base(self, spec: str) -> Path:
-        """The folder of the base called ``spec``, converted first where it is a GGUF file."""
+        """The folder of the base called ``spec``, converted first where it is a GGUF file; without
+        a name the resident base, else the workspace's."""
+        if not spec and self.base is not None:
+            return self.base.path
         return resolve_base(spec, self.workspace, report=self.progress)
 
+    def four_bits(self, spec: str, asked: bool | None, recorded: bool | None = None) -> bool:
+        """Whether the base is to be held in 4 bits: as was asked, else as it is resident, else as
+        was recorded, else not.
+
+        Args:
+            spec: the base, as for :meth:`find_base`.
+            asked: what the job says; None = nothing.
+            recorded: how what is to act on the base was trained; None = unknown.
+        """
+        if asked is not None:
+            return asked
+        if self.base is not None and is_same_folder(self.base.path, self.find_base(spec)):
+            return self.base.quantised
+        return bool(recorded)
+
     def load_base(
-        self, spec: str, load_4bit: bool = False, *, sharded: bool = False
+        self,
+        spec: str,
+        load_4bit: bool | None = None,
+        *,
+        sharded: bool = False,
+        replace: bool = False,
     ) -> ResidentBase:
-        """The resident base for ``spec``, loaded only where another one (or none) is there."""
+        """The resident base for ``spec``, loaded only where another one (or none) is there.
+
+        Args:
+            spec: the base, as for :meth:`find_base`.
+            load_4bit: as for :meth:`four_bits`.
+            sharded: it is to be spread over several processes.
+            replace: the resident base may be replaced, also in a process that keeps its base.
+
+        Raises:
+            BadInput: this process keeps another base, or the same one otherwise.
+        """
         folder = self.find_base(spec)
-        base = self._control.residence.obtain(folder, load_4bit, sharded, self.emit)
+        wanted = Wanted(folder, self.four_bits(spec, load_4bit), sharded)
+        base = self._control.residence.obtain(wanted, self.emit, replace=replace)
         base.set_clock(Clock.now())  # it may have been loaded days ago
         return base
 

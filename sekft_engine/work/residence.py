@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.bases import base_digest
+from sekft_engine.core.errors import BadInput
 from sekft_engine.model.device import compute_threads
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -18,13 +20,33 @@ if TYPE_CHECKING:
     from sekft_engine.model.resident import ResidentBase
 
 
+class Wanted(NamedTuple):
+    """A base as a job wants it.
+
+    Attributes:
+        folder: an ordinary folder of weights, as :func:`~sekft_engine.bases.resolve_base` finds it;
+            what can be refused by its name has been refused by then.
+        load_4bit: hold the base in 4 bits.
+        sharded: the base is to be spread over several processes.
+    """
+
+    folder: Path
+    load_4bit: bool = False
+    sharded: bool = False
+
+
 class Residence:
     """Holds the resident base from one job to the next.
 
     Jobs use it on the engine's thread. Other threads may read :attr:`facts` only.
+
+    Args:
+        keep: a base stays until a job says that it replaces it; a job that wants another is
+            refused. Otherwise each job gets the base that it wants.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
         self._base: ResidentBase | None = None
         self._lock = threading.Lock()
         self._facts: LoadResult | None = None
@@ -41,23 +63,30 @@ class Residence:
             return self._facts
 
     def obtain(
-        self, folder: Path, load_4bit: bool, sharded: bool, emit: Callable[[Event], None]
+        self, wanted: Wanted, emit: Callable[[Event], None], *, replace: bool = False
     ) -> ResidentBase:
-        """The base in ``folder``: the resident one where it is that one, else loaded in its place.
+        """The base that is wanted: the resident one where it is that one, else loaded in its place.
 
         The old base is dropped before the new one is loaded: there need not be memory for both.
 
         Args:
-            folder: an ordinary folder of weights, as :func:`~sekft_engine.bases.resolve_base` finds
-                it; what can be refused by its name has been refused by then.
-            load_4bit: hold the base in 4 bits.
-            sharded: the base is to be spread over several processes.
+            wanted: the base.
             emit: takes the events of loading.
+            replace: the job says that it replaces the resident base.
+
+        Raises:
+            BadInput: another base is kept.
         """
-        if self._base is None or not _is_same(self._base, folder, load_4bit, sharded):
-            self.drop()
-            self._base = _load(folder, load_4bit, sharded, emit)
-            self.refresh()
+        differs = "" if self._base is None else _difference(self._base, wanted)
+        if self._base is not None and not differs:
+            return self._base
+        if differs and self._keep and not replace:
+            load = {"job": "load", "base": str(wanted.folder), "load_4bit": wanted.load_4bit}
+            leave = "leave that field out, or " if differs.startswith('"') else ""
+            raise BadInput(differs, mend=f"{leave}replace the base first: {json.dumps(load)}")
+        self.drop()
+        self._base = _load(wanted, emit)
+        self.refresh()
         return self._base
 
     def drop(self) -> None:
@@ -79,18 +108,32 @@ class Residence:
             self._facts = facts
 
 
-def _is_same(base: ResidentBase, folder: Path, load_4bit: bool, sharded: bool) -> bool:
-    """Whether ``base`` is what lies in ``folder`` now."""
-    if (base.path, base.quantised, base.sharded) != (folder, load_4bit, sharded):
-        return False
-    return base.digest == base_digest(folder)
+def is_same_folder(one: Path, other: Path) -> bool:
+    """Whether both lead to the same folder, also over links."""
+    return one == other or one.resolve() == other.resolve()
 
 
-def _load(
-    folder: Path, load_4bit: bool, sharded: bool, emit: Callable[[Event], None]
-) -> ResidentBase:
+def _difference(base: ResidentBase, wanted: Wanted) -> str:
+    """How the base that is wanted differs from the resident one; empty = it is that one, as it lies
+    on disk now."""
+    if not is_same_folder(base.path, wanted.folder):
+        return f'"base" is {wanted.folder}, and {base.path} is resident'
+    if base.quantised != wanted.load_4bit:
+        held, asked = (str(value).lower() for value in (base.quantised, wanted.load_4bit))
+        return f'"load_4bit" is {asked}, and the base is resident with "load_4bit" {held}'
+    if base.sharded != wanted.sharded:
+        held, asked = (str(value).lower() for value in (base.sharded, wanted.sharded))
+        return f'"shard_base" is {asked}, and the base is resident with "shard_base" {held}'
+    digest = base_digest(wanted.folder)
+    if base.digest != digest:
+        return f"the base's files changed: {base.digest[:12]} is resident, {digest[:12]} on disk"
+    return ""
+
+
+def _load(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
     from sekft_engine.model.resident import ResidentBase
 
+    folder, load_4bit, sharded = wanted
     emit(events.Progress(job="", label="loading the base", done=0, detail=folder.name))
     loaded = ResidentBase.load(folder, load_4bit=load_4bit, sharded=sharded)
     emit(

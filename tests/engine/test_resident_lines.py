@@ -243,3 +243,109 @@ def test_a_base_that_changed_on_disk_or_is_another_is_loaded_anew(
         str(other),
         str(other),
     ]
+
+
+def sweep_table(folder: Path) -> Path:
+    """A table of one recipe."""
+    file = folder / "rates.toml"
+    file.write_text(
+        "[recipe]\nrank = 4\nbatch = 4\nmax_steps = 1\nheldout = 0.0\n[grid]\nlr = [0.01]\n"
+    )
+    return file
+
+
+def test_jobs_of_every_kind_act_on_the_base_that_is_loaded_as_it_is_loaded(
+    resident: Callable[..., Resident],
+    tiny_base: Path,
+    sessions: Path,
+    scenarios: Path,
+    tmp_path: Path,
+) -> None:
+    one = resident("--base", str(tiny_base), "--load-4bit")
+    run = tmp_path / "run"
+    acting = {"n": 1, "step_cap": 1, "turn_tokens": 2}
+    lines: list[dict[str, Any]] = [
+        {"job": "train", "data": str(sessions), "out": str(run), "recipe": RECIPE},
+        {"job": "find_rate", "data": str(sessions), "recipe": RECIPE | {"max_steps": 3}},
+        {"job": "sweep", "file": str(sweep_table(tmp_path)), "data": str(sessions)}
+        | {"out": str(tmp_path / "sweep")},
+        {"job": "measure_losses", "run": str(run), "n": 1},
+        {"job": "attach", "path": str(run), "name": "again"},
+        {"job": "swap", "name": "again"},
+        {"job": "drop", "name": "again"},
+        {"job": "export", "source": str(run), "kind": "adapter"}
+        | {"target": str(tmp_path / "exported")},
+        train(tiny_base, sessions, tmp_path / "both", load_4bit=True),
+        {"job": "load", "base": str(tiny_base)},
+    ]
+    if any(backend.ok for backend in probe()):
+        worlds = {"scenarios": str(scenarios), "out": str(tmp_path / "eval")}
+        lines.append({"job": "eval", "adapters": [str(run)]} | worlds | acting)
+    for line in lines:
+        one.say(line)
+    assert one.leave() == 0
+    # No rate need be found among the random ones of a tiny model.
+    failed = [event for event in one.named("JobFailed") if event["kind"] != "find_rate"]
+    assert failed == []
+    (loaded,) = one.named("BaseLoaded")
+    assert loaded["dtype"] == "nf4"
+    assert read_run(run).facts.base.load_4bit
+    assert json.loads((run / "adapter" / "sekft.json").read_text())["load_4bit"] is True
+
+
+def test_a_job_that_contradicts_what_is_resident_is_refused_with_both_values(
+    resident: Callable[..., Resident], tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(tiny_base, tmp_path / "other"))
+    one = resident("--base", str(tiny_base), "--load-4bit")
+    one.say(train(tiny_base, sessions, tmp_path / "a", load_4bit=False))
+    one.say(train(other, sessions, tmp_path / "b"))
+    one.say({"job": "status"})
+    one.end_of("load")
+    first, second = one.end_of("train"), one.end_of("train")
+    assert '"load_4bit" is false' in first["error"]
+    assert '"load_4bit" true' in first["error"]
+    assert str(other) in second["error"]
+    assert str(tiny_base) in second["error"]
+    for refused in (first, second):
+        assert refused["exit_status"] == 2
+        assert '{"job": "load"' in refused["mend"]
+        assert "--" not in refused["error"]
+    one.say({"job": "load", "base": str(other), "load_4bit": False})
+    assert one.end_of("load")["result"]["quantised"] is False
+    assert one.leave() == 0
+    assert [event["quantised"] for event in one.named("BaseLoaded")] == [True, False]
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_resident_without_its_base_leaves_at_once_and_says_so(
+    resident: Callable[..., Resident], tmp_path: Path
+) -> None:
+    one = resident("--base", str(tmp_path / "nothing"))
+    assert one.process.stdout is not None
+    one.seen += [json.loads(line) for line in one.process.stdout]  # while stdin is still open
+    assert one.process.wait(timeout=120) == 2
+    (failed,) = one.named("JobFailed")
+    assert str(tmp_path / "nothing") in failed["error"]
+
+
+def test_messages_to_a_resident_name_fields_and_no_flags(
+    resident: Callable[..., Resident], tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    one = resident("--base", str(tiny_base))
+    one.end_of("load")
+    for line in (
+        train(tiny_base, sessions, tmp_path / "full"),
+        {"job": "eval", "scenarios": str(tmp_path), "seeds": 3},
+        {"job": "eval", "scenarios": str(tmp_path), "with_base": False},
+    ):
+        one.say(line)
+    errors = [one.end_of(kind)["error"] for kind in ("train", "eval", "eval")]
+    assert one.leave() == 0
+    assert '"out"' in errors[0]
+    assert '"seeds"' in errors[1]
+    assert '"temperature"' in errors[1]
+    assert '"adapters"' in errors[2]
+    assert not any("--" in error for error in errors)

@@ -81,6 +81,11 @@ def nothing_counted(document: EvalResult) -> str:
     return "; ".join(each.text for each in document.warnings if each.name == "nothing_counted")
 
 
+def refused(document: EvalResult) -> str:
+    """Which adapters could not act and why, in a line; empty = all could."""
+    return "; ".join(each.text for each in document.warnings if each.name == "refused")
+
+
 def _cause(finished: FinishedEpisode) -> str:
     invalid = finished.verdict.invalid
     return (invalid_name(invalid) or "other") if invalid else ""

@@ -53,11 +53,18 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
         context: the limit of local episodes.
         served: facts about the servers, where models behind endpoints acted.
         doubts: why it is not certain that a subject was trained on this base; empty = it is.
+        trained_4bit: whether a subject was trained on the base in 4 bits; None = unknown.
+        precision: how the base was held otherwise than a subject was trained on; empty = it was
+            not.
+        refused: why adapters could not act.
     """
 
     context: ContextLimit | UnsetType = UNSET
     served: list[ServedFacts] | UnsetType = UNSET
     doubts: Mapping[str, str] = {}
+    trained_4bit: Mapping[str, bool | None] = {}
+    precision: Mapping[str, str] = {}
+    refused: Mapping[str, str] = {}
 
 
 def document(
@@ -90,14 +97,27 @@ def document(
     """
     doubts = conditions.doubts
     warnings = caveats(episodes, context=conditions.context, served=conditions.served)
-    warnings += [
-        EvalWarning(name="base_not_confirmed", subject=name, text=f"{name}: {doubts[name]}")
-        for name in episodes
-        if doubts.get(name)
+    for kind, texts in (
+        ("base_not_confirmed", doubts),
+        ("other_precision", conditions.precision),
+    ):
+        warnings += [
+            EvalWarning(name=kind, subject=name, text=f"{name}: {texts[name]}")
+            for name in episodes
+            if texts.get(name)
+        ]
+    warnings[:0] = [
+        EvalWarning(name="refused", subject=name, text=f"{name} could not act: {why}")
+        for name, why in conditions.refused.items()
     ]
     return EvalResult(
         subjects=[
-            subject_facts(name, done, confirmed=not doubts[name] if name in doubts else UNSET)
+            subject_facts(
+                name,
+                done,
+                confirmed=not doubts[name] if name in doubts else UNSET,
+                trained_4bit=conditions.trained_4bit.get(name),
+            )
             for name, done in episodes.items()
         ],
         comparisons=comparisons(episodes, any_time=any_time, order=order),
@@ -127,7 +147,11 @@ def document(
 
 
 def subject_facts(
-    name: str, done: Sequence[FinishedEpisode], *, confirmed: bool | UnsetType = UNSET
+    name: str,
+    done: Sequence[FinishedEpisode],
+    *,
+    confirmed: bool | UnsetType = UNSET,
+    trained_4bit: bool | None = None,
 ) -> SubjectFacts:
     """The counts of a subject; ``n`` is the number of valid episodes, ``invalid`` of the others.
 
@@ -137,6 +161,7 @@ def subject_facts(
         name: of the subject.
         done: its finished episodes.
         confirmed: whether the subject is known to be trained on this base.
+        trained_4bit: whether it was trained on the base in 4 bits; None = unknown.
     """
     counted = _valid(done)
     draws = Counter(finished.trajectory.scenario for finished in counted)
@@ -162,6 +187,7 @@ def subject_facts(
             for measure in ("verified", "clean_termination")
         },
         base_confirmed=confirmed,
+        trained_4bit=UNSET if trained_4bit is None else trained_4bit,
     )
 
 

@@ -104,7 +104,8 @@ def follow_run(ranks: Processes, brief: Brief, resident: ResidentBase | None) ->
         data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)
         _refuse_others(digests_of(base_digest(folder), tokenizer, data), brief)
         if resident is None or not _same(resident, folder, job):
-            resident = ResidentBase.load(folder, load_4bit=job.load_4bit, sharded=job.shard_base)
+            load_4bit = bool(job.load_4bit)
+            resident = ResidentBase.load(folder, load_4bit=load_4bit, sharded=job.shard_base)
     name = "the run"
     resident.new_adapter(name, job.recipe)
     if job.shard_base:
@@ -146,7 +147,7 @@ def _run_commands(ranks: Processes, trainer: Trainer) -> None:
 def _same(resident: ResidentBase, folder: Path, job: jobs.Train) -> bool:
     return (resident.path, resident.quantised, resident.sharded) == (
         folder,
-        job.load_4bit,
+        bool(job.load_4bit),
         job.shard_base,
     )
 

@@ -106,6 +106,9 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     if job.name and context.base is not None:
         context.base.refuse_name(job.name)
     earlier = earlier_run(job)
+    before = earlier.facts.base.load_4bit if earlier is not None else None
+    asked = before if job.load_4bit is None else job.load_4bit
+    job = msgspec.structs.replace(job, load_4bit=context.four_bits(str(folder), asked))
     if earlier is None:
         refuse_place(workspace.runs if workspace else None, job.out)
     trials = choose_trials(job, context)
@@ -128,6 +131,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         render=render_digests(tokenizer),
         dialect=msgspec.to_builtins(dialect),
         recipe=msgspec.to_builtins(recipe),
+        load_4bit=job.load_4bit,
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
         versions=versions(),
     )
@@ -256,7 +260,7 @@ def _facts(
 ) -> RunFacts:
     """The record by which a resumed run is compared with the original."""
     return RunFacts(
-        base=BaseFacts(path=str(base), digest=meta.base_digest, load_4bit=job.load_4bit),
+        base=BaseFacts(path=str(base), digest=meta.base_digest, load_4bit=bool(job.load_4bit)),
         data=DataFacts(
             source=job.data or job.hub,
             sha256=data.digest,

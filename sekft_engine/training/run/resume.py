@@ -37,7 +37,7 @@ def completed(
         scenarios=job.scenarios or (worlds.path if worlds else ""),
         data=job.data if named else data.path,
         hub=job.hub if named else data.hub,
-        load_4bit=job.load_4bit or base.load_4bit,
+        load_4bit=base.load_4bit if job.load_4bit is None else job.load_4bit,
         recipe=recipe,
         name=job.name or info.name,
     )
@@ -126,7 +126,17 @@ def other_versions(info: RunInfo, versions: dict[str, str]) -> str:
 def _resumable(job: jobs.Train, workspace: Workspace | None) -> RunInfo | None:
     if job.out:
         folder = Path(job.out).expanduser().absolute()
-        return read_run(folder) if (folder / MANIFEST).is_file() else None
+        if (folder / MANIFEST).is_file():
+            return read_run(folder)
+        base = job.base or (workspace.base if workspace is not None else "")
+        data = job.data or job.hub or (workspace is not None and workspace.trajectories.is_dir())
+        if not base or not data:  # which only a run could tell
+            raise BadInput(
+                "no run to resume there",
+                where=str(folder),
+                mend="check --out, or leave --resume out and name --base and --data",
+            )
+        return None
     runs = list_runs(workspace.runs) if workspace is not None else ()
     unfinished = [run for run in runs if run.kind == "train" and run.status not in _FINISHED]
     if not unfinished:
