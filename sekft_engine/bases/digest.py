@@ -8,20 +8,18 @@ import json
 from pathlib import Path
 
 from sekft_engine.bases.cache import digest_memo
-from sekft_engine.core.errors import BadInput
+from sekft_engine.bases.stored import read_config
+from sekft_engine.bases.weights import weight_files
 from sekft_engine.core.files import file_sha256, write_whole
 
 #: Fields of config.json that change with the library or the place and not with the model.
 _VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a base, sorted by name."""
-    return sorted(folder.glob("*.safetensors"))
-
-
 def base_digest(folder: Path, memo: Path | None = None) -> str:
     """SHA-256 over the model's configuration and weight files, as 64 hexadecimal digits.
+
+    Files that are no part of the model as it is loaded do not count (see :func:`weight_files`).
 
     Args:
         folder: the base's.
@@ -29,14 +27,7 @@ def base_digest(folder: Path, memo: Path | None = None) -> str:
             the user's cache.
     """
     memo = memo if memo is not None else digest_memo()
-    config_path = folder / "config.json"
-    # json and not msgspec: the digests of today's bases rest on how it reads numbers.
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"not JSON: {error}", where=str(config_path)) from error
-    if not isinstance(config, dict):
-        raise BadInput("not a JSON object", where=str(config_path), mend="fetch the base again")
+    config = read_config(folder)
     facts = {key: value for key, value in config.items() if key not in _VOLATILE}
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for path in weight_files(folder):

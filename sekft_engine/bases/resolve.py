@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN
 from sekft_engine.bases.convert import Report, convert_gguf
-from sekft_engine.bases.digest import weight_files
 from sekft_engine.bases.store import is_current, write_record
 from sekft_engine.bases.tokenizers import missing_tokenizer
+from sekft_engine.bases.weights import INDEX, SINGLE, indexed_files, weight_files
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records.adapters import CONFIG as ADAPTER_CONFIG
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-#: What is fetched of a Hub repository: weights in safetensors, never code, never pickles.
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer*"]
+#: What is fetched of a Hub repository beside its weights: never code, never pickles.
+_HUB_FILES = ["*.json", "*.jinja", "tokenizer*"]
+#: Files of weights in other formats, or of other things, than those that transformers loads.
+_OTHER_WEIGHTS = ["*/*", "consolidated*", "adapter_*"]
 
 
 def resolve_base(
@@ -106,7 +109,20 @@ def check_folder(folder: Path) -> Path:
             )
         raise BadInput("no *.safetensors in this folder", where=str(folder), mend="name a base")
     for path in weight_files(folder):
+        if not path.exists():
+            raise BadInput(
+                f"{INDEX} lists {path.name}, which is not here",
+                where=str(folder),
+                mend="fetch the base again",
+            )
         path.open("rb").close()
+    if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
+        raise BadInput(
+            f"neither {SINGLE} nor {INDEX}, but {weight_files(folder)[0].name} alone",
+            where=str(folder),
+            mend="take the files that transformers loads; vendors keep weights in other formats "
+            "beside them",
+        )
     if not (folder / "tokenizer.json").is_file():
         raise missing_tokenizer(folder)
     return folder
@@ -132,8 +148,13 @@ def _from_hub(spec: str) -> Path:
         os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
+    fetch = partial(snapshot_download, spec, local_files_only=offline)
     try:
-        folder = snapshot_download(spec, allow_patterns=_HUB_FILES, local_files_only=offline)
+        folder = Path(fetch(allow_patterns=_HUB_FILES))
+        if (index := folder / INDEX).is_file():
+            folder = Path(fetch(allow_patterns=indexed_files(index)))
+        else:
+            fetch(allow_patterns=["*.safetensors"], ignore_patterns=_OTHER_WEIGHTS)
     except LocalEntryNotFoundError as error:
         raise Unavailable(
             "neither in the Hub's cache on this machine nor reachable",
@@ -143,4 +164,4 @@ def _from_hub(spec: str) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Unavailable(f"the Hub refused it: {line}", where=spec) from error
-    return check_folder(Path(folder))
+    return check_folder(folder)

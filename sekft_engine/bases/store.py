@@ -19,8 +19,9 @@ import msgspec
 from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
 from sekft_engine.bases.convert import CONVERTER_VERSION, convert_gguf
-from sekft_engine.bases.digest import base_digest, weight_files
+from sekft_engine.bases.digest import base_digest
 from sekft_engine.bases.patterns import WrongPattern, wrong_pattern
+from sekft_engine.bases.weights import weight_files
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import BadInput, Interrupted, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder, write_whole

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of the Hub's protocol as fetching a data set takes."""
+"""A small server that speaks as much of the Hub's protocol as fetching a repository takes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from urllib.parse import unquote
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
-#: Data sets by name, each with its files.
+#: Data sets, or models, by name, each with its files.
 Sets = dict[str, dict[str, bytes]]
 
 
 class _Hub(BaseHTTPRequestHandler):
     sets: ClassVar[Sets] = {}
+    kind: ClassVar[str] = "datasets"
 
     def do_GET(self) -> None:
         self._answer()
@@ -29,13 +30,13 @@ class _Hub(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(self.path.partition("?")[0])
         for name, files in self.sets.items():
-            about = f"/api/datasets/{name}"
+            about = f"/api/{self.kind}/{name}"
             if path in (about, f"{about}/revision/main", f"{about}/revision/{REVISION}"):
                 siblings = [{"rfilename": file} for file in files]
                 told = {"id": name, "sha": REVISION, "siblings": siblings, "tags": []}
                 self._send(json.dumps(told).encode(), "application/json")
                 return
-            if path.startswith(f"/api/datasets/{name}/tree/"):
+            if path.startswith(f"/api/{self.kind}/{name}/tree/"):
                 tree = [
                     {"type": "file", "path": file, "size": len(data), "oid": _digest(data)}
                     for file, data in files.items()
@@ -43,7 +44,8 @@ class _Hub(BaseHTTPRequestHandler):
                 self._send(json.dumps(tree).encode(), "application/json")
                 return
             for revision in (REVISION, "main"):
-                head = f"/datasets/{name}/resolve/{revision}/"
+                place = name if self.kind == "models" else f"{self.kind}/{name}"
+                head = f"/{place}/resolve/{revision}/"
                 if path.startswith(head):
                     self._send(files.get(path.removeprefix(head)), "application/octet-stream")
                     return
@@ -76,9 +78,9 @@ def _digest(data: bytes) -> str:
 
 
 @contextmanager
-def serving(sets: Sets) -> Iterator[str]:
-    """The address at which these data sets are to be had."""
-    handler = type("Hub", (_Hub,), {"sets": sets})
+def serving(sets: Sets, kind: str = "datasets") -> Iterator[str]:
+    """The address at which these repositories, ``datasets`` or ``models``, are to be had."""
+    handler = type("Hub", (_Hub,), {"sets": sets, "kind": kind})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
