@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sekft_engine.bases.weights import StoredTensor, stored_tensors
+from sekft_engine.bases.weights import StoredTensor, stored_tensors, weight_files
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records.adapted import AdaptedShare
 

@@ -222,6 +222,24 @@ def _summary(result: TrainResult) -> str:
     )
 
 
+def _about_base(job: jobs.Train, place: Workspace | None) -> dict[str, Any]:
+    """What the files of the base say of training it; nothing where they are not here."""
+    from sekft_engine.bases import ready_base, refuse_quantised, stored_share
+
+    try:
+        folder = ready_base(job.base, place)
+    except SekftError:  # a tokenizer without a base is enough to inspect data
+        folder = None
+    if folder is None or not (folder / "config.json").is_file():
+        return {}
+    try:
+        refuse_quantised(folder)
+    except SekftError as error:
+        return {"base_problem": str(error)}
+    share = stored_share(folder, job.recipe.targets)
+    return {} if share is None else {"adapted": share}
+
+
 def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
     from sekft_engine.bases import ready_base, refuse_unknown_targets
     from sekft_engine.maskview.report import inspect_report
@@ -237,6 +255,7 @@ def _inspect(job: jobs.Train, place: Workspace | None, as_json: bool) -> int:
         max_length=job.recipe.max_length,
         limit=job.recipe.limit,
     )
+    report = msgspec.structs.replace(report, **_about_base(job, place))
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

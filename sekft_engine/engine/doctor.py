@@ -34,6 +34,7 @@ print(json.dumps({
         [torch.cuda.get_device_name(i), torch.cuda.get_device_properties(i).total_memory]
         for i in range(torch.cuda.device_count() if cuda else 0)
     ],
+    "bf16": cuda and torch.cuda.is_bf16_supported(including_emulation=False),
 }))
 """
 
@@ -92,7 +93,8 @@ def _torch() -> Iterator[Check]:
     yield Check("torch", True, f"{found['version']}, {found['threads']} CPU threads")
     if found["devices"]:
         devices = ", ".join(f"{name} ({size / GIB:.0f} GiB)" for name, size in found["devices"])
-        yield Check("cuda", True, f"CUDA {found['cuda']}: {devices}")
+        slow = "" if found["bf16"] else "; no bfloat16: computes in float32, in twice the memory"
+        yield Check("cuda", True, f"CUDA {found['cuda']}: {devices}{slow}")
     elif shutil.which("nvidia-smi"):
         why = "torch is a CPU build" if not found["cuda"] else "torch sees no device"
         yield Check(

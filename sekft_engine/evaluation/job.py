@@ -22,6 +22,7 @@ from sekft_engine.evaluation.refuse import (
     REFUSED,
     named_run,
     refuse_other_eval,
+    refuse_unsuited_base,
     refuse_what_cannot_be_kept,
     refuse_what_shows_nothing,
 )
@@ -43,6 +44,7 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     """Evaluate and return the document of ``sekft eval``; a stopped eval can be resumed."""
     began = time.monotonic()
     refuse_what_shows_nothing(job)
+    refuse_unsuited_base(job, context)
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
     # Fail without a sandbox before the base is loaded.

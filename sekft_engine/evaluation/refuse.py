@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.model.family import family_of
 from sekft_engine.operators.endpoints import identity
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.jobs import Evaluate
@@ -51,6 +52,12 @@ def refuse_what_shows_nothing(job: Evaluate) -> None:
             where="--endpoint",
             mend="name its models with --model, and leave --adapter and --exact out",
         )
+
+
+def refuse_unsuited_base(job: Evaluate, context: Context) -> None:
+    """Raise :class:`BadInput` where the base cannot be loaded at all, judged by its files."""
+    if not job.endpoints and context.base is None:  # a resident one has been loaded
+        family_of(context.find_base(job.base))
 
 
 def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[str, Any]) -> None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from sekft_engine.core.errors import JobFailed, Unavailable
 from sekft_engine.core.text import quiet_json
 from sekft_engine.records.exports import Readiness
+from sekft_engine.render import ChatTokenizer
 
 #: Names in which a model type is llama.cpp's but for the spelling, or another's layout.
 _SAME_LAYOUT = {"mistral": "llama", "smollm3": "smollm3", "gemma3_text": "gemma3"}
+#: Tokens that llama.cpp takes for the end of a turn by their text (llama-vocab.cpp).
+_LLAMA_CPP_ENDS = frozenset(
+    {
+        *("<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>"),
+        *("<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]"),
+        *("< EOT >", "<｜end▁of▁sentence｜>", "<end_of_utterance>", "<turn|>"),
+    }
+)
+#: What the names of the text model's tensors begin with where it is part of a larger one.
+_TEXT = re.compile(r"^(?:model\.)?language_model\.(?:model\.)?")
 
 
 def make_ready(folder: Path) -> Readiness:
@@ -25,9 +35,28 @@ def make_ready(folder: Path) -> Readiness:
     """
     _spell_config(folder / "config.json")
     found = check(folder)
+    if unstopped := _unstopped(folder, found):
+        raise JobFailed(
+            f"llama.cpp would not stop at {unstopped}, with which the adapter ends its turns",
+            where=folder.name,
+            mend="export it with --merged: its generation_config.json says where to stop",
+        )
     if found.problems:
         raise JobFailed("; ".join(found.problems), where=folder.name)
     return found
+
+
+def _unstopped(folder: Path, found: Readiness) -> str:
+    """The token that ends a trained turn, where llama.cpp does not take it for an end; else empty.
+
+    It stops at the end of a sequence that the tokenizer names, and at tokens of these names.
+    """
+    tokenizer = ChatTokenizer.load(folder)
+    ends = tokenizer.end_of_turn_ids
+    words = {number: tokenizer.guard.literals[number] for number in ends}
+    if found.special_tokens.get("eos") in ends or _LLAMA_CPP_ENDS & set(words.values()):
+        return ""
+    return ", ".join(sorted(words.values()))
 
 
 def check(folder: Path) -> Readiness:
@@ -74,28 +103,48 @@ def tensor_names(folder: Path) -> list[str]:
 
 def _unmapped(gguf: Any, config: dict[str, Any], names: list[str]) -> tuple[str, list[str]]:
     """llama.cpp's name for the model, and the tensors for which it has no place."""
-    kind = str(config.get("model_type", ""))
+    text = config.get("text_config") or config
+    kind = str(text.get("model_type", ""))
     wanted = _SAME_LAYOUT.get(kind, kind)
     architecture = next(
         (arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == wanted), None
     )
     if architecture is None:
         return "", []
-    layers = int(config.get("num_hidden_layers", 0))
+    layers = int(text.get("num_hidden_layers", 0))
     table = gguf.get_tensor_name_map(architecture, layers)
     suffixes = (".weight", ".bias")
-    unknown = [name for name in names if table.get_name(name, try_suffixes=suffixes) is None]
+    known = text is config
+    unknown = [
+        name
+        for name in names
+        if (known or _TEXT.search(name))
+        and table.get_name(_as_converted(name), try_suffixes=suffixes) is None
+    ]
     return wanted, unknown
+
+
+def _as_converted(name: str) -> str:
+    """A tensor's name as the converter looks it up: of the text model alone, and without the number
+    of an expert, since it joins the experts of a layer."""
+    name = _TEXT.sub("model.", name).replace("model.lm_head", "lm_head")
+    return re.sub(r"\.experts\.\d+\.", ".experts.", name)
 
 
 def _spell_config(path: Path) -> None:
     """Newer transformers write ``dtype`` and ``rope_parameters``; older readers know neither."""
     config = json.loads(path.read_text(encoding="utf-8"))
-    config.setdefault("torch_dtype", config.get("dtype"))
+    for part in (config, config.get("text_config")):
+        if isinstance(part, dict):
+            _spell_part(part)
+    path.write_bytes(quiet_json(json.dumps(config, indent=2).encode()) + b"\n")
+
+
+def _spell_part(config: dict[str, Any]) -> None:
+    if config.get("dtype"):
+        config.setdefault("torch_dtype", config["dtype"])
     rope = config.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope:
         config.setdefault("rope_theta", rope["rope_theta"])
         if rope.get("rope_type", "default") != "default":
             config.setdefault("rope_scaling", rope)
-    encoded = msgspec.json.format(json.dumps(config), indent=2)
-    path.write_bytes(quiet_json(encoded.encode()) + b"\n")

@@ -46,7 +46,9 @@ def run_export(job: jobs.Export, context: Context) -> ExportResult:
         if job.kind == "adapter":
             _adapter(source, stage)
         else:
-            proof = merged = merge(source, stage, dtype=job.dtype, report=context.progress)
+            proof = merged = merge(
+                source, stage, dtype=job.dtype, report=context.progress, log=context.log
+            )
             _record(source, stage, merged)
         if job.kind == "gguf":
             gguf = make_ready(stage)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput, JobFailed
+from sekft_engine.export.generation import GENERATION, write_generation
 from sekft_engine.export.source import ExportedAdapter
 from sekft_engine.model.attaching.fields import lora_settings, peft_defaults
-from sekft_engine.model.loading import import_torch, load_model
+from sekft_engine.model.imports import import_torch
+from sekft_engine.model.loading import load_model
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records.adapters import CONFIG, read_config
 from sekft_engine.records.exports import Proof
@@ -30,6 +32,8 @@ TOKENIZER = (
     *("special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json"),
     *("merges.txt", "tekken.json"),
 )
+#: What a model with vision reads images by.
+PROCESSOR = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 DTYPES = ("bfloat16", "float16", "float32")
 
@@ -50,6 +54,7 @@ def merge(
     *,
     dtype: str = "",
     report: Callable[[str, int, int], None] = lambda _label, _done, _total: None,
+    log: Callable[[str], None] = lambda _text: None,
 ) -> Proof:
     """Write the base of ``source`` with its adapter folded in to the existing folder ``target``:
     weights, configuration, tokenizer, chat template, licence.
@@ -59,15 +64,17 @@ def merge(
 
     Args:
         dtype: of the weights on disk, one of :data:`DTYPES`; empty = the base's own.
+        log: takes lines about what was changed on the way.
 
     Raises:
         BadInput: the adapter is none that may be attached, or cannot be folded in.
         DigestMismatch: the adapter belongs to another base.
         JobFailed: the merged model does not compute what base and adapter do.
     """
-    import torch
-
     import_torch()
+    import torch
+    from transformers import GenerationConfig
+
     lora_settings(read_config(source.adapter), str(source.adapter / CONFIG), peft_defaults())
     report("loading the base", 0, 4)
     base = _load(source.base)
@@ -89,8 +96,13 @@ def merge(
         )
     report("writing", 2, 4)
     with _quiet():
+        # The base's own settings are copied: transformers refuses to write some that it reads.
+        model.generation_config = GenerationConfig.from_model_config(model.config)
         model.to(getattr(torch, written)).save_pretrained(str(target))
     _copy_words(source.base, target)
+    if added := write_generation(source.base, target, base.tokenizer.end_of_turn_ids):
+        ends = ", ".join(map(str, added))
+        log(f"{GENERATION}: added to eos_token_id what ends a trained turn: {ends}")
     for path in target.iterdir():
         path.chmod(0o644)
     _refuse_other_words(base.tokenizer, target)
@@ -151,7 +163,7 @@ def _stored_dtype(base: Path) -> str:
 
 
 def _copy_words(base: Path, target: Path) -> None:
-    for name in (*TOKENIZER, "generation_config.json"):
+    for name in (*TOKENIZER, *PROCESSOR):
         if (base / name).is_file() and not (target / name).exists():
             shutil.copy(base / name, target / name)
     copy_licence(base, target)

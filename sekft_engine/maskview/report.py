@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.reasons import WAYS, as_shown, line_of
 from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.render.bulk.cache import cached_sizes
 from sekft_engine.render.rows.row import Row, RowSize
 from sekft_engine.render.template.tokenizer import ChatTokenizer
@@ -50,6 +51,8 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
         notes: trajectories in which something was read in another form, or is not used.
         passed_over: files of the folder that are not read, by their endings.
         remarks: what a person should know of the tokenizer and the template.
+        adapted: which share of the base the adapter would reach, where its weights are here.
+        base_problem: why the base cannot be trained, where its files show it.
     """
 
     trajectories: int
@@ -64,6 +67,8 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True):
     notes: dict[str, int] = {}
     passed_over: dict[str, int] = {}
     remarks: tuple[str, ...] = ()
+    adapted: AdaptedShare | msgspec.UnsetType = msgspec.UNSET
+    base_problem: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def trained_share(self) -> float:

@@ -26,6 +26,39 @@ def cuda_available() -> bool:
     return torch.cuda.is_available()
 
 
+def has_bf16() -> bool:
+    """Whether the GPU computes in bfloat16 itself. Older ones (T4, V100, RTX 20) only emulate it,
+    many times slower."""
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def compute_dtype(*, cuda: bool | None = None) -> torch.dtype:
+    """The type of numbers that a base computes in: bfloat16 on a GPU that has it, else float32.
+
+    A CPU without AVX-512-BF16 or AMX is some sixty times slower in bfloat16. float16 is not used:
+    it overflows without scaling of the loss.
+
+    Args:
+        cuda: compute on the GPU; None = if there is one.
+    """
+    import torch
+
+    wanted = cuda_available() if cuda is None else cuda
+    return torch.bfloat16 if wanted and has_bf16() else torch.float32
+
+
+def slow_card() -> str:
+    """A warning where the GPU lacks bfloat16; else empty."""
+    import torch
+
+    if not cuda_available() or has_bf16():
+        return ""
+    name = torch.cuda.get_device_name(torch.cuda.current_device())
+    return f"{name} has no bfloat16: the base computes in float32, in twice the memory"
+
+
 def current_device() -> int | str:
     """The device for weights, as in a ``device_map``: a GPU's number, or ``cpu``."""
     import torch

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import gc
-import logging
-import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.core.errors import BadInput, Unavailable
-from sekft_engine.model.device import cuda_available, current_device, use_usable_threads
+from sekft_engine.core.errors import BadInput
+from sekft_engine.model.device import compute_dtype, cuda_available, current_device
+from sekft_engine.model.family import family_of
+from sekft_engine.model.text_layers import read_past
 
 if TYPE_CHECKING:
     import torch
@@ -27,38 +24,54 @@ def load_model(
     compute type, since FSDP shards only tensors of one type together. With ``full`` it is loaded
     into main memory in float32, on any machine.
     """
-    import_torch()
+    family = family_of(path)
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     cuda = cuda_available() and not full
-    # Without AVX-512-BF16 or AMX, bf16 on a CPU is some sixty times slower than fp32.
-    dtype = torch.bfloat16 if cuda else torch.float32
+    dtype = compute_dtype(cuda=cuda)
     options: dict[str, Any] = {
+        "config": family.config,
         "dtype": dtype,
         "use_safetensors": True,
         "local_files_only": True,
         "trust_remote_code": False,
-        "attn_implementation": "sdpa",
         "device_map": {"": current_device() if cuda and not sharded else "cpu"},
+        "output_loading_info": True,
     }
     if load_4bit:
-        options["quantization_config"] = _nf4(dtype, dtype if sharded else torch.uint8)
+        storage = dtype if sharded else torch.uint8
+        options["quantization_config"] = _nf4(dtype, storage, _unpackable(family.skeleton))
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    model: PreTrainedModel
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(path), **options)
-    except (ValueError, KeyError, RuntimeError) as error:
+        model, info = family.model_class.from_pretrained(str(path), **options)
+    except (ValueError, KeyError, RuntimeError, OSError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a disk, not a base
+            raise
         line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise BadInput(f"cannot load this base: {line}", where=str(path)) from error
     finally:
         if bars:
             transformers_logging.enable_progress_bar()
+    _refuse_missing(info, path)
     _keep_packed_as_loaded(model)
     model.eval()
     model.requires_grad_(requires_grad=False)
     return model
+
+
+def _refuse_missing(info: dict[str, Any], path: Path) -> None:
+    """Raise :class:`BadInput` where the files lack weights of the model: transformers would have
+    made them up."""
+    lacking = sorted({*info.get("missing_keys", ()), *map(str, info.get("mismatched_keys", ()))})
+    if lacking:
+        raise BadInput(
+            f"{len(lacking)} of the model's tensors are not in its files, such as {lacking[0]}",
+            where=str(path),
+            mend="fetch the base again, or take one whose config.json is its own",
+        )
 
 
 def _keep_packed_as_loaded(model: PreTrainedModel) -> None:
@@ -71,37 +84,15 @@ def _keep_packed_as_loaded(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def import_torch() -> None:
-    """Import torch, with the settings that must be made before its first import."""
-    # Idle threads of a parallel loop would spin, and take the core from others.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # Warnings for developers of these libraries are noise on a user's terminal.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            f"the Python package {error.name} is missing",
-            mend="pip install 'sekft-tui[gpu]'",
-        ) from error
-    use_usable_threads()
-    _spare_the_collector()
+def _unpackable(skeleton: PreTrainedModel) -> list[str] | None:
+    """Names of the layers to keep out of 4 bits where the model's code reads weights past their
+    layers: those, and the output head as always. None = as bitsandbytes chooses."""
+    past = read_past(skeleton)
+    kept = past | {skeleton.get_output_embeddings()}
+    return [name for name, module in skeleton.named_modules() if module in kept] if past else None
 
 
-@functools.cache
-def _spare_the_collector() -> None:
-    """Exempt the objects of these libraries from garbage collection.
-
-    They live forever, and a collection over all of them would delay key presses.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-def _nf4(compute: torch.dtype, storage: torch.dtype) -> Any:
+def _nf4(compute: torch.dtype, storage: torch.dtype, kept: list[str] | None) -> Any:
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -110,4 +101,5 @@ def _nf4(compute: torch.dtype, storage: torch.dtype) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
         bnb_4bit_quant_storage=storage,
+        llm_int8_skip_modules=kept,
     )

@@ -22,14 +22,12 @@ from sekft_engine.model.attaching.fields import (
     peft_defaults,
 )
 from sekft_engine.model.attaching.host import AdapterHost
-from sekft_engine.model.attaching.layers import (
-    is_adapter_weight,
-    left_out_experts,
-    linear_names,
-)
+from sekft_engine.model.attaching.layers import is_adapter_weight
 from sekft_engine.model.attaching.origin import doubt_of
 from sekft_engine.model.attaching.weights import read_weights
 from sekft_engine.model.loading import load_model
+from sekft_engine.model.text_layers import TextLayers, weight_count
+from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.records.adapters import (
     CONFIG,
     META,
@@ -96,7 +94,7 @@ class ResidentBase:
         self._adapters: dict[str, _Adapter] = {}
         self._host = AdapterHost(model, str(path))
         self._count = itertools.count()
-        self._linear = linear_names(model)
+        self._layers = TextLayers(model)
         self._is_spread = False
 
     # --- loading ------------------------------------------------------------------------------
@@ -141,13 +139,11 @@ class ResidentBase:
     @property
     def parameters(self) -> int:
         """Number of base weights; packed weights count unpacked."""
-        total = 0
-        for name, tensor in self.model.named_parameters():
-            if is_adapter_weight(name):
-                continue
-            packed = getattr(tensor, "quant_state", None)
-            total += packed.shape.numel() if packed is not None else tensor.numel()
-        return total
+        return sum(
+            weight_count(tensor)
+            for name, tensor in self.model.named_parameters()
+            if not is_adapter_weight(name)
+        )
 
     @property
     def render(self) -> dict[str, str]:
@@ -206,16 +202,8 @@ class ResidentBase:
         from peft import LoraConfig, TaskType
 
         self.refuse_name(name)
-        targets = [part.strip() for part in recipe.targets.split(",") if part.strip()]
-        if targets == ["all-linear"]:
-            targets = self._linear
-        unknown = sorted(set(targets) - set(self._linear))
-        if unknown or not targets:
-            raise BadInput(
-                f"this base has no linear layer called {', '.join(unknown) or '(nothing)'}",
-                where="recipe.targets",
-                mend=f"all-linear, or some of {', '.join(self._linear)}",
-            )
+        layers = self._layers.choose(recipe.targets)
+        targets = self._layers.target_modules(layers)
         settings = LoraSettings(
             r=recipe.rank, lora_alpha=recipe.alpha, target_modules=tuple(targets)
         )
@@ -224,7 +212,7 @@ class ResidentBase:
             r=recipe.rank,
             lora_alpha=recipe.alpha,
             lora_dropout=recipe.dropout,
-            target_modules=sorted(targets),
+            target_modules=targets,
             bias="none",
             task_type=TaskType.CAUSAL_LM,
         )
@@ -236,9 +224,19 @@ class ResidentBase:
         )
         self.active = name
 
-    def left_out(self, name: str) -> str:
-        """A warning about parts of the base that no adapter reaches (fused experts); else empty."""
-        return left_out_experts(self.model, self._known(name).slot)
+    def reach(self, name: str) -> AdaptedShare:
+        """Which share of the base's weights the adapter reaches, and which lies in experts that it
+        cannot reach."""
+        from peft.tuners.lora import LoraLayer
+
+        slot = self._known(name).slot
+        return self._layers.share(
+            [
+                layer
+                for layer, module in self.model.named_modules()
+                if isinstance(module, LoraLayer) and slot in module.r
+            ]
+        )
 
     def attach(self, name: str, path: str | Path) -> str:
         """Load the adapter in folder ``path`` (or ``path/adapter``) under ``name``, active.

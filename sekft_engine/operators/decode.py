@@ -9,19 +9,18 @@ and 4-bit bases.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from sekft_engine.core.errors import Interrupted, JobFailed, Unavailable
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.operators.decoder import Decoder, Row, SampledTurn
 from sekft_engine.operators.kv import SlotCache
 from sekft_engine.operators.windows import windows_of
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
+
+__all__ = ["BatchedDecoder", "SampledTurn"]
 
 #: The fixed cost of a pass, in ids: rows are fed in separate passes where padding would cost more.
 PASS_COST = 48
@@ -32,86 +31,40 @@ PASS_TOKENS = 2048
 SHARED, AHEAD = 8, 64
 
 
-class SampledTurn(msgspec.Struct, frozen=True):
-    """One command turn as sampled.
-
-    Attributes:
-        ids: the ids without the stop id.
-        logprobs: the log-probability of each id, the stop id included.
-        stop: the stop id; None = the limit on ids ended the turn.
-    """
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    stop: int | None
-
-
-class _Row:
+class BatchRow(Row):
     """One row of the batch.
 
     Attributes:
         at: its index in the cache.
-        generator: draws its ids where they are sampled.
         length: number of its ids in the cache.
         prompt: the ids that it was first fed.
-        pending: ids that are not yet in the cache.
-        room: most ids of its open turn; 0 = no turn is open.
-        turn: the ids of its open turn.
-        logprobs: their log-probabilities.
     """
 
-    def __init__(self, at: int, generator: Generator | None) -> None:
+    def __init__(self, at: int, generator: Any) -> None:
+        super().__init__(generator)
         self.at = at
-        self.generator = generator
         self.length = 0
         self.prompt: list[int] = []
-        self.pending: list[int] = []
-        self.room = 0
-        self.turn: list[int] = []
-        self.logprobs: list[float] = []
 
 
-class BatchedDecoder:
-    """Decodes turns of any number of rows on one model.
+class BatchedDecoder(Decoder[BatchRow]):
+    """Decodes turns of any number of rows on one model, many rows in each pass.
 
     Args:
-        model: a causal language model in ``eval`` mode; its active adapter is used as it stands.
-        stop_ids: ids that close a command turn.
-        temperature: 0 = greedy; else each row samples from its own seeded generator, so that
-            the batch around it does not change its draws.
-        cancelled: asked before each pass; true raises :class:`Interrupted`.
-        kernels: a context that each step runs in, see
-        :mod:`sekft_engine.model.kernels.packed_linear`.
+        model, options: as of :class:`Decoder`.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        stop_ids: Sequence[int],
-        temperature: float = 0.0,
-        cancelled: Callable[[], bool] = lambda: False,
-        kernels: AbstractContextManager[None] | None = None,
-    ) -> None:
-        if not stop_ids:
-            raise Unavailable("the tokenizer names no end-of-turn id", mend="use an instruct base")
-        kind = getattr(model.config, "_attn_implementation", "sdpa")
+    def __init__(self, model: Any, **options: Any) -> None:
+        super().__init__(model, **options)
+        kind = getattr(model.config.get_text_config(), "_attn_implementation", "sdpa")
         if kind not in ("sdpa", "eager"):
             raise Unavailable(
                 f"attention {kind!r} takes no mask per row", mend="load the base with sdpa"
             )
-        self._model = model
-        self._stops = frozenset(stop_ids)
         self._filler = min(self._stops)
-        self._temperature = temperature
-        self._cancelled = cancelled
-        self._kernels = kernels or contextlib.nullcontext()
         self._additive = kind == "eager"
         self._windows = windows_of(model.config)
-        self._device = next(model.parameters()).device
-        self._rows: dict[str, _Row] = {}
         self._cache = SlotCache()
-        self.fed = 0  #: ids that went through the model, padding left out
 
     def length(self, key: str) -> int:
         """The number of ids of row ``key`` so far, with those that are not yet in the cache."""
@@ -120,84 +73,27 @@ class BatchedDecoder:
 
     def add(self, key: str, seed: int = 0) -> None:
         """Open an empty row; ``seed`` fixes its draws when sampling."""
-        import torch
-
         taken = {row.at for row in self._rows.values()}
         at = next(at for at in range(len(taken) + 1) if at not in taken)
-        generator = torch.Generator().manual_seed(seed) if self._temperature > 0 else None
-        self._rows[key] = _Row(at, generator)
+        self._rows[key] = BatchRow(at, self._generator(seed))
 
     def drop(self, keys: Sequence[str]) -> None:
         """Remove rows; later rows take their places. With the last row the cache is freed."""
-        for key in keys:
-            self._rows.pop(key, None)
+        super().drop(keys)
         if not self._rows:
             self._cache = SlotCache()
 
     def feed(self, key: str, ids: Sequence[int], room: int) -> None:
-        """Open a command turn of row ``key``.
-
-        Args:
-            ids: the ids that follow those of the row; never empty.
-            room: most ids of the turn, stop id included.
-        """
         row = self._rows[key]
         if not row.length:
             row.prompt = list(ids)
-        row.pending.extend(ids)
-        row.room, row.turn, row.logprobs = room, [], []
+        super().feed(key, ids, room)
 
-    def replace_last(self, key: str, token: int) -> None:
-        """Replace the stop id that row ``key`` ends with; it has not been fed yet."""
-        self._rows[key].pending[-1] = token
-
-    def step(self) -> dict[str, SampledTurn]:
-        """Decode one more id for each row with an open turn.
-
-        The ids of a turn, its stop id included, belong to the row from then on.
-
-        Returns:
-            The turns that are complete with it, by row.
-        """
-        import torch
-
-        with torch.inference_mode(), self._kernels:
-            going = [key for key, row in self._rows.items() if row.room]
-            logits = self._prefill([key for key in going if not self._rows[key].turn])
-            others = [key for key in going if key not in logits]
-            if others:
-                logits |= self._advance(others)
-            return self._append(going, torch.stack([logits[key] for key in going])) if going else {}
-
-    def turns(
-        self, feeds: Mapping[str, Sequence[int]], room: Mapping[str, int]
-    ) -> dict[str, SampledTurn]:
-        """Feed these rows and decode until each has its turn."""
-        for key, ids in feeds.items():
-            self.feed(key, ids, room[key])
-        done: dict[str, SampledTurn] = {}
-        while not feeds.keys() <= done.keys():
-            done |= self.step()
-        return {key: done[key] for key in feeds}
-
-    def _append(self, keys: list[str], logits: Tensor) -> dict[str, SampledTurn]:
-        """Choose and append the next id of each row; returns the turns that it completes."""
-        done: dict[str, SampledTurn] = {}
-        for key, (token, logprob) in zip(keys, self._choose(keys, logits), strict=True):
-            row = self._rows[key]
-            row.pending.append(token)
-            row.logprobs.append(logprob)
-            stop = token if token in self._stops else None
-            if stop is None:
-                row.turn.append(token)
-            if stop is not None or len(row.turn) >= row.room:
-                row.room = 0
-                done[key] = SampledTurn(tuple(row.turn), tuple(row.logprobs), stop)
-        return done
-
-    def _check_cancelled(self) -> None:
-        if self._cancelled():
-            raise Interrupted("eval stopped", mend="run it again with --resume to go on")
+    def _logits(self, keys: Sequence[str]) -> Mapping[str, Tensor]:
+        logits = self._prefill([key for key in keys if not self._rows[key].turn])
+        if others := [key for key in keys if key not in logits]:
+            logits |= self._advance(others)
+        return logits
 
     def _prefill(self, keys: list[str]) -> dict[str, Tensor]:
         """Feed all pending ids, in passes of rows of similar length.
@@ -347,31 +243,6 @@ class BatchedDecoder:
         dtype = next(self._model.parameters()).dtype
         zeros = torch.zeros(mask.shape, dtype=dtype, device=self._device)
         return zeros.masked_fill(~mask, torch.finfo(dtype).min)
-
-    def _choose(self, keys: list[str], logits: Tensor) -> list[tuple[int, float]]:
-        """Choose an id for each row from its ``logits``, ``[rows, vocabulary]``.
-
-        Returns:
-            For each row the id and its log-probability at temperature 1.
-        """
-        import torch
-
-        if not bool(torch.isfinite(logits.amax(-1)).all()):
-            raise JobFailed(
-                "the model's logits are not finite", mend="train again with a lower learning rate"
-            )
-        if self._temperature <= 0:
-            picked = logits.argmax(-1)
-        else:
-            shares = (logits / self._temperature).softmax(-1).cpu()
-            picked = torch.stack(
-                [
-                    torch.multinomial(share, 1, generator=self._rows[key].generator)[0]
-                    for key, share in zip(keys, shares, strict=True)
-                ]
-            ).to(logits.device)
-        own = logits.gather(-1, picked[:, None])[:, 0] - logits.logsumexp(-1)
-        return list(zip(picked.tolist(), own.tolist(), strict=True))
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -9,9 +9,8 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.model.kernels.packed_linear import PackedLinears
 from sekft_engine.model.resident import ResidentBase
-from sekft_engine.operators.decode import BatchedDecoder
 from sekft_engine.operators.operator import ModelOperator
-from sekft_engine.operators.parity import refuse_what_cannot_be_decoded
+from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records.evals import ContextLimit
 from sekft_engine.records.jobs import Evaluate
@@ -55,17 +54,19 @@ class LocalOperators:
         self._limit = context_limit(base.model.config, job.context)
         self._stop_ids = sorted(base.tokenizer.end_of_turn_ids)
         _refuse_no_room(self._limit, job.turn_tokens, base)
-        refuse_what_cannot_be_decoded(
+        self._decoding = choose_decoding(
             base.model,
             self._stop_ids,
             context=self._limit.limit,
             kernels=lambda: self._kernels,
         )
+        if self._decoding.note:
+            context.log(self._decoding.note, "warning")
 
     def __call__(self, subject: Subject) -> tuple[ModelOperator, int]:
         base, job = self._base, self._job
         self._activate(subject)
-        decoder = BatchedDecoder(
+        decoder = self._decoding.make(
             base.model,
             stop_ids=self._stop_ids,
             temperature=job.temperature,

@@ -6,11 +6,11 @@ A model's episode is kept as token ids: what was sampled is never rendered again
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn, described
-from sekft_engine.operators.decode import BatchedDecoder, SampledTurn
+from sekft_engine.operators.decoder import Decoder, SampledTurn
 from sekft_engine.render import ChatTokenizer
 
 
@@ -47,7 +47,7 @@ class ModelOperator:
     """A model on this machine. Each episode is kept as ids; only new ids are fed.
 
     Args:
-        decoder: decodes all episodes together.
+        decoder: decodes the episodes.
         tokenizer: of the base.
         turn_tokens: most ids in one command turn. A turn that reaches it is typed as it stands
             and closed with the end-of-turn id.
@@ -56,7 +56,7 @@ class ModelOperator:
 
     def __init__(
         self,
-        decoder: BatchedDecoder,
+        decoder: Decoder[Any],
         tokenizer: ChatTokenizer,
         *,
         turn_tokens: int,

@@ -7,7 +7,7 @@ The rules are those of ``transformers.masking_utils``: with a window of ``w`` th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -69,10 +69,8 @@ def windows_of(config: Any) -> Windows:
         strange = sorted({str(kind) for kind in kinds} - {_FULL, *_HELD_IN})
         if strange:
             raise Unavailable(
-                f"layers of the kind {', '.join(strange)} keep a state of their own, which "
-                "batched episodes cannot hold yet",
+                f"layers of the kind {', '.join(strange)} keep a state of their own",
                 where=str(getattr(text, "model_type", "this base")),
-                mend="serve the base, and evaluate it with --endpoint",
             )
         return Windows(reach={kind: _window(text, kind) for kind in sorted(set(kinds))}, named=True)
     for kind in _HELD_IN:
@@ -82,20 +80,28 @@ def windows_of(config: Any) -> Windows:
 
 
 @contextlib.contextmanager
-def shortened(config: Any, length: int) -> Iterator[None]:
+def shortened(config: Any, length: int, modules: Iterable[Any] = ()) -> Iterator[None]:
     """A context in which all windows of a model are ``length`` tokens: short sessions show their
-    effect then."""
-    text = _text(config)
-    before = {name: getattr(text, name, None) for name in _HELD_IN.values()}
+    effect then.
+
+    Args:
+        config: of the model; its masks are made from this.
+        modules: of the model, where its attention is told its window by its layers.
+    """
+    owners = [_text(config), *modules]
+    before = [
+        (owner, name, window)
+        for owner in owners
+        for name in _HELD_IN.values()
+        if isinstance(window := getattr(owner, name, None), int) and window
+    ]
     try:
-        for name, window in before.items():
-            if window:
-                setattr(text, name, length)
+        for owner, name, _window in before:
+            setattr(owner, name, length)
         yield
     finally:
-        for name, window in before.items():
-            if window:
-                setattr(text, name, window)
+        for owner, name, window in before:
+            setattr(owner, name, window)
 
 
 def _text(config: Any) -> Any:

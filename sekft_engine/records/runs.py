@@ -18,6 +18,7 @@ from sekft_engine.core.text import quiet_json
 from sekft_engine.data.bundle_check import is_file_name
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import Dialect
+from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.records.adapters import CONFIG, WEIGHTS
 from sekft_engine.records.journal import (
     Journal,
@@ -51,11 +52,12 @@ SCHEMA = 1
 
 
 class BaseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The base that a run trained on."""
+    """The base that a run trained on, and which share of it its adapter reaches."""
 
     path: str = ""
     digest: str = ""
     load_4bit: bool = False
+    adapted: AdaptedShare | msgspec.UnsetType = msgspec.UNSET
 
 
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput
-from sekft_engine.model.device import compute_threads
+from sekft_engine.model.device import compute_threads, slow_card
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import LoadResult
@@ -150,4 +150,6 @@ def _load(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
             threads=compute_threads(loaded.device),
         )
     )
+    if warning := slow_card():
+        emit(events.Log(job="", level="warning", text=warning))
     return loaded

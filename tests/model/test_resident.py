@@ -288,7 +288,7 @@ def test_experts_that_no_adapter_reaches_are_named_with_their_share(smollm2: Pat
     tokenizer = ChatTokenizer.load(smollm2)
     base = ResidentBase(model, tokenizer, path=Path("/bases/moe"), digest="0" * 64)
     base.new_adapter("a", RECIPE)
-    told = base.left_out("a")
+    told = str(base.reach("a"))
     assert "layers.0.mlp.experts" in told
     experts = sum(one.numel() for name, one in model.named_parameters() if ".experts." in name)
     adapted = 2 * (32 * 32 * 2 + 32 * 16 * 2)
@@ -298,4 +298,5 @@ def test_experts_that_no_adapter_reaches_are_named_with_their_share(smollm2: Pat
 
 def test_a_base_without_experts_has_nothing_left_out(base: ResidentBase) -> None:
     base.new_adapter("a", RECIPE)
-    assert base.left_out("a") == ""
+    assert base.reach("a").experts == 0
+    assert str(base.reach("a")).endswith("of the base's weights")

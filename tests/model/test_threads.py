@@ -41,7 +41,7 @@ def test_a_containers_share_counts(
 def test_a_process_kept_to_one_core_uses_one_unless_told_otherwise(said: str, wanted: int) -> None:
     code = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "from sekft_engine.model.loading import import_torch; import_torch()\n"
+        "from sekft_engine.model.imports import import_torch; import_torch()\n"
         "import torch; print(torch.get_num_threads())"
     )
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

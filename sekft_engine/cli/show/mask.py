@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -54,6 +55,10 @@ def print_inspect(report: Inspect, console: Console | None = None) -> None:
     _print_ways(report.dropped, console)
     print_notes(report.notes, report.passed_over, console)
     print_remarks(report.remarks, console)
+    for fact in (report.adapted, report.base_problem):
+        if fact is not msgspec.UNSET:
+            console.print()
+            console.print(Text(visible(str(fact))), soft_wrap=True)
 
 
 def _print_ways(reasons: Iterable[str], console: Console) -> None:

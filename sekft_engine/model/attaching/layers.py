@@ -10,51 +10,6 @@ from sekft_engine.model.attaching.plan import PREFIX, Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
-
-
-def linear_names(model: PreTrainedModel) -> list[str]:
-    """Last name components of all linear layers except the output head, sorted."""
-    import torch
-
-    head = model.get_output_embeddings()
-    return sorted(
-        {
-            name.rsplit(".", 1)[-1]
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and module is not head
-        }
-    )
-
-
-def left_out_experts(model: Any, slot: str) -> str:
-    """A warning if the base has fused experts (bare parameters), which adapters cannot reach.
-
-    It gives their share of the weights, and the share of the layers that the adapter ``slot``
-    reaches. Empty for other bases.
-    """
-    from peft.tuners.lora import LoraLayer
-
-    reached = fused = total = 0
-    example = ""
-    for path, module in model.named_modules():
-        for name, tensor in module.named_parameters(recurse=False):
-            if is_adapter_weight(f".{path}.{name}"):
-                continue
-            packed = getattr(tensor, "quant_state", None)
-            size = packed.shape.numel() if packed is not None else tensor.numel()
-            total += size
-            if tensor.ndim > 2:
-                fused += size
-                example = example or f"{path}.{name}"
-        if isinstance(module, LoraLayer) and slot in module.r:
-            reached += module.in_features * module.out_features
-    if not fused:
-        return ""
-    return (
-        f"the adapter reaches layers with {reached / total:.0%} of the base's weights; its experts "
-        f"({fused / total:.0%}, such as {example}) are fused, and stay as they are"
-    )
 
 
 def refuse_other_layers(model: Any, slot: str, plan: Plan) -> None:

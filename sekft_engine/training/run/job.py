@@ -17,9 +17,11 @@ from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
 from sekft_engine.data.recipe import Recipe, recipe_from
+from sekft_engine.model.family import expected_share
 from sekft_engine.model.kernels.matmul import library
 from sekft_engine.model.resident import ResidentBase, render_digests
 from sekft_engine.records import events, jobs
+from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.results import TrainResult
 from sekft_engine.records.runs import (
@@ -96,13 +98,14 @@ def run_train(job: jobs.Train, context: Context) -> TrainResult:
 
 
 def _plan(job: jobs.Train, context: Context) -> Plan:
-    """Read the data and make all checks that do not need the base."""
+    """Read the data and make all checks that do not need the base's weights."""
     workspace, recipe = context.workspace, recipe_from(msgspec.to_builtins(job.recipe))
     refuse_blind_patience(recipe)
     ranks = joined()
     refuse_lone_shards(job, ranks)
     folder = context.find_base(job.base)
     refuse_unknown_targets(folder, recipe.targets)
+    adapted = expected_share(folder, recipe.targets)
     if job.name and context.base is not None:
         context.base.refuse_name(job.name)
     earlier = earlier_run(job)
@@ -135,7 +138,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
         versions=versions(),
     )
-    facts = _facts(meta, folder, data, job, dialect, trials, tokenizer.recorded_clock)
+    facts = _facts(meta, folder, data, job, dialect, trials, tokenizer.recorded_clock, adapted)
     if earlier is not None:
         refuse_other(earlier, facts, recipe)
     return Plan(
@@ -229,8 +232,8 @@ def _new_adapter(plan: Plan, run: Run, context: Context) -> tuple[ResidentBase, 
     base.set_clock(plan.tokenizer.clock)  # worlds are tried with the same prompts
     name = job.name or base.free_name(run.id)
     base.new_adapter(name, plan.recipe)
-    if left_out := base.left_out(name):
-        context.log(left_out, "warning")
+    reach = base.reach(name)
+    context.log(str(reach), "warning" if reach.experts else "info")
     if job.shard_base:
         plan.ranks.shard(base.model)
         base.spread()
@@ -257,10 +260,16 @@ def _facts(
     dialect: Dialect,
     trials: Trials | None,
     clock: Clock | None,
+    adapted: AdaptedShare,
 ) -> RunFacts:
     """The record by which a resumed run is compared with the original."""
     return RunFacts(
-        base=BaseFacts(path=str(base), digest=meta.base_digest, load_4bit=bool(job.load_4bit)),
+        base=BaseFacts(
+            path=str(base),
+            digest=meta.base_digest,
+            load_4bit=bool(job.load_4bit),
+            adapted=adapted,
+        ),
         data=DataFacts(
             source=job.data or job.hub,
             sha256=data.digest,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.model.device import synchronize
+from sekft_engine.model.device import compute_dtype, synchronize
 from sekft_engine.model.kernels.packed_linear import PackedLinears
 from sekft_engine.records import events
 
@@ -71,7 +71,7 @@ def _rate(base: ResidentBase, inputs: int, outputs: int) -> float:
     device = base.device
     dtype = next(base.model.parameters()).dtype
     if not dtype.is_floating_point:  # 4-bit weights are unpacked to this for each product
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        dtype = compute_dtype(cuda=device.type == "cuda")
     key = (str(device), str(dtype), torch.get_num_threads(), inputs, outputs)
     if key not in _known:
         layer = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]

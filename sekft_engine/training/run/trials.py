@@ -22,7 +22,7 @@ from sekft_engine.episodes.store import write_episode
 from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.operators.local import LocalOperators, context_limit
-from sekft_engine.operators.parity import refuse_what_cannot_be_decoded
+from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.runner import run_episodes
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events, jobs
@@ -78,7 +78,7 @@ def choose_trials(job: jobs.Train, context: Context) -> Trials | None:
 def refuse_undecodable(trials: Trials | None, base: ResidentBase) -> None:
     """Raise :class:`Unavailable` if ``base`` cannot act in them, before training begins."""
     if trials is not None:
-        refuse_what_cannot_be_decoded(
+        choose_decoding(
             base.model,
             sorted(base.tokenizer.end_of_turn_ids),
             context=context_limit(base.model.config, trials.options.context).limit,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sekft_engine.core.errors import Unavailable
 from sekft_engine.model.kernels.attention import packed_attention
 from sekft_engine.model.kernels.compiled import compiled_layers
 from sekft_engine.model.kernels.cross_entropy import (
@@ -16,6 +18,8 @@ from sekft_engine.model.kernels.cross_entropy import (
 from sekft_engine.model.kernels.fused_lora import fused_linears
 from sekft_engine.model.kernels.install import Kernels, Replacement
 from sekft_engine.model.kernels.recompute import recomputed_layers
+from sekft_engine.model.text_layers import decoder_of
+from sekft_engine.operators.windows import shortened, windows_of
 from sekft_engine.training.trainer.data import TrainRow
 from sekft_engine.training.trainer.packing import Batch, Indices, pack, pad
 
@@ -23,6 +27,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedModel
+
+
+#: Most that logits of two ways may differ in float32: of the whole model, and of the head alone.
+_PASS, _HEAD = 1e-3, 2e-5
+#: The window in tokens of windowed layers while ways to compute are compared.
+_WINDOW = 4
 
 
 class TrainedTokenLogits:
@@ -49,6 +59,8 @@ class TrainedTokenLogits:
         self.recompute = self.compiles = False
         self.kernels = Kernels(self._replacements)
         self._head = model.get_output_embeddings()
+        self._decoder = decoder_of(model)
+        self._marks = _marks_of_images(model) if self._decoder is not model.base_model else ()
         self._compiled: dict[Any, Any] = {}
 
     def losses(self, batch: Batch) -> Tensor:
@@ -60,7 +72,7 @@ class TrainedTokenLogits:
 
     def hidden_states(self, batch: Batch) -> Tensor:
         """The last hidden states at the trained tokens: [N, hidden]."""
-        states = self._run(self.model.base_model, batch).last_hidden_state
+        states = self._run(self._decoder, batch).last_hidden_state
         return gather_tokens(states, self._tensor(batch.rows), self._tensor(batch.columns))
 
     def logits_by_head(self, batch: Batch) -> Tensor:
@@ -71,7 +83,8 @@ class TrainedTokenLogits:
     def logits(self, batch: Batch) -> Tensor:
         """The model's own logits for the trained tokens: [N, vocabulary]."""
         needed, columns = np.unique(batch.columns, return_inverse=True)
-        logits = self._run(self.model, batch, logits_to_keep=self._tensor(needed)).logits
+        marks = {name: self._tensor(np.zeros_like(batch.input_ids)) for name in self._marks}
+        logits = self._run(self.model, batch, logits_to_keep=self._tensor(needed), **marks).logits
         return gather_tokens(logits, self._tensor(batch.rows), self._tensor(columns))
 
     def _run(self, model: Any, batch: Batch, **options: Any) -> Any:
@@ -98,6 +111,13 @@ class TrainedTokenLogits:
 
         device = next(self.model.parameters()).device
         return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+
+def _marks_of_images(model: Any) -> tuple[str, ...]:
+    """The inputs by which a model with vision tells tokens of images, 0 for text. Some demand them
+    in training."""
+    known = inspect.signature(model.forward).parameters
+    return tuple(name for name in ("token_type_ids", "mm_token_type_ids") if name in known)
 
 
 def gather_tokens(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -143,14 +163,26 @@ def trained_token_logits(model: PreTrainedModel) -> TrainedTokenLogits:
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        # With short windows these rows show whether packed rows are seen through them.
+        with torch.no_grad(), shortened(model.config, _WINDOW, model.modules()):
             expected = logits.logits(pad(rows))
-            logits.by_head = _agree(logits.logits_by_head(pad(rows)), expected)
-            logits.packs = True
-            logits.packs = _gives(logits.logits, pack(rows, min_shared=2), expected)
+            # The hidden states are the same: only rounding in the head may differ.
+            logits.by_head = _agree(logits.logits_by_head(pad(rows)), expected, _HEAD)
+            if _mixes_by_attention(model):
+                logits.packs = True
+                logits.packs = _gives(logits.logits, pack(rows, min_shared=2), expected)
     finally:
         model.train(training)
     return logits
+
+
+def _mixes_by_attention(model: PreTrainedModel) -> bool:
+    """Whether nothing but attention, full or in sliding windows, passes from token to token: only
+    then can rows be kept apart in one sequence."""
+    try:
+        return windows_of(model.config).reach.keys() <= {"full_attention", "sliding_attention"}
+    except Unavailable:
+        return False
 
 
 def _gives(compute: Callable[[Batch], Tensor], batch: Batch, expected: Tensor) -> bool:
@@ -174,15 +206,19 @@ def _probe_rows(vocabulary: int) -> list[TrainRow]:
     ]
 
 
-def _agree(found: Tensor, expected: Tensor) -> bool:
+def _agree(found: Tensor, expected: Tensor, tolerance: float = _PASS) -> bool:
     """Whether logits [N, vocabulary] differ by rounding only.
 
     If rows attend to each other, or logits are processed after the head, they differ about as much
-    as logits do among themselves.
+    as logits do among themselves; a soft cap on small logits differs by less.
+
+    Args:
+        tolerance: in float32, as a share of the logits.
     """
     import torch
 
     exact = found.dtype in (torch.float32, torch.float64)
     found, expected = found.double(), expected.double()
     difference = float((found - expected).square().mean().sqrt())
-    return difference <= (1e-3 if exact else 5e-2) * max(float(expected.std()), 1e-6)
+    size = expected.std() if tolerance == _PASS else expected.square().mean().sqrt()
+    return difference <= (tolerance if exact else 5e-2) * max(float(size), 1e-6)

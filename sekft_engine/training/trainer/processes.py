@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from sekft_engine.core.errors import JobFailed, SekftError, Unavailable
 from sekft_engine.model.device import communication_backend, cuda_available, use_device_of_process
+from sekft_engine.model.imports import import_torch
 from sekft_engine.model.kernels.layers import decoder_layers
-from sekft_engine.model.loading import import_torch
 from sekft_engine.training.trainer.data import TrainRow
 from sekft_engine.training.trainer.ranks import ALONE, Command, Ranks
 from sekft_engine.training.trainer.step import Abandoned

@@ -1,5 +1,5 @@
-"""Bases whose layers look back only so far are decoded as they compute, at full length; a base that
-cannot be is refused by name before a world opens, and a limit that ends sessions is told."""
+"""Bases whose layers look back only so far, or keep a state of another kind, are decoded as they
+compute, at full length; and a limit that ends sessions is told."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import msgspec
 import pytest
 
 from sekft_engine.core.errors import SekftError, Unavailable
-from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.evaluation.report.tables import tables
+from sekft_engine.operators import parity
 from sekft_engine.operators.decode import BatchedDecoder
 from sekft_engine.operators.local import CONTEXT, context_limit
-from sekft_engine.operators.parity import refuse_what_cannot_be_decoded
+from sekft_engine.operators.parity import choose_decoding
+from sekft_engine.operators.single import SingleDecoder
 from sekft_engine.operators.windows import Windows, windows_of
 from sekft_engine.records import jobs
 from sekft_engine.records.evals import EvalResult
@@ -76,7 +77,7 @@ WINDOWED: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
-#: Bases that keep a state of another kind, or ask their cache for what it does not hold.
+#: Bases that keep a state of another kind, which the batched decoder's cache does not hold.
 HYBRID: dict[str, tuple[str, dict[str, Any]]] = {
     "lfm2": ("Lfm2Config", {"layer_types": ["conv", FULL] * 2}),
     "falcon_h1": ("FalconH1Config", {}),
@@ -124,7 +125,7 @@ def generated(model: Any, ids: list[int], count: int) -> list[int]:
 def test_sessions_longer_than_the_window_are_decoded_as_generate_decodes_them(family: str) -> None:
     """Several rows side by side, over several turns, to many times the window."""
     model = model_of(family)
-    refuse_what_cannot_be_decoded(model, [STOP], context=512)
+    assert choose_decoding(model, [STOP], context=512).make is BatchedDecoder
     history = {
         f"row{number}": [(7 * number + 13 * at * at) % 290 + 3 for at in range(length)]
         for number, length in enumerate((5, 60, 33))
@@ -155,17 +156,17 @@ def test_a_window_is_no_limit_of_an_episode() -> None:
 def test_masks_that_ignore_windows_do_not_pass_the_proof(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proof is a real one: with the full mask, as before, it fails and says how long episodes
-    may be."""
+    """The proof is a real one: with the full mask it fails, and another way is taken."""
 
     def all_before(self: Windows, slots: Any, column: Any, kind: str) -> Any:
         return column <= slots
 
     model = model_of(family)
     monkeypatch.setattr(Windows, "causal_mask", all_before)
-    with pytest.raises(Unavailable, match=rf"look back {WINDOW} tokens.*--context {WINDOW}"):
-        refuse_what_cannot_be_decoded(model, [STOP], context=512)
-    refuse_what_cannot_be_decoded(model, [STOP], context=WINDOW)
+    chosen = choose_decoding(model, [STOP], context=512)
+    assert chosen.make is SingleDecoder
+    assert "differ" in chosen.note
+    assert choose_decoding(model, [STOP], context=WINDOW).make is BatchedDecoder
 
 
 def test_the_proof_leaves_the_model_as_it_was() -> None:
@@ -175,7 +176,7 @@ def test_the_proof_leaves_the_model_as_it_was() -> None:
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     training = [module.training for module in model.modules()]
     config = model.config.to_dict()
-    refuse_what_cannot_be_decoded(model, [STOP], context=512)
+    choose_decoding(model, [STOP], context=512)
     assert model.config.to_dict() == config
     assert [module.training for module in model.modules()] == training
     assert all(bool((before[name] == now).all()) for name, now in model.state_dict().items())
@@ -199,14 +200,45 @@ def test_what_layers_see_is_what_transformers_has_them_see() -> None:
 
 
 @pytest.mark.parametrize("family", HYBRID)
-def test_a_base_with_another_kind_of_state_is_refused_by_name(family: str) -> None:
-    with pytest.raises(Unavailable, match=r"(keep a state of their own|cannot be decoded)") as why:
-        refuse_what_cannot_be_decoded(model_of(family), [STOP], context=512)
-    assert family in str(why.value)
-    assert "--endpoint" in str(why.value)
+def test_a_base_with_another_kind_of_state_is_decoded_as_generate_decodes_it(family: str) -> None:
+    """Row by row with the model's own cache, over several turns."""
+    model = model_of(family)
+    chosen = choose_decoding(model, [STOP], context=512)
+    assert "keep a state of their own" in chosen.note
+    decoder = chosen.make(model, stop_ids=[STOP])
+    history = {"a": [3, 44, 5, 99, 7], "b": [8, 120, 9] * 7}
+    feeds = {key: list(ids) for key, ids in history.items()}
+    for key in history:
+        decoder.add(key)
+    for turn in range(3):
+        for key, said in decoder.turns(feeds, dict.fromkeys(feeds, 5)).items():
+            assert whole(said) == generated(model, history[key], 5)
+            history[key] += whole(said)
+            assert decoder.length(key) == len(history[key])
+        feeds = {key: [(at * 31 + turn) % 290 + 3 for at in range(4)] for key in history}
+        for key, ids in feeds.items():
+            history[key] += ids
+    decoder.drop(["a"])
+    assert decoder.length("a") == 0
 
 
-def test_layers_that_nobody_knows_are_refused_too() -> None:
+def test_a_base_without_a_cache_is_decoded_in_whole_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last way there is: a model whose cache does not give what whole passes give."""
+    model = model_of("lfm2")
+    monkeypatch.setattr(parity, "_WAYS", parity._WAYS[2:])
+    decoder = choose_decoding(model, [STOP], context=512).make(model, stop_ids=[STOP])
+    decoder.add("a")
+    said = decoder.turns({"a": [3, 44, 5, 99, 7]}, {"a": 5})["a"]
+    assert whole(said) == generated(model, [3, 44, 5, 99, 7], 5)
+
+
+def test_a_base_that_no_way_decodes_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "_WAYS", parity._WAYS[:1])
+    with pytest.raises(Unavailable, match=r"lfm2: .*cannot be decoded here.*--endpoint"):
+        choose_decoding(model_of("lfm2"), [STOP], context=512)
+
+
+def test_layers_that_nobody_knows_are_not_decoded_in_batches() -> None:
     class Config:
         model_type = "novel"
         layer_types = ("full_attention", "quantum_attention")
@@ -266,25 +298,8 @@ def test_a_limit_that_ended_sessions_is_told_with_its_size(
         run_document(other)
 
 
-def test_what_leaves_no_room_or_cannot_be_decoded_ends_before_a_world_opens(
-    bundles: Path, tmp_path: Path, tiny_base: Path, smollm2: Path
+def test_what_leaves_no_room_ends_before_a_world_opens(
+    bundles: Path, tmp_path: Path, tiny_base: Path
 ) -> None:
     with pytest.raises(SekftError, match=r"no episode has room .* is 20 ids"):
         run_document(job(tiny_base, bundles, tmp_path / "run", context=20))
-    hybrid = saved("lfm2", tmp_path / "lfm2", smollm2)
-    with pytest.raises(SekftError, match="layers of the kind conv"):
-        run_document(job(hybrid, bundles, tmp_path / "run"))
-    turns = [{"role": "user", "content": "$"}, {"role": "assistant", "content": "exit"}]
-    data = tmp_path / "data.jsonl"
-    data.write_text("\n".join(json.dumps({"id": f"s{n}", "turns": turns}) for n in range(4)))
-    recipe = Recipe(eval_every=1, eval_worlds=2, max_steps=2, rank=4)
-    train = jobs.Train(
-        base=str(hybrid),
-        data=str(data),
-        scenarios=str(bundles),
-        out=str(tmp_path / "run"),
-        recipe=recipe,
-    )
-    with pytest.raises(SekftError, match="layers of the kind conv"):
-        run_document(train)
-    assert not (tmp_path / "run").exists()
