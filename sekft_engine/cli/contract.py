@@ -80,11 +80,11 @@ def check(
     data = data_or_default(data, hub, place)
     _refuse_unnamed(data, hub)
     key = key_from(api_key_env, endpoint)
-    sessions = list(_sessions(data, hub, strict=strict))  # before a server is asked
     with (
         Client(endpoint, api_key=key, timeout=timeout) as client,
         Display(quiet=as_json) as display,
     ):
+        sessions = list(_sessions(data, hub, strict=strict))  # before a server is asked
         report = check_endpoint(
             client,
             load_tokenizer(base, place),
