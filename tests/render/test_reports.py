@@ -181,6 +181,7 @@ def test_inspect_counts_everything(data: Path, smol: Base) -> None:
         "examples": report.examples,
         "notes": {},
         "passed_over": {},
+        "remarks": (),
     }
     assert set(report.examples) == set(report.dropped)
 
