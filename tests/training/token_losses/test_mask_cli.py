@@ -260,8 +260,8 @@ def test_bad_usage_is_one_line_and_status_2(sekft: Sekft, tiny_base: Path, tmp_p
         (base, "no trajectories named"),
         (("--data", "/no/such/data", *base), "/no/such/data: no such file or folder"),
         (("--data", str(twice)), "no base named"),
-        (("--data", str(twice), *base), "twice.jsonl:3"),
-        (("--data", str(torn), *base), "torn.jsonl:2: broken JSON"),
+        (("--data", str(twice), "--strict", *base), "twice.jsonl:3"),
+        (("--data", str(torn), "--strict", *base), "torn.jsonl:2: broken JSON"),
         (("--data", str(torn), "--hub", "x/y", *base), "use --data or --hub"),
         (("--data", str(twice), "--base", "/no/such/base"), "no such base"),
     )
@@ -271,6 +271,19 @@ def test_bad_usage_is_one_line_and_status_2(sekft: Sekft, tiny_base: Path, tmp_p
             assert (status, out) == (2, ""), words
             assert err.count("\n") == 1
             assert said in err
+
+
+def test_a_bad_line_is_listed_with_its_place_and_stops_nothing(
+    sekft: Sekft, tiny_base: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text("".join(json.dumps(session(n)) + "\n" for n in (1, 2, 1)) + '{"turns": [}\n')
+    status, out, err = sekft("mask", "--data", str(file), "--base", str(tiny_base))
+    assert (status, err) == (0, "")
+    assert "duplicate_id: " in out
+    assert f"{file}:3: the id 'session-001' stands in {file}:1 already" in out
+    assert f"d:4  broken_json: {file}:4: broken JSON" in out
+    assert "dropped: 1 duplicate_id, 1 broken_json" in out.splitlines()[-1]
 
 
 @pytest.fixture
