@@ -249,6 +249,6 @@ def test_bad_input_is_one_line_on_stderr_and_exit_status_2(
         text=True,
     )
     assert done.returncode == 2
-    assert done.stdout == ""
+    assert "d.jsonl:1" in json.loads(done.stdout)["error"]["where"]
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
