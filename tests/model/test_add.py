@@ -134,7 +134,7 @@ def test_an_index_that_does_not_answer_is_told_in_pips_words(
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="known: smollm2-135m"):
+    with pytest.raises(BadInput, match="a known base: smollm2-135m"):
         add_base("gpt-5", tmp_path)
 
 

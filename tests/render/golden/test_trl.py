@@ -106,7 +106,7 @@ EXPECTED: dict[str, Same | Refused | Unmasked] = {
     "phi3_5": Same(after="\n", last="\n</s>"),
     "llama3": Same(),
     # The next turn's header is what ends a turn; the last one is left open.
-    "glm4moe": Refused("no_end_of_turn", "no control token closes command turn 1"),
+    "glm4moe": Refused("writes_before_command", "</think>\\n' before command turn 1"),
     # The model itself opens a channel or names a recipient before it says anything.
     "gptoss": Refused("writes_before_command", "'<|channel|>final<|message|>'"),
     "muse_glimmer": Refused("writes_before_command", "' to=user<|message|>'"),
@@ -174,7 +174,7 @@ def test_labels_are_trls_mask_and_the_rule(name: str, shared: Base) -> None:
         built = build_row(one, base.ours)
         if isinstance(expected, Refused):
             assert isinstance(built, Dropped)
-            assert built.reason == expected.reason
+            assert built.reason == expected.reason, built.detail
             assert expected.says in built.detail
             continue
         assert isinstance(built, Row), built
