@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN, KnownBase
-from sekft_engine.bases.digest import base_digest
+from sekft_engine.bases.digest import base_digest, current_digest
 from sekft_engine.bases.layers import refuse_unknown_targets, stored_share
 from sekft_engine.bases.local import add_local, is_local
 from sekft_engine.bases.resolve import ready_base, resolve_base
@@ -21,6 +21,7 @@ __all__ = [
     "base_digest",
     "cache_root",
     "check_base",
+    "current_digest",
     "is_local",
     "list_bases",
     "ready_base",

@@ -26,11 +26,32 @@ def base_digest(folder: Path, memo: Path | None = None) -> str:
         memo: where digests of large files are remembered by path, size and time of change; None =
             the user's cache.
     """
+    return _digest(folder, weight_files(folder), memo)
+
+
+def current_digest(recorded: str, folder: Path, digest: str) -> str:
+    """``recorded``, or ``digest`` if both are digests of the base in ``folder``.
+
+    Versions before 0.2 counted every ``*.safetensors`` file, also those in a format of the vendor's
+    own (``consolidated.safetensors``). Adapters and runs that they recorded stay valid.
+
+    Args:
+        recorded: the base's digest in the record of an adapter or a run; may be empty.
+        folder: the base's.
+        digest: the base's, as :func:`base_digest` computes it.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if recorded in ("", digest) or files == weight_files(folder):
+        return recorded
+    return digest if recorded == _digest(folder, files, None) else recorded
+
+
+def _digest(folder: Path, files: list[Path], memo: Path | None) -> str:
     memo = memo if memo is not None else digest_memo()
     config = read_config(folder)
     facts = {key: value for key, value in config.items() if key not in _VOLATILE}
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for path in weight_files(folder):
+    for path in files:
         total.update(f"\n{path.name} {_remembered_sha256(path, memo)}".encode())
     return total.hexdigest()
 

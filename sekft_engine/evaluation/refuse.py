@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sekft_engine.bases import current_digest
 from sekft_engine.core.errors import BadInput
 from sekft_engine.model.family import family_of
 from sekft_engine.operators.endpoints import identity
@@ -98,6 +99,8 @@ def named_run(job: Evaluate) -> Path | None:
 def refuse_other_eval(folder: Path, asked: Mapping[str, Any]) -> None:
     """Raise :class:`BadInput` where the run in ``folder`` was not the eval that is asked for."""
     before = {**DEFAULTS, **identity(read_run(folder).about)}
+    if (digest := asked.get("base_digest")) and (recorded := before.get("base_digest")):
+        before["base_digest"] = current_digest(recorded, Path(asked["base"]), digest)
     for name, value in {**DEFAULTS, **identity(asked)}.items():
         if before.get(name) != value:
             raise _another(name, folder)

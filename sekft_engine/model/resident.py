@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sekft_engine.bases import base_digest, resolve_base
+from sekft_engine.bases import base_digest, current_digest, resolve_base
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.files import staged_folder
 from sekft_engine.data.clock import Clock
@@ -261,6 +261,8 @@ class ResidentBase:
         folder = adapter_folder(path)
         meta = read_meta(folder)
         if meta is not None:
+            recorded = current_digest(meta.base_digest, self.path, self.digest)
+            meta = msgspec.structs.replace(meta, base_digest=recorded)
             refuse_stranger(meta, folder, base_digest=self.digest, render=self.render)
         known = self._adapters.get(name)
         if known is not None and known.digest == adapter_digest(folder):

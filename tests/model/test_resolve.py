@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.bases import base_digest, cache_root, ready_base, resolve_base
+from sekft_engine.bases import base_digest, cache_root, current_digest, ready_base, resolve_base
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.data.workspace import Workspace
 
@@ -117,3 +119,25 @@ def test_a_remembered_digest_does_not_outlive_the_file(
     data[-1] ^= 1
     weights.write_bytes(data)
     assert base_digest(tiny_base_copy, memo) != before
+
+
+def test_records_of_versions_that_counted_every_weight_file_stay_valid(
+    tiny_base_copy: Path,
+) -> None:
+    plain = base_digest(tiny_base_copy)
+    weights = tiny_base_copy / "model.safetensors"
+    vendors = tiny_base_copy / "consolidated.safetensors"
+    shutil.copy(weights, vendors)
+    config = json.loads((tiny_base_copy / "config.json").read_text())
+    volatile = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+    facts = {key: value for key, value in config.items() if key not in volatile}
+    earlier = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for file in (vendors, weights):
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        earlier.update(f"\n{file.name} {sha256}".encode())
+
+    digest = base_digest(tiny_base_copy)
+    assert digest == plain
+    assert current_digest(earlier.hexdigest(), tiny_base_copy, digest) == digest
+    assert current_digest("0" * 64, tiny_base_copy, digest) == "0" * 64
+    assert current_digest("", tiny_base_copy, digest) == ""

@@ -140,7 +140,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     )
     facts = _facts(meta, folder, data, job, dialect, trials, tokenizer.recorded_clock, adapted)
     if earlier is not None:
-        refuse_other(earlier, facts, recipe)
+        refuse_other(earlier, facts, recipe, folder)
     return Plan(
         job=job,
         recipe=recipe,

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from sekft_engine.bases import current_digest
 from sekft_engine.core.errors import BadInput, DigestMismatch
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe, recipe_from
@@ -70,8 +71,14 @@ def recorded_clock(info: RunInfo | None) -> Clock | None:
     return clock if isinstance(clock, Clock) else None
 
 
-def refuse_other(info: RunInfo, facts: RunFacts, recipe: Recipe) -> None:
+def refuse_other(info: RunInfo, facts: RunFacts, recipe: Recipe, folder: Path) -> None:
     """Refuse to continue a run with another base, data, render or recipe than it began with.
+
+    Args:
+        info: the run.
+        facts: what it would continue with.
+        recipe: the same.
+        folder: the base's.
 
     Raises:
         DigestMismatch: something differs; the error names all of it.
@@ -82,6 +89,8 @@ def refuse_other(info: RunInfo, facts: RunFacts, recipe: Recipe) -> None:
         f"{name} was {before[name]}, now {now[name]}" for name in now if before[name] != now[name]
     ]
     was, here = _identity(info.facts), _identity(facts)
+    digest = current_digest(info.facts.base.digest, folder, facts.base.digest)
+    was["base"]["digest"] = digest
     for what in here:
         changed = [key for key in here[what] if was[what][key] != here[what][key]]
         if changed:
