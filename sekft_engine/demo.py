@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 
@@ -34,11 +35,12 @@ TURN_TOKENS = 48
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """The document of ``sekft demo --run``: what the base and the adapter did in the same worlds,
-    how long each part took, and the runs."""
+    """The document of ``sekft demo --run``: what the base, the adapter and the controls did in the
+    same worlds, how long each part took, and the runs."""
 
     base: SubjectFacts
     adapter: SubjectFacts
+    controls: list[SubjectFacts]
     seconds: dict[str, float]
     workspace: str
     train: TrainResult
@@ -100,8 +102,13 @@ def train_adapter(workspace: Workspace, name: str = "") -> jobs.Train:
 
 
 def evaluate_adapter(workspace: Workspace, adapter: str) -> jobs.Evaluate:
-    """The adapter on the same worlds as the base."""
-    return msgspec.structs.replace(evaluate_base(workspace), adapters=(adapter,), with_base=False)
+    """The adapter on the same worlds as the base, and all controls."""
+    return msgspec.structs.replace(
+        evaluate_base(workspace),
+        adapters=(adapter,),
+        with_base=False,
+        controls=get_args(jobs.Control),
+    )
 
 
 def prove(workspace: Workspace, do: Callable[[Job], AnyResult]) -> Proof:
@@ -127,6 +134,7 @@ def prove(workspace: Workspace, do: Callable[[Job], AnyResult]) -> Proof:
     return Proof(
         base=base.subjects[0],
         adapter=adapter.subjects[0],
+        controls=adapter.subjects[1:],
         seconds=seconds,
         workspace=str(workspace.root),
         train=train,

@@ -65,9 +65,9 @@ def command(prove: bool, workspace: Path, verbose: bool, quiet: bool, as_json: b
 
 
 def _proof(result: demo.Proof) -> str:
-    from sekft_engine.evaluation.report.tables import breakdown_table, rates_table
+    from sekft_engine.evaluation.report.tables import breakdown_table, kinds_table, rates_table
 
-    subjects = [result.base, result.adapter]
+    subjects = [result.base, result.adapter, *result.controls]
     total = sum(result.seconds.values())
     parts = ", ".join(
         f"{part.replace('_', ' ')} {_clock(seconds)}" for part, seconds in result.seconds.items()
@@ -75,6 +75,7 @@ def _proof(result: demo.Proof) -> str:
     return "\n\n".join(
         (
             rates_table(subjects),
+            kinds_table(subjects),
             breakdown_table(subjects),
             f"{_clock(total)} in all: {parts}\nworkspace: {result.workspace}",
         )

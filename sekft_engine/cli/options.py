@@ -164,6 +164,7 @@ def _option(field: msgspec.structs.FieldInfo, meta: Meta) -> Callable[[Command],
             flag = f"{flag}/--no-{flag.removeprefix('--')}"
     elif several:
         settings["multiple"] = True
+        settings["type"] = _click_type(get_args(kind)[0], meta)
     else:
         settings["type"] = _click_type(kind, meta)
         settings["show_default"] = default not in ("", None) and "[default" not in described

@@ -5,7 +5,8 @@ The text of the commands is judged only for being commands; what counts besides 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -13,6 +14,48 @@ from sekft_engine.data.trajectory import Outcome
 
 #: The measures whose rates are reported, in the order of the tables.
 MEASURES = ("operates", "terminates", "verified", "clean_termination")
+
+
+class Judged(Protocol):
+    """What :data:`KINDS` asks of a verdict, be it :class:`Verdict` or an event."""
+
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def expected(self) -> str: ...
+    @property
+    def verified(self) -> bool: ...
+    @property
+    def clean_termination(self) -> bool: ...
+    @property
+    def invalid(self) -> str: ...
+
+
+class KindMeasure(NamedTuple):
+    """A measure of one kind of world: the terminal that is right there, and what is true of an
+    episode in such a world."""
+
+    terminal: Literal["exit", "panic"]
+    holds: Callable[[Judged], bool]
+
+
+def _done_rightly(verdict: Judged) -> bool:
+    return verdict.clean_termination and verdict.verified
+
+
+#: Measures by the kind of world: a doable one has to be done, a blocked one given up with a reason.
+#: Together they hide what a program could score that gives up everywhere.
+KINDS: Mapping[str, KindMeasure] = {
+    "solved": KindMeasure("exit", _done_rightly),
+    "wrongly_given_up": KindMeasure("exit", lambda verdict: verdict.outcome == "panic"),
+    "rightly_given_up": KindMeasure("panic", _done_rightly),
+}
+
+
+def fulfils(verdict: Judged, measure: str) -> bool:
+    """Whether an episode fulfils a measure of :data:`KINDS`."""
+    kind = KINDS[measure]
+    return not verdict.invalid and verdict.expected == kind.terminal and kind.holds(verdict)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

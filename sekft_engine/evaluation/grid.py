@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from sekft_engine.core.errors import Interrupted
@@ -64,11 +65,13 @@ class Grid:
         self._digests = {scenario.id: scenario_digest(scenario) for scenario in scenarios}
         self._done: dict[str, dict[str, FinishedEpisode]] = {}
         self._decisions: dict[str, Decision] = {}
+        self._controls: frozenset[str] = frozenset()
 
     def fill(self, subjects: Sequence[Subject], operators: Operators) -> None:
         """Run every episode that is not done yet, or as many as a decision takes."""
         job = self._job
         self._done = {subject.name: {} for subject in subjects}
+        self._controls = frozenset(subject.name for subject in subjects if subject.control)
         if job.resume:
             trials = [
                 (scenario.id, draw) for scenario in self._scenarios for draw in range(job.seeds)
@@ -130,7 +133,7 @@ class Grid:
         Args:
             worlds: number of worlds that have been run, of all subjects.
         """
-        first, *others = (subject.name for subject in subjects)
+        first, *others = (subject.name for subject in subjects if not subject.control)
         for other in others:
             # Bonferroni correction: all comparisons together have the error rate ALPHA.
             test = Sequential(first, other, len(self._scenarios), ALPHA / len(others))
@@ -164,7 +167,7 @@ class Grid:
             run=self._run.id,
             path=str(self._run.folder),
             about=self._about,
-            conditions=self._conditions(),
+            conditions=msgspec.structs.replace(self._conditions(), controls=self._controls),
             decisions=self._decisions if job.until_decided else None,
             partial=partial if stopped else UNSET,
         )

@@ -21,14 +21,17 @@ from sekft_engine.evaluation.refuse import (
     DEFAULTS,
     REFUSED,
     named_run,
+    needs_base,
     refuse_other_eval,
     refuse_unsuited_base,
     refuse_what_cannot_be_kept,
     refuse_what_shows_nothing,
 )
 from sekft_engine.evaluation.report.document import Conditions
+from sekft_engine.operators.controls import control_operator, controls_of
 from sekft_engine.operators.endpoints import identity
 from sekft_engine.operators.local import LocalOperators
+from sekft_engine.operators.operator import Operator
 from sekft_engine.operators.subjects import Subject, subjects_of
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
@@ -55,6 +58,7 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     asked = _about(job, scenarios, dialect, place)
     refuse_what_cannot_be_kept(job, context, asked)
     with _stage(job, context, dialect) as stage:
+        subjects = [*stage.subjects, *controls_of(job.controls)]
         about = stage.about | asked
         run = _open_run(job, context, about)
         if clock := Clock.read(run.info.about.get("clock")):
@@ -64,7 +68,8 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
         context.emit(
             events.EvalStarted(
                 job="",
-                subjects=[subject.name for subject in stage.subjects],
+                subjects=[subject.name for subject in subjects],
+                controls=[subject.name for subject in subjects if subject.control],
                 scenarios=[
                     trial_name(scenario.id, draw)
                     for scenario in scenarios
@@ -76,8 +81,14 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
             )
         )
         grid = Grid(job, context, run, scenarios, dialect, about, stage.conditions)
+
+        def operators(subject: Subject) -> tuple[Operator, int]:
+            if subject.control:
+                return control_operator(subject, scenarios, job.seeds)
+            return stage.operators(subject)
+
         try:
-            grid.fill(stage.subjects, stage.operators)
+            grid.fill(subjects, operators)
         except Interrupted as stop:
             raise Stopped(str(stop), result=grid.document(began, stopped=True)) from stop
         return grid.document(began)
@@ -105,6 +116,9 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
                 remote.subjects, remote, remote.about, lambda: Conditions(served=remote.served())
             )
         return
+    if not needs_base(job):
+        yield Stage([], _nobody, {}, Conditions)
+        return
     four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(job.adapters))
     base = context.load_base(job.base, four_bits)
     with subjects_of(job, context, base, dialect) as subjects:
@@ -131,11 +145,15 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
         yield Stage(subjects.acting, local, about, lambda: conditions, base.set_clock)
 
 
+def _nobody(subject: Subject) -> tuple[Operator, int]:
+    raise LookupError(f"{subject.name} is not on this stage")
+
+
 def _about(
     job: Evaluate, scenarios: Sequence[Scenario], dialect: Dialect, place: dict[str, str]
 ) -> dict[str, Any]:
     """What makes this eval this one and no other; to be resumed it must agree in all of it."""
-    options = {name: getattr(job, name) for name in DEFAULTS}
+    options = {name: getattr(job, name) for name in DEFAULTS} | {"controls": [*job.controls]}
     return (
         {name: value for name, value in options.items() if value != DEFAULTS[name]}
         | {

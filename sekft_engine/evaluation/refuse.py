@@ -16,7 +16,13 @@ from sekft_engine.records.runs import MANIFEST, adapter_folder, read_run, refuse
 from sekft_engine.work.context import Context
 
 #: Options that a run records only where they are not these: older runs had none of them.
-DEFAULTS: Mapping[str, Any] = {"seeds": 1, "until_decided": False, "exact": False, "context": 0}
+DEFAULTS: Mapping[str, Any] = {
+    "seeds": 1,
+    "until_decided": False,
+    "exact": False,
+    "context": 0,
+    "controls": [],
+}
 
 #: The adapters that could not act, by name with their digests, in what a run is about.
 REFUSED = "refused"
@@ -31,9 +37,11 @@ def refuse_what_shows_nothing(job: Evaluate) -> None:
             mend="give a --temperature, or leave --seeds out",
         )
     subjects = len(job.models) if job.endpoints else len(job.adapters) + job.with_base
-    if not subjects and not job.endpoints:
+    if not subjects and not job.endpoints and not job.controls:
         raise BadInput(
-            "nobody to evaluate", where="--no-base", mend="name an adapter with --adapter"
+            "nobody to evaluate",
+            where="--no-base",
+            mend="name an adapter with --adapter, or a --control",
         )
     if job.until_decided and subjects < 2:
         raise BadInput(
@@ -55,9 +63,14 @@ def refuse_what_shows_nothing(job: Evaluate) -> None:
         )
 
 
+def needs_base(job: Evaluate) -> bool:
+    """Whether somebody acts on a base here: not a server's model, and not a control."""
+    return not job.endpoints and bool(job.with_base or job.adapters)
+
+
 def refuse_unsuited_base(job: Evaluate, context: Context) -> None:
     """Raise :class:`BadInput` where the base cannot be loaded at all, judged by its files."""
-    if not job.endpoints and context.base is None:  # a resident one has been loaded
+    if needs_base(job) and context.base is None:  # a resident one has been loaded
         family_of(context.find_base(job.base))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -14,7 +14,7 @@ from sekft_engine.data.dialect import Dialect
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events
 from sekft_engine.records.adapters import META, AdapterMeta, adapter_digest
-from sekft_engine.records.jobs import Evaluate
+from sekft_engine.records.jobs import Control, Evaluate
 from sekft_engine.records.precision import trained_in_4bit
 from sekft_engine.records.runs import ADAPTER, adapter_folder
 from sekft_engine.work.context import Context
@@ -33,6 +33,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         trained_4bit: whether it was trained on the base in 4 bits; None = unknown.
         precision: how the base is held otherwise than it was trained on; empty = it is not.
         folder: of the adapter; None where it is attached by itself.
+        control: whether it is a control, which no model types for.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     trained_4bit: bool | None = None
     precision: str = ""
     folder: Path | None = None
+    control: bool = False
 
 
 class Refusal(NamedTuple):
@@ -217,5 +219,5 @@ def other_precision(trained_4bit: bool | None, base: ResidentBase) -> str:
 
 
 def report_name(name: str) -> str:
-    """The name of an adapter in reports: not ``base``, which is the bare base's."""
-    return f"{name} (adapter)" if name == BASE else name
+    """The name of an adapter in reports: not that of the bare base or of a control."""
+    return f"{name} (adapter)" if name in (BASE, *get_args(Control)) else name

@@ -32,11 +32,33 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+class KindCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Doable and blocked worlds apart.
+
+    Attributes:
+        doable: episodes that count in worlds that can be done.
+        solved: of these, how many did the work: checker passed, only commands, ``exit``.
+        wrongly_given_up: of these, how many ended by ``panic``.
+        blocked: episodes that count in worlds that cannot be done.
+        rightly_given_up: of these, how many were given up with a reason, by commands only.
+        intervals: 95 % Wilson intervals, by measure.
+    """
+
+    doable: int = 0
+    solved: int = 0
+    wrongly_given_up: int = 0
+    blocked: int = 0
+    rightly_given_up: int = 0
+    intervals: dict[str, Interval] = {}
+
+
 class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of one subject, as in :class:`Counts`, whole and broken down.
 
     Attributes:
+        control: whether it is an unskilled or an all-knowing control, see ``--control``.
         worlds: how many worlds the episodes that count were in.
+        kinds: doable and blocked worlds apart; older evals have none.
         invalid_by: causes of episodes that do not count.
         limits: how many episodes a limit ended, by the limit's name.
         by: further breakdowns: what by -> group -> counts.
@@ -48,6 +70,7 @@ class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str = ""
+    control: bool = False
     n: int = 0
     worlds: int = 0
     invalid: int = 0
@@ -59,6 +82,7 @@ class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
     clean_termination: int = 0
     clean: int = 0
     intervals: dict[str, Interval] = {}
+    kinds: KindCounts | UnsetType = UNSET
     by_archetype: dict[str, Counts] = {}
     by: dict[str, dict[str, Counts]] = {}
     outcomes: dict[str, int] = {}

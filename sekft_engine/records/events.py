@@ -295,14 +295,15 @@ class MachineSeen(Event, frozen=True, kw_only=True, tag=True):
 
 
 class EvalStarted(Event, frozen=True, kw_only=True, tag=True):
-    """``scenarios`` are ids in order, ``archetypes`` theirs; ``subjects`` base and adapters. Each
-    world stands there ``seeds`` times in a row, once for every episode in it."""
+    """``scenarios`` are ids in order, ``archetypes`` theirs; ``subjects`` base, adapters and
+    ``controls``. Each world stands there ``seeds`` times in a row, once for every episode in it."""
 
     subjects: list[str]
     scenarios: list[str]
     archetypes: list[str]
     seeds: int = 1
     until_decided: bool = False
+    controls: list[str] = []
 
 
 class EpisodeStarted(Event, frozen=True, kw_only=True, tag=True):

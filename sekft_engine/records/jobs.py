@@ -38,6 +38,10 @@ Strict = Annotated[
 ]
 
 
+#: Operators without a model: the reference solution, and three without any skill.
+Control = Literal["oracle", "always-exit", "always-panic", "random"]
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="job", forbid_unknown_fields=True):
     """The fields of all jobs; an empty ``id`` is assigned by the engine."""
 
@@ -145,6 +149,8 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     is loaded: the models there act, ``concurrency`` episodes at once. Unless ``unchecked``, the
     eval is refused where a server does not feed its model what training on ``base`` fed.
 
+    ``controls`` act in the same worlds; an eval of these alone needs no base.
+
     ``context``: most ids in an episode; 0 = as many as the base holds, up to 4096.
     """
 
@@ -154,6 +160,13 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
         Meta(description="An adapter's folder, or its run's folder; may be given more than once."),
     ] = ()
     with_base: bool = True
+    controls: Annotated[
+        tuple[Control, ...],
+        Meta(
+            description="Let an operator without a model act in the same worlds, to compare with; "
+            "may be given more than once."
+        ),
+    ] = ()
     scenarios: Annotated[
         str, Meta(description="Folder of scenario bundles [default: the held-out ones].")
     ]

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
-from sekft_engine.episodes.verdict import MEASURES
+from sekft_engine.episodes.verdict import KINDS, MEASURES, fulfils
 from sekft_engine.evaluation.statistics.intervals import wilson_clustered
 from sekft_engine.evaluation.statistics.paired import Comparison, compare, settled
 from sekft_engine.records import events
@@ -38,12 +38,14 @@ class Tally:
     ``n`` finished episodes count, ``invalid`` do not. ``first`` and ``last`` are the times at which
     its first episode began and its last ended, in seconds since the epoch. ``turns`` are those of
     all episodes, ``judged_turns`` those of finished ones. ``worlds`` holds, for each world, the
-    episodes that count and the successes by measure.
+    episodes that count, in all and by the terminal that is right there, and the successes by
+    measure.
     """
 
     n: int = 0
     invalid: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MEASURES, 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*MEASURES, *KINDS), 0))
+    terminals: Counter[str] = field(default_factory=Counter)
     first: float = 0.0
     last: float = 0.0
     turns: int = 0
@@ -63,19 +65,26 @@ class Tally:
         self.n += by
         here = self.worlds.setdefault(world, Counter())
         here["n"] += by
-        for measure in MEASURES:
-            won = by * bool(getattr(verdict, measure))
-            self.counts[measure] += won
-            here[measure] += won
+        here[verdict.expected] += by
+        self.terminals[verdict.expected] += by
+        for measure in self.counts:
+            held = fulfils(verdict, measure) if measure in KINDS else getattr(verdict, measure)
+            self.counts[measure] += by * bool(held)
+            here[measure] += by * bool(held)
         self._intervals.clear()
+
+    def of(self, measure: str) -> int:
+        """In how many episodes the measure could be fulfilled: ``solved`` only in doable worlds."""
+        return self.terminals[KINDS[measure].terminal] if measure in KINDS else self.n
 
     def interval(self, measure: str) -> tuple[float, float]:
         """The 95 % interval of a rate, clustered by world as in ``sekft eval``: several episodes in
         one world say less than as many worlds."""
         if measure not in self._intervals:
             worlds = self.worlds.values()
+            counted = KINDS[measure].terminal if measure in KINDS else "n"
             self._intervals[measure] = wilson_clustered(
-                [world[measure] for world in worlds], [world["n"] for world in worlds]
+                [world[measure] for world in worlds], [world[counted] for world in worlds]
             )
         return self._intervals[measure]
 

@@ -6,8 +6,17 @@ from sekft_engine.episodes.verdict import MEASURES
 
 #: The title of each measure, in the order of :data:`MEASURES`.
 TITLES = {measure: measure for measure in MEASURES} | {"clean_termination": "clean end"}
-#: Measures and titles as tables show them, the most important first: the last may be cut off.
-BY_IMPORTANCE = tuple(
+#: Measures of worlds of all kinds, the most important first.
+OVERALL = tuple(
     (measure, TITLES[measure])
     for measure in ("clean_termination", "verified", "operates", "terminates")
+)
+#: Measures and titles as the table of an eval shows them, the most important first: the last may be
+#: cut off. What the checker says is told apart for doable worlds and for blocked ones.
+BY_IMPORTANCE = (
+    ("clean_termination", TITLES["clean_termination"]),
+    ("solved", "solved"),
+    ("rightly_given_up", "given up"),
+    ("operates", TITLES["operates"]),
+    ("terminates", TITLES["terminates"]),
 )

@@ -12,7 +12,7 @@ from textual.binding import Binding
 
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
-from sekft_tui.model.measures import BY_IMPORTANCE
+from sekft_tui.model.measures import OVERALL
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, clip, fit, visible, wrapped
 
@@ -84,6 +84,8 @@ def figures(found: Mapping[str, Any], width: int) -> list[Parts]:
     if found["partial"]:
         lines += [((clip(f" {found['partial']}", width), "warn"),), ()]
     lines += [_head("rates [95 %]"), *(_rates(subject.name, subject) for subject in subjects)]
+    if any(subject.kinds for subject in subjects):
+        lines += [(), *_kinds(subjects)]
     for line in (*found["passes"], *found["decisions"]):
         lines += [(), *_wrapped(visible(line), width)]
     lines += [(), _title("how episodes ended", [subject.name for subject in subjects], width)]
@@ -120,19 +122,45 @@ def _broken_down(subjects: Sequence[SubjectFacts], by: str) -> list[Parts]:
 
 
 def _head(title: str) -> Parts:
-    columns = ((fit(heading, _COLUMN), "quiet") for _, heading in BY_IMPORTANCE)
+    columns = ((fit(heading, _COLUMN), "quiet") for _, heading in OVERALL)
     return ((fit(f" {title}", _NAME), "head"), *columns)
 
 
 def _rates(name: str, facts: SubjectFacts | Counts, style: str = "text") -> Parts:
     n = facts.n
     parts = [(fit(f" {visible(name)}", _NAME - 1) + " ", style)]
-    for measure, _ in BY_IMPORTANCE:
-        low, high = facts.intervals[measure]
-        count = f"{facts.count(measure)}/{n}"
-        interval = f" [{100 * low:.0f},{100 * high:.0f}]"
-        parts += [(count, "strong"), (fit(interval, max(1, _COLUMN - len(count))), "quiet")]
+    for measure, _ in OVERALL:
+        parts += _rate(facts.count(measure), n, facts.intervals[measure])
     return tuple(parts) if n else (parts[0], ("none that counts", "warn"))
+
+
+def _kinds(subjects: Sequence[SubjectFacts]) -> list[Parts]:
+    """Doable and blocked worlds apart."""
+    headings = ("solved", "given up", "blocked:", "given up")
+    columns = ((fit(heading, _COLUMN), "quiet") for heading in headings)
+    lines: list[Parts] = [((fit(" doable worlds:", _NAME), "head"), *columns)]
+    for subject in subjects:
+        kinds = subject.kinds
+        if not kinds:
+            continue
+        spans = kinds.intervals
+        lines.append(
+            (
+                (fit(f" {visible(subject.name)}", _NAME - 1) + " ", "text"),
+                *_rate(kinds.solved, kinds.doable, spans["solved"]),
+                *_rate(kinds.wrongly_given_up, kinds.doable, spans["wrongly_given_up"]),
+                (fit("", _COLUMN), "quiet"),
+                *_rate(kinds.rightly_given_up, kinds.blocked, spans["rightly_given_up"]),
+            )
+        )
+    return lines
+
+
+def _rate(count: int, n: int, interval: Sequence[float]) -> Parts:
+    low, high = interval
+    text = f"{count}/{n}"
+    within = f" [{100 * low:.0f},{100 * high:.0f}]"
+    return ((text, "strong"), (fit(within, max(1, _COLUMN - len(text))), "quiet"))
 
 
 def _title(title: str, columns: Sequence[str], width: int) -> Parts:

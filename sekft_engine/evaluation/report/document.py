@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from sekft_engine.data.trajectory import OUTCOMES
 from sekft_engine.episodes.endings import ENDINGS, ending_of
 from sekft_engine.episodes.episode import FinishedEpisode, draw_of
-from sekft_engine.episodes.verdict import MEASURES
+from sekft_engine.episodes.verdict import KINDS, MEASURES, fulfils
 from sekft_engine.evaluation.report.caveats import causes_of, caveats, limits_of
 from sekft_engine.evaluation.statistics.intervals import pass_at, wilson_clustered
 from sekft_engine.evaluation.statistics.paired import Decision, compare, settled
@@ -24,6 +24,7 @@ from sekft_engine.records.evals import (
     EpisodeFacts,
     EvalResult,
     EvalWarning,
+    KindCounts,
     PairedComparison,
     Partial,
     ServedFacts,
@@ -61,6 +62,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     context: ContextLimit | UnsetType = UNSET
     served: list[ServedFacts] | UnsetType = UNSET
+    controls: frozenset[str] = frozenset()
     doubts: Mapping[str, str] = {}
     trained_4bit: Mapping[str, bool | None] = {}
     precision: Mapping[str, str] = {}
@@ -115,12 +117,15 @@ def document(
             subject_facts(
                 name,
                 done,
+                control=name in conditions.controls,
                 confirmed=not doubts[name] if name in doubts else UNSET,
                 trained_4bit=conditions.trained_4bit.get(name),
             )
             for name, done in episodes.items()
         ],
-        comparisons=comparisons(episodes, any_time=any_time, order=order),
+        comparisons=comparisons(
+            episodes, any_time=any_time, order=order, controls=conditions.controls
+        ),
         episodes=[
             episode_facts(name, finished) for name, done in episodes.items() for finished in done
         ],
@@ -150,6 +155,7 @@ def subject_facts(
     name: str,
     done: Sequence[FinishedEpisode],
     *,
+    control: bool = False,
     confirmed: bool | UnsetType = UNSET,
     trained_4bit: bool | None = None,
 ) -> SubjectFacts:
@@ -160,6 +166,7 @@ def subject_facts(
     Args:
         name: of the subject.
         done: its finished episodes.
+        control: whether it is a control.
         confirmed: whether the subject is known to be trained on this base.
         trained_4bit: whether it was trained on the base in 4 bits; None = unknown.
     """
@@ -168,6 +175,7 @@ def subject_facts(
     most = max(draws.values(), default=0)
     return SubjectFacts(
         name=name,
+        control=control,
         n=len(counted),
         worlds=len(draws),
         invalid=len(done) - len(counted),
@@ -175,6 +183,7 @@ def subject_facts(
         limits=limits_of(counted),
         **_counts(counted),
         intervals=_intervals(counted),
+        kinds=kind_counts(counted),
         by_archetype=_broken_down(done, lambda finished: finished.trajectory.archetype),
         by={name: _broken_down(done, of) for name, of in BREAKDOWNS.items()},
         outcomes=_tally(finished.verdict.outcome for finished in counted),
@@ -191,14 +200,39 @@ def subject_facts(
     )
 
 
+def kind_counts(counted: Sequence[FinishedEpisode]) -> KindCounts:
+    """Doable and blocked worlds apart, of episodes that count."""
+    by_terminal = {
+        terminal: [each for each in counted if each.verdict.expected == terminal]
+        for terminal in ("exit", "panic")
+    }
+    by_measure = {name: by_terminal[kind.terminal] for name, kind in KINDS.items()}
+    return KindCounts(
+        doable=len(by_terminal["exit"]),
+        blocked=len(by_terminal["panic"]),
+        **{
+            name: sum(fulfils(each.verdict, name) for each in done)
+            for name, done in by_measure.items()
+        },
+        intervals={name: _interval(done, name) for name, done in by_measure.items()},
+    )
+
+
 def _pass_at(most: int, won: Sequence[int], draws: Sequence[int]) -> dict[str, float]:
     return {str(k): round(pass_at(k, won, draws), 4) for k in range(1, most + 1)}
 
 
 def comparisons(
-    episodes: Episodes, *, any_time: bool = False, order: Sequence[Trial] | None = None
+    episodes: Episodes,
+    *,
+    any_time: bool = False,
+    order: Sequence[Trial] | None = None,
+    controls: Container[str] = (),
 ) -> list[PairedComparison]:
     """Compare each pair of subjects on the worlds that count for both.
+
+    Controls are not compared with each other. Where there are any, the worlds that were solved are
+    compared too.
 
     Args:
         episodes: the finished episodes of each subject.
@@ -206,10 +240,14 @@ def comparisons(
         order: the trials of an eval that is not at its end, in the order fixed beforehand: only
             worlds :func:`~sekft_engine.evaluation.statistics.paired.settled` for both are taken.
     """
+    measures = ["clean_termination"]
+    if any(name in controls for name in episodes):
+        measures.append("solved")
     return [
-        _compare(a, b, episodes, any_time, order)
+        _compare(a, b, episodes, measure, any_time, order)
+        for measure in measures
         for a, b in combinations(episodes, 2)
-        if episodes[a] and episodes[b]
+        if episodes[a] and episodes[b] and not (a in controls and b in controls)
     ]
 
 
@@ -227,9 +265,14 @@ def differences(
 
 
 def _compare(
-    a: str, b: str, episodes: Episodes, any_time: bool, order: Sequence[Trial] | None
+    a: str,
+    b: str,
+    episodes: Episodes,
+    measure: str,
+    any_time: bool,
+    order: Sequence[Trial] | None,
 ) -> PairedComparison:
-    by_world = differences(episodes[a], episodes[b])
+    by_world = differences(episodes[a], episodes[b], measure)
     if order is not None:
         done = [
             {(each.trajectory.scenario, draw_of(each)) for each in episodes[name]}
@@ -241,7 +284,7 @@ def _compare(
     return PairedComparison(
         a=a,
         b=b,
-        measure="clean_termination",
+        measure=measure,
         pairs=found.pairs,
         only_a=found.only_a,
         only_b=found.only_b,
@@ -252,11 +295,20 @@ def _compare(
 
 
 def _results(done: Sequence[FinishedEpisode], measure: str) -> dict[tuple[str, int], bool]:
+    kind = KINDS.get(measure)
     return {
-        (finished.trajectory.scenario, draw_of(finished)): getattr(finished.verdict, measure)
+        (finished.trajectory.scenario, draw_of(finished)): _holds(finished, measure)
         for finished in done
         if not finished.verdict.invalid
+        and (kind is None or finished.verdict.expected == kind.terminal)
     }
+
+
+def _holds(finished: FinishedEpisode, measure: str) -> bool:
+    if measure in KINDS:
+        return fulfils(finished.verdict, measure)
+    held: bool = getattr(finished.verdict, measure)
+    return held
 
 
 def _valid(done: Sequence[FinishedEpisode]) -> list[FinishedEpisode]:
@@ -275,15 +327,16 @@ def _by_world(counted: Sequence[FinishedEpisode], measure: str) -> tuple[list[in
     won: dict[str, list[int]] = {}
     for finished in counted:
         results = won.setdefault(finished.trajectory.scenario, [])
-        results.append(getattr(finished.verdict, measure))
+        results.append(_holds(finished, measure))
     return [sum(results) for results in won.values()], [len(results) for results in won.values()]
 
 
 def _intervals(counted: Sequence[FinishedEpisode]) -> dict[str, list[float]]:
-    return {
-        measure: [round(bound, 4) for bound in wilson_clustered(*_by_world(counted, measure))]
-        for measure in _COUNTED
-    }
+    return {measure: _interval(counted, measure) for measure in _COUNTED}
+
+
+def _interval(counted: Sequence[FinishedEpisode], measure: str) -> list[float]:
+    return [round(bound, 4) for bound in wilson_clustered(*_by_world(counted, measure))]
 
 
 def _broken_down(

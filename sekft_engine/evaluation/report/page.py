@@ -92,6 +92,7 @@ def page(
         subjects=[
             msgspec.structs.replace(subject, name=visible(subject.name)) for subject in subjects
         ],
+        kinds=[(visible(subject.name), kinds) for subject in subjects if (kinds := subject.kinds)],
         plot=_plot(subjects),
         partial=partial_line(document),
         warnings=[visible(warning.text) for warning in document.warnings],

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from sekft_engine.core.text import visible
 from sekft_engine.data.trajectory import OUTCOMES
 from sekft_engine.episodes.endings import ENDINGS
-from sekft_engine.episodes.verdict import MEASURES
+from sekft_engine.episodes.verdict import KINDS, MEASURES
 from sekft_engine.records.evals import (
     Counts,
     DecisionFacts,
     EvalResult,
     PairedComparison,
     SubjectFacts,
+)
+
+#: The measures of doable and of blocked worlds.
+_DOABLE, _BLOCKED = (
+    [name for name, kind in KINDS.items() if kind.terminal == terminal]
+    for terminal in ("exit", "panic")
 )
 
 
@@ -26,6 +32,7 @@ def tables(report: EvalResult, by: str = "archetype") -> str:
             "\n".join(warning_lines(report)),
             partial_line(report),
             rates_table(subjects),
+            kinds_table(subjects),
             breakdown_table(subjects, by),
             endings_table(subjects),
             confusion_table(subjects),
@@ -63,6 +70,36 @@ def rates_table(subjects: Sequence[SubjectFacts]) -> str:
         left_out = f"{subject.invalid} invalid" if subject.invalid else ""
         rows.append([left_out, "", *(f"[{_share(low)}, {_share(high)}]" for low, high in spans)])
     return _columns(rows) + "\n(95 % Wilson intervals)"
+
+
+def kinds_table(subjects: Sequence[SubjectFacts]) -> str:
+    """Doable and blocked worlds apart; empty where they were not told apart."""
+    rows = [["", "doable", *map(_title, _DOABLE), "blocked", *map(_title, _BLOCKED)]]
+    for subject in subjects:
+        kinds = subject.kinds
+        if not kinds:
+            continue
+        rows.append(
+            [
+                subject.name,
+                str(kinds.doable),
+                *(str(getattr(kinds, name)) for name in _DOABLE),
+                str(kinds.blocked),
+                *(str(getattr(kinds, name)) for name in _BLOCKED),
+            ]
+        )
+        spans = {
+            name: f"[{_share(low)}, {_share(high)}]"
+            for name, (low, high) in kinds.intervals.items()
+        }
+        rows.append(
+            ["", "", *map(spans.__getitem__, _DOABLE), "", *map(spans.__getitem__, _BLOCKED)]
+        )
+    return _columns(rows) if len(rows) > 1 else ""
+
+
+def _title(measure: str) -> str:
+    return measure.replace("_", " ")
 
 
 def breakdown_table(subjects: Sequence[SubjectFacts], by: str = "archetype") -> str:
@@ -145,7 +182,7 @@ def comparison_line(pair: PairedComparison) -> str:
     """Who was better in how many worlds, and how sure that is."""
     test = "exact, paired" if pair.test == "exact" else "valid at any time"
     return (
-        f"{pair.a} against {pair.b}, {pair.pairs} worlds: clean termination more often by "
+        f"{pair.a} against {pair.b}, {pair.pairs} worlds: {_title(pair.measure)} more often by "
         f"{pair.a} in {pair.only_a}, by {pair.b} in {pair.only_b}, p = {pair.p:.3g} ({test})"
     )
 

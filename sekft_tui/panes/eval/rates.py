@@ -27,9 +27,10 @@ class Rates:
         wide = width >= _WIDE
         each = 22 if wide else 15
         longest = max(len(subject) for subject in view.subjects)
-        name = max(8, min(longest + 1, width - each * len(BY_IMPORTANCE) - 10))
+        measures = BY_IMPORTANCE[: max(3, (width - 18) // each)]
+        name = max(8, min(longest + 1, width - each * len(measures) - 10))
         head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
-        head += [(fit(title, each), "quiet") for _, title in BY_IMPORTANCE]
+        head += [(fit(title, each), "quiet") for _, title in measures]
         lines: list[Parts] = [tuple(head)]
         for subject in view.subjects[:MOST_SUBJECTS]:
             tally = view.tally(subject)
@@ -38,7 +39,7 @@ class Rates:
                 (" " + fit(visible(subject), name), "strong"),
                 (fit(n, 8, right=True) + " ", "warn" if tally.invalid else "quiet"),
             ]
-            for measure, _ in BY_IMPORTANCE:
+            for measure, _ in measures:
                 row += _rate(tally, measure, each, wide)
             lines.append(tuple(row))
         return (*lines, *(_pair_line(*pair, width) for pair in self._compared(view)))
@@ -54,7 +55,7 @@ class Rates:
 
 
 def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
-    n, k = tally.n, tally.counts[measure]
+    n, k = tally.of(measure), tally.counts[measure]
     if not n:
         return ((fit("-", each), "quiet"),)
     low, high = tally.interval(measure)
