@@ -136,9 +136,9 @@ def _rates(name: str, facts: SubjectFacts | Counts, style: str = "text") -> Part
 
 def _kinds(subjects: Sequence[SubjectFacts]) -> list[Parts]:
     """Doable and blocked worlds apart."""
-    headings = ("solved", "given up", "blocked:", "given up")
+    headings = ("solved", "wrong panic", "right panic")
     columns = ((fit(heading, _COLUMN), "quiet") for heading in headings)
-    lines: list[Parts] = [((fit(" doable worlds:", _NAME), "head"), *columns)]
+    lines: list[Parts] = [((fit(" doable | blocked", _NAME), "head"), *columns)]
     for subject in subjects:
         kinds = subject.kinds
         if not kinds:
@@ -149,7 +149,6 @@ def _kinds(subjects: Sequence[SubjectFacts]) -> list[Parts]:
                 (fit(f" {visible(subject.name)}", _NAME - 1) + " ", "text"),
                 *_rate(kinds.solved, kinds.doable, spans["solved"]),
                 *_rate(kinds.wrongly_given_up, kinds.doable, spans["wrongly_given_up"]),
-                (fit("", _COLUMN), "quiet"),
                 *_rate(kinds.rightly_given_up, kinds.blocked, spans["rightly_given_up"]),
             )
         )
@@ -157,6 +156,8 @@ def _kinds(subjects: Sequence[SubjectFacts]) -> list[Parts]:
 
 
 def _rate(count: int, n: int, interval: Sequence[float]) -> Parts:
+    if not n:
+        return ((fit("-", _COLUMN), "quiet"),)
     low, high = interval
     text = f"{count}/{n}"
     within = f" [{100 * low:.0f},{100 * high:.0f}]"
