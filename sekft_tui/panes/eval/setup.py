@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from sekft_engine.evaluation.statistics.power import what_n_shows
 from sekft_engine.records import jobs
@@ -23,6 +23,10 @@ _TEMPERATURE = "0 = greedy: the likeliest token each time"
 _UNTIL_DECIDED = (
     "stop as soon as the comparison with the first subject is decided, by a test that is valid at "
     "any time; else all worlds are run"
+)
+_CONTROLS = (
+    "operators without a model in the same worlds: the reference solution, always exit, always "
+    "panic, random commands; what they reach needs no skill"
 )
 _USERLAND = "the system in the worlds; auto = the host's own in bubblewrap, debian in containers"
 _SANDBOX = "what runs the worlds; auto = the first that works here"
@@ -52,6 +56,7 @@ class EvalSetup:
             "temperature": "0",
             "seeds": "1",
             "until_decided": "",
+            "controls": "",
             "userland": "auto",
             "sandbox": "auto",
         }
@@ -89,6 +94,7 @@ class EvalSetup:
         return (
             Field("subjects", "", "space chooses a subject or leaves it out", "head"),
             *subjects,
+            Field("controls", values["controls"], _CONTROLS, "check"),
             Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
             Field("scenarios", f"{self.scenarios} held out", short_path(str(folder)), "fact"),
             *numbers,
@@ -156,6 +162,7 @@ class EvalSetup:
             temperature=float(values["temperature"]),
             seeds=int(values["seeds"]),
             until_decided=bool(values["until_decided"]),
+            controls=get_args(jobs.Control) if values["controls"] else (),
             userland=values["userland"],
             sandbox=values["sandbox"],
         )

@@ -92,15 +92,16 @@ def test_everything_the_command_can_be_told_stands_in_the_set_up() -> None:
     setup.set_choices([Subject("001-train", "/runs/001-train/adapter")], scenarios=48)
     for name, value in (
         ("n", "24"), ("temperature", "0.7"), ("seeds", "4"), ("until_decided", "yes"),
-        ("userland", "debian"), ("sandbox", "podman"), ("seed", "3"),
+        ("userland", "debian"), ("sandbox", "podman"), ("seed", "3"), ("controls", "yes"),
     ):  # fmt: skip
-        if name not in ("until_decided", "userland", "sandbox"):
+        if name not in ("until_decided", "userland", "sandbox", "controls"):
             assert setup.check(name, value) == ""
         setup.change(name, value)
     assert setup.problem() == ""
     job = setup.job("base", Path("/scenarios"))
     assert (job.n, job.seed, job.seeds, job.temperature) == (24, 3, 4, 0.7)
     assert (job.until_decided, job.userland, job.sandbox) == (True, "debian", "podman")
+    assert job.controls == ("oracle", "always-exit", "always-panic", "random")
     fields = {field.name: field for field in setup.fields(Path("/scenarios"))}
     assert "n=24" in fields["n"].help
     assert "takes at least 7 worlds" in fields["n"].help
@@ -190,7 +191,7 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until_shown(pilot, "2 held out", "[x] base")
-        await pilot.press(*["j"] * 6, "enter", "ctrl+u", *"0.5", "enter")
+        await pilot.press(*["j"] * 7, "enter", "ctrl+u", *"0.5", "enter")
         await pilot.press("j", "enter", "ctrl+u", "4", "enter", "j", "enter")
         await pilot.press("j", "enter", "enter", "j", "space")
         await until_shown(pilot, "[x] stop when decided", "podman")
