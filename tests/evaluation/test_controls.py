@@ -31,8 +31,8 @@ def bundles(tmp_path: Path, make_scenario: Callable[..., Scenario]) -> Path:
 
 
 def evaluate(bundles: Path, out: Path, **options: Any) -> dict[str, Any]:
-    options = {"controls": ALL, "with_base": False, "n": 0, "step_cap": 4} | options
-    return run_document(jobs.Evaluate(scenarios=str(bundles), out=str(out), **options))
+    usual: dict[str, Any] = {"controls": ALL, "with_base": False, "n": 0, "step_cap": 4}
+    return run_document(jobs.Evaluate(scenarios=str(bundles), out=str(out), **{**usual, **options}))
 
 
 def test_controls_show_what_is_reached_without_skill_doable_and_blocked_apart(

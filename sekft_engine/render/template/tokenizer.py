@@ -15,7 +15,6 @@ import numpy.typing as npt
 from tokenizers import AddedToken
 
 from sekft_engine.bases.embedding import embedding_rows
-from sekft_engine.bases.patterns import wrong_pattern
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.trajectory import Turn
@@ -31,10 +30,11 @@ from sekft_engine.render.template.normalise import (
 )
 from sekft_engine.render.template.remarks.dating import Dating, dating_of
 from sekft_engine.render.template.remarks.families import append_only
-from sekft_engine.render.template.remarks.vocabulary import refuse_rowless, top_id
+from sekft_engine.render.template.remarks.vocabulary import refuse_rowless
 from sekft_engine.render.template.scaffold import Scaffolds, fill, messages, written_content
 from sekft_engine.render.template.streaming import TemplateAnalysis
 from sekft_engine.render.template.template import ChatTemplate
+from sekft_engine.render.template.vocabulary import vocabulary_of
 
 
 class RenderDigest(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,15 +85,15 @@ class ChatTokenizer:
         self.where = where
         self.stops = frozenset(stops)
         self.tokens = dict(tokens)
-        self._plain, whole = files.complete(spec, (added, self.tokens, extra), where)
-        self.guard = Guard(whole)
+        vocabulary = vocabulary_of(spec, added, self.tokens, extra, where)
+        self._plain, self.guard = vocabulary.plain, vocabulary.guard
         #: The highest id.
-        self.top_id = top_id(whole)
-        self.wrong_pattern = wrong_pattern(whole)
+        self.top_id = vocabulary.top_id
+        self.wrong_pattern = vocabulary.wrong_pattern
         self._tail_cache: dict[tuple[int, str], list[int]] = {}
-        #: The description as JSON, which takes a tenth of the memory that its objects take.
-        self.description = msgspec.json.encode(whole, order="sorted")
-        self._spec_digest = _digest(self.description)
+        #: The parsed ``tokenizer.json`` as JSON, with the tokens that the configuration adds.
+        self.description = vocabulary.description
+        self._spec_digest = vocabulary.digest
         self._set_template(template, clock)
 
     def _set_template(self, template: str, clock: Clock | None) -> None:

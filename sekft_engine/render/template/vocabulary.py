@@ -1,0 +1,105 @@
+"""The vocabulary of a tokenizer: it takes long to build, and tokenizers of one base share it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from tokenizers import AddedToken, Tokenizer
+
+from sekft_engine.bases.patterns import WrongPattern, wrong_pattern
+from sekft_engine.render.template import files
+from sekft_engine.render.template.guard import Guard
+from sekft_engine.render.template.remarks.vocabulary import top_id
+
+#: How many vocabularies are remembered: a run and the pane beside it use the same base. Each takes
+#: some ten megabytes.
+_MOST = 2
+
+
+class Vocabulary(NamedTuple):
+    """A tokenizer without its chat template. It is not changed after it is made.
+
+    Attributes:
+        plain: the tokenizer itself.
+        guard: its clone in which control tokens cannot be typed.
+        top_id: the highest id.
+        wrong_pattern: a known fault of its pattern, or None.
+        description: the whole ``tokenizer.json``, as JSON with sorted keys; this takes a tenth of
+            the memory that its objects take.
+        digest: of the description; 16 hexadecimal digits.
+    """
+
+    plain: Tokenizer
+    guard: Guard
+    top_id: int
+    wrong_pattern: WrongPattern | None
+    description: bytes
+    digest: str
+
+
+_known: dict[str, Vocabulary] = {}
+_lock = threading.Lock()
+
+
+def vocabulary_of(
+    spec: Mapping[str, Any],
+    added: Iterable[AddedToken],
+    named: Mapping[str, str],
+    extra: Iterable[AddedToken],
+    where: str,
+) -> Vocabulary:
+    """The vocabulary that ``spec`` and the configuration describe. That of the same description is
+    made once; the last ones are remembered.
+
+    Args:
+        spec: a parsed ``tokenizer.json``.
+        added, named, extra: as :func:`.files.complete` takes them.
+        where: what errors name.
+
+    Raises:
+        BadInput: no tokenizer can be made of ``spec``.
+    """
+    added, extra = [*added], [*extra]
+    key = _key(spec, added, named, extra)
+    with _lock:
+        found = _known.pop(key, None)
+        if found is None:
+            found = _build(spec, added, named, extra, where)
+        _known[key] = found
+        while len(_known) > _MOST:
+            del _known[next(iter(_known))]
+    return found
+
+
+def _key(
+    spec: Mapping[str, Any],
+    added: Iterable[AddedToken],
+    named: Mapping[str, str],
+    extra: Iterable[AddedToken],
+) -> str:
+    flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    tokens = [[[getattr(each, flag) for flag in flags] for each in more] for more in (added, extra)]
+    return hashlib.sha256(msgspec.json.encode([spec, tokens, named])).hexdigest()
+
+
+def _build(
+    spec: Mapping[str, Any],
+    added: Iterable[AddedToken],
+    named: Mapping[str, str],
+    extra: Iterable[AddedToken],
+    where: str,
+) -> Vocabulary:
+    plain, whole = files.complete(spec, (added, named, extra), where)
+    description = msgspec.json.encode(whole, order="sorted")
+    return Vocabulary(
+        plain=plain,
+        guard=Guard(whole),
+        top_id=top_id(whole),
+        wrong_pattern=wrong_pattern(whole),
+        description=description,
+        digest=hashlib.sha256(description).hexdigest()[:16],
+    )
