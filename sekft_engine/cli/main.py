@@ -160,3 +160,7 @@ def eval_main() -> NoReturn:
 def resident_main() -> NoReturn:
     """Entry point of ``sekft-resident``, the same as ``sekft resident``."""
     leave(run(["resident", *sys.argv[1:]]))
+
+
+if __name__ == "__main__":  # `python -m sekft_engine.cli.main` is `sekft` too
+    main()

@@ -215,7 +215,7 @@ def test_a_home_is_not_needed(
     assert not (tmp_path / "~").exists()
 
 
-@pytest.mark.parametrize("package", ["sekft_engine", "sekft_tui"])
+@pytest.mark.parametrize("package", ["sekft_engine", "sekft_tui", "sekft_engine.cli.main"])
 def test_the_packages_run_as_programs(package: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", package, "--help"],
