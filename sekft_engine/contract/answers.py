@@ -299,7 +299,7 @@ def _message(answer: Answer) -> str:
 
 def _error(error: object, answer: Answer, otherwise: str) -> JudgedAnswer:
     """An error inside a 200."""
-    words = _message(answer) or str(error)
+    words = f"{_message(answer)} {labels({'error': error})}".strip() or str(error)
     status = status_in(error)
     if status is not None:
         kind = _of_status(status, words)

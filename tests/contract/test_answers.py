@@ -45,6 +45,7 @@ EXAMPLES: dict[str, list[Any]] = {
     "unreachable": [Fault("unreachable", "nothing listens", where="x", mend="", again=True)],
     "no_server": [Fault("no server", "no such host", where="x", mend="", again=False)],
     "context_full": [
+        ok({"choices": [{"error": {"message": "no", "code": "context_length_exceeded"}}]}),
         failed(400, CONTEXT),
         failed(413, "prompt is too long"),
         failed(422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4300"),
@@ -217,9 +218,11 @@ def test_the_servers_own_words_are_kept() -> None:
             "Provider returned error: busy there",
         ),
         ([{"error": {"message": "in a list"}}], "in a list"),
+        ({"choices": [{"error": {"code": 502, "message": "in a choice"}}]}, "in a choice"),
     ):
         assert words in message(body)
     assert "Rate limit exceeded" in judged(EXAMPLES["busy"][2]).why
+    assert "502 inside HTTP 200: x" in judged(EXAMPLES["server_error"][3]).why
     assert "finish_reason 'banana'" in judged(EXAMPLES["unknown_finish"][0]).why
     assert "fed 300 tokens of a session that has 412" in judged(EXAMPLES["prompt_cut"][0]).why
 

@@ -51,7 +51,9 @@ def message(body: Any) -> str:
     for key in (*_ERRORS, "message", "msg", "error_msg"):
         if words := _first(body.get(key)):
             return words
-    return ""
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return _first(choice.get("error")) if isinstance(choice, dict) else ""
 
 
 def compact(body: Any, most: int) -> str:
