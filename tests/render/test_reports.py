@@ -234,7 +234,7 @@ def test_masks_and_statistics_need_neither_torch_nor_transformers(
     [
         (b'{"id": "a"\n', "d.jsonl:1: broken JSON"),
         (b'{"turns": []}\n', "d.jsonl:1: empty session"),
-        (b'{"turns": [{"role": "root", "content": ""}]}\n', "d.jsonl:1: turn 0: unknown role"),
+        (b'{"turns": [{"role": "root", "content": ""}]}\n', "d.jsonl:1: turn 1: unknown role"),
         (b"\xff\n", "d.jsonl:1: not UTF-8"),
     ],
 )

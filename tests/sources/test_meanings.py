@@ -9,7 +9,7 @@ import pytest
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.read_report import NOTES, REJECTIONS, note_lines
-from sekft_engine.data.reasons import MEANINGS
+from sekft_engine.data.reasons import MEANINGS, as_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources import load_trajectories, open_index
 from tests.sources.conftest import lines, raw
@@ -101,7 +101,7 @@ def test_what_is_not_certain_drops_its_session_and_no_other(
     assert (problem.name, str(problem)) == ("bad", dropped.detail)
     with pytest.raises(BadInput) as caught:
         load_trajectories(file, strict=True)
-    assert str(caught.value) == dropped.detail
+    assert str(caught.value) == as_shown(dropped.detail)
 
 
 def test_only_sessions_that_are_refused_are_counted_and_no_error_of_reading(

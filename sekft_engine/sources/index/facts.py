@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sekft_engine.core.errors import BadInput, SekftError
-from sekft_engine.data.read_report import Rejected, reason_of
+from sekft_engine.data.read_report import Rejected, place_shown, reason_of
 from sekft_engine.data.reading import label
 from sekft_engine.data.trajectory import OUTCOMES, Outcome, Role, Trajectory
 
@@ -74,7 +74,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     def error(self) -> BadInput:
         """The same as an error, for a caller that stops at the first one."""
-        return BadInput(self.what, where=self.where, mend=self.mend or None)
+        return BadInput(self.what, where=place_shown(self.where), mend=self.mend or None)
 
     @classmethod
     def of(cls, error: SekftError, reason: str, name: str = "") -> Problem:

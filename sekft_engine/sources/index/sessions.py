@@ -9,7 +9,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.filters import Filter
 from sekft_engine.data.published import refuse_two_sources
-from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes
+from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes, place_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.index.facts import Facts, Problem
 from sekft_engine.sources.index.index import Index, open_index
@@ -103,6 +103,7 @@ class Sessions:
             trajectory = self._index.trajectory(n)
         except Rejected as error:
             if self._strict:
+                error.where = place_shown(error.where)
                 raise
             return Dropped(self._index.facts(n).id, error.reason, str(error))
         add_notes(self.notes, trajectory.notes)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.data.dropped import Dropped
-from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes
+from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes, place_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.read.parse import duplicate_id, trajectory_of
 from sekft_engine.sources.read.source import (
@@ -94,6 +94,7 @@ class Reading:
                     found = True
                 except Rejected as error:
                     if self._strict:
+                        error.where = place_shown(error.where)
                         raise
                     first = first or error
                     rejected += 1
@@ -101,7 +102,8 @@ class Reading:
                     yield dropped_of(error, record.name)
         if first is not None and not found:
             more = f"; nothing else of {rejected:,} can be read either" if rejected > 1 else ""
-            raise Rejected(first.reason, first.what + more, where=first.where, mend=first.mend)
+            where = place_shown(first.where)
+            raise Rejected(first.reason, first.what + more, where=where, mend=first.mend)
         if not found:
             raise nothing_here("trajectories", str(self._source), self.passed_over)
 
