@@ -98,6 +98,14 @@ def timeout_option(default: float) -> Callable[[Command], Command]:
     )
 
 
+def device_option(function: Command) -> Command:
+    """``--device`` of commands whose other options are not those of a job."""
+    described = get_args(jobs.Device)[1].description
+    return click.option(
+        "--device", default="auto", show_default=True, metavar="DEVICE", help=described
+    )(function)
+
+
 def userland_option(function: Command) -> Command:
     """``--userland`` for commands that open worlds."""
     return click.option(

@@ -47,6 +47,7 @@ def run(
         out=job.out,
         flags=flags,
         load_4bit=job.load_4bit,
+        device=job.device,
         shard_base=job.shard_base,
         strict=job.strict,
     )

@@ -70,6 +70,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     load_4bit: jobs.Load4bit = None
+    device: jobs.Device = "auto"
     step_cap: Annotated[int, Meta(ge=1, description="Most commands in the session.")] = STEP_CAP
     sandbox: Annotated[str, Meta(description=f"{', '.join(SANDBOXES)} [default: as recorded].")] = (
         ""
@@ -106,6 +107,7 @@ def command(
         engine=engine,
         base=base,
         load_4bit=options.load_4bit,
+        device=options.device,
         step_cap=options.step_cap,
         sandbox=options.sandbox,
         userland="" if options.userland == "auto" else options.userland,

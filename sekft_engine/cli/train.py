@@ -198,6 +198,7 @@ def _find_rate(job: jobs.Train, place: Workspace | None, quiet: bool, as_json: b
         hub=job.hub,
         recipe=job.recipe,
         load_4bit=job.load_4bit,
+        device=job.device,
         strict=job.strict,
     )
     with Display(quiet=quiet) as display:

@@ -48,6 +48,8 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     began = time.monotonic()
     refuse_what_shows_nothing(job)
     refuse_unsuited_base(job, context)
+    if not job.endpoints:
+        context.device(job.base, job.device)  # a wrong one is refused first
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
     # Fail without a sandbox before the base is loaded.
@@ -120,7 +122,7 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
         yield Stage([], _nobody, {}, Conditions)
         return
     four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(job.adapters))
-    base = context.load_base(job.base, four_bits)
+    base = context.load_base(job.base, four_bits, device=job.device)
     with subjects_of(job, context, base, dialect) as subjects:
         for note in base.tokenizer.notes:
             context.log(note, "warning")

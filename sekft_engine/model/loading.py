@@ -1,4 +1,4 @@
-"""Load a base's weights: fp32 on the CPU, bf16 on CUDA, NF4 on both; safetensors only."""
+"""Load a base's weights in the type of their device, or as NF4; safetensors only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sekft_engine.core.errors import BadInput
-from sekft_engine.model.device import compute_dtype, cuda_available, current_device
+from sekft_engine.model.device import choose_device, device_of
 from sekft_engine.model.family import family_of
 from sekft_engine.model.text_layers import read_past
 
@@ -16,27 +16,47 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: Path, *, load_4bit: bool = False, sharded: bool = False, full: bool = False
+    path: Path,
+    *,
+    place: torch.device | None = None,
+    load_4bit: bool = False,
+    sharded: bool = False,
+    full: bool = False,
 ) -> PreTrainedModel:
     """Load the causal language model in ``path``, frozen and in evaluation mode.
 
     With ``sharded`` it is loaded into main memory, and 4-bit weights are stored in elements of the
     compute type, since FSDP shards only tensors of one type together. With ``full`` it is loaded
     into main memory in float32, on any machine.
+
+    Args:
+        place: where it computes; None = a card if there is one.
+
+    Raises:
+        BadInput: the device has no 4 bits, or the files are no such model.
     """
     family = family_of(path)
     import torch
     from transformers.utils import logging as transformers_logging
 
-    cuda = cuda_available() and not full
-    dtype = compute_dtype(cuda=cuda)
+    if place is None or full:
+        place = choose_device("cpu" if full else "auto")
+    own = device_of(place)
+    if load_4bit and not own.has_nf4:
+        raise BadInput(
+            f"bitsandbytes has no 4 bits for {place.type}",
+            where="--load-4bit",
+            mend="leave it out, or use --device cpu",
+        )
+    own.use()
+    dtype = own.dtype
     options: dict[str, Any] = {
         "config": family.config,
         "dtype": dtype,
         "use_safetensors": True,
         "local_files_only": True,
         "trust_remote_code": False,
-        "device_map": {"": current_device() if cuda and not sharded else "cpu"},
+        "device_map": {"": "cpu" if sharded else str(place)},
         "output_loading_info": True,
     }
     if load_4bit:

@@ -25,6 +25,7 @@ from sekft_engine.model.attaching.host import AdapterHost
 from sekft_engine.model.attaching.layers import is_adapter_weight
 from sekft_engine.model.attaching.origin import doubt_of
 from sekft_engine.model.attaching.weights import read_weights
+from sekft_engine.model.device import choose_device, random_kept
 from sekft_engine.model.loading import load_model
 from sekft_engine.model.text_layers import TextLayers, weight_count
 from sekft_engine.records.adapted import AdaptedShare
@@ -79,6 +80,7 @@ class ResidentBase:
         *,
         path: Path,
         digest: str,
+        placed: str = "",
         quantised: bool = False,
         sharded: bool = False,
         seconds: float = 0.0,
@@ -87,6 +89,7 @@ class ResidentBase:
         self.tokenizer = tokenizer
         self.path = path
         self.digest = digest
+        self.placed = placed or str(self.device)
         self.quantised = quantised
         self.sharded = sharded
         self.seconds = seconds
@@ -101,16 +104,25 @@ class ResidentBase:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, load_4bit: bool = False, sharded: bool = False
+        cls,
+        folder: str | Path,
+        *,
+        place: torch.device | None = None,
+        load_4bit: bool = False,
+        sharded: bool = False,
     ) -> ResidentBase:
         """Load the base in ``folder``: fp32 on the CPU, bf16 on CUDA; NF4 with ``load_4bit``.
 
         With ``sharded`` it stays in main memory until it is sharded over processes.
+
+        Args:
+            place: where it computes; None = a card if there is one.
         """
         began = time.monotonic()
+        place = place or choose_device()
         path = resolve_base(str(folder))
         tokenizer = ChatTokenizer.load(path)  # first: what is wrong with it is soon found
-        model = load_model(path, load_4bit=load_4bit, sharded=sharded)
+        model = load_model(path, place=place, load_4bit=load_4bit, sharded=sharded)
         embedding = model.get_input_embeddings()
         refuse_rowless(tokenizer, int(getattr(embedding, "num_embeddings", 0)) or sys.maxsize)
         return cls(
@@ -118,6 +130,7 @@ class ResidentBase:
             tokenizer,
             path=path,
             digest=base_digest(path),
+            placed=str(place),
             quantised=load_4bit,
             sharded=sharded,
             seconds=time.monotonic() - began,
@@ -255,8 +268,6 @@ class ResidentBase:
                 template or normaliser.
             BaseChanged: the base is not what it was.
         """
-        import torch
-
         self._host.refuse_changed()
         folder = adapter_folder(path)
         meta = read_meta(folder)
@@ -274,8 +285,7 @@ class ResidentBase:
         plan = self._host.plan(settings, str(folder))
         own = self._host.proof.tensors.keys()
         weights, sha256 = read_weights(folder / WEIGHTS, plan, own)
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):  # attaching must not affect other random numbers
+        with random_kept(self.device):  # attaching must not affect them
             slot = self._host.add(plan, plan.config(), weights)
         digest = content_digest(raw, sha256)
         self._adapters[name] = _Adapter(

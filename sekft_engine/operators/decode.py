@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.operators.decoder import Decoder, Row, SampledTurn
 from sekft_engine.operators.kv import SlotCache
@@ -172,8 +174,6 @@ class BatchedDecoder(Decoder[BatchRow]):
         Returns:
             The logits at each row's last id, ``[rows, vocabulary]``.
         """
-        import torch
-
         rows = {key: self._rows[key] for key in ids}
         places = [row.at for row in rows.values()]
         low, high = min(places), max(places) + 1
@@ -181,33 +181,33 @@ class BatchedDecoder(Decoder[BatchRow]):
         lines = [at - low for at in places] if together else list(range(len(places)))
         count = high - low if together else len(places)
         width = max(1, *(len(new) for new in ids.values()))
-        tokens = torch.full((count, width), self._filler)
-        slots = torch.zeros((count, width), dtype=torch.long)
+        new_tokens = np.full((count, width), self._filler)
+        new_slots = np.zeros((count, width), dtype=np.int64)
         for line, (key, row) in zip(lines, rows.items(), strict=True):
             if new := ids[key]:
-                tokens[line, -len(new) :] = torch.tensor(new)
-                slots[line, -len(new) :] = torch.arange(row.length, row.length + len(new)) + 1
+                new_tokens[line, -len(new) :] = new
+                new_slots[line, -len(new) :] = np.arange(row.length, row.length + len(new)) + 1
                 row.length += len(new)
                 self.fed += len(new)
-        span = max(2, int(slots.max()) + 1)
-        tokens, slots = tokens.to(self._device), slots.to(self._device)
+        span = max(2, int(new_slots.max()) + 1)
+        slots = self._device.upload(new_slots)
         self._cache.set_targets(
             1 + max(row.at for row in self._rows.values()),
-            slice(low, high) if together else torch.tensor(places, device=self._device),
+            slice(low, high) if together else self._device.upload(np.array(places)),
             slots,
             span,
         )
         result = self._model(
-            input_ids=tokens,
+            input_ids=self._device.upload(new_tokens),
             attention_mask=self._mask(slots, span),
             position_ids=(slots - 1).clamp(min=0),
             past_key_values=self._cache,
             use_cache=True,
             # An index gives a contiguous copy; with a slice the head's matmul is slow.
-            logits_to_keep=torch.tensor([width - 1], device=self._device),
+            logits_to_keep=self._device.upload(np.array([width - 1])),
         )
         logits: Tensor = result.logits[:, -1].float()
-        return logits[torch.tensor(lines, device=self._device)]
+        return logits.index_select(0, self._device.upload(np.array(lines)))
 
     def _mask(self, slots: Tensor, span: int) -> Tensor | dict[str, Tensor]:
         """The attention masks of a pass.
@@ -223,7 +223,7 @@ class BatchedDecoder(Decoder[BatchRow]):
         """
         import torch
 
-        keys = torch.arange(span, device=self._device)
+        keys = torch.arange(span, device=slots.device)
         windows, shortest = self._windows, self._windows.shortest
         if shortest is None or span - 1 <= shortest:
             return self._with_padding(keys <= slots[..., None], slots, keys)
@@ -241,7 +241,7 @@ class BatchedDecoder(Decoder[BatchRow]):
         if not self._additive:
             return mask
         dtype = next(self._model.parameters()).dtype
-        zeros = torch.zeros(mask.shape, dtype=dtype, device=self._device)
+        zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
         return zeros.masked_fill(~mask, torch.finfo(dtype).min)
 
 

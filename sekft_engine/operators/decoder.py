@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+import numpy as np
 
 from sekft_engine.core.errors import Interrupted, JobFailed, Unavailable
+from sekft_engine.model.device import device_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -81,7 +84,7 @@ class Decoder(ABC, Generic[R]):
         self._temperature = temperature
         self._cancelled = cancelled
         self._kernels = kernels or contextlib.nullcontext()
-        self._device = next(model.parameters()).device
+        self._device = device_of(next(model.parameters()).device)
         self._rows: dict[str, R] = {}
         self.fed = 0  #: ids that went through the model, padding left out
 
@@ -177,19 +180,25 @@ class Decoder(ABC, Generic[R]):
         """
         import torch
 
-        if not bool(torch.isfinite(logits.amax(-1)).all()):
-            raise JobFailed(
-                "the model's logits are not finite", mend="train again with a lower learning rate"
-            )
         if self._temperature <= 0:
             picked = logits.argmax(-1)
         else:
             shares = (logits / self._temperature).softmax(-1).cpu()
-            picked = torch.stack(
-                [
-                    torch.multinomial(share, 1, generator=self._rows[key].generator)[0]
-                    for key, share in zip(keys, shares, strict=True)
-                ]
-            ).to(logits.device)
+            _refuse_not_finite(shares[:, 0].tolist())  # one such logit makes all shares NaN
+            drawn = [
+                int(torch.multinomial(share, 1, generator=self._rows[key].generator))
+                for key, share in zip(keys, shares, strict=True)
+            ]
+            picked = self._device.upload(np.array(drawn))
         own = logits.gather(-1, picked[:, None])[:, 0] - logits.logsumexp(-1)
-        return list(zip(picked.tolist(), own.tolist(), strict=True))
+        # One read, since each waits for the card. Ids are below 2^24, so float32 holds them.
+        ids, logprobs, highest = torch.stack([picked.float(), own, logits.amax(-1)]).tolist()
+        _refuse_not_finite(highest)
+        return [(int(token), logprob) for token, logprob in zip(ids, logprobs, strict=True)]
+
+
+def _refuse_not_finite(values: Sequence[float]) -> None:
+    if not all(map(math.isfinite, values)):
+        raise JobFailed(
+            "the model's logits are not finite", mend="train again with a lower learning rate"
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
+from sekft_engine.model.device import device_of
 from sekft_engine.model.kernels.packed_linear import PackedLinears
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.operators.operator import ModelOperator
@@ -19,8 +20,6 @@ from sekft_engine.work.context import Context
 #: Most ids in one episode by default, however long the base's context is: sixteen episodes must fit
 #: in memory together. The report says how many episodes this limit ended.
 CONTEXT = 4096
-#: Episodes decoded together.
-ROWS_CPU, ROWS_CUDA = 16, 64
 
 
 class LocalOperators:
@@ -81,7 +80,7 @@ class LocalOperators:
         )
         if job.exact:
             return operator, 1
-        return operator, ROWS_CUDA if base.device.type == "cuda" else ROWS_CPU
+        return operator, device_of(base.device).rows
 
     @property
     def context_limit(self) -> ContextLimit:

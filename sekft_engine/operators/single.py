@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sekft_engine.operators.decoder import Decoder, Row, SampledTurn
 
 if TYPE_CHECKING:
@@ -67,8 +69,6 @@ class SingleDecoder(Decoder[SingleRow]):
 
     def _pass(self, row: SingleRow) -> Tensor:
         """Feed the pending ids of ``row``; the logits after the last, ``[vocabulary]``."""
-        import torch
-
         self._check_cancelled()
         row.ids += row.pending
         new = row.pending if row.cache is not None else row.ids
@@ -77,7 +77,7 @@ class SingleDecoder(Decoder[SingleRow]):
             options[self._cache] = row.cache
         self.fed += len(new)
         result = self._model(
-            input_ids=torch.tensor([new], device=self._device), **options, **self._last_only
+            input_ids=self._device.upload(np.array([new])), **options, **self._last_only
         )
         row.pending = []
         row.cache = getattr(result, self._cache, None) if self._cache else None

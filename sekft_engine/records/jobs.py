@@ -20,6 +20,14 @@ Load4bit = Annotated[
         "[default: as it is loaded already, or as the adapter was trained]."
     ),
 ]
+Device = Annotated[
+    str,
+    Meta(
+        description="Where the base computes: auto, cpu, cuda, or one card, as cuda:1; auto = "
+        "where it is loaded already, else a card if there is one.",
+        extra={"metavar": "DEVICE"},
+    ),
+]
 Userland = Annotated[
     str,
     Meta(
@@ -53,6 +61,7 @@ class Load(Job, frozen=True, kw_only=True, tag="load"):
 
     base: str
     load_4bit: Load4bit = None
+    device: Device = "auto"
 
 
 class Prepare(Job, frozen=True, kw_only=True, tag="prepare"):
@@ -87,6 +96,7 @@ class Train(Job, frozen=True, kw_only=True, tag="train"):
     name: Annotated[str, Meta(description="The adapter's name.")] = ""
     recipe: Recipe = Recipe()
     load_4bit: Load4bit = None
+    device: Device = "auto"
     resume: Annotated[
         bool,
         Meta(
@@ -120,6 +130,7 @@ class Sweep(Job, frozen=True, kw_only=True, tag="sweep"):
     out: str = ""
     flags: dict[str, Any] = {}
     load_4bit: Load4bit = None
+    device: Device = "auto"
     shard_base: bool = False
     strict: bool = False
 
@@ -133,6 +144,7 @@ class FindRate(Job, frozen=True, kw_only=True, tag="find_rate"):
     hub: str = ""
     recipe: Recipe = Recipe()
     load_4bit: Load4bit = None
+    device: Device = "auto"
     strict: bool = False
 
 
@@ -194,6 +206,7 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 12
     turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
     load_4bit: Load4bit = None
+    device: Device = "auto"
     resume: Annotated[bool, Meta(description="Resume an eval that was stopped.")] = False
     endpoints: Annotated[
         tuple[str, ...],
@@ -235,6 +248,7 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     turns: int = 0
     seed: int = 0
     load_4bit: Load4bit = None
+    device: Device = "auto"
 
 
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
@@ -252,6 +266,7 @@ class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
     data: str = ""
     hub: str = ""
     base: str = ""
+    device: Device = "auto"
 
 
 ExportKind = Literal["adapter", "merged", "gguf"]

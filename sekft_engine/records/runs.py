@@ -52,11 +52,13 @@ SCHEMA = 1
 
 
 class BaseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The base that a run trained on, and which share of it its adapter reaches."""
+    """The base that a run trained on, where it computed, and which share of it its adapter
+    reaches."""
 
     path: str = ""
     digest: str = ""
     load_4bit: bool = False
+    device: str = ""
     adapted: AdaptedShare | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -53,6 +53,7 @@ class _Sweep:
             data = str(place.trajectories)
         refuse_nothing(data, hub)
         four_bits = context.four_bits(str(self.folder), job.load_4bit)
+        context.device(str(self.folder), job.device)  # a wrong one is refused before data is read
         self.job = msgspec.structs.replace(job, data=data, hub=hub, load_4bit=four_bits)
         self.evaluation = self._evaluation()
         self.about = self._about()
@@ -194,6 +195,7 @@ class _Sweep:
             out=str(place),
             recipe=point.recipe,
             load_4bit=self.job.load_4bit,
+            device=self.job.device,
             shard_base=self.job.shard_base,
             resume=True,
             strict=self.job.strict,
@@ -209,6 +211,7 @@ class _Sweep:
                 "with_base": False,
                 "out": str(eval_folder(place)),
                 "load_4bit": self.job.load_4bit,
+                "device": self.job.device,
                 "resume": True,
             },
             jobs.Evaluate,

@@ -46,12 +46,13 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> FindRateResult:
     """
     began = time.monotonic()
     folder = context.find_base(job.base)
+    context.device(str(folder), job.device)  # a wrong one is refused before data is read
     tokenizer = ChatTokenizer.load(folder)
     data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)
     count = job.recipe.max_steps or STEPS
     epochs = math.ceil(count * job.recipe.batch / len(data.train))
     recipe = msgspec.structs.replace(job.recipe, max_steps=count, epochs=epochs)
-    base = context.load_base(str(folder), job.load_4bit)
+    base = context.load_base(str(folder), job.load_4bit, device=job.device)
     active = base.active
     base.new_adapter(_NAME, recipe)
     trainer = Trainer(base, _NAME, data, recipe, leave=context.cancelled, rate=rate_of)

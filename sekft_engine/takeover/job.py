@@ -34,7 +34,7 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
     session = find_takeover(job.takeover)
     adapters = (job.adapter,) if job.adapter else ()
     four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(adapters))
-    base = context.load_base(job.base, four_bits)
+    base = context.load_base(job.base, four_bits, device=job.device)
     asked = jobs.Evaluate(
         base=job.base,
         adapters=adapters,

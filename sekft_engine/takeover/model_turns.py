@@ -20,6 +20,7 @@ class ModelTurns:
         engine: runs the jobs; None = no model can type.
         base: the base that types; empty = no model can type.
         load_4bit: hold the base in 4 bits; None = as the adapter was trained.
+        device: where the base computes, as in a job.
         done: called with the problem, or an empty text, when a job has ended; on a thread of the
             engine.
     """
@@ -31,11 +32,12 @@ class ModelTurns:
         base: str,
         *,
         load_4bit: bool | None,
+        device: str,
         done: Callable[[str], None],
     ) -> None:
         self._takeover = takeover
         self._engine = engine
-        self._base, self._load_4bit = base, load_4bit
+        self._base, self._load_4bit, self._device = base, load_4bit, device
         self._done = done
         self._models: dict[str, dict[str, str]] = {}
         self._job = ""
@@ -65,6 +67,7 @@ class ModelTurns:
             turns=turns,
             seed=self._requests,
             load_4bit=self._load_4bit,
+            device=self._device,
         )
         self._requests += 1
         self._engine.submit(job)

@@ -50,6 +50,7 @@ class TakeOver:
         engine: runs the jobs in which models type; None = only the person types.
         base: the base that types.
         load_4bit: hold the base in 4 bits; None = as the adapter was trained.
+        device: where the base computes, as in a job.
         changed: called after every change, on the thread that caused it; must be quick.
         step_cap: most commands of the session.
         sandbox, userland: others than those of the recorded session; empty = the same.
@@ -64,6 +65,7 @@ class TakeOver:
         engine: EngineClient | None = None,
         base: str = "",
         load_4bit: bool | None = None,
+        device: str = "auto",
         changed: Callable[[], None] = lambda: None,
         step_cap: int = STEP_CAP,
         sandbox: str = "",
@@ -85,6 +87,7 @@ class TakeOver:
             engine,
             base,
             load_4bit=load_4bit,
+            device=device,
             done=lambda problem: self._work.put(lambda: self._model_is_done(problem)),
         )
         self._thread = threading.Thread(target=self._main, name="sekft-takeover", daemon=True)

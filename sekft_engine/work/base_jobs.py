@@ -17,7 +17,8 @@ from sekft_engine.work.context import Context
 
 
 def run_load(job: jobs.Load, context: Context) -> LoadResult:
-    return context.load_base(job.base, job.load_4bit, replace=True).describe()
+    base = context.load_base(job.base, job.load_4bit, device=job.device, replace=True)
+    return base.describe()
 
 
 def run_prepare(job: jobs.Prepare, context: Context) -> PrepareResult:

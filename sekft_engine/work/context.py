@@ -12,6 +12,8 @@ from sekft_engine.bases import resolve_base
 from sekft_engine.core.errors import BadInput, Interrupted
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.model.device import choose_device
+from sekft_engine.model.imports import import_torch
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job
@@ -20,6 +22,8 @@ from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
 from sekft_engine.work.residence import Residence, Wanted, is_same_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from sekft_engine.model.resident import ResidentBase
 
 #: Whether a job was asked to stop, and whether it may finish its step first.
@@ -167,11 +171,31 @@ class Context:
             return self.base.quantised
         return bool(recorded)
 
+    def device(self, spec: str, asked: str) -> torch.device:
+        """Where the base is to compute: as was asked, else where it is resident, else on a card if
+        there is one.
+
+        Args:
+            spec: the base, as for :meth:`find_base`.
+            asked: what the job says; ``auto`` = nothing.
+
+        Raises:
+            BadInput: there is no such device here.
+        """
+        import_torch()
+        import torch
+
+        base = self.base if asked in ("", "auto") else None
+        if base is not None and is_same_folder(base.path, self.find_base(spec)):
+            return torch.device(base.placed)
+        return choose_device(asked)
+
     def load_base(
         self,
         spec: str,
         load_4bit: bool | None = None,
         *,
+        device: str = "auto",
         sharded: bool = False,
         replace: bool = False,
     ) -> ResidentBase:
@@ -180,6 +204,7 @@ class Context:
         Args:
             spec: the base, as for :meth:`find_base`.
             load_4bit: as for :meth:`four_bits`.
+            device: as for :meth:`device`.
             sharded: it is to be spread over several processes.
             replace: the resident base may be replaced, also in a process that keeps its base.
 
@@ -187,7 +212,8 @@ class Context:
             BadInput: this process keeps another base, or the same one otherwise.
         """
         folder = self.find_base(spec)
-        wanted = Wanted(folder, self.four_bits(spec, load_4bit), sharded)
+        place = self.device(spec, device)
+        wanted = Wanted(folder, self.four_bits(spec, load_4bit), sharded, str(place))
         base = self._control.residence.obtain(wanted, self.emit, replace=replace)
         base.set_clock(Clock.now())  # it may have been loaded days ago
         return base

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput
-from sekft_engine.model.device import compute_threads, slow_card
+from sekft_engine.model.device import device_of
+from sekft_engine.model.imports import import_torch
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import LoadResult
@@ -28,11 +29,13 @@ class Wanted(NamedTuple):
             what can be refused by its name has been refused by then.
         load_4bit: hold the base in 4 bits.
         sharded: the base is to be spread over several processes.
+        device: where it computes, with its number, as ``cuda:0``.
     """
 
     folder: Path
     load_4bit: bool = False
     sharded: bool = False
+    device: str = "cpu"
 
 
 class Residence:
@@ -81,7 +84,12 @@ class Residence:
         if self._base is not None and not differs:
             return self._base
         if differs and self._keep and not replace:
-            load = {"job": "load", "base": str(wanted.folder), "load_4bit": wanted.load_4bit}
+            load = {
+                "job": "load",
+                "base": str(wanted.folder),
+                "load_4bit": wanted.load_4bit,
+                "device": wanted.device,
+            }
             leave = "leave that field out, or " if differs.startswith('"') else ""
             raise BadInput(differs, mend=f"{leave}replace the base first: {json.dumps(load)}")
         self.drop()
@@ -124,6 +132,8 @@ def _difference(base: ResidentBase, wanted: Wanted) -> str:
     if base.sharded != wanted.sharded:
         held, asked = (str(value).lower() for value in (base.sharded, wanted.sharded))
         return f'"shard_base" is {asked}, and the base is resident with "shard_base" {held}'
+    if base.placed != wanted.device:
+        return f'"device" is {wanted.device}, and the base is resident on {base.placed}'
     digest = base_digest(wanted.folder)
     if base.digest != digest:
         return f"the base's files changed: {base.digest[:12]} is resident, {digest[:12]} on disk"
@@ -133,9 +143,15 @@ def _difference(base: ResidentBase, wanted: Wanted) -> str:
 def _load(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
     from sekft_engine.model.resident import ResidentBase
 
-    folder, load_4bit, sharded = wanted
+    folder, load_4bit, sharded, device = wanted
+    import_torch()
+    import torch
+
+    place = torch.device(device)
     emit(events.Progress(job="", label="loading the base", done=0, detail=folder.name))
-    loaded = ResidentBase.load(folder, load_4bit=load_4bit, sharded=sharded)
+    loaded = ResidentBase.load(
+        folder, place=place, load_4bit=load_4bit, sharded=sharded
+    )
     emit(
         events.BaseLoaded(
             job="",
@@ -147,9 +163,9 @@ def _load(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
             seconds=round(loaded.seconds, 3),
             memory=loaded.memory(),
             quantised=load_4bit,
-            threads=compute_threads(loaded.device),
+            threads=device_of(loaded.device).threads,
         )
     )
-    if warning := slow_card():
+    if warning := device_of(place).warning:
         emit(events.Log(job="", level="warning", text=warning))
     return loaded

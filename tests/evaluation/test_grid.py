@@ -17,7 +17,7 @@ from sekft_engine.engine.engine import Engine
 from sekft_engine.episodes.episode import episode_key
 from sekft_engine.evaluation.grid import Grid
 from sekft_engine.evaluation.report.tables import tables
-from sekft_engine.operators import local
+from sekft_engine.model.device import Device
 from sekft_engine.operators.operator import Operator
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events, jobs
@@ -115,7 +115,7 @@ def test_without_exactness_the_company_moves_nothing_but_the_last_bits(
     tiny_base: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(name: str, rows: int) -> dict[str, Any]:
-        monkeypatch.setattr(local, "ROWS_CPU", rows)
+        monkeypatch.setattr(Device, "rows", rows)
         out = tmp_path / name
         run_document(
             jobs.Evaluate(base=str(tiny_base), scenarios=str(bundles), n=3, out=str(out), **CAPS)

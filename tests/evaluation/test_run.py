@@ -22,7 +22,7 @@ from sekft_engine.engine.run_job import STOPPING
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import write_episode
 from sekft_engine.evaluation import grid
-from sekft_engine.operators import local
+from sekft_engine.model.device import Device
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.events import Event
@@ -134,7 +134,7 @@ def test_base_and_adapter_meet_the_same_worlds_and_every_episode_is_kept(
 def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     tiny_base: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "ROWS_CPU", 1)
+    monkeypatch.setattr(Device, "rows", 1)
     job = jobs.Evaluate(base=str(tiny_base), scenarios=str(bundles), n=4, **CAPS)
     whole = run_document(with_out(job, tmp_path / "whole"))
 
@@ -176,7 +176,7 @@ def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
 def test_an_eval_under_a_template_that_prints_the_time_has_one_clock(
     tiny_base_copy: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "ROWS_CPU", 1)
+    monkeypatch.setattr(Device, "rows", 1)
     template = tiny_base_copy / "chat_template.jinja"
     line = "{{ '<|im_start|>system\nIt is ' + strftime_now('%H:%M:%S.%f') + '<|im_end|>\n' }}"
     template.write_text(line + template.read_text(encoding="utf-8"), encoding="utf-8")
@@ -213,7 +213,7 @@ def test_an_interrupted_eval_writes_the_report_of_what_there_is(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(local, "ROWS_CPU", 1)
+    monkeypatch.setattr(Device, "rows", 1)
     show, write = EvalDisplay.show, write_episode
     asked = threading.Event()
 

@@ -3,6 +3,7 @@ way out; and one whose files hold more than the base is read as transformers rea
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sekft_engine.bases.weights import weight_files
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.engine.engine import Engine
-from sekft_engine.model import device
+from sekft_engine.model.device import CudaDevice, Device
 from sekft_engine.model.family import family_of
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import jobs
@@ -121,15 +122,15 @@ def test_a_card_without_bfloat16_computes_in_float32_and_says_so(
     """There is no such card here; torch is asked as it would be."""
     import torch
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "Tesla T4")
+    card = CudaDevice(torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "device", lambda _place: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _place: "Tesla T4")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_options: False)
-    assert device.compute_dtype() == torch.float32
-    assert device.slow_card() == (
+    assert card.dtype == torch.float32
+    assert card.warning == (
         "Tesla T4 has no bfloat16: the base computes in float32, in twice the memory"
     )
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_options: True)
-    assert device.compute_dtype() == torch.bfloat16
-    assert device.compute_dtype(cuda=False) == torch.float32
-    assert device.slow_card() == ""
+    assert card.dtype == torch.bfloat16
+    assert card.warning == ""
+    assert Device(torch.device("cpu")).dtype == torch.float32

@@ -82,6 +82,7 @@ def _measure(info: RunInfo, options: Options, place: Workspace | None) -> None:
         data=options.data,
         hub=options.hub,
         base=options.base,
+        device=options.device,
     )
     if options.limit:
         job = msgspec.structs.replace(job, n=options.limit)

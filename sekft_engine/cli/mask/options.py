@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.records.jobs import Strict
+from sekft_engine.records.jobs import Device, Strict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         bool, Meta(description="Include raw recordings without `keep`.", extra={"flag": "--all"})
     ] = False
     strict: Strict = False
+    device: Device = "auto"
     limit: Annotated[int, Meta(ge=0, description="Only the first N; 0 = all.")] = 0
     max_length: Annotated[
         int, Meta(ge=0, description="Longest trajectory in tokens; 0 = no limit.")

@@ -9,13 +9,17 @@ provided by torch); elsewhere each row goes through torch's scaled_dot_product_a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import numpy as np
 
+from sekft_engine.model.device import device_of
 from sekft_engine.model.kernels.install import Replacement
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 #: Its name in a model's configuration.
@@ -97,7 +101,7 @@ def attend(
         window = None
     # [1, T, heads, head_dim], as the projections made them: splitting these needs no copy.
     qkv = [tensor.transpose(1, 2) for tensor in (query, key, value)]
-    if not dropout and _has_varlen_kernel(query):
+    if not dropout and device_of(query.device).has_varlen(query):
         return _attend_varlen(qkv, layout, scaling, window), None
     return _attend_each(qkv, layout, scaling, dropout, window), None
 
@@ -155,18 +159,6 @@ def _window_mask(tokens: int, window: int, like: Tensor) -> Tensor:
     return (distance >= 0) & (distance < window)
 
 
-def _has_varlen_kernel(query: Tensor) -> bool:
-    import torch
-
-    if query.device.type != "cuda" or query.dtype not in (torch.float16, torch.bfloat16):
-        return False
-    try:
-        from torch.nn.attention.varlen import varlen_attn  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def _attend_varlen(
     qkv: Sequence[Tensor], layout: Layout, scaling: float | None, window: int | None
 ) -> Tensor:
@@ -176,7 +168,7 @@ def _attend_varlen(
 
     query, key, value = (torch.cat(_unpacked(tensor, layout), dim=1)[0] for tensor in qkv)
     lengths = layout.lengths
-    offsets = torch.tensor([0, *lengths], device=query.device).cumsum(0).to(torch.int32)
+    offsets = _offsets(layout, query.device)
     output: Any = varlen_attn(
         query,
         key,
@@ -191,3 +183,9 @@ def _attend_varlen(
     )
     rows = zip(torch.split(output, lengths), lengths, layout.own, strict=True)
     return torch.cat([row[length - own :] for row, length, own in rows])[None]
+
+
+@lru_cache(maxsize=4)
+def _offsets(layout: Layout, place: torch.device) -> Tensor:
+    """Where each row begins, and the end: int32 [rows + 1]. All layers of a pass share it."""
+    return device_of(place).upload(np.cumsum([0, *layout.lengths], dtype=np.int32))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput, DigestMismatch, JobFailed, SekftError
 from sekft_engine.data.clock import Clock
-from sekft_engine.model.device import cuda_available
+from sekft_engine.model.device import choose_device
 from sekft_engine.model.resident import ResidentBase, render_digests, resolve_base
 from sekft_engine.records import jobs
 from sekft_engine.render import ChatTokenizer
@@ -18,6 +19,9 @@ from sekft_engine.training.trainer.processes import Processes, here, joined
 from sekft_engine.training.trainer.ranks import Ranks
 from sekft_engine.training.trainer.step import Abandoned
 from sekft_engine.training.trainer.trainer import Trainer
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +45,11 @@ def lead(
     digests: dict[str, str],
     recompute: bool,
     clock: Clock,
+    place: torch.device,
 ) -> None:
     """Send the followers what is trained, in terms that are valid on their machines."""
     data = str(Path(job.data).expanduser().absolute()) if job.data else ""
-    job = msgspec.structs.replace(job, base=str(base), data=data)
+    job = msgspec.structs.replace(job, base=str(base), data=data, device=place.type)
     brief = Brief(job=job, digests=digests, recompute=recompute, clock=clock)
     ranks.announce("train", msgspec.json.encode(brief))
 
@@ -59,7 +64,7 @@ def refuse_lone_shards(job: jobs.Train, ranks: Ranks) -> None:
             where="--shard-base",
             mend="start several with torchrun or accelerate launch",
         )
-    if job.load_4bit and not cuda_available():
+    if job.load_4bit and choose_device(job.device).type == "cpu":
         raise BadInput(
             "4-bit weights of a CPU lie in an order that cannot be spread",
             where="--shard-base",
@@ -104,12 +109,16 @@ def follow_run(ranks: Processes, brief: Brief, resident: ResidentBase | None) ->
         data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)
         _refuse_others(digests_of(base_digest(folder), tokenizer, data), brief)
         if resident is None or not _same(resident, folder, job):
-            load_4bit = bool(job.load_4bit)
-            resident = ResidentBase.load(folder, load_4bit=load_4bit, sharded=job.shard_base)
+            resident = ResidentBase.load(
+                folder,
+                place=choose_device(job.device),
+                load_4bit=bool(job.load_4bit),
+                sharded=job.shard_base,
+            )
     name = "the run"
     resident.new_adapter(name, job.recipe)
     if job.shard_base:
-        ranks.shard(resident.model)
+        ranks.shard(resident.model, choose_device(job.device))
         resident.spread()
     trainer = Trainer(resident, name, data, job.recipe, ranks=ranks)
     trainer.recompute = brief.recompute
@@ -145,8 +154,9 @@ def _run_commands(ranks: Processes, trainer: Trainer) -> None:
 
 
 def _same(resident: ResidentBase, folder: Path, job: jobs.Train) -> bool:
-    return (resident.path, resident.quantised, resident.sharded) == (
+    return (resident.path, resident.placed, resident.quantised, resident.sharded) == (
         folder,
+        str(choose_device(job.device)),
         bool(job.load_4bit),
         job.shard_base,
     )

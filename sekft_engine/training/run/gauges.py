@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sekft_engine.core.machine import ProcessorLoad, memory_peak, memory_total, memory_used
-from sekft_engine.model.device import gpu_monitor, tensor_bytes
+from sekft_engine.model.device import device_of
 from sekft_engine.records import events
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class Gauges:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._gpu = gpu_monitor(device)
+        self._device = device_of(device)
+        self._gpu = self._device.monitor()
         self._processors = ProcessorLoad()
         self._read_at = 0.0
 
@@ -37,7 +37,7 @@ class Gauges:
     def read(self) -> events.MachineSeen:
         """The state of the machine; the CPU load is the average since the last reading."""
         self._read_at = time.monotonic()
-        allocated, most = tensor_bytes(self._device)
+        allocated, most = self._device.tensor_bytes()
         used = memory_used()
         return events.MachineSeen(
             job="",

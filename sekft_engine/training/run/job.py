@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
 from sekft_engine.data.recipe import Recipe, recipe_from
+from sekft_engine.model.device import device_of
 from sekft_engine.model.family import expected_share
 from sekft_engine.model.kernels.matmul import library
 from sekft_engine.model.resident import ResidentBase, render_digests
@@ -52,6 +53,9 @@ from sekft_engine.training.trainer.processes import joined
 from sekft_engine.training.trainer.ranks import Ranks
 from sekft_engine.work.context import Context
 
+if TYPE_CHECKING:
+    import torch
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A training run that passed all checks; nothing of it is written yet.
@@ -61,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         earlier: the run to continue; None = a new one.
         trials: the worlds in which the adapter is evaluated during training.
         meta: the adapter's metadata, without the name of the run.
+        place: where the base computes.
     """
 
     job: jobs.Train
@@ -73,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     data: Data
     meta: AdapterMeta
     facts: RunFacts
+    place: Any  # a torch.device; structs resolve their annotations, and torch is imported late
 
 
 def run_train(job: jobs.Train, context: Context) -> TrainResult:
@@ -111,7 +117,11 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     earlier = earlier_run(job)
     before = earlier.facts.base.load_4bit if earlier is not None else None
     asked = before if job.load_4bit is None else job.load_4bit
-    job = msgspec.structs.replace(job, load_4bit=context.four_bits(str(folder), asked))
+    job = msgspec.structs.replace(
+        job,
+        load_4bit=context.four_bits(str(folder), asked),
+    )
+    place = context.device(str(folder), job.device)  # a wrong one is refused before data is read
     if earlier is None:
         refuse_place(workspace.runs if workspace else None, job.out)
     trials = choose_trials(job, context)
@@ -136,9 +146,11 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         recipe=msgspec.to_builtins(recipe),
         load_4bit=job.load_4bit,
         data={"from": job.data or job.hub, "sha256": data.digest, "kept": len(data.train)},
-        versions=versions(),
+        versions=versions(place),
     )
-    facts = _facts(meta, folder, data, job, dialect, trials, tokenizer.recorded_clock, adapted)
+    facts = _facts(
+        meta, folder, data, job, dialect, trials, tokenizer.recorded_clock, adapted, place
+    )
     if earlier is not None:
         refuse_other(earlier, facts, recipe, folder)
     return Plan(
@@ -152,6 +164,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         data=data,
         meta=meta,
         facts=facts,
+        place=place,
     )
 
 
@@ -165,7 +178,7 @@ def _plan_memory(plan: Plan, context: Context) -> bool:
     if job.shard_base:  # all processes would have to load it before this is known
         return plan.recipe.recompute == "always"
     before = context.base  # the other processes keep a base from run to run as well
-    base = context.load_base(str(plan.folder), job.load_4bit)
+    base = context.load_base(str(plan.folder), job.load_4bit, device=job.device)
     refuse_undecodable(plan.trials, base)
     fit = plan_memory(
         base, plan.data.train, plan.recipe, plan.ranks, others_load=base is not before
@@ -221,29 +234,33 @@ def _about_reading(data: Data) -> Iterator[tuple[Literal["info", "warning"], str
 def _follow_me(plan: Plan, recompute: bool) -> None:
     """Send the other processes, if any, what is trained."""
     digests = digests_of(plan.meta.base_digest, plan.tokenizer, plan.data)
-    lead(plan.ranks, plan.job, plan.folder, digests, recompute, plan.tokenizer.clock)
+    lead(plan.ranks, plan.job, plan.folder, digests, recompute, plan.tokenizer.clock, plan.place)
 
 
 def _new_adapter(plan: Plan, run: Run, context: Context) -> tuple[ResidentBase, str]:
     """The base with a fresh adapter on it, and the adapter's name there."""
     job = plan.job
     with plan.ranks.together():
-        base = context.load_base(str(plan.folder), job.load_4bit, sharded=job.shard_base)
+        base = context.load_base(
+            str(plan.folder), job.load_4bit, device=job.device, sharded=job.shard_base
+        )
     base.set_clock(plan.tokenizer.clock)  # worlds are tried with the same prompts
     name = job.name or base.free_name(run.id)
     base.new_adapter(name, plan.recipe)
     reach = base.reach(name)
     context.log(str(reach), "warning" if reach.experts else "info")
     if job.shard_base:
-        plan.ranks.shard(base.model)
+        plan.ranks.shard(base.model, plan.place)
         base.spread()
     return base, name
 
 
-def versions() -> dict[str, str]:
-    """What can change the numbers of a run: library versions, the matmul library, the threads."""
+def versions(place: torch.device) -> dict[str, str]:
+    """What can change the numbers of a run: library versions, the device, the matmul library, the
+    threads."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(usable_threads())
     found = {"python": platform.python_version(), "threads": threads, "products": library()}
+    found["device"] = device_of(place).description
     for package in ("torch", "transformers", "peft", "tokenizers", "bitsandbytes"):
         try:
             found[package] = importlib.metadata.version(package)
@@ -261,6 +278,7 @@ def _facts(
     trials: Trials | None,
     clock: Clock | None,
     adapted: AdaptedShare,
+    place: torch.device,
 ) -> RunFacts:
     """The record by which a resumed run is compared with the original."""
     return RunFacts(
@@ -268,6 +286,7 @@ def _facts(
             path=str(base),
             digest=meta.base_digest,
             load_4bit=bool(job.load_4bit),
+            device=str(place),
             adapted=adapted,
         ),
         data=DataFacts(

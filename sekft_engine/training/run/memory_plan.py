@@ -22,7 +22,7 @@ import numpy as np
 
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.model.device import free_bytes, release_memory
+from sekft_engine.model.device import device_of, release_memory
 from sekft_engine.model.kernels.cross_entropy import MAX_LOGITS
 from sekft_engine.model.kernels.layers import decoder_layers
 from sekft_engine.model.kernels.parallel_parts import parallel_parts
@@ -132,8 +132,9 @@ def plan_memory(
     """
     run = _Run(rows, recipe, ranks)
     bases = (ranks.neighbours - 1) * base.memory() if others_load else 0
-    free = free_bytes(base.device)
-    if base.device.type != "cuda":  # processes on one machine share its main memory
+    device = device_of(base.device)
+    free = device.free_bytes()
+    if not device.has_own_memory:  # processes on one machine share its main memory
         free = max(0, free - bases) // ranks.neighbours
     choices = {"never": (False,), "always": (True,), "auto": (False, True)}[recipe.recompute]
     if not decoder_layers(base.model):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.model.device import compute_dtype, synchronize
+from sekft_engine.model.device import device_of
 from sekft_engine.model.kernels.packed_linear import PackedLinears
 from sekft_engine.records import events
 
@@ -71,7 +71,7 @@ def _rate(base: ResidentBase, inputs: int, outputs: int) -> float:
     device = base.device
     dtype = next(base.model.parameters()).dtype
     if not dtype.is_floating_point:  # 4-bit weights are unpacked to this for each product
-        dtype = compute_dtype(cuda=device.type == "cuda")
+        dtype = device_of(device).dtype
     key = (str(device), str(dtype), torch.get_num_threads(), inputs, outputs)
     if key not in _known:
         layer = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
@@ -91,13 +91,14 @@ def _time(layer: Callable[[Tensor], Tensor], rows: Tensor, kernel: Any) -> float
     """The shortest of several times of ``layer`` on ``rows`` [N, in], in seconds."""
     import torch
 
+    device = device_of(rows.device)
     best, end = float("inf"), time.perf_counter() + PATIENCE_S
     with torch.no_grad(), kernel:
         layer(rows[:1])  # warm-up
         while time.perf_counter() < end or best == float("inf"):
-            synchronize(rows.device)
+            device.synchronize()
             began = time.perf_counter()
             layer(rows)
-            synchronize(rows.device)
+            device.synchronize()
             best = min(best, time.perf_counter() - began)
     return best

@@ -53,7 +53,7 @@ def run_measure(job: jobs.MeasureLosses, context: Context) -> MeasureResult:
             wanted.append((row, part))
     totals = Totals()
     if wanted:
-        base = context.load_base(source.base, source.load_4bit)
+        base = context.load_base(source.base, source.load_4bit, device=job.device)
         with _adapter_on(base, info, context) as (name, digest):
             totals = measure_rows(wanted, base, name, digest, info, context)
     means = totals.means()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,11 +17,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class PassResult(NamedTuple):
-    """The summed loss of some rows in nats, and the ids of rows whose loss is not finite."""
+class PassLosses(NamedTuple):
+    """The losses of a forward pass, still on the device.
 
-    loss_sum: float
-    not_finite: list[str]
+    Attributes:
+        rows: the rows of the pass.
+        loss_sum: the sum over their trained tokens, in nats: a scalar.
+        losses: those of the N trained tokens: [N].
+        owners: the index of each token's row, on the CPU: [N].
+    """
+
+    rows: Sequence[TrainRow]
+    loss_sum: Tensor
+    losses: Tensor
+    owners: Tensor
+
+
+def read_losses(passes: Sequence[PassLosses]) -> tuple[float, list[str]]:
+    """Read the losses of several passes; a card is waited for once, and not between them.
+
+    Returns:
+        their sum in nats, and the ids of rows whose loss is not finite.
+    """
+    import torch
+
+    if not passes:
+        return 0.0, []
+    sums = torch.stack([part.loss_sum for part in passes]).tolist()
+    not_finite: list[str] = []
+    for part, loss_sum in zip(passes, sums, strict=True):
+        if not math.isfinite(loss_sum):
+            bad = part.owners[~torch.isfinite(part.losses).cpu()]
+            not_finite += [part.rows[row].id for row in sorted(set(bad.tolist()))]
+    return sum(sums), not_finite
 
 
 class GradientAccumulator:
@@ -50,10 +79,13 @@ class GradientAccumulator:
         self._device = device
         self.parts = 1 if sharded else parallel_parts(device)
 
-    def backward(self, rows: Sequence[TrainRow], divisor: int) -> PassResult:
+    def backward(self, rows: Sequence[TrainRow], divisor: int) -> list[PassLosses]:
         """Add the gradients of the summed loss of ``rows`` divided by ``divisor``.
 
         After an error the accumulated gradients are invalid.
+
+        Returns:
+            the losses, to be read by :func:`read_losses`.
         """
         import torch
 
@@ -65,7 +97,7 @@ class GradientAccumulator:
                 with masks_seeded(seeds[0]):
                     loss, result = self._loss(parts[0])
                     torch.autograd.backward(loss / divisor)
-                return result
+                return [result]
             seeded = torch.get_rng_state()
             results = run_parallel(
                 lambda part: self._gradients(*part, divisor), [*zip(parts, seeds, strict=True)]
@@ -76,16 +108,13 @@ class GradientAccumulator:
             return self.backward(rows, divisor)
         for _, gradients in results:
             self._add(gradients)
-        return PassResult(
-            sum(result.loss_sum for result, _ in results),
-            [name for result, _ in results for name in result.not_finite],
-        )
+        return [result for result, _ in results]
 
     def losses(self, rows: Sequence[TrainRow]) -> tuple[float, int]:
         """The summed loss of ``rows`` in nats, without gradients, and their trained tokens."""
         with self._logits.kernels:
-            results = run_parallel(self._plain_loss, self._split(rows))
-        return sum(total for total, _ in results), sum(count for _, count in results)
+            totals = run_parallel(self._plain_loss, self._split(rows))
+        return sum(totals), sum(row.trained for row in rows)
 
     def join(self, row: TrainRow) -> None:
         """Join a pass that other processes need; it contributes nothing."""
@@ -103,7 +132,7 @@ class GradientAccumulator:
 
     def _gradients(
         self, rows: Sequence[TrainRow], seed: int, divisor: int
-    ) -> tuple[PassResult, tuple[Tensor | None, ...]]:
+    ) -> tuple[PassLosses, tuple[Tensor | None, ...]]:
         import torch
 
         with masks_seeded(seed):
@@ -117,21 +146,15 @@ class GradientAccumulator:
             elif gradient is not None:
                 weight.grad.add_(gradient)
 
-    def _loss(self, rows: Sequence[TrainRow]) -> tuple[Tensor, PassResult]:
-        """The summed loss as a scalar tensor with gradients, and its values."""
-        import torch
-
+    def _loss(self, rows: Sequence[TrainRow]) -> tuple[Tensor, PassLosses]:
+        """The summed loss as a scalar tensor with gradients, and the losses without."""
         losses, owners = token_losses(self._logits, rows, self._device)
         loss = losses.sum()
-        not_finite: list[str] = []
-        if not bool(torch.isfinite(loss)):
-            numbers = {int(row) for row in owners[~torch.isfinite(losses.detach())]}
-            not_finite = [rows[row].id for row in sorted(numbers)]
-        return loss, PassResult(float(loss.detach().double()), not_finite)
+        return loss, PassLosses(rows, loss.detach(), losses.detach(), owners)
 
-    def _plain_loss(self, rows: Sequence[TrainRow]) -> tuple[float, int]:
+    def _plain_loss(self, rows: Sequence[TrainRow]) -> float:
         import torch
 
         with torch.no_grad():
             losses, _ = token_losses(self._logits, rows, self._device)
-            return float(losses.double().sum()), len(losses)
+            return float(losses.cpu().double().sum())

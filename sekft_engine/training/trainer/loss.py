@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sekft_engine.core.errors import Unavailable
+from sekft_engine.model.device import device_of
 from sekft_engine.model.kernels.attention import packed_attention
 from sekft_engine.model.kernels.compiled import compiled_layers
 from sekft_engine.model.kernels.cross_entropy import (
@@ -107,10 +108,8 @@ class TrainedTokenLogits:
             yield from recomputed_layers(self.model)
 
     def _tensor(self, values: Indices | None) -> Tensor:
-        import torch
-
-        device = next(self.model.parameters()).device
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+        place = next(self.model.parameters()).device
+        return device_of(place).upload(np.ascontiguousarray(values))
 
 
 def _marks_of_images(model: Any) -> tuple[str, ...]:
@@ -146,12 +145,12 @@ def token_losses(
     """Losses of the N trained tokens of ``rows``.
 
     Returns:
-        the cross-entropy in nats [N], and the index of each token's row [N].
+        the cross-entropy in nats [N], and the index of each token's row [N], on the CPU.
     """
     import torch
 
     batch = pack(rows) if logits.packs else pad(rows)
-    return logits.losses(batch), torch.from_numpy(batch.owners).to(device)
+    return logits.losses(batch), torch.from_numpy(batch.owners)
 
 
 def trained_token_logits(model: PreTrainedModel) -> TrainedTokenLogits:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sekft_engine.core.errors import JobFailed, SekftError, Unavailable
-from sekft_engine.model.device import communication_backend, cuda_available, use_device_of_process
+from sekft_engine.model.device import choose_device, communication_backend, device_of
 from sekft_engine.model.imports import import_torch
 from sekft_engine.model.kernels.layers import decoder_layers
 from sekft_engine.training.trainer.data import TrainRow
@@ -28,6 +28,7 @@ from sekft_engine.training.trainer.ranks import ALONE, Command, Ranks
 from sekft_engine.training.trainer.step import Abandoned
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 #: Followers wait while the leader evaluates, saves or is paused.
@@ -56,7 +57,8 @@ def joined() -> Ranks:
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        use_device_of_process()
+        with contextlib.suppress(Unavailable):  # a job may say that it does without cards
+            device_of(choose_device()).use()
         try:
             dist.init_process_group(communication_backend(), timeout=PATIENCE)
         except (ValueError, RuntimeError) as error:
@@ -180,7 +182,7 @@ class Processes(Ranks):
 
     # --- the base -----------------------------------------------------------------------------
 
-    def shard(self, model: Any) -> None:
+    def shard(self, model: Any, place: torch.device) -> None:
         """Shard the layers of the base unless they are sharded already.
 
         Trainable weights stay whole in each process.
@@ -189,19 +191,18 @@ class Processes(Ranks):
         from torch.distributed.fsdp import FSDPModule, fully_shard
 
         self.sharded = True
-        device = "cuda" if cuda_available() else "cpu"
         layers = decoder_layers(model)
         if not layers:
             raise Unavailable("this base has no list of layers that could be spread over processes")
         if isinstance(layers[0], FSDPModule):
             return
         probe = _Probe(layers[0])
-        mesh = init_device_mesh(device, (self.size,))
+        mesh = init_device_mesh(place.type, (self.size,))
         for layer in layers:
             adapter = {tensor for name, tensor in layer.named_parameters() if ".lora_" in name}
             fully_shard(layer, mesh=mesh, ignored_params=adapter)
-        model.to(device)
-        probe.compare(device)
+        model.to(place)
+        probe.compare(place)
 
 
 class _Probe:
@@ -217,9 +218,9 @@ class _Probe:
         self._linear = next(part for part in layer.modules() if hasattr(part, "in_features"))
         generator = torch.Generator().manual_seed(0)
         self._x = torch.randn(4, self._linear.in_features, generator=generator)
-        self._expected = self._output("cpu")
+        self._expected = self._output(self._x.device)
 
-    def _output(self, device: str) -> Tensor:
+    def _output(self, device: torch.device) -> Tensor:
         import torch
 
         weight = next(self._linear.parameters())
@@ -228,7 +229,7 @@ class _Probe:
             output: Tensor = self._linear(self._x.to(device, dtype))
         return output.float().cpu()
 
-    def compare(self, device: str) -> None:
+    def compare(self, device: torch.device) -> None:
         """Raise :class:`Unavailable` if the output has changed."""
         import torch
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sekft_engine.training.trainer.data import TrainRow
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 #: What all processes are about to do together.
@@ -47,8 +48,9 @@ class Ranks:
         """A context whose errors in one process are raised in all, so that none waits forever."""
         yield
 
-    def shard(self, model: Any) -> None:
-        """Shard the layers of the base over the processes unless they are sharded already."""
+    def shard(self, model: Any, place: torch.device) -> None:
+        """Shard the layers of the base over the processes, each on its ``place``, unless they are
+        sharded already."""
 
     def broadcast_weights(self, weights: Sequence[Tensor]) -> None:
         """Copy the first process's weights to all others."""

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.model.device import out_of_memory, random_state, release_memory, set_random_state
+from sekft_engine.model.device import (
+    device_of,
+    out_of_memory,
+    random_state,
+    release_memory,
+    set_random_state,
+)
 from sekft_engine.model.kernels.compiled import compiling_failed
 from sekft_engine.model.kernels.layers import decoder_layers
 from sekft_engine.model.resident import ResidentBase
-from sekft_engine.training.trainer.accumulate import GradientAccumulator
+from sekft_engine.training.trainer.accumulate import (
+    GradientAccumulator,
+    PassLosses,
+    read_losses,
+)
 from sekft_engine.training.trainer.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.training.trainer.data import Data, TrainRow
 from sekft_engine.training.trainer.loss import trained_token_logits
@@ -70,14 +80,15 @@ class Trainer:
         )
         self._logits = trained_token_logits(base.model)
         self._logits.recompute = recipe.recompute == "always"
-        self._logits.compiles = recipe.compile == "always"
+        can_compile = device_of(base.device).can_compile
+        self._logits.compiles = recipe.compile == "always" and can_compile
         self.accumulator = GradientAccumulator(
             self._logits, self.weights, base.device, sharded=ranks.sharded
         )
         self._good_weights = [weight.detach().clone() for weight in self.weights]
         self.good_step = 0
         torch.manual_seed(recipe.seed + 1)
-        self._random = random_state()  # as it was after the last completed step
+        self._random = random_state(self.base.device)  # as it was after the last completed step
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -107,7 +118,7 @@ class Trainer:
             self._optimizer.zero_grad(set_to_none=True)
             self.base.touched(self.name)
             self.done = step
-            self._random = random_state()
+            self._random = random_state(self.base.device)
             yield Step(
                 step=step,
                 loss=loss,
@@ -137,9 +148,9 @@ class Trainer:
 
         If memory runs out, it is computed again in a way that needs less; the sums are the same.
         """
-        random = random_state()
+        random = random_state(self.base.device)
         while True:
-            set_random_state(random)
+            set_random_state(random, self.base.device)
             try:
                 return self._accumulate(step, rows, trained)
             except Abandoned:
@@ -158,18 +169,17 @@ class Trainer:
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
         """Accumulate the gradients of the summed loss divided by ``trained``; returns the sum."""
-        loss_sum, not_finite = 0.0, []
+        passes: list[PassLosses] = []
         micro_batches = split_rows(rows, self.micro_batch)
         extra = self.ranks.extra_passes(len(micro_batches))
         for micro_batch in micro_batches:
             # Sharded processes make the same passes, so none may leave before the others.
             if self._leave() and not self.ranks.sharded:
                 raise Abandoned
-            result = self.accumulator.backward(micro_batch, trained)
-            loss_sum += result.loss_sum
-            not_finite += result.not_finite
+            passes += self.accumulator.backward(micro_batch, trained)
         for _ in range(extra):
             self.accumulator.join(self.data.train[0])
+        loss_sum, not_finite = read_losses(passes)
         if not_finite:
             self._raise_diverged(step, "the loss", not_finite)
         return loss_sum
@@ -361,8 +371,8 @@ class Trainer:
                 weight.copy_(tensors[f"weight.{number}"])
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        set_random_state(tensors)
-        self._random = random_state()
+        set_random_state(tensors, self.base.device)
+        self._random = random_state(self.base.device)
         self.micro_batch, self.recompute = micro_batch, recompute
         self.done = step
         self._store_good(step)
@@ -381,7 +391,7 @@ class Trainer:
             yield
         finally:
             self.base.trainable(self.name)
-            set_random_state(self._random)
+            set_random_state(self._random, self.base.device)
             release_memory()
 
     def close(self) -> None:

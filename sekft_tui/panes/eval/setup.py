@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from sekft_engine.evaluation.statistics.power import what_n_shows
+from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_tui.text import short_path
 from sekft_tui.widgets.form import Field
@@ -30,6 +31,7 @@ _CONTROLS = (
 )
 _USERLAND = "the system in the worlds; auto = the host's own in bubblewrap, debian in containers"
 _SANDBOX = "what runs the worlds; auto = the first that works here"
+_DEVICE = "where the base computes: auto, cpu, cuda, or one card, as cuda:1"
 USERLANDS = ("auto", "host", "debian")
 SANDBOXES = ("auto", "bubblewrap", "podman", "docker")
 
@@ -59,6 +61,7 @@ class EvalSetup:
             "controls": "",
             "userland": "auto",
             "sandbox": "auto",
+            "device": "auto",
         }
 
     def set_choices(self, adapters: Sequence[Subject], scenarios: int, wanted: str = "") -> None:
@@ -102,6 +105,7 @@ class EvalSetup:
             Field("seeds", values["seeds"], _SEEDS),
             Field("userland", values["userland"], _USERLAND, "choice", USERLANDS),
             Field("sandbox", values["sandbox"], _SANDBOX, "choice", SANDBOXES),
+            Field("device", values["device"], _DEVICE),
             Field("until_decided", values["until_decided"], _UNTIL_DECIDED, "check",
                   label="stop when decided"),
             Field("start", "", "evaluate the chosen subjects in sandboxed worlds", "button",
@@ -125,6 +129,8 @@ class EvalSetup:
         title = name.replace("_", " ")
         if name == "temperature":
             return "" if _is_temperature(value) else f"{title}: a number of at least 0 is needed"
+        if name == "device":
+            return device_fault(value)
         if name == "n" and value.isdecimal() and int(value) > self.scenarios > 0:
             return f"n: there are only {self.scenarios} held-out scenarios"
         low = 1 if name == "seeds" else _NUMBERS[name][1]
@@ -165,6 +171,7 @@ class EvalSetup:
             controls=get_args(jobs.Control) if values["controls"] else (),
             userland=values["userland"],
             sandbox=values["sandbox"],
+            device=values["device"] or "auto",
         )
 
 

@@ -53,6 +53,7 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
                 hub=form.hub,
                 recipe=recipe,
                 load_4bit=form.load_4bit,
+                device=form.device,
             )
         )
         host.push_screen(FindRateScreen(host.bridge, job), taken)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
+from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_tui.panes.pane import Part
 from sekft_tui.text import short_path
@@ -23,6 +24,9 @@ _RUN = (
     Field(
         "load_4bit", "", "hold the base in 4 bits (NF4, double quant)", "check",
         label="base in 4 bits",
+    ),
+    Field(
+        "device", "auto", "where the base computes: auto, cpu, cuda, or one card, as cuda:1",
     ),
     Field(
         "scenarios", "", "folder of the worlds in which the adapter is tried during training "
@@ -98,6 +102,7 @@ class RecipePart(Part):
             name=self.run["name"],
             recipe=self.recipe(),
             load_4bit=bool(self.run["load_4bit"]),
+            device=self.run["device"] or "auto",
         )
 
     def put(self, name: str, value: str) -> None:
@@ -131,6 +136,8 @@ class RecipePart(Part):
         if name == "scenarios":
             missing = value and not Path(value).expanduser().exists()
             return "no such folder" if missing else ""
+        if name == "device":
+            return device_fault(value)
         if name == "name":
             with self._host.bridge.shared() as shared:
                 taken = value in shared.adapters

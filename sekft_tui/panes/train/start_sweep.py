@@ -40,4 +40,5 @@ def job_of(table: Table, form: jobs.Train) -> jobs.Sweep:
         data=table.data if own else form.data,
         hub=table.hub if own else form.hub,
         load_4bit=form.load_4bit,
+        device=form.device,
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sekft_engine.model.kernels import attention
+from sekft_engine.model.device import Device
 from sekft_engine.model.kernels.attention import PACKED
 from sekft_engine.model.kernels.cross_entropy import (
     chunked_cross_entropy,
@@ -216,7 +216,7 @@ def test_the_kernel_for_unequal_rows_gives_what_each_row_alone_gives(
         return plain(*tensors, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", counted)
-    monkeypatch.setattr(attention, "_has_varlen_kernel", lambda _query: True)
+    monkeypatch.setattr(Device, "has_varlen", lambda _device, _query: True)
     found = results(base, logits, [pack(ROWS, min_shared=2)])
     assert calls
     for one, other in zip(found, wanted, strict=True):

@@ -1,0 +1,1 @@
+"""The paths of a card, run on a simulated one: see docs/gpu.md."""

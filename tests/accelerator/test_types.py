@@ -1,0 +1,150 @@
+"""A base in bfloat16, as on CUDA, and in 4 bits, whose kernels here are those of the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sekft_engine.core.errors import BadInput
+from sekft_engine.export.merge import TOLERANCE, merge
+from sekft_engine.export.source import ExportedAdapter
+from sekft_engine.model import loading
+from sekft_engine.model.resident import ResidentBase
+from sekft_engine.operators.decode import BatchedDecoder
+from sekft_engine.operators.parity import choose_decoding
+from sekft_engine.records.adapters import AdapterMeta
+from sekft_engine.training.trainer.data import Data
+from tests.accelerator.conftest import SIM
+from tests.accelerator.simulated import SimTensor, SimulatedDevice, record
+from tests.accelerator.test_training import train, trainer_on
+
+#: bfloat16 has 8 bits for a number; over two layers and a mean of many tokens this remains.
+BF16 = 2e-2
+PLACE = torch.device(SIM, 0)
+
+
+@pytest.fixture(scope="module")
+def in_bf16(tiny_base: Path) -> ResidentBase:
+    SimulatedDevice.base_dtype = torch.bfloat16
+    return ResidentBase.load(tiny_base, place=PLACE)
+
+
+def bare(base: ResidentBase) -> None:
+    for name in base.adapters:
+        base.drop(name)
+
+
+@pytest.mark.parametrize("recompute", ["never", "always"])
+def test_losses_in_bfloat16_are_those_of_float32_within_its_rounding(
+    in_bf16: ResidentBase, on_cpu: ResidentBase, data: Data, recompute: str
+) -> None:
+    bare(in_bf16)
+    found = train(in_bf16, data, recompute=recompute)
+    expected = train(on_cpu, data)
+    assert found[::2] == pytest.approx(expected[::2], rel=BF16)
+
+
+def test_the_base_is_in_bfloat16_and_adapter_optimiser_and_losses_in_float32(
+    in_bf16: ResidentBase, data: Data
+) -> None:
+    bare(in_bf16)
+    trainer = trainer_on(in_bf16, data, dropout=0.1)
+    list(trainer.steps())
+    own = {id(weight) for weight in trainer.weights}
+    assert {weight.dtype for weight in trainer.weights} == {torch.float32}
+    assert {
+        weight.dtype for weight in in_bf16.model.parameters() if id(weight) not in own
+    } == {torch.bfloat16}
+    for state in trainer._optimizer.state.values():
+        assert {value.dtype for value in state.values()} == {torch.float32}
+    products = {dtype for name, dtype in record.dtypes if name in ("aten.mm.default",)}
+    assert products == {"torch.bfloat16", "torch.float32"}  # the base's, and the adapter's
+    sums = {dtype for name, dtype in record.dtypes if name == "aten.logsumexp.default"}
+    assert sums == {"torch.float32"}
+
+
+def test_a_base_in_bfloat16_is_decoded_in_batches(in_bf16: ResidentBase) -> None:
+    bare(in_bf16)
+    chosen = choose_decoding(in_bf16.model, [2], context=512)
+    assert (chosen.make, chosen.why) == (BatchedDecoder, "")
+
+
+def test_an_adapter_trained_on_bfloat16_merges_within_the_proof(
+    in_bf16: ResidentBase, tiny_base: Path, data: Data, tmp_path: Path
+) -> None:
+    """The merge loads the base anew in float32 on the CPU, so its tolerance needs no room for
+    bfloat16; what is then written in bfloat16 differs by its rounding."""
+    bare(in_bf16)
+    trainer = trainer_on(in_bf16, data, lr=0.03)
+    list(trainer.steps())
+    meta = AdapterMeta(name="a")
+    digest = in_bf16.save_adapter("a", tmp_path / "adapter", meta)
+    source = ExportedAdapter(
+        adapter=tmp_path / "adapter", digest=digest, meta=meta, base=tiny_base
+    )
+    (tmp_path / "merged").mkdir()
+    proof = merge(source, tmp_path / "merged", dtype="bfloat16")
+    assert proof.difference <= TOLERANCE / 10
+    assert proof.difference < proof.written_difference < proof.adapter_effect
+
+
+# --- 4 bits ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def in_4_bits(tiny_base: Path) -> ResidentBase:
+    return ResidentBase.load(tiny_base, place=PLACE, load_4bit=True)
+
+
+def test_4_bit_weights_and_their_scales_lie_on_the_card(in_4_bits: ResidentBase) -> None:
+    packed = [w for w in in_4_bits.model.parameters() if hasattr(w, "quant_state")]
+    assert len(packed) == 14
+    for weight in packed:
+        assert weight.device.type == SIM
+        state = weight.quant_state
+        for tensor in (state.absmax, state.code, state.offset, state.state2.absmax):
+            assert isinstance(tensor, SimTensor)
+
+
+def test_losses_on_4_bits_are_those_of_the_cpu(
+    in_4_bits: ResidentBase, tiny_base: Path, data: Data
+) -> None:
+    bare(in_4_bits)
+    there = train(in_4_bits, data)
+    here = ResidentBase.load(tiny_base, place=torch.device("cpu"), load_4bit=True)
+    assert there == pytest.approx(train(here, data), rel=1e-3)
+    in_4_bits.prove()
+
+
+def test_a_device_without_4_bits_refuses_them_with_the_way_out(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedDevice, "has_nf4", False)
+    with pytest.raises(BadInput, match="no 4 bits for sim") as caught:
+        loading.load_model(tiny_base, place=PLACE, load_4bit=True)
+    assert "--device cpu" in str(caught.value.mend)
+
+
+def test_the_calls_of_4_bit_layers_are_traced_on_meta_tensors(in_4_bits: ResidentBase) -> None:
+    """bitsandbytes' own declarations of its CUDA operations check types, shapes and block sizes:
+    packed weights, their scales and the products made of them."""
+    import bitsandbytes.functional as F
+
+    weight = next(w for w in in_4_bits.model.parameters() if hasattr(w, "quant_state"))
+    state = weight.quant_state
+    out, inputs = state.shape
+    wide = torch.empty(state.shape, dtype=torch.bfloat16, device="meta")
+    packed, absmax = torch.ops.bitsandbytes.quantize_4bit(
+        wide, state.blocksize, state.quant_type, torch.uint8
+    )
+    assert packed.shape == weight.shape
+    assert absmax.numel() == state.absmax.numel()
+    unpacked = torch.ops.bitsandbytes.dequantize_4bit(
+        packed, absmax, state.blocksize, state.quant_type, list(state.shape), torch.bfloat16
+    )
+    assert (unpacked.shape, unpacked.dtype) == (wide.shape, torch.bfloat16)
+    assert F.QuantState is type(state)
+    x = torch.empty(3, inputs, dtype=torch.bfloat16, device="meta")
+    assert torch.nn.functional.linear(x, unpacked).shape == (3, out)
