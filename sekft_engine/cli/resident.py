@@ -31,8 +31,8 @@ def command(base: str, load_4bit: bool | None, device: str, workspace: Path | No
     {"job":"load","base":"...","load_4bit":true}
 
     Jobs act on the base that is loaded, as it is loaded. One that names another "base",
-    "load_4bit" or "device" is refused; only "load" replaces the base. Without --base, the first job that names
-    a base loads it.
+    "load_4bit" or "device" is refused; only "load" replaces the base. Without --base, the first job
+    that names a base loads it.
 
     At the end of stdin it finishes all jobs and exits; SIGTERM saves the running job and exits.
     """

@@ -239,7 +239,7 @@ class CudaDevice(Device):
     def release(cls) -> None:
         import torch
 
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
     def monitor(self) -> GpuMonitor | None:
@@ -365,7 +365,7 @@ def choose_device(asked: str = "auto") -> torch.device:
             "sekft doctor says what is missing; --device cpu does without",
         )
     if number is None:
-        return torch.device(kind.kind, _number_of_process(kind.kind, count))
+        return torch.device(kind.kind, _number_of_process(count))
     if number >= count:
         cards = "only cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         cards = cards.replace("cuda", kind.kind)
@@ -398,7 +398,7 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _number_of_process(kind: str, count: int) -> int:
+def _number_of_process(count: int) -> int:
     """The number of this process's card among ``count``.
 
     A launcher may show each process its own card alone.

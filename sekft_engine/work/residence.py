@@ -149,9 +149,7 @@ def _load(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
 
     place = torch.device(device)
     emit(events.Progress(job="", label="loading the base", done=0, detail=folder.name))
-    loaded = ResidentBase.load(
-        folder, place=place, load_4bit=load_4bit, sharded=sharded
-    )
+    loaded = ResidentBase.load(folder, place=place, load_4bit=load_4bit, sharded=sharded)
     emit(
         events.BaseLoaded(
             job="",

@@ -135,7 +135,7 @@ MUTATIONS = (
     Mutation(
         "a base is loaded into main memory",
         "model/loading.py",
-        'if sharded else str(place)}',
+        "if sharded else str(place)}",
         'if sharded else "cpu"}',
         "test_jobs.py",
     ),
@@ -157,7 +157,7 @@ MUTATIONS = (
         "a module asks torch.cuda itself",
         "training/run/gauges.py",
         "        self._processors = ProcessorLoad()\n",
-        "        self._processors = ProcessorLoad()\n        device.type == \"cuda\"\n",
+        '        self._processors = ProcessorLoad()\n        device.type == "cuda"\n',
         "test_seam.py",
     ),
 )
@@ -206,8 +206,8 @@ def main(names: list[str]) -> int:
             test = caught_by(mutation, tree)
             unnoticed += not test
             seconds = time.monotonic() - began
-            print(f"{mutation.name}: {test or 'NOT CAUGHT'} ({seconds:.0f} s)", flush=True)  # noqa: T201
-    print(f"{len(chosen) - unnoticed} of {len(chosen)} mistakes were caught")  # noqa: T201
+            print(f"{mutation.name}: {test or 'NOT CAUGHT'} ({seconds:.0f} s)", flush=True)
+    print(f"{len(chosen) - unnoticed} of {len(chosen)} mistakes were caught")
     return 1 if unnoticed else 0
 
 

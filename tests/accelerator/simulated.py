@@ -17,6 +17,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,43 +102,43 @@ generator = torch.Generator()
 
 
 class SimTensor(torch.Tensor):
-    """A tensor on the device; ``inner`` are its values on the CPU."""
+    """A tensor on the device; ``on_cpu`` holds its values on the CPU."""
 
-    inner: torch.Tensor
+    on_cpu: torch.Tensor
 
     @staticmethod
-    def __new__(cls, inner: torch.Tensor, requires_grad: bool = False) -> SimTensor:
+    def __new__(cls, on_cpu: torch.Tensor, requires_grad: bool = False) -> SimTensor:
         made: SimTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
-            inner.size(),
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
-            layout=inner.layout,
+            on_cpu.size(),
+            strides=on_cpu.stride(),
+            storage_offset=on_cpu.storage_offset(),
+            dtype=on_cpu.dtype,
+            layout=on_cpu.layout,
             device=torch.device(KIND, 0),
             requires_grad=requires_grad,
         )
-        made.inner = inner
+        made.on_cpu = on_cpu
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
-    def __repr__(self) -> str:  # type: ignore[override]
-        return f"SimTensor({self.inner!r})"
+    def __repr__(self) -> str:
+        return f"SimTensor({self.on_cpu!r})"
 
     def data_ptr(self) -> int:
-        return self.inner.data_ptr()
+        return self.on_cpu.data_ptr()
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
     def __deepcopy__(self, memo: Any) -> SimTensor:
-        copied = SimTensor(self.inner.detach().clone(), requires_grad=self.requires_grad)
+        copied = SimTensor(self.on_cpu.detach().clone(), requires_grad=self.requires_grad)
         memo[id(self)] = copied
         return copied
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
@@ -164,7 +165,8 @@ def _settled(func: Any, args: Any, kwargs: Any, wrapped: Any) -> Any:
     """``wrapped`` with the aliasing that ``func`` promises: a view shares its base's storage, and
     what is written in place is the same object. New storages are counted."""
     written = [number for number, a in enumerate(func._schema.arguments) if _writes(a)]
-    result = return_and_correct_aliasing(func, args, kwargs, wrapped)
+    result = return_and_correct_aliasing(  # type: ignore[no-untyped-call]
+        func, args, kwargs, wrapped)
     if not written and not _is_view(func):
         before = {leaf.untyped_storage()._cdata for leaf in tree_leaves(args) if _is_sim(leaf)}
         for leaf in tree_leaves(result):
@@ -189,7 +191,7 @@ def _is_sim(value: Any) -> bool:
 
 
 def _unwrap(value: Any) -> Any:
-    return value.inner if isinstance(value, SimTensor) else value
+    return value.on_cpu if isinstance(value, SimTensor) else value
 
 
 def _wrap(value: Any) -> Any:
@@ -245,7 +247,7 @@ def _own_random_numbers(func: Any) -> Iterator[None]:
 
 def place() -> str:
     """The function of the engine, or else of whatever library, that is at work."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     first = ""
     while frame is not None:
         path = Path(frame.f_code.co_filename)
@@ -255,7 +257,7 @@ def place() -> str:
         if not first and path.name != "simulated.py" and "torch/_" not in str(path):
             library = next((part for part in ("transformers", "peft") if part in path.parts), "")
             first = f" via {library} {path.name}:{name}" if library else ""
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return "elsewhere" + first
 
 
@@ -318,8 +320,8 @@ class _Module:
         return [torch.bfloat16, torch.float16]
 
 
-def _made(inner: torch.Tensor) -> SimTensor:
-    tensor = SimTensor(inner)
+def _made(on_cpu: torch.Tensor) -> SimTensor:
+    tensor = SimTensor(on_cpu)
     allocator.take(tensor)
     return tensor
 
@@ -338,7 +340,15 @@ def _arange(start: Any, end: Any, step: Any = 1, *, dtype: Any = None, **_: Any)
     return _made(torch.arange(start, end, step, dtype=dtype))
 
 
-_library = torch.library.Library("aten", "IMPL")
+def _copy_from(source: Any, target: Any, non_blocking: bool = False) -> Any:
+    """What ``torch.tensor(..., device=)`` fills a tensor by."""
+    if _is_sim(source) != _is_sim(target) and not non_blocking:
+        record.wait("aten._copy_from")
+    _unwrap(target).copy_(_unwrap(source))
+    return target
+
+
+_library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
 
 
 class SimulatedDevice(device.Device):
@@ -390,6 +400,7 @@ def set_up() -> None:
         "empty.memory_format": _empty,
         "empty_strided": _empty_strided,
         "arange.start_step": _arange,
+        "_copy_from": _copy_from,
     }.items():
-        _library.impl(name, function, "PrivateUse1")
+        _library.impl(name, function, "PrivateUse1")  # type: ignore[no-untyped-call]
     device.register(SimulatedDevice)

@@ -74,7 +74,7 @@ def test_a_resident_base_is_kept_where_it_is_and_another_device_is_refused(
         with pytest.raises(BadInput) as caught:
             run_document(job(tiny_base, sessions, tmp_path / "a", device="cpu"), engine=engine)
         assert '"device" is cpu, and the base is resident on sim:0' in str(caught.value)
-        assert '{"job": "load"' in caught.value.mend
+        assert '{"job": "load"' in str(caught.value.mend)
         assert not (tmp_path / "a").exists()
         run_document(job(tiny_base, sessions, tmp_path / "b"), engine=engine)
         assert read_run(tmp_path / "b").facts.base.device == "sim:0"

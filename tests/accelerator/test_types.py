@@ -54,9 +54,9 @@ def test_the_base_is_in_bfloat16_and_adapter_optimiser_and_losses_in_float32(
     list(trainer.steps())
     own = {id(weight) for weight in trainer.weights}
     assert {weight.dtype for weight in trainer.weights} == {torch.float32}
-    assert {
-        weight.dtype for weight in in_bf16.model.parameters() if id(weight) not in own
-    } == {torch.bfloat16}
+    assert {weight.dtype for weight in in_bf16.model.parameters() if id(weight) not in own} == {
+        torch.bfloat16
+    }
     for state in trainer._optimizer.state.values():
         assert {value.dtype for value in state.values()} == {torch.float32}
     products = {dtype for name, dtype in record.dtypes if name in ("aten.mm.default",)}
@@ -81,9 +81,7 @@ def test_an_adapter_trained_on_bfloat16_merges_within_the_proof(
     list(trainer.steps())
     meta = AdapterMeta(name="a")
     digest = in_bf16.save_adapter("a", tmp_path / "adapter", meta)
-    source = ExportedAdapter(
-        adapter=tmp_path / "adapter", digest=digest, meta=meta, base=tiny_base
-    )
+    source = ExportedAdapter(adapter=tmp_path / "adapter", digest=digest, meta=meta, base=tiny_base)
     (tmp_path / "merged").mkdir()
     proof = merge(source, tmp_path / "merged", dtype="bfloat16")
     assert proof.difference <= TOLERANCE / 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def reference(
     assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
     assert cu_seq_q.device == query.device
     ends = cu_seq_q.tolist()
-    assert max_q == max_k == max(b - a for a, b in zip(ends, ends[1:], strict=False))
+    assert max_q == max_k == max(b - a for a, b in pairwise(ends))
     assert query.shape[0] == ends[-1]
     left, right = window_size
     assert right == 0, "causal"
@@ -59,7 +60,7 @@ def reference(
         key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], 1) for t in (key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     rows = []
-    for a, b in zip(ends, ends[1:], strict=False):
+    for a, b in pairwise(ends):
         place = torch.arange(b - a, device=query.device)
         distance = place[:, None] - place[None]
         sees = distance >= 0 if left < 0 else (distance >= 0) & (distance <= left)
@@ -81,7 +82,7 @@ def test_its_numbers_and_gradients_are_those_of_the_masked_path(
             out = attend(tensors, LAYOUT, 0.25, window)
         else:
             out = attention._attend_each(tensors, LAYOUT, 0.25, 0.0, window)
-        out.square().sum().backward()
+        torch.autograd.backward(out.square().sum())
         results.append([out, *(tensor.grad for tensor in tensors)])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
@@ -95,7 +96,7 @@ def test_torch_declares_its_kernel_for_what_is_passed_forward_and_backward(
     tensors = qkv(device="meta", dtype=torch.bfloat16)
     out = attention._attend_varlen(tensors, LAYOUT, 0.25, window)
     assert (out.shape, out.dtype) == (tensors[0].shape, torch.bfloat16)
-    out.sum().backward()
+    torch.autograd.backward(out.sum())
     for tensor in tensors:
         assert tensor.grad is not None
         assert (tensor.grad.shape, tensor.grad.dtype) == (tensor.shape, torch.bfloat16)

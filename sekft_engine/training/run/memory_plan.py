@@ -230,7 +230,7 @@ def _peak(
     def step() -> None:
         with logits.kernels:
             if head:
-                out, _ = token_losses(logits, [row], base.device)
+                out, _ = token_losses(logits, [row])
             else:
                 out = logits.hidden_states(pack([row]) if logits.packs else pad([row]))
             torch.autograd.backward(out.sum())

@@ -139,7 +139,7 @@ def _losses(
     logits: TrainedTokenLogits, base: ResidentBase, rows: Sequence[TrainRow]
 ) -> list[list[float]]:
     """The losses of the trained tokens in nats, one list per row."""
-    losses, _ = token_losses(logits, rows, base.device)
+    losses, _ = token_losses(logits, rows)
     values = losses.double().cpu().tolist()
     ends = np.cumsum([row.trained for row in rows]).tolist()
     return [values[end - row.trained : end] for row, end in zip(rows, ends, strict=True)]

@@ -121,7 +121,7 @@ class GradientAccumulator:
         import torch
 
         with self._logits.kernels:
-            losses, _ = token_losses(self._logits, [row], self._device)
+            losses, _ = token_losses(self._logits, [row])
             if torch.is_grad_enabled():
                 torch.autograd.backward(losses.sum() * 0)
 
@@ -148,7 +148,7 @@ class GradientAccumulator:
 
     def _loss(self, rows: Sequence[TrainRow]) -> tuple[Tensor, PassLosses]:
         """The summed loss as a scalar tensor with gradients, and the losses without."""
-        losses, owners = token_losses(self._logits, rows, self._device)
+        losses, owners = token_losses(self._logits, rows)
         loss = losses.sum()
         return loss, PassLosses(rows, loss.detach(), losses.detach(), owners)
 
@@ -156,5 +156,5 @@ class GradientAccumulator:
         import torch
 
         with torch.no_grad():
-            losses, _ = token_losses(self._logits, rows, self._device)
+            losses, _ = token_losses(self._logits, rows)
             return float(losses.cpu().double().sum())

@@ -139,9 +139,7 @@ def gather_tokens(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return torch.nn.functional.embedding(rows * values.shape[1] + columns, flat)
 
 
-def token_losses(
-    logits: TrainedTokenLogits, rows: Sequence[TrainRow], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def token_losses(logits: TrainedTokenLogits, rows: Sequence[TrainRow]) -> tuple[Tensor, Tensor]:
     """Losses of the N trained tokens of ``rows``.
 
     Returns:

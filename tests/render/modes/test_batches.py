@@ -22,7 +22,7 @@ __all__ = ["base", "data", "loaded", "sessions"]
 
 def losses_of(base: ResidentBase, rows: list[TrainRow]) -> list[torch.Tensor]:
     """The loss of each trained token, by row."""
-    found, owners = token_losses(trained_token_logits(base.model), rows, base.device)
+    found, owners = token_losses(trained_token_logits(base.model), rows)
     return [found[owners == number].detach() for number in range(len(rows))]
 
 
@@ -66,7 +66,7 @@ def test_19_a_row_does_not_see_the_rows_beside_it(base: ResidentBase) -> None:
     try:
         logits = trained_token_logits(base.model)
         seen.clear()
-        found, owners = token_losses(logits, rows, base.device)
+        found, owners = token_losses(logits, rows)
     finally:
         handle.remove()
     (gradient,) = torch.autograd.grad(found[owners == 0].sum(), seen)

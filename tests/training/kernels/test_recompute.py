@@ -44,7 +44,7 @@ def test_less_is_held_and_the_base_stays_as_it_was() -> None:
 
     def step() -> None:
         with logits.kernels:
-            losses, _ = token_losses(logits, [row], model.device)
+            losses, _ = token_losses(logits, [row])
             torch.autograd.backward(losses.sum())
 
     step()  # gradients are there from here on

@@ -72,7 +72,7 @@ def test_the_memory_of_long_rows_is_predicted_from_short_ones(
 
     def step() -> None:
         with logits.kernels:
-            losses, _ = token_losses(logits, two, base.device)
+            losses, _ = token_losses(logits, two)
             torch.autograd.backward(losses.sum())
 
     with ThreadPoolExecutor(max_workers=1) as fresh:  # a thread that holds no buffers yet

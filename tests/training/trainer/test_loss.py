@@ -27,7 +27,7 @@ def rows_of(base: ResidentBase, count: int) -> list[Row]:
 
 
 def mean_loss(base: ResidentBase, rows: list[TrainRow]) -> torch.Tensor:
-    losses, _ = token_losses(trained_token_logits(base.model), rows, base.device)
+    losses, _ = token_losses(trained_token_logits(base.model), rows)
     return losses.mean()
 
 
@@ -43,9 +43,9 @@ def test_a_batch_of_four_is_four_of_one(base: ResidentBase) -> None:
     rows = [train_row(row) for row in rows_of(base, 4)]
     assert len({len(row) for row in rows}) > 1
     logits = trained_token_logits(base.model)
-    losses, owners = token_losses(logits, rows, base.device)
+    losses, owners = token_losses(logits, rows)
     for number, row in enumerate(rows):
-        alone, _ = token_losses(logits, [row], base.device)
+        alone, _ = token_losses(logits, [row])
         torch.testing.assert_close(losses[owners == number], alone, atol=1e-4, rtol=1e-5)
 
 
