@@ -15,7 +15,8 @@ import contextlib
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -23,7 +24,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.utils._python_dispatch import return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 
 from sekft_engine.model import device
 
@@ -147,43 +147,67 @@ class SimTensor(torch.Tensor):
         if target is not None:
             kwargs["device"] = torch.device("cpu")
         kwargs.pop("pin_memory", None)
-        _refuse_mixed(func, args, kwargs)
+        given = list(_leaves((args, kwargs)))
+        _refuse_mixed(func, given)
         if _must_wait(func, args, kwargs, to_cpu):
             record.wait(func)
-        with _own_random_numbers(func):
-            out = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
-        if to_cpu or (func is _aten.copy_.default and not isinstance(args[0], SimTensor)):
-            return args[0] if func is _aten.copy_.default else out
-        wrapped = tree_map(_wrap, out)
-        for leaf in tree_leaves(wrapped):
-            if isinstance(leaf, SimTensor):
-                record.dtypes[str(func), str(leaf.dtype)] += 1
-        return _settled(func, args, kwargs, wrapped)
+        about = _about(func)
+        plain_args, plain_kwargs = _mapped(_unwrap, args), _mapped(_unwrap, kwargs)
+        if about.random:
+            with _own_random_numbers():
+                out = func(*plain_args, **plain_kwargs)
+        else:
+            out = func(*plain_args, **plain_kwargs)
+        if func is _aten.copy_.default and not isinstance(args[0], SimTensor):
+            return args[0]
+        if to_cpu:
+            return out
+        wrapped = _mapped(_wrap, out)
+        made = [leaf for leaf in _leaves(wrapped) if isinstance(leaf, SimTensor)]
+        for leaf in made:
+            record.dtypes[str(func), str(leaf.dtype)] += 1
+        if about.aliases:
+            # A view shares its base's storage, and what is written in place is the same object.
+            return return_and_correct_aliasing(  # type: ignore[no-untyped-call]
+                func, args, kwargs, wrapped
+            )
+        for leaf in made:
+            allocator.take(leaf)
+        return wrapped
 
 
-def _settled(func: Any, args: Any, kwargs: Any, wrapped: Any) -> Any:
-    """``wrapped`` with the aliasing that ``func`` promises: a view shares its base's storage, and
-    what is written in place is the same object. New storages are counted."""
-    written = [number for number, a in enumerate(func._schema.arguments) if _writes(a)]
-    result = return_and_correct_aliasing(  # type: ignore[no-untyped-call]
-        func, args, kwargs, wrapped)
-    if not written and not _is_view(func):
-        before = {leaf.untyped_storage()._cdata for leaf in tree_leaves(args) if _is_sim(leaf)}
-        for leaf in tree_leaves(result):
-            if _is_sim(leaf) and leaf.untyped_storage()._cdata not in before:
-                allocator.take(leaf)
-    return result
+class _About(NamedTuple):
+    """Whether an operation's results share memory with what it is given, and whether it draws
+    random numbers."""
+
+    aliases: bool
+    random: bool
 
 
-def _writes(argument: Any) -> bool:
-    return argument.alias_info is not None and argument.alias_info.is_write
-
-
-def _is_view(func: Any) -> bool:
-    return any(
-        argument.alias_info is not None and not argument.alias_info.is_write
-        for argument in func._schema.arguments
+@cache
+def _about(func: Any) -> _About:
+    return _About(
+        any(argument.alias_info is not None for argument in func._schema.arguments),
+        torch.Tag.nondeterministic_seeded in func.tags,
     )
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, tuple | list):
+        for part in tree:
+            yield from _leaves(part)
+    elif isinstance(tree, dict):
+        yield from _leaves(tuple(tree.values()))
+    else:
+        yield tree
+
+
+def _mapped(change: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, tuple | list):
+        return type(tree)([_mapped(change, part) for part in tree])
+    if isinstance(tree, dict):
+        return {name: _mapped(change, part) for name, part in tree.items()}
+    return change(tree)
 
 
 def _is_sim(value: Any) -> bool:
@@ -199,14 +223,14 @@ def _wrap(value: Any) -> Any:
     return SimTensor(value) if plain else value
 
 
-def _refuse_mixed(func: Any, args: Any, kwargs: Any) -> None:
+def _refuse_mixed(func: Any, given: list[Any]) -> None:
     """Raise as a card does where an operation gets tensors of it and of the CPU. Single numbers
     may come from the CPU."""
     if func in _COPIES:
         return
     others = [
         leaf
-        for leaf in tree_leaves((args, kwargs))
+        for leaf in given
         if isinstance(leaf, torch.Tensor) and not _is_sim(leaf) and leaf.dim()
     ]
     if others:
@@ -231,11 +255,8 @@ def _must_wait(func: Any, args: Any, kwargs: Any, to_cpu: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _own_random_numbers(func: Any) -> Iterator[None]:
+def _own_random_numbers() -> Iterator[None]:
     """A context in which torch's default generator is that of the device."""
-    if torch.Tag.nondeterministic_seeded not in func.tags:
-        yield
-        return
     before = torch.get_rng_state()
     torch.set_rng_state(generator.get_state())
     try:
@@ -266,6 +287,8 @@ def place() -> str:
 
 class _Module:
     """What torch looks up as ``torch.sim``."""
+
+    _initialized = True
 
     @staticmethod
     def is_available() -> bool:

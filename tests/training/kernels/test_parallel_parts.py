@@ -146,10 +146,10 @@ def test_memory_that_does_not_suffice_in_one_part_adds_nothing(
     both = GradientAccumulator(trained_token_logits(base.model), weights, base.device)
     real = loss.token_losses
 
-    def cramped(logits: Any, rows: Sequence[TrainRow], device: Any) -> Any:
+    def cramped(logits: Any, rows: Sequence[TrainRow]) -> Any:
         if threading.current_thread().name.startswith("part"):
             raise MemoryError
-        return real(logits, rows, device)
+        return real(logits, rows)
 
     monkeypatch.setattr(accumulate, "token_losses", cramped)
     with pytest.raises(MemoryError):

@@ -273,10 +273,10 @@ def test_a_run_that_is_short_of_memory_says_so_and_goes_on(
     plain = run_document(job(tiny_base, sessions, tmp_path / "plain", recipe=single), engine=engine)
     real = loss.token_losses
 
-    def cramped(logits: Any, rows: Any, device: Any) -> Any:
+    def cramped(logits: Any, rows: Any) -> Any:
         if len(rows) > 1:
             raise MemoryError
-        return real(logits, rows, device)
+        return real(logits, rows)
 
     monkeypatch.setattr(accumulate, "token_losses", cramped)
     seen: list[Event] = []

@@ -224,10 +224,10 @@ def test_too_little_memory_means_fewer_rows_at_once(
     wanted = measured(base, list(data.train))
     real = loss.token_losses
 
-    def cramped(logits: Any, rows: Any, device: Any) -> Any:
+    def cramped(logits: Any, rows: Any) -> Any:
         if len(rows) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(logits, rows, device)
+        return real(logits, rows)
 
     monkeypatch.setattr(measuring, "token_losses", cramped)
     found = measured(base, list(data.train))

@@ -80,8 +80,8 @@ def test_one_bad_trajectory_is_the_one_that_is_named(
     bad = data.train[3].id
     real = loss.token_losses
 
-    def poisoned(logits: Any, rows: Any, device: Any) -> Any:
-        losses, owners = real(logits, rows, device)
+    def poisoned(logits: Any, rows: Any) -> Any:
+        losses, owners = real(logits, rows)
         places = torch.tensor([rows[int(owner)].id == bad for owner in owners])
         return losses.masked_fill(places, float("inf")), owners
 
@@ -97,10 +97,10 @@ def test_too_little_memory_halves_the_forward_passes_and_nothing_else(
     plain, weights = train(base, data, dropout=0.0, micro_batch=1)
     real = loss.token_losses
 
-    def cramped(logits: Any, rows: Any, device: Any) -> Any:
+    def cramped(logits: Any, rows: Any) -> Any:
         if len(rows) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(logits, rows, device)
+        return real(logits, rows)
 
     monkeypatch.setattr(accumulate, "token_losses", cramped)
     steps, same_weights = train(base, data, dropout=0.0, micro_batch=4)
