@@ -142,6 +142,9 @@ class SimTensor(torch.Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        about = _about(func)
+        if about.composite:  # in inference mode these arrive before they are taken apart
+            return func.decompose(*args, **kwargs)
         target = kwargs.get("device")
         to_cpu = target is not None and torch.device(target).type != KIND
         if target is not None:
@@ -151,7 +154,6 @@ class SimTensor(torch.Tensor):
         _refuse_mixed(func, given)
         if _must_wait(func, args, kwargs, to_cpu):
             record.wait(func)
-        about = _about(func)
         plain_args, plain_kwargs = _mapped(_unwrap, args), _mapped(_unwrap, kwargs)
         if about.random:
             with _own_random_numbers():
@@ -177,9 +179,10 @@ class SimTensor(torch.Tensor):
 
 
 class _About(NamedTuple):
-    """Whether an operation's results share memory with what it is given, and whether it draws
-    random numbers."""
+    """Whether an operation is made of others, whether its results share memory with what it is
+    given, and whether it draws random numbers."""
 
+    composite: bool
     aliases: bool
     random: bool
 
@@ -187,6 +190,7 @@ class _About(NamedTuple):
 @cache
 def _about(func: Any) -> _About:
     return _About(
+        torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
         any(argument.alias_info is not None for argument in func._schema.arguments),
         torch.Tag.nondeterministic_seeded in func.tags,
     )

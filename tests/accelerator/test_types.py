@@ -17,18 +17,19 @@ from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.training.trainer.data import Data
 from tests.accelerator.conftest import SIM
+from tests.accelerator.packed import four_bits_on_device
 from tests.accelerator.simulated import SimTensor, SimulatedDevice, record
 from tests.accelerator.test_training import train, trainer_on
 
 #: bfloat16 has 8 bits for a number; over two layers and a mean of many tokens this remains.
 BF16 = 2e-2
-PLACE = torch.device(SIM, 0)
+
 
 
 @pytest.fixture(scope="module")
 def in_bf16(tiny_base: Path) -> ResidentBase:
     SimulatedDevice.base_dtype = torch.bfloat16
-    return ResidentBase.load(tiny_base, place=PLACE)
+    return ResidentBase.load(tiny_base, place=torch.device(SIM, 0))
 
 
 def bare(base: ResidentBase) -> None:
@@ -93,7 +94,7 @@ def test_an_adapter_trained_on_bfloat16_merges_within_the_proof(
 
 @pytest.fixture(scope="module")
 def in_4_bits(tiny_base: Path) -> ResidentBase:
-    return ResidentBase.load(tiny_base, place=PLACE, load_4bit=True)
+    return four_bits_on_device(tiny_base)
 
 
 def test_4_bit_weights_and_their_scales_lie_on_the_card(in_4_bits: ResidentBase) -> None:
@@ -121,28 +122,31 @@ def test_a_device_without_4_bits_refuses_them_with_the_way_out(
 ) -> None:
     monkeypatch.setattr(SimulatedDevice, "has_nf4", False)
     with pytest.raises(BadInput, match="no 4 bits for sim") as caught:
-        loading.load_model(tiny_base, place=PLACE, load_4bit=True)
+        loading.load_model(tiny_base, place=torch.device(SIM, 0), load_4bit=True)
     assert "--device cpu" in str(caught.value.mend)
 
 
-def test_the_calls_of_4_bit_layers_are_traced_on_meta_tensors(in_4_bits: ResidentBase) -> None:
-    """bitsandbytes' own declarations of its CUDA operations check types, shapes and block sizes:
-    packed weights, their scales and the products made of them."""
-    import bitsandbytes.functional as F
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_4_bit_products_are_traced_as_a_card_calls_them_forward_and_backward(
+    tiny_base: Path, dtype: torch.dtype
+) -> None:
+    """bitsandbytes' declarations of its operations check types, shapes and block sizes of what it
+    calls on a card: the product with packed weights and their nested scales, and the unpacking for
+    the gradient. Its own Python runs, on tensors without values."""
+    import bitsandbytes as bnb
 
-    weight = next(w for w in in_4_bits.model.parameters() if hasattr(w, "quant_state"))
-    state = weight.quant_state
-    out, inputs = state.shape
-    wide = torch.empty(state.shape, dtype=torch.bfloat16, device="meta")
-    packed, absmax = torch.ops.bitsandbytes.quantize_4bit(
-        wide, state.blocksize, state.quant_type, torch.uint8
-    )
-    assert packed.shape == weight.shape
-    assert absmax.numel() == state.absmax.numel()
-    unpacked = torch.ops.bitsandbytes.dequantize_4bit(
-        packed, absmax, state.blocksize, state.quant_type, list(state.shape), torch.bfloat16
-    )
-    assert (unpacked.shape, unpacked.dtype) == (wide.shape, torch.bfloat16)
-    assert F.QuantState is type(state)
-    x = torch.empty(3, inputs, dtype=torch.bfloat16, device="meta")
-    assert torch.nn.functional.linear(x, unpacked).shape == (3, out)
+    here = ResidentBase.load(tiny_base, place=torch.device("cpu"), load_4bit=True)
+    for weight in (w for w in here.model.parameters() if hasattr(w, "quant_state")):
+        state = weight.quant_state
+        assert (state.quant_type, state.nested, state.state2.blocksize) == ("nf4", True, 256)
+        state.to("meta")
+        packed = weight.detach().as_subclass(torch.Tensor).to("meta")
+        out, inputs = state.shape
+        x = torch.empty(2, 3, inputs, dtype=dtype, device="meta", requires_grad=True)
+        product = bnb.matmul_4bit(x, packed, quant_state=state)
+        assert (product.shape, product.dtype) == ((2, 3, out), dtype)
+        torch.autograd.backward(product.sum())
+        assert x.grad is not None
+        assert (x.grad.shape, x.grad.dtype) == (x.shape, dtype)
+        with torch.no_grad():
+            assert bnb.matmul_4bit(x, packed, quant_state=state).shape == (2, 3, out)
