@@ -12,7 +12,7 @@ import torch
 
 from sekft_engine.core import machine
 from sekft_engine.core.gpu import GpuMonitor
-from sekft_engine.model.device import free_bytes
+from sekft_engine.model.device import device_of
 
 
 class Driver:
@@ -80,14 +80,14 @@ def test_a_control_groups_memory_limit_counts(
     limit.write_text("3000\n" if limited else "max\n")
     used.write_text("1000\n")
     monkeypatch.setattr(machine, "_MEMORY_LIMITS", ((str(limit), str(used)),))
-    cpu = torch.device("cpu")
+    cpu = device_of(torch.device("cpu"))
     if limited:
-        assert (machine.memory_total(), free_bytes(cpu)) == (3000, 2000)
+        assert (machine.memory_total(), cpu.free_bytes()) == (3000, 2000)
         used.write_text("4000\n")
-        assert free_bytes(cpu) == 0, "never less than nothing"
+        assert cpu.free_bytes() == 0, "never less than nothing"
     else:
         assert machine.memory_total() > machine.memory_used() > 0
-        assert free_bytes(cpu) > 3000
+        assert cpu.free_bytes() > 3000
 
 
 def test_the_processors_load_is_a_share_of_all_of_them() -> None:

@@ -108,7 +108,7 @@ class SimTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, on_cpu: torch.Tensor, requires_grad: bool = False) -> SimTensor:
-        made: SimTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: SimTensor = torch.Tensor._make_wrapper_subclass(
             cls,
             on_cpu.size(),
             strides=on_cpu.stride(),
@@ -123,7 +123,7 @@ class SimTensor(torch.Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
-    def __repr__(self) -> str:
+    def __repr__(self, **_: Any) -> str:
         return f"SimTensor({self.on_cpu!r})"
 
     def data_ptr(self) -> int:

@@ -25,7 +25,6 @@ from tests.accelerator.test_training import train, trainer_on
 BF16 = 2e-2
 
 
-
 @pytest.fixture(scope="module")
 def in_bf16(tiny_base: Path) -> ResidentBase:
     SimulatedDevice.base_dtype = torch.bfloat16
@@ -60,7 +59,7 @@ def test_the_base_is_in_bfloat16_and_adapter_optimiser_and_losses_in_float32(
     }
     for state in trainer._optimizer.state.values():
         assert {value.dtype for value in state.values()} == {torch.float32}
-    products = {dtype for name, dtype in record.dtypes if name in ("aten.mm.default",)}
+    products = {dtype for name, dtype in record.dtypes if name == "aten.mm.default"}
     assert products == {"torch.bfloat16", "torch.float32"}  # the base's, and the adapter's
     sums = {dtype for name, dtype in record.dtypes if name == "aten.logsumexp.default"}
     assert sums == {"torch.float32"}

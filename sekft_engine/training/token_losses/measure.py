@@ -130,14 +130,12 @@ def _both(
     with undisturbed(base), torch.no_grad():
         base.activate(None)
         logits = trained_token_logits(base.model)
-        before = _losses(logits, base, rows)
+        before = _losses(logits, rows)
         base.activate(name)
-        return before, _losses(logits, base, rows)
+        return before, _losses(logits, rows)
 
 
-def _losses(
-    logits: TrainedTokenLogits, base: ResidentBase, rows: Sequence[TrainRow]
-) -> list[list[float]]:
+def _losses(logits: TrainedTokenLogits, rows: Sequence[TrainRow]) -> list[list[float]]:
     """The losses of the trained tokens in nats, one list per row."""
     losses, _ = token_losses(logits, rows)
     values = losses.double().cpu().tolist()

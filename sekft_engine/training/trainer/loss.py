@@ -25,7 +25,6 @@ from sekft_engine.training.trainer.data import TrainRow
 from sekft_engine.training.trainer.packing import Batch, Indices, pack, pad
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
