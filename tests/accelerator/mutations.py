@@ -85,7 +85,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an error of the allocator is not known",
-        "model/device.py",
+        "model/device/__init__.py",
         "isinstance(error, MemoryError | torch.OutOfMemoryError)",
         "isinstance(error, MemoryError) or type(error) is torch.OutOfMemoryError and False",
         "test_seam.py",

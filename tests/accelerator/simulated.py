@@ -123,7 +123,7 @@ class SimTensor(torch.Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return f"SimTensor({self.on_cpu!r})"
 
     def data_ptr(self) -> int:
@@ -418,7 +418,7 @@ class SimulatedDevice(device.Device):
 
 def set_up() -> None:
     """Make torch and the engine know the device; once in a process."""
-    if KIND in device._KINDS:
+    if KIND in device.kinds():
         return
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 

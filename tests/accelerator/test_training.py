@@ -118,8 +118,8 @@ def test_nothing_of_a_step_is_left_on_the_cpu(on_device: ResidentBase, data: Dat
         "training/trainer/loss.py:token_losses",
         "training/trainer/accumulate.py:read_losses",
         # The states of the generators, for a step that is repeated or resumed.
-        "model/device.py:random_state",
-        "model/device.py:set_random_state",
+        "model/device/__init__.py:random_state",
+        "model/device/__init__.py:set_random_state",
         "training/trainer/accumulate.py:GradientAccumulator.backward",
     }, made
     for tensor in (*trainer.weights, *on_device.model.parameters(), *on_device.model.buffers()):

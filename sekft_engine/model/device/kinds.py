@@ -1,35 +1,21 @@
-"""The device that torch computes on. Every question about it is answered here, and only here.
-
-A :class:`Device` answers for one device; :func:`device_of` gives it for a ``torch.device``. Callers
-ask it and need no branch: a CPU answers too. The subclasses are the kinds of devices, CUDA (and
-ROCm, which answers to the same names) and Apple's mps, which nobody has tried. Tests register a
-simulated kind beside them (:func:`register`). Torch is imported only when needed.
-"""
+"""The kinds of devices: the CPU, CUDA (and ROCm, which answers to the same names), Apple's mps."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.gpu import GpuMonitor
-from sekft_engine.core.machine import memory_available, usable_threads
+from sekft_engine.core.machine import memory_available
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-#: What may be asked for; ``auto`` is the card of this process if there is one, else the CPU.
-_ASKED = re.compile(r"([a-z]+)(?::(\d+))?")
-_AUTOMATIC = ("", "auto")
-_WAY_OUT = "take auto, cpu, cuda, or one card, as cuda:1"
 #: The widest heads that FlashAttention computes; their width is a multiple of 8.
 _WIDEST_HEAD = 256
 
@@ -324,6 +310,11 @@ class MpsDevice(Device):
 _KINDS: dict[str, type[Device]] = {kind.kind: kind for kind in (Device, CudaDevice, MpsDevice)}
 
 
+def kinds() -> Mapping[str, type[Device]]:
+    """The kinds of devices that are known, by the type of ``torch.device``."""
+    return _KINDS
+
+
 def register(kind: type[Device]) -> None:
     """Let :func:`device_of` and :func:`choose_device` know another kind of device."""
     _KINDS[kind.kind] = kind
@@ -332,162 +323,6 @@ def register(kind: type[Device]) -> None:
 def device_of(place: torch.device) -> Device:
     """Who answers for ``place``. For a kind that is not known, that is the CPU's answers."""
     return _KINDS.get(place.type, Device)(place)
-
-
-# --- choosing -------------------------------------------------------------------------------------
-
-
-def choose_device(asked: str = "auto") -> torch.device:
-    """The device that ``asked`` names: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-
-    Without a number it is the card of this process: with several processes on one machine, which
-    ``torchrun`` and ``accelerate`` number in ``LOCAL_RANK``, each has its own.
-
-    Raises:
-        BadInput: no such device is here.
-        Unavailable: there are fewer cards than processes.
-    """
-    import torch
-
-    if fault := device_fault(asked):
-        raise _no_device(fault, _WAY_OUT)
-    wanted, _, digits = asked.partition(":")
-    kind, number = _KINDS.get(wanted, Device), int(digits) if digits else None
-    if wanted in _AUTOMATIC:
-        kind = next((kind for kind in _KINDS.values() if kind.automatic and kind.count()), Device)
-    if kind is Device:
-        return torch.device("cpu")
-    count = kind.count()
-    if not count:
-        why = kind.why_missing()
-        raise _no_device(
-            f"no {kind.kind} device is here: {why}",
-            "sekft doctor says what is missing; --device cpu does without",
-        )
-    if number is None:
-        return torch.device(kind.kind, _number_of_process(count))
-    if number >= count:
-        cards = "only cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
-        cards = cards.replace("cuda", kind.kind)
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        limit = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
-        raise _no_device(f"no {asked} is here: torch sees {cards}{limit}", _WAY_OUT)
-    if _processes() > 1:
-        raise _no_device(
-            f"{asked} is one card, and several processes train together, each on its own",
-            "--device cuda, and CUDA_VISIBLE_DEVICES for which cards",
-        )
-    return torch.device(kind.kind, number)
-
-
-def device_fault(asked: str) -> str:
-    """Why ``asked`` names no device anywhere; empty = it may be there. Needs no torch."""
-    named = _ASKED.fullmatch(asked)
-    one_of_many = bool(named and named[2])
-    known = asked in _AUTOMATIC or (named is not None and named[1] in _KINDS)
-    if not known or (one_of_many and named is not None and named[1] == Device.kind):
-        return f"{asked!r} is no device"
-    return ""
-
-
-def _no_device(what: str, mend: str) -> BadInput:
-    return BadInput(what, where="--device", mend=mend)
-
-
-def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _number_of_process(count: int) -> int:
-    """The number of this process's card among ``count``.
-
-    A launcher may show each process its own card alone.
-    """
-    number = int(os.environ.get("LOCAL_RANK", "0")) if _processes() > 1 else 0
-    if count == 1 or number < count:
-        return min(number, count - 1)
-    raise Unavailable(
-        f"process {number + 1} of this machine has no card: torch sees {count}",
-        where="--device",
-        mend="start one process for each card, or use --device cpu",
-    )
-
-
-def communication_backend() -> str:
-    """The backend of ``torch.distributed`` for tensors of this machine's devices."""
-    return "cpu:gloo,cuda:nccl" if CudaDevice.count() else "gloo"
-
-
-def use_usable_threads() -> None:
-    """Let torch use :func:`usable_threads` on the CPU, unless ``OMP_NUM_THREADS`` is set."""
-    import torch
-
-    if not os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(usable_threads())
-
-
-# --- memory ---------------------------------------------------------------------------------------
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out: torch's own errors, and those of libraries that
-    allocate for themselves (cuBLAS)."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    signs = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-    return any(sign in str(error) for sign in signs)
-
-
-def release_memory() -> None:
-    """Free the memory of unreachable objects, and torch's reserve on every device."""
-    gc.collect()
-    for kind in _KINDS.values():
-        kind.release()
-
-
-# --- random numbers -------------------------------------------------------------------------------
-
-
-def random_state(place: torch.device) -> dict[str, Tensor]:
-    """The state of the random generators of CPU and ``place``, as tensors for a checkpoint."""
-    import torch
-
-    state = {"random.cpu": torch.get_rng_state()}
-    own = device_of(place).random_state()
-    if own is not None:
-        state[_random_key(place)] = own
-    return state
-
-
-def set_random_state(tensors: dict[str, Tensor], place: torch.device) -> None:
-    """Restore the random generators from the tensors of :func:`random_state`.
-
-    The state of another card of the same kind serves as well. Where there is none, because the run
-    was on a CPU, the generator of ``place`` stays as it is.
-    """
-    import torch
-
-    torch.set_rng_state(tensors["random.cpu"])
-    alike = sorted(name for name in tensors if name.startswith(f"random.{place.type}."))
-    name = _random_key(place)
-    if name in tensors or alike:
-        device_of(place).set_random_state(tensors[name if name in tensors else alike[0]])
-
-
-@contextlib.contextmanager
-def random_kept(place: torch.device) -> Iterator[None]:
-    """A context that has no effect on later random numbers."""
-    before = random_state(place)
-    try:
-        yield
-    finally:
-        set_random_state(before, place)
-
-
-def _random_key(place: torch.device) -> str:
-    return f"random.{place.type}.{place.index or 0}"
 
 
 # --- kernels --------------------------------------------------------------------------------------
