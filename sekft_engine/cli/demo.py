@@ -6,14 +6,17 @@ import datetime as dt
 from pathlib import Path
 
 import click
+import msgspec
 
 from sekft_engine import demo
 from sekft_engine.cli.eval import EvalDisplay
-from sekft_engine.cli.options import json_option
+from sekft_engine.cli.options import device_option, json_option
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.run_job import run_job
+from sekft_engine.model.device import choose_device
+from sekft_engine.model.imports import import_torch
 from sekft_engine.records import jobs
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.results import AnyResult, SetupResult, expect
@@ -30,13 +33,19 @@ from sekft_engine.records.results import AnyResult, SetupResult, expect
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each command and step.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
+@device_option
 @json_option
-def command(prove: bool, workspace: Path, verbose: bool, quiet: bool, as_json: bool) -> int:
+def command(
+    prove: bool, workspace: Path, verbose: bool, quiet: bool, device: str, as_json: bool
+) -> int:
     """Make a workspace to try sekft with: a real small base, real scenarios, real sessions.
 
     With --run the whole loop follows: the base is evaluated in 16 worlds with kinds of work that
     training never shows, an adapter is trained, and the adapter is evaluated in the same worlds.
     """
+    if prove:  # a wrong device is refused before anything is made
+        import_torch()
+        choose_device(device)
     place = Workspace(workspace)
     # Made here already, so that one engine can serve all the jobs and keep its journal there.
     place.create()
@@ -45,6 +54,8 @@ def command(prove: bool, workspace: Path, verbose: bool, quiet: bool, as_json: b
         with EvalDisplay(quiet=quiet, verbose=verbose) as display:
 
             def do(job: Job) -> AnyResult:
+                if isinstance(job, jobs.Train | jobs.Evaluate):
+                    job = msgspec.structs.replace(job, device=device)
                 return run_job(job, place, display.show, engine=engine)
 
             result: demo.Proof | SetupResult
