@@ -48,7 +48,7 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     began = time.monotonic()
     refuse_what_shows_nothing(job)
     refuse_unsuited_base(job, context)
-    if not job.endpoints:
+    if needs_base(job):
         context.device(job.base, job.device)  # a wrong one is refused first
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 #: Settings of a run besides its recipe.
 _RUN = (
     Field(
-        "load_4bit", "", "hold the base in 4 bits (NF4, double quant)", "check",
-        label="base in 4 bits",
+        "device", "auto", "where the base computes: auto, cpu, cuda, or one card, as cuda:1",
     ),
     Field(
-        "device", "auto", "where the base computes: auto, cpu, cuda, or one card, as cuda:1",
+        "load_4bit", "", "hold the base in 4 bits (NF4, double quant)", "check",
+        label="base in 4 bits",
     ),
     Field(
         "scenarios", "", "folder of the worlds in which the adapter is tried during training "

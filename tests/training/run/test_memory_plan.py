@@ -15,10 +15,10 @@ import torch
 
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.engine.engine import Engine
+from sekft_engine.model.device import Device
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
-from sekft_engine.training.run import memory_plan
 from sekft_engine.training.run.memory_plan import (
     MemoryPlan,
     measure_step,
@@ -97,7 +97,7 @@ def test_what_fits_is_found(
         return max(memory.bytes_of(memory.size_of(group)) for group in groups)
 
     def with_free(bytes_: int, way: Literal["auto", "never", "always"] = "never") -> MemoryPlan:
-        monkeypatch.setattr(memory_plan, "free_bytes", lambda _base: bytes_)
+        monkeypatch.setattr(Device, "free_bytes", lambda _device: bytes_)
         changed = msgspec.structs.replace(recipe, recompute=way)
         return plan_memory(base, data.train, changed)
 
@@ -144,13 +144,13 @@ def test_several_processes_on_one_machine_share_its_memory_and_the_rows(
     assert own < max(memory.bytes_of(memory.size_of(rows)) for rows in steps)
     wanted = 2 * own + base.memory()  # two steps, and the base that the other is yet to load
 
-    monkeypatch.setattr(memory_plan, "free_bytes", lambda _base: wanted)
+    monkeypatch.setattr(Device, "free_bytes", lambda _device: wanted)
     plan_memory(base, data.train, recipe, _TwoHere())
-    monkeypatch.setattr(memory_plan, "free_bytes", lambda _base: wanted - 4)
+    monkeypatch.setattr(Device, "free_bytes", lambda _device: wanted - 4)
     with pytest.raises(Unavailable, match="a step cannot fit into memory"):
         plan_memory(base, data.train, recipe, _TwoHere())
     # In the next run of a sweep the other has its base already.
-    monkeypatch.setattr(memory_plan, "free_bytes", lambda _base: 2 * own)
+    monkeypatch.setattr(Device, "free_bytes", lambda _device: 2 * own)
     plan_memory(base, data.train, recipe, _TwoHere(), others_load=False)
 
 
@@ -173,7 +173,7 @@ def test_a_run_that_cannot_fit_leaves_nothing_and_one_that_does_says_what_it_tak
         with pytest.raises(BadInput, match="no linear layer called embed_tokens"):
             train(targets="embed_tokens")
         with monkeypatch.context() as patch:
-            patch.setattr(memory_plan, "free_bytes", lambda _base: 1000)
+            patch.setattr(Device, "free_bytes", lambda _device: 1000)
             with pytest.raises(SekftError, match="a step cannot fit into memory"):
                 train()
         assert list(tmp_path.iterdir()) == []
