@@ -67,8 +67,9 @@ def assert_same(found: Turns, expected: Turns) -> None:
             assert turn.logprobs == pytest.approx(others[key].logprobs, abs=1e-3)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.8])
-@pytest.mark.parametrize("make", [BatchedDecoder, SingleDecoder])
+@pytest.mark.parametrize(
+    ("make", "temperature"), [(BatchedDecoder, 0.0), (BatchedDecoder, 0.8), (SingleDecoder, 0.0)]
+)
 def test_ids_are_those_of_the_cpu(
     on_cpu: ResidentBase, on_device: ResidentBase, make: Callable[..., Any], temperature: float
 ) -> None:

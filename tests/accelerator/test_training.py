@@ -78,15 +78,16 @@ def test_padded_rows_give_the_losses_of_packed_ones(on_device: ResidentBase, dat
 def test_dropout_is_drawn_on_the_device_and_a_seed_fixes_it(
     on_device: ResidentBase, data: Data, recompute: str
 ) -> None:
-    plain = train(on_device, data, "plain")
-    one = train(on_device, data, "one", dropout=0.3, recompute=recompute)
-    assert one == train(on_device, data, "two", dropout=0.3, recompute=recompute)
+    changes = {"recompute": recompute, "max_steps": 2}
+    plain = train(on_device, data, "plain", **changes)
+    one = train(on_device, data, "one", dropout=0.3, **changes)
+    assert one == train(on_device, data, "two", dropout=0.3, **changes)
     assert one[2] != plain[2], "the first loss is that of the bare base"
 
 
 def test_recomputing_draws_the_same_dropout(on_device: ResidentBase, data: Data) -> None:
-    kept = train(on_device, data, "kept", dropout=0.3)
-    again = train(on_device, data, "again", dropout=0.3, recompute="always")
+    kept = train(on_device, data, "kept", dropout=0.3, max_steps=2)
+    again = train(on_device, data, "again", dropout=0.3, max_steps=2, recompute="always")
     assert again == pytest.approx(kept, rel=CLOSE)
 
 
@@ -173,10 +174,11 @@ def test_everything_is_computed_in_the_type_of_the_base(
 def test_a_run_that_cannot_fit_into_the_memory_of_the_card_is_refused(
     on_device: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan_memory(on_device, data.train, RECIPE)
+    recipe = msgspec.structs.replace(RECIPE, recompute="never")
+    assert not plan_memory(on_device, data.train, recipe).recompute
     monkeypatch.setattr(SimulatedDevice, "free_bytes", lambda _device: 2**20)
     with pytest.raises(Unavailable, match="a step cannot fit into memory"):
-        plan_memory(on_device, data.train, RECIPE)
+        plan_memory(on_device, data.train, recipe)
 
 
 def test_the_memory_that_is_measured_is_that_which_is_held(

@@ -193,7 +193,8 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
         await until_shown(pilot, "2 held out", "[x] base")
         await pilot.press(*["j"] * 7, "enter", "ctrl+u", *"0.5", "enter")
         await pilot.press("j", "enter", "ctrl+u", "4", "enter", "j", "enter")
-        await pilot.press("j", "enter", "enter", "j", "space")
+        await pilot.press("j", "enter", "enter")
+        await pilot.press("j", "enter", "ctrl+u", *"cuda:1", "enter", "j", "space")
         await until_shown(pilot, "[x] stop when decided", "podman")
         await pilot.press("s")
         await until_shown(pilot, "one subject alone decides nothing")
@@ -203,7 +204,7 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
         assert isinstance(job, jobs.Evaluate)
         assert msgspec.structs.replace(job, id="", base="", scenarios="") == jobs.Evaluate(
             id="", base="", scenarios="", n=2, temperature=0.5, seeds=4, userland="host",
-            sandbox="podman",
+            sandbox="podman", device="cuda:1",
         )  # fmt: skip
 
 

@@ -37,10 +37,12 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
         await pilot.press("ctrl+u", *str(workspace.holdout_scenarios), "enter")
         await pilot.press("k", "enter")
         await until_shown(pilot, "[x] base in 4 bits", "tiny-1")
-        await pilot.press("s")
+        await pilot.press("k", "enter", "ctrl+u", *"gpu", "enter")
+        await until_shown(pilot, "✗ 'gpu' is no device")
+        await pilot.press("ctrl+u", *"cuda:1", "enter", "s")
         job = engine.jobs[0]
         assert isinstance(job, jobs.Train)
-        assert (job.name, job.load_4bit) == ("tiny-1", True)
+        assert (job.name, job.load_4bit, job.device) == ("tiny-1", True, "cuda:1")
         assert job.scenarios == str(workspace.holdout_scenarios)
         await until_shown(pilot, "adapter name   the run's id")  # the next is another adapter
         engine.say(events.AdapterAttached(job="x", name="tiny-1", digest="0"))
