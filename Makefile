@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test proof clean
+.PHONY: demo test gpu proof clean
 
 demo: $(STAMP)
 	$(BIN)/sekft tui --demo
@@ -18,6 +18,11 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# All that needs a card, on the card: gpu/gpu.json, and gpu/gpu.md for the README. Without one it
+# says so in a line and ends with status 2.
+gpu: $(STAMP)
+	$(BIN)/python -m tests.gpu
 
 # The constraints hold the torch that CI uses. With an NVIDIA card, or with TORCH_CUDA=1, torch is
 # left to pip instead, which then brings the CUDA build; a torch already in the environment stays.

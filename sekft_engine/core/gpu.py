@@ -60,6 +60,69 @@ class GpuMonitor:
         )
 
 
+class DriverCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU as the driver sees it: bytes of its memory, and of each process on it (0 = unknown)."""
+
+    name: str = ""
+    total: int = 0
+    used: int = 0
+    processes: dict[int, int] = {}
+
+    @property
+    def free(self) -> int:
+        return self.total - self.used
+
+
+class Driver(msgspec.Struct, frozen=True, kw_only=True):
+    """What NVIDIA's driver says.
+
+    Attributes:
+        version: its own.
+        cuda: the newest CUDA that it runs, as (major, minor).
+        cards: those of the machine, in its order.
+        error: why it does not answer, though it is installed.
+    """
+
+    version: str = ""
+    cuda: tuple[int, int] = (0, 0)
+    cards: tuple[DriverCard, ...] = ()
+    error: str = ""
+
+
+def ask_driver() -> Driver | None:
+    """The driver and all its cards; None where there is no driver."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        missing = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        return None if getattr(error, "value", 0) in missing else Driver(error=str(error))
+    handles = [
+        _ask(pynvml.nvmlDeviceGetHandleByIndex, number)
+        for number in range(_ask(pynvml.nvmlDeviceGetCount) or 0)
+    ]
+    newest = int(_ask(pynvml.nvmlSystemGetCudaDriverVersion_v2) or 0)
+    return Driver(
+        version=_text(_ask(pynvml.nvmlSystemGetDriverVersion)),
+        cuda=(newest // 1000, newest % 1000 // 10),
+        cards=tuple(_card(handle) for handle in handles if handle is not None),
+    )
+
+
+def _card(handle: Any) -> DriverCard:
+    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    processes = _ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
+    return DriverCard(
+        name=_text(_ask(pynvml.nvmlDeviceGetName, handle)),
+        total=int(memory.total) if memory is not None else 0,
+        used=int(memory.used) if memory is not None else 0,
+        processes={int(item.pid): int(item.usedGpuMemory or 0) for item in processes},
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
 def _handle(uuid: str) -> Any:
     if uuid:
         with suppress(pynvml.NVMLError):

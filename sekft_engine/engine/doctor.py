@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -11,44 +10,20 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.store import pattern_fault
 from sekft_engine.core.errors import SekftError
+from sekft_engine.core.gpu import Driver, ask_driver
 from sekft_engine.core.machine import memory_available, memory_total
 from sekft_engine.core.terminal import colours, places_text
+from sekft_engine.engine.check import Check
+from sekft_engine.engine.gpu_checks import gpu_checks
+from sekft_engine.engine.torch_probe import probe_torch
 from sekft_engine.worlds import probe
 
+__all__ = ["Check", "examine", "tokenizer_checks"]
+
 GIB = 1024**3
-
-#: Run in a process of its own: a broken CUDA driver may hang or kill whoever imports torch.
-_TORCH_PROBE = """
-import json, torch
-cuda = torch.cuda.is_available()
-print(json.dumps({
-    "version": torch.__version__,
-    "threads": torch.get_num_threads(),
-    "cuda": torch.version.cuda or "",
-    "devices": [
-        [torch.cuda.get_device_name(i), torch.cuda.get_device_properties(i).total_memory]
-        for i in range(torch.cuda.device_count() if cuda else 0)
-    ],
-    "bf16": cuda and torch.cuda.is_bf16_supported(including_emulation=False),
-}))
-"""
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One finding; ``mend`` is a command or an instruction, empty where there is none to give.
-
-    What is missing and not needed is ``ok`` and has a mend all the same.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    mend: str = ""
 
 
 def examine(workspace_root: Path) -> tuple[Check, ...]:
@@ -79,32 +54,15 @@ def _torch() -> Iterator[Check]:
         yield Check("torch", False, "not installed; browsing works, training does not", mend)
         return
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _TORCH_PROBE],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        found = probe_torch()
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         yield Check("torch", False, f"does not start: {_last_line(error)}", mend)
         return
-    yield Check("torch", True, f"{found['version']}, {found['threads']} CPU threads")
-    if found["devices"]:
-        devices = ", ".join(f"{name} ({size / GIB:.0f} GiB)" for name, size in found["devices"])
-        slow = "" if found["bf16"] else "; no bfloat16: computes in float32, in twice the memory"
-        yield Check("cuda", True, f"CUDA {found['cuda']}: {devices}{slow}")
-    elif shutil.which("nvidia-smi"):
-        why = "torch is a CPU build" if not found["cuda"] else "torch sees no device"
-        yield Check(
-            "cuda",
-            False,
-            f"there is an NVIDIA driver, but {why}",
-            "make clean; make demo TORCH_CUDA=1",
-        )
-    else:
-        yield Check("cuda", True, "no NVIDIA card; the CPU does the same work in fp32, slower")
+    yield Check("torch", True, f"{found.version}, {found.threads} CPU threads")
+    driver = ask_driver()
+    if driver is None and shutil.which("nvidia-smi"):
+        driver = Driver(error="its library (NVML) is not there")
+    yield from gpu_checks(found, driver)
 
 
 def _libraries() -> Iterator[Check]:

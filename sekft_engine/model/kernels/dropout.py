@@ -35,8 +35,11 @@ def draw_mask(like: Tensor, p: float) -> Tensor:
 
     generator = _generator() or np.random.SFC64(int(torch.randint(1 << 62, ())))
     bits = generator.random_raw(-(-like.numel() // 4)).view(np.uint16)
-    mask = (bits[: like.numel()] >= _dropped_levels(p)).view(np.uint8)
-    return torch.from_numpy(mask).view(like.shape)
+    # Torch's own memory, so that who counts the memory of tensors counts masks, too.
+    mask = torch.empty(like.shape, dtype=torch.uint8)
+    kept = mask.view(-1).numpy().view(np.bool_)
+    np.greater_equal(bits[: like.numel()], _dropped_levels(p), out=kept)
+    return mask
 
 
 @contextmanager

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from heapq import nlargest
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,8 +26,8 @@ from sekft_engine.model.kernels.layers import decoder_layers
 from sekft_engine.model.kernels.parallel_parts import parallel_parts
 from sekft_engine.model.kernels.recompute import RECOMPUTED
 from sekft_engine.model.resident import ResidentBase
+from sekft_engine.training.planning.step import Passes, StepMemory
 from sekft_engine.training.run.peak import peak_bytes
-from sekft_engine.training.trainer.batches import halves, plan_steps, split_rows
 from sekft_engine.training.trainer.data import TrainRow
 from sekft_engine.training.trainer.loss import (
     TrainedTokenLogits,
@@ -45,64 +43,9 @@ LENGTHS = (128, 256, 384)
 #: Tokens of the two passes through decoder and head, and how many of them are trained: half and
 #: all. Where the head does not have the peak even with all of them trained, it never has.
 HEAD_TOKENS, TRAINED = 48, (23, 47)
-#: The heaviest pass is searched for among so many of the longest.
-CANDIDATES = 32
 #: The name of the adapter that is measured.
 _NAME = "probing"
 GIB = 2**30
-
-
-class PassSize(NamedTuple):
-    """The size of a forward pass: tokens, the sum of the squared row lengths, trained tokens, and
-    the number of parts computed in parallel."""
-
-    tokens: int
-    squared_lengths: int
-    trained: int
-    parts: int = 1
-
-
-class StepMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory of a step in bytes, as a function of the size of its heaviest pass.
-
-    Attributes:
-        fixed: bytes independent of the size.
-        per_token: bytes per token.
-        per_trained: bytes per trained token whose logits are in memory.
-        per_squared_length: bytes per squared row length.
-        per_part: bytes per part, if several are computed in parallel.
-        logits_at_once: the most trained tokens of a part with logits at the same time.
-        packs: whether rows are packed, else padded.
-        parts: the most parts that are computed in parallel.
-    """
-
-    fixed: float
-    per_token: float
-    per_squared_length: float
-    per_trained: float
-    logits_at_once: int
-    packs: bool
-    per_part: float = 0.0
-    parts: int = 1
-
-    def bytes_of(self, size: PassSize) -> int:
-        """The memory of a step whose heaviest pass is of this size."""
-        logits = self.per_trained * min(size.trained, self.logits_at_once * size.parts)
-        gradients = self.per_part * size.parts if size.parts > 1 else 0
-        tokens = self.per_token * size.tokens
-        attention = self.per_squared_length * size.squared_lengths
-        return round(self.fixed + tokens + attention + logits + gradients)
-
-    def size_of(self, rows: Sequence[TrainRow]) -> PassSize:
-        """The size of a pass over these rows, packed or padded to the longest."""
-        parts = halves(rows, shared=self.packs) if self.parts > 1 else [rows]
-        padded = (len(part) * max(len(row) for row in part) for part in parts)
-        return PassSize(
-            tokens=sum(pack(part).input_ids.size for part in parts) if self.packs else sum(padded),
-            squared_lengths=sum(len(row) ** 2 for row in rows),
-            trained=sum(row.trained for row in rows),
-            parts=len(parts),
-        )
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +73,7 @@ def plan_memory(
         BadInput: the recipe's targets are not layers of this base.
         Unavailable: a step cannot fit into the free memory; the error suggests what would.
     """
-    run = _Run(rows, recipe, ranks)
+    run = Passes(rows, recipe, ranks)
     bases = (ranks.neighbours - 1) * base.memory() if others_load else 0
     device = device_of(base.device)
     free = device.free_bytes()
@@ -153,35 +96,14 @@ def plan_memory(
             return MemoryPlan(recompute=recompute, summary=summary)
     raise Unavailable(
         f"a step cannot fit into memory: {text}, and {free / GIB:.2f} GiB are free",
-        mend=_what_fits(measured[-1], free, run),
+        mend=run.what_fits(measured[-1], free),
     )
 
 
-def _without_recomputing(memory: StepMemory, free: int, run: _Run) -> str:
+def _without_recomputing(memory: StepMemory, free: int, run: Passes) -> str:
     """The micro-batch that would fit without recomputing, for the log."""
-    count = _rows_that_fit(memory, free, run)
+    count = run.rows_that_fit(memory, free)
     return f" (with --micro-batch {count} they need not be)" if count else ""
-
-
-class _Run(NamedTuple):
-    """The forward passes of a run in this process."""
-
-    rows: Sequence[TrainRow]
-    recipe: Recipe
-    ranks: Ranks
-
-    def heaviest(self, memory: StepMemory, micro_batch: int = 0) -> PassSize:
-        """The pass that takes the most memory, searched for among the longest ones."""
-        passes = (
-            group
-            for step in plan_steps(len(self.rows), self.recipe)
-            for group in split_rows(
-                self.ranks.share([self.rows[number] for number in step]),
-                micro_batch or self.recipe.micro_batch,
-            )
-        )
-        longest = nlargest(CANDIDATES, passes, key=lambda group: sum(len(row) for row in group))
-        return max(map(memory.size_of, longest), key=memory.bytes_of)
 
 
 def measure_step(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> StepMemory:
@@ -240,25 +162,3 @@ def _peak(
     # Buffers that a thread keeps for its next pass count too: a new thread has none yet.
     with ThreadPoolExecutor(max_workers=1) as fresh:
         return fresh.submit(peak_bytes, step).result()
-
-
-def _what_fits(memory: StepMemory, free: int, run: _Run) -> str:
-    """The largest micro-batch that fits; else how long a row may be."""
-    if count := _rows_that_fit(memory, free, run):
-        return f"--micro-batch {count} fits"
-    if run.recipe.recompute == "never":
-        return "--recompute auto needs less"
-    longest = max(run.rows, key=len)
-    for tokens in range(len(longest) // 16 * 16, 15, -16):
-        if memory.bytes_of(PassSize(tokens, tokens**2, min(longest.trained, tokens))) <= free:
-            return f"--micro-batch 1 --max-length {tokens} fits"
-    return "take a smaller base or --load-4bit, or free some memory"
-
-
-def _rows_that_fit(memory: StepMemory, free: int, run: _Run) -> int:
-    """The largest micro-batch that fits and is smaller than the recipe's; 0 = none."""
-    most = min(run.recipe.micro_batch, run.recipe.batch, len(run.rows))
-    for count in range(most - 1, 0, -1):
-        if memory.bytes_of(run.heaviest(memory, count)) <= free:
-            return count
-    return 0

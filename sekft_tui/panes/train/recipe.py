@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_engine.training.planning.place import place_here
 from sekft_tui.panes.pane import Part
+from sekft_tui.panes.train.memory import MemoryLine, memory_line
 from sekft_tui.text import short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
@@ -118,6 +122,7 @@ class RecipePart(Part):
             Field("base", short_path(base) if base else "none here",
                   base or "no base in this workspace: sekft base add smollm2-135m", "fact"),
             Field("data", host.data.name, _about_data(host), "fact"),
+            Field("memory", *self._memory(), "fact"),
         ]  # fmt: skip
         fields = [
             Field(
@@ -131,6 +136,15 @@ class RecipePart(Part):
         ]
         run = [field._replace(value=self.run[field.name]) for field in _RUN]
         self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
+
+    def _memory(self) -> MemoryLine:
+        """Whether the run that the form describes fits into memory."""
+        place = place_here()
+        with self._host.bridge.shared() as shared:
+            resident = shared.base.memory if shared.base is not None else 0
+        place = msgspec.structs.replace(place, free=place.free + resident)
+        load_4bit = bool(self.run["load_4bit"])
+        return memory_line(self._host.base, self._host.recipe, place, load_4bit=load_4bit)
 
     def _check(self, name: str, value: str) -> str:
         if name == "scenarios":

@@ -1,0 +1,1 @@
+"""``sekft plan``: will a run fit, before anything is loaded."""

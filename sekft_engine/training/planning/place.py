@@ -1,0 +1,63 @@
+"""Where a run is to compute: a card that is named, this machine's card, or its processor."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sekft_engine.core.gpu import Driver, ask_driver
+from sekft_engine.core.machine import memory_available
+from sekft_engine.training.planning.cards import GIB, Card, find_card, known_card
+from sekft_engine.training.planning.computed import Computing, on_cpu
+
+#: What a process takes of a card before its first tensor: the CUDA context and its libraries.
+CONTEXT_BYTES = GIB // 2
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run is to compute.
+
+    Attributes:
+        name: as a person calls it.
+        free: bytes that a run may take.
+        computing: how a base computes there.
+        card: the card, where its figures are known.
+    """
+
+    name: str
+    free: int
+    computing: Computing
+    card: Card | None = None
+
+
+def place_named(text: str) -> Place:
+    """A card by its name or memory, with nothing else on it.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    card = find_card(text)
+    return Place(
+        name=f"{card.name}, empty",
+        free=card.memory - CONTEXT_BYTES,
+        computing=Computing(width=2 if card.bf16 else 4),
+        card=card,
+    )
+
+
+def place_here(driver: Driver | None = None) -> Place:
+    """This machine's first card with what is free on it now, or its processor.
+
+    Args:
+        driver: what NVIDIA's driver says; None = ask it.
+    """
+    driver = driver or ask_driver()
+    if driver is None or not driver.cards:
+        return Place(name="this machine's processor", free=memory_available(), computing=on_cpu())
+    first = driver.cards[0]
+    card = known_card(first.name)
+    return Place(
+        name=f"{first.name}, as it is now",
+        free=first.free - CONTEXT_BYTES,
+        computing=Computing(width=2 if card is None or card.bf16 else 4),
+        card=card,
+    )

@@ -1,0 +1,60 @@
+"""Whether the run in the form fits into memory, in a line of the form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from sekft_engine.bases import cache_root
+from sekft_engine.bases.shape import read_shape
+from sekft_engine.core.errors import SekftError
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.training.planning.cards import GIB
+from sekft_engine.training.planning.place import Place
+from sekft_engine.training.planning.plan import Plan, plan_run
+
+
+class MemoryLine(NamedTuple):
+    """What the form shows: a few words, and the help below."""
+
+    value: str
+    help: str
+
+
+def memory_line(base: str, recipe: Recipe, place: Place, *, load_4bit: bool) -> MemoryLine:
+    """The memory of the run that the form describes, if all its rows were as long as they may be.
+
+    Args:
+        base: as in the form: a folder, or a known base.
+        place: where it would run, and what is free there without the base.
+    """
+    folder = next(
+        (path for path in (Path(base).expanduser(), cache_root() / base) if path.is_dir()), None
+    )
+    if not base or folder is None:
+        return MemoryLine("not known yet", "computed once the base is on this machine")
+    try:
+        plan = plan_run(base, read_shape(folder), recipe, place, load_4bit=load_4bit)
+    except SekftError as error:
+        return MemoryLine("measured at the start", error.what)
+    return MemoryLine(_value(plan), _help(plan))
+
+
+def _value(plan: Plan) -> str:
+    way = next((way for way in plan.ways if way.fits), None)
+    if way is None:
+        return f"≤ {_gib(plan.ways[-1].total)} GiB: too much"
+    return f"≤ {_gib(way.total)} GiB, " + ("fits recomputed" if way.recompute else "fits")
+
+
+def _help(plan: Plan) -> str:
+    way = next((way for way in plan.ways if way.fits), plan.ways[-1])
+    return (
+        f"at most, if all rows have max length: base {_gib(plan.base_bytes)}, activations "
+        f"{_gib(way.activations)}; {_gib(plan.free)} GiB free on {plan.place}. "
+        f"{plan.advice.capitalize()}. sekft plan says more"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f}"

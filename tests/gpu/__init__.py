@@ -1,0 +1,1 @@
+"""Checks of what only a GPU can show: ``python -m tests.gpu``, or ``make gpu``."""
