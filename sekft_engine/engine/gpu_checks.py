@@ -88,8 +88,8 @@ def _unusable(torch: TorchProbe, driver: Driver) -> Check:
         "cuda",
         False,
         f"there is an NVIDIA driver, but torch sees no device{why}",
-        "check CUDA_VISIBLE_DEVICES, and in a container that the cards were passed on (--gpus all); "
-        f"else: {_REINSTALL}",
+        "check CUDA_VISIBLE_DEVICES, and in a container that the cards were passed on "
+        f"(--gpus all); else: {_REINSTALL}",
     )
 
 

@@ -36,7 +36,7 @@ def suite(setting: Setting) -> Figures:
     ]  # fmt: skip
     there = [folder for folder in folders if (ROOT / folder).exists()]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *there],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *there],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     last = (done.stdout.strip().splitlines() or [""])[-1]
@@ -78,7 +78,7 @@ def four_bits(setting: Setting) -> Figures:
 
 
 def packed_rows(setting: Setting) -> Figures:
-    """Packed rows through one varlen kernel, against padded rows with a mask: losses and gradients"""
+    """Packed rows through one varlen kernel, against padded rows: losses and gradients"""
     import torch
 
     from sekft_engine.training.trainer.loss import token_losses, trained_token_logits

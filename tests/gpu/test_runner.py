@@ -1,4 +1,4 @@
-"""The runner of the GPU checks goes all its ways on a CPU, so that nobody's card tests the runner."""
+"""The runner of the GPU checks goes all its ways on a CPU, so that no card tests it."""
 
 from __future__ import annotations
 

@@ -19,12 +19,14 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         f"{visible(plan.base)}: {plan.family}, {_count(plan.weights)} weights in {plan.precision}, "
         f"on {visible(plan.place)}",
         markup=False,
+        soft_wrap=True,
     )
     rows = "" if plan.rows == "data" else " (each as long as --max-length allows)"
     console.print(
         f"heaviest pass: {plan.micro_batch} rows{rows}, {plan.tokens:,} tokens, "
         f"{plan.trained:,} of them trained\n",
         markup=False,
+        soft_wrap=True,
     )
     console.print(_memory(plan))
     console.print()
@@ -33,8 +35,10 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     lines = [
         f"training: {plan.advice}",
         *(f"longest session{_named(way, plan)}: {_session(way)}" for way in plan.ways),
-        f"an eval of {verdict.rows} episodes of {verdict.tokens:,} tokens at once: "
-        f"{_gib(verdict.total)} GiB, of which {_gib(verdict.kv_cache)} keys and values: {eval_fits}",
+        (
+            f"an eval of {verdict.rows} episodes of {verdict.tokens:,} tokens at once {eval_fits}: "
+            f"{_gib(verdict.total)} GiB, of which {_gib(verdict.kv_cache)} of keys and values"
+        ),
         *_speeds(plan),
     ]
     for line in lines:
@@ -88,13 +92,12 @@ def _session(way: Way) -> str:
 
 
 def _speeds(plan: Plan) -> list[str]:
-    lines = []
-    for way in plan.ways:
-        if (speed := way.speed) is not None:
-            lines.append(
-                f"speed{_named(way, plan)}, an estimate: {_round(speed.low)} to "
-                f"{_round(speed.high)} tokens per second"
-            )
+    lines = [
+        f"speed{_named(way, plan)}, an estimate: {_round(way.speed.low)} to "
+        f"{_round(way.speed.high)} tokens per second"
+        for way in plan.ways
+        if way.speed is not None
+    ]
     sources = {way.speed.source for way in plan.ways if way.speed is not None}
     if sources:
         lines.append(f"  from the card's published peak and bandwidth ({', '.join(sources)})")

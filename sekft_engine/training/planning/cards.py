@@ -95,24 +95,7 @@ CARDS = {
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(g|gb|gib|m|mb|mib)", re.IGNORECASE)
 #: Words in names that tell no card from another.
-_NOISE = frozenset(
-    [
-        "nvidia",
-        "geforce",
-        "amd",
-        "tesla",
-        "instinct",
-        "sxm",
-        "sxm2",
-        "sxm4",
-        "sxm5",
-        "hbm2",
-        "hbm3",
-        "hbm3e",
-        "generation",
-        "gpu",
-    ]
-)
+_NOISE = re.compile(r"nvidia|geforce|amd|tesla|instinct|generation|gpu|sxm\d?|hbm\d?e?")
 
 
 def find_card(text: str) -> Card:
@@ -151,6 +134,6 @@ def known_card(text: str) -> Card | None:
 def _words(text: str) -> tuple[list[str], float]:
     """The words of a name that matter, and the GB that it names; 0 = none."""
     lowered = re.sub(r"(\d+) ?gb\b", r" size\1 ", text.lower())
-    words = [word for word in re.findall(r"[a-z0-9]+", lowered) if word not in _NOISE]
+    words = [word for word in re.findall(r"[a-z0-9]+", lowered) if not _NOISE.fullmatch(word)]
     sizes = [float(word[4:]) for word in words if word.startswith("size")]
     return [word for word in words if not word.startswith("size")], sizes[0] if sizes else 0.0

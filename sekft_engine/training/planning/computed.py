@@ -128,7 +128,7 @@ def computed_step(
         # Gradients, two moments of the optimiser, and the last good weights.
         fixed=4.0 * adapter,
         per_token=held + layer.shared,
-        per_squared_length=0.0,
+        per_squared_length=_attention_weights(shape, computing, recompute=recompute),
         per_trained=float(shape.vocabulary * _logit_bytes(computing) + 2 * stream),
         logits_at_once=2 * max(1, MAX_LOGITS // shape.vocabulary),
         packs=True,
@@ -189,8 +189,12 @@ def _layer(shape: DecoderShape, recipe: Recipe, computing: Computing) -> _Layer:
     shared = 2 * width * shape.head_dim + norm
     if own and drops:  # buffers that a thread keeps, see dropout.py
         shared += 2 * _FLOAT * max(item.inputs for item in adapted.values())
-    working = _own_working if own else _peft_working
-    return _Layer(held, norm, first, working(shape, adapted, computing, drops=drops), shared)
+    working = (
+        _own_working(shape, adapted)
+        if own
+        else _peft_working(shape, adapted, computing, drops=drops)
+    )
+    return _Layer(held, norm, first, working, shared)
 
 
 def _own_inputs(adapted: Sequence[LinearShape], computing: Computing, *, drops: bool) -> int:
@@ -235,9 +239,16 @@ def _attention(shape: DecoderShape, computing: Computing) -> int:
     return computing.width * width + _FLOAT * shape.heads
 
 
-def _own_working(
-    shape: DecoderShape, adapted: Mapping[str, LinearShape], computing: Computing, *, drops: bool
-) -> float:
+def _attention_weights(shape: DecoderShape, computing: Computing, *, recompute: bool) -> float:
+    """Bytes per square of a row's tokens. Torch's fused kernels keep no attention weights; but on
+    CUDA, none of them computes float32 with grouped heads (see its scaled_dot_product_attention),
+    and the plain formula keeps the weights, and makes their gradients and scores."""
+    fused = computing.device == "cpu" or computing.width < _FLOAT or shape.heads == shape.kv_heads
+    layers = 1 if recompute else shape.layers
+    return 0.0 if fused else float(_FLOAT * shape.heads * (layers + 2))
+
+
+def _own_working(shape: DecoderShape, adapted: Mapping[str, LinearShape]) -> float:
     """The gradients in the MLP of the last layer, when nothing else has been freed: of its product,
     and of both factors, less the product itself where the layer behind it has kept it."""
     return _FLOAT * shape.intermediate * (2.0 if "down_proj" in adapted else 3.0)
@@ -246,6 +257,7 @@ def _own_working(
 def _peft_working(
     shape: DecoderShape, adapted: Mapping[str, LinearShape], computing: Computing, *, drops: bool
 ) -> float:
+    """What the last layer's MLP makes besides, forward or back, whichever is more."""
     width, hidden, inner = computing.width, shape.hidden, shape.intermediate
     copies = width < _FLOAT
     kept = inner * (_FLOAT + _peft_mask(computing, drops=drops)) if "down_proj" in adapted else 0

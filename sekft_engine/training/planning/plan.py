@@ -130,8 +130,9 @@ def plan_run(
         for choice in choices
     ]
     most = shape.longest or _FAR
+    plain = computed_step(shape, recipe, computing, load_4bit=load_4bit)
     ways = tuple(
-        _way(shape, recipe, place, run, step, weights, adapter, most, recompute=choice)
+        _way(shape, recipe, place, run, step, plain, weights, adapter, most, recompute=choice)
         for choice, step in zip(choices, steps, strict=True)
     )
     size = run.heaviest(steps[0])
@@ -172,6 +173,7 @@ def _way(
     place: Place,
     run: Passes,
     step: StepMemory,
+    plain: StepMemory,
     weights: int,
     adapter: int,
     most: int,
@@ -184,7 +186,7 @@ def _way(
     if place.card is not None:
         speed = estimate_speed(
             shape, recipe, place.card, size,
-            base_bytes=weights, held_bytes=step.held_bytes(size), recompute=recompute,
+            base_bytes=weights, held_bytes=plain.held_bytes(size), recompute=recompute,
         )  # fmt: skip
     return Way(
         recompute=recompute,

@@ -14,7 +14,8 @@ from sekft_engine.data.recipe import Recipe
 from sekft_engine.training.planning.cards import Card
 from sekft_engine.training.planning.step import PassSize
 
-#: Each stored byte of activations is written, read again, and has a gradient of its size.
+#: Each byte of activations is written, read again, and has a gradient of its size; where they are
+#: computed again, they are written twice.
 _TOUCHED = 3
 #: The share of both peaks at the lower end.
 _SLOW = 0.5
@@ -48,13 +49,13 @@ def estimate_speed(
 
     Args:
         base_bytes: of the base's weights, which each pass reads forward and back.
-        held_bytes: of the activations that one pass holds.
+        held_bytes: of the activations that one pass holds without recomputation.
     """
     if not card.peak_tflops or not card.bandwidth_gbs or not size.tokens:
         return None
     computing = operations(shape, recipe, size, recompute=recompute) / (card.peak_tflops * 1e12)
     readings = 3 if recompute else 2
-    moved = readings * base_bytes + _TOUCHED * held_bytes
+    moved = readings * base_bytes + (_TOUCHED + recompute) * held_bytes
     moving = moved / (card.bandwidth_gbs * 1e9)
     return Speed(
         low=_SLOW * size.tokens / (computing + moving),

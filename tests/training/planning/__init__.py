@@ -1,0 +1,1 @@
+"""Planning: will it fit, and how fast."""
