@@ -23,59 +23,59 @@ _OTHER_BUILD = (
 )
 
 
-def gpu_checks(torch: TorchProbe, driver: Driver | None) -> Iterator[Check]:
+def gpu_checks(probe: TorchProbe, driver: Driver | None) -> Iterator[Check]:
     """Findings about the machine's GPUs.
 
     Args:
-        torch: what torch says.
+        probe: what torch says.
         driver: what NVIDIA's driver says; None = there is none.
     """
-    if torch.devices:
-        yield _usable(torch)
-        for number, device in enumerate(torch.devices):
-            if not torch.rocm and not runs_on(torch.architectures, device.capability):
-                yield _without_code(number, device, torch)
+    if probe.devices:
+        yield _usable(probe)
+        for number, device in enumerate(probe.devices):
+            if not probe.rocm and not runs_on(probe.architectures, device.capability):
+                yield _without_code(number, device, probe)
         if driver is not None:
             yield from _full_cards(driver)
-        if torch.four_bits:
+        if probe.four_bits:
             yield Check(
                 "4 bits",
                 False,
-                f"bitsandbytes has no CUDA library that fits: {_first_line(torch.four_bits)}",
+                f"bitsandbytes has no CUDA library that fits: {_first_line(probe.four_bits)}",
                 "pip install --upgrade bitsandbytes; if none fits this CUDA, name one that it has: "
                 "export BNB_CUDA_VERSION=126. Without it, all but --load-4bit works",
             )
     elif driver is None:
         yield Check("cuda", True, "no NVIDIA card; the CPU does the same work in fp32, slower")
     else:
-        yield _unusable(torch, driver)
+        yield _unusable(probe, driver)
 
 
-def _usable(torch: TorchProbe) -> Check:
-    devices = ", ".join(f"{device.name} ({device.total / GIB:.0f} GiB)" for device in torch.devices)
-    slow = "" if torch.bf16 else "; no bfloat16: computes in float32, in twice the memory"
-    build = f"ROCm {torch.rocm}" if torch.rocm else f"CUDA {torch.cuda}"
+def _usable(probe: TorchProbe) -> Check:
+    devices = ", ".join(f"{device.name} ({device.total / GIB:.0f} GiB)" for device in probe.devices)
+    slow = "" if probe.bf16 else "; no bfloat16: computes in float32, in twice the memory"
+    build = f"ROCm {probe.rocm}" if probe.rocm else f"CUDA {probe.cuda}"
     return Check("cuda", True, f"{build}: {devices}{slow}")
 
 
-def _unusable(torch: TorchProbe, driver: Driver) -> Check:
+def _unusable(probe: TorchProbe, driver: Driver) -> Check:
     """Why torch sees no GPU though NVIDIA's driver is installed."""
     if driver.error:
         mend = "install the driver again, or restart the machine"
         if "mismatch" in driver.error.lower():
             mend = "restart the machine: the driver was updated while the old one is in use"
         return Check("cuda", False, f"the NVIDIA driver does not answer: {driver.error}", mend)
-    if not torch.cuda:
+    if not probe.cuda:
         return Check(
             "cuda", False, "there is an NVIDIA driver, but torch is a CPU build", _REINSTALL
         )
-    if is_too_old(driver, torch):
+    if is_too_old(driver, probe):
         newest = ".".join(map(str, driver.cuda))
         return Check(
             "cuda",
             False,
             f"the driver {driver.version} is too old for this torch: it runs CUDA up to {newest}, "
-            f"and torch is built for {torch.cuda}",
+            f"and torch is built for {probe.cuda}",
             f"update the driver, or take a torch for it: {_older_build(driver)}",
         )
     if not driver.cards:
@@ -83,7 +83,7 @@ def _unusable(torch: TorchProbe, driver: Driver) -> Check:
             "cuda", False, "there is an NVIDIA driver, but it sees no card", "check that it is "
             "plugged in and powered, and in a container that it was passed on (--gpus all)",
         )  # fmt: skip
-    why = f": {_first_line(torch.error)}" if torch.error else ""
+    why = f": {_first_line(probe.error)}" if probe.error else ""
     return Check(
         "cuda",
         False,
@@ -93,12 +93,12 @@ def _unusable(torch: TorchProbe, driver: Driver) -> Check:
     )
 
 
-def is_too_old(driver: Driver, torch: TorchProbe) -> bool:
+def is_too_old(driver: Driver, probe: TorchProbe) -> bool:
     """Whether the driver cannot run what torch was built for. Within a major version of CUDA any
     driver of that version can (CUDA Compatibility, "minor version compatibility")."""
-    build = re.match(r"\d+", torch.cuda)
+    build = re.match(r"\d+", probe.cuda)
     outdated = build is not None and driver.cuda > (0, 0) and driver.cuda[0] < int(build[0])
-    return outdated or "too old" in torch.error
+    return outdated or "too old" in probe.error
 
 
 def _older_build(driver: Driver) -> str:
@@ -128,10 +128,10 @@ def runs_on(architectures: tuple[str, ...], capability: tuple[int, int]) -> bool
     return False
 
 
-def _without_code(number: int, device: Device, torch: TorchProbe) -> Check:
+def _without_code(number: int, device: Device, probe: TorchProbe) -> Check:
     capability = ".".join(map(str, device.capability))
     newest = max(
-        (int(name[1]) for name in map(_NUMBER.search, torch.architectures) if name), default=0
+        (int(name[1]) for name in map(_NUMBER.search, probe.architectures) if name), default=0
     )
     is_newer = device.capability[0] * 10 + device.capability[1] > newest
     mend = (
@@ -143,7 +143,7 @@ def _without_code(number: int, device: Device, torch: TorchProbe) -> Check:
         f"gpu {number}",
         False,
         f"this torch has no code for {device.name} (compute capability {capability}): it is built "
-        f"for {', '.join(torch.architectures)}",
+        f"for {', '.join(probe.architectures)}",
         mend,
     )
 

@@ -120,7 +120,7 @@ def computed_step(
     layer = _layer(shape, recipe, computing)
     stream = computing.width * shape.hidden  # the residual stream, bytes per token
     if recompute:
-        held, backward = shape.layers * stream, layer.held - layer.input + layer.working
+        held, backward = float(shape.layers * stream), layer.held - layer.input + layer.working
     else:
         held, backward = shape.layers * layer.held - layer.first, layer.working
     unpacked = max(item.weights for item in shape.linears) if load_4bit else 0
@@ -213,7 +213,7 @@ def _peft_inputs(adapted: Sequence[LinearShape], computing: Computing, *, drops:
 
 def _peft_mask(computing: Computing, *, drops: bool) -> int:
     """Bytes per number of torch's dropout mask: booleans on a GPU, floats on a CPU."""
-    return 0 if not drops else 1 if computing.device == "cuda" else _FLOAT
+    return 0 if not drops else _FLOAT if computing.device == "cpu" else 1
 
 
 def _reads(name: str) -> str:
