@@ -136,7 +136,10 @@ def _machine(device: str) -> dict[str, Any]:
     import torch
     import transformers
 
-    facts: dict[str, Any] = {"torch": torch.__version__, "transformers": transformers.__version__}
+    facts: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "transformers": str(transformers.__version__),
+    }
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         facts |= {

@@ -6,10 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
+from sekft_engine.training.planning.cards import GIB
+from sekft_engine.training.planning.computed import Computing
+from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
-from sekft_tui.panes.train import TrainPane
+from sekft_tui.panes.train import TrainPane, recipe
 from sekft_tui.panes.train.find_rate import FindRateScreen
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training
@@ -48,6 +53,26 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
         engine.say(events.AdapterAttached(job="x", name="tiny-1", digest="0"))
         await pilot.press("tab", "G", "k", "k", "k", "enter", *"tiny-1", "enter")
         await until_shown(pilot, "✗ an adapter of this name is on the")
+
+
+async def test_the_form_says_whether_the_run_fits_while_its_fields_change(
+    make_app: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computing = Computing(device="cpu", width=4)
+    place = Place(name="a test", free=GIB // 2, computing=computing)
+    monkeypatch.setattr(recipe, "place_here", lambda: place)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "memory         ≤ 0.3 GiB, fits")
+        left = app.query_one(TrainPane).left
+        left.put("max_length", "8192")
+        await until_shown(pilot, "≤ 0.4 GiB, fits recomputed")
+        left.put("max_length", "65536")
+        await until_shown(pilot, "GiB: too much")
+        left.put("recompute", "never")
+        await pilot.press("g", "j", "j")
+        await until_shown(pilot, "0.5 GiB free on a test", "Does not fit")
 
 
 async def test_a_learning_rate_is_found_seen_and_put_into_the_form(

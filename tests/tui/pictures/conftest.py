@@ -15,7 +15,11 @@ import pytest
 from textual.pilot import Pilot
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.training.planning.cards import GIB
+from sekft_engine.training.planning.computed import Computing
+from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
+from sekft_tui.panes.train import recipe
 from sekft_tui.process.settings import State, save_state
 from tests.tui.screen import screen_text
 
@@ -40,6 +44,8 @@ BOX_SIZES = at(SMALL, MIDDLE)
 _ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "TZ": "UTC"}
 _UNSET = ("NO_COLOR", "FORCE_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "LC_ALL")
 
+_PLACE = Place(name="a machine", free=16 * GIB, computing=Computing(device="cpu", width=4))
+
 
 class Picture(Protocol):
     """Do ``steps`` in ``app``, and compare what is then on the screen with the stored picture."""
@@ -57,6 +63,8 @@ def _same_everywhere(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """Paths are shown relative to the folder one is in: the test's own."""
+    # What a run takes and what is free depends on the machine.
+    monkeypatch.setattr(recipe, "place_here", lambda: _PLACE)
     for name in _UNSET:
         monkeypatch.delenv(name, raising=False)
     for name, value in _ENVIRONMENT.items():
