@@ -44,7 +44,7 @@ def _value(plan: Plan) -> str:
     way = next((way for way in plan.ways if way.fits), None)
     if way is None:
         return f"≤ {_gib(plan.ways[-1].total)} GiB: too much"
-    return f"≤ {_gib(way.total)} GiB, " + ("fits recomputed" if way.recompute else "fits")
+    return f"≤ {_gib(way.total)} GiB, " + ("recomputed" if way.recompute else "fits")
 
 
 def _help(plan: Plan) -> str:
