@@ -15,10 +15,11 @@ from sekft_engine.training.planning.plan import Plan, plan_run
 
 
 class MemoryLine(NamedTuple):
-    """What the form shows: a few words, and the help below."""
+    """What the form shows: a few words, the help below, and whether the run fits."""
 
     value: str
     help: str
+    fits: bool = True
 
 
 def memory_line(base: str, recipe: Recipe, place: Place, *, load_4bit: bool) -> MemoryLine:
@@ -32,12 +33,12 @@ def memory_line(base: str, recipe: Recipe, place: Place, *, load_4bit: bool) -> 
         (path for path in (Path(base).expanduser(), cache_root() / base) if path.is_dir()), None
     )
     if not base or folder is None:
-        return MemoryLine("not known yet", "computed once the base is on this machine")
+        return MemoryLine("", "its memory is known once it is on this machine")
     try:
         plan = plan_run(base, read_shape(folder), recipe, place, load_4bit=load_4bit)
     except SekftError as error:
-        return MemoryLine("measured at the start", error.what)
-    return MemoryLine(_value(plan), _help(plan))
+        return MemoryLine("", error.what)
+    return MemoryLine(_value(plan), _help(plan), plan.fits)
 
 
 def _value(plan: Plan) -> str:

@@ -15,7 +15,7 @@ from sekft_engine.records import jobs
 from sekft_engine.training.planning.place import place_here
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.memory import MemoryLine, memory_line
-from sekft_tui.text import short_path
+from sekft_tui.text import Parts, short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.lines import Lines
@@ -79,8 +79,9 @@ class RecipePart(Part):
             show_help=self.help.show_help,
             id="train-form",
         )
-        head = Lines(lambda _: (((" Recipe", "strong"),),))
-        super().__init__(head, self.form, self.help, id="train-left")
+        self.memory = MemoryLine("", "", fits=True)
+        self.head = Lines(self._head)
+        super().__init__(self.head, self.form, self.help, id="train-left")
 
     def on_mount(self) -> None:
         self.values = {field.name: shown(value) for field, value in self._defaults()}
@@ -118,11 +119,12 @@ class RecipePart(Part):
         """Show the present values."""
         host = self._host
         base = host.base
+        self.memory = self._memory()
+        self.head.update()
         facts = [
             Field("base", short_path(base) if base else "none here",
-                  base or "no base in this workspace: sekft base add smollm2-135m", "fact"),
+                  f"{base}: {self.memory.help}" if base else "no base in this workspace: sekft base add smollm2-135m", "fact"),
             Field("data", host.data.name, _about_data(host), "fact"),
-            Field("memory", *self._memory(), "fact"),
         ]  # fmt: skip
         fields = [
             Field(
@@ -136,6 +138,12 @@ class RecipePart(Part):
         ]
         run = [field._replace(value=self.run[field.name]) for field in _RUN]
         self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
+
+    def _head(self, width: int) -> tuple[Parts, ...]:
+        """The title, and whether the run fits into memory."""
+        title, line = " Recipe", self.memory.value
+        gap = " " * max(1, width - len(title) - len(line) - 1)
+        return (((title, "strong"), (gap, ""), (line, "quiet" if self.memory.fits else "bad")),)
 
     def _memory(self) -> MemoryLine:
         """Whether the run that the form describes fits into memory."""
