@@ -121,11 +121,12 @@ class RecipePart(Part):
         base = host.base
         self.memory = self._memory()
         self.head.update()
+        missing = "no base in this workspace: sekft base add smollm2-135m"
+        about = f"{base}: {self.memory.help}" if base else missing
         facts = [
-            Field("base", short_path(base) if base else "none here",
-                  f"{base}: {self.memory.help}" if base else "no base in this workspace: sekft base add smollm2-135m", "fact"),
+            Field("base", short_path(base) if base else "none here", about, "fact"),
             Field("data", host.data.name, _about_data(host), "fact"),
-        ]  # fmt: skip
+        ]
         fields = [
             Field(
                 field.name,
