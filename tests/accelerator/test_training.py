@@ -185,12 +185,12 @@ def test_the_memory_that_is_measured_is_that_which_is_held(
     on_device: ResidentBase, data: Data
 ) -> None:
     """The plan's bound is above the peak of real steps, and not far above."""
-    from sekft_engine.training.run.memory_plan import _Run, measure_step
-    from sekft_engine.training.trainer.ranks import ALONE
+    from sekft_engine.training.planning.step import Passes
+    from sekft_engine.training.run.memory_plan import measure_step
 
     recipe = msgspec.structs.replace(RECIPE, micro_batch=4, dropout=0.0)
     memory = measure_step(on_device, recipe)
-    needed = memory.bytes_of(_Run(data.train, recipe, ALONE).heaviest(memory))
+    needed = memory.bytes_of(Passes(data.train, recipe).heaviest(memory))
     before = allocator.held
     trainer = trainer_on(on_device, data, micro_batch=4)
     allocator.peak = allocator.held

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.model.device import release_memory, synchronize
+from sekft_engine.model.device import device_of, release_memory
 from tests.gpu.bases import RECIPE, Setting, rows_of, train
 from tests.gpu.finding import Skip
 
@@ -94,11 +94,13 @@ def packed_rows(setting: Setting) -> Figures:
         logits.packs = packs
         began = time.perf_counter()
         with logits.kernels:
-            losses, owners = token_losses(logits, rows, base.device)
+            losses, owners = token_losses(logits, rows)
             gradients = torch.autograd.grad(losses.sum(), weights)
-        synchronize(base.device)
+        device_of(base.device).synchronize()
         seconds = time.perf_counter() - began
-        by_row = torch.zeros(len(rows), device=base.device).index_add_(0, owners, losses.detach())
+        by_row = torch.zeros(len(rows), device=base.device).index_add_(
+            0, owners.to(base.device), losses.detach()
+        )
         found[packs] = by_row, list(gradients), seconds
     (one, own, fast), (other, theirs, slow) = found[True], found[False]
     apart = float(((one - other).abs() / other.abs()).max())
@@ -149,13 +151,13 @@ def decoding(setting: Setting) -> Figures:
         prompts = rows_of(base, rows, 64)
         for name in names:
             decoder.add(name)
-        synchronize(base.device)
+        device_of(base.device).synchronize()
         began = time.perf_counter()
         turns = decoder.turns(
             {name: row.ids.tolist() for name, row in zip(names, prompts, strict=True)},
             dict.fromkeys(names, room),
         )
-        synchronize(base.device)
+        device_of(base.device).synchronize()
         made = sum(len(turn.ids) for turn in turns.values())
         figures[f"tokens_per_s_of_{rows}_rows"] = made / (time.perf_counter() - began)
     return figures
@@ -173,7 +175,7 @@ def swapping(setting: Setting) -> Figures:
         for number in range(10):
             began = time.perf_counter()
             base.activate(("one", "other")[number % 2])
-            synchronize(base.device)
+            device_of(base.device).synchronize()
             taken.append(1000 * (time.perf_counter() - began))
         base.prove()
         figures |= {f"swap_ms_{name}": statistics.median(taken)}

@@ -11,7 +11,7 @@ import torch
 
 from sekft_engine.bases.shape import DecoderShape, read_shape
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.model.device import release_memory, tensor_bytes
+from sekft_engine.model.device import device_of, release_memory
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.training.planning.computed import Computing, computed_step
 from sekft_engine.training.run.peak import peak_bytes
@@ -74,16 +74,16 @@ def peak_of_pass(model: Any, rows: list[TrainRow], *, recompute: bool) -> int:
 
     def step(rows: list[TrainRow] = rows) -> None:
         with logits.kernels:
-            losses, _ = token_losses(logits, rows, device)
+            losses, _ = token_losses(logits, rows)
             torch.autograd.backward(losses.sum())
 
     step([TrainRow(id="", ids=rows[0].ids[:16], at=np.arange(4, 8, dtype=np.int32))])
     if device.type == "cuda":  # what torch's allocator says, workspaces of kernels included
         release_memory()
         torch.cuda.reset_peak_memory_stats()
-        before, _ = tensor_bytes(device)
+        before, _ = device_of(device).tensor_bytes()
         step()
-        return tensor_bytes(device)[1] - before
+        return device_of(device).tensor_bytes()[1] - before
     with ThreadPoolExecutor(max_workers=1) as fresh:  # a thread that holds no buffers yet
         return fresh.submit(peak_bytes, step).result()
 

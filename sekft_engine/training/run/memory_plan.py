@@ -46,6 +46,8 @@ HEAD_TOKENS, TRAINED = 48, (23, 47)
 #: The name of the adapter that is measured.
 _NAME = "probing"
 GIB = 2**30
+#: What was measured in this process.
+_KNOWN: dict[tuple[object, ...], StepMemory] = {}
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +86,7 @@ def plan_memory(
         choices = (False,)
     measured: list[StepMemory] = []
     for recompute in choices:
-        measured.append(measure_step(base, recipe, recompute=recompute))
+        measured.append(_measured(base, recipe, recompute=recompute))
         heaviest = run.heaviest(measured[-1])
         needed = measured[-1].bytes_of(heaviest)
         text = f"{needed / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
@@ -104,6 +106,21 @@ def _without_recomputing(memory: StepMemory, free: int, run: Passes) -> str:
     """The micro-batch that would fit without recomputing, for the log."""
     count = run.rows_that_fit(memory, free)
     return f" (with --micro-batch {count} they need not be)" if count else ""
+
+
+def _measured(base: ResidentBase, recipe: Recipe, *, recompute: bool) -> StepMemory:
+    """:func:`measure_step`, once in a process for the same base and the same shape of adapter."""
+    import torch
+
+    key = (
+        *(base.digest, base.quantised, str(base.model.dtype), str(base.device)),
+        *(recipe.rank, recipe.targets, recipe.dropout),
+        *(recompute, torch.get_num_threads()),
+    )
+    found = _KNOWN.get(key)
+    if found is None:
+        found = _KNOWN[key] = measure_step(base, recipe, recompute=recompute)
+    return found
 
 
 def measure_step(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> StepMemory:
