@@ -26,6 +26,7 @@ from sekft_engine.contract.samples import SAMPLES, Sample, built_in, choose
 from sekft_engine.core.errors import BadInput, DigestMismatch, SekftError, Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.data.dropped import Dropped
+from sekft_engine.data.reasons import as_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render.template.normalise import Refused
 from sekft_engine.render.template.tokenizer import ChatTokenizer
@@ -195,7 +196,7 @@ def _check(
     if not cases:
         raise BadInput(
             "no session gives a prompt"
-            + (f": {skipped[0].id}: {skipped[0].detail}" if skipped else ""),
+            + (f": {skipped[0].id}: {as_shown(skipped[0].detail)}" if skipped else ""),
             where="--data",
             mend="give sessions with at least one command",
         )

@@ -13,6 +13,7 @@ from sekft_engine.contract.check import ContractReport, RawTurns
 from sekft_engine.contract.compare import PromptComparison, PromptDifference
 from sekft_engine.core.cells import clip_left, ending
 from sekft_engine.core.text import visible
+from sekft_engine.data.reasons import as_shown
 
 GOOD, BAD, FAINT = "green", "bold red", "dim"
 _WIDEST = 100
@@ -142,7 +143,10 @@ def _remarks(report: ContractReport, width: int) -> Iterator[Text]:
         )
     if report.differing and all(verdict.id.startswith("built-in") for verdict in report.differing):
         remarks.append("all prompts of your data are equal; only built-in hard sessions differ")
-    remarks += [f"not asked: {visible(item.id)}: {visible(item.detail)}" for item in report.skipped]
+    remarks += [
+        f"not asked: {visible(item.id)}: {visible(as_shown(item.detail))}"
+        for item in report.skipped
+    ]
     remarks += report.note.split("; ") if report.note else []
     for text in remarks:
         head, *more = _folded(text, width - 2)

@@ -14,6 +14,7 @@ import msgspec
 
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes, place_shown
+from sekft_engine.data.reasons import as_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.read.parse import duplicate_id, trajectory_of
 from sekft_engine.sources.read.source import (
@@ -206,7 +207,8 @@ class Counting:
         """Count one that is dropped."""
         self.dropped[item.reason] += 1
         if item.reason not in self.examples:
-            self.examples[item.reason] = f"{item.id}: {item.detail}" if item.detail else item.id
+            detail = as_shown(item.detail)
+            self.examples[item.reason] = f"{item.id}: {detail}" if detail else item.id
 
 
 def load(reading: Reading) -> Loaded:

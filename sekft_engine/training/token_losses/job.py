@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.data.reasons import as_shown
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapters import adapter_digest
@@ -138,7 +139,7 @@ def _named(job: jobs.MeasureLosses, source: Recorded, tokenizer: ChatTokenizer) 
         row = build_row(sessions.get(identity), tokenizer, max_length=source.recipe.max_length)
         if isinstance(row, Dropped):
             raise BadInput(
-                f"cannot be measured, since it is dropped as {row.reason}: {row.detail}",
+                f"cannot be measured, since it is dropped as {row.reason}: {as_shown(row.detail)}",
                 where=row.id,
             )
         rows.append(train_row(row))

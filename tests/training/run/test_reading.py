@@ -56,7 +56,7 @@ def test_a_run_goes_on_and_its_record_says_what_was_dropped(
     (ready,) = (event for event in told if isinstance(event, RowsReady))
     assert (ready.dropped, ready.notes, ready.passed_over) == (DROPPED, NOTES, PASSED_OVER)
     lines = " ".join(event.text for event in told if isinstance(event, Log))
-    assert f"calls: {mixed / 'd.jsonl'}:4: turn 1: the command is in tool_calls" in lines
+    assert f"calls: {mixed / 'd.jsonl'}:4: turn 2: the command is in tool_calls" in lines
     assert "passed over in the folder: 1 .txt" in lines
     assert "1 trajectory: a field that is not used: source" in lines
     assert "1 dropped as tool_calls" in err
@@ -73,7 +73,7 @@ def test_reports_count_it_and_name_file_and_line(
     assert (report["kept"], report["dropped"], report["notes"]) == (6, DROPPED, NOTES)
     assert report["passed_over"] == PASSED_OVER
     assert report["untrained_commands"] == 1
-    assert f"{mixed / 'd.jsonl'}:4: turn 1" in report["examples"]["tool_calls"]
+    assert f"{mixed / 'd.jsonl'}:4: turn 2" in report["examples"]["tool_calls"]
     status, out, err = typed(*words)
     assert status == 0, err
     for said in ("tool_calls, the first: calls:", "a field that is not used: source", "1 .txt"):
@@ -140,4 +140,4 @@ def test_strict_stops_every_command_at_the_first_bad_line(
     for command in COMMANDS:
         status, line = run(command, mixed, tiny_base, typed, "--strict")
         assert status == 2, command
-        assert f"{mixed / 'd.jsonl'}:4: turn 1: the command is in tool_calls" in line, command
+        assert f"{mixed / 'd.jsonl'}:4: turn 2: the command is in tool_calls" in line, command
