@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One more than there are cores, since tests also wait for sandboxes and terminals; four at most.
+WORKERS ?= $(shell cores=$$(nproc); [ $$cores -lt 4 ] && echo $$((cores + 1)) || echo 4)
 
 .PHONY: demo test gpu proof clean
 
@@ -17,7 +19,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 # All that needs a card, on the card: gpu/gpu.json, and gpu/gpu.md for the README. Without one it
 # says so in a line and ends with status 2.
