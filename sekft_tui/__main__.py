@@ -8,4 +8,5 @@ from sekft_engine.cli.main import run
 from sekft_engine.core.process import leave
 
 if __name__ == "__main__":
-    leave(run(["tui", *sys.argv[1:]]))
+    words = sys.argv[1:]
+    leave(run(words if words == ["--version"] else ["tui", *words]))

@@ -25,7 +25,7 @@ def command(base: str, load_4bit: bool | None, device: str, workspace: Path | No
 
     \b
     {"job":"train","data":"...","out":"..."}
-    {"job":"eval","scenarios":"...","adapters":["..."]}
+    {"job":"eval","scenarios":"...","adapters":["..."],"out":"..."}
     {"job":"attach","path":"..."}   {"job":"swap","name":"..."}   {"job":"drop","name":"..."}
     {"job":"status"}                {"job":"cancel","after_step":true}
     {"job":"load","base":"...","load_4bit":true}

@@ -7,11 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.core.errors import BadInput
 from sekft_engine.engine.engine import Engine
+from sekft_engine.episodes.store import read_episode
+from sekft_engine.factory import make
+from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
+from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.events import Event
 from sekft_engine.records.runs import read_run
 from sekft_engine.work.context import Stopped
@@ -84,6 +89,44 @@ def test_a_resident_base_is_kept_where_it_is_and_another_device_is_refused(
         assert allocator.held < held, "the other base is gone from the card"
     finally:
         engine.close()
+
+
+def test_an_eval_on_the_device_types_what_it_types_on_the_cpu(
+    on_cpu: ResidentBase, tiny_base: Path, tmp_path: Path
+) -> None:
+    """The base and two adapters in real worlds, several episodes at a time."""
+    make(tmp_path / "made", train=0, holdout=3, seed=0)
+    adapters = []
+    for number in (1, 2):
+        name = f"tuned{number}"
+        on_cpu.new_adapter(name, RECIPE)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(number)
+            for weight in on_cpu.trainable(name):
+                weight.normal_(0, 0.1)
+        meta = AdapterMeta(base_digest=on_cpu.digest, render=on_cpu.render)
+        on_cpu.save_adapter(name, tmp_path / name, meta)
+        adapters.append(str(tmp_path / name))
+    typed = {}
+    for device in ("cpu", "sim"):
+        asked = jobs.Evaluate(
+            base=str(tiny_base),
+            adapters=tuple(adapters),
+            scenarios=str(tmp_path / "made" / "scenarios" / "holdout"),
+            n=3,
+            step_cap=3,
+            turn_tokens=6,
+            out=str(tmp_path / device),
+            device=device,
+        )
+        result = run_document(asked)
+        assert [(each["n"], each["invalid"]) for each in result["subjects"]] == [(3, 0)] * 3
+        typed[device] = {
+            path.name: [turn.content for turn in read_episode(path).trajectory.turns]
+            for path in (tmp_path / device / "episodes").glob("*.json")
+        }
+    assert len(typed["cpu"]) == 9
+    assert typed["sim"] == typed["cpu"]
 
 
 @pytest.mark.parametrize("asked", ["gpu", "cuda:7", "cuda"])

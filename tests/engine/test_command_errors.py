@@ -227,3 +227,16 @@ def test_the_packages_run_as_programs(package: str) -> None:
     )
     assert done.returncode == 0
     assert "Usage: sekft" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["sekft_engine", "sekft_tui"])
+def test_the_packages_say_which_version_they_are(package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", package, "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (0, "sekft,")

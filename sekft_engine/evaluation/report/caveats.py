@@ -15,6 +15,8 @@ from sekft_engine.records.evals import ContextLimit, EvalResult, EvalWarning, Se
 MANY = 0.1
 #: Most characters of an error that are repeated.
 _SHOWN = 240
+#: Opens the thoughts of a reasoning model.
+_THOUGHT = "<think>"
 #: Limits by their name in an episode's ``meta``, in words.
 _LIMITS = {"context": "their context was full", "time": "their session time was up"}
 
@@ -63,7 +65,11 @@ def caveats(
     for name, done in episodes.items():
         out += [
             EvalWarning(name=kind, subject=name, text=text)
-            for kind, text in (*_invalid(name, done), *_limited(name, done, context))
+            for kind, text in (
+                *_invalid(name, done),
+                *_limited(name, done, context),
+                *_thoughts(name, done),
+            )
         ]
     out.sort(key=lambda warning: warning.name != "nothing_counted")
     for server in served or ():
@@ -107,6 +113,24 @@ def _invalid(name: str, done: Sequence[FinishedEpisode]) -> list[tuple[str, str]
             f"{invalid} of {len(done)} episodes of {name} are invalid and left out, {why}",
         )
     ]
+
+
+def _thoughts(name: str, done: Sequence[FinishedEpisode]) -> list[tuple[str, str]]:
+    """Thoughts between think tags that were typed at the prompt, as if they were commands."""
+    counted = [finished for finished in done if not finished.verdict.invalid]
+    typed = sum(
+        any(turn.is_command and _THOUGHT in turn.content for turn in finished.trajectory.turns)
+        for finished in counted
+    )
+    if not typed:
+        return []
+    text = (
+        f"{name} typed its thoughts ({_THOUGHT}) at the prompt in {typed} of {len(counted)} "
+        "episodes, and was judged by them: switch thinking off in its chat template (a server: "
+        "enable_thinking false in chat_template_kwargs), or let a server's reasoning parser keep "
+        "them apart, with more --turn-tokens"
+    )
+    return [("typed_thoughts", text)]
 
 
 def _limited(

@@ -221,3 +221,16 @@ def test_a_finished_eval_gives_its_page_and_episodes_are_found_by_a_part_of_thei
         find_episode(run.episodes, "base")
     with pytest.raises(BadInput, match="no such episode"):
         find_episode(run.episodes, "other")
+
+
+def test_thoughts_that_were_typed_as_commands_are_said_above_the_rates() -> None:
+    done = episode()
+    turns = list(done.trajectory.turns)
+    turns[1] = Turn(role="assistant", content="<think>\nWhat is here? ls", t=1.0)
+    thinking = as_finished(msgspec.structs.replace(done.trajectory, turns=tuple(turns)))
+    result = document({"base": [thinking, done]}, seconds=1.0)
+    (warning,) = result.warnings
+    assert warning.name == "typed_thoughts"
+    assert "in 1 of 2 episodes" in warning.text
+    assert "enable_thinking false" in tables(result)
+    assert not document({"base": [done]}, seconds=1.0).warnings
