@@ -20,7 +20,7 @@ from sekft_engine.core.errors import Interrupted, SekftError, Unexpected, known_
 from sekft_engine.core.machine import limit_spinning
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.publisher import Publisher
+from sekft_engine.engine.publisher import Observer, Publisher
 from sekft_engine.engine.queue import (
     LASTING,
     JobQueue,
@@ -206,6 +206,10 @@ class Engine:
         It runs on the thread that caused the event and must be quick.
         """
         return self._publisher.subscribe(callback)
+
+    def observe(self, callback: Observer) -> None:
+        """Call ``callback`` with each event and its place in a journal, as :meth:`subscribe`."""
+        self._publisher.observe(callback)
 
     def status(self) -> StatusResult:
         """What is resident, what runs, what waits. Never blocks on a job."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
-from sekft_engine.records.journal import Journal
+from sekft_engine.records.journal import Journal, Line
+
+#: Takes an event and its line; None = no journal has it, since there is none or the disk refused.
+Observer = Callable[[Event, Line | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,7 @@ class Publisher:
         #: Held while an event is on its way; what must not come between two events takes it.
         self.lock = threading.RLock()
         self._subscribers: list[Callable[[Event], None]] = []
+        self._observers: list[Observer] = []
         self._journals: dict[str, Journal] = {}
         self._early: dict[str, list[Event]] = {}
 
@@ -39,6 +44,11 @@ class Publisher:
 
         return unsubscribe
 
+    def observe(self, callback: Observer) -> None:
+        """Call ``callback`` with each event and its place in a journal, before any subscriber."""
+        with self.lock:
+            self._observers.append(callback)
+
     def publish(self, event: Event) -> None:
         """Journal, then show. A disk that refuses stops the job, not the showing of its end."""
         with self.lock:
@@ -48,16 +58,19 @@ class Publisher:
                     self._early.setdefault(event.job, []).append(event)
                 journal = self.journal
             refused: OSError | None = None
+            line: Line | None = None
             if journal is not None:
                 try:
-                    journal.write(event)
+                    line = journal.write(event)
                 except OSError as error:
                     refused = error
             if refused is not None and not isinstance(event, events.ENDINGS):
                 raise refused
-            for callback in tuple(self._subscribers):
+            observers = [functools.partial(callback, event, line) for callback in self._observers]
+            subscribers = [functools.partial(callback, event) for callback in self._subscribers]
+            for show in (*observers, *subscribers):
                 try:
-                    callback(event)
+                    show()
                 except Exception:  # a front end's mistake must not end a training run
                     log.exception("a subscriber failed on %s", type(event).__name__)
 

@@ -21,6 +21,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Attach: "sekft_engine.work.base_jobs:run_attach",
     jobs.Swap: "sekft_engine.work.base_jobs:run_swap",
     jobs.Drop: "sekft_engine.work.base_jobs:run_drop",
+    jobs.Rename: "sekft_engine.work.base_jobs:run_rename",
     jobs.Train: "sekft_engine.training.run.job:run_train",
     jobs.Sweep: "sekft_engine.sweep.job:run_sweep",
     jobs.FindRate: "sekft_engine.sweep.rate_search:run_find_rate",

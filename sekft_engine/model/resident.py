@@ -336,6 +336,19 @@ class ResidentBase:
         del self._adapters[name]
         self.active = then
 
+    def rename(self, name: str, to: str) -> None:
+        """Call the adapter ``name`` ``to`` from now on; its weights and its digest stay.
+
+        Raises:
+            BadInput: there is no such adapter, or ``to`` is taken or is not a name.
+        """
+        self._known(name)
+        self.refuse_name(to)
+        # In place, so that adapters stay in the order in which they came.
+        self._adapters = {to if key == name else key: one for key, one in self._adapters.items()}
+        if self.active == name:
+            self.active = to
+
     # --- the proof ----------------------------------------------------------------------------
 
     @property

@@ -23,6 +23,7 @@ from sekft_engine.records.jobs import (
     Move,
     Pause,
     Prepare,
+    Rename,
     Resume,
     Setup,
     Status,
@@ -56,7 +57,7 @@ def absolute(job: Job) -> Job:
             return replace(job, base=_absolute(job.base), data=_absolute(job.data))
         case Load() | Prepare() | HandBack() | Export():
             return replace(job, base=_absolute(job.base))
-        case Attach() | Swap() | Drop() | Setup():
+        case Attach() | Swap() | Drop() | Rename() | Setup():
             return job
         case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move():
             return job

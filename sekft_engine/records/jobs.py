@@ -304,6 +304,13 @@ class Drop(Job, frozen=True, kw_only=True, tag="drop"):
     name: str
 
 
+class Rename(Job, frozen=True, kw_only=True, tag="rename"):
+    """Call the adapter ``name`` on the base ``to`` from now on. Nothing on disk changes."""
+
+    name: str
+    to: str
+
+
 class Status(Job, frozen=True, kw_only=True, tag="status"):
     """Report what is resident. Answered at once, also while another job runs."""
 
@@ -366,6 +373,7 @@ AnyJob = (
     | Attach
     | Swap
     | Drop
+    | Rename
     | Status
     | Cancel
     | Checkpoint
@@ -404,7 +412,7 @@ def _labels(job: AnyJob) -> tuple[str, ...]:
             return (job.base,)
         case Attach():
             return job.name, job.path
-        case Swap() | Drop():
+        case Swap() | Drop() | Rename():
             return (job.name,)
         case Setup():
             return (job.workspace,)

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -33,6 +33,14 @@ _SYNC_AT_ONCE = (*events.ENDINGS, events.RunCreated, events.AdapterSaved, events
 
 
 log = logging.getLogger(__name__)
+
+
+class Line(NamedTuple):
+    """Where an event stands on disk: its journal, and its first byte and length there."""
+
+    path: Path
+    offset: int
+    size: int
 
 
 class Journal:
@@ -70,7 +78,7 @@ class Journal:
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             os.write(self._fd, b"\n")
 
-    def write(self, event: Event) -> None:
+    def write(self, event: Event) -> Line:
         """Write one event. Raises OSError where the disk refuses, leaving whole lines only."""
         line = quiet_json(events.encode(event)) + b"\n"
         size = os.fstat(self._fd).st_size
@@ -84,6 +92,7 @@ class Journal:
         now = time.monotonic()
         if isinstance(event, _SYNC_AT_ONCE) or now - self._synced > SYNC_EVERY_S:
             self.sync()
+        return Line(self.path, size, len(line))
 
     def sync(self) -> None:
         """Sync all written events to disk."""

@@ -62,6 +62,13 @@ class DropResult(Result, frozen=True, kw_only=True):
     active: str | None = None
 
 
+class RenameResult(Result, frozen=True, kw_only=True):
+    """The adapters on the base, by their names from now on."""
+
+    adapters: dict[str, str] = {}
+    active: str | None = None
+
+
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -322,6 +329,7 @@ RESULTS: dict[str, type[Result]] = {
     "attach": AttachResult,
     "swap": SwapResult,
     "drop": DropResult,
+    "rename": RenameResult,
     "status": StatusResult,
     "cancel": CancelResult,
     "checkpoint": CheckpointResult,

@@ -1,4 +1,4 @@
-"""The jobs about the resident base: prepare, load, attach, swap, drop."""
+"""The jobs about the resident base: prepare, load, attach, swap, drop, rename."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sekft_engine.records.results import (
     DropResult,
     LoadResult,
     PrepareResult,
+    RenameResult,
     SwapResult,
 )
 from sekft_engine.records.runs import ADAPTER
@@ -47,3 +48,12 @@ def run_drop(job: jobs.Drop, context: Context) -> DropResult:
     base.drop(job.name)
     context.emit(events.AdapterDropped(job="", name=job.name))
     return DropResult(adapters=base.adapters, active=base.active)
+
+
+def run_rename(job: jobs.Rename, context: Context) -> RenameResult:
+    base = context.resident
+    base.rename(job.name, job.to)
+    digest, active = base.adapters[job.to], base.active == job.to
+    context.emit(events.AdapterDropped(job="", name=job.name))
+    context.emit(events.AdapterAttached(job="", name=job.to, digest=digest, active=active))
+    return RenameResult(adapters=base.adapters, active=base.active)
