@@ -1,26 +1,58 @@
-"""``sekft resident``: keep a base loaded; jobs in, events out."""
+"""``sekft resident``: keep a base loaded; jobs in, events out, on stdin and on a socket."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
-from sekft_engine.cli.options import device_option, find_workspace, workspace_option
-from sekft_engine.engine.server import open_resident, serve_lines
+from sekft_engine.cli.options import find_workspace, json_option, workspace_option
+from sekft_engine.cli.show.document import print_json
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable, known_error
+from sekft_engine.core.text import visible
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.socket.address import Claim, is_locked, known_addresses, workspace_key
+from sekft_engine.engine.socket.client import Client, connect, live_engine, wait_until_gone
+from sekft_engine.engine.socket.detach import resident_arguments, start_detached, tell_ready
+from sekft_engine.engine.socket.protocol import EngineStatus
+from sekft_engine.engine.socket.resident import serve, serve_without_socket
+from sekft_engine.engine.socket.unit import systemd_unit
 from sekft_engine.records import jobs
+from sekft_engine.records.job_paths import absolute
 
 
-@click.command("resident")
+@click.group("resident", invoke_without_command=True)
 @click.option("--base", default="", help="Load this base at the start.")
 @click.option(
     "--load-4bit/--no-load-4bit", default=None, help="Hold it in 4 bits (NF4, double quant)."
 )
-@device_option
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Start it in the background, print one JSON line once its socket answers, and return.",
+)
+@click.option(
+    "--socket-only",
+    is_flag=True,
+    help="Take jobs from the socket only, and stay until sekft resident stop or SIGTERM.",
+)
+@click.option("--print-unit", is_flag=True, help="Print a systemd user unit, and start nothing.")
 @workspace_option
-def command(base: str, load_4bit: bool | None, device: str, workspace: Path | None) -> int:
+@click.pass_context
+def command(
+    context: click.Context,
+    base: str,
+    load_4bit: bool | None,
+    detach: bool,
+    socket_only: bool,
+    print_unit: bool,
+    workspace: Path | None,
+) -> int:
     """Keep a base loaded and take jobs: one JSON object per line on stdin, events on stdout.
 
     \b
@@ -35,8 +67,117 @@ def command(base: str, load_4bit: bool | None, device: str, workspace: Path | No
     that names a base loads it.
 
     At the end of stdin it finishes all jobs and exits; SIGTERM saves the running job and exits.
+
+    In a workspace it listens on a Unix socket as well (docs/protocol.md), where other programs give
+    jobs and watch. A workspace has one such engine.
     """
+    context.obj = workspace
+    if context.invoked_subcommand is not None:
+        return 0
+    first = _first(base, load_4bit)
+    if print_unit or detach:
+        place = _place(workspace)
+        options = _options(first)
+        if print_unit:
+            name = f"sekft-{workspace_key(place)[:8]}"
+            arguments = resident_arguments(place, options)
+            click.echo(systemd_unit(name, place.root, arguments), nl=False)
+            return 0
+        return _detach(place, options)
+    return _serve(workspace, first, socket_only=socket_only)
+
+
+@command.command("status")
+@json_option
+@workspace_option
+@click.pass_context
+def status(context: click.Context, as_json: bool, workspace: Path | None) -> int:
+    """Say what the workspace's engine holds, does, and has yet to do."""
+    place = _place(workspace or context.obj)
+    if not is_locked(place):
+        if as_json:
+            print_json({"alive": False, "workspace": str(place.root)})
+        else:
+            click.echo(f"{place.root}: no engine is at work here")
+        return 1
+    with connect(place) as client:
+        found = client.call("status")
+        pid, engine = client.greeting.pid, client.greeting.engine
+    if as_json:
+        about = {"alive": True, "workspace": str(place.root), "pid": pid, "engine": engine}
+        print_json(about | found)
+        return 0
+    for line in _described(msgspec.convert(found, EngineStatus)):
+        click.echo(visible(line))
+    click.echo(f"pid {pid}, {engine}")
+    return 0
+
+
+@command.command("stop")
+@click.option(
+    "--after",
+    type=click.Choice(["step", "queue"]),
+    default="step",
+    show_default=True,
+    help="Let the running step end and be saved, or finish all jobs first.",
+)
+@click.option(
+    "--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait for its end."
+)
+@workspace_option
+@click.pass_context
+def stop(context: click.Context, after: str, timeout: float, workspace: Path | None) -> int:
+    """End the workspace's engine, and wait until it has ended."""
+    place = _place(workspace or context.obj)
+    with connect(place) as client:
+        pid = client.greeting.pid
+        client.call("shutdown", after=after)
+    if not wait_until_gone(place, timeout):
+        raise Unavailable(
+            "the engine has not ended yet",
+            where=f"pid {pid}",
+            mend="sekft resident status shows what it does",
+        )
+    click.echo(f"{place.root}: the engine has ended (pid {pid})")
+    return 0
+
+
+@command.command("list")
+@json_option
+def list_(as_json: bool) -> int:
+    """List this user's engines."""
+    alive = []
+    for address in known_addresses():
+        found = live_engine(Workspace(address.workspace))
+        if found is not None and found.mark == address.mark:
+            alive.append(address)
+    if as_json:
+        engines = [
+            {"workspace": one.workspace, "pid": one.pid, "socket": one.socket}
+            | {"viewer_socket": one.viewer_socket, "started": one.started}
+            for one in alive
+        ]
+        print_json({"engines": engines})
+        return 0
+    for address in alive:
+        try:
+            with Client(address.socket) as client:
+                now = msgspec.convert(client.call("status"), EngineStatus)
+        except SekftError:
+            continue
+        doing = f"{now.running.kind} {now.running.label}" if now.running is not None else ""
+        click.echo(
+            visible(f"{address.pid:<8} {now.state:<8} {address.workspace}  {doing}".rstrip())
+        )
+    return 0
+
+
+def _serve(workspace: Path | None, first: jobs.Job | None, *, socket_only: bool) -> int:
     place = find_workspace(workspace)
+    claim = _claim(place, needed=socket_only)
+    if claim is not None and socket_only:
+        log = "" if sys.stderr.isatty() else _log_path()
+        return serve(claim, source=None, write=None, first=first, bound=tell_ready, log=log)
     # Only events may stand on stdout, whatever a library prints.
     stream = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -45,8 +186,94 @@ def command(base: str, load_4bit: bool | None, device: str, workspace: Path | No
         while line:
             line = line[os.write(stream, line) :]
 
-    first = jobs.Load(base=base, load_4bit=load_4bit, device=device) if base else None
+    source = sys.stdin.fileno()
     try:
-        return serve_lines(sys.stdin.fileno(), write, open_resident(place), first)
+        if claim is None:
+            return serve_without_socket(place, source=source, write=write, first=first)
+        return serve(claim, source=source, write=write, first=first)
     finally:
         os.close(stream)
+
+
+def _claim(place: Workspace | None, *, needed: bool) -> Claim | None:
+    """The right to be the workspace's engine. None = jobs come as lines only: there is no
+    workspace, or it cannot be written.
+
+    Raises:
+        Unavailable: another engine is at work there.
+    """
+    if place is None or not place.root.is_dir():
+        if needed:
+            _place(place.root if place is not None else None)
+        return None
+    try:
+        return Claim(place)
+    except OSError as error:
+        known = known_error(error)
+        if needed:
+            raise known from error
+        click.echo(f"sekft: warning: no socket: {visible(str(known))}", err=True)
+        return None
+
+
+def _detach(place: Workspace, options: Sequence[str]) -> int:
+    claim = _claim(place, needed=True)  # refused here where another engine is at work
+    if claim is not None:
+        claim.release()
+    address = start_detached(place, options)
+    document = {
+        "pid": address.pid,
+        "workspace": address.workspace,
+        "socket": address.socket,
+        "viewer_socket": address.viewer_socket,
+        "log": address.log,
+        "protocol": address.protocol,
+    }
+    click.echo(msgspec.json.encode(document).decode())
+    return 0
+
+
+def _first(base: str, load_4bit: bool | None) -> jobs.Load | None:
+    """The job that loads ``base``, also where another folder is the current one."""
+    load = absolute(jobs.Load(base=base, load_4bit=load_4bit))
+    return load if base and isinstance(load, jobs.Load) else None
+
+
+def _options(first: jobs.Load | None) -> list[str]:
+    if first is None:
+        return []
+    options = ["--base", first.base]
+    if first.load_4bit is not None:
+        options.append("--load-4bit" if first.load_4bit else "--no-load-4bit")
+    return options
+
+
+def _described(now: EngineStatus) -> list[str]:
+    held = now.resident
+    active = f", adapter {held.active}" if held is not None and held.active else ""
+    base = "no base is loaded" if held is None else f"{held.base} ({held.dtype}){active}"
+    lines = [f"{now.state}: {base}"]
+    if now.running is not None:
+        job = now.running
+        far = f"{job.doing} {job.done}" + (f" of {job.total}" if job.total else "")
+        seconds = max(0, round(time.time() - job.since))
+        lines.append(f"{job.id}: {job.label or job.kind}, {far.strip()}, since {seconds} s")
+    waiting = ((one, "held" if one.held else "waits") for one in now.queued)
+    return [*lines, *(f"{one.id}: {one.label or one.kind}, {how}" for one, how in waiting)]
+
+
+def _log_path() -> str:
+    """The file that messages go to, where the system says."""
+    try:
+        return str(Path("/proc/self/fd/2").readlink())
+    except OSError:
+        return ""
+
+
+def _place(workspace: Path | None) -> Workspace:
+    place = find_workspace(workspace)
+    if place is None:
+        raise BadInput("no workspace here", where=str(Path.cwd()), mend="name it with --workspace")
+    if not place.root.is_dir():
+        raise BadInput("no such folder", where=str(place.root), mend="name it with --workspace")
+    return place

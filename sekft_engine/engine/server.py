@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import msgspec
 
@@ -22,8 +23,57 @@ from sekft_engine.records.events import Event
 LONGEST_LINE = 1 << 20
 
 
+class Leave:
+    """A request that the process ends, from a signal, a client or a fault. Thread-safe.
+
+    Attributes:
+        status: the exit status.
+        why: a word for clients.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.why = ""
+        self._asked = threading.Event()
+        self._again = threading.Event()
+        self._drain = threading.Event()
+
+    def ask(self, why: str, *, status: int = 0, drain: bool = False) -> None:
+        """Ask for the end: after the running job's step, or with ``drain`` after the queue. The
+        first status other than 0 stays."""
+        self.why = why
+        if drain:
+            self._drain.set()  # the exit status stays: nothing was cut short
+            return
+        if self._asked.is_set():
+            self._again.set()
+        self.status = self.status or status
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the running job is to stop after its step."""
+        return self._asked.is_set()
+
+    @property
+    def again(self) -> bool:
+        """Whether it was asked more than once."""
+        return self._again.is_set()
+
+    @property
+    def drain(self) -> bool:
+        """Whether the process is to end after the queue."""
+        return self._drain.is_set()
+
+
 def serve_lines(
-    source: int, write: Callable[[bytes], None], engine: Engine, first: jobs.Job | None = None
+    source: int | None,
+    write: Callable[[bytes], None] | None,
+    engine: Engine,
+    first: jobs.Job | None = None,
+    *,
+    leave: Leave | None = None,
+    patience: float = 60.0,
 ) -> int:
     """Take jobs from the descriptor ``source`` until its end, then let the queue drain.
 
@@ -31,10 +81,13 @@ def serve_lines(
     SIGTERM, SIGINT and SIGHUP let the step finish, save, and leave.
 
     Args:
-        source: a descriptor with jobs as JSON lines.
-        write: takes the events as JSON lines.
+        source: a descriptor with jobs as JSON lines; None = there are none, so only ``leave`` and
+            signals end the process.
+        write: takes the events as JSON lines; None = nobody does.
         engine: does the jobs.
         first: what is done before them; without it there is no use in them.
+        leave: lets others end the process.
+        patience: how many seconds the running step has for its end, unless asked again.
 
     Returns:
         An exit status.
@@ -43,52 +96,75 @@ def serve_lines(
         SekftError: ``first`` failed.
     """
     outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    leaving = threading.Event()
+    leave = leave or Leave()
     drained = threading.Event()
     refused: list[events.JobFailed] = []
-    engine.subscribe(outgoing.put)
+    writer: threading.Thread | None = None
+    if write is not None:
+        engine.subscribe(outgoing.put)
+        writer = threading.Thread(target=_write_all, args=(outgoing, write, leave), daemon=True)
+        writer.start()
     if first is not None:
         first = msgspec.structs.replace(first, id=first.id or f"{jobs.kind_of(first)}-0")
-        engine.subscribe(_watch_for_failure(first, refused, leaving))
-    writer = threading.Thread(target=_write_all, args=(outgoing, write, leaving), daemon=True)
-    writer.start()
-    stop_signals = _stop_on_signals(leaving)
+        engine.subscribe(_watch_for_failure(first, refused, leave))
+    stop_signals = _stop_on_signals(leave, hangup=source is not None)
 
-    def read() -> None:
-        if first is not None:
-            engine.submit(first)
-        for line in _lines(source):
-            if line.strip():
-                _take(line, engine, outgoing)
+    if first is not None:
+        engine.submit(first)
+    if source is not None:
+        # Reading may block for ever on a terminal or a pipe, so it has a thread that may be left.
+        arguments = (source, engine, outgoing, leave)
+        threading.Thread(target=_read_all, args=arguments, daemon=True).start()
+    finishing: threading.Thread | None = None
+
+    def finish() -> None:
         engine.close(timeout=None, drain=True)
         drained.set()
 
-    # Reading may block for ever on a terminal or a pipe, so it has a thread that may be left.
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
     while not drained.wait(0.1):
-        if leaving.is_set():
-            engine.close(timeout=60.0)
+        if leave.asked:
+            _close(engine, leave, patience)
             break
+        if leave.drain and finishing is None:
+            finishing = threading.Thread(target=finish, daemon=True)
+            finishing.start()
     stop_signals()
     outgoing.put(None)
-    writer.join(timeout=5.0)
+    if writer is not None:
+        writer.join(timeout=5.0)
     if refused:
         raise failure_of(refused[0])
-    return 130 if leaving.is_set() else 0
+    return leave.status
+
+
+def _close(engine: Engine, leave: Leave, patience: float) -> None:
+    """Let the running step end and be saved, for at most ``patience`` seconds."""
+    until = time.monotonic() + patience
+    while not engine.close(timeout=0.5):
+        if leave.again or time.monotonic() > until:
+            return
 
 
 def _watch_for_failure(
-    job: jobs.Job, failed: list[events.JobFailed], leaving: threading.Event
+    job: jobs.Job, failed: list[events.JobFailed], leave: Leave
 ) -> Callable[[Event], None]:
     """A subscriber that notes the failure of ``job``, after which there is only to leave."""
 
     def watch(event: Event) -> None:
         if isinstance(event, events.JobFailed) and event.job == job.id:
             failed.append(event)
-            leaving.set()
+            leave.ask("its base could not be loaded", status=130)
 
     return watch
+
+
+def _read_all(
+    source: int, engine: Engine, outgoing: queue.SimpleQueue[Event | None], leave: Leave
+) -> None:
+    for line in _lines(source):
+        if line.strip():
+            _take(line, engine, outgoing)
+    leave.ask("the end of its input", drain=True)
 
 
 def _lines(source: int) -> Iterator[bytes]:
@@ -117,22 +193,29 @@ def _take(line: bytes, engine: Engine, outgoing: queue.SimpleQueue[Event | None]
 def _write_all(
     outgoing: queue.SimpleQueue[Event | None],
     write: Callable[[bytes], None],
-    leaving: threading.Event,
+    leave: Leave,
 ) -> None:
     while (event := outgoing.get()) is not None:
         try:
             write(events.encode(in_fields(event)) + b"\n")
         except (OSError, ValueError):
             # Whoever listened is gone; what they asked for is saved, not thrown away.
-            leaving.set()
+            leave.ask("nobody reads its output", status=130)
             return
 
 
-def _stop_on_signals(leaving: threading.Event) -> Callable[[], None]:
+def _stop_on_signals(leave: Leave, *, hangup: bool) -> Callable[[], None]:
+    """Leave on signals; on a terminal's hangup only where ``hangup``, else it is ignored."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
-    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: leaving.set()) for number in caught}
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        leave.ask(signal.Signals(number).name, status=130)
+
+    handlers: dict[int, Callable[[int, FrameType | None], None] | signal.Handlers]
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
+    handlers[signal.SIGHUP] = ask if hangup else signal.SIG_IGN
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -141,7 +224,7 @@ def _stop_on_signals(leaving: threading.Event) -> Callable[[], None]:
     return restore
 
 
-def open_resident(workspace: Workspace | None) -> Engine:
-    """An engine at normal priority (a resident process has no screen to draw), which keeps the base
-    that it has until a ``load`` replaces it."""
-    return Engine(workspace, nice=0, keep_base=True).start()
+def new_resident(workspace: Workspace | None) -> Engine:
+    """An engine, to be started, at normal priority (a resident process has no screen to draw). It
+    keeps the base that it has until a ``load`` replaces it."""
+    return Engine(workspace, nice=0, keep_base=True)

@@ -66,8 +66,8 @@ class Claim:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.address: Address | None = None
-        self.listeners: tuple[socket.socket, socket.socket] | None = None
+        self._address: Address | None = None
+        self._listeners: tuple[socket.socket, ...] = ()
         self._fd = os.open(workspace.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             lock = try_lock(self._fd)
@@ -79,9 +79,12 @@ class Claim:
             os.close(self._fd)
             raise
 
-    def bind(self, protocol: int, log: str = "") -> Address:
+    def bind(self, protocol: int, log: str = "") -> tuple[socket.socket, socket.socket]:
         """Make the sockets and write the pointer. Call it before any thread is started: it sets the
         umask for a moment.
+
+        Returns:
+            The listening sockets: the one for everything, and the one for viewers.
 
         Raises:
             Unavailable: there is no private folder for sockets.
@@ -89,8 +92,9 @@ class Claim:
         folder = socket_folder()
         stem = folder / workspace_key(self.workspace)
         paths = (stem.with_suffix(".sock"), stem.with_suffix(".ro.sock"))
-        self.listeners = (_listen(paths[0]), _listen(paths[1]))
-        self.address = Address(
+        listeners = (_listen(paths[0]), _listen(paths[1]))
+        self._listeners = listeners
+        self._address = Address(
             protocol=protocol,
             workspace=str(self.workspace.root),
             mark=ProcessMark.own(),
@@ -102,15 +106,22 @@ class Claim:
         document = msgspec.json.format(msgspec.json.encode(self.address), indent=1) + b"\n"
         write_whole(self.workspace.root / POINTER, document)
         write_whole(stem.with_suffix(".json"), document)
-        return self.address
+        return listeners
+
+    @property
+    def address(self) -> Address:
+        """What the pointer says; after :meth:`bind`."""
+        if self._address is None:
+            raise RuntimeError("the sockets are not there yet")
+        return self._address
 
     def release(self) -> None:
         """Remove sockets and pointer, and let another engine have the workspace."""
         if self._fd < 0:
             return
-        for listener in self.listeners or ():
+        for listener in self._listeners:
             listener.close()
-        if self.address is not None:
+        if self._address is not None:
             paths = (self.address.socket, self.address.viewer_socket)
             beside = Path(self.address.socket).with_suffix(".json")
             for path in (*map(Path, paths), beside, self.workspace.root / POINTER):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from sekft_engine.core.documents import NOT_JSON
+from sekft_engine.core.documents import NOT_JSON, encode
 from sekft_engine.core.errors import SekftError, known_error
 from sekft_engine.core.text import quiet_json
 from sekft_engine.records.jobs import AnyJob
@@ -20,7 +20,7 @@ from sekft_engine.records.results import LoadResult, QueuedStatus
 #: Grows where a client of an older number would misunderstand the server.
 PROTOCOL = 1
 #: The longest line of a client, in bytes. A job has a few thousand.
-LONGEST_LINE = 1 << 18
+LONGEST_LINE = 1 << 17
 
 # Numbers of JSON-RPC 2.0, and the server's own.
 NOT_JSON_CODE = -32700
@@ -295,7 +295,6 @@ class RpcError(SekftError):
 # --- lines ----------------------------------------------------------------------------------------
 
 _requests = msgspec.json.Decoder(Request)
-_encode = msgspec.json.Encoder().encode
 #: The tag that begins each line of a journal.
 _EVENT = b'{"event":"'
 
@@ -379,4 +378,4 @@ def event_kind(line: bytes) -> str:
 
 
 def _line(message: dict[str, Any]) -> bytes:
-    return quiet_json(_encode(message)) + b"\n"
+    return quiet_json(encode(message)) + b"\n"

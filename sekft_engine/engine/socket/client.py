@@ -1,0 +1,195 @@
+"""A small client that waits for its answers, for commands and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from sekft_engine.core.documents import NOT_JSON
+from sekft_engine.core.errors import JobFailed, SekftError, Unavailable
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.socket.address import Address, is_locked, peer_uid, read_pointer
+from sekft_engine.engine.socket.protocol import PROTOCOL, Fault, Greeting, request_line
+
+#: How long an engine may take for its greeting before it counts as dead, in seconds.
+PATIENCE_S = 5.0
+NO_ENGINE = "no engine is at work here"
+
+
+class RequestFailed(JobFailed):
+    """The engine answered with an error, which has a number of JSON-RPC."""
+
+    def __init__(self, code: int, fault: Fault) -> None:
+        super().__init__(fault.what, where=fault.where or None, mend=fault.mend or None)
+        self.code = code
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: int
+    message: str
+    data: Fault | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the server: a notification, or the answer to the request ``id``."""
+
+    id: int | str | None = None
+    method: str = ""
+    params: dict[str, Any] = {}
+    result: Any = None
+    error: _Error | None = None
+
+
+class Client:
+    """A connection to an engine.
+
+    Args:
+        path: the socket's.
+        timeout: how long it may be silent while something is waited for, in seconds.
+
+    Raises:
+        Unavailable: nobody answers there, it is another user's, or speaks another protocol.
+    """
+
+    def __init__(self, path: str, timeout: float | None = PATIENCE_S) -> None:
+        self._peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._peer.settimeout(timeout)
+        self._held = bytearray()
+        self._early: deque[Message] = deque()
+        self._numbers = itertools.count(1)
+        try:
+            self._peer.connect(path)
+            if peer_uid(self._peer) != os.geteuid():
+                raise Unavailable("another user's process answers there", where=path)
+            self.greeting = self._greeting(path)
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"no engine answers: {error}", where=path) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._peer.close()
+
+    def call(self, method: str, **params: object) -> Any:
+        """The result of a method.
+
+        Raises:
+            RequestFailed: it was refused, or failed.
+            Unavailable: the engine left.
+        """
+        number = next(self._numbers)
+        self.send(request_line(number, method, params))
+        waiting: list[Message] = []
+        try:
+            while True:
+                message = self._next()
+                if message.id == number and not message.method:
+                    if message.error is not None:
+                        fault = message.error.data or Fault(what=message.error.message)
+                        raise RequestFailed(message.error.code, fault)
+                    return message.result
+                waiting.append(message)
+        finally:
+            self._early.extend(waiting)
+
+    def notifications(self) -> Iterator[Message]:
+        """What the engine says, until it leaves."""
+        with contextlib.suppress(Unavailable):
+            while True:
+                yield self._early.popleft() if self._early else self._next()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are.
+
+        Raises:
+            Unavailable: the engine left.
+        """
+        try:
+            self._peer.sendall(data)
+        except OSError as error:
+            raise Unavailable(f"the engine left: {error}") from error
+
+    def _greeting(self, path: str) -> Greeting:
+        message = self._next()
+        if message.error is not None:
+            raise Unavailable(message.error.message, where=path)
+        greeting = msgspec.convert(message.params, Greeting, strict=False)
+        if greeting.protocol != PROTOCOL:
+            raise Unavailable(
+                f"the engine speaks protocol {greeting.protocol}, and this sekft {PROTOCOL}",
+                where=path,
+                mend="use the version of sekft that the engine has",
+            )
+        return greeting
+
+    def _next(self) -> Message:
+        start = 0
+        while (end := self._held.find(b"\n", start)) < 0:
+            start = len(self._held)
+            try:
+                data = self._peer.recv(1 << 16)
+            except OSError as error:
+                raise Unavailable(f"the engine left: {error}") from error
+            if not data:
+                raise Unavailable("the engine left")
+            self._held += data
+        line = bytes(self._held[:end])
+        del self._held[: end + 1]
+        try:
+            return msgspec.json.decode(line, type=Message)
+        except NOT_JSON as error:
+            raise Unavailable(f"no engine answers: {error}") from error
+
+
+def live_engine(workspace: Workspace) -> Address | None:
+    """The engine of a workspace, if it is alive: its lock is held, and its socket answers."""
+    address = read_pointer(workspace)
+    if address is None or not is_locked(workspace):
+        return None
+    try:
+        with Client(address.socket):
+            return address
+    except SekftError:
+        return None
+
+
+def connect(workspace: Workspace, timeout: float | None = PATIENCE_S) -> Client:
+    """A connection to the engine of a workspace.
+
+    Raises:
+        Unavailable: there is none, or it does not answer.
+    """
+    where, start = str(workspace.root), "sekft resident --detach"
+    locked = is_locked(workspace)
+    address = read_pointer(workspace)
+    if not locked:
+        raise Unavailable(NO_ENGINE, where=where, mend=start)
+    if address is None:
+        raise Unavailable("an engine is starting or ending here", where=where, mend="try again")
+    return Client(address.socket, timeout)
+
+
+def wait_until_gone(workspace: Workspace, timeout: float) -> bool:
+    """Whether the workspace's engine was gone within so many seconds."""
+    until = time.monotonic() + timeout
+    while is_locked(workspace):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

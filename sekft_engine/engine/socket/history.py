@@ -1,0 +1,276 @@
+"""The numbers of events: one sequence over the journals, which alone hold what happened.
+
+An engine's events stand in several files: those of a job with a run in the run's journal, the rest
+in the workspace's. The index says which lines of which file have which numbers, in pieces of a few
+hundred. It lies in the workspace, so that a cursor stays valid when the engine is started again;
+where it is lost, the sequence begins anew under another id.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import logging
+import os
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+
+import msgspec
+
+from sekft_engine.core.documents import NOT_JSON
+from sekft_engine.core.files import write_whole
+from sekft_engine.records import events
+from sekft_engine.records.events import Event
+from sekft_engine.records.journal import Line
+
+INDEX = "resident.index"
+#: A piece of the index holds no more lines or bytes than these (but one line always).
+PIECE_LINES = 512
+PIECE_BYTES = 1 << 16
+#: With more pieces than this the oldest half is forgotten: some millions of events.
+MOST_PIECES = 8192
+#: So many events that no journal has (the disk refused them) are kept in memory.
+MOST_UNWRITTEN = 256
+
+log = logging.getLogger(__name__)
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The index's first line."""
+
+    journal: str
+    format: int = 1
+
+
+class Piece(msgspec.Struct, kw_only=True):
+    """The events ``first``, ``first`` + 1, ... are ``lines`` lines of ``path`` from byte ``offset``
+    to ``end``. An empty path: no journal has them, and ``unwritten`` does.
+
+    The index holds the first three; the next entry says where a piece ends.
+    """
+
+    first: int
+    path: str
+    offset: int
+    end: int = 0
+    lines: int = 0
+    unwritten: list[bytes] = []
+
+
+class Lost(Exception):
+    """The events ``first`` to ``last`` cannot be read any more."""
+
+    def __init__(self, first: int, last: int, why: str) -> None:
+        super().__init__(why)
+        self.first = first
+        self.last = last
+
+
+class History:
+    """The events of a workspace's engine by number. Thread-safe; never waits for the engine.
+
+    Args:
+        root: the workspace's folder. Its index is read, continued and written.
+        changed: called after an event got its number, on the thread that caused the event.
+    """
+
+    def __init__(self, root: Path, changed: Callable[[], None] = lambda: None) -> None:
+        self.changed = changed
+        self._root = root
+        self._lock = threading.Lock()
+        self._pieces: list[Piece] = []
+        self._last = 0
+        self.journal = secrets.token_hex(8)
+        self._index: int | None = None
+        with contextlib.suppress(OSError, ValueError, *NOT_JSON):
+            self._load(root / INDEX)
+        try:
+            self._store(root / INDEX)
+        except OSError as error:
+            log.warning("events cannot be numbered for the next engine: %s", error)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The numbers of the first and the last event that can be had; (1, 0) = there are none."""
+        with self._lock:
+            return (self._pieces[0].first if self._pieces else self._last + 1), self._last
+
+    def record(self, event: Event, line: Line | None) -> None:
+        """Give the event its number. An observer of the publisher, which calls it in order."""
+        with self._lock:
+            if line is None:
+                self._add_unwritten(events.encode(event))
+            else:
+                self._add(os.path.abspath(line.path), line.offset, line.size)  # noqa: PTH100 - quick
+        self.changed()
+
+    def read(self, after: int) -> list[tuple[int, bytes]]:
+        """The next events after the number ``after``, as lines of a journal: up to a piece of them.
+
+        Lines that a crash left torn are passed over.
+
+        Raises:
+            Lost: the next ones are not there any more.
+        """
+        with self._lock:
+            at = bisect.bisect_right(self._pieces, after + 1, key=lambda piece: piece.first) - 1
+            if after >= self._last:
+                return []
+            if at < 0:
+                raise Lost(after + 1, self._pieces[0].first - 1, "no journal has these events")
+            piece = self._pieces[at]
+            if after >= piece.first + piece.lines - 1:  # what followed is forgotten
+                gap_end = self._pieces[at + 1].first - 1
+                raise Lost(after + 1, gap_end, "no journal has these events")
+            lines, offset, end = piece.lines, piece.offset, piece.end
+            unwritten = piece.unwritten[:]
+        last = piece.first + lines - 1
+        found = iter(unwritten) if not piece.path else _lines(piece.path, offset, end)
+        try:
+            numbered = enumerate(islice(found, lines), start=piece.first)
+            read = [(seq, line) for seq, line in numbered if seq > after]
+        except OSError as error:
+            raise Lost(after + 1, last, str(error)) from error
+        whole = [(seq, line) for seq, line in read if _is_object(line)]
+        if not whole:
+            raise Lost(after + 1, last, "the journal has been changed")
+        return whole
+
+    def close(self) -> None:
+        with self._lock:
+            if self._index is not None:
+                os.close(self._index)
+                self._index = None
+
+    # --- adding -------------------------------------------------------------------------------
+
+    def _add(self, path: str, offset: int, size: int) -> None:
+        self._last += 1
+        piece = self._pieces[-1] if self._pieces else None
+        if (
+            piece is None
+            or piece.path != path
+            or piece.end != offset
+            or piece.lines >= PIECE_LINES
+            or offset + size - piece.offset > PIECE_BYTES
+        ):
+            piece = Piece(first=self._last, path=path, offset=offset, end=offset)
+            self._begin(piece)
+        piece.end = offset + size
+        piece.lines += 1
+
+    def _add_unwritten(self, line: bytes) -> None:
+        self._last += 1
+        piece = self._pieces[-1] if self._pieces else None
+        if piece is None or piece.path or piece.lines >= MOST_UNWRITTEN // 2:
+            piece = Piece(first=self._last, path="", offset=0)
+            self._begin(piece)
+            for old in [old for old in self._pieces if not old.path][:-2]:
+                self._pieces.remove(old)
+        piece.unwritten.append(line)
+        piece.lines += 1
+
+    def _begin(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) > MOST_PIECES:
+            del self._pieces[: MOST_PIECES // 2]
+        if self._index is not None:
+            try:
+                os.write(self._index, self._entry(piece))
+            except OSError:
+                # The next engine cannot continue a sequence with a gap, and begins another one.
+                os.close(self._index)
+                self._index = None
+                with contextlib.suppress(OSError):
+                    (self._root / INDEX).unlink()
+
+    def _entry(self, piece: Piece) -> bytes:
+        path = piece.path
+        with contextlib.suppress(ValueError):
+            path = str(Path(path).relative_to(self._root)) if path else ""
+        return msgspec.json.encode({"seq": piece.first, "path": path, "at": piece.offset}) + b"\n"
+
+    # --- the index on disk ----------------------------------------------------------------------
+
+    def _load(self, index: Path) -> None:
+        """Take up the sequence of the last engine; what other commands added to the last journal
+        since is part of it."""
+        with index.open("rb") as file:
+            header = msgspec.json.decode(file.readline(), type=Header)
+            if header.format != 1:
+                return
+            newest_lines = deque(file, maxlen=MOST_PIECES)
+        entries = [msgspec.json.decode(line, type=_Entry) for line in newest_lines]
+        if not entries:
+            self.journal = header.journal
+            return
+        pieces = [
+            Piece(first=one.seq, path=str(self._root / one.path) if one.path else "", offset=one.at)
+            for one in entries
+        ]
+        for piece, after in pairwise(pieces):
+            piece.lines = after.first - piece.first
+            piece.end = after.offset if after.path == piece.path else -1
+        newest = pieces.pop()
+        if not newest.path:
+            raise ValueError("how many events were in memory is not known")
+        self._pieces, self._last, self.journal = pieces, newest.first - 1, header.journal
+        try:
+            self._count(newest)
+        except OSError:
+            self._pieces, self._last, self.journal = [], 0, secrets.token_hex(8)
+            raise
+
+    def _count(self, newest: Piece) -> None:
+        """Add the lines of the last piece, whose end nobody wrote down."""
+        offset = newest.offset
+        with Path(newest.path).open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._add(newest.path, offset, len(line))
+                offset += len(line)
+        if self._last < newest.first:
+            raise OSError("the journal is shorter than it was")
+
+    def _store(self, index: Path) -> None:
+        """Write the index anew, without what was forgotten, and keep it open for more."""
+        header = msgspec.json.encode(Header(journal=self.journal)) + b"\n"
+        kept = self._pieces[-MOST_PIECES // 2 :]
+        write_whole(index, header + b"".join(map(self._entry, kept)))
+        self._pieces = kept
+        self._index = os.open(index, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """A line of the index."""
+
+    seq: int
+    path: str
+    at: int
+
+
+def _lines(path: str, offset: int, end: int) -> Iterator[bytes]:
+    """The lines of a file from a byte to another (-1 = to its end), without line ends."""
+    with Path(path).open("rb") as file:
+        file.seek(offset)
+        if end >= 0:
+            yield from file.read(end - offset).split(b"\n")
+            return
+        for line in file:
+            yield line.rstrip(b"\n")
+
+
+def _is_object(line: bytes) -> bool:
+    """Whether the line is a whole JSON object."""
+    if not line.startswith(b"{"):
+        return False
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except NOT_JSON:
+        return False
+    return True

@@ -1,0 +1,396 @@
+"""The server: one thread that talks to all clients and waits for none, nor for the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from sekft_engine import __version__
+from sekft_engine.core.errors import Unexpected, known_error
+from sekft_engine.engine.socket import protocol
+from sekft_engine.engine.socket.address import Address, peer_uid
+from sekft_engine.engine.socket.connection import Connection, TooLong
+from sekft_engine.engine.socket.feed import KINDS, Subscription, Tail
+from sekft_engine.engine.socket.history import History
+from sekft_engine.engine.socket.orders import Orders
+from sekft_engine.engine.socket.picture import Picture
+from sekft_engine.engine.socket.protocol import (
+    Greeting,
+    Params,
+    RequestId,
+    RpcError,
+    error_line,
+    notification_line,
+    result_line,
+)
+
+#: More clients than this are sent away: each takes a descriptor that a job may need.
+MOST_CLIENTS = 256
+#: So many lines of one client are answered before the others are looked at.
+_LINES_AT_ONCE = 64
+#: How long connections are not accepted after the process ran out of descriptors, in seconds.
+_PAUSE_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves the sockets of a claim.
+
+    Args:
+        address: what the pointer says of them.
+        listeners: the socket for everything, and the one for viewers.
+        history: numbers and has the events; the server sets its ``changed``.
+        picture: the engine's state.
+        orders: carries out what changes something.
+        allowed: the user who may connect.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        listeners: tuple[socket.socket, socket.socket],
+        *,
+        history: History,
+        picture: Picture,
+        orders: Orders,
+        allowed: int | None = None,
+    ) -> None:
+        self._address = address
+        self._listeners = listeners
+        self._history = history
+        self._picture = picture
+        self._orders = orders
+        self._allowed = os.geteuid() if allowed is None else allowed
+        self._tail = Tail(history)
+        self._selector = selectors.DefaultSelector()
+        self._clients: dict[int, Connection] = {}
+        self._numbers = itertools.count(1)
+        #: Clients with lines that were read and not yet answered.
+        self._more: set[int] = set()
+        self._posted: deque[tuple[int, bytes]] = deque()
+        self._woken = threading.Event()
+        self._waker, self._wakes = socket.socketpair()
+        self._accept_again = 0.0
+        self._closing = threading.Event()
+        self._until = 0.0
+        self._farewell = b""
+        self._thread = threading.Thread(target=self._main, name="sekft-socket", daemon=True)
+        history.changed = self.wake
+
+    def start(self) -> None:
+        for end in (self._waker, self._wakes):
+            end.setblocking(False)
+        self._selector.register(self._wakes, selectors.EVENT_READ, None)
+        self._listen(wanted=True)
+        self._orders.start()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Let the server look at what is new. From any thread; never blocks."""
+        if not self._woken.is_set():
+            self._woken.set()
+            with contextlib.suppress(OSError):
+                self._waker.send(b"w")
+
+    def post(self, number: int, line: bytes) -> None:
+        """Send a line to a client, if it is still there. From any thread."""
+        self._posted.append((number, line))
+        self.wake()
+
+    def close(self, why: str, timeout: float = 2.0) -> None:
+        """Say goodbye, and leave when everyone has read it or ``timeout`` seconds have passed."""
+        self._farewell = notification_line("bye", {"why": why, "last": self._history.span[1]})
+        self._until = time.monotonic() + timeout
+        self._closing.set()
+        self.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout + 5.0)
+        self._orders.close()
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        while True:
+            try:
+                if not self._turn():
+                    break
+            except Exception:  # a fault of one turn must not end the server
+                log.exception("the socket's server failed, and goes on")
+                time.sleep(0.05)
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._selector.close()
+        self._waker.close()
+        self._wakes.close()
+
+    def _turn(self) -> bool:
+        """Do what there is to do, once. False = it is time to leave."""
+        closing = self._closing.is_set()
+        busy = any(self._clients[number].listens for number in self._more)
+        timeout: float | None = 0.0 if busy else None
+        if closing or self._accept_again:
+            timeout = 0.0 if busy else 0.1
+        for key, mask in self._selector.select(timeout):
+            if key.fileobj is self._wakes:
+                self._note_wake()
+            elif isinstance(key.data, Connection):
+                self._attend(key.data, mask)
+            else:
+                self._accept(read_only=key.data)
+        for number in list(self._more):
+            client = self._clients.get(number)
+            if client is not None and client.listens:
+                self._guarded(client, self._answer_lines)
+        while self._posted:
+            number, line = self._posted.popleft()
+            client = self._clients.get(number)
+            if client is not None:
+                client.orders -= 1
+                client.send(line)
+        if self._accept_again and time.monotonic() > self._accept_again:
+            self._listen(wanted=True)
+        self._serve_subscribers()
+        if closing:
+            return self._say_goodbye()
+        return True
+
+    def _note_wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wakes.recv(64)
+        self._woken.clear()
+
+    def _serve_subscribers(self) -> None:
+        followed = any(client.subscription is not None for client in self._clients.values())
+        if followed and self._tail.pull():
+            self.wake()
+        for client in list(self._clients.values()):
+            self._guarded(client, self._serve)
+
+    def _serve(self, client: Connection) -> None:
+        """Write what there is for the client, and more of its subscription as long as it reads."""
+        for _ in range(4):  # not for ever: others wait
+            client.flush()
+            if not client.feed(self._tail):
+                break
+        else:
+            self.wake()
+        client.flush()
+        if client.leaving and not client.unsent:
+            self._drop(client)
+            return
+        self._expect(client)
+
+    def _expect(self, client: Connection) -> None:
+        """Tell the selector what to wait for."""
+        wanted = selectors.EVENT_READ if client.listens else 0
+        if client.unsent:
+            wanted |= selectors.EVENT_WRITE
+        if wanted == client.events:
+            return
+        if not wanted:
+            self._selector.unregister(client.peer)
+        elif not client.events:
+            self._selector.register(client.peer, wanted, client)
+        else:
+            self._selector.modify(client.peer, wanted, client)
+        client.events = wanted
+
+    def _say_goodbye(self) -> bool:
+        """False when everyone has all there was, or there is no more time."""
+        late = time.monotonic() > self._until
+        for client in list(self._clients.values()):
+            behind = client.subscription is not None and client.subscription.behind(self._tail)
+            if not client.leaving and (not behind or late):
+                client.send(self._farewell)
+                client.leaving = True
+            self._guarded(client, self._serve)
+        return bool(self._clients) and not late
+
+    # --- clients ----------------------------------------------------------------------------------
+
+    def _listen(self, *, wanted: bool) -> None:
+        for listener, read_only in zip(self._listeners, (False, True), strict=True):
+            if wanted:
+                self._selector.register(listener, selectors.EVENT_READ, read_only)
+            else:
+                self._selector.unregister(listener)
+        self._accept_again = 0.0 if wanted else time.monotonic() + _PAUSE_S
+
+    def _accept(self, *, read_only: bool) -> None:
+        listener = self._listeners[read_only]
+        try:
+            peer, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError:  # no descriptors are left: the engine needs the next one more
+            self._listen(wanted=False)
+            return
+        peer.setblocking(False)
+        if peer_uid(peer) != self._allowed:
+            peer.close()
+            return
+        client = Connection(peer, next(self._numbers), read_only=read_only)
+        self._clients[client.number] = client
+        if len(self._clients) > MOST_CLIENTS:
+            client.send(error_line(None, RpcError(protocol.TOO_MANY, "too many clients")))
+            client.leaving = True
+        else:
+            client.send(notification_line("hello", self._greeting(read_only=read_only)))
+        self._guarded(client, self._serve)
+
+    def _greeting(self, *, read_only: bool) -> Greeting:
+        first, last = self._history.span
+        return Greeting(
+            protocol=protocol.PROTOCOL,
+            engine=f"sekft {__version__}",
+            pid=self._address.pid,
+            workspace=self._address.workspace,
+            journal=self._history.journal,
+            first=first,
+            last=last,
+            methods=[
+                name for name, kind in protocol.METHODS.items() if kind.harmless or not read_only
+            ],
+            kinds=sorted(KINDS),
+            read_only=read_only,
+            longest_line=protocol.LONGEST_LINE,
+            started=self._address.started,
+            busy=self._picture.running,
+        )
+
+    def _guarded(self, client: Connection, act: Callable[[Connection], None]) -> None:
+        """Do something with a client; whatever goes wrong is that client's end only."""
+        try:
+            act(client)
+        except OSError:
+            self._drop(client)
+        except Exception:
+            log.exception("a client's connection failed")
+            self._drop(client)
+
+    def _drop(self, client: Connection) -> None:
+        if self._clients.pop(client.number, None) is None:
+            return
+        self._more.discard(client.number)
+        if client.events:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(client.peer)
+            client.events = 0
+        client.peer.close()
+
+    def _attend(self, client: Connection, mask: int) -> None:
+        if client.number not in self._clients:
+            return
+        if mask & selectors.EVENT_READ:
+            self._guarded(client, self._read)
+
+    def _read(self, client: Connection) -> None:
+        if not client.receive():
+            self._drop(client)
+            return
+        self._answer_lines(client)
+
+    def _answer_lines(self, client: Connection) -> None:
+        self._more.discard(client.number)
+        for _ in range(_LINES_AT_ONCE):
+            if not client.listens:
+                self._more.add(client.number)
+                return
+            try:
+                line = client.next_line()
+            except TooLong:
+                what = f"a line has at most {protocol.LONGEST_LINE} bytes"
+                client.send(error_line(None, RpcError(protocol.TOO_LONG, what)))
+                client.leaving = True
+                return
+            if line is None:
+                return
+            if line.strip():
+                self._answer(client, line)
+        self._more.add(client.number)
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _answer(self, client: Connection, line: bytes) -> None:
+        number: RequestId | None = None
+        try:
+            request = protocol.parse_request(line)
+            number = request.id
+            params = protocol.parse_params(request)
+            if client.read_only and not params.harmless:
+                raise RpcError(
+                    protocol.READ_ONLY,
+                    f"{request.method}: this socket is for viewers",
+                    mend=f"connect to {self._address.socket}",
+                )
+            result = self._result(client, number, params)
+        except Exception as error:
+            if number is None:
+                number = protocol.request_id(line)
+            if isinstance(known_error(error), Unexpected):
+                log.exception("a request failed")
+            client.send(error_line(number, error))
+            return
+        if result is not None:
+            client.send(result_line(number, result))
+
+    def _result(
+        self, client: Connection, number: RequestId, params: Params
+    ) -> msgspec.Struct | dict[str, object] | None:
+        """The answer to a request; None = it comes later."""
+        match params:
+            case protocol.Status():
+                return self._picture.status(len(self._clients))
+            case protocol.Queue():
+                now = self._picture.queue()
+                return {"running": now.running, "waiting": now.waiting}
+            case protocol.AdaptersList():
+                return self._picture.adapters()
+            case protocol.Hello():
+                return self._agree(client, params)
+            case protocol.Subscribe():
+                client.subscription = Subscription(params, self._history, self._picture)
+                cursor = client.subscription.cursor
+                return {"journal": self._history.journal, "after": cursor}
+            case protocol.Unsubscribe():
+                client.subscription = None
+                return {}
+            case protocol.Detach():
+                client.leaving = True
+                return {}
+        client.orders += 1
+        self._orders.give(params, self._answer_of(client.number, number))
+        return None
+
+    def _agree(self, client: Connection, params: protocol.Hello) -> dict[str, object]:
+        if params.protocol != protocol.PROTOCOL:
+            client.leaving = True
+            raise RpcError(
+                protocol.WRONG_PROTOCOL,
+                f"this engine speaks protocol {protocol.PROTOCOL}",
+                where=f'"protocol": {params.protocol}',
+                mend="use the version of sekft that the engine has",
+            )
+        return {"protocol": protocol.PROTOCOL}
+
+    def _answer_of(
+        self, client: int, number: RequestId
+    ) -> Callable[[msgspec.Struct | BaseException], None]:
+        def answer(result: msgspec.Struct | BaseException) -> None:
+            if isinstance(result, BaseException):
+                self.post(client, error_line(number, result))
+            else:
+                self.post(client, result_line(number, result))
+
+        return answer
