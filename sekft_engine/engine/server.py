@@ -29,11 +29,13 @@ class Leave:
     Attributes:
         status: the exit status.
         why: a word for clients.
+        tell: called when the end is asked for, also in a signal handler.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.why = ""
+        self.tell: Callable[[], None] = lambda: None
         self._asked = threading.Event()
         self._again = threading.Event()
         self._drain = threading.Event()
@@ -42,6 +44,7 @@ class Leave:
         """Ask for the end: after the running job's step, or with ``drain`` after the queue. The
         first status other than 0 stays."""
         self.why = why
+        self.tell()
         if drain:
             self._drain.set()  # the exit status stays: nothing was cut short
             return

@@ -36,11 +36,15 @@ log = logging.getLogger(__name__)
 
 
 class Line(NamedTuple):
-    """Where an event stands on disk: its journal, and its first byte and length there."""
+    """An event on disk: its journal, its first byte there, and its bytes with the line's end."""
 
     path: Path
     offset: int
-    size: int
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
 
 
 class Journal:
@@ -92,7 +96,7 @@ class Journal:
         now = time.monotonic()
         if isinstance(event, _SYNC_AT_ONCE) or now - self._synced > SYNC_EVERY_S:
             self.sync()
-        return Line(self.path, size, len(line))
+        return Line(self.path, size, line)
 
     def sync(self) -> None:
         """Sync all written events to disk."""

@@ -115,12 +115,16 @@ class Claim:
             raise RuntimeError("the sockets are not there yet")
         return self._address
 
+    def give_listeners_away(self) -> None:
+        """Close the listening sockets here: another process has them."""
+        for listener in self._listeners:
+            listener.close()
+
     def release(self) -> None:
         """Remove sockets and pointer, and let another engine have the workspace."""
         if self._fd < 0:
             return
-        for listener in self._listeners:
-            listener.close()
+        self.give_listeners_away()
         if self._address is not None:
             paths = (self.address.socket, self.address.viewer_socket)
             beside = Path(self.address.socket).with_suffix(".json")

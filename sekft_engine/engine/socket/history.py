@@ -13,9 +13,8 @@ import contextlib
 import logging
 import os
 import secrets
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -23,9 +22,6 @@ import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.files import write_whole
-from sekft_engine.records import events
-from sekft_engine.records.events import Event
-from sekft_engine.records.journal import Line
 
 INDEX = "resident.index"
 #: A piece of the index holds no more lines or bytes than these (but one line always).
@@ -71,17 +67,14 @@ class Lost(Exception):
 
 
 class History:
-    """The events of a workspace's engine by number. Thread-safe; never waits for the engine.
+    """The events of a workspace's engine by number.
 
     Args:
         root: the workspace's folder. Its index is read, continued and written.
-        changed: called after an event got its number, on the thread that caused the event.
     """
 
-    def __init__(self, root: Path, changed: Callable[[], None] = lambda: None) -> None:
-        self.changed = changed
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._lock = threading.Lock()
         self._pieces: list[Piece] = []
         self._last = 0
         self.journal = secrets.token_hex(8)
@@ -96,17 +89,15 @@ class History:
     @property
     def span(self) -> tuple[int, int]:
         """The numbers of the first and the last event that can be had; (1, 0) = there are none."""
-        with self._lock:
-            return (self._pieces[0].first if self._pieces else self._last + 1), self._last
+        return (self._pieces[0].first if self._pieces else self._last + 1), self._last
 
-    def record(self, event: Event, line: Line | None) -> None:
-        """Give the event its number. An observer of the publisher, which calls it in order."""
-        with self._lock:
-            if line is None:
-                self._add_unwritten(events.encode(event))
-            else:
-                self._add(os.path.abspath(line.path), line.offset, line.size)  # noqa: PTH100 - quick
-        self.changed()
+    def record(self, path: str, offset: int, size: int) -> None:
+        """Give the next event its number: it is so many bytes of a journal."""
+        self._add(path, offset, size)
+
+    def record_unwritten(self, event: bytes) -> None:
+        """Give the next event its number: no journal has it."""
+        self._add_unwritten(event)
 
     def read(self, after: int) -> list[tuple[int, bytes]]:
         """The next events after the number ``after``, as lines of a journal: up to a piece of them.
@@ -116,18 +107,17 @@ class History:
         Raises:
             Lost: the next ones are not there any more.
         """
-        with self._lock:
-            at = bisect.bisect_right(self._pieces, after + 1, key=lambda piece: piece.first) - 1
-            if after >= self._last:
-                return []
-            if at < 0:
-                raise Lost(after + 1, self._pieces[0].first - 1, "no journal has these events")
-            piece = self._pieces[at]
-            if after >= piece.first + piece.lines - 1:  # what followed is forgotten
-                gap_end = self._pieces[at + 1].first - 1
-                raise Lost(after + 1, gap_end, "no journal has these events")
-            lines, offset, end = piece.lines, piece.offset, piece.end
-            unwritten = piece.unwritten[:]
+        at = bisect.bisect_right(self._pieces, after + 1, key=lambda piece: piece.first) - 1
+        if after >= self._last:
+            return []
+        if at < 0:
+            raise Lost(after + 1, self._pieces[0].first - 1, "no journal has these events")
+        piece = self._pieces[at]
+        if after >= piece.first + piece.lines - 1:  # what followed is forgotten
+            gap_end = self._pieces[at + 1].first - 1
+            raise Lost(after + 1, gap_end, "no journal has these events")
+        lines, offset, end = piece.lines, piece.offset, piece.end
+        unwritten = piece.unwritten[:]
         last = piece.first + lines - 1
         found = iter(unwritten) if not piece.path else _lines(piece.path, offset, end)
         try:
@@ -141,10 +131,9 @@ class History:
         return whole
 
     def close(self) -> None:
-        with self._lock:
-            if self._index is not None:
-                os.close(self._index)
-                self._index = None
+        if self._index is not None:
+            os.close(self._index)
+            self._index = None
 
     # --- adding -------------------------------------------------------------------------------
 

@@ -1,11 +1,9 @@
-"""What clients ask of the engine, on a thread that may wait for it (and for the disk)."""
+"""What clients ask of the engine: done in the engine's process, where it may take a while."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.core.text import visible
 from sekft_engine.engine.engine import JOURNAL, Engine
 from sekft_engine.engine.socket import protocol
-from sekft_engine.engine.socket.picture import Picture
+from sekft_engine.engine.socket.link import Order
 from sekft_engine.engine.socket.protocol import Params, RpcError, Submitted
 from sekft_engine.records import jobs
 from sekft_engine.records.jobs import Job, kind_of, label_of
@@ -41,50 +39,31 @@ _METHOD_INSTEAD: dict[type[Job], str] = {
 MOST_KEYS = 4096
 _CHUNK = 1 << 20
 
-Answer = Callable[[msgspec.Struct | BaseException], None]
-
 
 class Orders:
     """Carries out what changes something, one order after another.
 
     Args:
         engine: does the jobs.
-        picture: says whether jobs are still taken.
+        closing: whether no job is taken any more.
         shut_down: ends the engine; its argument says whether the queue is finished first.
     """
 
-    def __init__(self, engine: Engine, picture: Picture, shut_down: Callable[[bool], None]) -> None:
+    def __init__(
+        self, engine: Engine, closing: Callable[[], bool], shut_down: Callable[[bool], None]
+    ) -> None:
         self._engine = engine
-        self._picture = picture
+        self._closing = closing
         self._shut_down = shut_down
-        self._orders: queue.SimpleQueue[tuple[Params, Answer] | None] = queue.SimpleQueue()
         self._keys: dict[str, tuple[str, Job]] = {}
-        self._thread = threading.Thread(target=self._work, name="sekft-orders", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._orders.put(None)
-
-    def give(self, params: Params, answer: Answer) -> None:
-        """Carry out ``params`` soon; ``answer`` is called on the orders' thread with the result or
-        with the error."""
-        self._orders.put((params, answer))
-
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            params, answer = order
-            try:
-                answer(self._do(params))
-            except Exception as error:  # noqa: BLE001 - an order that fails is answered
-                answer(error)
-
-    def _do(self, params: Params) -> msgspec.Struct:
+    def do(self, order: Order) -> msgspec.Struct:
+        """Carry out an order and return its result. Raises what it fails with."""
+        params = protocol.parse_params(order.method, order.params)
         match params:
             case protocol.Shutdown():
                 self._shut_down(params.after == "queue")
-                return self._picture.status(0)
+                return self._engine.status()
             case protocol.Submit():
                 return self._submit(params)
             case protocol.AdaptersAttach():
@@ -135,14 +114,14 @@ class Orders:
     def _submitted(
         self, job: Job, job_id: str, *, known: bool = False, dry_run: bool = False
     ) -> Submitted:
-        now = self._picture.queue()
+        now = self._engine.status()
         return Submitted(
             job=job_id,
             kind=kind_of(job),
             label=label_of(job),
             known=known,
             dry_run=dry_run,
-            before=len(now.waiting) + (now.running is not None),
+            before=len(now.queued) + (now.running is not None),
         )
 
     def _known(self, key: str, job: Job) -> str:
@@ -162,7 +141,7 @@ class Orders:
         return job_with_key(self._engine.workspace.root / JOURNAL, key)
 
     def _refuse_when_closing(self) -> None:
-        if self._picture.closing:
+        if self._closing():
             raise RpcError(protocol.CLOSING, "the engine is closing", mend="start another one")
 
     # --- the running job and the queue ------------------------------------------------------------
@@ -191,7 +170,7 @@ class Orders:
                 raise RpcError(protocol.INTERNAL, f"no way to do {type(params).__name__}")
 
     def _refuse_unknown(self, job_id: str) -> None:
-        if all(entry.id != job_id for entry in self._picture.queue().waiting):
+        if all(entry.id != job_id for entry in self._engine.status().queued):
             raise BadInput("no such job waits", where=visible(job_id))
 
 

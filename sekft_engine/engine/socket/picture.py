@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -12,7 +10,6 @@ from sekft_engine.engine.socket.history import History
 from sekft_engine.engine.socket.protocol import AdaptersOnBase, EngineStatus, Running
 from sekft_engine.records import events
 from sekft_engine.records.events import Event, QueueChanged, Queued
-from sekft_engine.records.journal import Line
 from sekft_engine.records.results import LoadResult, QueuedStatus
 
 #: Kinds of events that are also gauges: only the newest of each is worth showing.
@@ -28,69 +25,48 @@ GAUGES = (
 
 
 class Picture:
-    """The present state of an engine. Thread-safe; its lock is held for moments only.
+    """The present state of an engine.
 
     Args:
-        resident: what is loaded, without waiting (``Residence.facts``).
         history: numbers the events.
+
+    Attributes:
+        running: the job that runs.
+        resident: what is loaded.
         closing: whether no job is taken any more.
+        gauges: the newest event of each kind in :data:`GAUGES`, with how many there were.
     """
 
-    def __init__(
-        self,
-        resident: Callable[[], LoadResult | None],
-        history: History,
-        closing: Callable[[], bool],
-    ) -> None:
-        self._resident = resident
+    def __init__(self, history: History) -> None:
         self._history = history
-        self._lock = threading.Lock()
-        self._running: Running | None = None
+        self.running: Running | None = None
+        self.resident: LoadResult | None = None
+        self.closing = False
+        self.gauges: dict[str, tuple[int, Event]] = {}
         self._present: Queued | None = None
         self._waiting: list[Queued] = []
-        self._closing = closing
-        self._gauges: dict[str, tuple[int, Event]] = {}
 
-    def observe(self, event: Event, line: Line | None) -> None:
-        """Take in an event. An observer of the publisher."""
-        with self._lock:
-            self._take(event)
-            if isinstance(event, GAUGES):
-                name = type(event).__name__
-                version = self._gauges[name][0] + 1 if name in self._gauges else 1
-                self._gauges[name] = (version, event)
-
-    @property
-    def closing(self) -> bool:
-        """Whether no job is taken any more."""
-        return self._closing()
-
-    @property
-    def running(self) -> Running | None:
-        with self._lock:
-            return self._running
-
-    @property
-    def gauges(self) -> dict[str, tuple[int, Event]]:
-        """The newest event of each kind in :data:`GAUGES`, with how many there were."""
-        with self._lock:
-            return dict(self._gauges)
+    def observe(self, event: Event) -> None:
+        """Take in an event."""
+        self._take(event)
+        if isinstance(event, GAUGES):
+            name = type(event).__name__
+            version = self.gauges[name][0] + 1 if name in self.gauges else 1
+            self.gauges[name] = (version, event)
 
     def queue(self) -> QueueChanged:
         """What runs and waits, ready to be submitted again."""
-        with self._lock:
-            return QueueChanged(job="", running=self._present, waiting=list(self._waiting))
+        return QueueChanged(job="", running=self._present, waiting=list(self._waiting))
 
     def adapters(self) -> AdaptersOnBase:
-        facts = self._resident()
+        facts = self.resident
         if facts is None:
             return AdaptersOnBase()
         return AdaptersOnBase(base=facts.base, adapters=facts.adapters, active=facts.active)
 
     def status(self, clients: int) -> EngineStatus:
         first, last = self._history.span
-        with self._lock:
-            running, waiting = self._running, self._waiting
+        running, waiting = self.running, self._waiting
         state: Literal["idle", "busy", "paused", "closing"]
         if self.closing:
             state = "closing"
@@ -100,7 +76,7 @@ class Picture:
             state = "paused" if running.paused else "busy"
         return EngineStatus(
             state=state,
-            resident=self._resident(),
+            resident=self.resident,
             running=running,
             queued=[
                 QueuedStatus(id=one.id, kind=one.kind, label=one.label, held=one.held)
@@ -113,12 +89,12 @@ class Picture:
         )
 
     def _take(self, event: Event) -> None:
-        running = self._running
+        running = self.running
         match event:
             case QueueChanged():
                 self._present, self._waiting = event.running, event.waiting
             case events.JobStarted():
-                self._running = Running(
+                self.running = Running(
                     id=event.job, kind=event.kind, label=event.label, since=event.t
                 )
             case _ if running is None or event.job != running.id:
@@ -126,15 +102,15 @@ class Picture:
                 if isinstance(event, events.ENDINGS):
                     self._waiting = [one for one in self._waiting if one.id != event.job]
             case events.JobDone() | events.JobFailed() | events.JobCancelled():
-                self._running = self._present = None
+                self.running = self._present = None
             case events.JobPaused() | events.JobResumed():
                 paused = isinstance(event, events.JobPaused)
-                self._running = msgspec.structs.replace(running, paused=paused)
+                self.running = msgspec.structs.replace(running, paused=paused)
             case events.Progress():
-                self._running = msgspec.structs.replace(
+                self.running = msgspec.structs.replace(
                     running, doing=event.label, done=event.done, total=event.total
                 )
             case events.StepDone():
-                self._running = msgspec.structs.replace(
+                self.running = msgspec.structs.replace(
                     running, doing="step", done=event.step, total=event.steps
                 )

@@ -313,20 +313,20 @@ def parse_request(line: bytes) -> Request:
         raise RpcError(NOT_JSON_CODE, f"not JSON: {error}") from error
 
 
-def parse_params(request: Request) -> Params:
-    """The typed parameters of a request.
+def parse_params(method: str, params: bytes | msgspec.Raw) -> Params:
+    """The typed parameters of a method.
 
     Raises:
         RpcError: the method is unknown, or a parameter is unknown, missing or of another type.
     """
-    kind = METHODS.get(request.method)
+    kind = METHODS.get(method)
     if kind is None:
         known = ", ".join(METHODS)
-        raise RpcError(UNKNOWN_METHOD, f"no such method: {request.method[:64]}", mend=known)
+        raise RpcError(UNKNOWN_METHOD, f"no such method: {method[:64]}", mend=known)
     try:
-        return msgspec.json.decode(request.params, type=kind)
+        return msgspec.json.decode(params, type=kind)
     except NOT_JSON as error:
-        raise RpcError(INVALID_PARAMS, f"{request.method}: {error}") from error
+        raise RpcError(INVALID_PARAMS, f"{method}: {error}") from error
 
 
 def request_id(line: bytes) -> RequestId | None:

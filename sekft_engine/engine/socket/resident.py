@@ -7,11 +7,8 @@ from collections.abc import Callable
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.server import Leave, new_resident, serve_lines
 from sekft_engine.engine.socket.address import Address, Claim
-from sekft_engine.engine.socket.history import History
+from sekft_engine.engine.socket.back import Back
 from sekft_engine.engine.socket.orders import Orders
-from sekft_engine.engine.socket.picture import Picture
-from sekft_engine.engine.socket.protocol import PROTOCOL
-from sekft_engine.engine.socket.server import Server
 from sekft_engine.records import jobs
 
 #: How many seconds the running step has for its end where nobody waits at a terminal.
@@ -45,27 +42,23 @@ def serve(
     """
     leave = Leave()
     try:
-        listeners = claim.bind(PROTOCOL, log)
+        back = Back(claim, log)
         engine = new_resident(claim.workspace)
-        history = History(claim.workspace.root)
-        picture = Picture(
-            lambda: engine.residence.facts, history, lambda: leave.asked or leave.drain
-        )
         orders = Orders(
-            engine, picture, lambda queue: leave.ask("a client shut it down", drain=queue)
+            engine,
+            lambda: leave.asked or leave.drain,
+            lambda queue: leave.ask("a client shut it down", drain=queue),
         )
-        server = Server(claim.address, listeners, history=history, picture=picture, orders=orders)
-        engine.observe(picture.observe)
-        engine.observe(history.record)
-        server.start()
+        back.start(lambda: engine.residence.facts, orders.do)
+        leave.tell = back.tell_closing
+        engine.observe(back.observe)
         try:
             engine.start()
-            bound(claim.address)
+            bound(back.address)
             patience = PATIENCE_S if source is None else 60.0
             return serve_lines(source, write, engine, first, leave=leave, patience=patience)
         finally:
-            server.close(leave.why)
-            history.close()
+            back.close(leave.why)
     finally:
         claim.release()
 

@@ -1,4 +1,4 @@
-"""The server: one thread that talks to all clients and waits for none, nor for the engine."""
+"""The server: one thread that talks to all clients, and waits for none and not for the engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import os
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,20 +21,36 @@ from sekft_engine.engine.socket.address import Address, peer_uid
 from sekft_engine.engine.socket.connection import Connection, TooLong
 from sekft_engine.engine.socket.feed import KINDS, Subscription, Tail
 from sekft_engine.engine.socket.history import History
-from sekft_engine.engine.socket.orders import Orders
+from sekft_engine.engine.socket.link import (
+    Closing,
+    Happened,
+    Leave,
+    Message,
+    Order,
+    Reply,
+    Resident,
+    Unpacker,
+    pack,
+)
 from sekft_engine.engine.socket.picture import Picture
 from sekft_engine.engine.socket.protocol import (
     Greeting,
     Params,
+    Request,
     RequestId,
     RpcError,
     error_line,
     notification_line,
     result_line,
 )
+from sekft_engine.records.journal import decode_line
 
 #: More clients than this are sent away: each takes a descriptor that a job may need.
 MOST_CLIENTS = 256
+#: So many orders of all clients may be under way.
+MOST_ORDERS = 512
+#: So long clients may take to read the last events when the engine has ended, in seconds.
+GOODBYE_S = 2.0
 #: So many lines of one client are answered before the others are looked at.
 _LINES_AT_ONCE = 64
 #: How long connections are not accepted after the process ran out of descriptors, in seconds.
@@ -45,15 +60,16 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves the sockets of a claim.
+    """Serves the sockets of an engine, in a process of its own.
 
     Args:
         address: what the pointer says of them.
         listeners: the socket for everything, and the one for viewers.
-        history: numbers and has the events; the server sets its ``changed``.
+        link: the engine; orders go there, events and answers come from there.
+        unpacker: what has arrived there already.
+        history: numbers and has the events.
         picture: the engine's state.
-        orders: carries out what changes something.
-        allowed: the user who may connect.
+        allowed: the user who may connect [default: this one].
     """
 
     def __init__(
@@ -61,16 +77,18 @@ class Server:
         address: Address,
         listeners: tuple[socket.socket, socket.socket],
         *,
+        link: socket.socket,
+        unpacker: Unpacker,
         history: History,
         picture: Picture,
-        orders: Orders,
         allowed: int | None = None,
     ) -> None:
         self._address = address
         self._listeners = listeners
+        self._link = link
+        self._unpacker = unpacker
         self._history = history
         self._picture = picture
-        self._orders = orders
         self._allowed = os.geteuid() if allowed is None else allowed
         self._tail = Tail(history)
         self._selector = selectors.DefaultSelector()
@@ -78,49 +96,21 @@ class Server:
         self._numbers = itertools.count(1)
         #: Clients with lines that were read and not yet answered.
         self._more: set[int] = set()
-        self._posted: deque[tuple[int, bytes]] = deque()
-        self._woken = threading.Event()
-        self._waker, self._wakes = socket.socketpair()
+        self._orders: deque[bytes] = deque()
+        self._under_way = 0
+        #: There is more to do at once.
+        self._again = False
         self._accept_again = 0.0
-        self._closing = threading.Event()
-        self._until = 0.0
+        self._until: float | None = None
         self._farewell = b""
-        self._thread = threading.Thread(target=self._main, name="sekft-socket", daemon=True)
-        history.changed = self.wake
 
-    def start(self) -> None:
-        for end in (self._waker, self._wakes):
-            end.setblocking(False)
-        self._selector.register(self._wakes, selectors.EVENT_READ, None)
+    def run(self) -> None:
+        """Serve until the engine says that it has ended, or is gone."""
+        self._link.setblocking(False)
+        for listener in self._listeners:
+            listener.setblocking(False)
+        self._selector.register(self._link, selectors.EVENT_READ, None)
         self._listen(wanted=True)
-        self._orders.start()
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Let the server look at what is new. From any thread; never blocks."""
-        if not self._woken.is_set():
-            self._woken.set()
-            with contextlib.suppress(OSError):
-                self._waker.send(b"w")
-
-    def post(self, number: int, line: bytes) -> None:
-        """Send a line to a client, if it is still there. From any thread."""
-        self._posted.append((number, line))
-        self.wake()
-
-    def close(self, why: str, timeout: float = 2.0) -> None:
-        """Say goodbye, and leave when everyone has read it or ``timeout`` seconds have passed."""
-        self._farewell = notification_line("bye", {"why": why, "last": self._history.span[1]})
-        self._until = time.monotonic() + timeout
-        self._closing.set()
-        self.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout + 5.0)
-        self._orders.close()
-
-    # --- the thread -------------------------------------------------------------------------------
-
-    def _main(self) -> None:
         while True:
             try:
                 if not self._turn():
@@ -131,19 +121,17 @@ class Server:
         for client in list(self._clients.values()):
             self._drop(client)
         self._selector.close()
-        self._waker.close()
-        self._wakes.close()
 
     def _turn(self) -> bool:
         """Do what there is to do, once. False = it is time to leave."""
-        closing = self._closing.is_set()
-        busy = any(self._clients[number].listens for number in self._more)
+        busy = self._again or any(self._clients[number].listens for number in self._more)
         timeout: float | None = 0.0 if busy else None
-        if closing or self._accept_again:
+        if self._until is not None or self._accept_again:
             timeout = 0.0 if busy else 0.1
+        self._again = False
         for key, mask in self._selector.select(timeout):
-            if key.fileobj is self._wakes:
-                self._note_wake()
+            if key.fileobj is self._link:
+                self._attend_link(mask)
             elif isinstance(key.data, Connection):
                 self._attend(key.data, mask)
             else:
@@ -152,28 +140,82 @@ class Server:
             client = self._clients.get(number)
             if client is not None and client.listens:
                 self._guarded(client, self._answer_lines)
-        while self._posted:
-            number, line = self._posted.popleft()
-            client = self._clients.get(number)
-            if client is not None:
-                client.orders -= 1
-                client.send(line)
         if self._accept_again and time.monotonic() > self._accept_again:
             self._listen(wanted=True)
+        self._send_orders()
         self._serve_subscribers()
-        if closing:
-            return self._say_goodbye()
-        return True
+        return self._until is None or self._say_goodbye(self._until)
 
-    def _note_wake(self) -> None:
-        with contextlib.suppress(OSError):
-            self._wakes.recv(64)
-        self._woken.clear()
+    # --- the engine -------------------------------------------------------------------------------
+
+    def _attend_link(self, mask: int) -> None:
+        if not mask & selectors.EVENT_READ:
+            return
+        try:
+            data = self._link.recv(1 << 18)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._selector.unregister(self._link)
+            self._orders.clear()
+            self._leave("the engine is gone")
+        for message in self._unpacker.messages(data):
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Happened():
+                if message.path:
+                    self._history.record(message.path, message.offset, message.size)
+                else:
+                    self._history.record_unwritten(message.event)
+                event = decode_line(message.event)
+                if event is not None:
+                    self._picture.observe(event)
+            case Resident():
+                self._picture.resident = message.facts
+            case Reply():
+                self._under_way -= 1
+                client = self._clients.get(message.client)
+                if client is not None:
+                    client.orders -= 1
+                    client.send(message.line)
+            case Closing():
+                self._picture.closing = True
+            case Leave():
+                self._leave(message.why)
+
+    def _send_orders(self) -> None:
+        """Send what the engine takes. It may be busy: nobody waits here for it."""
+        while self._orders:
+            try:
+                sent = self._link.send(self._orders[0])
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                return  # reading tells
+            if sent < len(self._orders[0]):
+                self._orders[0] = self._orders[0][sent:]
+                break
+            self._orders.popleft()
+        if self._until is None:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._orders else 0)
+            if self._selector.get_key(self._link).events != wanted:
+                self._selector.modify(self._link, wanted, None)
+
+    def _leave(self, why: str) -> None:
+        """Let everyone read what there is, and end."""
+        if self._until is None:
+            self._picture.closing = True
+            self._farewell = notification_line("bye", {"why": why, "last": self._history.span[1]})
+            self._until = time.monotonic() + GOODBYE_S
 
     def _serve_subscribers(self) -> None:
         followed = any(client.subscription is not None for client in self._clients.values())
         if followed and self._tail.pull():
-            self.wake()
+            self._again = True
         for client in list(self._clients.values()):
             self._guarded(client, self._serve)
 
@@ -184,7 +226,7 @@ class Server:
             if not client.feed(self._tail):
                 break
         else:
-            self.wake()
+            self._again = True
         client.flush()
         if client.leaving and not client.unsent:
             self._drop(client)
@@ -206,9 +248,9 @@ class Server:
             self._selector.modify(client.peer, wanted, client)
         client.events = wanted
 
-    def _say_goodbye(self) -> bool:
+    def _say_goodbye(self, until: float) -> bool:
         """False when everyone has all there was, or there is no more time."""
-        late = time.monotonic() > self._until
+        late = time.monotonic() > until
         for client in list(self._clients.values()):
             behind = client.subscription is not None and client.subscription.behind(self._tail)
             if not client.leaving and (not behind or late):
@@ -327,14 +369,14 @@ class Server:
         try:
             request = protocol.parse_request(line)
             number = request.id
-            params = protocol.parse_params(request)
+            params = protocol.parse_params(request.method, request.params)
             if client.read_only and not params.harmless:
                 raise RpcError(
                     protocol.READ_ONLY,
                     f"{request.method}: this socket is for viewers",
                     mend=f"connect to {self._address.socket}",
                 )
-            result = self._result(client, number, params)
+            result = self._result(client, request, params)
         except Exception as error:
             if number is None:
                 number = protocol.request_id(line)
@@ -346,7 +388,7 @@ class Server:
             client.send(result_line(number, result))
 
     def _result(
-        self, client: Connection, number: RequestId, params: Params
+        self, client: Connection, request: Request, params: Params
     ) -> msgspec.Struct | dict[str, object] | None:
         """The answer to a request; None = it comes later."""
         match params:
@@ -369,8 +411,17 @@ class Server:
             case protocol.Detach():
                 client.leaving = True
                 return {}
+        if self._under_way >= MOST_ORDERS or self._until is not None:
+            raise RpcError(protocol.TOO_MANY, "the engine has too much to answer", mend="try later")
+        self._under_way += 1
         client.orders += 1
-        self._orders.give(params, self._answer_of(client.number, number))
+        order = Order(
+            client=client.number,
+            number=request.id,
+            method=request.method,
+            params=bytes(request.params),
+        )
+        self._orders.append(pack(order))
         return None
 
     def _agree(self, client: Connection, params: protocol.Hello) -> dict[str, object]:
@@ -383,14 +434,3 @@ class Server:
                 mend="use the version of sekft that the engine has",
             )
         return {"protocol": protocol.PROTOCOL}
-
-    def _answer_of(
-        self, client: int, number: RequestId
-    ) -> Callable[[msgspec.Struct | BaseException], None]:
-        def answer(result: msgspec.Struct | BaseException) -> None:
-            if isinstance(result, BaseException):
-                self.post(client, error_line(number, result))
-            else:
-                self.post(client, result_line(number, result))
-
-        return answer
