@@ -60,6 +60,7 @@ class Client:
     """
 
     def __init__(self, path: str, timeout: float | None = PATIENCE_S) -> None:
+        self.path = path
         self._peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._peer.settimeout(timeout)
         self._held = bytearray()
