@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from sekft_engine.core.documents import NOT_JSON, encode
-from sekft_engine.core.errors import SekftError, known_error
+from sekft_engine.core.errors import SekftError, Unexpected, known_error
 from sekft_engine.core.text import quiet_json
 from sekft_engine.records.jobs import AnyJob
 from sekft_engine.records.results import LoadResult, QueuedStatus
@@ -349,7 +349,10 @@ def result_line(number: RequestId, result: object) -> bytes:
 def error_line(number: RequestId | None, error: BaseException) -> bytes:
     """The answer to a request that failed with ``error``."""
     known = known_error(error)
-    code = error.code if isinstance(error, RpcError) else REFUSED
+    if isinstance(error, RpcError):
+        code = error.code
+    else:
+        code = INTERNAL if isinstance(known, Unexpected) else REFUSED
     fault = Fault(what=known.what, where=known.where or "", mend=known.mend or "")
     return _line(
         {

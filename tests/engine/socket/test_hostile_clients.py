@@ -109,9 +109,8 @@ def test_half_a_line_waits_for_its_other_half(shared: Resident) -> None:
 def test_a_line_of_a_hundred_megabytes_is_cut_off_and_costs_no_memory(shared: Resident) -> None:
     before = memory_of(shared)
     with Raw(shared) as raw, shared.client() as other:
-        with pytest.raises(OSError):
-            for _ in range(100):
-                raw.say(b"x" * MIB)
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            raw.say(b"x" * (100 * MIB))
         assert raw.line()["error"]["code"] == protocol.TOO_LONG
         assert raw.file.read() == b""
         other.call("status")
@@ -186,7 +185,7 @@ def test_a_full_disk_ends_a_job_and_neither_the_engine_nor_its_socket(start: Sta
         end = ended(client, job)
         assert end["event"] in ("JobDone", "JobFailed"), "told, though no journal has it"
         client.call("status")
-        with pytest.raises(Exception, match="grows over a limit|disk"):
+        with pytest.raises(Exception, match=r"grows over a limit|disk"):
             client.call("submit", job=prepare("more"))
         assert client.call("status")["queued"] == []
         client.call("shutdown")

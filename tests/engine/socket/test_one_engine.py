@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -25,7 +24,8 @@ from sekft_engine.engine.socket.address import (
 )
 from sekft_engine.engine.socket.client import connect, live_engine, wait_until_gone
 from sekft_engine.records.adapters import adapter_digest
-from sekft_engine.records.runs import read_run
+from sekft_engine.records.events import JobCancelled
+from sekft_engine.records.runs import read_events, read_run
 from tests.engine.socket.conftest import (
     PATIENCE,
     REAL,
@@ -40,7 +40,7 @@ from tests.engine.socket.conftest import (
 
 
 def mode(path: str | Path) -> int:
-    return stat.S_IMODE(os.stat(path).st_mode)
+    return stat.S_IMODE(Path(path).stat().st_mode)
 
 
 def test_folder_and_sockets_are_this_users_alone(start: Start, runtime: Path) -> None:
@@ -51,7 +51,7 @@ def test_folder_and_sockets_are_this_users_alone(start: Start, runtime: Path) ->
     assert mode(runtime / "sekft") == 0o700
     for path in (address.socket, address.viewer_socket):
         assert mode(path) == 0o600
-        assert stat.S_ISSOCK(os.stat(path).st_mode)
+        assert stat.S_ISSOCK(Path(path).stat().st_mode)
     sockets = [each.laddr for each in psutil.Process(one.process.pid).net_connections("inet")]
     assert sockets == [], "never TCP"
     one.end()
@@ -156,8 +156,7 @@ def test_a_detached_engine_outlives_its_parent_and_the_terminal(
             engine.kill()
 
 
-def test_a_detached_engine_that_cannot_start_says_why(runtime: Path, workspace: Workspace) -> None:
-    (workspace.root / "engine.lock").touch()
+def test_a_detached_engine_that_cannot_start_says_why(runtime: Path) -> None:
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
     done = command(
         "resident", "--detach", "--workspace", "/nowhere/at/all", environment=environment
@@ -217,9 +216,7 @@ def test_sigterm_lets_a_training_step_end_and_saves_it(
             ),
         )
         assert client.call("checkpoint") == {"asked": True}
-        before = time.monotonic()
         assert client.call("status")["running"]["id"] == identity
-        assert time.monotonic() - before < PATIENCE
         one.process.send_signal(signal.SIGTERM)
         heard = [message.params.get("event", {}) for message in client.notifications()]
     assert one.process.wait(PATIENCE) == 130
@@ -227,8 +224,7 @@ def test_sigterm_lets_a_training_step_end_and_saves_it(
     assert cancelled[-1]["job"] == identity
     assert cancelled[-1]["result"]["adapter_sha256"] == adapter_digest(out / "adapter")
     assert read_run(out).status == "stopped"
-    journal = (out / "journal.jsonl") if (out / "journal.jsonl").exists() else None
-    assert journal is None or b"JobCancelled" in journal.read_bytes()
+    assert isinstance(read_events(out / "events.jsonl")[-1], JobCancelled)
 
 
 def test_adapters_are_listed_attached_renamed_and_detached(
