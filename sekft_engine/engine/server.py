@@ -24,21 +24,25 @@ LONGEST_LINE = 1 << 20
 
 
 class Leave:
-    """A request that the process ends, from a signal, a client or a fault. Thread-safe.
+    """A request that the process ends, from a signal, a client or a fault, on any thread.
 
     Attributes:
         status: the exit status.
         why: a word for clients.
+        asked: the running job is to stop after its step.
+        again: that was asked more than once.
+        drain: the process is to end after the queue.
         tell: called when the end is asked for, also in a signal handler.
     """
 
     def __init__(self) -> None:
+        # Plain values, since a signal may come within the handler of another one.
         self.status = 0
         self.why = ""
+        self.asked = False
+        self.again = False
+        self.drain = False
         self.tell: Callable[[], None] = lambda: None
-        self._asked = threading.Event()
-        self._again = threading.Event()
-        self._drain = threading.Event()
 
     def ask(self, why: str, *, status: int = 0, drain: bool = False) -> None:
         """Ask for the end: after the running job's step, or with ``drain`` after the queue. The
@@ -46,27 +50,11 @@ class Leave:
         self.why = why
         self.tell()
         if drain:
-            self._drain.set()  # the exit status stays: nothing was cut short
+            self.drain = True  # the exit status stays: nothing was cut short
             return
-        if self._asked.is_set():
-            self._again.set()
+        self.again = self.asked
         self.status = self.status or status
-        self._asked.set()
-
-    @property
-    def asked(self) -> bool:
-        """Whether the running job is to stop after its step."""
-        return self._asked.is_set()
-
-    @property
-    def again(self) -> bool:
-        """Whether it was asked more than once."""
-        return self._again.is_set()
-
-    @property
-    def drain(self) -> bool:
-        """Whether the process is to end after the queue."""
-        return self._drain.is_set()
+        self.asked = True
 
 
 def serve_lines(

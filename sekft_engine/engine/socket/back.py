@@ -55,7 +55,7 @@ class Back:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "sekft_engine.engine.socket.front", *map(str, passed)],
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),
+            stdout=subprocess.DEVNULL,
             pass_fds=passed,
             start_new_session=True,  # what a terminal sends to all is meant for the engine
         )
@@ -69,6 +69,8 @@ class Back:
         self._outgoing: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._facts: LoadResult | None = None
         self._broken = False
+        #: Held while an order is done and answered.
+        self._doing = threading.Lock()
 
     def start(
         self,
@@ -104,8 +106,11 @@ class Back:
 
     def close(self, why: str, timeout: float = 8.0) -> None:
         """Let the serving process say goodbye, and wait for its end."""
+        answered = self._doing.acquire(timeout=2.0)  # who asked for the end should be answered
         self._put(Leave(why=why))
         self._put(None)
+        if answered:
+            self._doing.release()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
         if self._process.poll() is None:
@@ -140,7 +145,8 @@ class Back:
         with contextlib.suppress(OSError):
             while data := self._link.recv(1 << 16):
                 for order in unpacker.orders(data):
-                    self._put(Reply(client=order.client, line=self._answer(order)))
+                    with self._doing:
+                        self._put(Reply(client=order.client, line=self._answer(order)))
 
     def _answer(self, order: Order) -> bytes:
         try:

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from sekft_engine.core.documents import NOT_JSON, encode
 from sekft_engine.core.errors import SekftError, Unexpected, known_error
-from sekft_engine.core.text import quiet_json
+from sekft_engine.core.text import quiet_json, visible
 from sekft_engine.records.jobs import AnyJob
 from sekft_engine.records.results import LoadResult, QueuedStatus
 
@@ -322,7 +322,7 @@ def parse_params(method: str, params: bytes | msgspec.Raw) -> Params:
     kind = METHODS.get(method)
     if kind is None:
         known = ", ".join(METHODS)
-        raise RpcError(UNKNOWN_METHOD, f"no such method: {method[:64]}", mend=known)
+        raise RpcError(UNKNOWN_METHOD, f"no such method: {visible(method[:64])}", mend=known)
     try:
         return msgspec.json.decode(params, type=kind)
     except NOT_JSON as error:

@@ -32,11 +32,12 @@ class Resident:
     def __init__(self, place: Workspace, runtime: Path, *arguments: str, module: Any) -> None:
         self.place = place
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+        self.log = place.root / "stderr"
         self.process = subprocess.Popen(
             [sys.executable, *module, "--workspace", str(place.root), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.log.open("wb"),
             env=self.environment,
         )
 
@@ -55,8 +56,7 @@ class Resident:
         return Client(address.viewer_socket, PATIENCE)
 
     def errors(self) -> str:
-        assert self.process.stderr is not None
-        return self.process.stderr.read().decode()
+        return self.log.read_text()
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -65,7 +65,7 @@ class Resident:
     def clean_up(self) -> None:
         self.process.kill()
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+        for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
 
