@@ -77,7 +77,7 @@ def serve_lines(
         write: takes the events as JSON lines; None = nobody does.
         engine: does the jobs.
         first: what is done before them; without it there is no use in them.
-        leave: lets others end the process.
+        leave: lets others end the process, signals included; None = only signals do.
         patience: how many seconds the running step has for its end, unless asked again.
 
     Returns:
@@ -87,7 +87,10 @@ def serve_lines(
         SekftError: ``first`` failed.
     """
     outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    leave = leave or Leave()
+    forget_signals: Callable[[], None] = lambda: None
+    if leave is None:
+        leave = Leave()
+        forget_signals = stop_on_signals(leave)
     drained = threading.Event()
     refused: list[events.JobFailed] = []
     writer: threading.Thread | None = None
@@ -98,7 +101,6 @@ def serve_lines(
     if first is not None:
         first = msgspec.structs.replace(first, id=first.id or f"{jobs.kind_of(first)}-0")
         engine.subscribe(_watch_for_failure(first, refused, leave))
-    stop_signals = _stop_on_signals(leave, hangup=source is not None)
 
     if first is not None:
         engine.submit(first)
@@ -119,7 +121,7 @@ def serve_lines(
         if leave.drain and finishing is None:
             finishing = threading.Thread(target=finish, daemon=True)
             finishing.start()
-    stop_signals()
+    forget_signals()
     outgoing.put(None)
     if writer is not None:
         writer.join(timeout=5.0)
@@ -195,8 +197,12 @@ def _write_all(
             return
 
 
-def _stop_on_signals(leave: Leave, *, hangup: bool) -> Callable[[], None]:
-    """Leave on signals; on a terminal's hangup only where ``hangup``, else it is ignored."""
+def stop_on_signals(leave: Leave, *, hangup: bool = True) -> Callable[[], None]:
+    """Leave on signals; on a terminal's hangup only where ``hangup``, else it is ignored.
+
+    Returns:
+        The way to what they did before.
+    """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
 

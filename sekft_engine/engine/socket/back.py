@@ -44,10 +44,14 @@ class Back:
 
     Args:
         claim: its sockets are made here, before any thread is started.
+        resident: what is loaded, without waiting.
         log_path: the file that messages of this process go to, for the pointer.
     """
 
-    def __init__(self, claim: Claim, log_path: str = "") -> None:
+    def __init__(
+        self, claim: Claim, resident: Callable[[], LoadResult | None], log_path: str = ""
+    ) -> None:
+        self._resident = resident
         listeners = claim.bind(PROTOCOL, log_path)
         self.address: Address = claim.address
         self._link, theirs = socket.socketpair()
@@ -72,18 +76,12 @@ class Back:
         #: Held while an order is done and answered.
         self._doing = threading.Lock()
 
-    def start(
-        self,
-        resident: Callable[[], LoadResult | None],
-        do: Callable[[Order], msgspec.Struct],
-    ) -> None:
-        """Begin to send and to take orders.
+    def start(self, do: Callable[[Order], msgspec.Struct]) -> None:
+        """Begin to send, and to take orders.
 
         Args:
-            resident: what is loaded, without waiting.
             do: carries out an order, on a thread of its own; may wait, and may raise.
         """
-        self._resident = resident
         self._do = do
         for work, name in ((self._send_all, "sekft-socket"), (self._take_all, "sekft-orders")):
             threading.Thread(target=work, name=name, daemon=True).start()

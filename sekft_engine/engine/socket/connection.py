@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
 from itertools import islice
@@ -42,6 +43,8 @@ class Connection:
         self.leaving = False
         #: What the selector waits for at present.
         self.events = 0
+        #: The other end takes no more at present.
+        self.blocked = False
         self._incoming = bytearray()
         self._outgoing: deque[bytes] = deque()
         self._unsent = 0
@@ -108,7 +111,7 @@ class Connection:
         Raises:
             OSError: the connection is broken.
         """
-        while self._outgoing:
+        while self._outgoing and not self.blocked:
             batch, size = [memoryview(self._outgoing[0])[self._sent :]], 0
             for line in islice(self._outgoing, 1, 64):
                 size += len(line)
@@ -118,8 +121,18 @@ class Connection:
             try:
                 sent = self.peer.sendmsg(batch)
             except (BlockingIOError, InterruptedError):
+                self.blocked = True
                 return
             self._unsent -= sent
             self._sent += sent
             while self._outgoing and self._sent >= len(self._outgoing[0]):
                 self._sent -= len(self._outgoing.popleft())
+
+    def close(self) -> None:
+        """End the connection. What was sent arrives, also where more had come than was read: closing
+        a socket with unread bytes would take that back."""
+        with contextlib.suppress(OSError):
+            self.peer.shutdown(socket.SHUT_RDWR)
+            while self.peer.recv(_RECEIVED_AT_ONCE):
+                pass
+        self.peer.close()

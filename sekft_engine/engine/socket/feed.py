@@ -163,7 +163,7 @@ class Subscription:
                 if self._wanted(line):
                     lines.append(line)
                     size += len(line)
-        if not self._live and self.cursor >= tail.last:
+        if not self._live and self.cursor >= self._history.span[1]:
             self._live = True
             lines.append(notification_line("live", {"seq": self.cursor}))
         return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.server import Leave, new_resident, serve_lines
+from sekft_engine.engine.server import Leave, new_resident, serve_lines, stop_on_signals
 from sekft_engine.engine.socket.address import Address, Claim
 from sekft_engine.engine.socket.back import Back
 from sekft_engine.engine.socket.orders import Orders
@@ -41,19 +41,20 @@ def serve(
         SekftError: ``first`` failed, or there is no place for sockets.
     """
     leave = Leave()
+    forget_signals = stop_on_signals(leave, hangup=source is not None)
     try:
-        back = Back(claim, log)
         engine = new_resident(claim.workspace)
+        back = Back(claim, lambda: engine.residence.facts, log)
         orders = Orders(
             engine,
             lambda: leave.asked or leave.drain,
             lambda queue: leave.ask("a client shut it down", drain=queue),
         )
-        back.start(lambda: engine.residence.facts, orders.do)
         leave.tell = back.tell_closing
         engine.observe(back.observe)
         try:
             engine.start()
+            back.start(orders.do)
             bound(back.address)
             patience = PATIENCE_S if source is None else 60.0
             return serve_lines(source, write, engine, first, leave=leave, patience=patience)
@@ -61,6 +62,7 @@ def serve(
             back.close(leave.why)
     finally:
         claim.release()
+        forget_signals()
 
 
 def serve_without_socket(

@@ -329,11 +329,13 @@ class Server:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(client.peer)
             client.events = 0
-        client.peer.close()
+        client.close()
 
     def _attend(self, client: Connection, mask: int) -> None:
         if client.number not in self._clients:
             return
+        if mask & selectors.EVENT_WRITE:
+            client.blocked = False
         if mask & selectors.EVENT_READ:
             self._guarded(client, self._read)
 

@@ -209,6 +209,7 @@ def test_another_user_is_sent_away(shared: Resident) -> None:
     address = read_pointer(shared.place)
     assert address is not None
     path = Path(address.socket)
+    path.parent.parent.chmod(0o755)
     path.parent.chmod(0o755)
     path.chmod(0o666)
     reader, writer = os.pipe()

@@ -235,7 +235,8 @@ def test_adapters_are_listed_attached_renamed_and_detached(
     out = tmp_path / "run"
     with one.client() as client:
         job = {"job": "train", "data": str(sessions), "out": str(out), "recipe": recipe}
-        ended(client, client.call("submit", job=job | {"name": "first"})["job"])
+        done = ended(client, client.call("submit", job=job | {"name": "first"})["job"])
+        assert done["event"] == "JobDone", done
         digest = adapter_digest(out / "adapter")
         assert client.call("adapters.list")["adapters"] == {"first": digest}
         renamed = client.call("adapters.rename", name="first", to="second")
