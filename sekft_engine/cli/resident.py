@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -131,7 +132,8 @@ def stop(context: click.Context, after: str, timeout: float, workspace: Path | N
     place = _place(workspace or context.obj)
     with connect(place) as client:
         pid = client.greeting.pid
-        client.call("shutdown", after=after)
+        with contextlib.suppress(Unavailable):  # it may end before it answers
+            client.call("shutdown", after=after)
     if not wait_until_gone(place, timeout):
         raise Unavailable(
             "the engine has not ended yet",

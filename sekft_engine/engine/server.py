@@ -87,7 +87,7 @@ def serve_lines(
         SekftError: ``first`` failed.
     """
     outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    forget_signals: Callable[[], None] = lambda: None
+    forget_signals = None
     if leave is None:
         leave = Leave()
         forget_signals = stop_on_signals(leave)
@@ -121,7 +121,8 @@ def serve_lines(
         if leave.drain and finishing is None:
             finishing = threading.Thread(target=finish, daemon=True)
             finishing.start()
-    forget_signals()
+    if forget_signals is not None:
+        forget_signals()
     outgoing.put(None)
     if writer is not None:
         writer.join(timeout=5.0)

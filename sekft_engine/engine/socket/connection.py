@@ -129,8 +129,8 @@ class Connection:
                 self._sent -= len(self._outgoing.popleft())
 
     def close(self) -> None:
-        """End the connection. What was sent arrives, also where more had come than was read: closing
-        a socket with unread bytes would take that back."""
+        """End the connection. What was sent arrives, also where not all was read that had come:
+        closing a socket with unread bytes would take it back."""
         with contextlib.suppress(OSError):
             self.peer.shutdown(socket.SHUT_RDWR)
             while self.peer.recv(_RECEIVED_AT_ONCE):
