@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import threading
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 #: The name of an engine's thread.
@@ -25,6 +26,19 @@ def leave(status: int) -> NoReturn:
                 stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def python_module(name: str) -> list[str]:
+    """The command line of a module of this package in another process: never one of that name in
+    the current folder, which may be anybody's."""
+    return [sys.executable, "-P", "-m", name]
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment, in which another Python finds the same package."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def step_back(by: int) -> None:

@@ -86,11 +86,14 @@ def serve_lines(
     Raises:
         SekftError: ``first`` failed.
     """
-    outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    forget_signals = None
     if leave is None:
         leave = Leave()
         forget_signals = stop_on_signals(leave)
+        try:
+            return serve_lines(source, write, engine, first, leave=leave, patience=patience)
+        finally:
+            forget_signals()
+    outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     drained = threading.Event()
     refused: list[events.JobFailed] = []
     writer: threading.Thread | None = None
@@ -121,8 +124,6 @@ def serve_lines(
         if leave.drain and finishing is None:
             finishing = threading.Thread(target=finish, daemon=True)
             finishing.start()
-    if forget_signals is not None:
-        forget_signals()
     outgoing.put(None)
     if writer is not None:
         writer.join(timeout=5.0)

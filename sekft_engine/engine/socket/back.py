@@ -7,13 +7,13 @@ import logging
 import queue
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 
 import msgspec
 
 from sekft_engine.core.errors import JobFailed
+from sekft_engine.core.process import own_environment, python_module
 from sekft_engine.engine.socket.address import Address, Claim
 from sekft_engine.engine.socket.link import (
     Begin,
@@ -57,7 +57,8 @@ class Back:
         self._link, theirs = socket.socketpair()
         passed = [theirs.fileno(), *(each.fileno() for each in listeners)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sekft_engine.engine.socket.front", *map(str, passed)],
+            [*python_module("sekft_engine.engine.socket.front"), *map(str, passed)],
+            env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=passed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import JobFailed
+from sekft_engine.core.process import own_environment, python_module
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.socket.address import Address
 
@@ -23,7 +23,7 @@ _TAIL_BYTES = 2000
 
 def resident_arguments(workspace: Workspace, options: Sequence[str]) -> list[str]:
     """The command line of an engine that takes jobs from its socket only."""
-    command = [sys.executable, "-m", "sekft_engine", "resident", "--socket-only"]
+    command = [*python_module("sekft_engine"), "resident", "--socket-only"]
     return [*command, "--workspace", str(workspace.root), *options]
 
 
@@ -52,7 +52,7 @@ def start_detached(workspace: Workspace, options: Sequence[str]) -> Address:
             stderr=messages,
             start_new_session=True,
             pass_fds=(writer,),
-            env={**os.environ, READY: str(writer)},
+            env=own_environment() | {READY: str(writer)},
         )
     finally:
         os.close(messages)

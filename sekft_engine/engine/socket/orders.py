@@ -63,7 +63,7 @@ class Orders:
         match params:
             case protocol.Shutdown():
                 self._shut_down(params.after == "queue")
-                return self._engine.status()
+                return protocol.ShutDown(after=params.after)
             case protocol.Submit():
                 return self._submit(params)
             case protocol.AdaptersAttach():

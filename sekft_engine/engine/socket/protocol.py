@@ -266,6 +266,12 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     before: int = 0
 
 
+class ShutDown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine waits for before it ends."""
+
+    after: str
+
+
 class AdaptersOnBase(msgspec.Struct, frozen=True, kw_only=True):
     """Digests by name; ``active`` None = the bare base."""
 
