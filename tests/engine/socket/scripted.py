@@ -9,10 +9,11 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from typing import cast
 
 from sekft_engine.cli.main import run
 from sekft_engine.core.errors import BadInput
-from sekft_engine.engine import engine as engine_module
+from sekft_engine.engine.registry import HANDLERS, Handler
 from sekft_engine.records import jobs
 from sekft_engine.records.results import PrepareResult
 from sekft_engine.work.context import Context, Stopped
@@ -41,5 +42,5 @@ def prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
 
 
 if __name__ == "__main__":
-    engine_module.HANDLERS[jobs.Prepare] = prepare  # type: ignore[index]
+    cast("dict[type[jobs.Job], Handler]", HANDLERS)[jobs.Prepare] = prepare
     sys.exit(run(["resident", *sys.argv[1:]]))
