@@ -12,14 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
-from sekft_engine import __version__
-from sekft_engine.core.errors import Unexpected, known_error
 from sekft_engine.engine.socket import protocol
 from sekft_engine.engine.socket.address import Address, peer_uid
+from sekft_engine.engine.socket.answers import Answers
 from sekft_engine.engine.socket.connection import Connection, TooLong
-from sekft_engine.engine.socket.feed import KINDS, Subscription, Tail
+from sekft_engine.engine.socket.feed import Tail
 from sekft_engine.engine.socket.history import History
 from sekft_engine.engine.socket.link import (
     Closing,
@@ -34,14 +31,10 @@ from sekft_engine.engine.socket.link import (
 )
 from sekft_engine.engine.socket.picture import Picture
 from sekft_engine.engine.socket.protocol import (
-    Greeting,
-    Params,
     Request,
-    RequestId,
     RpcError,
     error_line,
     notification_line,
-    result_line,
 )
 from sekft_engine.records.journal import decode_line
 
@@ -83,7 +76,6 @@ class Server:
         picture: Picture,
         allowed: int | None = None,
     ) -> None:
-        self._address = address
         self._listeners = listeners
         self._link = link
         self._unpacker = unpacker
@@ -91,6 +83,9 @@ class Server:
         self._picture = picture
         self._allowed = os.geteuid() if allowed is None else allowed
         self._tail = Tail(history)
+        self._answers = Answers(
+            address, history, picture, order=self._order, clients=lambda: len(self._clients)
+        )
         self._selector = selectors.DefaultSelector()
         self._clients: dict[int, Connection] = {}
         self._numbers = itertools.count(1)
@@ -186,6 +181,20 @@ class Server:
                 self._picture.closing = True
             case Leave():
                 self._leave(message.why)
+
+    def _order(self, client: Connection, request: Request) -> None:
+        """Pass a request on to the engine, whose answer comes later."""
+        if self._under_way >= MOST_ORDERS or self._until is not None:
+            raise RpcError(protocol.TOO_MANY, "the engine has too much to answer", mend="try later")
+        self._under_way += 1
+        client.orders += 1
+        order = Order(
+            client=client.number,
+            number=request.id,
+            method=request.method,
+            params=bytes(request.params),
+        )
+        self._orders.append(pack(order))
 
     def _send_orders(self) -> None:
         """Send what the engine takes. It may be busy: nobody waits here for it."""
@@ -288,28 +297,8 @@ class Server:
             client.send(error_line(None, RpcError(protocol.TOO_MANY, "too many clients")))
             client.leaving = True
         else:
-            client.send(notification_line("hello", self._greeting(read_only=read_only)))
+            client.send(notification_line("hello", self._answers.greeting(read_only=read_only)))
         self._guarded(client, self._serve)
-
-    def _greeting(self, *, read_only: bool) -> Greeting:
-        first, last = self._history.span
-        return Greeting(
-            protocol=protocol.PROTOCOL,
-            engine=f"sekft {__version__}",
-            pid=self._address.pid,
-            workspace=self._address.workspace,
-            journal=self._history.journal,
-            first=first,
-            last=last,
-            methods=[
-                name for name, kind in protocol.METHODS.items() if kind.harmless or not read_only
-            ],
-            kinds=sorted(KINDS),
-            read_only=read_only,
-            longest_line=protocol.LONGEST_LINE,
-            started=self._address.started,
-            busy=self._picture.running,
-        )
 
     def _guarded(self, client: Connection, act: Callable[[Connection], None]) -> None:
         """Do something with a client; whatever goes wrong is that client's end only."""
@@ -361,78 +350,5 @@ class Server:
             if line is None:
                 return
             if line.strip():
-                self._answer(client, line)
+                self._answers.answer(client, line)
         self._more.add(client.number)
-
-    # --- requests ---------------------------------------------------------------------------------
-
-    def _answer(self, client: Connection, line: bytes) -> None:
-        number: RequestId | None = None
-        try:
-            request = protocol.parse_request(line)
-            number = request.id
-            params = protocol.parse_params(request.method, request.params)
-            if client.read_only and not params.harmless:
-                raise RpcError(
-                    protocol.READ_ONLY,
-                    f"{request.method}: this socket is for viewers",
-                    mend=f"connect to {self._address.socket}",
-                )
-            result = self._result(client, request, params)
-        except Exception as error:
-            if number is None:
-                number = protocol.request_id(line)
-            if isinstance(known_error(error), Unexpected):
-                log.exception("a request failed")
-            client.send(error_line(number, error))
-            return
-        if result is not None:
-            client.send(result_line(number, result))
-
-    def _result(
-        self, client: Connection, request: Request, params: Params
-    ) -> msgspec.Struct | dict[str, object] | None:
-        """The answer to a request; None = it comes later."""
-        match params:
-            case protocol.Status():
-                return self._picture.status(len(self._clients))
-            case protocol.Queue():
-                now = self._picture.queue()
-                return {"running": now.running, "waiting": now.waiting}
-            case protocol.AdaptersList():
-                return self._picture.adapters()
-            case protocol.Hello():
-                return self._agree(client, params)
-            case protocol.Subscribe():
-                client.subscription = Subscription(params, self._history, self._picture)
-                cursor = client.subscription.cursor
-                return {"journal": self._history.journal, "after": cursor}
-            case protocol.Unsubscribe():
-                client.subscription = None
-                return {}
-            case protocol.Detach():
-                client.leaving = True
-                return {}
-        if self._under_way >= MOST_ORDERS or self._until is not None:
-            raise RpcError(protocol.TOO_MANY, "the engine has too much to answer", mend="try later")
-        self._under_way += 1
-        client.orders += 1
-        order = Order(
-            client=client.number,
-            number=request.id,
-            method=request.method,
-            params=bytes(request.params),
-        )
-        self._orders.append(pack(order))
-        return None
-
-    def _agree(self, client: Connection, params: protocol.Hello) -> dict[str, object]:
-        if params.protocol != protocol.PROTOCOL:
-            client.leaving = True
-            raise RpcError(
-                protocol.WRONG_PROTOCOL,
-                f"this engine speaks protocol {protocol.PROTOCOL}",
-                where=f'"protocol": {params.protocol}',
-                mend="use the version of sekft that the engine has",
-            )
-        return {"protocol": protocol.PROTOCOL}
