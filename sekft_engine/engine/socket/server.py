@@ -124,7 +124,10 @@ class Server:
         if self._until is not None or self._accept_again:
             timeout = 0.0 if busy else 0.1
         self._again = False
-        for key, mask in self._selector.select(timeout):
+        arrived = self._selector.select(timeout)
+        # New clients last: those that have left by now make room for them.
+        arrived.sort(key=lambda each: isinstance(each[0].data, bool))
+        for key, mask in arrived:
             if key.fileobj is self._link:
                 self._attend_link(mask)
             elif isinstance(key.data, Connection):
