@@ -12,7 +12,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from sekft_engine.cli.options import find_workspace, json_option, workspace_option
+from sekft_engine.cli.options import (
+    device_option,
+    find_workspace,
+    json_option,
+    workspace_option,
+)
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable, known_error
 from sekft_engine.core.text import visible
@@ -32,6 +37,7 @@ from sekft_engine.records.job_paths import absolute
 @click.option(
     "--load-4bit/--no-load-4bit", default=None, help="Hold it in 4 bits (NF4, double quant)."
 )
+@device_option
 @click.option(
     "--detach",
     is_flag=True,
@@ -49,6 +55,7 @@ def command(
     context: click.Context,
     base: str,
     load_4bit: bool | None,
+    device: str,
     detach: bool,
     socket_only: bool,
     print_unit: bool,
@@ -75,7 +82,7 @@ def command(
     context.obj = workspace
     if context.invoked_subcommand is not None:
         return 0
-    first = _first(base, load_4bit)
+    first = _first(base, load_4bit, device)
     if print_unit or detach:
         place = _place(workspace)
         options = _options(first)
@@ -235,16 +242,16 @@ def _detach(place: Workspace, options: Sequence[str]) -> int:
     return 0
 
 
-def _first(base: str, load_4bit: bool | None) -> jobs.Load | None:
+def _first(base: str, load_4bit: bool | None, device: str) -> jobs.Load | None:
     """The job that loads ``base``, also where another folder is the current one."""
-    load = absolute(jobs.Load(base=base, load_4bit=load_4bit))
+    load = absolute(jobs.Load(base=base, load_4bit=load_4bit, device=device))
     return load if base and isinstance(load, jobs.Load) else None
 
 
 def _options(first: jobs.Load | None) -> list[str]:
     if first is None:
         return []
-    options = ["--base", first.base]
+    options = ["--base", first.base, "--device", first.device]
     if first.load_4bit is not None:
         options.append("--load-4bit" if first.load_4bit else "--no-load-4bit")
     return options
