@@ -1,17 +1,23 @@
-"""Whether the run in the form fits into memory, in a line of the form."""
+"""Whether the run in the form fits into memory, in a line of the form.
+
+What computes that is imported at the first call, so that a workbench opens without it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sekft_engine.bases import cache_root
-from sekft_engine.bases.shape import read_shape
+import msgspec
+
 from sekft_engine.core.errors import SekftError
+from sekft_engine.core.imports import import_module
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.training.planning.cards import GIB
-from sekft_engine.training.planning.place import Place
-from sekft_engine.training.planning.plan import Plan, plan_run
+
+if TYPE_CHECKING:
+    from sekft_engine.training.planning.plan import Plan
+
+_GIB = 2**30
 
 
 class MemoryLine(NamedTuple):
@@ -22,20 +28,27 @@ class MemoryLine(NamedTuple):
     fits: bool = True
 
 
-def memory_line(base: str, recipe: Recipe, place: Place, *, load_4bit: bool) -> MemoryLine:
+def memory_line(base: str, recipe: Recipe, *, resident: int, load_4bit: bool) -> MemoryLine:
     """The memory of the run that the form describes, if all its rows were as long as they may be.
 
     Args:
         base: as in the form: a folder, or a known base.
-        place: where it would run, and what is free there without the base.
+        resident: bytes that a resident base takes; they count as free.
     """
+    bases = import_module("sekft_engine.bases")
+    shape = import_module("sekft_engine.bases.shape")
+    planning = import_module("sekft_engine.training.planning.plan")
+    where = import_module("sekft_engine.training.planning.place")
     folder = next(
-        (path for path in (Path(base).expanduser(), cache_root() / base) if path.is_dir()), None
+        (path for path in (Path(base).expanduser(), bases.cache_root() / base) if path.is_dir()),
+        None,
     )
     if not base or folder is None:
         return MemoryLine("", "its memory is known once it is on this machine")
+    place = where.place_here()
+    place = msgspec.structs.replace(place, free=place.free + resident)
     try:
-        plan = plan_run(base, read_shape(folder), recipe, place, load_4bit=load_4bit)
+        plan = planning.plan_run(base, shape.read_shape(folder), recipe, place, load_4bit=load_4bit)
     except SekftError as error:
         return MemoryLine("", error.what)
     return MemoryLine(_value(plan), _help(plan), plan.fits)
@@ -58,4 +71,4 @@ def _help(plan: Plan) -> str:
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:.1f}"
+    return f"{size / _GIB:.1f}"

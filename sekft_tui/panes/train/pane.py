@@ -93,6 +93,9 @@ class TrainPane(FormPane):
         self.chart.hint = "\n".join(_WAITING)
         self.host.pinned.refresh()
 
+    def shown(self) -> None:
+        self.left.plan()
+
     # --- the run ----------------------------------------------------------------------------
 
     def open_run(self, view: TrainView) -> None:

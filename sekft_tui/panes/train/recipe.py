@@ -6,13 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
-from sekft_engine.training.planning.place import place_here
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.memory import MemoryLine, memory_line
 from sekft_tui.text import Parts, short_path
@@ -79,6 +76,7 @@ class RecipePart(Part):
             show_help=self.help.show_help,
             id="train-form",
         )
+        self._planned = False
         self.memory = MemoryLine("", "", fits=True)
         self.head = Lines(self._head)
         super().__init__(self.head, self.form, self.help, id="train-left")
@@ -115,11 +113,19 @@ class RecipePart(Part):
         self.form.cancel_edit()
         self._changed(name, value)
 
+    def plan(self) -> None:
+        """Say from now on whether the run fits into memory. What computes that is imported now, so
+        that a workbench that shows other panes opens without it."""
+        if not self._planned:
+            self._planned = True
+            self.fill()
+
     def fill(self) -> None:
         """Show the present values."""
         host = self._host
         base = host.base
-        self.memory = self._memory()
+        if self._planned:
+            self.memory = self._memory()
         self.head.update()
         missing = "no base in this workspace: sekft base add smollm2-135m"
         about = f"{base}: {self.memory.help}" if base else missing
@@ -148,12 +154,12 @@ class RecipePart(Part):
 
     def _memory(self) -> MemoryLine:
         """Whether the run that the form describes fits into memory."""
-        place = place_here()
         with self._host.bridge.shared() as shared:
             resident = shared.base.memory if shared.base is not None else 0
-        place = msgspec.structs.replace(place, free=place.free + resident)
         load_4bit = bool(self.run["load_4bit"])
-        return memory_line(self._host.base, self._host.recipe, place, load_4bit=load_4bit)
+        return memory_line(
+            self._host.base, self._host.recipe, resident=resident, load_4bit=load_4bit
+        )
 
     def _check(self, name: str, value: str) -> str:
         if name == "scenarios":

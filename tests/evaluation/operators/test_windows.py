@@ -80,7 +80,10 @@ WINDOWED: dict[str, tuple[str, dict[str, Any]]] = {
 #: Bases that keep a state of another kind, which the batched decoder's cache does not hold.
 HYBRID: dict[str, tuple[str, dict[str, Any]]] = {
     "lfm2": ("Lfm2Config", {"layer_types": ["conv", FULL] * 2}),
-    "falcon_h1": ("FalconH1Config", {}),
+    "falcon_h1": (
+        "FalconH1Config",
+        {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8},
+    ),
     "mamba": ("MambaConfig", {}),
     "qwen3_next": ("Qwen3NextConfig", {}),
 }

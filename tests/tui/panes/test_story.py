@@ -41,7 +41,7 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         # Evaluate base and adapter in sandboxed worlds.
         screen.press("3")
         screen.until_shown("[x] base", "[x] 001-train", "2 held out")
-        screen.press("j", "j", "j", "j", "enter", "ctrl+u", "2", "enter")
+        screen.press(*"j" * 5, "enter", "ctrl+u", "2", "enter")
         screen.until(lambda text: re.search(r"step cap +2\n", text), "two commands at most")
         screen.press("s")
         shown = screen.until_shown("4 of 4 episodes", "✓ done")

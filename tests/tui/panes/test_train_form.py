@@ -14,7 +14,7 @@ from sekft_engine.training.planning.cards import GIB
 from sekft_engine.training.planning.computed import Computing
 from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
-from sekft_tui.panes.train import TrainPane, recipe
+from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.find_rate import FindRateScreen
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training
@@ -60,7 +60,7 @@ async def test_the_form_says_whether_the_run_fits_while_its_fields_change(
 ) -> None:
     computing = Computing(device="cpu", width=4)
     place = Place(name="a test", free=GIB // 2, computing=computing)
-    monkeypatch.setattr(recipe, "place_here", lambda: place)
+    monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda: place)
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")

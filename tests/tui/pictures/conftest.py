@@ -19,7 +19,6 @@ from sekft_engine.training.planning.cards import GIB
 from sekft_engine.training.planning.computed import Computing
 from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
-from sekft_tui.panes.train import recipe
 from sekft_tui.process.settings import State, save_state
 from tests.tui.screen import screen_text
 
@@ -64,7 +63,7 @@ def _same_everywhere(
 ) -> Iterator[None]:
     """Paths are shown relative to the folder one is in: the test's own."""
     # What a run takes and what is free depends on the machine.
-    monkeypatch.setattr(recipe, "place_here", lambda: _PLACE)
+    monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda: _PLACE)
     for name in _UNSET:
         monkeypatch.delenv(name, raising=False)
     for name, value in _ENVIRONMENT.items():
