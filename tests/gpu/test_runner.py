@@ -12,13 +12,12 @@ from tests.gpu.__main__ import NO_CARD, main
 from tests.gpu.checks import CHECKS
 from tests.gpu.finding import Finding, Report, table
 
-#: Checks that take long even on toys.
-_SLOW = {"compiled", "suite", "train_benchmark", "eval_benchmark"}
+#: Checks that take long even on toys, and whose work other tests do: all of them run on a CPU with
+#: ``python -m tests.gpu --device cpu --tiny``.
+_BY_HAND = {"compiled", "train_benchmark", "eval_benchmark"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in _SLOW else ()) for name in CHECKS]
-)
+@pytest.mark.parametrize("name", [name for name in CHECKS if name not in _BY_HAND])
 def test_every_check_runs_on_toys_and_gives_figures(
     name: str, smollm2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
