@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 #: ``taken`` = this process holds the lock now, ``held`` = another does, ``none`` = there are none.
@@ -23,6 +26,23 @@ def try_lock(descriptor: int, *, shared: bool = False) -> Lock:
         # The same number on Linux; POSIX allows for two.
         return "held" if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN) else "none"
     return "taken"
+
+
+def is_held(path: Path, otherwise: Callable[[], bool]) -> bool:
+    """Whether some process holds the exclusive lock of the file at ``path``.
+
+    Args:
+        otherwise: says so where the file system has no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        lock = try_lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+    return otherwise() if lock == "none" else lock == "held"
 
 
 def wait_for_lock(descriptor: int) -> Lock:

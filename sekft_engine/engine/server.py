@@ -65,6 +65,7 @@ def serve_lines(
     *,
     leave: Leave | None = None,
     patience: float = 60.0,
+    begun: Callable[[], None] = lambda: None,
 ) -> int:
     """Take jobs from the descriptor ``source`` until its end, then let the queue drain.
 
@@ -79,6 +80,7 @@ def serve_lines(
         first: what is done before them; without it there is no use in them.
         leave: lets others end the process, signals included; None = only signals do.
         patience: how many seconds the running step has for its end, unless asked again.
+        begun: called once ``first`` is in the queue; from then on others may give jobs.
 
     Returns:
         An exit status.
@@ -104,9 +106,8 @@ def serve_lines(
     if first is not None:
         first = msgspec.structs.replace(first, id=first.id or f"{jobs.kind_of(first)}-0")
         engine.subscribe(_watch_for_failure(first, refused, leave))
-
-    if first is not None:
         engine.submit(first)
+    begun()
     if source is not None:
         # Reading may block for ever on a terminal or a pipe, so it has a thread that may be left.
         arguments = (source, engine, outgoing, leave)

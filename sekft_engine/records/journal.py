@@ -17,7 +17,7 @@ import msgspec
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.core.files import write_whole
-from sekft_engine.core.locks import try_lock
+from sekft_engine.core.locks import is_held, try_lock
 from sekft_engine.core.process import ProcessMark
 from sekft_engine.core.text import quiet_json
 from sekft_engine.records import events
@@ -136,15 +136,7 @@ def _named_writer_lives(path: Path) -> bool:
 
 def is_being_written(path: Path) -> bool:
     """Whether some process has the journal at ``path`` open for writing."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        lock = try_lock(fd, shared=True)
-    finally:
-        os.close(fd)
-    return _named_writer_lives(path) if lock == "none" else lock == "held"
+    return is_held(path, lambda: _named_writer_lives(path))
 
 
 def decode_line(line: bytes) -> Event | None:

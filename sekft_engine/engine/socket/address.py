@@ -24,7 +24,7 @@ import msgspec
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.core.files import write_whole
-from sekft_engine.core.locks import try_lock
+from sekft_engine.core.locks import is_held, try_lock
 from sekft_engine.core.paths import APP
 from sekft_engine.core.process import ProcessMark
 from sekft_engine.data.workspace import Workspace
@@ -147,15 +147,7 @@ def read_pointer(workspace: Workspace) -> Address | None:
 
 def is_locked(workspace: Workspace) -> bool:
     """Whether some engine holds the workspace."""
-    try:
-        fd = os.open(workspace.root / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        lock = try_lock(fd, shared=True)
-    finally:
-        os.close(fd)
-    return _pointed_process_lives(workspace) if lock == "none" else lock == "held"
+    return is_held(workspace.root / LOCK, lambda: _pointed_process_lives(workspace))
 
 
 def known_addresses() -> Iterator[Address]:

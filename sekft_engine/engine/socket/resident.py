@@ -54,10 +54,15 @@ def serve(
         engine.observe(back.observe)
         try:
             engine.start()
-            back.start(orders.do)
-            bound(back.address)
+
+            def open_sockets() -> None:
+                back.start(orders.do)
+                bound(back.address)
+
             patience = PATIENCE_S if source is None else 60.0
-            return serve_lines(source, write, engine, first, leave=leave, patience=patience)
+            return serve_lines(
+                source, write, engine, first, leave=leave, patience=patience, begun=open_sockets
+            )
         finally:
             back.close(leave.why)
     finally:
