@@ -198,7 +198,7 @@ class ResidentBase:
 
     @property
     def peft(self) -> Any:
-        """The PEFT wrapper, for mixed batches; None while no adapter is on the base."""
+        """The PEFT wrapper, for merging; None while no adapter is on the base."""
         return self._host.peft
 
     def slot(self, name: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from sekft_engine.cli.options import (
     data_option,
+    device_option,
     find_workspace,
     hub_option,
     json_option,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     help="A card (rtx4090, a100-40gb, …) or its memory (24GB); sekft plan --cards lists them "
     "[default: this machine's card, else its processor].",
 )
+@device_option
 @click.option(
     "--eval-rows",
     type=click.IntRange(min=1),
@@ -62,6 +64,7 @@ def command(
     base: str,
     load_4bit: bool,
     gpu: str,
+    device: str,
     eval_rows: int,
     eval_tokens: int,
     cards: bool,
@@ -86,7 +89,9 @@ def command(
 
     workspace_here = find_workspace(workspace)
     recipe = recipe_from({name: options[name] for name in Recipe.__struct_fields__})
-    place = place_named(gpu) if gpu else place_here()
+    if gpu and device != "auto":
+        raise BadInput("both --gpu and --device are given", mend="leave one of them out")
+    place = place_named(gpu) if gpu else place_here(device=device)
     path = base_path(base, workspace_here)
     plan = plan_run(
         base or path.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from sekft_engine.core.errors import BadInput
 from sekft_engine.core.gpu import Driver, ask_driver
 from sekft_engine.core.machine import memory_available
 from sekft_engine.training.planning.cards import GIB, Card, find_card, known_card
@@ -44,20 +45,32 @@ def place_named(text: str) -> Place:
     )
 
 
-def place_here(driver: Driver | None = None) -> Place:
-    """This machine's first card with what is free on it now, or its processor.
+def place_here(driver: Driver | None = None, device: str = "auto") -> Place:
+    """A card of this machine with what is free on it now, or its processor.
 
     Args:
         driver: what NVIDIA's driver says; None = ask it.
+        device: as ``--device``; ``auto`` = the first card, else the processor.
+
+    Raises:
+        BadInput: there is no such card here.
     """
     driver = driver or ask_driver()
-    if driver is None or not driver.cards:
+    cards = () if driver is None else driver.cards
+    if device == "cpu" or (device == "auto" and not cards):
         return Place(name="this machine's processor", free=memory_available(), computing=on_cpu())
-    first = driver.cards[0]
-    card = known_card(first.name)
+    number = device.partition(":")[2] or "0"
+    if not number.isdecimal() or int(number) >= len(cards):
+        raise BadInput(
+            f"no card of NVIDIA's driver here is {device}",
+            where="--device",
+            mend="name a card with --gpu, as in --gpu 24GB, or take --device cpu",
+        )
+    found = cards[int(number)]
+    card = known_card(found.name)
     return Place(
-        name=f"{first.name}, as it is now",
-        free=first.free - CONTEXT_BYTES,
+        name=f"{found.name}, as it is now",
+        free=found.free - CONTEXT_BYTES,
         computing=Computing(width=2 if card is None or card.bf16 else 4),
         card=card,
     )

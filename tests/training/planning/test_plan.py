@@ -227,6 +227,21 @@ def test_this_machines_card_counts_with_what_is_free_on_it() -> None:
     assert place.card.peak_tflops == CARDS["rtx3090"].peak_tflops
 
 
+def test_another_card_or_the_processor_of_this_machine_is_named_with_device() -> None:
+    cards = tuple(
+        DriverCard(name=name, total=24 * GIB, used=0)
+        for name in ("NVIDIA GeForce RTX 3090", "NVIDIA L4")
+    )
+    driver = Driver(version="570", cards=cards)
+    assert place_here(driver, "cuda:1").name == "NVIDIA L4, as it is now"
+    assert place_here(driver, "cuda").name == place_here(driver).name
+    assert place_here(driver, "cpu").name == "this machine's processor"
+    with pytest.raises(BadInput, match="no card of NVIDIA's driver here is cuda:2"):
+        place_here(driver, "cuda:2")
+    with pytest.raises(BadInput, match="no card of NVIDIA's driver here is cuda"):
+        place_here(Driver(version="570", cards=()), "cuda")
+
+
 def test_a_base_without_known_positions_and_an_unreadable_one(tmp_path: Path) -> None:
     assert shape_of(MISTRAL | {"max_position_embeddings": None}, "x").longest == 0
     with pytest.raises(BadInput, match=r"no config\.json here"):
