@@ -28,11 +28,14 @@ class MemoryLine(NamedTuple):
     fits: bool = True
 
 
-def memory_line(base: str, recipe: Recipe, *, resident: int, load_4bit: bool) -> MemoryLine:
+def memory_line(
+    base: str, recipe: Recipe, *, device: str, resident: int, load_4bit: bool
+) -> MemoryLine:
     """The memory of the run that the form describes, if all its rows were as long as they may be.
 
     Args:
         base: as in the form: a folder, or a known base.
+        device: as in the form.
         resident: bytes that a resident base takes; they count as free.
     """
     bases = import_module("sekft_engine.bases")
@@ -45,9 +48,9 @@ def memory_line(base: str, recipe: Recipe, *, resident: int, load_4bit: bool) ->
     )
     if not base or folder is None:
         return MemoryLine("", "its memory is known once it is on this machine")
-    place = where.place_here()
-    place = msgspec.structs.replace(place, free=place.free + resident)
     try:
+        place = where.place_here(device=device)
+        place = msgspec.structs.replace(place, free=place.free + resident)
         plan = planning.plan_run(base, shape.read_shape(folder), recipe, place, load_4bit=load_4bit)
     except SekftError as error:
         return MemoryLine("", error.what)

@@ -158,7 +158,11 @@ class RecipePart(Part):
             resident = shared.base.memory if shared.base is not None else 0
         load_4bit = bool(self.run["load_4bit"])
         return memory_line(
-            self._host.base, self._host.recipe, resident=resident, load_4bit=load_4bit
+            self._host.base,
+            self._host.recipe,
+            device=self.run["device"] or "auto",
+            resident=resident,
+            load_4bit=load_4bit,
         )
 
     def _check(self, name: str, value: str) -> str:

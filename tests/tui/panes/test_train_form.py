@@ -60,7 +60,7 @@ async def test_the_form_says_whether_the_run_fits_while_its_fields_change(
 ) -> None:
     computing = Computing(device="cpu", width=4)
     place = Place(name="a test", free=GIB // 2, computing=computing)
-    monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda: place)
+    monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda **_: place)
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")

@@ -63,7 +63,7 @@ def _same_everywhere(
 ) -> Iterator[None]:
     """Paths are shown relative to the folder one is in: the test's own."""
     # What a run takes and what is free depends on the machine.
-    monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda: _PLACE)
+    monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda **_: _PLACE)
     for name in _UNSET:
         monkeypatch.delenv(name, raising=False)
     for name, value in _ENVIRONMENT.items():
