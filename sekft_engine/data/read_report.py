@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -65,15 +64,6 @@ class Rejected(BadInput):
         super().__init__(what, where=where, mend=mend)
         self.reason = reason
         self.id = ""
-
-
-#: How the place of a rejected turn ends.
-_TURN_PLACE = re.compile(r"(?<=: turn )\d+$")
-
-
-def place_shown(where: str | None) -> str | None:
-    """Where an error of reading is, its turn counted from 1, as shown; details count from 0."""
-    return where and _TURN_PLACE.sub(lambda found: str(int(found[0]) + 1), where)
 
 
 def reason_of(error: SekftError) -> str:

@@ -103,6 +103,10 @@ WAYS: Mapping[str, str] = {
 _TURN = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|\bturn (\d+)")
 
 
+#: How the place of a turn that could not be read ends.
+_TURN_PLACE = re.compile(r"(?<=: turn )\d+$")
+
+
 def line_of(reason: str) -> str:
     """The line of the certificate that fails for ``reason``; '' = it fails before any line."""
     return LINES.get(reason, "")
@@ -113,3 +117,8 @@ def as_shown(detail: str) -> str:
     return _TURN.sub(
         lambda found: f"turn {int(found[1]) + 1}" if found[1] is not None else found[0], detail
     )
+
+
+def place_shown(where: str | None) -> str | None:
+    """Where an error of reading is, its turn counted from 1 as in :func:`as_shown`."""
+    return where and _TURN_PLACE.sub(lambda found: str(int(found[0]) + 1), where)

@@ -50,7 +50,7 @@ def print_inspect(report: Inspect, console: Console | None = None) -> None:
     _counts("dropped by reason", report.dropped, console)
     for reason, example in report.examples.items():
         if reason in REJECTIONS:
-            line = f"{reason}, the first: {as_shown(example)}"
+            line = f"{reason}, the first: {example}"
             console.print(Text(visible(line)), soft_wrap=True)
     _print_ways(report.dropped, console)
     print_notes(report.notes, report.passed_over, console)

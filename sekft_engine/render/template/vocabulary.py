@@ -18,6 +18,8 @@ from sekft_engine.render.template.remarks.vocabulary import top_id
 #: How many vocabularies are remembered: a run and the pane beside it use the same base. Each takes
 #: some ten megabytes.
 _MOST = 2
+#: Tokens that the configuration adds, names, and has besides.
+_More = tuple[list[AddedToken], Mapping[str, str], list[AddedToken]]
 
 
 class Vocabulary(NamedTuple):
@@ -63,37 +65,27 @@ def vocabulary_of(
     Raises:
         BadInput: no tokenizer can be made of ``spec``.
     """
-    added, extra = [*added], [*extra]
-    key = _key(spec, added, named, extra)
+    more = [*added], named, [*extra]
+    key = _key(spec, more)
     with _lock:
         found = _known.pop(key, None)
         if found is None:
-            found = _build(spec, added, named, extra, where)
+            found = _build(spec, more, where)
         _known[key] = found
         while len(_known) > _MOST:
             del _known[next(iter(_known))]
     return found
 
 
-def _key(
-    spec: Mapping[str, Any],
-    added: Iterable[AddedToken],
-    named: Mapping[str, str],
-    extra: Iterable[AddedToken],
-) -> str:
+def _key(spec: Mapping[str, Any], more: _More) -> str:
+    added, named, extra = more
     flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-    tokens = [[[getattr(each, flag) for flag in flags] for each in more] for more in (added, extra)]
+    tokens = [[[getattr(each, flag) for flag in flags] for each in some] for some in (added, extra)]
     return hashlib.sha256(msgspec.json.encode([spec, tokens, named])).hexdigest()
 
 
-def _build(
-    spec: Mapping[str, Any],
-    added: Iterable[AddedToken],
-    named: Mapping[str, str],
-    extra: Iterable[AddedToken],
-    where: str,
-) -> Vocabulary:
-    plain, whole = files.complete(spec, (added, named, extra), where)
+def _build(spec: Mapping[str, Any], more: _More, where: str) -> Vocabulary:
+    plain, whole = files.complete(spec, more, where)
     description = msgspec.json.encode(whole, order="sorted")
     return Vocabulary(
         plain=plain,

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sekft_engine.core.errors import BadInput, SekftError
-from sekft_engine.data.read_report import Rejected, place_shown, reason_of
+from sekft_engine.data.read_report import Rejected, reason_of
 from sekft_engine.data.reading import label
+from sekft_engine.data.reasons import place_shown
 from sekft_engine.data.trajectory import OUTCOMES, Outcome, Role, Trajectory
 
 #: Codes of outcomes in an index, by which :data:`OUTCOMES` has them.

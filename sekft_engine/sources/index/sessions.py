@@ -9,7 +9,8 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.filters import Filter
 from sekft_engine.data.published import refuse_two_sources
-from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes, place_shown
+from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes
+from sekft_engine.data.reasons import place_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.index.facts import Facts, Problem
 from sekft_engine.sources.index.index import Index, open_index

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from sekft_engine.data.dropped import Dropped
-from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes, place_shown
-from sekft_engine.data.reasons import as_shown
+from sekft_engine.data.read_report import KNOWN_SESSIONS, Rejected, add_notes
+from sekft_engine.data.reasons import as_shown, place_shown
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources.read.parse import duplicate_id, trajectory_of
 from sekft_engine.sources.read.source import (

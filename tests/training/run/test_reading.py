@@ -78,6 +78,7 @@ def test_reports_count_it_and_name_file_and_line(
     assert status == 0, err
     for said in ("tool_calls, the first: calls:", "a field that is not used: source", "1 .txt"):
         assert said in " ".join(out.split())
+    assert ":4: turn 2: the command is in tool_calls" in " ".join(out.split())
 
 
 def test_mask_lists_what_could_not_be_read(mixed: Path, smollm2: Path, typed: Sekft) -> None:
