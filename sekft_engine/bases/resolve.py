@@ -11,7 +11,7 @@ from sekft_engine.bases.cache import cache_root
 from sekft_engine.bases.catalogue import KNOWN
 from sekft_engine.bases.convert import Report, convert_gguf
 from sekft_engine.bases.store import is_current, write_record
-from sekft_engine.bases.tokenizers import missing_tokenizer
+from sekft_engine.bases.tokenizers import convertible, missing_tokenizer
 from sekft_engine.bases.weights import INDEX, SINGLE, indexed_files, weight_files
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder
@@ -100,6 +100,8 @@ def check_folder(folder: Path) -> Path:
         raise BadInput("no config.json in this folder", where=str(folder), mend="name a base")
     config.open("rb").close()
     if not weight_files(folder):
+        if convertible(folder) and not (folder / "tokenizer.json").is_file():
+            raise missing_tokenizer(folder)  # what is asked first of a folder of tokenizer files
         pickles = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt*"))
         if pickles:
             raise BadInput(

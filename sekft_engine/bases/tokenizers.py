@@ -205,9 +205,13 @@ def _prove(
         found = ours.encode(lead + text, add_special_tokens=False).ids[skipped:]
         expected = [int(token) for token in vendor(text)]
         if found != expected:
+            pairs = enumerate(zip(found, expected, strict=False))
+            shorter = min(len(found), len(expected))
+            first = next((at for at, (a, b) in pairs if a != b), shorter)
             raise BadInput(
-                f"converted, it gives other ids than {source.name}: for {text!r} {found[:8]}, "
-                f"the vendor's are {expected[:8]}",
+                f"converted, it gives other ids than {source.name}: for {text!r}, from token "
+                f"{first} on, {found[first : first + 8]}; the vendor's are "
+                f"{expected[first : first + 8]}",
                 where=str(source),
                 mend=f"fetch {TOKENIZER} from the vendor's own repository",
             )

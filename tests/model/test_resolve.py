@@ -70,6 +70,15 @@ def test_an_incomplete_folder_is_told_by_what_it_lacks(
         resolve_base(str(tiny_base_copy))
 
 
+def test_a_folder_of_a_vendors_tokenizer_alone_is_told_how_it_converts(
+    tiny_base_copy: Path,
+) -> None:
+    (tiny_base_copy / "model.safetensors").unlink()
+    (tiny_base_copy / "tokenizer.json").rename(tiny_base_copy / "tokenizer.model")
+    with pytest.raises(BadInput, match=r"tokenizer\.model, which converts: sekft base tokenizer"):
+        ready_base(str(tiny_base_copy))
+
+
 def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
