@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ Int64Array = npt.NDArray[np.int64]
 
 #: Texts longer than this are cut into pieces of at least so many characters.
 LONG, PIECE = 65_536, 16_384
+#: Texts of so many characters are spelled together at most: it takes some 50 bytes for each.
+_TOGETHER = 262_144
 #: After so many batches in a row in which spelling failed for every text, it is not tried for so
 #: many batches.
 _MAX_FAILURES, _PAUSE = 16, 64
@@ -81,12 +84,12 @@ class Cutter:
                 add_special_tokens=False,
             )
         )
-        cuts = []
-        for text, pieces_of_text in zip(texts, pieces, strict=True):
-            ids: list[int] = next(encodings).ids
+        ids: list[list[int]] = []
+        for pieces_of_text in pieces:
+            ids.append(next(encodings).ids)
             for _ in pieces_of_text[1:]:
-                ids += next(encodings).ids
-            cuts.append(self._spelled(text, ids))
+                ids[-1] += next(encodings).ids
+        cuts = self._spelled(texts, ids)
         failed = [text for text, cut in zip(texts, cuts, strict=True) if cut is None]
         self._failures = self._failures + len(failed) if len(failed) == len(texts) else 0
         if self._failures >= _MAX_FAILURES:
@@ -105,25 +108,61 @@ class Cutter:
             begin = found.start()
         yield text[begin:] if begin else text
 
-    def _spelled(self, text: str, ids: list[int]) -> Cut | None:
-        """The offsets that follow from the tokens' lengths; None unless they spell the text."""
-        data = np.frombuffer(text.encode(), dtype=np.uint8)
-        array = np.array(ids, dtype=np.int32)
-        lengths = self._lengths[array]
+    def _spelled(self, texts: Sequence[str], ids: Sequence[list[int]]) -> list[Cut | None]:
+        """The offsets that follow from the tokens' lengths; None for a text that its tokens do not
+        spell. All texts at once: where one fails, the halves are tried."""
+        if len(texts) > 1 and sum(map(len, texts)) > _TOGETHER:
+            return self._halves(texts, ids)
+        data = [text.encode() for text in texts]
+        counts = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        sizes = np.fromiter(map(len, data), dtype=np.int64, count=len(data))
+        tokens = np.fromiter(chain.from_iterable(ids), dtype=np.int32)
+        places = self._places(tokens, b"".join(data), counts, sizes)
+        if places is None:
+            return self._halves(texts, ids) if len(texts) > 1 else [None]
+        starts, ends = places
+        last = np.cumsum(counts)
+        first = last - counts
+        bounds = zip(first.tolist(), last.tolist(), starts[first].tolist(), strict=True)
+        return [Cut(tokens[a:b], starts[a:b] - at, ends[a:b] - at) for a, b, at in bounds]
+
+    def _halves(self, texts: Sequence[str], ids: Sequence[list[int]]) -> list[Cut | None]:
+        half = len(texts) // 2
+        return self._spelled(texts[:half], ids[:half]) + self._spelled(texts[half:], ids[half:])
+
+    def _places(
+        self, ids: Int32Array, data: bytes, counts: Int64Array, sizes: Int64Array
+    ) -> tuple[Int64Array, Int64Array] | None:
+        """Where each token of joined texts begins and ends, in characters of all of them.
+
+        Args:
+            ids: ``(tokens,)`` of all texts.
+            data: the joined texts.
+            counts: ``(texts,)``, the tokens of each text.
+            sizes: ``(texts,)``, its bytes.
+
+        Returns:
+            Begins and ends, each ``(tokens,)``; None unless the tokens spell every text.
+        """
+        lengths = self._lengths[ids]
         ends = np.cumsum(lengths)
         starts = ends - lengths
-        if not (lengths.all() and len(ids) and ends[-1] == len(data)):
+        if not (counts.all() and lengths.all()):
+            return None
+        if not np.array_equal(ends[np.cumsum(counts) - 1], np.cumsum(sizes)):
             return None
         # Byte k of a token is at the token's offset in the table + k.
-        positions = np.repeat(self._offsets[array] - starts, lengths)
+        positions = np.repeat(self._offsets[ids] - starts, lengths)
         positions += np.arange(len(data))
-        if not np.array_equal(self._bytes[positions], data):
+        written = np.frombuffer(data, dtype=np.uint8)
+        if not np.array_equal(self._bytes[positions], written):
             return None
-        if len(data) != len(text):
-            # From bytes to characters; a token that is a part of one stands for all of it.
-            number: Int64Array = np.cumsum(data.view(np.int8) >= -64)
-            starts, ends = number[starts] - 1, number[ends - 1]
-        return Cut(array, starts, ends)
+        heads = written.view(np.int8) >= -64
+        if heads.all():
+            return starts, ends
+        # From bytes to characters; a token that is a part of one stands for all of it.
+        number: Int64Array = np.cumsum(heads)
+        return number[starts] - 1, number[ends - 1]
 
     def _by_offsets(self, texts: Sequence[str]) -> Iterator[Cut]:
         """The tokens with the tokenizer's own offsets."""
