@@ -33,7 +33,8 @@ from sekft_engine.render.bulk.pack import (
 )
 from sekft_engine.render.bulk.row_files import RowFiles
 from sekft_engine.render.bulk.rows import Builder, build_rows
-from sekft_engine.render.rows.finish import limited, too_long
+from sekft_engine.render.rows.explain import too_long
+from sekft_engine.render.rows.finish import limited
 from sekft_engine.render.rows.row import Row, RowSize
 from sekft_engine.render.template.layout import SpanLayout
 from sekft_engine.render.template.normalise import Refused, normalize_for_template

@@ -24,15 +24,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from operator import attrgetter
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.data.trajectory import Trajectory
-from sekft_engine.render.rows.finish import Prepared, finish
+from sekft_engine.render.rows.explain import Prepared
+from sekft_engine.render.rows.finish import finish
 from sekft_engine.render.rows.row import Row
 from sekft_engine.render.template.cut import Cut
+from sekft_engine.render.template.guard import Guard
 from sekft_engine.render.template.layout import SpanLayout
 from sekft_engine.render.template.normalise import Refused, normalize_for_template
 from sekft_engine.render.template.remarks.families import append_only
@@ -117,11 +119,16 @@ def _finish(
     max_length: int,
 ) -> Iterator[Row | Dropped]:
     each = iter(cuts)
-    for item in prepared:
-        if isinstance(item, Dropped):
-            yield item
-        else:
-            yield finish(item, next(each), tokenizer, max_length)
+    for guard, group in groupby(prepared, key=_guard_of):
+        if guard is None:
+            yield from (item for item in group if isinstance(item, Dropped))
+            continue
+        items = [item for item in group if isinstance(item, Prepared)]
+        yield from finish(items, list(islice(each, len(items))), tokenizer, max_length)
+
+
+def _guard_of(item: Prepared | Dropped) -> Guard | None:
+    return None if isinstance(item, Dropped) else item.guard
 
 
 def _prepare(trajectory: Trajectory, tokenizer: ChatTokenizer) -> Prepared | Dropped:

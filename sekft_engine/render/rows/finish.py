@@ -1,200 +1,199 @@
-"""From a rendered session and its tokens to the row: cut the spans, check them, certify.
+"""From rendered sessions and their tokens to rows: cut the spans, check them, certify.
 
-Work per token is done by numpy on whole arrays, work per command in Python.
+Work per token is done by numpy on whole arrays of many sessions at once, since a call on a short
+array costs as much as one on a long one. Work per command and per session is done in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sekft_engine.data.dropped import Dropped
-from sekft_engine.data.reasons import WAYS
-from sekft_engine.data.trajectory import Trajectory, Turn
+from sekft_engine.render.rows.explain import (
+    SHOWN,
+    Prepared,
+    forgery,
+    lost_characters,
+    lost_command,
+    merged,
+    misread,
+    reason,
+    shown_tokens,
+    too_long,
+)
 from sekft_engine.render.rows.row import Certificate, Row, Span, by_training
 from sekft_engine.render.template.cut import Cut, Int64Array
-from sekft_engine.render.template.guard import Guard
-from sekft_engine.render.template.layout import SpanLayout
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
-
-class Prepared(NamedTuple):
-    """A rendered session before it is tokenised.
-
-    Attributes:
-        shown: the template's text.
-        text: the same with the control tokens as the sentinels of ``guard``.
-    """
-
-    trajectory: Trajectory
-    turns: tuple[Turn, ...]
-    contents: list[str]
-    shown: str
-    text: str
-    layout: SpanLayout
-    guard: Guard
+#: Unused characters between two joined texts, so that no place belongs to both.
+_APART = 1
 
 
-class _Spans(NamedTuple):
-    """The trained spans: per command, the first token, the one after the last, and where its
-    prompt ends in the text (characters). Arrays ``(commands,)`` int64."""
-
-    starts: Int64Array
-    ends: Int64Array
-    begins: Int64Array
-
-
-def finish(item: Prepared, cut: Cut, tokenizer: ChatTokenizer, max_length: int) -> Row | Dropped:
-    """The row of a session that was cut into tokens, or why there is none.
+def finish(
+    items: Sequence[Prepared], cuts: Sequence[Cut], tokenizer: ChatTokenizer, max_length: int
+) -> list[Row | Dropped]:
+    """The rows of sessions that were cut into tokens, or why there is none, in order.
 
     Args:
-        item: the rendered session.
-        cut: its tokens.
+        items: the rendered sessions, all with one guard.
+        cuts: the tokens of each.
         tokenizer: that made both.
         max_length: the most tokens a row may have; 0 = any number.
     """
-    name, layout, ids = item.trajectory.id, item.layout, cut.ids
+    forged = _forged(items, cuts, tokenizer)
+    sound = [at for at in range(len(items)) if at not in forged]
+    if not sound:
+        return [forged[at] for at in range(len(items))]
+    joined = _Joined([items[at] for at in sound], [cuts[at] for at in sound], tokenizer)
+    rows = iter(_rows(joined, tokenizer, max_length))
+    return [forged[at] if at in forged else next(rows) for at in range(len(items))]
+
+
+def _forged(
+    items: Sequence[Prepared], cuts: Sequence[Cut], tokenizer: ChatTokenizer
+) -> dict[int, Dropped]:
+    """The sessions whose control tokens are not just those that the template writes."""
+    ids = np.concatenate([cut.ids for cut in cuts])
+    ends = _ends(len(cut.ids) for cut in cuts)
     controls = np.flatnonzero(tokenizer.is_control[ids])
-    if not np.array_equal(ids[controls], layout.control_ids):
-        return Dropped(name, *_forgery(cut, controls, item, tokenizer))
-    opens, closes = layout.places(item.contents)
-    lost = _lost(item.text, cut)
-    if lost and (detail := _lost_command(item, lost, opens, closes)):
-        return Dropped(name, "unknown_token", detail)
-    spans = _spans(layout, cut, controls, opens)
-    bos = tokenizer.bos_id
-    trained = np.array([item.turns[turn].train for turn in layout.turns.tolist()], dtype=np.bool_)
-    listed = ids.tolist()  # short slices of a list cost a tenth of those of an array
-    certificate = Certificate(
-        additive=not (merged := _merged(spans, item, cut, listed, controls, tokenizer)),
-        decodes=not (misread := _misread(spans, item, listed, tokenizer)),
-        terminal_whole=int(spans.ends[-1]) == int(controls[layout.closing[-1]]) + 1 <= len(ids),
-        no_forged_control=True,
-        single_bos=bos is None or listed[:2] != [bos, bos],
-        template_faithful=True,
-        within_limit=not max_length or len(ids) <= max_length,
-        trained_tokens=int((spans.ends - spans.starts)[trained].sum()),
-        untrained_commands=int(np.count_nonzero(~trained)),
-    )
-    if not certificate.ok:
-        details = {
-            "additive": merged,
-            "decodes": misread,
-            "terminal_whole": f"the end-of-turn token of command turn {layout.turns[-1]} is "
-            f"missing; the session ends in {_shown(listed[-_SHOWN:], tokenizer)}",
-            "single_bos": "the template opens with two BOS tokens: "
-            f"{_shown(listed[:2], tokenizer)}",
-        }
-        return Dropped(name, *_reason(certificate, details, len(ids), max_length))
-    return _row(item, cut, controls, opens, closes, spans, certificate, lost, tokenizer)
-
-
-#: How many tokens, and how many characters of a text, a detail shows.
-_SHOWN, _SHOWN_CHARACTERS = 4, 60
-
-
-def _shown(ids: Sequence[int], tokenizer: ChatTokenizer) -> str:
-    """Tokens as a detail shows them."""
-    return " ".join(repr(tokenizer.token_text(int(token))) for token in ids) or "nothing"
-
-
-def _cited(text: str) -> str:
-    short = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
-    return repr(short)
-
-
-def _forgery(
-    cut: Cut, controls: Int64Array, item: Prepared, tokenizer: ChatTokenizer
-) -> tuple[str, str]:
-    """The token that is not the template's, and the turn that it comes from."""
-    ids, written = cut.ids, item.layout.control_ids
-    unk = -1 if tokenizer.unk_id is None else tokenizer.unk_id
-    unknown = np.flatnonzero(ids == unk)
-    if len(unknown) and unk not in written:
-        turn = _turn_at(int(cut.starts[unknown[0]]), item)
-        return "unknown_token", f"turn {turn} holds a character that the tokenizer has no token for"
-    short = min(len(controls), len(written))
-    apart = np.flatnonzero(ids[controls[:short]] != written[:short])
-    first = int(apart[0]) if len(apart) else short
-    if first >= len(controls):
-        return "forged_control", (
-            f"{len(controls)} control tokens where the template writes {len(written)}: "
-            f"{_shown(written[first : first + 1].tolist(), tokenizer)} is missing"
-        )
-    place = int(controls[first])
-    expected = written[first : first + 1].tolist()
-    return "forged_control", (
-        f"turn {_turn_at(int(cut.starts[place]), item)} becomes the control token "
-        f"{_shown([int(ids[place])], tokenizer)} where the template writes "
-        f"{_shown(expected, tokenizer)}"
-    )
-
-
-def _turn_at(place: int, item: Prepared) -> int:
-    """The turn whose content the character belongs to, or follows."""
-    opens, _ = item.layout.places(item.contents)
-    return max(0, int(np.searchsorted(opens, place, side="right")) - 1)
-
-
-def _lost(text: str, cut: Cut) -> list[tuple[int, str]]:
-    """Characters that no token covers, and where: some vocabularies lack bytes (SmolLM2's has no
-    escape character) and leave them out without a word, in training and serving alike."""
-    covered = np.maximum.accumulate(cut.ends)
-    if (
-        len(covered)
-        and cut.starts[0] == 0
-        and covered[-1] == len(text)
-        and (cut.starts[1:] <= covered[:-1]).all()
+    written = [item.layout.control_ids for item in items]
+    bounds = np.searchsorted(controls, ends)
+    if np.array_equal(bounds, _ends(map(len, written))) and np.array_equal(
+        ids[controls], np.concatenate(written)
     ):
-        return []
-    starts = np.append(cut.starts, len(text))
-    covered = np.maximum.accumulate(np.insert(cut.ends, 0, 0))
-    gaps = np.flatnonzero(starts > covered)
-    return [(int(covered[k]), text[covered[k] : starts[k]]) for k in gaps]
+        return {}
+    out = {}
+    for at, (item, cut, expected) in enumerate(zip(items, cuts, written, strict=True)):
+        found = np.flatnonzero(tokenizer.is_control[cut.ids])
+        if not np.array_equal(cut.ids[found], expected):
+            out[at] = Dropped(item.trajectory.id, *forgery(cut, found, item, tokenizer))
+    return out
 
 
-def _lost_command(
-    item: Prepared, lost: list[tuple[int, str]], opens: Int64Array, closes: Int64Array
-) -> str:
-    """Says which command would not come back whole from its tokens; '' when all do."""
-    places = np.array([at for at, _ in lost])
-    turns = np.minimum(np.searchsorted(closes, places, side="right"), len(closes) - 1)
-    inside = (opens[turns] <= places) & (places < closes[turns]) & (turns % 2 == 1)
-    if not inside.any():
-        return ""
-    turn = int(turns[inside].min())
-    each = dict.fromkeys(item.contents[turn])
-    silent = "".join(letter for letter in each if not item.guard.encode(letter).ids)
-    has = "has" if len(silent) == 1 else "have"
-    return f"command turn {turn} holds {silent!r}, which {has} no token"
+def _ends(sizes: Iterable[int]) -> Int64Array:
+    """Where the parts of these sizes end, once joined."""
+    return np.cumsum(np.fromiter(sizes, dtype=np.int64))
 
 
-_REASONS = {
-    "additive": "boundary_merge",
-    "decodes": "decode_mismatch",
-    "terminal_whole": "terminal_cut",
-    "single_bos": "double_bos",
-}
+def _begins(ends: Int64Array) -> Int64Array:
+    """Where joined parts begin that end there."""
+    begins = np.zeros_like(ends)
+    begins[1:] = ends[:-1]
+    return begins
 
 
-def _reason(
-    certificate: Certificate, details: Mapping[str, str], length: int, max_length: int
-) -> tuple[str, str]:
-    """The first line that does not hold, as (reason, detail)."""
-    for line, reason in _REASONS.items():
-        if not certificate.lines[line]:
-            return reason, details[line]
-    if not certificate.within_limit:
-        return too_long(length, max_length)
-    return "nothing_trained", "no token would be trained"
+class _Joined:
+    """Sessions one behind the other; places are counted through all of them.
+
+    Attributes:
+        items, cuts: the sessions, none of them with a forged control token.
+        ids, starts, ends: ``(tokens,)``, the tokens and their places in the texts.
+        first, last: ``(sessions,)``, where the tokens of each session begin and end.
+        text_at: ``(sessions,)``, where its text begins.
+        controls: ``(controls,)``, the places of control tokens in ``ids``.
+        opens, closes: ``(turns,)``, where each content begins and ends in the texts.
+        turn_at: ``(sessions,)``, the session's first turn.
+        spans_at: ``(sessions + 1,)``, its first command.
+        span_starts, span_ends: ``(commands,)``, the trained tokens of each command.
+        prompts_end: ``(commands,)``, where the prompt of each command ends in the texts.
+        trained: ``(commands,)`` bool, whether it is to be trained.
+    """
+
+    def __init__(
+        self, items: Sequence[Prepared], cuts: Sequence[Cut], tokenizer: ChatTokenizer
+    ) -> None:
+        self.items, self.cuts = items, cuts
+        layouts = [item.layout for item in items]
+        self.last = _ends(len(cut.ids) for cut in cuts)
+        self.first = _begins(self.last)
+        self.text_at = _begins(_ends(len(item.text) + _APART for item in items))
+        self.ids = np.concatenate([cut.ids for cut in cuts])
+        text_of_token = np.repeat(self.text_at, self.last - self.first)
+        self.starts = np.concatenate([cut.starts for cut in cuts]) + text_of_token
+        self.ends = np.concatenate([cut.ends for cut in cuts]) + text_of_token
+        self.controls = np.flatnonzero(tokenizer.is_control[self.ids])
+        self.controls_at = _begins(_ends(len(layout.control_ids) for layout in layouts))
+        self.turn_at = _begins(_ends(len(item.turns) for item in items))
+        self._place_turns()
+        commands = [len(layout.turns) for layout in layouts]
+        self.spans_at = np.append(0, _ends(commands))
+        session = np.repeat(np.arange(len(items)), commands)
+        turn = np.concatenate([layout.turns for layout in layouts]) + self.turn_at[session]
+        leads = np.concatenate([layout.lead_widths for layout in layouts])
+        self.prompts_end = self.opens[turn] - leads
+        self.span_starts = np.searchsorted(self.starts, self.prompts_end, side="left")
+        closing = np.concatenate([layout.closing for layout in layouts])
+        self.span_closing = self.controls[closing + self.controls_at[session]] + 1
+        self.span_ends = np.maximum(self.span_starts, self.span_closing)
+        self.session = session
+        self.trained = np.array(
+            [item.turns[turn].train for item in items for turn in item.layout.turns.tolist()],
+            dtype=np.bool_,
+        )
+
+    def _place_turns(self) -> None:
+        items = self.items
+        lengths = np.fromiter(
+            (len(content) for item in items for content in item.contents), dtype=np.int64
+        )
+        before = np.concatenate([item.layout.widths[:-1] for item in items])
+        behind = np.array([item.layout.widths[-1] for item in items]) + _APART
+        before[self.turn_at[1:]] += behind[:-1]
+        self.closes = np.cumsum(before + lengths)
+        self.opens = self.closes - lengths
 
 
-def too_long(length: int, max_length: int) -> tuple[str, str]:
-    """Reason and detail of a row that is longer than the limit."""
-    return "too_long", f"{length} tokens, the limit is {max_length}"
+def _rows(joined: _Joined, tokenizer: ChatTokenizer, max_length: int) -> list[Row | Dropped]:
+    listed = joined.ids.tolist()  # short slices of a list cost a tenth of those of an array
+    melted = _merged(joined, listed, tokenizer)
+    said = _misread(joined, listed, tokenizer)
+    incomplete = _incomplete(joined)
+    finals = joined.spans_at[1:] - 1
+    whole = (joined.span_ends[finals] == joined.span_closing[finals]) & (
+        joined.span_closing[finals] <= joined.last
+    )
+    widths = np.where(joined.trained, joined.span_ends - joined.span_starts, 0)
+    trained = np.add.reduceat(widths, joined.spans_at[:-1]).tolist()
+    untrained = np.add.reduceat(~joined.trained, joined.spans_at[:-1], dtype=np.int64).tolist()
+    arrays = _arrays(joined)
+    bounds = zip(joined.first.tolist(), joined.last.tolist(), whole.tolist(), strict=True)
+    bos = tokenizer.bos_id
+    out: list[Row | Dropped] = []
+    for at, (first, last, ends_whole) in enumerate(bounds):
+        item, name = joined.items[at], joined.items[at].trajectory.id
+        lost = lost_characters(item, joined.cuts[at]) if at in incomplete else []
+        if lost and (detail := lost_command(item, lost)):
+            out.append(Dropped(name, "unknown_token", detail))
+            continue
+        certificate = Certificate(
+            additive=at not in melted,
+            decodes=at not in said,
+            terminal_whole=ends_whole,
+            no_forged_control=True,
+            single_bos=bos is None or listed[first : first + 2] != [bos, bos],
+            template_faithful=True,
+            within_limit=not max_length or last - first <= max_length,
+            trained_tokens=trained[at],
+            untrained_commands=untrained[at],
+        )
+        if certificate.ok:
+            characters = sum(len(text) for _, text in lost)
+            out.append(_row(joined, arrays, at, certificate, characters, tokenizer))
+            continue
+        details = {
+            "additive": melted.get(at, ""),
+            "decodes": said.get(at, ""),
+            "terminal_whole": f"the end-of-turn token of command turn {item.layout.turns[-1]} is "
+            f"missing; the session ends in {shown_tokens(listed[first:last][-SHOWN:], tokenizer)}",
+            "single_bos": "the template opens with two BOS tokens: "
+            f"{shown_tokens(listed[first : first + 2], tokenizer)}",
+        }
+        out.append(Dropped(name, *reason(certificate, details, last - first, max_length)))
+    return out
 
 
 def limited(built: Row | Dropped, max_length: int) -> Row | Dropped:
@@ -204,123 +203,154 @@ def limited(built: Row | Dropped, max_length: int) -> Row | Dropped:
     return built
 
 
-def _spans(layout: SpanLayout, cut: Cut, controls: Int64Array, opens: Int64Array) -> _Spans:
-    begins = opens[layout.turns] - layout.lead_widths
-    starts = np.searchsorted(cut.starts, begins, side="left")
-    return _Spans(starts, np.maximum(starts, controls[layout.closing] + 1), begins)
+def _incomplete(joined: _Joined) -> set[int]:
+    """The sessions of whose text some characters are in no token."""
+    covered = np.maximum.accumulate(joined.ends)
+    gaps = np.zeros(len(joined.ids), dtype=np.bool_)
+    gaps[1:] = joined.starts[1:] > covered[:-1]
+    gaps[joined.first] = joined.starts[joined.first] > joined.text_at
+    lengths = np.fromiter((len(item.text) for item in joined.items), dtype=np.int64)
+    gaps[joined.last - 1] |= covered[joined.last - 1] < joined.text_at + lengths
+    places = np.flatnonzero(gaps)
+    return set(np.searchsorted(joined.last, places, side="right").tolist())
 
 
-def _merged(
-    spans: _Spans,
-    item: Prepared,
-    cut: Cut,
-    ids: list[int],
-    controls: Int64Array,
-    tokenizer: ChatTokenizer,
-) -> str:
-    """Whether what precedes some command is not cut as the prompt for it is, and how; '' = none.
+def _merged(joined: _Joined, ids: list[int], tokenizer: ChatTokenizer) -> dict[int, str]:
+    """The sessions in which what precedes some command is not cut as the prompt for it is, and how.
 
     A control token is a hard cut, so only the tokens after the last one before the command can
     differ; what stands from there on is tokenised by itself.
     """
-    ordinals = np.searchsorted(controls, spans.starts)
-    firsts = np.where(ordinals > 0, controls[np.maximum(ordinals - 1, 0)], 0)
-    places = np.where(ordinals > 0, cut.starts[firsts], 0)
-    text = item.text
-    ends = spans.begins.tolist()
-    prompts = [text[a:b] for a, b in zip(places.tolist(), ends, strict=True)]
-    tails = tokenizer.tails(item.guard, prompts)
-    before = cut.ends[np.maximum(spans.starts - 1, 0)]
-    apart = (spans.starts < spans.ends) & ((spans.starts == 0) | (before <= spans.begins))
-    bounds = zip(firsts.tolist(), spans.starts.tolist(), tails, apart.tolist(), strict=True)
+    starts, session = joined.span_starts, joined.session
+    ordinals = np.searchsorted(joined.controls, starts)
+    behind = ordinals > joined.controls_at[session]
+    firsts = np.where(behind, joined.controls[np.maximum(ordinals - 1, 0)], joined.first[session])
+    text_at = joined.text_at[session]
+    places = np.where(behind, joined.starts[firsts] - text_at, 0).tolist()
+    prompts_end = (joined.prompts_end - text_at).tolist()
+    texts = [joined.items[at].text for at in session.tolist()]
+    prompts = [text[a:b] for text, a, b in zip(texts, places, prompts_end, strict=True)]
+    tails = tokenizer.tails(joined.items[0].guard, prompts)
+    opens_row = starts == joined.first[session]
+    before = joined.ends[np.maximum(starts - 1, 0)]
+    apart = (starts < joined.span_ends) & (opens_row | (before <= joined.prompts_end))
+    out: dict[int, str] = {}
+    bounds = zip(firsts.tolist(), starts.tolist(), tails, apart.tolist(), strict=True)
     for number, (first, start, tail, separate) in enumerate(bounds):
         if separate and ids[first:start] == tail:
             continue
-        # From the first token that differs, to the one that the command begins in or after.
-        length = max(start - first, len(tail)) + 1
-        pairs = zip(ids[first : first + length], tail, strict=False)
-        same = next((at for at, (a, b) in enumerate(pairs) if a != b), min(length - 1, len(tail)))
-        same = max(0, min(same, len(tail) - 1))
-        turn = int(item.layout.turns[number])
-        return (
-            f"command turn {turn} melts into the prompt before it: the prompt ends in the tokens "
-            f"{_shown(tail[same:][-_SHOWN:], tokenizer)}, and with the command after it there are "
-            f"{_shown(ids[first + same :][:_SHOWN], tokenizer)}; {WAYS['boundary_merge']}"
-        )
-    return ""
+        at = int(session[number])
+        end = min(first + max(start - first, len(tail)) + 1, int(joined.last[at]))
+        command = number - int(joined.spans_at[at])
+        out.setdefault(at, merged(joined.items[at], command, tail, ids[first:end], tokenizer))
+    return out
 
 
-def _misread(spans: _Spans, item: Prepared, ids: list[int], tokenizer: ChatTokenizer) -> str:
-    """Whether some span's ids are not the command, and how; '' = none.
+def _misread(joined: _Joined, ids: list[int], tokenizer: ChatTokenizer) -> dict[int, str]:
+    """The sessions in which some span's ids are not the command, and how.
 
     The template's own lead and tail (white space) around it are trained too, and a SentencePiece
     decoder drops one leading space.
     """
-    layout = item.layout
-    bounds = list(zip(spans.starts.tolist(), spans.ends.tolist(), strict=True))
-    said = tokenizer.decode_all([ids[start : end - 1] for start, end in bounds])
-    commands = item.contents[1::2]
-    each = zip(said, commands, layout.leads, layout.tails, strict=True)
-    for number, (text, command, lead, tail) in enumerate(each):
-        if text == command and not (lead or tail):
-            continue
-        if (lead + tail).strip() or text not in (lead + command + tail, lead[1:] + command + tail):
-            start, end = bounds[number]
-            return (
-                f"command turn {layout.turns[number]} is {_cited(command)}, but its tokens "
-                f"{_shown(ids[start:end][:_SHOWN], tokenizer)} say {_cited(text)}; "
-                f"{WAYS['decode_mismatch']}"
-            )
-    return ""
+    bounds = list(zip(joined.span_starts.tolist(), joined.span_ends.tolist(), strict=True))
+    said = iter(tokenizer.decode_all([ids[start : end - 1] for start, end in bounds]))
+    out: dict[int, str] = {}
+    number = 0
+    for at, item in enumerate(joined.items):
+        commands, layout = item.contents[1::2], item.layout
+        for count, command in enumerate(commands):
+            text, lead, tail = next(said), layout.leads[count], layout.tails[count]
+            if text != command or lead or tail:
+                shown = (lead + command + tail, lead[1:] + command + tail)
+                if (lead + tail).strip() or text not in shown:
+                    start, end = bounds[number + count]
+                    out.setdefault(at, misread(item, count, ids[start:end], text, tokenizer))
+        number += len(commands)
+    return out
+
+
+class _Arrays(NamedTuple):
+    """Arrays of rows, ``(tokens,)`` through all sessions, counted within each session."""
+
+    ids: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+    turn_of: npt.NDArray[np.int32]
+    content: npt.NDArray[np.bool_]
+    control: npt.NDArray[np.bool_]
+
+
+def _arrays(joined: _Joined) -> _Arrays:
+    items, counts = joined.items, joined.last - joined.first
+    starts, ends, closes = joined.starts, joined.ends, joined.closes
+    turn_at = np.repeat(joined.turn_at, counts)
+    final = np.repeat(np.append(joined.turn_at[1:], len(closes)) - 1, counts)
+    closed = np.searchsorted(closes, starts, side="right")
+    turn = np.minimum(closed, final)
+    content = (ends > joined.opens[turn]) & (starts < closes[turn])
+    content[joined.controls] = False
+    control = np.zeros(len(starts), dtype=np.bool_)
+    control[joined.controls] = True
+    # A turn's first control token after its content closes it and belongs to it.
+    last = np.maximum(closed - 1, turn_at)
+    widths = np.concatenate([item.layout.edges for item in items])
+    edges = np.where(widths > 0, closes + widths, -1)
+    turn = np.where((closed > turn_at) & (starts < edges[last]), last, turn)
+    grown = np.zeros(len(starts), dtype=np.int64)
+    written = np.concatenate([item.layout.control_ids for item in items])
+    grown[joined.controls] = items[0].guard.growth(written)
+    shown = ends + np.cumsum(grown)
+    # Within a session no token ends before the one before it; sessions are kept apart meanwhile.
+    apart = np.repeat(np.arange(len(items)) * (int(np.ptp(shown)) + 1), counts)
+    shown = np.maximum.accumulate(shown + apart) - apart
+    base = joined.text_at + np.append(0, np.cumsum(grown)[joined.last[:-1] - 1])
+    return _Arrays(
+        ids=joined.ids,
+        ends=(shown - np.repeat(base, counts)).astype(np.int32),
+        turn_of=(turn - turn_at).astype(np.int32),
+        content=content,
+        control=control,
+    )
 
 
 def _row(
-    item: Prepared,
-    cut: Cut,
-    controls: Int64Array,
-    opens: Int64Array,
-    closes: Int64Array,
-    spans: _Spans,
+    joined: _Joined,
+    arrays: _Arrays,
+    at: int,
     certificate: Certificate,
-    lost: list[tuple[int, str]],
+    lost: int,
     tokenizer: ChatTokenizer,
 ) -> Row:
-    ids, starts, ends = cut
-    layout = item.layout
-    closed = np.searchsorted(closes, starts, side="right")
-    turn = np.minimum(closed, len(closes) - 1)
-    content = (ends > opens[turn]) & (starts < closes[turn])
-    content[controls] = False
-    control = np.zeros(len(ids), dtype=np.bool_)
-    control[controls] = True
-    # A turn's first control token after its content closes it and belongs to it.
-    last = np.maximum(closed - 1, 0)
-    edges = np.where(layout.edges > 0, closes + layout.edges, -1)
-    turn = np.where((closed > 0) & (starts < edges[last]), last, turn)
-    grown = np.zeros(len(ids), dtype=np.int64)
-    grown[controls] = item.guard.growth(layout.control_ids)
-    shown = np.maximum.accumulate(ends + np.cumsum(grown))
-    bounds = zip(spans.starts.tolist(), spans.ends.tolist(), layout.turns.tolist(), strict=True)
+    item, first, last = joined.items[at], joined.first[at], joined.last[at]
+    own = _Arrays(
+        ids=arrays.ids[first:last].copy(),
+        ends=arrays.ends[first:last].copy(),
+        turn_of=arrays.turn_of[first:last].copy(),
+        content=arrays.content[first:last].copy(),
+        control=arrays.control[first:last].copy(),
+    )
+    freeze(*own)
+    spans = slice(joined.spans_at[at], joined.spans_at[at + 1])
+    starts = (joined.span_starts[spans] - first).tolist()
+    stops = (joined.span_ends[spans] - first).tolist()
+    bounds = zip(starts, stops, item.layout.turns.tolist(), strict=True)
     trained, untrained = by_training((Span(*bound) for bound in bounds), item.turns)
-    row = Row(
+    return Row(
         id=item.trajectory.id,
         archetype=item.trajectory.archetype,
         turns=item.turns,
         text=item.shown,
-        ids=ids,
-        ends=shown.astype(np.int32),
-        turn_of=turn.astype(np.int32),
-        content=content,
-        control=control,
+        ids=own.ids,
+        ends=own.ends,
+        turn_of=own.turn_of,
+        content=own.content,
+        control=own.control,
         spans=trained,
         untrained=untrained,
         certificate=certificate,
-        lost=sum(len(text) for _, text in lost),
+        lost=lost,
         render_digest=tokenizer.render_digest,
-        clock=layout.clock,
+        clock=item.layout.clock,
     )
-    freeze(row.ids, row.ends, row.turn_of, row.content, row.control)
-    return row
 
 
 def freeze(*arrays: npt.NDArray[np.generic]) -> None:
