@@ -58,17 +58,20 @@ def pack(built: Row | Dropped) -> bytes | None:
         if built.reason == "nothing_trained":
             return None  # of these turns it depends on their flags
         return b"\0" + msgspec.msgpack.encode((built.reason, built.detail))
-    if (np.diff(built.turn_of) < 0).any():
+    if (built.turn_of[1:] < built.turn_of[:-1]).any():
         return None  # a token without characters, between turns
     ids = _narrow(built.ids)
-    characters = _narrow(np.diff(built.ends, prepend=np.int32(0)))
+    widths = built.ends.copy()  # np.diff takes ten times as long for a short row
+    widths[1:] -= built.ends[:-1]
+    characters = _narrow(widths)
     counts = _narrow(np.bincount(built.turn_of, minlength=len(built.turns)))
-    spans = np.array([(span.start, span.end) for span in built.commands], dtype="<u4")
+    bounds = [place for span in built.commands for place in (span.start, span.end)]
+    spans = struct.pack(f"<{len(bounds)}I", *bounds)
     sizes = (array.itemsize for array in (ids, characters, counts))
-    head = _HEAD.pack(True, len(built), len(counts), len(spans), built.lost, *sizes)
+    head = _HEAD.pack(True, len(built), len(counts), len(bounds) // 2, built.lost, *sizes)
     marks = np.packbits(built.content), np.packbits(built.control)
     return b"".join(
-        (head, *(array.tobytes() for array in (spans, counts, ids, characters, *marks)))
+        (head, spans, *(array.tobytes() for array in (counts, ids, characters, *marks)))
     )
 
 

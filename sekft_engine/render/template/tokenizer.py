@@ -272,10 +272,9 @@ class ChatTokenizer:
         return self._plain.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def decode_all(self, sequences: list[list[int]]) -> list[str]:
-        """:meth:`decode` of each."""
-        if len(sequences) < 64:  # too few to be worth the tokenizer's threads
-            return [self._plain.decode(ids, skip_special_tokens=False) for ids in sequences]
-        return self._plain.decode_batch(sequences, skip_special_tokens=False)
+        """:meth:`decode` of each. In one thread: the tokenizer's threads cut the next sessions
+        meanwhile, and waiting for them takes longer than a few commands do."""
+        return [self._plain.decode(ids, skip_special_tokens=False) for ids in sequences]
 
     def distrust(self) -> None:
         """Give up all proofs about the template, and compare every prompt from now on."""
