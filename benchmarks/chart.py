@@ -31,7 +31,7 @@ from benchmarks.shared.painted import Painted  # isort: skip - it sets what Text
 
 from textual.events import Key
 
-from benchmarks.shared.report import arguments, p50_p95, tell
+from benchmarks.shared.report import arguments, p50_p95, run_main, tell
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events
@@ -195,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

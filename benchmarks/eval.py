@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from benchmarks.shared.given import held_out
-from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.report import arguments, run_main, tell
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
 from sekft_engine.model.kernels.packed_linear import PackedLinears
@@ -248,4 +248,4 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.report import arguments, run_main, tell
 
 #: Lines that a shell shows; {w} is a word and {n} a number.
 _LINES = (
@@ -394,4 +394,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

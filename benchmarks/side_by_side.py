@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.shared.given import rows_of
-from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.report import arguments, run_main, tell
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.training.trainer.data import TrainRow
@@ -146,4 +146,4 @@ def _table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

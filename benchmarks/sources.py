@@ -29,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.report import arguments, run_main, tell
 from benchmarks.shared.session_tables import compare, show
 
 _OUTPUT = (
@@ -220,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

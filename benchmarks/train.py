@@ -32,7 +32,7 @@ from benchmarks.levers import RECIPE, Run, levers, run_of, sekft
 from benchmarks.peer_trl import Way
 from benchmarks.shared.given import rows_of
 from benchmarks.shared.memory import with_peak
-from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.report import arguments, run_main, tell
 from sekft_engine.model.device import out_of_memory
 from sekft_engine.model.loading import load_model
 from sekft_engine.model.resident import ResidentBase
@@ -214,4 +214,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

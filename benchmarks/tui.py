@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shared.console import Console, console
-from benchmarks.shared.report import arguments, p50_p95, tell
+from benchmarks.shared.report import arguments, p50_p95, run_main, tell
 from benchmarks.sources import generate
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.factory import make
@@ -260,4 +260,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -38,7 +38,7 @@ from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import OptionList, RichLog, Static
 
-from benchmarks.shared.report import arguments, p50_p95, tell
+from benchmarks.shared.report import arguments, p50_p95, run_main, tell
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.maskview.document import Document
 from sekft_engine.render.rows.row import Certificate, Row, Span
@@ -318,4 +318,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

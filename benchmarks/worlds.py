@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.shared.given import held_out
-from benchmarks.shared.report import arguments, tell
+from benchmarks.shared.report import arguments, run_main, tell
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.worlds import open_world
 from sekft_engine.worlds.bubblewrap.launcher import find_bubblewrap
@@ -142,4 +142,4 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -1,11 +1,14 @@
-"""The options that all have, and the two ways a result is told."""
+"""The options that all have, the two ways a result is told, and how an error is."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from sekft_engine.core.errors import SekftError
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
@@ -21,6 +24,15 @@ def tell(result: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_j
         print(json.dumps(result, indent=1))
     else:
         show(result)
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Call ``main``; an error that says what to do is a line, as it is for the commands."""
+    try:
+        main()
+    except SekftError as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
 
 
 def p50_p95(values: Sequence[float]) -> tuple[float, float]:
