@@ -160,8 +160,19 @@ def test_only_tokenizers_whose_pieces_are_alike_everywhere_are_given_pieces(
 def test_byte_level_vocabularies_are_spelled(name: str, bases: MakeBase) -> None:
     guard = bases(name).ours.guard
     guard._cutter._paused = 0
-    text = "plain wörld 👋\n\x00"
-    assert guard._cutter._spelled(text, guard.encode(text).ids) is not None
+    texts = ["plain wörld 👋\n\x00", "x", "\u00e9"]
+    assert None not in guard._cutter._spelled(texts, [guard.encode(text).ids for text in texts])
+
+
+def test_one_text_that_is_not_spelled_costs_the_others_nothing(smol: Base) -> None:
+    guard = smol.ours.guard
+    guard._cutter._paused = 0
+    texts = [f"echo {number}" for number in range(9)]
+    texts[5] = "a\x1bb"  # SmolLM2 has no token for the escape character
+    found = guard._cutter._spelled(texts, [guard.encode(text).ids for text in texts])
+    assert [cut is None for cut in found] == [number == 5 for number in range(9)]
+    for text, cut in zip(texts, guard.cut(texts), strict=True):
+        assert_equal(cut, told(smol.ours, text))
 
 
 def test_a_process_that_dies_costs_no_row(smol: Base, monkeypatch: pytest.MonkeyPatch) -> None:
