@@ -30,7 +30,7 @@ from sekft_tui.input.actions import Place, bindings
 from sekft_tui.input.keys import OrderedKeys
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.model.evaluation import EvalView
-from sekft_tui.model.job_text import engine_text
+from sekft_tui.model.job_text import engine_text, job_state
 from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import TrainView
@@ -40,6 +40,7 @@ from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.process.attention import Attention
 from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.settings import State, load_state, save_state
@@ -121,6 +122,7 @@ class Workbench(OrderedKeys):
         self.keys = KeyBar()
         self.prompt = PromptLine()
         self.pane: Place = "trajectories"
+        self.attention = Attention(self.to_terminal, os.environ)
         self._drawn: dict[Place, int] = {}
         self._timer: Timer | None = None
         self._last_error = ("", "")
@@ -206,6 +208,7 @@ class Workbench(OrderedKeys):
         self.tabs.base = Path(self.base).name
         self.tabs.state = engine_text(shared)
         self.tabs.update()
+        self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
 
     # --- panes ------------------------------------------------------------------------------
 
@@ -306,7 +309,11 @@ class Workbench(OrderedKeys):
                 self.note(f"{event.kind} stopped. {event.detail}".strip())
             case events.JobDone(kind="train" | "eval" | "setup"):
                 self.note(f"{event.kind} done")
-                self.bell()
+        with self.bridge.shared() as shared:
+            ended = shared.jobs.get(event.job) if isinstance(event, events.ENDINGS) else None
+        if ended is not None and ended.started:
+            how = job_state(ended.status)[0].partition(" ")[2]
+            self.attention.ended(f"sekft: {ended.kind} {how}", ended.started, ended.ended)
         for screen in self.screen_stack:
             if isinstance(screen, SetupScreen):
                 screen.engine_event(event)
@@ -427,6 +434,7 @@ class Workbench(OrderedKeys):
         """Save the settings and end."""
         save_state(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
         self.bridge.close()
+        self.attention.close()
         self.exit(0)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -1,0 +1,72 @@
+"""The terminal's title and the sign for a long job: what is written past the screen."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sekft_tui.process.attention import LONG, Attention
+
+
+class Terminal:
+    """Keeps what was written; its clock stands still until told."""
+
+    def __init__(self, **environ: str) -> None:
+        self.written: list[str] = []
+        self.clock = 0.0
+        self.attention = Attention(
+            self.written.append, {"TERM": "xterm-256color"} | environ, lambda: self.clock
+        )
+
+
+def test_the_title_says_what_the_engine_does_and_is_given_back() -> None:
+    terminal = Terminal()
+    terminal.attention.title("sekft work: idle")
+    terminal.attention.close()
+    assert terminal.written == ["\x1b[22;2t\x1b]2;sekft work: idle\x07", "\x1b]2;\x07\x1b[23;2t"]
+
+
+def test_a_title_is_written_once_and_not_at_every_step() -> None:
+    terminal = Terminal()
+    for step in range(100):
+        terminal.clock += 0.1
+        terminal.attention.title(f"train {step}/100")
+        terminal.attention.title(f"train {step}/100")
+    assert len(terminal.written) <= 5
+
+
+def test_a_terminal_whose_title_was_never_set_is_not_written_to() -> None:
+    terminal = Terminal()
+    terminal.attention.close()
+    assert terminal.written == []
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "linux"}, {"TERM": ""}, {"SEKFT_TITLE": "off"}])
+def test_terminals_that_would_print_it_are_left_alone(environ: dict[str, str]) -> None:
+    terminal = Terminal(**environ)
+    terminal.attention.title("idle")
+    terminal.attention.ended("train done", time.time() - 2 * LONG, time.time())
+    assert terminal.written == ["\x07"], "a bell is known everywhere"
+
+
+def test_a_long_job_that_ended_just_now_rings() -> None:
+    terminal = Terminal()
+    terminal.attention.ended("sekft: train done", time.time() - 2 * LONG, time.time())
+    assert terminal.written == ["\x07", "\x1b]9;sekft: train done\x07"]
+
+
+@pytest.mark.parametrize(("took", "ago"), [(LONG / 2, 0), (2 * LONG, 3600)])
+def test_short_jobs_and_those_of_the_past_do_not(took: float, ago: float) -> None:
+    terminal = Terminal()
+    ended = time.time() - ago
+    terminal.attention.ended("sekft: train done", ended - took, ended)
+    assert terminal.written == []
+
+
+def test_hostile_names_cannot_leave_the_sequence() -> None:
+    terminal = Terminal()
+    terminal.attention.title("a\x07\x1b]52;c;cm0gLXJm\x07\x9b31m")
+    (written,) = terminal.written
+    inside = written.removeprefix("\x1b[22;2t\x1b]2;").removesuffix("\x07")
+    assert not any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in inside)
