@@ -26,7 +26,6 @@ from sekft_engine.engine.queue import (
     JobQueue,
     last_number,
     queue_entry,
-    to_resume,
     unfinished_jobs,
 )
 from sekft_engine.engine.registry import HANDLERS, Handler
@@ -47,6 +46,7 @@ from sekft_engine.records.results import (
     RunningStatus,
     StatusResult,
 )
+from sekft_engine.records.resuming import to_resume
 from sekft_engine.work.context import Stopped
 from sekft_engine.work.residence import Residence
 

@@ -101,17 +101,6 @@ def queue_entry(job: Job, *, held: bool = False) -> Queued:
     )
 
 
-def to_resume(job: Job, run: Path) -> Job:
-    """The job that resumes what ``job`` has begun in the folder ``run``."""
-    match job:
-        case jobs.Train() | jobs.Evaluate():
-            return msgspec.structs.replace(job, out=str(run), resume=True)
-        case jobs.Sweep():
-            return msgspec.structs.replace(job, out=str(run))
-        case _:
-            return job
-
-
 def unfinished_jobs(journal: Path) -> list[Job]:
     """The jobs that an engine with this journal did not finish, the one that was running first.
     Those whose run has been finished since are left out."""

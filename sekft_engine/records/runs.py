@@ -117,7 +117,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a run's manifest says. ``status``: running, done, failed, stopped or died.
 
     ``about`` holds the recipe (train) or the subjects (eval), ``facts`` the digests and versions,
-    ``adapter`` the adapter's folder where there is one.
+    ``adapter`` the adapter's folder where there is one, ``job`` what was asked for, with absolute
+    paths (empty in runs of older versions).
     """
 
     id: str
@@ -131,6 +132,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     result: AnyResult = {}
     error: str = ""
     adapter: str = ""
+    job: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "result", read_result(self.kind, self.result))
@@ -182,6 +184,7 @@ def create_run(
     facts: RunFacts | None = None,
     out: str = "",
     name: str = "",
+    job: dict[str, Any] | None = None,
 ) -> Run:
     """Make the folder of a new run: ``out``, or the next number under ``root``. Its first manifest
     holds all that it can be resumed by.
@@ -206,6 +209,7 @@ def create_run(
         name=name,
         about=about,
         facts=facts or RunFacts(),
+        job=job or {},
     )
     return Run(folder, info)
 

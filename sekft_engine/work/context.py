@@ -16,6 +16,7 @@ from sekft_engine.model.device import choose_device
 from sekft_engine.model.imports import import_torch
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
+from sekft_engine.records.job_paths import absolute
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
@@ -231,7 +232,9 @@ class Context:
     ) -> Run:
         """Make the run's folder; from here on this job's events go into its journal."""
         root: Path | None = self.workspace.runs if self.workspace else None
-        return self._opened(create_run(root, kind, about=about, facts=facts, out=out, name=name))
+        job = msgspec.to_builtins(absolute(self.job))
+        run = create_run(root, kind, about=about, facts=facts, out=out, name=name, job=job)
+        return self._opened(run)
 
     def reopen_run(self, folder: Path) -> Run:
         """Continue an earlier run; this job's events are added to its journal."""

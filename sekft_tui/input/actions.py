@@ -182,7 +182,7 @@ KEYS: tuple[Key, ...] = (
     Key("runs", ("o",), "open", "show", "Show this run in Train or Eval", 1),
     Key("runs", ("a",), "evaluate", "evaluate", "Choose this run's adapter in Eval", 2),
     Key("runs", ("p",), "episodes", "replay", "Replay this run's episodes", 3),
-    Key("runs", ("u",), "resume", "resume", "Resume a training run that is not done", 4),
+    Key("runs", ("u",), "resume", "resume", "Resume a run that was stopped or died", 4),
     Key("runs", ("space",), "pin", "pin", "Pin or unpin this run in Train's chart", 5),
     # Log.
     Key("log", ("F",), "follow", "follow", "Follow the newest line", 1),

@@ -13,8 +13,10 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
+from sekft_engine.records.resuming import resuming_job
 from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
@@ -172,24 +174,24 @@ class RunsPane(Pane):
 
     def action_resume(self) -> None:
         run = self.current
-        if run is None or run.kind != "train" or run.status in ("done", "running"):
-            self.host.note("nothing to resume: choose a training run that was stopped or died")
+        if run is None or run.status in ("done", "running"):
+            self.host.note("nothing to resume: choose a run that was stopped or died")
         else:
             self._resume(run)
 
     @work(exclusive=True, group="resume")
     async def _resume(self, run: RunInfo) -> None:
-        """Resume as ``sekft train --resume`` does, with the settings of the run's start."""
-        from sekft_engine.training.run.resume import completed
-
-        job = jobs.Train(base="", out=run.path, resume=True)
+        """Resume with the settings of the run's start."""
         try:
-            job = await asyncio.to_thread(completed, job, self.host.workspace)
+            job = await asyncio.to_thread(_continuing, run, self.host.workspace)
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
         self.host.bridge.submit(job)
-        self.request(FollowTraining())
+        if run.kind == "train":
+            self.request(FollowTraining())
+        else:
+            self.host.note(f"{run.kind} resumes: {visible(run.id)}")
 
     def action_evaluate(self) -> None:
         run = self.current
@@ -202,6 +204,15 @@ class RunsPane(Pane):
         run = self.current
         if run is not None:
             self.request(ShowEpisodes(run.id))
+
+
+def _continuing(run: RunInfo, workspace: Workspace) -> jobs.Job:
+    """The job that resumes ``run``; a training run says all of it in its own words."""
+    if run.kind != "train":
+        return resuming_job(run)
+    from sekft_engine.training.run.resume import completed
+
+    return completed(jobs.Train(base="", out=run.path, resume=True), workspace)
 
 
 def _name_width(width: int) -> int:

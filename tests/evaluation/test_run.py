@@ -26,6 +26,7 @@ from sekft_engine.model.device import Device
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.events import Event
+from sekft_engine.records.resuming import resuming_job
 from sekft_engine.records.runs import read_events, read_run
 from sekft_engine.sources import load_trajectories
 from sekft_engine.work.context import Stopped
@@ -153,7 +154,9 @@ def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     assert read_run(tmp_path / "part").status == "stopped"
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "part/episodes").iterdir()}
 
-    resumed = with_out(job, tmp_path / "part", resume=True)
+    resumed = resuming_job(read_run(tmp_path / "part"))
+    assert isinstance(resumed, jobs.Evaluate), "a run says by itself what it was asked for"
+    assert resumed == with_out(job, tmp_path / "part", resume=True)
     told: list[events.EpisodeDone] = []
 
     def tell(event: Event) -> None:
@@ -168,6 +171,8 @@ def test_a_stopped_eval_goes_on_where_it_was_and_ends_as_if_never_stopped(
     assert len({event.scenario for event in told}) == 4
     for name, when in kept.items():
         assert (tmp_path / "part" / "episodes" / name).stat().st_mtime_ns == when
+    with pytest.raises(SekftError, match="this run is done"):
+        resuming_job(read_run(tmp_path / "part"))
     other = with_out(job, tmp_path / "part", resume=True, seed=7)
     with pytest.raises(SekftError, match="another eval"):
         run_document(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from math import nan
 
@@ -162,3 +163,26 @@ async def test_a_run_that_died_goes_on_from_the_runs_pane(
         assert (job.base, job.data) == ("/b", "/d")
         await until(pilot, lambda: app.focused is app.query_one(TrainPane).chart, "the chart")
         assert app.pane == "train"
+
+
+async def test_an_eval_that_was_stopped_resumes_from_the_runs_pane(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    folder = stored_run(workspace, "003-eval", (), "stopped", kind="eval")
+    old = stored_run(workspace, "001-eval", (), "stopped", kind="eval")
+    asked = jobs.Evaluate(id="eval-9", scenarios="/worlds", n=5, adapters=("/a",), seed=3)
+    manifest = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(manifest | {"job": msgspec.to_builtins(asked)}))
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "003-eval", old.name)
+        await pilot.press("u")
+        await until(pilot, lambda: bool(engine.jobs), "a job")
+        job = engine.jobs[0]
+        assert isinstance(job, jobs.Evaluate)
+        assert (job.out, job.resume, job.n, job.adapters) == (str(folder), True, 5, ("/a",))
+        assert job.id != "eval-9", "it is another job"
+        await pilot.press("j", "u", "6")  # of a version that did not record it
+        await until_shown(pilot, "does not say which job made it")
+        assert len(engine.jobs) == 1
