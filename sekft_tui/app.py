@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 from textual import on
-from textual.app import ComposeResult, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
@@ -76,7 +76,7 @@ class Workbench(OrderedKeys):
 
     TITLE = "sekft"
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS: ClassVar = {KeyCommands}
+    COMMANDS: ClassVar = App.COMMANDS | {KeyCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("global"),
         Binding("ctrl+q", "quit", show=False, priority=False),

@@ -29,15 +29,14 @@ class KeyCommands(Provider):
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for key in self._keys():
-            score = matcher.match(key.description)
+            score = matcher.match(_title(key))
             if score > 0:
-                yield Hit(
-                    score, matcher.highlight(key.description), self._run(key), help=_help(key)
-                )
+                yield Hit(score, matcher.highlight(_title(key)), self._run(key), help=_help(key))
 
 
 def _title(key: Key) -> str:
-    return key.description
+    """The short name, which the keys' line teaches, and what it does."""
+    return f"{key.label}: {key.description}"
 
 
 def _help(key: Key) -> str:

@@ -293,6 +293,11 @@ async def test_help_lists_the_keys_of_the_pane_and_the_palette_runs_them(
         await until_shown(pilot, "Show all tokens, only trained")
         await pilot.press("enter")
         await until_shown(pilot, "trained only")
+        for short, described in (("queue", "The job queue"), ("screenshot", "Save a picture")):
+            await pilot.press("ctrl+p", *short)
+            await until_shown(pilot, described)
+            await pilot.press("escape")
+            await until_gone(pilot, described)
 
 
 async def test_no_colour_still_tells_trained_from_masked(
