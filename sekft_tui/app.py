@@ -43,7 +43,8 @@ from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike
 from sekft_tui.process.hangup import over_bare_ssh
-from sekft_tui.process.settings import State, load_state, save_state
+from sekft_tui.process.remembered import Remembered, save_rest
+from sekft_tui.process.settings import State, load_state
 from sekft_tui.process.workers import KeyPriority
 from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
@@ -109,6 +110,7 @@ class Workbench(OrderedKeys):
         self.demo = demo
         self._base = base
         self.state: State = load_state()
+        self.remembered = Remembered(workspace.root)
         self.pinned = PinnedRuns(
             workspace.runs,
             self.state.pinned.get(str(workspace.root), ()),
@@ -432,7 +434,7 @@ class Workbench(OrderedKeys):
 
     def leave(self) -> None:
         """Save the settings and end."""
-        save_state(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
+        save_rest(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
         self.bridge.close()
         self.attention.close()
         self.exit(0)

@@ -16,6 +16,7 @@ from sekft_tui.dataset import DataSet
 from sekft_tui.messages import Request
 from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.process.bridge import Bridge
+from sekft_tui.process.remembered import Remembered
 from sekft_tui.process.workers import KeyPriority
 from sekft_tui.widgets.prompt_line import PromptLine
 
@@ -52,6 +53,10 @@ class Host(Protocol):
     @property
     def pinned(self) -> PinnedRuns:
         """Training runs drawn beside every other."""
+
+    @property
+    def remembered(self) -> Remembered:
+        """What was typed into this workspace's forms, also before."""
 
     @property
     def prompt(self) -> PromptLine:

@@ -20,6 +20,8 @@ class State(msgspec.Struct, frozen=True):
     tmux_hint_shown: bool = False
     #: Ids of the runs drawn beside every other in the chart, by workspace.
     pinned: dict[str, tuple[str, ...]] = {}
+    #: Values of forms that are not their defaults: by workspace, form and field.
+    forms: dict[str, dict[str, dict[str, str]]] = {}
 
 
 def state_path() -> Path:

@@ -57,6 +57,7 @@ class EvalPane(FormPane):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.setup = EvalSetup()
+        self._start = dict(self.setup.values)
         self.opened: EvalView | None = None
         self.view = EvalView()
         self._job: JobView | None = None
@@ -87,6 +88,8 @@ class EvalPane(FormPane):
         if self.host.is_demo:
             limits = {"step_cap": str(demo.STEP_CAP), "turn_tokens": str(demo.TURN_TOKENS)}
             self.setup.values |= limits
+        self._start = dict(self.setup.values)
+        self.setup.restore(self.host.remembered.form("eval"))
         self._fill()
         self.reload()
 
@@ -122,6 +125,7 @@ class EvalPane(FormPane):
 
     def _changed(self, name: str, value: str) -> None:
         self.setup.change(name, value)
+        self.host.remembered.keep_form("eval", self.setup.changed(self._start))
         self._fill()
 
     # --- grid -------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -34,6 +34,13 @@ _SANDBOX = "what runs the worlds; auto = the first that works here"
 _DEVICE = "where the base computes: auto, cpu, cuda, or one card, as cuda:1"
 USERLANDS = ("auto", "host", "debian")
 SANDBOXES = ("auto", "bubblewrap", "podman", "docker")
+#: Settings with few values.
+_CHOICES = {
+    "userland": USERLANDS,
+    "sandbox": SANDBOXES,
+    "controls": ("", "yes"),
+    "until_decided": ("", "yes"),
+}
 
 
 class Subject(NamedTuple):
@@ -137,6 +144,20 @@ class EvalSetup:
         if not (value.isascii() and value.isdecimal()) or int(value) < low:
             return f"{title}: a whole number of at least {low} is needed"
         return ""
+
+    def changed(self, start: Mapping[str, str]) -> dict[str, str]:
+        """The settings that are not as in ``start``."""
+        return {name: value for name, value in self.values.items() if value != start[name]}
+
+    def restore(self, values: Mapping[str, str]) -> None:
+        """Set what :meth:`changed` returned in an earlier session, as far as it is still valid."""
+        for name, value in values.items():
+            if name in _CHOICES:
+                valid = value in _CHOICES[name]
+            else:
+                valid = name in self.values and not self.check(name, value)
+            if valid:
+                self.values[name] = value
 
     def change(self, name: str, value: str) -> None:
         if name in self.values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from sekft_tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from sekft_tui.host import Host
 
+#: The name under which this form is remembered.
+_FORM = "train"
 #: Settings of a run besides its recipe.
 _RUN = (
     Field(
@@ -39,6 +42,10 @@ _RUN = (
     ),
 )  # fmt: skip
 _BUTTONS = (
+    Field(
+        "reset", "", "set every value back to what it is in a new workspace",
+        "button", label="▸ back to the defaults",
+    ),
     Field(
         "find_rate", "", "raise the rate step by step on this data and watch the loss (f)",
         "button", label="▸ find a learning rate",
@@ -68,11 +75,12 @@ class RecipePart(Part):
         self._host = host
         self.values: dict[str, str] = {}
         self.run = {field.name: field.value for field in _RUN}
+        self._start: dict[str, str] = {}
         self.help = FormHelp(id="train-help")
         self.form = Form(
             check=self._check,
             changed=self._changed,
-            pressed=lambda name: pressed[name](),
+            pressed=lambda name: ({"reset": self.reset} | dict(pressed))[name](),
             show_help=self.help.show_help,
             id="train-form",
         )
@@ -82,8 +90,33 @@ class RecipePart(Part):
         super().__init__(self.head, self.form, self.help, id="train-left")
 
     def on_mount(self) -> None:
-        self.values = {field.name: shown(value) for field, value in self._defaults()}
+        self._start = {field.name: shown(value) for field, value in self._defaults()}
+        self.values = dict(self._start)
+        for name, value in self._host.remembered.form(_FORM).items():
+            if name in self.values | self.run and not self._check(name, value):
+                (self.run if name in self.run else self.values)[name] = value
+        with suppress(SekftError):  # values that fit one by one may not fit together
+            self._host.recipe = self.recipe()
         self.fill()
+
+    def reset(self) -> None:
+        """Set every value back to what it is in a new workspace."""
+        self.form.cancel_edit()
+        self.values = dict(self._start)
+        self.run = {field.name: field.value for field in _RUN}
+        self._host.recipe = self.recipe()
+        self._keep()
+        self.fill()
+
+    def _keep(self) -> None:
+        """Remember what is not as in a new workspace; a name is for one run."""
+        changed = {name: value for name, value in self.values.items() if value != self._start[name]}
+        changed |= {
+            field.name: value
+            for field in _RUN
+            if field.name != "name" and (value := self.run[field.name]) != field.value
+        }
+        self._host.remembered.keep_form(_FORM, changed)
 
     def _defaults(self) -> list[tuple[RecipeField, Any]]:
         recipe = self._host.recipe
@@ -187,6 +220,7 @@ class RecipePart(Part):
         else:
             self.values[name] = value
             self._host.recipe = recipe_from(self.values)
+        self._keep()
         self.fill()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -12,6 +13,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data import filters
 from sekft_engine.data.filters import Filter
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from sekft_engine.maskview.layout import View
     from sekft_engine.sources import Facts
 
+#: The name under which the list's state is remembered.
+_REMEMBERED = "trajectories"
 #: Seconds for which the trajectory before stays in view while the next one is rendered.
 LATE_S = 0.15
 
@@ -87,11 +91,24 @@ class Browser(Pane):
             )
 
     def on_mount(self) -> None:
+        before = self.host.remembered.form(_REMEMBERED)
+        with suppress(filters.BadFilter):
+            self.filter = filters.parse(before.get("filter", ""))
         self.reload()
+        if name := before.get("trajectory", ""):
+            self._cursor_wanted = (name, -1)
 
     def on_unmount(self) -> None:
+        self._remember()
         if self.library is not None:
             self.library.close()
+
+    def _remember(self) -> None:
+        """Keep the filter and the place for the next time."""
+        facts = self.current
+        kept = {"filter": str(self.filter), "trajectory": facts.id if facts else ""}
+        kept = {name: value for name, value in kept.items() if value}
+        self.host.remembered.keep_form(_REMEMBERED, kept)
 
     def first_focus(self) -> Widget:
         return self.list

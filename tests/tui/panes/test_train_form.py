@@ -36,7 +36,7 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
         await until_shown(pilot, "[ ] base in 4 bits", "adapter name   the run's id")
-        await pilot.press("G", "k", "k", "k", "enter", *"tiny-1", "enter")
+        await pilot.press("G", *"kkkk", "enter", *"tiny-1", "enter")
         await pilot.press("k", "enter", *"nowhere", "enter")
         await until_shown(pilot, "✗ no such folder")
         await pilot.press("ctrl+u", *str(workspace.holdout_scenarios), "enter")
@@ -51,7 +51,7 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
         assert job.scenarios == str(workspace.holdout_scenarios)
         await until_shown(pilot, "adapter name   the run's id")  # the next is another adapter
         engine.say(events.AdapterAttached(job="x", name="tiny-1", digest="0"))
-        await pilot.press("tab", "G", "k", "k", "k", "enter", *"tiny-1", "enter")
+        await pilot.press("tab", "G", *"kkkk", "enter", *"tiny-1", "enter")
         await until_shown(pilot, "✗ an adapter of this name is on the")
 
 
