@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Container, Vertical
@@ -10,12 +11,18 @@ from textual.widget import Widget
 from sekft_tui.host import Host
 from sekft_tui.input.actions import Place
 from sekft_tui.messages import RedrawPane, Request
+from sekft_tui.text import short_path, visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from sekft_engine.records.events import Event
+    from sekft_engine.records.jobs import Job
     from sekft_tui.model.reducer import Shared
+
+
+#: Seconds within which another start is a slip.
+_TWICE = 1.0
 
 
 class Part(Vertical):
@@ -42,6 +49,7 @@ class Pane(Container):
     def __init__(self, host: Host) -> None:
         super().__init__(id=self.place)
         self.host = host
+        self._started: tuple[type[Job] | None, float] = (None, 0.0)
 
     @property
     def narrow(self) -> bool:
@@ -52,6 +60,27 @@ class Pane(Container):
         """Ask the app for something; keys pressed meanwhile wait until it is done."""
         if self.post_message(message):
             self.host.expect(message)
+
+    def start(self, job: Job) -> bool:
+        """Submit a job that takes long, and say what it waits for. Another of its kind within a
+        moment is taken for a key that was pressed twice.
+
+        Returns:
+            Whether it was submitted.
+        """
+        (kind, when), now = self._started, time.monotonic()
+        self._started = (type(job), now)
+        if kind is type(job) and now - when < _TWICE:
+            self.host.note("started a moment ago; for another one press again")
+            return False
+        with self.host.bridge.shared() as shared:
+            running = shared.active
+        self.host.bridge.submit(job)
+        if running is not None:
+            label = short_path(running.label) if running.label.startswith("/") else running.label
+            name = f"{running.kind} {visible(label)}".strip()
+            self.host.note(f"queued behind {name}: Q shows the queue")
+        return True
 
     def redraw(self) -> None:
         """Have the app draw this pane again, even if no event arrived."""

@@ -187,7 +187,8 @@ class RunsPane(Pane):
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
-        self.host.bridge.submit(job)
+        if not self.start(job):
+            return
         if run.kind == "train":
             self.request(FollowTraining())
         else:

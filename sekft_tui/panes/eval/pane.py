@@ -192,9 +192,9 @@ class EvalPane(FormPane):
         if why := self.setup.problem():
             host.note(why)
             return
-        self.opened = None
-        host.bridge.submit(self.setup.job(host.base, host.workspace.holdout_scenarios))
-        self.watch_started()
+        if self.start(self.setup.job(host.base, host.workspace.holdout_scenarios)):
+            self.opened = None
+            self.watch_started()
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:

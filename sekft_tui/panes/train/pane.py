@@ -215,8 +215,7 @@ class TrainPane(FormPane):
 
     def action_start(self) -> None:
         job = self._job_from_form()
-        if job is not None:
-            self.host.bridge.submit(job)
+        if job is not None and self.start(job):
             self.left.put("name", "")  # the base can have only one adapter of a name
             self.show_started()
 

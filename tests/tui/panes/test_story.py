@@ -32,7 +32,7 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.press("2")
         screen.until_shown("max steps", "start")
         screen.press(*"j" * 10, "enter", "ctrl+u", "2", "enter")
-        screen.until(lambda text: re.search(r"max steps +2\n", text), "two steps")
+        screen.until(lambda text: re.search(r"max steps +2\b", text), "two steps")
         screen.press("s")
         screen.until_shown("train ")
         shown = screen.until_shown("step 2/2", "✓ done", "saved at step 2")

@@ -14,6 +14,7 @@ from sekft_engine.training.planning.cards import GIB
 from sekft_engine.training.planning.computed import Computing
 from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
+from sekft_tui.panes import pane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.find_rate import FindRateScreen
 from tests.tui.screen import until, until_gone, until_shown
@@ -53,6 +54,22 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
         engine.say(events.AdapterAttached(job="x", name="tiny-1", digest="0"))
         await pilot.press("tab", "G", *"kkkk", "enter", *"tiny-1", "enter")
         await until_shown(pilot, "✗ an adapter of this name is on the")
+
+
+async def test_a_key_pressed_twice_starts_one_run_and_a_second_run_says_what_it_waits_for(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "Recipe")
+        await pilot.press("s", "s")
+        await until_shown(pilot, "started a moment ago")
+        assert len(engine.jobs) == 1
+        monkeypatch.setattr(pane, "_TWICE", 0.0)
+        await pilot.press("s")
+        await until_shown(pilot, "queued behind train")
+        assert len(engine.jobs) == 2
 
 
 async def test_the_form_says_whether_the_run_fits_while_its_fields_change(
