@@ -10,9 +10,10 @@ import msgspec
 
 from sekft_engine import demo
 from sekft_engine.cli.eval import EvalDisplay
-from sekft_engine.cli.options import device_option, json_option
+from sekft_engine.cli.options import device_option, json_option, no_resident_option
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.run_job import run_job
 from sekft_engine.model.device import choose_device
@@ -34,9 +35,16 @@ from sekft_engine.records.results import AnyResult, SetupResult, expect
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each command and step.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @device_option
+@no_resident_option
 @json_option
 def command(
-    prove: bool, workspace: Path, verbose: bool, quiet: bool, device: str, as_json: bool
+    prove: bool,
+    workspace: Path,
+    verbose: bool,
+    quiet: bool,
+    device: str,
+    no_resident: bool,
+    as_json: bool,
 ) -> int:
     """Make a workspace to try sekft with: a real small base, real scenarios, real sessions.
 
@@ -49,7 +57,9 @@ def command(
     place = Workspace(workspace)
     # Made here already, so that one engine can serve all the jobs and keep its journal there.
     place.create()
-    engine = Engine(place, nice=0).start()
+    # Each job asks for the living engine of the workspace; without one, one here does them all.
+    alive = not no_resident and Where(place).is_there()
+    engine = None if alive else Engine(place, nice=0).start()
     try:
         with EvalDisplay(quiet=quiet, verbose=verbose) as display:
 
@@ -64,7 +74,8 @@ def command(
             else:
                 result = expect(do(jobs.Setup(workspace=str(place.root))), SetupResult)
     finally:
-        engine.close(timeout=10.0)
+        if engine is not None:
+            engine.close(timeout=10.0)
     if as_json:
         print_json(result)
     elif isinstance(result, demo.Proof):

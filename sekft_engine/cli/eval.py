@@ -13,6 +13,7 @@ from sekft_engine.cli.options import (
     api_key_option,
     find_workspace,
     json_option,
+    no_resident_option,
     struct_options,
     workspace_option,
 )
@@ -102,6 +103,7 @@ def _ending(event: events.EpisodeDone) -> str:
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every command typed.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
+@no_resident_option
 @json_option
 @workspace_option
 def command(
@@ -110,6 +112,7 @@ def command(
     report: Path | None,
     verbose: bool,
     quiet: bool,
+    no_resident: bool,
     as_json: bool,
     workspace: Path | None,
     **options: Any,
@@ -118,6 +121,8 @@ def command(
 
     All subjects act in the same worlds. Every episode is saved in the run's folder. Ctrl-C keeps
     the finished ones; --resume continues from there.
+
+    Where an engine is alive in the workspace and holds this base, it does the eval.
 
     With --endpoint, the models of running servers act instead, and nothing is loaded here.
 
@@ -136,7 +141,8 @@ def command(
 
     try:
         with EvalDisplay(quiet=quiet, verbose=verbose) as display:
-            result = expect(run_job(job, place, display.show), EvalResult)
+            done = run_job(job, place, display.show, resident=not no_resident)
+            result = expect(done, EvalResult)
     except Stopped as stop:
         if isinstance(stop.result, EvalResult):
             if as_json:

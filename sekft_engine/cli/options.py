@@ -106,6 +106,15 @@ def device_option(function: Command) -> Command:
     )(function)
 
 
+def no_resident_option(function: Command) -> Command:
+    """``--no-resident`` of commands whose job the workspace's engine may do."""
+    return click.option(
+        "--no-resident",
+        is_flag=True,
+        help="Load the base here, also where an engine is alive in the workspace (sekft resident).",
+    )(function)
+
+
 def userland_option(function: Command) -> Command:
     """``--userland`` for commands that open worlds."""
     return click.option(

@@ -27,6 +27,7 @@ def run(
     inspect: bool,
     display: Display,
     as_json: bool,
+    resident: bool = True,
 ) -> int:
     """Train what ``file`` lists; what ``job`` names (base, data, ...) holds for all points, and
     ``flags`` are the recipe fields on the command line."""
@@ -55,7 +56,7 @@ def run(
         place.create()
     try:
         with display:
-            result = expect(run_job(sweep, place, display.show), SweepResult)
+            result = expect(run_job(sweep, place, display.show, resident=resident), SweepResult)
     except Stopped as stop:
         if isinstance(stop.result, SweepResult):
             _print(stop.result, as_json)

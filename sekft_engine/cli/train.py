@@ -17,6 +17,7 @@ from sekft_engine.cli.options import (
     find_workspace,
     hub_option,
     json_option,
+    no_resident_option,
     struct_options,
     workspace_option,
 )
@@ -106,6 +107,7 @@ def _follow() -> int:
 @click.option("--inspect", is_flag=True, help="Only report what would be trained; needs no torch.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every step.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
+@no_resident_option
 @json_option
 @workspace_option
 @recipe_options
@@ -116,6 +118,7 @@ def command(
     inspect: bool,
     verbose: bool,
     quiet: bool,
+    no_resident: bool,
     as_json: bool,
     workspace: Path | None,
     **options: Any,
@@ -124,6 +127,9 @@ def command(
 
     Ctrl-C stops after the current step and saves the adapter; a second one does not wait. Either
     way, and also after a crash, --resume continues as if the run had never stopped.
+
+    Where an engine is alive in the workspace and holds this base, it does the training, and
+    continues it when this terminal is lost.
     """
     place = find_workspace(workspace)
     recipe = {name: options.pop(name) for name in Recipe.__struct_fields__}
@@ -132,17 +138,29 @@ def command(
         from sekft_engine.cli.sweep import run as run_sweep
 
         display = Display(quiet=quiet, verbose=verbose)
+        flags = _explicit(recipe)
         return run_sweep(
-            job, sweep, _explicit(recipe), place, inspect=inspect, display=display, as_json=as_json
+            job,
+            sweep,
+            flags,
+            place,
+            inspect=inspect,
+            display=display,
+            as_json=as_json,
+            resident=not no_resident,
         )
     job = _filled(job, place, _explicit(recipe))
     if inspect:
         return _inspect(job, place, as_json)
     if find_lr:
-        return _find_rate(job, place, quiet, as_json)
+        return _find_rate(job, place, quiet, as_json, resident=not no_resident)
     if place is not None and not job.out:
         place.create()
-    return _train(job, place, quiet=quiet, verbose=verbose, as_json=as_json)
+    display = Display(quiet=quiet, verbose=verbose)
+    result = _train(job, place, display, as_json=as_json, resident=not no_resident)
+    if not as_json and not quiet:
+        click.echo(_summary(result))
+    return 0
 
 
 def _filled(job: jobs.Train, place: Workspace | None, flags: dict[str, Any]) -> jobs.Train:
@@ -157,25 +175,23 @@ def _filled(job: jobs.Train, place: Workspace | None, flags: dict[str, Any]) -> 
 
 
 def _train(
-    job: jobs.Train, place: Workspace | None, *, quiet: bool, verbose: bool, as_json: bool
-) -> int:
+    job: jobs.Train, place: Workspace | None, display: Display, *, as_json: bool, resident: bool
+) -> TrainResult:
     try:
-        with Display(quiet=quiet, verbose=verbose) as display:
-            result = expect(run_job(job, place, display.show), TrainResult)
+        with display:
+            result = expect(run_job(job, place, display.show, resident=resident), TrainResult)
     except Stopped as stop:
         if as_json and stop.result:
             print_json(stop.result)
         raise
     except SekftError as error:
-        if verbose:
+        if display.verbose:
             for note in getattr(error, "__notes__", ()):
                 click.echo(plain(note), err=True)
         raise
     if as_json:
         print_json(result)
-    elif not quiet:
-        click.echo(_summary(result))
-    return 0
+    return result
 
 
 def _explicit(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +205,9 @@ def _explicit(recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find_rate(job: jobs.Train, place: Workspace | None, quiet: bool, as_json: bool) -> int:
+def _find_rate(
+    job: jobs.Train, place: Workspace | None, quiet: bool, as_json: bool, *, resident: bool
+) -> int:
     from sekft_engine.cli.show.rate_plot import rate_plot
 
     find = jobs.FindRate(
@@ -202,7 +220,7 @@ def _find_rate(job: jobs.Train, place: Workspace | None, quiet: bool, as_json: b
         strict=job.strict,
     )
     with Display(quiet=quiet) as display:
-        result = expect(run_job(find, place, display.show), FindRateResult)
+        result = expect(run_job(find, place, display.show, resident=resident), FindRateResult)
     if as_json:
         print_json(result)
     else:

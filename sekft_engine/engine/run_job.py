@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from sekft_engine.core.errors import BadInput, JobFailed, SekftError, Unexpected
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.fit import Offer, offer
+from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -32,27 +34,86 @@ def run_job(
     on_event: Callable[[Event], None] | None = None,
     *,
     engine: Engine | None = None,
+    resident: bool = True,
 ) -> AnyResult:
     """Run ``job`` to its end and return its result.
 
+    Where the workspace has a living engine with the base that the job wants, that engine does it.
+    Otherwise the job has an engine for itself.
+
     ``on_event`` is called on the calling thread with each of the job's events. Ctrl-C (also
     SIGTERM and SIGHUP) lets the job finish its step and save; a second one does not wait. After
-    :class:`Stopped` the command is on its way out, and one more changes nothing.
+    :class:`Stopped` the command is on its way out, and one more changes nothing. A job of the
+    workspace's engine goes on when the terminal hangs up.
+
+    Args:
+        job: what is to be done.
+        workspace: where runs go.
+        on_event: takes the events.
+        engine: does the job in place of any other.
+        resident: whether the workspace's engine may do it.
 
     Raises:
         SekftError: the job failed, with its exit status; :class:`Stopped` when interrupted.
     """
-    own = engine is None
-    engine = engine or Engine(workspace, nice=0).start()
+    if engine is not None:
+        return follow_job(engine, lambda: engine.submit(job), on_event)
+    found = offer(job, workspace) if resident else Offer(None)
+    if found.text and on_event is not None:
+        on_event(events.Log(job="", level="info", text=found.text))
+    if found.engine is not None and found.job is not None:
+        remote, sent = found.engine, found.job
+        try:
+            return follow_job(remote, lambda: remote.submit(sent), on_event)
+        finally:
+            remote.close()
+    own = Engine(workspace, nice=0).start()
+    patience = 30.0
+    try:
+        return follow_job(own, lambda: own.submit(job), on_event)
+    except _LeftWithoutWaiting:
+        patience = 0.0
+        raise
+    finally:
+        own.close(timeout=patience)
+
+
+class _LeftWithoutWaiting(Stopped):
+    """The job may still be at work."""
+
+
+class Submits(Protocol):
+    """What is needed of an engine to see a job to its end."""
+
+    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool: ...
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
+
+
+def follow_job(
+    engine: Submits,
+    submit: Callable[[], str],
+    on_event: Callable[[Event], None] | None = None,
+) -> AnyResult:
+    """Follow a job to its end and return its result; signals as in :func:`run_job`.
+
+    Args:
+        engine: does the job.
+        submit: gives it the job, and returns the job's id.
+        on_event: is called on the calling thread with each of the job's events.
+
+    Raises:
+        SekftError: the job failed, with its exit status; :class:`Stopped` when interrupted.
+    """
     arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
     unsubscribe = engine.subscribe(arrived.put)
     requests = 0
     patience = math.inf
-    ended = False
     try:
-        with _signals_counted() as signalled:
-            job_id = engine.submit(job)
+        with _signals_counted() as (signalled, hung_up):
+            job_id = submit()
             while True:
+                if hung_up() and isinstance(engine, RemoteEngine):
+                    raise Stopped(f"the terminal hung up; {job_id} goes on in the engine")
                 if signalled() > requests:
                     requests = signalled()
                     engine.cancel(job_id, after_step=requests == 1)
@@ -61,7 +122,7 @@ def run_job(
                     if requests == 1 and on_event is not None:
                         on_event(events.Log(job=job_id, level="info", text=STOPPING))
                 if time.monotonic() > patience:
-                    raise Stopped("interrupted; left without waiting for the job")
+                    raise _LeftWithoutWaiting("interrupted; left without waiting for the job")
                 try:
                     event = arrived.get(timeout=0.2)
                 except queue.Empty:
@@ -71,12 +132,9 @@ def run_job(
                 if on_event is not None:
                     on_event(event)
                 if isinstance(event, events.ENDINGS):
-                    ended = True
                     return _result(event)
     finally:
         unsubscribe()
-        if own:
-            engine.close(timeout=30.0 if ended or requests < 2 else 0.0)
 
 
 def _result(event: events.JobDone | events.JobFailed | events.JobCancelled) -> AnyResult:
@@ -104,27 +162,29 @@ def failure_of(event: events.JobFailed) -> SekftError:
 
 
 @contextlib.contextmanager
-def _signals_counted() -> Iterator[Callable[[], int]]:
-    """Count SIGINT, SIGTERM and SIGHUP instead of ending the process.
+def _signals_counted() -> Iterator[tuple[Callable[[], int], Callable[[], bool]]]:
+    """Count SIGINT, SIGTERM and SIGHUP instead of ending the process; the other function says
+    whether there was a SIGHUP.
 
     After an exception that follows one of them the process is about to end, and ignores more.
     """
     count = 0
-    leaving = False
+    hung_up = leaving = False
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        nonlocal count
+    def note(number: int, _frame: FrameType | None) -> None:
+        nonlocal count, hung_up
         count += 1
+        hung_up = hung_up or number == signal.SIGHUP
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
+        yield lambda: 0, lambda: False
         return
     caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # Signals that a parent process ignores (nohup) stay ignored.
     handled = [number for number in caught if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in handled}
     try:
-        yield lambda: count
+        yield lambda: count, lambda: hung_up
     except BaseException:
         leaving = count > 0
         raise

@@ -3,70 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import assert_never
+from typing import Any
 
 import msgspec
 
-from sekft_engine.records.jobs import (
-    AnyJob,
-    Attach,
-    Cancel,
-    Checkpoint,
-    Drop,
-    Evaluate,
-    Export,
-    FindRate,
-    HandBack,
-    Job,
-    Load,
-    MeasureLosses,
-    Move,
-    Pause,
-    Prepare,
-    Rename,
-    Resume,
-    Setup,
-    Status,
-    Swap,
-    Sweep,
-    Train,
-)
+from sekft_engine.records.jobs import AnyJob, Job
+
+#: Fields of jobs that are paths.
+_PATHS = frozenset({"data", "file", "out", "path", "scenarios", "target", "workspace"})
+#: Fields that may be paths, or names: of a base, an adapter, a run.
+_NAMES = frozenset({"adapter", "adapters", "base", "run", "source"})
 
 
 def absolute(job: Job) -> Job:
     """The job with absolute paths, so that it can be done from any folder.
 
-    Names of files that do not exist are left as they are.
+    What may also be a name (of a base, an adapter, a run) stays where no such file exists.
     """
     if not isinstance(job, AnyJob):
         return job
-    replace = msgspec.structs.replace
-    match job:
-        case Train():
-            base, data = _absolute(job.base), _absolute(job.data)
-            worlds, out = _absolute(job.scenarios), _absolute(job.out)
-            return replace(job, base=base, data=data, scenarios=worlds, out=out)
-        case Sweep():
-            base, data = _absolute(job.base), _absolute(job.data)
-            file, out = _absolute(job.file), _absolute(job.out)
-            return replace(job, file=file, base=base, data=data, out=out)
-        case Evaluate():
-            base, worlds = _absolute(job.base), _absolute(job.scenarios)
-            return replace(job, base=base, scenarios=worlds, out=_absolute(job.out))
-        case FindRate() | MeasureLosses():
-            return replace(job, base=_absolute(job.base), data=_absolute(job.data))
-        case Load() | Prepare() | HandBack() | Export():
-            return replace(job, base=_absolute(job.base))
-        case Attach() | Swap() | Drop() | Rename() | Setup():
-            return job
-        case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move():
-            return job
-        case _:
-            assert_never(job)
+    changed: dict[str, Any] = {}
+    for name in job.__struct_fields__:
+        value = getattr(job, name)
+        if name in _PATHS:
+            changed[name] = _path(value)
+        elif name in _NAMES:
+            several = isinstance(value, tuple)
+            changed[name] = tuple(map(_if_there, value)) if several else _if_there(value)
+    return msgspec.structs.replace(job, **changed)
 
 
-def _absolute(path: str) -> str:
-    """``path`` as an absolute path if it exists; else unchanged: it is a Hub id or a known name."""
-    if not path or not Path(path).expanduser().exists():
-        return path
-    return str(Path(path).expanduser().absolute())
+def _path(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def _if_there(name: str) -> str:
+    """``name`` as an absolute path if there is such a file; else it is a Hub id or a known name."""
+    return _path(name) if name and Path(name).expanduser().exists() else name

@@ -87,7 +87,7 @@ def _measure(info: RunInfo, options: Options, place: Workspace | None) -> None:
     if options.limit:
         job = msgspec.structs.replace(job, n=options.limit)
     with Display() as display:
-        run_job(job, place, display.show)
+        run_job(job, place, display.show, resident=not options.no_resident)
 
 
 def _refuse_unmeasured(info: RunInfo, losses: LossFile, only: str) -> None:

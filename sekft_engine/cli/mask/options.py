@@ -83,6 +83,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "one."
         ),
     ] = False
+    no_resident: Annotated[
+        bool,
+        Meta(
+            description="With --measure: load the base here, also where an engine is alive in the "
+            "workspace."
+        ),
+    ] = False
 
     def refuse_contradictions(self, as_json: bool) -> None:
         """Raise :class:`click.UsageError` where options do not go together."""

@@ -26,6 +26,10 @@ class Display:
         self._stream: TextIO = sys.stderr
         self._context = contextlib.ExitStack()
 
+    @property
+    def verbose(self) -> bool:
+        return self._verbose
+
     def __enter__(self) -> Display:
         self._stream = sys.stderr
         if not self._quiet and places_text(self._stream):

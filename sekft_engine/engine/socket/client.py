@@ -85,7 +85,14 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        """Close the connection; also from another thread, which may be waiting in it."""
+        with contextlib.suppress(OSError):
+            self._peer.shutdown(socket.SHUT_RDWR)
         self._peer.close()
+
+    def wait_for_ever(self) -> None:
+        """Take no silence for the engine's end from here on."""
+        self._peer.settimeout(None)
 
     def call(self, method: str, **params: object) -> Any:
         """The result of a method.
@@ -139,7 +146,13 @@ class Client:
             )
         return greeting
 
-    def _next(self) -> Message:
+    def next_line(self) -> bytes:
+        """What the engine says next, as it stands, without the line's end. Answers that
+        :meth:`call` has passed over are not among it.
+
+        Raises:
+            Unavailable: the engine left.
+        """
         start = 0
         while (end := self._held.find(b"\n", start)) < 0:
             start = len(self._held)
@@ -152,8 +165,11 @@ class Client:
             self._held += data
         line = bytes(self._held[:end])
         del self._held[: end + 1]
+        return line
+
+    def _next(self) -> Message:
         try:
-            return msgspec.json.decode(line, type=Message)
+            return msgspec.json.decode(self.next_line(), type=Message)
         except NOT_JSON as error:
             raise Unavailable(f"no engine answers: {error}") from error
 

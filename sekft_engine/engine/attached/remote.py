@@ -1,0 +1,298 @@
+"""The engine of another process, as front ends know an engine."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from sekft_engine.core.errors import SekftError
+from sekft_engine.engine.attached.follower import Follower, State
+from sekft_engine.engine.attached.known import Known
+from sekft_engine.engine.attached.sender import Order, Sender
+from sekft_engine.engine.attached.where import Where
+from sekft_engine.engine.queue import LASTING
+from sekft_engine.engine.socket.client import Client
+from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
+from sekft_engine.records import events, jobs
+from sekft_engine.records.events import Event, QueueChanged, Queued
+from sekft_engine.records.job_paths import absolute
+from sekft_engine.records.jobs import Job, kind_of, label_of
+from sekft_engine.records.result import Result
+from sekft_engine.records.results import (
+    CancelResult,
+    CheckpointResult,
+    MoveResult,
+    PauseResult,
+    ResumeResult,
+    StatusResult,
+)
+
+_IN_ANOTHER_PROCESS = "a model types in the process of the engine, which has not got this session"
+
+
+class RemoteEngine:
+    """Submits to an engine over its socket and hears its events.
+
+    No method waits for the engine: orders are sent by a thread of their own, and what becomes of
+    them is heard. Events are those of the journal, and where the engine ended without a word, also
+    an ending of each job that it had: everyone hears one.
+
+    Args:
+        where: the engine.
+        history: hear everything that happened first, not only what happens from now on.
+
+    Raises:
+        Unavailable: there is no engine, or it does not answer.
+    """
+
+    def __init__(self, where: Where, *, history: bool = False) -> None:
+        self.where = where
+        first = where.connect()
+        self._greeting = first.greeting
+        self._state: State = "reading"
+        self._why = ""
+        self._known = Known()
+        self._follower = Follower(where, first, self, history=history)
+        self._sender = Sender(where)
+        self._lock = threading.RLock()
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._settled = threading.Event()
+        self._attached = threading.Event()
+
+    # --- what is known of it ----------------------------------------------------------------------
+
+    @property
+    def greeting(self) -> Greeting:
+        """What the engine says of itself; after its end, what the last one said."""
+        return self._greeting
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def why(self) -> str:
+        """Why the connection is lost, or the engine has ended."""
+        return self._why
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The number of the newest event that was heard, and of the last one when it greeted."""
+        return self._follower.cursor, self._greeting.last
+
+    def wait_until_live(self, timeout: float) -> bool:
+        """Whether the whole history was heard, or the engine had ended, within so many seconds."""
+        return self._settled.wait(timeout)
+
+    def queue(self) -> QueueChanged:
+        """What runs and waits, each ready to be submitted again."""
+        self._attached.wait(10.0)
+        return self._known.queue()
+
+    # --- what front ends call, from any thread --------------------------------------------
+
+    def start(self) -> RemoteEngine:
+        self._follower.start()
+        self._sender.start()
+        return self
+
+    def submit(self, job: Job) -> str:
+        """Send a job and return its id. It gets exactly one ending, also one that is refused."""
+        kind = kind_of(job)
+        answer = self._answer(job)
+        if answer is not None:
+            job_id = job.id or f"{kind}-{secrets.token_hex(5)}"
+            self._publish(events.JobDone(job=job_id, t=time.time(), kind=kind, result=answer))
+            return job_id
+        if isinstance(job, jobs.HandBack):
+            self._refuse(job.id, kind, error=_IN_ANOTHER_PROCESS, mend="sekft tui --no-resident")
+            return job.id
+        # The key makes the id, so that it is known before the engine has answered.
+        key = f"c{secrets.token_hex(5)}"
+        job_id = f"{kind}-{key}"
+        if self._state == "ended":
+            self._refuse(job_id, kind, error=f"the engine has ended: {self._why}", mend=_START)
+            return job_id
+        sent = absolute(msgspec.structs.replace(job, id=""))
+        entry = Queued(id=job_id, kind=kind, label=label_of(sent))
+        self._known.sent(entry)
+
+        def failed(error: SekftError) -> None:
+            self._known.forget(job_id)
+            self._refuse(job_id, kind, error=error.what, where=error.where, mend=error.mend)
+
+        params = {"job": msgspec.to_builtins(sent), "key": key}
+        self._sender.send(Order("submit", params, failed))
+        return job_id
+
+    def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool:
+        """Ask a job (default: the running one) to stop; a queued one just leaves the queue."""
+        found = self._known.has(job_id)
+        if found:
+            self._order("stop_after_step" if after_step else "cancel", job=job_id)
+        return found
+
+    def checkpoint(self, job_id: str = "") -> bool:
+        """Ask a training job (default: the running one) to save after its step and continue."""
+        running = self._known.status().running
+        found = running is not None and job_id in ("", running.id)
+        if found and running is not None and running.kind in ("train", "sweep"):
+            self._order("checkpoint", job=job_id)
+            return True
+        return False
+
+    def pause(self, job_id: str = "") -> bool:
+        """Hold a job: the running one (the default) at its next step, a waiting one where it is."""
+        found = self._known.asked_to_pause(job_id, paused=True)
+        if found:
+            self._order("pause", job=job_id)
+        return found
+
+    def resume(self, job_id: str = "") -> bool:
+        """Let a paused or held job continue."""
+        found = self._known.asked_to_pause(job_id, paused=False)
+        if found:
+            self._order("resume", job=job_id)
+        return found
+
+    def move(self, job_id: str, by: int) -> bool:
+        """Let a waiting job run ``by`` places later; earlier where negative."""
+        moves = self._known.can_move(job_id, by)
+        if moves:
+            self._order("move", again=False, job=job_id, by=by)
+        return moves
+
+    def shut_down(self, after: str = "step") -> None:
+        """Ask the engine to end, after the running job's step or after the queue."""
+        self._order("shutdown", after=after)
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``callback`` with each event that is heard from now on; returns the way to stop.
+
+        It runs on the thread that heard the event and must be quick.
+        """
+        with self._lock:
+            self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            with self._lock, contextlib.suppress(ValueError):
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def status(self) -> StatusResult:
+        """What is resident, what runs, what waits, as far as it was heard."""
+        return self._known.status()
+
+    def close(self, timeout: float = 30.0) -> bool:
+        """Leave the engine, which goes on; what was ordered is sent, within ``timeout`` seconds."""
+        self._sender.stop(min(timeout, 5.0))
+        self._follower.stop()
+        return True
+
+    # --- what the follower says -------------------------------------------------------------------
+
+    def attached(self, client: Client, status: EngineStatus, queue: QueueChanged) -> None:
+        self._greeting = client.greeting
+        self._known.begin(status, queue)
+        self._attached.set()
+
+    def heard(self, seq: int, event: Event) -> None:
+        self._known.take(seq, event)
+        self._publish(event)
+
+    def lost_events(self, first: int, last: int, why: str) -> None:
+        text = f"the events {first} to {last} cannot be read any more: {why}"
+        self._publish(events.Log(job="", t=time.time(), level="warning", text=text))
+
+    def state_changed(self, state: State, why: str) -> None:
+        self._state, self._why = state, why
+        if state == "ended":
+            self._end_all(why)
+        said = {
+            "live": f"attached to the engine, process {self._greeting.pid}",
+            "lost": f"the connection to the engine was lost ({why}); it is sought",
+            "ended": f"the engine has ended: {why}",
+        }.get(state)
+        if said is not None:
+            level = "info" if state == "live" else "warning"
+            self._publish(events.Log(job="", t=time.time(), level=level, text=said))
+        if state in ("live", "ended"):
+            self._settled.set()
+
+    def _end_all(self, why: str) -> None:
+        """End the jobs that the engine had when it was killed: it could not."""
+        running, waiting = self._known.take_all()
+        self._publish(QueueChanged(job="", t=time.time()))
+        for job in waiting:
+            later = "; it is offered again at the next start" if _lasts(job) else ""
+            detail = f"the engine has ended ({why}){later}"
+            self._publish(
+                events.JobCancelled(job=job.id, t=time.time(), kind=job.kind, detail=detail)
+            )
+        if running is not None:
+            error = f"the engine has ended: {why}"
+            mend = f"{_START}; sekft queue run does what is left" if _lasts(running) else _START
+            self._refuse(running.id, running.kind, error=error, mend=mend)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _order(self, method: str, *, again: bool = True, **params: Any) -> None:
+        def failed(error: SekftError) -> None:
+            text = f"{method.replace('_', ' ')}: {error}"
+            self._publish(events.Log(job="", t=time.time(), level="warning", text=text))
+
+        self._sender.send(Order(method, params, failed, again))
+
+    def _answer(self, job: Job) -> Result | None:
+        """The result of a job that is answered at once; None for any other."""
+        match job:
+            case jobs.Status():
+                return self.status()
+            case jobs.Cancel():
+                return CancelResult(cancelled=self.cancel(job.target, after_step=job.after_step))
+            case jobs.Checkpoint():
+                return CheckpointResult(asked=self.checkpoint(job.target))
+            case jobs.Pause():
+                return PauseResult(paused=self.pause(job.target))
+            case jobs.Resume():
+                return ResumeResult(paused=False, found=self.resume(job.target))
+            case jobs.Move():
+                return MoveResult(moved=self.move(job.target, job.by))
+        return None
+
+    def _refuse(
+        self, job_id: str, kind: str, *, error: str, where: str | None = None, mend: str | None = ""
+    ) -> None:
+        line = str(SekftError(error, where=where or None, mend=mend or None))
+        self._publish(
+            events.JobFailed(
+                job=job_id,
+                t=time.time(),
+                kind=kind,
+                error=line,
+                exit_status=1,
+                what=error,
+                where=where or "",
+                mend=mend or "",
+            )
+        )
+
+    def _publish(self, event: Event) -> None:
+        with self._lock:
+            for callback in tuple(self._subscribers):
+                callback(event)
+
+
+_START = "sekft resident --detach starts another one"
+_LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)
+
+
+def _lasts(job: Queued) -> bool:
+    return job.kind in _LASTING_KINDS
