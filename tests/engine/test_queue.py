@@ -236,7 +236,7 @@ def test_the_command_orders_and_does_what_a_dead_engine_left(
     capfd.readouterr()
     assert run_command(["queue", "run", "--json", *place]) == 1  # there are no such bases
     done = json.loads(capfd.readouterr().out)["jobs"]
-        assert [Path(one["label"]).name for one in done] == ["d", "d"]
+    assert [Path(one["label"]).name for one in done] == ["d", "d"]
     assert "three" in done[0]["error"]
     assert "one" in done[1]["error"]
     assert waiting() == []

@@ -1,11 +1,14 @@
-"""``sekft resident`` whose ``prepare`` jobs do as their base says: no torch, no weights.
+"""``sekft resident`` whose jobs do as they are told: no torch, no weights.
 
-``emit:N`` publishes N events, ``wait`` runs until it is told to stop and says each turn that it is
-there, ``full`` lets no file of this process grow any more, and ``fail`` fails.
+A ``prepare`` job does as its base says: ``emit:N`` publishes N events, ``wait`` runs until it is
+told to stop and says each turn that it is there, ``full`` lets no file of this process grow any
+more, and ``fail`` fails. A ``train`` job takes ``max_steps`` steps, or with 0 steps until it is
+told to stop.
 """
 
 from __future__ import annotations
 
+import random
 import resource
 import sys
 import time
@@ -14,8 +17,8 @@ from typing import cast
 from sekft_engine.cli.main import run
 from sekft_engine.core.errors import BadInput
 from sekft_engine.engine.registry import HANDLERS, Handler
-from sekft_engine.records import jobs
-from sekft_engine.records.results import PrepareResult
+from sekft_engine.records import events, jobs
+from sekft_engine.records.results import Losses, PrepareResult, TrainResult
 from sekft_engine.work.context import Context, Stopped
 
 PADDING = "x" * 200
@@ -41,6 +44,34 @@ def prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
     return PrepareResult(base=job.base)
 
 
+def train(job: jobs.Train, context: Context) -> TrainResult:
+    run = context.open_run("train", about={"recipe": {"rank": 16}}, out=job.out, name=job.name)
+    dice = random.Random(run.id)
+    step, steps = 0, job.recipe.max_steps or 1000
+    loss = 3.0
+
+    def result() -> TrainResult:
+        losses = Losses(first=3.0, last=loss)
+        return TrainResult(run=run.id, path=str(run.folder), steps=step, loss=losses)
+
+    while step < job.recipe.max_steps or not job.recipe.max_steps:
+        context.wait_while_paused()
+        if context.cancelled():
+            raise Stopped("stopped after its step", result=result())
+        step += 1
+        loss = 3.0 / step + dice.random()
+        context.emit(
+            events.StepDone(
+                job="", step=step, steps=steps, epoch=step / steps, loss=loss, lr=1e-3,
+                grad_norm=dice.random(), trained_tokens=9 * step, tokens=50 * step,
+                tokens_per_s=100.0, seconds=0.01, eta_s=0.01 * (steps - step),
+            )
+        )  # fmt: skip
+        time.sleep(0.01 if not job.recipe.max_steps else 0)
+    return result()
+
+
 if __name__ == "__main__":
-    cast("dict[type[jobs.Job], Handler]", HANDLERS)[jobs.Prepare] = prepare
+    handlers = cast("dict[type[jobs.Job], Handler]", HANDLERS)
+    handlers[jobs.Prepare], handlers[jobs.Train] = prepare, train
     sys.exit(run(["resident", *sys.argv[1:]]))
