@@ -22,6 +22,7 @@ from sekft_engine import demo as demo_jobs
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
@@ -40,13 +41,15 @@ from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.process import attachment
 from sekft_tui.process.attention import Attention
-from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike
+from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike, EngineState
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
 from sekft_tui.process.settings import State, load_state
-from sekft_tui.process.workers import KeyPriority
+from sekft_tui.process.workers import KeyPriority, run_on_thread
 from sekft_tui.screens.details import DetailsScreen
+from sekft_tui.screens.engine_gone import EngineGoneScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
 from sekft_tui.screens.queue import QueueScreen
@@ -57,6 +60,7 @@ from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
 
+Done = TypeVar("Done")
 SomePane = TypeVar("SomePane", bound=Pane)
 
 #: How often the screen asks the bridge whether something changed, per second.
@@ -73,6 +77,7 @@ class Workbench(OrderedKeys):
         data: the trajectories to show and train on; "" = the workspace's.
         hub: a data set of the Hub instead; "" = none.
         demo: set the workspace up first if it is not.
+        remark: a line to begin with.
     """
 
     TITLE = "sekft"
@@ -101,11 +106,13 @@ class Workbench(OrderedKeys):
         demo: bool = False,
         data: str = "",
         hub: str = "",
+        remark: str = "",
     ) -> None:
         super().__init__()
+        self._remark = remark
+        self._moving = False
         self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
-        self.engine = engine
         self.workspace = workspace
         self.demo = demo
         self._base = base
@@ -144,6 +151,11 @@ class Workbench(OrderedKeys):
         """Whether the demo's base is used, which needs the demo's recipe and limits."""
         return self.demo or Path(self.base).name == demo_jobs.BASE
 
+    @property
+    def engine(self) -> EngineLike:
+        """The engine that is shown now."""
+        return self.bridge.engine
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults(self.current_theme.dark if self.theme else True)
 
@@ -175,6 +187,10 @@ class Workbench(OrderedKeys):
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+        elif self._remark:
+            self.keys.note(self._remark, 10)
+        elif self.bridge.remote is not None:
+            pass  # what it holds is said as soon as its history is read
         elif left := [job for job in self.engine.status().queued if job.held]:
             self.keys.note(f"{len(left)} jobs still wait from the last session: Q shows them", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
@@ -208,7 +224,9 @@ class Workbench(OrderedKeys):
 
     def _draw_tabs(self, shared: Shared) -> None:
         self.tabs.base = Path(self.base).name
-        self.tabs.state = engine_text(shared)
+        remote = self.bridge.remote
+        self.tabs.engine = f"· process {remote.greeting.pid}" if remote is not None else ""
+        self.tabs.state = attachment.header(remote, engine_text(shared))
         self.tabs.update()
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
 
@@ -322,6 +340,84 @@ class Workbench(OrderedKeys):
         for pane in self.query(Pane).results(Pane):
             pane.engine_event(event)
 
+    # --- an engine of another process -------------------------------------------------------
+
+    @on(EngineState)
+    def _on_engine_state(self, message: EngineState) -> None:
+        remote = self.bridge.remote
+        if remote is None:
+            return
+        gone = next((one for one in self.screen_stack if isinstance(one, EngineGoneScreen)), None)
+        if message.state == "ended" and gone is None:
+            self.push_screen(EngineGoneScreen(message.why), self._go_on)
+        elif message.state == "live":
+            if gone is not None:
+                gone.dismiss("stay")
+            self.keys.note(attachment.about(remote), 10)
+            self.action_reload()
+
+    def _go_on(self, answer: str | None) -> None:
+        remote = self.bridge.remote
+        if answer == "leave":
+            self.leave()
+        elif answer == "resident" and remote is not None:
+            self.note("starting an engine in the background …")
+            self._in_background(partial(attachment.start_again, remote), lambda _: None)
+        elif answer == "own" and remote is not None:
+            remote.close(0.0)
+            self._use(Engine(self.workspace))
+
+    def _use(self, engine: EngineLike) -> None:
+        """Show another engine from now on."""
+        self.bridge.use(engine)
+        engine.start()
+        self.redraw_pane()
+
+    def action_detach(self) -> None:
+        """Leave the engine of another process; hand over to one where it is this process's."""
+        if self.bridge.remote is not None:
+            self.leave()
+        else:
+            self._move_out(then_leave=False)
+
+    def _move_out(self, *, then_leave: bool) -> None:
+        if self._moving:
+            return
+        self._moving = True
+        self.keys.note("handing over: the running step ends and is saved …", 600)
+
+        def moved(remote: EngineLike) -> None:
+            self._moving = False
+            self._use(remote)
+            if then_leave:
+                self.leave()
+
+        def failed() -> None:
+            self._moving = False
+            if self.engine.close(timeout=0.0):  # it had ended: its jobs are offered again
+                self._use(Engine(self.workspace))
+
+        self._in_background(partial(attachment.move_out, self.engine), moved, failed)
+
+    def _in_background(
+        self,
+        do: Callable[[], Done],
+        then: Callable[[Done], object],
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Do something on a thread, and show its error."""
+
+        async def work() -> None:
+            try:
+                done = await run_on_thread(do)
+            except (SekftError, OSError) as error:
+                self.error(str(error))
+                failed()
+            else:
+                then(done)
+
+        self.run_worker(work(), group="engine")
+
     # --- messages to the user-----------------------------------------------------------------
 
     def note(self, text: str) -> None:
@@ -426,11 +522,14 @@ class Workbench(OrderedKeys):
             self.leave()
         elif not isinstance(self.screen, QuitScreen):
             stop = partial(self.bridge.stop, after_step=True)
-            self.push_screen(QuitScreen(job.kind, stop), self._quit_answer)
+            attached = self.bridge.remote is not None
+            self.push_screen(QuitScreen(job.kind, stop, attached=attached), self._quit_answer)
 
     def _quit_answer(self, answer: str | None) -> None:
-        if answer == "leave":
+        if answer == "leave" or (answer == "detach" and self.bridge.remote is not None):
             self.leave()
+        elif answer == "detach":
+            self._move_out(then_leave=True)
 
     def leave(self) -> None:
         """Save the settings and end."""

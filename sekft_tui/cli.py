@@ -27,12 +27,47 @@ from sekft_engine.data.published import DEFAULT_DATASET
     help="Use a data set of the Hugging Face Hub; without a name, the published corpus.",
 )
 @click.option("--demo", is_flag=True, help="Make the demo workspace first if it does not exist.")
-def command(workspace: str | None, base: str, data: str, hub: str, demo: bool) -> int:
+@click.option(
+    "--attach",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[SOCKET]",
+    help="Use the living engine of the workspace (sekft resident), or fail; with a path, the one "
+    "behind that socket.",
+)
+@click.option(
+    "--no-resident",
+    is_flag=True,
+    help="Begin with an engine of its own, also where one is alive in the workspace.",
+)
+def command(
+    workspace: str | None,
+    base: str,
+    data: str,
+    hub: str,
+    demo: bool,
+    attach: str | None,
+    no_resident: bool,
+) -> int:
     """Open the workbench: browse, train, evaluate, replay.
+
+    Where an engine is alive in the workspace (sekft resident), the workbench shows that one, with
+    all that it has done. It goes on when the workbench ends.
 
     It needs a terminal of at least 80 by 24 characters. Press ? for all keys.
     """
     from sekft_tui.launch import launch
 
+    if attach is not None and no_resident:
+        raise click.UsageError("--attach and --no-resident exclude each other")
     place = workspace or ("demo" if demo else ".")
-    return launch(place, base=base, demo=demo, data=data, hub=hub)
+    return launch(
+        place,
+        base=base,
+        demo=demo,
+        data=data,
+        hub=hub,
+        attach=attach,
+        resident=not no_resident,
+    )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.terminal import TOLD, colours, places_text
 from sekft_engine.data.published import refuse_two_sources
 from sekft_engine.data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from sekft_tui.process.attachment import Chosen
 
 #: Over SSH each frame is traffic: fewer frames, no animation. Read by Textual at its import.
 SSH_DEFAULTS = {
@@ -26,7 +30,14 @@ QUIET = {
 
 
 def launch(
-    workspace: str, *, base: str = "", demo: bool = False, data: str = "", hub: str = ""
+    workspace: str,
+    *,
+    base: str = "",
+    demo: bool = False,
+    data: str = "",
+    hub: str = "",
+    attach: str | None = None,
+    resident: bool = True,
 ) -> int:
     """Open the workbench on ``workspace`` and return the exit status.
 
@@ -36,10 +47,13 @@ def launch(
         demo: make the demo workspace if it is not there.
         data: a folder or file of trajectories instead of the workspace's; "" = the workspace's.
         hub: a data set of the Hub instead of either; "" = none.
+        attach: only a living engine will do: the workspace's where it is "", or the one behind this
+            socket.
+        resident: use the living engine of the workspace, if there is one.
 
     Raises:
         BadInput: the workspace or the data cannot be read.
-        Unavailable: there is no terminal, or one that only prints.
+        Unavailable: there is no terminal, or one that only prints; or no engine to attach to.
         Exception: the workbench failed in a way that nobody foresaw.
     """
     refuse_two_sources(data, hub)
@@ -73,26 +87,35 @@ def launch(
 
         data = str(Path(data).expanduser().absolute())
         open_index(data)  # so is data that cannot be read
-    return _run(place, base, demo, data, hub)
+    from sekft_tui.process.attachment import choose_engine
+
+    chosen = choose_engine(place, base=base, attach=attach, resident=resident)
+    return _run(place, chosen, base or chosen.base, demo, data, hub)
 
 
-def _run(place: Workspace, base: str, demo: bool, data: str, hub: str) -> int:
-    from sekft_engine.engine.engine import Engine
+def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub: str) -> int:
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
     from sekft_tui.process.settings import state_path
 
-    engine = Engine(place)
     log = state_path().with_name("tui.log")
     with guarded(log):
-        app = Workbench(engine, place, base=base, demo=demo, data=data, hub=hub)
-        with on_hangup(engine, app):
+        app = Workbench(
+            chosen.engine, place, base=base, demo=demo, data=data, hub=hub, remark=chosen.remark
+        )
+        with on_hangup(lambda: app.engine, app):
             app.run()
     status = app.return_code or 0
     # If the user chose not to wait, a running step ends with the process. The journal on disk is
     # whole up to its last event.
-    engine.close(timeout=2.0)
+    app.engine.close(timeout=2.0)
+    remote = app.bridge.remote
+    if remote is not None and remote.state != "ended":
+        print(
+            f"the engine goes on (process {remote.greeting.pid}): sekft tui shows it again, "
+            "sekft resident stop ends it"
+        )
     if app.crash is not None:
         raise app.crash
     return status

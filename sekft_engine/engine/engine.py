@@ -264,6 +264,11 @@ class Engine:
         if journal is not None:
             journal.close()
 
+    @property
+    def keeps_journal(self) -> bool:
+        """Whether what it does, and has yet to do, is written down in the workspace."""
+        return self._publisher.journal is not None
+
     # --- the thread ---------------------------------------------------------------------------
 
     def _main(self) -> None:

@@ -62,6 +62,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),
+    Key("global", ("&",), "detach", "detach", "Let the engine go on in the background"),
     Key("global", ("ctrl+c",), "interrupt", "cancel", "Cancel the running job; else ask to quit"),
     Key("global", ("q",), "quit", "quit", "Leave; asks first while a job runs", 99),
     # Moving in whatever has the focus.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from textual.message import Message
 
+from sekft_engine.engine.attached.follower import State
+from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job
+from sekft_engine.records.journal import decode_line
 from sekft_engine.records.results import StatusResult
-from sekft_engine.records.runs import EVENTS, read_events
+from sekft_engine.records.runs import EVENTS
 from sekft_tui.model import reducer
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import TrainView
@@ -45,23 +48,54 @@ class EngineEvent(Message):
         self.event = event
 
 
+class EngineState(Message):
+    """How the workbench stands to the engine of another process has changed."""
+
+    def __init__(self, state: State, why: str) -> None:
+        super().__init__()
+        self.state = state
+        self.why = why
+
+
 class Bridge:
-    """Applies events to the shared state, on their own thread; never waits for the screen."""
+    """Applies events to the shared state, on their own thread; never waits for the screen.
+
+    An engine of another process says first what happened before: that is drawn, and not announced.
+    """
 
     def __init__(self, engine: EngineLike, post: Callable[[Message], Any]) -> None:
-        self.engine = engine
         self._post = post
         self._lock = threading.Lock()
         self._shared = Shared()
+        self._begin(engine)
+
+    def _begin(self, engine: EngineLike) -> None:
+        self.engine = engine
+        self.remote = engine if isinstance(engine, RemoteEngine) else None
+        self._state: State = "reading"
+        self._past = self.remote is not None
         self._unsubscribe = engine.subscribe(self._receive)
 
+    def use(self, engine: EngineLike) -> None:
+        """Show another engine from now on. The log stays."""
+        self._unsubscribe()
+        with self._lock:
+            before, self._shared = self._shared, Shared(version=self._shared.version + 1)
+            self._shared.log, self._shared.logged = before.log, before.logged
+        self._begin(engine)
+
     def _receive(self, event: Event) -> None:
+        remote = self.remote
+        if remote is not None and remote.state != self._state:
+            self._state = remote.state
+            self._past = self._past and self._state in ("reading", "lost")
+            self._post(EngineState(self._state, remote.why))
         before = _earlier_part(event)
         with self._lock:
             if before is not None and self._shared.train.path != before.path:
                 self._shared.train = before
             reducer.reduce(self._shared, event)
-        if isinstance(event, RARE):
+        if isinstance(event, RARE) and not self._past:
             self._post(EngineEvent(event))
 
     @property
@@ -120,6 +154,17 @@ def _earlier_part(event: Event) -> TrainView | None:
     """The part of a training run that its journal held before ``event`` resumed it; None = none."""
     match event:
         case events.RunCreated(kind="train"):
-            train = reducer.replayed(read_events(Path(event.path) / EVENTS)).train
+            train = reducer.replayed(list(_upto(event))).train
             return train if len(train.steps) else None
     return None
+
+
+def _upto(event: events.RunCreated) -> Iterator[Event]:
+    """What the run's journal held when it had this event: more may have happened since."""
+    with suppress(OSError), (Path(event.path) / EVENTS).open("rb") as journal:
+        for line in journal:
+            found = decode_line(line)
+            if found is not None:
+                yield found
+            if found == event:
+                return

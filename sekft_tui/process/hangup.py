@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -31,15 +31,18 @@ def over_bare_ssh(environ: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def on_hangup(engine: EngineLike, app: App[int], patience: float = PATIENCE_S) -> Iterator[None]:
-    """While the workbench runs, let SIGHUP, SIGTERM and a lost terminal save and leave."""
+def on_hangup(
+    engine: Callable[[], EngineLike], app: App[int], patience: float = PATIENCE_S
+) -> Iterator[None]:
+    """While the workbench runs, let SIGHUP, SIGTERM and a lost terminal save and leave. The engine
+    of another process is only left."""
 
     def save_and_leave() -> None:
         with suppress(Exception):
             if app._driver is not None:  # noqa: SLF001 - its input thread spins on a dead terminal
                 app._driver.disable_input()  # noqa: SLF001
         with suppress(Exception):
-            engine.close(timeout=patience)
+            engine().close(timeout=patience)
         os._exit(EXIT_STATUS)
 
     def handler(signum: int, frame: object) -> None:

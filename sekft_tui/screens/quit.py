@@ -19,18 +19,21 @@ class QuitScreen(QuestionScreen):
     Args:
         kind: of the job that runs.
         stop: asks the job to end its step and save.
+        attached: the engine is one of another process, which goes on without this workbench.
     """
 
     BINDINGS = [
+        Binding("d", "answer('detach')", show=False),
         Binding("s", "stop", show=False),
         Binding("k,escape", "answer('stay')", show=False),
         Binding("q,ctrl+c", "answer('leave')", show=False),
     ]
     WIDTH = 58
 
-    def __init__(self, kind: str, stop: Callable[[], object]) -> None:
+    def __init__(self, kind: str, stop: Callable[[], object], *, attached: bool = False) -> None:
         super().__init__()
         self._stop = stop
+        self._attached = attached
         self.kind = kind
         self._stopping = False
 
@@ -39,7 +42,14 @@ class QuitScreen(QuestionScreen):
             "leave?",
             f"{self.kind} is still running.",
             (
+                ("d", "detach: leave, and the engine goes on"),
                 ("s", "stop after this step, save, and leave"),
+                ("k", "keep it running and stay"),
+            )
+            if self._attached
+            else (
+                ("s", "stop after this step, save, and leave"),
+                ("d", "hand it to an engine in the background, and leave"),
                 ("k", "keep it running and stay"),
                 ("q", "leave now; what is on disk stays"),
             ),

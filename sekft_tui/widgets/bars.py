@@ -11,7 +11,7 @@ from sekft_tui.widgets.lines import Lines
 
 
 class TabBar(Lines):
-    """Numbered tabs to the left; the base and what the engine is doing to the right."""
+    """Numbered tabs to the left; the base, the engine and what it is doing to the right."""
 
     DEFAULT_CSS = "TabBar { dock: top; height: 1; }"
 
@@ -20,6 +20,8 @@ class TabBar(Lines):
         self.pane: Place = "trajectories"
         self.badges: dict[Place, str] = {}
         self.base = ""
+        #: Which engine it is, where it is one of another process.
+        self.engine = ""
         self.state: tuple[str, str] = ("", "quiet")
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
@@ -41,6 +43,8 @@ class TabBar(Lines):
         self.clicks = tuple(clicks)
         text, style = self.state
         base = f" {self.base} " if self.base and width - at - cell_len(text) > 24 else ""
+        if self.engine and width - at - cell_len(text) - cell_len(base) > len(self.engine) + 2:
+            base = f"{base}{self.engine} "
         right = clip(text, max(0, width - at - cell_len(base) - 1))
         gap = width - at - cell_len(base) - cell_len(right) - 1
         parts += [(" " * max(0, gap), ""), (base, "quiet"), (right, style)]

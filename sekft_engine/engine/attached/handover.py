@@ -1,0 +1,72 @@
+"""From an engine in this process to one in the background, in the middle of its work."""
+
+from __future__ import annotations
+
+from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.engine.attached.where import Where
+from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.socket.address import is_locked
+from sekft_engine.engine.socket.detach import start_detached
+from sekft_engine.records.results import LoadResult
+
+#: How long the running step may take, and its saving.
+PATIENCE_S = 600.0
+
+
+def resident_options(facts: LoadResult | None) -> list[str]:
+    """Options of ``sekft resident`` for a base that is held as this one."""
+    if facts is None or not facts.base:
+        return []
+    precision = "--load-4bit" if facts.quantised else "--no-load-4bit"
+    return ["--base", facts.base, "--device", facts.device or "auto", precision]
+
+
+def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
+    """End ``engine`` and start one in the background, which does what this one had yet to do.
+
+    The running job ends its step and saves, and is resumed there. Jobs that were held stay so.
+
+    Args:
+        engine: has a workspace; it has ended afterwards, also where this fails.
+        patience: how many seconds the running step may take.
+
+    Returns:
+        The other engine, not started yet, with its whole history.
+
+    Raises:
+        Unavailable: it cannot be done here, and nothing was changed.
+        SekftError: the engine in the background did not start.
+    """
+    place = engine.workspace
+    if place is None:
+        raise Unavailable("an engine in the background needs a workspace")
+    if is_locked(place):
+        raise Unavailable(
+            "another engine is at work in this workspace", mend="sekft resident status"
+        )
+    if not engine.keeps_journal:
+        raise Unavailable("another process has the queue of this workspace", where=str(place.root))
+    status, facts = engine.status(), engine.residence.facts
+    going_on = [status.running.id] if status.running is not None else []
+    going_on += [job.id for job in status.queued if not job.held]
+    if not engine.close(timeout=patience):
+        raise Unavailable("the running step has not ended yet", mend="try again, or wait")
+    engine.residence.drop()  # there need not be memory for two
+    start_detached(place, resident_options(facts))
+    remote = RemoteEngine(Where(place), history=True)
+    release(place, going_on)
+    return remote
+
+
+def release(place: Workspace, job_ids: list[str]) -> None:
+    """Let the jobs go on that the engine offers again."""
+    with Where(place).connect(60.0) as client:
+        offered = {entry["id"] for entry in client.call("queue")["waiting"] if entry["held"]}
+        for job_id in job_ids:
+            if job_id in offered:
+                try:
+                    client.call("resume", job=job_id)
+                except SekftError:  # someone else was quicker
+                    continue

@@ -1,0 +1,118 @@
+"""The workbench on an engine of another process: which one, how it stands, and changing it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.fit import fitted, held_base
+from sekft_engine.engine.attached.handover import hand_over, resident_options
+from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.engine.attached.where import Where
+from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.socket.detach import start_detached
+from sekft_engine.records import jobs
+from sekft_engine.records.results import LoadResult
+from sekft_tui.process.bridge import EngineLike
+
+
+class Chosen(NamedTuple):
+    """The engine of a workbench, the base it holds ('' = none), and a line about the choice."""
+
+    engine: EngineLike
+    base: str = ""
+    remark: str = ""
+
+
+def choose_engine(
+    place: Workspace, *, base: str = "", attach: str | None = None, resident: bool = True
+) -> Chosen:
+    """The living engine of the workspace, else one of this process. It is not started yet.
+
+    Args:
+        place: the workspace.
+        base: the base that was named; "" = none was.
+        attach: only a living engine will do: that of the workspace, where it is "", or the one
+            behind this socket.
+        resident: whether a living engine may be used.
+
+    Raises:
+        BadInput: the engine to attach to holds another base than the one that was named.
+        Unavailable: there is no engine to attach to.
+    """
+    where = Where(place, Path(attach) if attach else None)
+    if attach is None and not (resident and where.is_there()):
+        return Chosen(Engine(place))
+    try:
+        engine = RemoteEngine(where, history=True)
+        with where.connect() as client:
+            facts = client.call("status")["resident"] or {}
+    except SekftError as error:
+        if attach is not None:
+            raise
+        return Chosen(Engine(place), remark=f"the engine of this workspace: {error.what}")
+    held = str(facts.get("base", ""))
+    resident_base = LoadResult(base=held, quantised=bool(facts.get("quantised"))) if held else None
+    if base:
+        why = fitted(jobs.Train(base=base), place, held_base(resident_base, None, []))[1]
+        if why and attach is not None:
+            raise BadInput(
+                f"the engine {why}", where="--base", mend="leave it out, or use --no-resident"
+            )
+        if why:
+            return Chosen(Engine(place), remark=f"an engine of its own: the living one {why}")
+    return Chosen(engine, held)
+
+
+def header(remote: RemoteEngine | None, doing: tuple[str, str]) -> tuple[str, str]:
+    """What the engine does, or how the connection to it stands, and the style of that."""
+    if remote is None:
+        return doing
+    match remote.state:
+        case "reading":
+            at, last = remote.position
+            return f"⇄ reading {at}/{last}", "quiet"
+        case "lost":
+            return "⇄ engine sought", "warn"
+        case "ended":
+            return "✗ engine ended", "bad"
+    return f"⇄ {doing[0]}", doing[1]
+
+
+def about(remote: RemoteEngine) -> str:
+    """One line that says which engine this is, since when, and what it has to do."""
+    said, status = remote.greeting, remote.status()
+    since = time.strftime("%d %b %H:%M", time.localtime(said.started))
+    held = sum(job.held for job in status.queued)
+    waiting = len(status.queued) - held
+    parts = [f"on the engine of this workspace: process {said.pid}, since {since}"]
+    parts += [f"{waiting} waiting"] if waiting else []
+    parts += [f"{held} held: Q shows them"] if held else []
+    return ", ".join(parts)
+
+
+def start_again(remote: RemoteEngine) -> None:
+    """Start an engine in the background in place of the one that has ended; ``remote`` finds it.
+
+    Raises:
+        SekftError: it did not start, with the reason.
+    """
+    place, resident = remote.where.workspace, remote.status().resident
+    facts = resident if isinstance(resident, LoadResult) else None
+    if remote.where.is_there():
+        return  # someone else has
+    start_detached(place, resident_options(facts))
+
+
+def move_out(engine: EngineLike) -> RemoteEngine:
+    """Hand over from an engine of this process to one in the background.
+
+    Raises:
+        SekftError: it cannot be done, with the reason.
+    """
+    if not isinstance(engine, Engine):
+        raise Unavailable("this engine is not of this process")
+    return hand_over(engine)

@@ -1,0 +1,40 @@
+"""Shown when the engine of another process has ended: the ways on."""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+from sekft_tui.screens.question import QuestionScreen
+from sekft_tui.text import visible
+
+
+class EngineGoneScreen(QuestionScreen):
+    """Start an engine in the background again, work with one here, stay and look, or leave.
+
+    Args:
+        why: the engine ended.
+    """
+
+    BINDINGS = [
+        Binding("r", "answer('resident')", show=False),
+        Binding("o", "answer('own')", show=False),
+        Binding("k,escape", "answer('stay')", show=False),
+        Binding("q,ctrl+c", "answer('leave')", show=False),
+    ]
+    WIDTH = 66
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+
+    def on_mount(self) -> None:
+        self.ask(
+            "the engine has ended",
+            f"{visible(self._why)}. What it did is on disk.",
+            (
+                ("r", "start one in the background again, with its base"),
+                ("o", "work with an engine of this workbench"),
+                ("k", "stay and look; attach when there is one again"),
+                ("q", "leave"),
+            ),
+        )

@@ -1,0 +1,181 @@
+"""The workbench on the living engine of its workspace."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.socket.client import connect, live_engine, wait_until_gone
+from sekft_engine.records import jobs
+from sekft_tui.app import Workbench
+from sekft_tui.process.attachment import choose_engine
+from tests.engine.attached.conftest import Heard, training
+from tests.engine.socket.conftest import PATIENCE, Start, runtime, start
+from tests.tui.screen import screen_text, until, until_gone, until_shown
+
+__all__ = ["runtime", "start"]
+SIZE = (120, 40)
+
+
+def attached(place: Workspace) -> Workbench:
+    chosen = choose_engine(place)
+    assert isinstance(chosen.engine, RemoteEngine)
+    return Workbench(chosen.engine, place, base=chosen.base, remark=chosen.remark)
+
+
+@pytest.fixture
+def other(workspace: Workspace) -> Iterator[list[Heard]]:
+    """Someone else on the same engine, once it is there."""
+    made: list[Heard] = []
+    yield made
+    for one in made:
+        one.engine.close()
+
+
+def someone(place: Workspace, other: list[Heard]) -> Heard:
+    other.append(Heard(place, history=True))
+    return other[0]
+
+
+async def test_what_happened_before_is_there_at_once_and_what_happens_follows(
+    start: Start, workspace: Workspace, other: list[Heard]
+) -> None:
+    one = start()
+    before = someone(workspace, other)
+    first = before.engine.submit(training(5))
+    before.ending(first)
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, f"process {one.process.pid}", "⇄ idle")
+        await pilot.press("2")
+        await until_shown(pilot, "step 5/5", "✓ done")
+        second = before.engine.submit(training())
+        await until_shown(pilot, "⇄ ▸ train")
+        await until(pilot, lambda: len(before.steps(second)) > 9)
+        before.engine.cancel(second, after_step=True)
+        before.ending(second)
+        last = before.steps(second)[-1]
+        await until_shown(pilot, f"step {last}/1000", "■ stopped")
+    assert one.process.poll() is None
+
+
+async def test_two_workbenches_agree_to_the_last_figure(
+    start: Start, workspace: Workspace, other: list[Heard]
+) -> None:
+    start()
+    seen = someone(workspace, other)
+    early = attached(workspace)
+    async with early.run_test(size=SIZE) as pilot:
+        job = seen.engine.submit(training())
+        await until(pilot, lambda: len(seen.steps(job)) > 20)
+        late = attached(workspace)
+        async with late.run_test(size=SIZE) as second:
+            seen.engine.cancel(job, after_step=True)
+            seen.ending(job)
+            losses = [event.loss for event in seen.events_of(job)]
+            for each, app in ((pilot, early), (second, late)):
+                await until(each, partial(ended, app, job), "its end")
+                with app.bridge.shared() as shared:
+                    assert shared.train.path == str(workspace.runs / "001-train")
+                    assert shared.train.column("loss").tolist() == losses
+
+
+def ended(app: Workbench, job: str) -> bool:
+    with app.bridge.shared() as shared:
+        return job in shared.jobs and shared.jobs[job].status == "cancelled"
+
+
+async def test_a_workbench_that_is_left_leaves_the_engine_at_work(
+    start: Start, workspace: Workspace, other: list[Heard]
+) -> None:
+    start()
+    seen = someone(workspace, other)
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        job = seen.engine.submit(training())
+        await until_shown(pilot, "⇄ ▸ train")
+        await pilot.press("q")
+        await until_shown(pilot, "detach: leave, and the engine goes on")
+        await pilot.press("d")
+        await until(pilot, lambda: not app.is_running, "left")
+    app.engine.close()
+    steps = len(seen.steps(job))
+    seen.wait(lambda: len(seen.steps(job)) > steps + 2, "it goes on")
+    seen.engine.cancel(job)
+
+
+async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, runtime: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    one = start()
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        job = app.bridge.submit(training())
+        await until_shown(pilot, "⇄ ▸ train")
+        one.end(signal.SIGKILL)
+        await until_shown(pilot, "the engine has ended", "start one in the background again")
+        with app.bridge.shared() as shared:
+            assert shared.jobs[job].status == "failed"
+        refused = app.bridge.submit(jobs.Prepare(base="x"))
+        with app.bridge.shared() as shared:
+            assert "the engine has ended" in shared.jobs[refused].error
+        await pilot.press("r")
+        await until_gone(pilot, "start one in the background again")
+        await until_shown(pilot, "1 held: Q shows them")
+        found = live_engine(workspace)
+        assert found is not None
+        assert f"process {found.pid}" in screen_text(app)
+    app.engine.close()
+    with connect(workspace) as client:
+        client.call("shutdown")
+    assert wait_until_gone(workspace, PATIENCE)
+
+
+async def test_a_workbench_whose_engine_has_ended_can_do_its_own_work(
+    start: Start, workspace: Workspace
+) -> None:
+    one = start()
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        one.end()
+        await until_shown(pilot, "the engine has ended", "o", "engine of this workbench")
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.engine, Engine))
+        await until_gone(pilot, "⇄")
+        await until_shown(pilot, "idle")
+    assert app.engine.close(PATIENCE)
+
+
+def test_plain_tui_takes_the_living_engine_unless_told_otherwise(
+    start: Start, workspace: Workspace
+) -> None:
+    assert isinstance(choose_engine(workspace).engine, Engine)
+    with pytest.raises(Unavailable, match="no engine is at work here"):
+        choose_engine(workspace, attach="")
+    start()
+    assert isinstance(choose_engine(workspace).engine, RemoteEngine)
+    assert isinstance(choose_engine(workspace, attach="").engine, RemoteEngine)
+    assert isinstance(choose_engine(workspace, resident=False).engine, Engine)
+
+
+def test_a_model_cannot_type_in_a_session_that_its_engine_has_not_got(
+    start: Start, workspace: Workspace, other: list[Heard]
+) -> None:
+    start()
+    seen = someone(workspace, other)
+    seen.engine.submit(jobs.HandBack(id="hand-back-1", takeover="t", base="b"))
+    failed = seen.ending("hand-back-1")
+    assert "has not got this session" in getattr(failed, "error", "")
+    assert "--no-resident" in getattr(failed, "error", "")
