@@ -22,10 +22,10 @@ from sekft_engine import demo as demo_jobs
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
+from sekft_tui.engine_switch import EngineSwitch
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import Place, bindings
 from sekft_tui.input.keys import OrderedKeys
@@ -47,9 +47,8 @@ from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike, EngineStat
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
 from sekft_tui.process.settings import State, load_state
-from sekft_tui.process.workers import KeyPriority, run_on_thread
+from sekft_tui.process.workers import KeyPriority
 from sekft_tui.screens.details import DetailsScreen
-from sekft_tui.screens.engine_gone import EngineGoneScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
 from sekft_tui.screens.queue import QueueScreen
@@ -60,7 +59,6 @@ from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
 
-Done = TypeVar("Done")
 SomePane = TypeVar("SomePane", bound=Pane)
 
 #: How often the screen asks the bridge whether something changed, per second.
@@ -110,7 +108,6 @@ class Workbench(OrderedKeys):
     ) -> None:
         super().__init__()
         self._remark = remark
-        self._moving = False
         self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
         self.workspace = workspace
@@ -127,6 +124,7 @@ class Workbench(OrderedKeys):
         self.data_report = ""
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
+        self.switch = EngineSwitch(self)
         self.tabs = TabBar()
         self.keys = KeyBar()
         self.prompt = PromptLine()
@@ -340,89 +338,22 @@ class Workbench(OrderedKeys):
         for pane in self.query(Pane).results(Pane):
             pane.engine_event(event)
 
-    # --- an engine of another process -------------------------------------------------------
-
     @on(EngineState)
     def _on_engine_state(self, message: EngineState) -> None:
-        remote = self.bridge.remote
-        if remote is None:
-            return
-        gone = next((one for one in self.screen_stack if isinstance(one, EngineGoneScreen)), None)
-        if message.state == "ended" and gone is None:
-            self.push_screen(EngineGoneScreen(message.why), self._go_on)
-        elif message.state == "live":
-            if gone is not None:
-                gone.dismiss("stay")
-            self.keys.note(attachment.about(remote), 10)
-            self.action_reload()
-
-    def _go_on(self, answer: str | None) -> None:
-        remote = self.bridge.remote
-        if answer == "leave":
-            self.leave()
-        elif answer == "resident" and remote is not None:
-            self.note("starting an engine in the background …")
-            self._in_background(partial(attachment.start_again, remote), lambda _: None)
-        elif answer == "own" and remote is not None:
-            remote.close(0.0)
-            self._use(Engine(self.workspace))
-
-    def _use(self, engine: EngineLike) -> None:
-        """Show another engine from now on."""
-        self.bridge.use(engine)
-        engine.start()
-        self.redraw_pane()
+        self.switch.state_changed(message)
 
     def action_detach(self) -> None:
         """Leave the engine of another process; hand over to one where it is this process's."""
         if self.bridge.remote is not None:
             self.leave()
         else:
-            self._move_out(then_leave=False)
-
-    def _move_out(self, *, then_leave: bool) -> None:
-        if self._moving:
-            return
-        self._moving = True
-        self.keys.note("handing over: the running step ends and is saved …", 600)
-
-        def moved(remote: EngineLike) -> None:
-            self._moving = False
-            self._use(remote)
-            if then_leave:
-                self.leave()
-
-        def failed() -> None:
-            self._moving = False
-            if self.engine.close(timeout=0.0):  # it had ended: its jobs are offered again
-                self._use(Engine(self.workspace))
-
-        self._in_background(partial(attachment.move_out, self.engine), moved, failed)
-
-    def _in_background(
-        self,
-        do: Callable[[], Done],
-        then: Callable[[Done], object],
-        failed: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Do something on a thread, and show its error."""
-
-        async def work() -> None:
-            try:
-                done = await run_on_thread(do)
-            except (SekftError, OSError) as error:
-                self.error(str(error))
-                failed()
-            else:
-                then(done)
-
-        self.run_worker(work(), group="engine")
+            self.switch.move_out(then_leave=False)
 
     # --- messages to the user-----------------------------------------------------------------
 
-    def note(self, text: str) -> None:
-        """Show a line in place of the keys, for a few seconds."""
-        self.keys.note(text)
+    def note(self, text: str, seconds: float = 4.0) -> None:
+        """Show a line in place of the keys, for so many seconds."""
+        self.keys.note(text, seconds)
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
@@ -529,7 +460,7 @@ class Workbench(OrderedKeys):
         if answer == "leave" or (answer == "detach" and self.bridge.remote is not None):
             self.leave()
         elif answer == "detach":
-            self._move_out(then_leave=True)
+            self.switch.move_out(then_leave=True)
 
     def leave(self) -> None:
         """Save the settings and end."""

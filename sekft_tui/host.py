@@ -66,8 +66,8 @@ class Host(Protocol):
     def key_priority(self) -> KeyPriority:
         """Tells work on threads when to give way to keys."""
 
-    def note(self, text: str) -> None:
-        """Show a line in place of the keys, for a few seconds."""
+    def note(self, text: str, seconds: float = 4.0) -> None:
+        """Show a line in place of the keys, for so many seconds."""
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error for a few seconds; ``e`` shows it in full with ``trace``."""

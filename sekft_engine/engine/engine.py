@@ -269,6 +269,12 @@ class Engine:
         """Whether what it does, and has yet to do, is written down in the workspace."""
         return self._publisher.journal is not None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed, and its last job has ended."""
+        with self._changed:
+            return self._closing and not self._thread.is_alive()
+
     # --- the thread ---------------------------------------------------------------------------
 
     def _main(self) -> None:

@@ -19,7 +19,7 @@ from sekft_tui.app import Workbench
 from sekft_tui.process.attachment import choose_engine
 from tests.engine.attached.conftest import Heard, training
 from tests.engine.socket.conftest import PATIENCE, Start, runtime, start
-from tests.tui.screen import screen_text, until, until_gone, until_shown
+from tests.tui.screen import until, until_gone, until_shown
 
 __all__ = ["runtime", "start"]
 SIZE = (120, 40)
@@ -132,10 +132,12 @@ async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
             assert "the engine has ended" in shared.jobs[refused].error
         await pilot.press("r")
         await until_gone(pilot, "start one in the background again")
-        await until_shown(pilot, "1 held: Q shows them")
+        await until(pilot, lambda: live_engine(workspace) is not None, "another engine")
         found = live_engine(workspace)
         assert found is not None
-        assert f"process {found.pid}" in screen_text(app)
+        await until_shown(pilot, f"process {found.pid}", "⇄ idle")
+        await pilot.press("Q")
+        await until_shown(pilot, "‖ held", "resumes")
     app.engine.close()
     with connect(workspace) as client:
         client.call("shutdown")

@@ -1,0 +1,110 @@
+"""Changing the engine of a running workbench: when one has ended, and when one is handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+from textual.screen import Screen
+
+from sekft_engine.core.errors import SekftError
+from sekft_engine.engine.engine import Engine
+from sekft_tui.host import Host
+from sekft_tui.process.attachment import about, move_out, start_again
+from sekft_tui.process.bridge import EngineLike, EngineState
+from sekft_tui.process.workers import run_on_thread
+from sekft_tui.screens.engine_gone import EngineGoneScreen
+
+Done = TypeVar("Done")
+
+
+class App(Host, Protocol):
+    """What is needed of the app."""
+
+    @property
+    def screen_stack(self) -> list[Screen[object]]: ...
+    def run_worker(self, work: Awaitable[None], *, group: str) -> object: ...
+    def action_reload(self) -> None: ...
+    def redraw_pane(self) -> None: ...
+    def leave(self) -> None: ...
+
+
+class EngineSwitch:
+    """Does it for one app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._moving = False
+
+    def state_changed(self, message: EngineState) -> None:
+        """The engine of another process has ended, or is there."""
+        app, remote = self._app, self._app.bridge.remote
+        if remote is None:
+            return
+        gone = next((one for one in app.screen_stack if isinstance(one, EngineGoneScreen)), None)
+        if message.state == "ended" and gone is None:
+            app.push_screen(EngineGoneScreen(message.why), self._go_on)
+        elif message.state == "live":
+            if gone is not None:
+                gone.dismiss("stay")
+            app.note(about(remote), 10)
+            app.action_reload()
+
+    def move_out(self, *, then_leave: bool) -> None:
+        """Hand over from the engine of this process to one in the background."""
+        app = self._app
+        if self._moving:
+            return
+        self._moving = True
+        app.note("handing over: the running step ends and is saved …", 600)
+
+        def moved(remote: EngineLike) -> None:
+            self._moving = False
+            self._use(remote)
+            if then_leave:
+                app.leave()
+
+        def failed() -> None:
+            self._moving = False
+            engine = app.bridge.engine
+            if isinstance(engine, Engine) and engine.ended:  # its jobs are offered again
+                self._use(Engine(app.workspace))
+
+        self._in_background(partial(move_out, app.bridge.engine), moved, failed)
+
+    def _go_on(self, answer: str | None) -> None:
+        app, remote = self._app, self._app.bridge.remote
+        if answer == "leave":
+            app.leave()
+        elif answer == "resident" and remote is not None:
+            app.note("starting an engine in the background …")
+            self._in_background(partial(start_again, remote), lambda _: None)
+        elif answer == "own" and remote is not None:
+            remote.close(0.0)
+            self._use(Engine(app.workspace))
+
+    def _use(self, engine: EngineLike) -> None:
+        """Show another engine from now on."""
+        self._app.bridge.use(engine)
+        engine.start()
+        self._app.redraw_pane()
+
+    def _in_background(
+        self,
+        do: Callable[[], Done],
+        then: Callable[[Done], object],
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Do something on a thread, and show its error."""
+
+        async def work() -> None:
+            try:
+                done = await run_on_thread(do)
+            except (SekftError, OSError) as error:
+                self._app.error(str(error))
+                failed()
+            else:
+                then(done)
+
+        self._app.run_worker(work(), group="engine")
