@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from textual.widget import Widget
 
+from sekft_tui.model.reducer import JobView
 from sekft_tui.panes.pane import Pane
 from sekft_tui.widgets.form import Form
 
@@ -16,6 +17,8 @@ class FormPane(Pane):
 
     form: Form
     _watched: Widget | None = None  #: the widget of the right side that had the focus last
+
+    _found = False  #: a job of the engine was seen
 
     @abstractmethod
     def watchable(self) -> tuple[Widget, ...]:
@@ -35,6 +38,17 @@ class FormPane(Pane):
         if self.narrow:
             self.add_class("-no-form")
         self.go_to(self.watchable()[0])
+
+    def watch_found(self, job: JobView | None) -> None:
+        """Go to the right side where the first job that is seen was given from elsewhere: the
+        engine was at work when this workbench came to it."""
+        remote = self.host.bridge.remote
+        if job is None or not job.active or self._found or remote is None or remote.state != "live":
+            return
+        self._found = True
+        if self.narrow and self.display:
+            self.add_class("-no-form")
+            self.go_to(self.watchable()[0])
 
     def toggle_form(self) -> None:
         self.toggle_class("-no-form")

@@ -137,6 +137,7 @@ class EvalPane(FormPane):
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
+        self.watch_found(self._job)
         view = self.opened if self.opened is not None else shared.eval
         self.grid.empty = hint(self._job, _IDLE, "preparing the worlds", self.grid.content_width)
         self._fill_grid(view)

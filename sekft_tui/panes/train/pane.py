@@ -110,6 +110,7 @@ class TrainPane(FormPane):
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.train.job)
+        self.watch_found(self._job)
         if self._job is not None and not self._job.active and self.opened is not None:
             self._job = None
         self._earlier = [] if self.opened is not None else shared.earlier
