@@ -15,7 +15,6 @@ from typing import Protocol, assert_never
 from sekft_engine.core.errors import BadInput, JobFailed, SekftError, Unexpected
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.fit import Offer, offer
-from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -112,7 +111,7 @@ def follow_job(
         with _signals_counted() as (signalled, hung_up):
             job_id = submit()
             while True:
-                if hung_up() and isinstance(engine, RemoteEngine):
+                if hung_up() and not isinstance(engine, Engine):
                     raise Stopped(f"the terminal hung up; {job_id} goes on in the engine")
                 if signalled() > requests:
                     requests = signalled()

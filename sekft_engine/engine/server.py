@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ import msgspec
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.job_fields import in_fields
+from sekft_engine.engine.outgoing import Outgoing
 from sekft_engine.engine.run_job import failure_of
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
@@ -75,7 +75,8 @@ def serve_lines(
     Args:
         source: a descriptor with jobs as JSON lines; None = there are none, so only ``leave`` and
             signals end the process.
-        write: takes the events as JSON lines; None = nobody does.
+        write: takes the events as JSON lines; None = nobody does. While it takes none, so many are
+            kept (see :class:`Outgoing`).
         engine: does the jobs.
         first: what is done before them; without it there is no use in them.
         leave: lets others end the process, signals included; None = only signals do.
@@ -95,7 +96,7 @@ def serve_lines(
             return serve_lines(source, write, engine, first, leave=leave, patience=patience)
         finally:
             forget_signals()
-    outgoing: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    outgoing = Outgoing()
     drained = threading.Event()
     refused: list[events.JobFailed] = []
     writer: threading.Thread | None = None
@@ -125,7 +126,7 @@ def serve_lines(
         if leave.drain and finishing is None:
             finishing = threading.Thread(target=finish, daemon=True)
             finishing.start()
-    outgoing.put(None)
+    outgoing.close()
     if writer is not None:
         writer.join(timeout=5.0)
     if refused:
@@ -155,10 +156,11 @@ def _watch_for_failure(
 
 
 def _read_all(
-    source: int, engine: Engine, outgoing: queue.SimpleQueue[Event | None], leave: Leave
+    source: int, engine: Engine, outgoing: Outgoing, leave: Leave
 ) -> None:
     for line in _lines(source):
         if line.strip():
+            outgoing.wait_for_room()
             _take(line, engine, outgoing)
     leave.ask("the end of its input", drain=True)
 
@@ -176,7 +178,7 @@ def _lines(source: int) -> Iterator[bytes]:
     yield held
 
 
-def _take(line: bytes, engine: Engine, outgoing: queue.SimpleQueue[Event | None]) -> None:
+def _take(line: bytes, engine: Engine, outgoing: Outgoing) -> None:
     try:
         job = jobs.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -187,11 +189,11 @@ def _take(line: bytes, engine: Engine, outgoing: queue.SimpleQueue[Event | None]
 
 
 def _write_all(
-    outgoing: queue.SimpleQueue[Event | None],
+    outgoing: Outgoing,
     write: Callable[[bytes], None],
     leave: Leave,
 ) -> None:
-    while (event := outgoing.get()) is not None:
+    while (event := outgoing.take()) is not None:
         try:
             write(events.encode(in_fields(event)) + b"\n")
         except (OSError, ValueError):

@@ -34,7 +34,7 @@ def main(descriptors: list[int]) -> int:
     begin, *early = early
     if not isinstance(begin, Begin):
         return 1
-    history = History(Path(begin.root))
+    history = History(Path(begin.root), begin.told)
     link.send(b"r")  # the engine's events are numbered from here on
     server = Server(
         begin.address,

@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.files import write_whole
+from sekft_engine.engine.socket.link import Place
 
 INDEX = "resident.index"
 #: A piece of the index holds no more lines or bytes than these (but one line always).
@@ -71,16 +72,19 @@ class History:
 
     Args:
         root: the workspace's folder. Its index is read, continued and written.
+        told: the newest events, in order, of which the process before this one was told.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, told: Sequence[Place] = ()) -> None:
         self._root = root
         self._pieces: list[Piece] = []
         self._last = 0
         self.journal = secrets.token_hex(8)
         self._index: int | None = None
         with contextlib.suppress(OSError, ValueError, *NOT_JSON):
-            self._load(root / INDEX)
+            self._load(root / INDEX, told)
+            told = ()
+        self._add_told(told)  # there was no index that could be read
         try:
             self._store(root / INDEX)
         except OSError as error:
@@ -185,9 +189,9 @@ class History:
 
     # --- the index on disk ----------------------------------------------------------------------
 
-    def _load(self, index: Path) -> None:
-        """Take up the sequence of the last engine; what other commands added to the last journal
-        since is part of it."""
+    def _load(self, index: Path, told: Sequence[Place]) -> None:
+        """Take up the sequence of the last engine, or of the last process that served this one;
+        what other commands added to the last journal since is part of it."""
         with index.open("rb") as file:
             header = msgspec.json.decode(file.readline(), type=Header)
             if header.format != 1:
@@ -196,6 +200,7 @@ class History:
         entries = [msgspec.json.decode(line, type=_Entry) for line in newest_lines]
         if not entries:
             self.journal = header.journal
+            self._add_told(told)
             return
         pieces = [
             Piece(first=one.seq, path=str(self._root / one.path) if one.path else "", offset=one.at)
@@ -209,17 +214,30 @@ class History:
             raise ValueError("how many events were in memory is not known")
         self._pieces, self._last, self.journal = pieces, newest.first - 1, header.journal
         try:
-            self._count(newest)
+            begun = [at for at, one in enumerate(told) if _begins(newest, one)]
+            if begun:  # its length is not in the index, but this is
+                told = told[begun[-1] :]
+            else:
+                here = (one.offset for one in told if one.path == newest.path)
+                self._count(newest, min(here, default=-1))
+            self._add_told(told)
         except OSError:
             self._pieces, self._last, self.journal = [], 0, secrets.token_hex(8)
             raise
 
-    def _count(self, newest: Piece) -> None:
-        """Add the lines of the last piece, whose end nobody wrote down."""
+    def _add_told(self, told: Sequence[Place]) -> None:
+        for place in told:
+            self._add(place.path, place.offset, place.size)
+
+    def _count(self, newest: Piece, stop: int) -> None:
+        """Add the lines of the last piece, whose end nobody wrote down, up to the byte ``stop`` of
+        its journal (-1 = all)."""
         offset = newest.offset
         with Path(newest.path).open("rb") as file:
             file.seek(offset)
             for line in file:
+                if 0 <= stop <= offset:
+                    break
                 if line.endswith(b"\n"):
                     self._add(newest.path, offset, len(line))
                 offset += len(line)
@@ -233,6 +251,10 @@ class History:
         write_whole(index, header + b"".join(map(self._entry, kept)))
         self._pieces = kept
         self._index = os.open(index, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+def _begins(piece: Piece, place: Place) -> bool:
+    return (piece.path, piece.offset) == (place.path, place.offset)
 
 
 class _Entry(msgspec.Struct, frozen=True):

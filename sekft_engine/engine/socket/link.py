@@ -19,11 +19,21 @@ from sekft_engine.records.results import LoadResult
 _LENGTH = struct.Struct(">I")
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where an event stands: so many bytes of a journal."""
+
+    path: str
+    offset: int
+    size: int
+
+
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The first message: whose sockets these are."""
+    """The first message: whose sockets these are. ``told``: the newest events that a serving process
+    before this one was told of, which it may not have numbered before it died."""
 
     address: Address
     root: str
+    told: list[Place] = []
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -33,6 +43,12 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     path: str = ""
     offset: int = 0
     size: int = 0
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An event of before that says what is the case now; it has its number already."""
+
+    event: bytes
 
 
 class Resident(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -67,7 +83,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     params: bytes
 
 
-Message = Begin | Happened | Resident | Reply | Closing | Leave
+Message = Begin | Happened | Shown | Resident | Reply | Closing | Leave
 
 _encode = msgspec.msgpack.Encoder().encode
 _message = msgspec.msgpack.Decoder(Message).decode

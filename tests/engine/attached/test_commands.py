@@ -204,3 +204,28 @@ def test_the_base_that_will_be_resident_when_the_job_comes_counts() -> None:
     held = held_base(None, trains, [])
     assert held is not None
     assert held.base == "/three"
+
+
+def test_the_queue_of_a_living_engine_is_ordered_emptied_and_run_by_commands(
+    start: Start, place: Workspace, attach: Attach, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start()
+    other = attach()
+    engine = other.engine
+    first = engine.submit(training())
+    waiting = [engine.submit(training(steps)) for steps in (1, 2, 3)]
+    for job in waiting:
+        engine.pause(job)
+    other.wait(lambda: [job.held for job in engine.status().queued] == [True] * 3)
+    where = ("--workspace", str(place.root))
+    assert run(["queue", "move", waiting[2], "-2", *where]) == 0
+    assert run(["queue", "drop", waiting[0], *where]) == 0
+    assert run(["queue", "drop", "nothing", *where]) == 2
+    assert "nothing: no such job waits" in capfd.readouterr().err
+    left = [waiting[2], waiting[1]]
+    other.wait(lambda: [job.id for job in engine.status().queued] == left)
+    engine.cancel(first)
+    other.ending(first)
+    assert run(["queue", "run", "--json", *where]) == 0
+    done = json.loads(capfd.readouterr().out)["jobs"]
+    assert [(job["id"], job["result"]["steps"]) for job in done] == [(left[0], 3), (left[1], 2)]
