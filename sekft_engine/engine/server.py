@@ -155,9 +155,7 @@ def _watch_for_failure(
     return watch
 
 
-def _read_all(
-    source: int, engine: Engine, outgoing: Outgoing, leave: Leave
-) -> None:
+def _read_all(source: int, engine: Engine, outgoing: Outgoing, leave: Leave) -> None:
     for line in _lines(source):
         if line.strip():
             outgoing.wait_for_room()

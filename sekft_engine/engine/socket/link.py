@@ -28,8 +28,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The first message: whose sockets these are. ``told``: the newest events that a serving process
-    before this one was told of, which it may not have numbered before it died."""
+    """The first message: whose sockets these are. ``told``: the newest events that a serving
+    process before this one was told of, which it may not have numbered before it died."""
 
     address: Address
     root: str
