@@ -38,6 +38,14 @@ _FOLDER = click.Path(path_type=Path)
     help="Type of merged weights [default: the base's own].",
 )
 @click.option("--base", default="", help="The base [default: the one the run recorded].")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where it is merged and compared, in float32: cpu, cuda, or one card, as cuda:1; auto = "
+    "a card if there is one.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @json_option
 @workspace_option
@@ -49,6 +57,7 @@ def command(
     whole: bool,
     dtype: str,
     base: str,
+    device: str,
     quiet: bool,
     as_json: bool,
     workspace: Path | None,
@@ -73,6 +82,8 @@ def command(
         kind = "merged"
     if dtype and kind == "adapter":
         raise BadInput("an adapter stays as it is", where="--dtype", mend="give --whole with it")
+    if device != "cpu" and kind == "adapter":
+        raise BadInput("nothing is merged", where="--device", mend="give --whole with it")
     job = jobs.Export(
         source=source,
         target=str(named[0].expanduser().absolute()),
@@ -80,6 +91,7 @@ def command(
         card=hub_layout is not None,
         dtype=dtype,
         base=base,
+        device=device,
     )
     with Display(quiet=quiet) as display:
         result = expect(run_job(job, find_workspace(workspace), display.show), ExportResult)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sekft_engine.core.errors import BadInput
+from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder
 from sekft_engine.export.card import base_title, model_card
 from sekft_engine.export.gguf_ready import make_ready
 from sekft_engine.export.merge import copy_licence, merge
 from sekft_engine.export.source import ExportedAdapter, find_source
+from sekft_engine.model.device import choose_device, out_of_memory
+from sekft_engine.model.imports import import_torch
 from sekft_engine.records import jobs
 from sekft_engine.records.adapters import CONFIG, META, WEIGHTS
 from sekft_engine.records.exports import ExportedFile, ExportResult, Proof, Readiness
 from sekft_engine.records.precision import trained_in_4bit
 from sekft_engine.work.context import Context
+
+if TYPE_CHECKING:
+    import torch
 
 #: The file in a merged folder that says which adapter, run and base it was made from.
 RECORD = "sekft-merged.json"
@@ -32,6 +38,7 @@ def run_export(job: jobs.Export, context: Context) -> ExportResult:
     if target.exists():
         raise BadInput("already there", where=str(target), mend="choose another name")
     source = find_source(job.source, context.workspace, job.base)
+    place = _place(job)
     trained_4bit = trained_in_4bit(source.adapter)
     if trained_4bit and job.kind != "adapter":
         context.log(
@@ -46,9 +53,7 @@ def run_export(job: jobs.Export, context: Context) -> ExportResult:
         if job.kind == "adapter":
             _adapter(source, stage)
         else:
-            proof = merged = merge(
-                source, stage, dtype=job.dtype, report=context.progress, log=context.log
-            )
+            proof = merged = _merged(source, stage, job, context, place)
             _record(source, stage, merged)
         if job.kind == "gguf":
             gguf = make_ready(stage)
@@ -72,8 +77,43 @@ def run_export(job: jobs.Export, context: Context) -> ExportResult:
         gguf=gguf,
         evals=evals,
         files=files,
+        device=str(place) if proof is not UNSET else UNSET,
         trained_4bit=UNSET if trained_4bit is None else trained_4bit,
     )
+
+
+def _place(job: jobs.Export) -> torch.device | None:
+    """Where the weights are merged; None = nowhere, since an adapter stays as it is.
+
+    Raises:
+        BadInput: there is no such device here.
+    """
+    if job.kind == "adapter":
+        return None
+    import_torch()
+    return choose_device(job.device)
+
+
+def _merged(
+    source: ExportedAdapter,
+    stage: Path,
+    job: jobs.Export,
+    context: Context,
+    place: torch.device | None,
+) -> Proof:
+    try:
+        return merge(
+            source, stage, dtype=job.dtype, place=place, report=context.progress, log=context.log
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        way_out = "use a machine with more memory"
+        if job.device != "cpu":
+            way_out = "leave --device out, and it is merged in main memory"
+        raise Unavailable(
+            "memory does not suffice to merge in float32", where=str(place), mend=way_out
+        ) from error
 
 
 def _adapter(source: ExportedAdapter, stage: Path) -> None:

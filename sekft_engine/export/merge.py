@@ -22,6 +22,7 @@ from sekft_engine.records.exports import Proof
 from sekft_engine.render import ChatTokenizer
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 #: Largest difference of a logit between base + adapter and the merged weights, both in float32.
@@ -53,17 +54,19 @@ def merge(
     target: Path,
     *,
     dtype: str = "",
+    place: torch.device | None = None,
     report: Callable[[str, int, int], None] = lambda _label, _done, _total: None,
     log: Callable[[str], None] = lambda _text: None,
 ) -> Proof:
     """Write the base of ``source`` with its adapter folded in to the existing folder ``target``:
     weights, configuration, tokenizer, chat template, licence.
 
-    The base is loaded anew, in full precision and into main memory: a resident one is never
-    changed, and what a 4-bit one has lost is not lost here.
+    The base is loaded anew in float32: a resident one is never changed, and what a 4-bit one has
+    lost is not lost here.
 
     Args:
         dtype: of the weights on disk, one of :data:`DTYPES`; empty = the base's own.
+        place: where it is merged and compared; None = the CPU.
         log: takes lines about what was changed on the way.
 
     Raises:
@@ -75,14 +78,15 @@ def merge(
     import torch
     from transformers import GenerationConfig
 
+    place = place or torch.device("cpu")
     lora_settings(read_config(source.adapter), str(source.adapter / CONFIG), peft_defaults())
     report("loading the base", 0, 4)
-    base = _load(source.base)
+    base = _load(source.base, place)
     written = dtype or str(getattr(base.model.config, "dtype", "") or "").removeprefix("torch.")
     written = _stored_dtype(source.base) if not dtype else written
     if written not in DTYPES:
         raise BadInput(f"weights of type {written}", mend=f"choose of {', '.join(DTYPES)}")
-    ids = _probe_ids(base.tokenizer)
+    ids = _probe_ids(base.tokenizer).to(place)
     plain = _logits(base.model, ids)
     base.attach("export", source.adapter)
     _refuse_unmergeable(base, source.adapter)
@@ -98,7 +102,9 @@ def merge(
     with _quiet():
         # The base's own settings are copied: transformers refuses to write some that it reads.
         model.generation_config = GenerationConfig.from_model_config(model.config)
-        model.to(getattr(torch, written)).save_pretrained(str(target))
+        model.to("cpu", getattr(torch, written))
+        model.tie_weights()  # not every device keeps shared weights shared on their way
+        model.save_pretrained(str(target))
     _copy_words(source.base, target)
     if added := write_generation(source.base, target, base.tokenizer.end_of_turn_ids):
         ends = ", ".join(map(str, added))
@@ -108,7 +114,7 @@ def merge(
     _refuse_other_words(base.tokenizer, target)
     del model, base
     report("comparing what was written", 3, 4)
-    again = _logits(load_model(target, full=True), ids)
+    again = _logits(load_model(target, place=place, full=True), ids)
     report("comparing what was written", 4, 4)
     return Proof(
         tokens=ids.shape[1],
@@ -128,9 +134,9 @@ def copy_licence(base: Path, target: Path) -> None:
                 shutil.copy(path, target / path.name)
 
 
-def _load(folder: Path) -> ResidentBase:
+def _load(folder: Path, place: torch.device) -> ResidentBase:
     return ResidentBase(
-        load_model(folder, full=True),
+        load_model(folder, place=place, full=True),
         ChatTokenizer.load(folder),
         path=folder,
         digest=base_digest(folder),

@@ -26,8 +26,8 @@ def load_model(
     """Load the causal language model in ``path``, frozen and in evaluation mode.
 
     With ``sharded`` it is loaded into main memory, and 4-bit weights are stored in elements of the
-    compute type, since FSDP shards only tensors of one type together. With ``full`` it is loaded
-    into main memory in float32, on any machine.
+    compute type, since FSDP shards only tensors of one type together. With ``full`` its weights are
+    float32 on every device.
 
     Args:
         place: where it computes; None = a card if there is one.
@@ -39,8 +39,7 @@ def load_model(
     import torch
     from transformers.utils import logging as transformers_logging
 
-    if place is None or full:
-        place = choose_device("cpu" if full else "auto")
+    place = place or choose_device()
     own = device_of(place)
     if load_4bit and not own.has_nf4:
         raise BadInput(
@@ -49,7 +48,7 @@ def load_model(
             mend="leave it out, or use --device cpu",
         )
     own.use()
-    dtype = own.dtype
+    dtype = torch.float32 if full else own.dtype
     options: dict[str, Any] = {
         "config": family.config,
         "dtype": dtype,

@@ -44,7 +44,7 @@ class ExportedFile(msgspec.Struct, frozen=True, kw_only=True):
 class ExportResult(Result, frozen=True, kw_only=True):
     """An exported folder. ``proof`` is there for merged weights, ``gguf`` for those made ready for
     GGUF, ``evals`` (ids) where there is a model card, ``trained_4bit`` where it is recorded whether
-    the adapter was trained on the base in 4 bits."""
+    the adapter was trained on the base in 4 bits, ``device`` where weights were merged."""
 
     kind: str = ""
     adapter: str = ""
@@ -57,3 +57,4 @@ class ExportResult(Result, frozen=True, kw_only=True):
     evals: list[str] | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, ExportedFile] = {}
     trained_4bit: bool | msgspec.UnsetType = msgspec.UNSET
+    device: str | msgspec.UnsetType = msgspec.UNSET

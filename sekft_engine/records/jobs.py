@@ -277,6 +277,7 @@ class Export(Job, frozen=True, kw_only=True, tag="export"):
     ``target``: as ``adapter``, ``merged`` into its base, or merged and ready for ``gguf``.
 
     ``card`` adds a model card. ``dtype`` is that of merged weights; empty = the base's own.
+    ``device`` is where they are merged, in float32.
     """
 
     source: str
@@ -285,6 +286,7 @@ class Export(Job, frozen=True, kw_only=True, tag="export"):
     card: bool = False
     dtype: str = ""
     base: str = ""
+    device: str = "cpu"
 
 
 class Attach(Job, frozen=True, kw_only=True, tag="attach"):

@@ -126,6 +126,16 @@ class SimTensor(torch.Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"SimTensor({self.on_cpu!r})"
 
+    @property
+    def data(self) -> SimTensor:
+        return self.detach()  # type: ignore[return-value]
+
+    @data.setter
+    def data(self, value: SimTensor) -> None:
+        """Torch gives the wrapper other sizes and strides; its values are here."""
+        torch.Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
+        self.on_cpu = value.on_cpu
+
     def data_ptr(self) -> int:
         return self.on_cpu.data_ptr()
 
