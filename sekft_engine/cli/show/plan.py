@@ -93,20 +93,14 @@ def _session(way: Way) -> str:
 
 def _speeds(plan: Plan) -> list[str]:
     lines = [
-        f"speed{_named(way, plan)}, an estimate: {_round(way.speed.low)} to "
-        f"{_round(way.speed.high)} tokens per second"
+        f"speed{_named(way, plan)}, an estimate: {way.speed.rounded(' to ')} tokens per second"
         for way in plan.ways
         if way.speed is not None
     ]
     sources = {way.speed.source for way in plan.ways if way.speed is not None}
     if sources:
-        lines.append(f"  from the card's published peak and bandwidth ({', '.join(sources)})")
+        lines.append(f"  from peak and bandwidth: {', '.join(sources)}")
     return lines
-
-
-def _round(number: float) -> str:
-    """Two digits: an estimate has no more."""
-    return f"{float(f'{number:.2g}'):,.0f}"
 
 
 def _gib(size: float) -> str:

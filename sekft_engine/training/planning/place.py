@@ -9,6 +9,7 @@ from sekft_engine.core.gpu import Driver, ask_driver
 from sekft_engine.core.machine import memory_available
 from sekft_engine.training.planning.cards import GIB, Card, find_card, known_card
 from sekft_engine.training.planning.computed import Computing, on_cpu
+from sekft_engine.training.planning.processor import known_processor, processor
 
 #: What a process takes of a card before its first tensor: the CUDA context and its libraries.
 CONTEXT_BYTES = GIB // 2
@@ -21,7 +22,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         name: as a person calls it.
         free: bytes that a run may take.
         computing: how a base computes there.
-        card: the card, where its figures are known.
+        card: the card, where its figures are known; the processor, with figures measured here.
     """
 
     name: str
@@ -45,12 +46,13 @@ def place_named(text: str) -> Place:
     )
 
 
-def place_here(driver: Driver | None = None, device: str = "auto") -> Place:
+def place_here(driver: Driver | None = None, device: str = "auto", *, measure: bool = True) -> Place:
     """A card of this machine with what is free on it now, or its processor.
 
     Args:
         driver: what NVIDIA's driver says; None = ask it.
         device: as ``--device``; ``auto`` = the first card, else the processor.
+        measure: whether the processor is measured where it has not been yet.
 
     Raises:
         BadInput: there is no such card here.
@@ -58,7 +60,12 @@ def place_here(driver: Driver | None = None, device: str = "auto") -> Place:
     driver = driver or ask_driver()
     cards = () if driver is None else driver.cards
     if device == "cpu" or (device == "auto" and not cards):
-        return Place(name="this machine's processor", free=memory_available(), computing=on_cpu())
+        return Place(
+            name="this machine's processor",
+            free=memory_available(),
+            computing=on_cpu(),
+            card=processor() if measure else known_processor(),
+        )
     number = device.partition(":")[2] or "0"
     if not number.isdecimal() or int(number) >= len(cards):
         raise BadInput(

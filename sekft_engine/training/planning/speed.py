@@ -1,8 +1,10 @@
 """How fast a card may train, from what its maker publishes: an estimate, and a range.
 
+A processor counts as a card whose figures were measured (``processor.py``).
+
 The work of a token is counted: operations in matrix products, and bytes that pass through the
 card's memory. The upper end is a card that reaches both of its peaks and does both at once. The
-lower end is one that reaches half of each and does one after the other. Nothing was measured.
+lower end is one that reaches half of each and does one after the other. No training was measured.
 """
 
 from __future__ import annotations
@@ -22,17 +24,21 @@ _SLOW = 0.5
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens per second in training: an estimate from published figures, not a measurement.
+    """Tokens per second in training: an estimate, not a measurement.
 
     Attributes:
         low, high: the range.
-        source: where the card's figures are published.
+        source: where the peak and the bandwidth that it rests on are from.
     """
 
     low: float
     high: float
     source: str
     estimate: bool = True
+
+    def rounded(self, between: str) -> str:
+        """Both ends in two digits: an estimate has no more."""
+        return between.join(f"{float(f'{end:.2g}'):,.0f}" for end in (self.low, self.high))
 
 
 def estimate_speed(

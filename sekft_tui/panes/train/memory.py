@@ -1,4 +1,4 @@
-"""Whether the run in the form fits into memory, in a line of the form.
+"""Whether the run in the form fits into memory, and its speed, in two lines of the form.
 
 What computes that is imported at the first call, so that a workbench opens without it.
 """
@@ -21,17 +21,20 @@ _GIB = 2**30
 
 
 class MemoryLine(NamedTuple):
-    """What the form shows: a few words, the help below, and whether the run fits."""
+    """What the form shows: a few words, the help below, whether the run fits, and the range of its
+    speed (empty = nobody knows)."""
 
     value: str
     help: str
     fits: bool = True
+    speed: str = ""
 
 
 def memory_line(
     base: str, recipe: Recipe, *, device: str, resident: int, load_4bit: bool
 ) -> MemoryLine:
-    """The memory of the run that the form describes, if all its rows were as long as they may be.
+    """The memory of the run that the form describes, if all its rows were as long as they may be,
+    and the estimated speed.
 
     Args:
         base: as in the form: a folder, or a known base.
@@ -49,12 +52,24 @@ def memory_line(
     if not base or folder is None:
         return MemoryLine("", "its memory is known once it is on this machine")
     try:
-        place = where.place_here(device=device)
+        place = where.place_here(device=device, measure=False)
         place = msgspec.structs.replace(place, free=place.free + resident)
         plan = planning.plan_run(base, shape.read_shape(folder), recipe, place, load_4bit=load_4bit)
     except SekftError as error:
         return MemoryLine("", error.what)
-    return MemoryLine(_value(plan), _help(plan), plan.fits)
+    return MemoryLine(_value(plan), _help(plan), plan.fits, _speed(plan))
+
+
+def measure_processor() -> None:
+    """Measure what the speed of runs on this machine's processor is estimated from; some 0.1 s."""
+    import_module("sekft_engine.training.planning.processor").processor()
+
+
+def _speed(plan: Plan) -> str:
+    way = next((way for way in plan.ways if way.fits), None)
+    if way is None or way.speed is None:
+        return ""
+    return f"about {way.speed.rounded('-')} tokens/s (estimate)"
 
 
 def _value(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_tui.panes.pane import Part
-from sekft_tui.panes.train.memory import MemoryLine, memory_line
+from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
 from sekft_tui.text import Parts, short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
@@ -152,6 +153,13 @@ class RecipePart(Part):
         if not self._planned:
             self._planned = True
             self.fill()
+            if not self.memory.speed:
+                self.run_worker(self._measure())
+
+    async def _measure(self) -> None:
+        """Have the processor measured without holding up a key, and show the speed."""
+        await asyncio.to_thread(measure_processor)
+        self.fill()
 
     def fill(self) -> None:
         """Show the present values."""
@@ -159,6 +167,7 @@ class RecipePart(Part):
         base = host.base
         if self._planned:
             self.memory = self._memory()
+        self.head.styles.height = 2 if self.memory.speed else 1
         self.head.update()
         missing = "no base in this workspace: sekft base add smollm2-135m"
         about = f"{base}: {self.memory.help}" if base else missing
@@ -180,10 +189,12 @@ class RecipePart(Part):
         self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
 
     def _head(self, width: int) -> tuple[Parts, ...]:
-        """The title, and whether the run fits into memory."""
+        """The title, whether the run fits into memory, and how fast it may be."""
         title, line = " Recipe", self.memory.value
         gap = " " * max(1, width - len(title) - len(line) - 1)
-        return (((title, "strong"), (gap, ""), (line, "quiet" if self.memory.fits else "bad")),)
+        first: Parts = ((title, "strong"), (gap, ""), (line, "quiet" if self.memory.fits else "bad"))
+        second = self.memory.speed.rjust(width - 1)
+        return first, ((second, "quiet"),)
 
     def _memory(self) -> MemoryLine:
         """Whether the run that the form describes fits into memory."""

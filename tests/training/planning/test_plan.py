@@ -19,6 +19,7 @@ from sekft_engine.training.planning.cards import CARDS, GIB, find_card, known_ca
 from sekft_engine.training.planning.computed import Computing, computed_step
 from sekft_engine.training.planning.place import Place, place_here, place_named
 from sekft_engine.training.planning.plan import plan_run
+from sekft_engine.training.planning.processor import MEASURED
 from sekft_engine.training.planning.speed import operations
 from sekft_engine.training.planning.step import LongestPasses, Passes, PassSize, longest_that_fits
 from tests.training.conftest import Sekft
@@ -78,6 +79,14 @@ def test_the_table_says_what_fits_and_that_the_speed_is_an_estimate(
     _, out, _ = typed("plan", "--base", str(mistral), "--gpu", "h100")
     assert "an estimate:" in out
     assert "NVIDIA H100 data sheet" in out
+
+
+def test_the_speed_of_a_processor_is_estimated_from_what_is_measured_on_it(
+    typed: Sekft, tiny_base: Path
+) -> None:
+    _, out, _ = typed("plan", "--base", str(tiny_base), "--device", "cpu")
+    assert "an estimate:" in out
+    assert MEASURED in out
 
 
 @pytest.mark.parametrize(

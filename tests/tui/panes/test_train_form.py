@@ -10,7 +10,7 @@ import pytest
 
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
-from sekft_engine.training.planning.cards import GIB
+from sekft_engine.training.planning.cards import CARDS, GIB
 from sekft_engine.training.planning.computed import Computing
 from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
@@ -76,19 +76,32 @@ async def test_the_form_says_whether_the_run_fits_while_its_fields_change(
     make_app: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computing = Computing(device="cpu", width=4)
-    place = Place(name="a test", free=GIB // 2, computing=computing)
+    place = Place(name="a test", free=GIB // 2, computing=computing, card=CARDS["l4"])
     monkeypatch.setattr("sekft_engine.training.planning.place.place_here", lambda **_: place)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "Recipe", "≤ 0.3 GiB, fits", "tokens/s (estimate)")
+        left = app.query_one(TrainPane).left
+        before = left.memory.speed
+        left.put("max_length", "8192")
+        await until_shown(pilot, "GiB, recomputed", "tokens/s (estimate)")
+        assert left.memory.speed != before
+        left.put("max_length", "65536")
+        await until_shown(pilot, "GiB: too much")
+        await until_gone(pilot, "tokens/s (estimate)")
+        left.put("recompute", "never")
+        await until_shown(pilot, "GiB: too much")
+
+
+async def test_the_form_estimates_the_speed_of_this_machines_processor(make_app: Make) -> None:
+    """It is measured first, in the background."""
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
-        await until_shown(pilot, "Recipe", "≤ 0.3 GiB, fits")
         left = app.query_one(TrainPane).left
-        left.put("max_length", "8192")
-        await until_shown(pilot, "GiB, recomputed")
-        left.put("max_length", "65536")
-        await until_shown(pilot, "GiB: too much")
-        left.put("recompute", "never")
-        await until_shown(pilot, "GiB: too much")
+        left.run["device"] = "cpu"
+        await until_shown(pilot, "fits", "about ", "tokens/s (estimate)")
 
 
 async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
