@@ -128,9 +128,23 @@ MUTATIONS = (
     Mutation(
         "a base is loaded in float32 everywhere",
         "model/loading.py",
-        "dtype = own.dtype",
+        "dtype = torch.float32 if full else own.dtype",
         "dtype = torch.float32",
         "test_types.py",
+    ),
+    Mutation(
+        "weights are merged in the type of the base",
+        "model/loading.py",
+        "dtype = torch.float32 if full else own.dtype",
+        "dtype = own.dtype",
+        "test_export.py",
+    ),
+    Mutation(
+        "what is merged is compared on the CPU",
+        "export/merge.py",
+        "_probe_ids(base.tokenizer).to(place)",
+        "_probe_ids(base.tokenizer)",
+        "test_export.py",
     ),
     Mutation(
         "a base is loaded into main memory",

@@ -126,7 +126,7 @@ class SimTensor(torch.Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"SimTensor({self.on_cpu!r})"
 
-    @property
+    @property  # type: ignore[override]
     def data(self) -> SimTensor:
         return self.detach()  # type: ignore[return-value]
 

@@ -15,7 +15,7 @@ from sekft_engine.export.merge import TOLERANCE
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import jobs
 from sekft_engine.records.adapters import AdapterMeta
-from tests.accelerator.simulated import allocator, record
+from tests.accelerator.simulated import SimulatedDevice, allocator, record
 from tests.documents import run_document
 from tests.training.conftest import RECIPE
 
@@ -36,6 +36,7 @@ def adapter(on_cpu: ResidentBase, tiny_base: Path, tmp_path: Path) -> Path:
 def test_a_merge_on_the_device_is_proven_there_and_writes_what_the_cpu_writes(
     adapter: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    SimulatedDevice.base_dtype = torch.bfloat16  # as on CUDA; it is merged in float32 all the same
     written = {}
     for device in ("cpu", "sim"):
         target, before = tmp_path / device, allocator.held

@@ -17,7 +17,7 @@ from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.training.trainer.data import Data
 from tests.accelerator.conftest import SIM
-from tests.accelerator.packed import four_bits_on_device
+from tests.accelerator.packed import four_bits_on_device, four_bits_traced
 from tests.accelerator.simulated import SimTensor, SimulatedDevice, record
 from tests.accelerator.test_training import train, trainer_on
 
@@ -123,6 +123,50 @@ def test_a_device_without_4_bits_refuses_them_with_the_way_out(
     with pytest.raises(BadInput, match="no 4 bits for sim") as caught:
         loading.load_model(tiny_base, place=torch.device(SIM, 0), load_4bit=True)
     assert "--device cpu" in str(caught.value.mend)
+
+
+def test_the_loader_is_traced_as_on_a_card_and_packs_what_it_packs_on_the_cpu(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of :func:`load_model` with bfloat16 as on CUDA, then a pass forward and backward through
+    the model: each operation of bitsandbytes is checked by its declaration."""
+    traced = four_bits_traced(tiny_base, monkeypatch)
+    monkeypatch.undo()
+    real = dict(
+        ResidentBase.load(
+            tiny_base, place=torch.device("cpu"), load_4bit=True
+        ).model.named_parameters()
+    )
+    names = [name for name, weight in real.items() if hasattr(weight, "quant_state")]
+    assert len(names) == 14
+    for name, weight in traced.named_parameters():
+        assert weight.device.type == "meta", name
+        if name not in names:
+            assert (weight.shape, weight.dtype) == (real[name].shape, torch.bfloat16)
+            continue
+        there, here = weight.quant_state, real[name].quant_state
+        assert (weight.shape, weight.dtype) == (real[name].shape, torch.uint8)
+        assert (there.shape, there.dtype) == (here.shape, torch.bfloat16)
+        for field in ("quant_type", "blocksize", "nested"):
+            assert getattr(there, field) == getattr(here, field), (name, field)
+        for one, other in (
+            (there.absmax, here.absmax),
+            (there.code, here.code),
+            (there.state2.absmax, here.state2.absmax),
+        ):
+            assert (one.shape, one.dtype) == (other.shape, other.dtype), name
+    for layer in traced.modules():
+        if hasattr(layer, "compute_dtype"):
+            assert layer.compute_dtype == torch.bfloat16
+    embedded = torch.empty(2, 5, traced.config.hidden_size, dtype=torch.bfloat16, device="meta")
+    embedded.requires_grad_()
+    # With a mask of its own transformers looks at no values.
+    mask = torch.empty(2, 1, 5, 5, dtype=torch.bfloat16, device="meta")
+    logits = traced(inputs_embeds=embedded, attention_mask=mask, use_cache=False).logits
+    assert (logits.dtype, logits.shape[:2]) == (torch.bfloat16, (2, 5))
+    torch.autograd.backward(logits.float().sum())
+    assert embedded.grad is not None
+    assert (embedded.grad.shape, embedded.grad.dtype) == (embedded.shape, torch.bfloat16)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

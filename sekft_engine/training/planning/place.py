@@ -46,7 +46,9 @@ def place_named(text: str) -> Place:
     )
 
 
-def place_here(driver: Driver | None = None, device: str = "auto", *, measure: bool = True) -> Place:
+def place_here(
+    driver: Driver | None = None, device: str = "auto", *, measure: bool = True
+) -> Place:
     """A card of this machine with what is free on it now, or its processor.
 
     Args:

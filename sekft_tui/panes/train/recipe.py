@@ -192,7 +192,11 @@ class RecipePart(Part):
         """The title, whether the run fits into memory, and how fast it may be."""
         title, line = " Recipe", self.memory.value
         gap = " " * max(1, width - len(title) - len(line) - 1)
-        first: Parts = ((title, "strong"), (gap, ""), (line, "quiet" if self.memory.fits else "bad"))
+        first: Parts = (
+            (title, "strong"),
+            (gap, ""),
+            (line, "quiet" if self.memory.fits else "bad"),
+        )
         second = self.memory.speed.rjust(width - 1)
         return first, ((second, "quiet"),)
 
