@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The group of entry points.
 GROUP = "sekft.commands"
+#: The group of screens for commands that work without one, too: the name is the command's.
+SCREENS = "sekft.screens"
 #: What ``sekft`` without a command means. It is added to the engine.
 DEFAULT = "tui"
 
@@ -32,6 +34,7 @@ COMMANDS = {
     "train": ("sekft_engine.cli.train", "Fine-tune an adapter, or inspect what would be trained."),
     "plan": ("sekft_engine.cli.plan.command", "Say whether a run fits into memory, and how fast."),
     "eval": ("sekft_engine.cli.eval", "Evaluate base and adapters in sandboxed worlds."),
+    "shell": ("sekft_engine.cli.shell", "Watch a model log in, live; take the keyboard."),
     "takeover": ("sekft_engine.cli.takeover", "Continue a session by hand from any turn."),
     "resident": ("sekft_engine.cli.resident", "Keep a base loaded: jobs in, events out."),
     "mask": (
@@ -87,6 +90,13 @@ def added_commands() -> Mapping[str, EntryPoint]:
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in COMMANDS}
+
+
+def screen_point(name: str) -> str | None:
+    """The screen of the command ``name`` as ``module:attribute``; None = no package has one."""
+    from importlib.metadata import entry_points
+
+    return next((point.value for point in entry_points(group=SCREENS, name=name)), None)
 
 
 @functools.cache

@@ -105,7 +105,8 @@ def finished_already(
 ) -> Iterator[tuple[str, FinishedEpisode]]:
     """The episodes of ``subject`` that need not be run again, with the names of their trials.
 
-    Invalid episodes and damaged files are left out: they are run again.
+    Invalid episodes, those that a person touched and damaged files are left out: they are run
+    again.
 
     Args:
         trials: scenarios, each with the number of its draw.
@@ -120,8 +121,14 @@ def finished_already(
         except SekftError:
             continue
         same = finished.trajectory.scenario == scenario and draw_of(finished) == draw
-        if same and not finished.verdict.invalid:
+        if same and not finished.verdict.invalid and not touched(finished):
             yield trial, finished
+
+
+def touched(finished: FinishedEpisode) -> bool:
+    """Whether a person typed in it, so that it counts in no rate."""
+    about = finished.trajectory.meta.get("takeover")
+    return isinstance(about, dict) and bool(about.get("hand"))
 
 
 def find_scenario(name: str, places: Sequence[str], workspace: Workspace | None) -> Scenario:

@@ -236,6 +236,10 @@ class RemoteOperator:
         self._turns[key] = []
         self._seeds[key] = seed
 
+    def recall(self, key: str, turns: Sequence[Turn]) -> None:
+        """Continue an episode of these turns, of which the last is a command."""
+        self._turns[key] = [Turn(role=turn.role, content=turn.content) for turn in turns]
+
     def observe(self, shown: Mapping[str, str]) -> None:
         """Ask for one command turn of each episode, in parallel."""
         for key, text in shown.items():

@@ -240,6 +240,10 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     ``turns`` = so many; 0 = until the session ends. Whether it is sampled or greedy, and how many
     tokens a command may have, is as in the eval that the session comes from; ``seed``
     distinguishes repeated attempts.
+
+    With ``endpoint`` (the address of an OpenAI-compatible server) its ``model`` types, and nothing
+    is loaded; ``base`` is then the one that was trained, which the server's prompts are compared
+    with unless ``unchecked``.
     """
 
     takeover: str
@@ -249,6 +253,10 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     seed: int = 0
     load_4bit: Load4bit = None
     device: Device = "auto"
+    endpoint: str = ""
+    model: str = ""
+    api_key_env: str | None = None
+    unchecked: bool = False
 
 
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):

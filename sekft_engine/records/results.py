@@ -241,6 +241,24 @@ class HandBackResult(Result, frozen=True, kw_only=True):
     stopped: str = ""
 
 
+class ShellResult(Result, frozen=True, kw_only=True):
+    """A session of ``sekft shell``. ``path`` is the episode's file in the run, '' where it was not
+    recorded; ``touched`` says that a person typed in it, so that it counts in no rate."""
+
+    run: str = ""
+    path: str = ""
+    scenario: str = ""
+    subject: str = ""
+    touched: bool = False
+    steps: int = 0
+    outcome: str = ""
+    expected: str = ""
+    clean: bool = False
+    verified: bool = False
+    invalid: str = ""
+    seconds: float = 0.0
+
+
 class FactoryReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the factory wrote, and where."""
 
@@ -324,6 +342,7 @@ RESULTS: dict[str, type[Result]] = {
     "find_rate": FindRateResult,
     "eval": EvalResult,
     "hand_back": HandBackResult,
+    "shell": ShellResult,
     "measure_losses": MeasureResult,
     "export": ExportResult,
     "attach": AttachResult,

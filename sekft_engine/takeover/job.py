@@ -1,24 +1,38 @@
 """The job in which a model types in a take-over.
 
-The operator is that of an eval with one episode; it continues from what others have typed.
+The operator is that of an eval with one episode; it continues from what others have typed. What it
+writes is shown token by token. That is no event: nobody reads an unfinished command in a journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from sekft_engine.data.trajectory import Turn
+from sekft_engine.episodes.episode import CommandTurn
 from sekft_engine.operators.local import LocalOperators
+from sekft_engine.operators.operator import ModelOperator, Operator
 from sekft_engine.operators.runner import episode_seed
-from sekft_engine.operators.subjects import subjects_of
+from sekft_engine.operators.subjects import Subject, subjects_of
 from sekft_engine.records import jobs
 from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.takeover.takeover import find_takeover
+from sekft_engine.takeover.takeover import TakeOver, find_takeover
 from sekft_engine.work.context import Context
+
+
+class Typist(NamedTuple):
+    """Who types: the subject, the digest of its base (empty = a server's), and the operator, which
+    knows the session so far."""
+
+    subject: Subject
+    base: str
+    operator: Operator
 
 
 def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
@@ -32,42 +46,95 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
         Who typed how many turns, and why it stopped before their end, where it did.
     """
     session = find_takeover(job.takeover)
+    found = _behind_a_server if job.endpoint else _on_this_machine
+    with found(job, context, session) as typist:
+        subject = typist.subject
+        shown: str | None = session.view.turns[-1].content
+        typed, stopped = 0, ""
+        while shown is not None and typed < (job.turns or typed + 1):
+            context.wait_while_paused()
+            turn = _turn(typist, shown, session, context)
+            if turn is None:
+                break
+            if turn.broken:
+                stopped = turn.broken
+                break
+            if turn.exhausted:
+                stopped = f"the session is too long for {subject.name} to read"
+                break
+            shown = session.model_types(subject, typist.base, turn)
+            typed += 1
+            session.pace.turn_done()
+    return HandBackResult(
+        subject=subject.name, adapter=subject.digest, turns=typed, stopped=stopped
+    )
+
+
+def _turn(typist: Typist, shown: str, session: TakeOver, context: Context) -> CommandTurn | None:
+    """The answer to ``shown``, shown while it is written; None where the job is to stop."""
+    key, operator = session.id, typist.operator
+    local = isinstance(operator, ModelOperator)
+    session.model_waits(typist.subject.name, "thinks" if local else "asks")
+    if context.cancelled() or not session.pace.wait(context.cancelled):
+        return None
+    operator.observe({key: shown})
+    while not context.cancelled():
+        answers = operator.poll()
+        if key in answers:
+            return answers[key]
+        if isinstance(operator, ModelOperator):
+            session.model_writes(operator.written(key))
+        if not session.pace.wait(context.cancelled):
+            break
+    return None
+
+
+@contextlib.contextmanager
+def _on_this_machine(job: jobs.HandBack, context: Context, session: TakeOver) -> Iterator[Typist]:
+    """The base, or an adapter on it."""
     adapters = (job.adapter,) if job.adapter else ()
     four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(adapters))
     base = context.load_base(job.base, four_bits, device=job.device)
-    asked = jobs.Evaluate(
+    asked = _asked(job, session)
+    with subjects_of(asked, context, base, session.origin.dialect) as subjects:
+        (subject,) = subjects.acting
+        operator, _ = LocalOperators(asked, context, base, subjects.activate)(subject)
+        operator.open(session.id, episode_seed(job.seed, session.origin.scenario.id))
+        turns = session.view.turns
+        if len(turns) > 1:
+            before = with_ids(turns[:-1], base.tokenizer)
+            operator.recall(session.id, base.tokenizer.encode_sampled(before), len(before))
+        yield Typist(subject, base.digest, operator)
+
+
+@contextlib.contextmanager
+def _behind_a_server(job: jobs.HandBack, context: Context, session: TakeOver) -> Iterator[Typist]:
+    """A model that a server holds."""
+    from sekft_engine.operators.remote import RemoteOperators
+
+    with RemoteOperators(_asked(job, session), context) as remote:
+        subject = remote.subjects[0]
+        operator, _ = remote(subject)
+        operator.open(session.id, episode_seed(job.seed, session.origin.scenario.id))
+        operator.recall(session.id, session.view.turns[:-1])
+        yield Typist(subject, "", operator)
+
+
+def _asked(job: jobs.HandBack, session: TakeOver) -> jobs.Evaluate:
+    """The eval of one episode that it is like."""
+    return jobs.Evaluate(
         base=job.base,
-        adapters=adapters,
+        adapters=(job.adapter,) if job.adapter else (),
         with_base=not job.adapter,
         scenarios="",
         exact=True,
         temperature=session.origin.temperature,
         turn_tokens=session.origin.turn_tokens,
-    )
-    with subjects_of(asked, context, base, session.origin.dialect) as subjects:
-        (subject,) = subjects.acting
-        operator, _ = LocalOperators(asked, context, base, subjects.activate)(subject)
-        key = session.id
-        operator.open(key, episode_seed(job.seed, session.origin.scenario.id))
-        turns = session.view.turns
-        if len(turns) > 1:
-            before = with_ids(turns[:-1], base.tokenizer)
-            operator.recall(key, base.tokenizer.encode_sampled(before), len(before))
-        shown: str | None = turns[-1].content
-        typed, stopped = 0, ""
-        while shown is not None and typed < (job.turns or typed + 1):
-            context.wait_while_paused()
-            if context.cancelled():
-                break
-            session.model_waits(subject.name)
-            turn = operator.act({key: shown})[key]
-            if turn.exhausted:
-                stopped = f"the session is too long for {subject.name} to read"
-                break
-            shown = session.model_types(subject, base.digest, turn)
-            typed += 1
-    return HandBackResult(
-        subject=subject.name, adapter=subject.digest, turns=typed, stopped=stopped
+        endpoints=(job.endpoint,) if job.endpoint else (),
+        models=(job.model,) if job.model else (),
+        api_key_env=job.api_key_env,
+        unchecked=job.unchecked,
+        concurrency=1,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.core.errors import BadInput, Unavailable, explain_os_error
+from sekft_engine.core.errors import BadInput, SekftError, Unavailable, explain_os_error
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.data.workspace import Workspace
@@ -97,6 +97,18 @@ class Keeper:
             certificate=certificate,
             passed_over=finished.verdict.why_not_kept,
         )
+
+    def examine(self, finished: FinishedEpisode) -> dict[str, Any]:
+        """The fields of a view about the certificate that a session would get: ``certificate``, or
+        ``uncertified`` with the reason."""
+        try:
+            if finished.verdict.invalid:
+                raise BadInput(f"it does not count: {finished.verdict.invalid}")
+            row, _ = self._certified(finished.trajectory)
+        except SekftError as error:
+            return {"certificate": None, "uncertified": error.what}
+        facts: dict[str, bool | int] = row.certificate.to_json()
+        return {"certificate": facts | {"tokens": len(row)}, "uncertified": ""}
 
     def _certified(self, trajectory: Trajectory) -> tuple[Row, str]:
         """The row of a trajectory, and its render digest.

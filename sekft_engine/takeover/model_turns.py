@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.takeover.keep import HAND
 from sekft_engine.takeover.view import EngineClient
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """An OpenAI-compatible server whose model types, as in :class:`jobs.HandBack`."""
+
+    endpoint: str
+    model: str = ""
+    api_key_env: str | None = None
+    unchecked: bool = False
 
 
 class ModelTurns:
@@ -21,6 +32,7 @@ class ModelTurns:
         base: the base that types; empty = no model can type.
         load_4bit: hold the base in 4 bits; None = as the adapter was trained.
         device: where the base computes, as in a job.
+        server: holds the model that types; None = the base and its adapters do.
         done: called with the problem, or an empty text, when a job has ended; on a thread of the
             engine.
     """
@@ -33,11 +45,13 @@ class ModelTurns:
         *,
         load_4bit: bool | None,
         device: str,
+        server: Server | None,
         done: Callable[[str], None],
     ) -> None:
         self._takeover = takeover
         self._engine = engine
         self._base, self._load_4bit, self._device = base, load_4bit, device
+        self._server = server
         self._done = done
         self._models: dict[str, dict[str, str]] = {}
         self._job = ""
@@ -46,8 +60,8 @@ class ModelTurns:
 
     @property
     def possible(self) -> bool:
-        """Whether there is an engine and a base."""
-        return self._engine is not None and bool(self._base)
+        """Whether there is an engine, and a base or a server."""
+        return self._engine is not None and (bool(self._base) or self._server is not None)
 
     @property
     def models(self) -> Mapping[str, Mapping[str, str]]:
@@ -68,6 +82,7 @@ class ModelTurns:
             seed=self._requests,
             load_4bit=self._load_4bit,
             device=self._device,
+            **(msgspec.structs.asdict(self._server) if self._server is not None else {}),
         )
         self._requests += 1
         self._engine.submit(job)

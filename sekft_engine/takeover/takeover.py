@@ -10,8 +10,9 @@ from __future__ import annotations
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,13 +20,14 @@ from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.command_turn import excess
-from sekft_engine.episodes.episode import CommandTurn, Episode, described
+from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode, described
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.takeover.difference import against_reference, differences
 from sekft_engine.takeover.keep import HAND, Draft, Keeper, draft_path, with_provenance
-from sekft_engine.takeover.model_turns import ModelTurns
+from sekft_engine.takeover.model_turns import ModelTurns, Server
 from sekft_engine.takeover.origin import Origin, upto
-from sekft_engine.takeover.view import CurrentView, EngineClient, State, TakeOverView
+from sekft_engine.takeover.pace import Pace
+from sekft_engine.takeover.view import CurrentView, EngineClient, Phase, State, TakeOverView
 from sekft_engine.worlds import World, WorldBroken, open_world
 
 #: The subject of a taken-over session, where evals have a base or an adapter.
@@ -55,6 +57,10 @@ class TakeOver:
         step_cap: most commands of the session.
         sandbox, userland: others than those of the recorded session; empty = the same.
         drafts: the folder for the session's draft; None = no draft is written.
+        server: holds the model that types; None = the base and its adapters do.
+        record: takes each judged session; returns where it was recorded.
+        subject: who is expected to type; the subject of what is recorded.
+        about: more facts for the session's ``meta``.
     """
 
     def __init__(
@@ -71,6 +77,10 @@ class TakeOver:
         sandbox: str = "",
         userland: str = "",
         drafts: Path | None = None,
+        server: Server | None = None,
+        record: Callable[[FinishedEpisode], str] | None = None,
+        subject: str = SUBJECT,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = secrets.token_hex(4)
         self._find = find
@@ -78,6 +88,9 @@ class TakeOver:
         self._step_cap = step_cap
         self._sandbox, self._userland = sandbox, userland
         self._current = CurrentView(changed)
+        self._record, self._subject, self._about = record, subject, dict(about or {})
+        #: The brake on a model.
+        self.pace = Pace(lambda paused: self._current.update(paused=paused))
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._episode: Episode | None = None
         self._closing = self._discard = False
@@ -88,6 +101,7 @@ class TakeOver:
             base,
             load_4bit=load_4bit,
             device=device,
+            server=server,
             done=lambda problem: self._work.put(lambda: self._model_is_done(problem)),
         )
         self._thread = threading.Thread(target=self._main, name="sekft-takeover", daemon=True)
@@ -158,8 +172,11 @@ class TakeOver:
                 self._current.update(problem=f"{self.view.origin.missing}; choose another model")
                 return False
             adapter = self.origin.adapter
-        if not self._current.update_if("ready", state="model", running="", typist="", problem=""):
+        if not self._current.update_if(
+            "ready", state="model", phase="loads", running="", typist="", problem=""
+        ):
             return False
+        self.pace.resume()
         self._models.request(adapter, turns)
         return True
 
@@ -261,9 +278,17 @@ class TakeOver:
             finished=None,
             against=None,
             kept=None,
+            certificate=None,
+            uncertified="",
+            recorded="",
+            settled=False,
         )
         episode = Episode(
-            origin.scenario, SUBJECT, step_cap=self._step_cap, open_world=self._open_world
+            origin.scenario,
+            self._subject,
+            step_cap=self._step_cap,
+            open_world=self._open_world,
+            about=self._about,
         )
         if episode.open() is None:
             episode.close()
@@ -305,6 +330,9 @@ class TakeOver:
         finished = self._live.finish()
         finished = with_provenance(finished, self.origin, self.view.again, self._models.models)
         self._current.update(state="over", running="", finished=finished)
+        if self._record is not None:
+            self._current.update(recorded=self._record(finished), **self._keeper.examine(finished))
+        self._current.update(settled=True)
         if not finished.verdict.verified and not finished.verdict.invalid:
             found = against_reference(self.origin.scenario, finished, self._open_world)
             self._current.update(against=found)
@@ -350,15 +378,20 @@ class TakeOver:
             The environment turn that answers it; None at the end of the session.
         """
         name = self._models.note(subject, base_digest)
-        self._current.update(running=turn.text.strip())
+        self._current.update(running=turn.text.strip(), writing="", phase="runs")
         answer = self._live.type(msgspec.structs.replace(turn, by=name))
         self._current.update(running="")
         self._update_turns()
         return answer
 
-    def model_waits(self, name: str) -> None:
-        """Note that it is the turn of the model called ``name``."""
-        self._current.update(running="", typist=name)
+    def model_waits(self, name: str, phase: Phase) -> None:
+        """Note that it is the turn of the model called ``name``, and what it is at."""
+        self._current.update(running="", writing="", typist=name, phase=phase)
+
+    def model_writes(self, text: str) -> None:
+        """Show what the model has written of its command so far."""
+        if text and text != self.view.writing:
+            self._current.update(writing=text, phase="types")
 
     def _model_is_done(self, problem: str) -> None:
         self._current.update(state="judging", running="", problem=problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
@@ -14,7 +15,7 @@ from sekft_engine.episodes.reference import StateDifference
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job
 from sekft_engine.takeover.difference import TurnDifference
-from sekft_engine.takeover.keep import SavedSession
+from sekft_engine.takeover.keep import HAND, SavedSession
 from sekft_engine.takeover.origin import Origin
 
 #: opening: the world is made, and the recorded commands are typed again. ready: the person may
@@ -32,6 +33,11 @@ class EngineClient(Protocol):
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
 
 
+#: What a model is at. loads: it is not there yet. thinks: it reads what the world has shown. asks:
+#: a server was asked. types: it writes a command. runs: the world runs it. Empty: no model types.
+Phase = Literal["", "loads", "thinks", "asks", "types", "runs"]
+
+
 class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
     """A take-over at one moment.
 
@@ -43,11 +49,19 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
         remark: a difference between this world's userland and the recorded one.
         running: the command that runs, or another activity in words.
         typist: the model whose turn it is; empty while it is being loaded.
+        phase: what the model is at.
+        writing: what it has written of its command so far.
+        since: when this state and phase began, by :func:`time.monotonic`.
+        paused: the model waits until it is let go on.
         problem: why the last request failed; it had no effect.
         finished: the session with its verdict, once it is over.
         against: where the checker failed: the difference to the state that the reference leaves.
         kept: the saved session, once there is one.
+        certificate: of the judged session's row, with its number of tokens; None = there is none,
+            and ``uncertified`` says why, or nobody asked.
+        recorded: the file that the judged session was recorded in; empty = it was not.
         unsaved: there are new turns that are not saved.
+        settled: all that follows from the verdict is known: where it is recorded, the certificate.
     """
 
     state: State = "opening"
@@ -58,11 +72,24 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
     remark: str = ""
     running: str = ""
     typist: str = ""
+    phase: Phase = ""
+    writing: str = ""
+    since: float = 0.0
+    paused: bool = False
     problem: str = ""
     finished: FinishedEpisode | None = None
     against: StateDifference | None = None
     kept: SavedSession | None = None
+    certificate: dict[str, bool | int] | None = None
+    uncertified: str = ""
+    recorded: str = ""
     unsaved: bool = False
+    settled: bool = False
+
+    @property
+    def touched(self) -> bool:
+        """Whether a person typed in this session, so that it says nothing about a model alone."""
+        return any(turn.is_command and turn.extra.get("by") == HAND for turn in self.turns)
 
 
 class CurrentView:
@@ -99,5 +126,11 @@ class CurrentView:
             return self.view
 
     def _replace(self, changes: dict[str, Any]) -> None:
-        self.view = msgspec.structs.replace(self.view, **changes)
+        before = self.view
+        if changes.get("state", "model") != "model":
+            changes = {"phase": "", "writing": ""} | changes
+        view = msgspec.structs.replace(before, **changes)
+        if (view.state, view.phase) != (before.state, before.phase) or not before.since:
+            view = msgspec.structs.replace(view, since=time.monotonic())
+        self.view = view
         self._condition.notify_all()

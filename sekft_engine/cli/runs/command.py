@@ -117,8 +117,8 @@ def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> i
     EPISODE is an id, as --json shows it, or a part of one that is unique.
     """
     from sekft_engine.core.files import write_whole
+    from sekft_engine.episodes.asciicast import asciicast
     from sekft_engine.episodes.store import find_episode, read_episode
-    from sekft_engine.evaluation.report.asciicast import asciicast
 
     info = find_run(runs_root(workspace, identity), identity)
     found = find_episode(Path(info.path) / "episodes", episode)

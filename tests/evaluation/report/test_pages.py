@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Trajectory, Turn
+from sekft_engine.episodes.asciicast import asciicast
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import as_finished, find_episode, write_episode
-from sekft_engine.evaluation.report.asciicast import asciicast
 from sekft_engine.evaluation.report.document import Conditions, document
 from sekft_engine.evaluation.report.page import page, write_page
 from sekft_engine.evaluation.report.tables import some_passes, tables

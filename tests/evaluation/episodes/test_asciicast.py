@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekft_engine.data.trajectory import Trajectory, Turn
+from sekft_engine.episodes.asciicast import asciicast
 from sekft_engine.episodes.store import as_finished
-from sekft_engine.evaluation.report.asciicast import asciicast
 
 # https://docs.asciinema.org/manual/asciicast/v3: what a header may hold, and the codes of events.
 TERM = {"cols": int, "rows": int, "type": str, "version": str, "theme": dict}

@@ -19,7 +19,7 @@ from sekft_engine.episodes.episode import FinishedEpisode
 COLUMNS, ROWS = 80, 24
 #: A command appears character by character, over at most so many seconds before its time.
 _TYPING_S = 1.0
-_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 #: Seconds between turns of a session that was recorded without a clock.
 _STEP_S = 1.0
 
@@ -29,20 +29,24 @@ def asciicast(finished: FinishedEpisode) -> str:
     ``[seconds since the last event, code, data]``.
     """
     trajectory = finished.trajectory
-    header: dict[str, Any] = {
-        "version": 3,
-        "term": {"cols": COLUMNS, "rows": ROWS, "type": "xterm-256color"},
-        "title": visible(trajectory.id),
-        "idle_time_limit": 2.0,
-        "tags": [tag for tag in (trajectory.archetype, trajectory.outcome) if tag],
-    }
-    lines = [msgspec.json.encode(header)]
+    tags = [tag for tag in (trajectory.archetype, trajectory.outcome) if tag]
+    lines = [msgspec.json.encode(cast_header(trajectory.id) | {"tags": tags})]
     before = 0.0
     for at, code, data in _events(finished):
         at = max(round(at, 4), before)  # so that rounding does not add up
         lines.append(msgspec.json.encode([round(at - before, 4), code, data]))
         before = at
     return b"\n".join(lines).decode() + "\n"
+
+
+def cast_header(title: str) -> dict[str, Any]:
+    """The first line of a recording."""
+    return {
+        "version": 3,
+        "term": {"cols": COLUMNS, "rows": ROWS, "type": "xterm-256color"},
+        "title": visible(title),
+        "idle_time_limit": 2.0,
+    }
 
 
 def _events(finished: FinishedEpisode) -> Iterator[tuple[float, str, str]]:
@@ -55,7 +59,7 @@ def _events(finished: FinishedEpisode) -> Iterator[tuple[float, str, str]]:
         if not turn.is_command:
             now = max(now, at)
             typed_next = number + 1 < len(turns) and turns[number + 1].is_command
-            yield now, "o", shown(turn.content) + _gap(turn.content if typed_next else "")
+            yield now, "o", shown(turn.content) + gap(turn.content if typed_next else "")
             continue
         if first:
             yield now, "m", "first command"
@@ -77,13 +81,13 @@ def _events(finished: FinishedEpisode) -> Iterator[tuple[float, str, str]]:
 def _typed(turn: Turn, begin: float, end: float) -> Iterator[tuple[float, str, str]]:
     text = shown(turn.content)
     begin = max(begin, end - _TYPING_S)
-    yield begin, "o", _BOLD
+    yield begin, "o", BOLD
     for at, letter in enumerate(text):
         yield begin + (end - begin) * (at + 1) / len(text), "o", letter
-    yield end, "o", _PLAIN
+    yield end, "o", PLAIN
 
 
-def _gap(prompt: str) -> str:
+def gap(prompt: str) -> str:
     """The space between a prompt, with which an environment turn ends, and a command."""
     return " " if prompt and not prompt[-1].isspace() else ""
 
