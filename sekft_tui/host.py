@@ -23,6 +23,17 @@ from sekft_tui.widgets.prompt_line import PromptLine
 Answer = TypeVar("Answer")
 
 
+class SessionHost(Protocol):
+    """The app as the screen of one live session knows it."""
+
+    @property
+    def workspace(self) -> Workspace | None:
+        """Where sessions are kept; None = nowhere in particular."""
+
+    def note(self, text: str) -> None:
+        """Tell a line to the user."""
+
+
 class Host(Protocol):
     """The app as its panes and screens know it."""
 

@@ -62,18 +62,9 @@ def launch(
             "the workbench needs a terminal",
             mend="run it in one, or use sekft train, eval, mask or demo --run",
         )
-    if not places_text(os.environ):
-        raise Unavailable(
-            f"this terminal cannot place text (TERM={os.environ.get('TERM') or 'unset'})",
-            mend="use the commands that need no screen: sekft train, eval, mask, runs, takeover, "
-            "demo --run; or export TERM=xterm-256color if it can",
-        )
-    os.environ.setdefault(TOLD, colours(os.environ).system.replace("none", "auto"))
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if os.environ.get("SSH_CONNECTION"):
-        for name, value in SSH_DEFAULTS.items():
-            os.environ.setdefault(name, value)
+    prepare_terminal(
+        "use the commands that need no screen: sekft train, eval, mask, runs, takeover, demo --run"
+    )
     place = Workspace(workspace)
     if demo:
         place.create()
@@ -91,6 +82,28 @@ def launch(
 
     chosen = choose_engine(place, base=base, attach=attach, resident=resident)
     return _run(place, chosen, base or chosen.base, demo, data, hub)
+
+
+def prepare_terminal(without: str) -> None:
+    """Set what Textual and libraries read from the environment, before Textual is imported.
+
+    Args:
+        without: what to do on a terminal that only prints.
+
+    Raises:
+        Unavailable: this terminal only prints.
+    """
+    if not places_text(os.environ):
+        raise Unavailable(
+            f"this terminal cannot place text (TERM={os.environ.get('TERM') or 'unset'})",
+            mend=f"{without}; or export TERM=xterm-256color if it can",
+        )
+    os.environ.setdefault(TOLD, colours(os.environ).system.replace("none", "auto"))
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get("SSH_CONNECTION"):
+        for name, value in SSH_DEFAULTS.items():
+            os.environ.setdefault(name, value)
 
 
 def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub: str) -> int:

@@ -8,7 +8,16 @@ import msgspec
 from textual.binding import Binding, BindingType
 
 Place = Literal[
-    "global", "motion", "trajectories", "train", "eval", "replay", "runs", "log", "takeover"
+    "global",
+    "motion",
+    "trajectories",
+    "train",
+    "eval",
+    "replay",
+    "runs",
+    "log",
+    "takeover",
+    "shell",
 ]
 
 #: The panes in tab order, with the title their tab shows.
@@ -21,7 +30,7 @@ PANES: tuple[tuple[Place, str], ...] = (
     ("log", "Log"),
 )
 #: Screens with keys of their own, with their titles.
-SCREENS: tuple[tuple[Place, str], ...] = (("takeover", "Take over"),)
+SCREENS: tuple[tuple[Place, str], ...] = (("takeover", "Take over"), ("shell", "Watch a model"))
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -209,6 +218,19 @@ KEYS: tuple[Key, ...] = (
         8,
     ),
     Key("takeover", ("?", "f1"), "help", "help", "Show these keys"),
+    # Watch a model.
+    Key("shell", ("space",), "pause", "pause", "Pause the model where it is, or let it go on", 1),
+    Key("shell", (".",), "step", "one turn", "Let it type one turn, and pause then", 2),
+    Key("shell", ("t",), "take_over", "take the keyboard", "Type yourself; it stops writing", 3),
+    Key("shell", ("h",), "hand_back(0)", "hand back", "Let the model type on, to the end", 4),
+    Key("shell", ("i",), "type", "type", "Back to the prompt; esc leaves it for these keys", 5),
+    Key("shell", ("u",), "undo", "undo", "Make the world again before your last command"),
+    Key("shell", ("d",), "side", "directives", "Show or hide directives, verdict, certificate", 6),
+    Key("shell", ("s",), "keep", "keep", "Keep the judged session as training data", 7),
+    Key("shell", ("S",), "keep_in", "keep in", "Keep it in a folder that you name"),
+    Key("shell", ("Q",), "end", "end", "End the session here, as a limit would, and judge it", 8),
+    Key("shell", ("q",), "back", "leave", "Leave; asks first if you typed and nothing is kept", 9),
+    Key("shell", ("?", "f1"), "help", "help", "Show these keys"),
 )
 
 _TEXTUAL_NAMES = {",": "comma"}

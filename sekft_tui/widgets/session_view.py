@@ -28,16 +28,18 @@ class SessionView(LineView):
         self._lines: list[Parts] = []
         self._turn_of: list[int] = []
         self._width = 0
+        self._going_to_end = False
 
     def show(self, view: TakeOverView, edit: LineEdit | None, marked: int | None) -> None:
         """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither."""
-        before = self._view
+        before, at_end = self._view, self._at_end()
         grown = (len(view.turns), view.state) != (len(before.turns), before.state)
-        grown = grown or view.against is not before.against
+        grown = grown or view.against is not before.against or view.writing != before.writing
         moved = marked != self._marked
         self._view, self._edit, self._marked = view, edit, marked
         self._draw()
-        if grown or edit is not None:
+        if edit is not None or (grown and (at_end or view.state != "model")):
+            self._going_to_end = True
             self.call_after_refresh(self.to_end)
         elif moved and marked is not None:
             self.call_after_refresh(self._to_marked)
@@ -52,8 +54,14 @@ class SessionView(LineView):
 
     def to_end(self) -> None:
         """Scroll to the prompt; or to the verdict, with as much of what follows as fits."""
+        self._going_to_end = False
         bottom = max(0, len(self._lines) - self.scrollable_content_region.height)
         self.scroll_to(y=min(bottom, len(self._turn_of)), animate=False, immediate=True)
+
+    def _at_end(self) -> bool:
+        """Whether the end is in sight, or about to be: who scrolls back while a model types is left
+        there."""
+        return self._going_to_end or self.scroll_y >= self.max_scroll_y - 1
 
     def _to_marked(self) -> None:
         lines = [y for y, turn in enumerate(self._turn_of) if turn == self._marked]
@@ -93,11 +101,29 @@ class SessionView(LineView):
                 limit=limit_of(trajectory),
             )
             self._lines += ending.lines(width)
+        elif view.state == "model" and view.writing:
+            self._lines += self._writing(width)
         elif view.turns or view.state != "opening":
             self._lines.append(self._prompt_line(width))
         else:
             self._lines += [(), (("  making the world …", "quiet"),)]
         self.relines(len(self._lines))
+
+    def _writing(self, width: int) -> list[Parts]:
+        """The prompt, and what a model has written at it so far."""
+        turns = self._view.turns
+        prompt = clip(visible(turns[-1].content.split("\n")[-1]) if turns else "", width - 12) + " "
+        rows = [
+            piece
+            for row in visible_lines(self._view.writing.lstrip())
+            for piece in chop(row, max(8, width - cell_len(prompt) - 5))
+        ]
+        lead = [prompt, *[" " * cell_len(prompt)] * (len(rows) - 1)]
+        lines: list[Parts] = [
+            (("▌ ", "special"), (before, "note"), (row, "special"))
+            for before, row in zip(lead, rows, strict=True)
+        ]
+        return [*lines[:-1], (*lines[-1], ("▏", "accent"))]
 
     def _prompt_line(self, width: int) -> Parts:
         turns, state = self._view.turns, self._view.state

@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from sekft_engine.takeover.keep import folder_for
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
-from sekft_tui.host import Host
+from sekft_tui.host import SessionHost
 from sekft_tui.input.actions import bindings
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
@@ -63,7 +63,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     def __init__(
         self,
-        host: Host,
+        host: SessionHost,
         begin: Callable[[Callable[[], None]], TakeOver],
         choices: Callable[[], tuple[Choice, ...]],
     ) -> None:
@@ -77,23 +77,27 @@ class TakeOverScreen(ModalScreen[None]):
         self.adapter: str | None = None
         self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
-        self._meanwhile = ""  # what a model has to wait for before it can type
+        self.meanwhile = ""  # what a model has to wait for before it can type
         self._shown_differences: object = None
         self._since = time.monotonic()
         self._leaving = False
         self._state = ""
 
     def compose(self) -> ComposeResult:
-        self.head = Lines(lambda w: (head(self.session.view, self._engine, w),), id="takeover-head")
+        self.head = Lines(lambda width: (self.head_line(width),), id="takeover-head")
         self.view = SessionView(id="takeover-view")
-        self.status = Lines(self._status, id="takeover-status")
-        self.foot = Lines(lambda w: (foot(self.session.view, self._mode, w),), id="takeover-foot")
+        self.status = Lines(lambda width: (self.status_line(width),), id="takeover-status")
+        self.foot = Lines(lambda width: (self.foot_line(width),), id="takeover-foot")
         self.prompt = PromptLine()
         yield self.head
-        yield self.view
+        yield from self.compose_session()
         yield self.status
         yield self.foot
         yield self.prompt
+
+    def compose_session(self) -> ComposeResult:
+        """What lies between the head and the status."""
+        yield self.view
 
     def on_mount(self) -> None:
         self.session = self._begin(self._changed)
@@ -109,7 +113,8 @@ class TakeOverScreen(ModalScreen[None]):
     # --- drawing ----------------------------------------------------------------------------
 
     @property
-    def _mode(self) -> str:
+    def mode(self) -> str:
+        """The view's state; while the person types, ``typing``."""
         state = self.session.view.state
         if state == "ready":
             return "typing" if self.asking else "ready"
@@ -118,12 +123,12 @@ class TakeOverScreen(ModalScreen[None]):
     @property
     def typing(self) -> bool:
         """Whether keys are typed into the line."""
-        return self._mode == "typing"
+        return self.mode == "typing"
 
     def on_take_over_screen_changed(self) -> None:
         view = self.session.view
         if self._leaving and view.state in ("over", "failed"):
-            self._left(view)
+            self.leave(view)
             return
         if view.state == "ready" and view.differences is not self._shown_differences:
             self._shown_differences = view.differences
@@ -146,16 +151,25 @@ class TakeOverScreen(ModalScreen[None]):
     @property
     def _mark(self) -> int | None:
         """The command that undo goes back to; None while text is typed."""
-        if self._mode not in ("ready", "over", "failed"):
+        if self.mode not in ("ready", "over", "failed"):
             return None
         commands = _commands(self.session.view)
         if self.marked in commands:
             return self.marked
         return commands[-1] if commands else None
 
-    def _status(self, width: int) -> tuple[Parts, ...]:
+    def head_line(self, width: int) -> Parts:
+        """The origin of the session, and what the engine is doing."""
+        return head(self.session.view, self._engine, width)
+
+    def status_line(self, width: int) -> Parts:
+        """Whose turn it is, or the result."""
         waited = time.monotonic() - self._since
-        return (status(self.session.view, self._mode, waited, self._meanwhile, self.model, width),)
+        return status(self.session.view, self.mode, waited, self.meanwhile, self.model, width)
+
+    def foot_line(self, width: int) -> Parts:
+        """The keys that matter now."""
+        return foot(self.session.view, self.mode, width)
 
     def _tick(self) -> None:
         if self.session.view.state in ("opening", "running", "model", "judging"):
@@ -166,11 +180,11 @@ class TakeOverScreen(ModalScreen[None]):
         text, style = engine_text(shared)
         self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
-        self._meanwhile = ""
+        self.meanwhile = ""
         if active is not None and active.kind != "hand_back":
-            self._meanwhile = f"waits until {active.kind} is done"
+            self.meanwhile = f"waits until {active.kind} is done"
         elif active is not None and active.progress is not None:
-            self._meanwhile = active.progress.label
+            self.meanwhile = active.progress.label
         self.head.update()
         self.status.update()
 
@@ -296,7 +310,7 @@ class TakeOverScreen(ModalScreen[None]):
         """Leave; asks first if something is not kept."""
         view = self.session.view
         if not view.unsaved:
-            self._left(view)
+            self.leave(view)
         else:
             self.app.push_screen(LeaveScreen(view.state == "over"), self._answered)
 
@@ -305,13 +319,13 @@ class TakeOverScreen(ModalScreen[None]):
 
     def _answered(self, answer: str | None) -> None:
         if answer == "leave":
-            self._left(self.session.view)
+            self.leave(self.session.view)
         elif answer == "keep":
             self._leaving = True
             if not self.session.finish():
                 self.on_take_over_screen_changed()
 
-    def _left(self, view: TakeOverView) -> None:
+    def leave(self, view: TakeOverView) -> None:
         """Close the screen; if asked to keep the session first, only once it is kept."""
         if self._leaving and view.kept is None and view.state == "over" and not view.problem:
             self.action_keep()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -109,10 +110,10 @@ def test_a_server_types_as_a_model_here_does(place: Workspace, tiny_base: Path) 
     tokenizer = ChatTokenizer.load(tiny_base)
     said = iter(["quil", "cp word.txt copy.txt", "exit"])
 
-    def turns(body: dict[str, object]) -> list[Turn]:
-        return [Turn.from_json(each, "request") for each in body["messages"]]  # type: ignore[attr-defined]
+    def turns(body: Mapping[str, Any]) -> list[Turn]:
+        return [Turn.from_json(each, "request") for each in body["messages"]]
 
-    def chat(body: dict[str, object]) -> dict[str, object]:
+    def chat(body: Mapping[str, Any]) -> dict[str, Any]:
         fed = len(tokenizer.encode_prompt(turns(body)))
         message = {"role": "assistant", "content": next(said)}
         return {

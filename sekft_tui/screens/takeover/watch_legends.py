@@ -1,0 +1,170 @@
+"""The lines around a model that one watches: who holds the keyboard, what it is at, the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.cells import cell_len
+
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.takeover.view import TakeOverView
+from sekft_tui.input.actions import of, shown
+from sekft_tui.text import Parts, clip, short_path, visible, wrapped
+
+#: The keys that the foot shows in each state, most useful first.
+_FOOT: Mapping[str, tuple[str, ...]] = {
+    "model": ("pause", "step", "take_over", "end", "side", "back", "help"),
+    "ready": ("type", "hand_back(0)", "undo", "end", "side", "back", "help"),
+    "over": ("back", "side", "keep", "keep_in", "undo", "help"),
+    "failed": ("back", "help"),
+}
+_TYPING: Parts = (
+    (" ⏎", "key"), (" type ", "quiet"), (" ⇥", "key"), (" hand back one turn ", "quiet"),
+    (" esc h", "key"), (" hand back ", "quiet"), (" ^c", "key"), (" clear ", "quiet"),
+    (" esc", "key"), (" keys", "quiet"),
+)  # fmt: skip
+_RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 0:07."""
+    whole = max(0, int(seconds))
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+def keyboard(view: TakeOverView, subject: str) -> tuple[str, str]:
+    """Who holds the keyboard, and the style of that."""
+    if view.state in ("ready", "running"):
+        return " keyboard: you ", "chip-good"
+    if view.state == "model" or (view.state == "opening" and not view.again):
+        return f" keyboard: {clip(visible(view.typist or subject), 24)} ", "chip"
+    return " keyboard: nobody ", "quiet"
+
+
+def head(view: TakeOverView, subject: str, width: int) -> Parts:
+    """The world, and who holds the keyboard."""
+    holder, style = keyboard(view, subject)
+    name = view.origin.scenario.id if view.origin is not None else "opening a world"
+    touched = "  touched: counts in no rate" if view.touched else ""
+    room = max(0, width - cell_len(holder) - 1)
+    text = clip(f" {visible(name)}", room)
+    about = clip(touched, max(0, room - cell_len(text)))
+    gap = max(1, width - cell_len(text) - cell_len(about) - cell_len(holder))
+    return ((text, "strong"), (about, "warn"), (" " * gap, ""), (holder, style))
+
+
+def status(view: TakeOverView, waited: float, meanwhile: str, width: int) -> Parts:
+    """What happens now, and for how long."""
+    if view.problem:
+        return ((clip(f" ! {visible(view.problem)}", width), "bad"),)
+    text, style = _status(view, clock(waited), meanwhile)
+    return ((clip(f" {visible(text)}", width), style),)
+
+
+def _status(view: TakeOverView, time: str, meanwhile: str) -> tuple[str, str]:
+    commands = sum(turn.is_command for turn in view.turns)
+    count = f"{commands} command{'s' * (commands != 1)} so far"
+    match view.state:
+        case "opening":
+            return f"makes the world {time}", "quiet"
+        case "model":
+            doing = phase(view, time, meanwhile)
+            return (f"paused · {doing}", "warn") if view.paused else (doing, "accent")
+        case "ready":
+            return f"your turn {time} · {count}", "text"
+        case "running":
+            return f"runs {_program(view)} {time} · ^c interrupts", "accent"
+        case "judging":
+            return f"{view.running or 'judges'} {time}", "quiet"
+        case "over":
+            return _judged(view)
+    return "the world is gone", "bad"
+
+
+def phase(view: TakeOverView, time: str, meanwhile: str) -> str:
+    """What the model is at: ``thinks 0:07``, ``runs find 0:03``."""
+    if view.phase == "runs":
+        return f"runs {_program(view)} {time} · ^c interrupts"
+    if view.phase == "loads":
+        return f"{meanwhile or 'loads the base'} {time}"
+    if view.phase == "asks":
+        return f"asks {view.typist} {time}"
+    return f"{view.phase or 'waits'} {time}"
+
+
+def _program(view: TakeOverView) -> str:
+    """The first word of the command that runs."""
+    words = view.running.split()
+    return clip(words[0], 24) if words else "a blank line"
+
+
+def _judged(view: TakeOverView) -> tuple[str, str]:
+    if view.kept is not None:
+        return f"kept, certified, {view.kept.tokens} tokens: {short_path(view.kept.path)}", "good"
+    if view.finished is None:
+        return "", "quiet"
+    verdict = view.finished.verdict
+    facts = [
+        f"{verdict.outcome} after {verdict.steps}",
+        "verified" if verdict.verified else "not verified",
+    ]
+    if view.touched:
+        facts.append("touched, counts in no rate · s keeps it as data")
+    if view.recorded:
+        facts.append("recorded")
+    return " · ".join(facts), "good" if verdict.verified else "warn"
+
+
+def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
+    """The keys that matter now."""
+    if typing:
+        return _TYPING
+    if view.state not in _FOOT:
+        return _RUNNING
+    keys = {key.action: key for key in of("shell")}
+    parts: list[tuple[str, str]] = []
+    used = 0
+    for action in _FOOT[view.state]:
+        if action.startswith("keep") and (view.kept is not None or not view.touched):
+            continue
+        label = "go on" if action == "pause" and view.paused else keys[action].label
+        pieces = [(f" {shown(keys[action].keys[0])}", "key"), (f" {label} ", "quiet")]
+        used += sum(cell_len(text) for text, _ in pieces)
+        if used > width:
+            break
+        parts += pieces
+    return tuple(parts)
+
+
+def side(view: TakeOverView, width: int) -> list[Parts]:
+    """Directives, and what is known of the judged session beside its verdict."""
+    if view.origin is None:
+        return []
+    scenario = view.origin.scenario
+    out = _section("directives", scenario.directives or "(none)", width)
+    out += _section("the right end", scenario.terminal, width)
+    if view.finished is None:
+        return out
+    out += _section("checker", _checker(scenario), width)
+    out += _section("certificate", _certificate(view), width)
+    if view.recorded:
+        out += _section("recorded", short_path(view.recorded), width)
+    return out
+
+
+def _section(title: str, text: str, width: int) -> list[Parts]:
+    lines: list[Parts] = [((title, "head"),)]
+    for row in text.strip("\n").split("\n"):
+        lines += [((f"  {piece}", "text"),) for piece in wrapped(visible(row), max(8, width - 4))]
+    return [*lines, ()]
+
+
+def _checker(scenario: Scenario) -> str:
+    return scenario.checker.strip() or "(none)"
+
+
+def _certificate(view: TakeOverView) -> str:
+    facts = view.certificate
+    if facts is None:
+        return f"none: {view.uncertified}" if view.uncertified else "is made …"
+    return f"whole: {facts['tokens']} tokens, {facts['trained_tokens']} of them trained"
