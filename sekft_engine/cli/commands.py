@@ -34,7 +34,7 @@ COMMANDS = {
     "train": ("sekft_engine.cli.train", "Fine-tune an adapter, or inspect what would be trained."),
     "plan": ("sekft_engine.cli.plan.command", "Say whether a run fits into memory, and how fast."),
     "eval": ("sekft_engine.cli.eval", "Evaluate base and adapters in sandboxed worlds."),
-    "shell": ("sekft_engine.cli.shell", "Watch a model log in, live; take the keyboard."),
+    "shell": ("sekft_engine.cli.shell.command", "Watch a model log in, live; take the keyboard."),
     "takeover": ("sekft_engine.cli.takeover", "Continue a session by hand from any turn."),
     "resident": ("sekft_engine.cli.resident", "Keep a base loaded: jobs in, events out."),
     "mask": (

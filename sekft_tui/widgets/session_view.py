@@ -167,17 +167,18 @@ def _command(prompt: str, turn: Turn, again: bool, width: int) -> list[Parts]:
     tail = f"{by}, again" if again and by != "you" else by
     tail = clip(visible(tail), max(4, width // 4))
     rows = visible_lines(turn.content)
+    failed = f"exit {turn.exit_status}  " if turn.exit_status else ""
     out: list[Parts] = []
     for number, row in enumerate(rows):
         lead = visible(prompt) + " " if number == 0 and prompt else "" if number == 0 else "> "
-        room = max(8, width - 2 - cell_len(lead) - cell_len(tail) - 8)
+        room = max(8, width - 2 - cell_len(lead) - cell_len(tail) - max(8, len(failed) + 2))
         for cut, piece in enumerate(chop(row, room)):
             first = number == 0 and cut == 0
             head: Parts = (("✗ ", "bad"),) if turn.exit_status else (("▌ ", style),)
             lead_style = "note" if number == 0 else "quiet"
             shown: Parts = ((lead if not cut else " " * cell_len(lead), lead_style), (piece, style))
             used = 2 + cell_len(lead) + cell_len(piece)
-            status = f"exit {turn.exit_status}  " if turn.exit_status and first else ""
+            status = failed if first else ""
             gap = width - used - cell_len(status) - cell_len(tail) - 1
             end: Parts = (
                 ((" " * max(1, gap), ""), (status, "bad"), (tail, "quiet")) if first else ()

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sekft_engine.cli.main import run as run_command
-from sekft_engine.cli.shell import command
+from sekft_engine.cli.shell.command import command
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Turn

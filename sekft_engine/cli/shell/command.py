@@ -20,9 +20,9 @@ from sekft_engine.cli.options import (
     struct_options,
     workspace_option,
 )
+from sekft_engine.cli.shell.lines import SessionLines
 from sekft_engine.cli.show.display import Display
 from sekft_engine.cli.show.document import print_json
-from sekft_engine.cli.show.session import SessionLines
 from sekft_engine.core.errors import Interrupted, JobFailed, Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace

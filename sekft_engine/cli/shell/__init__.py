@@ -1,0 +1,1 @@
+"""``sekft shell``: watch a model log in."""
