@@ -202,6 +202,8 @@ KEYS: tuple[Key, ...] = (
     Key("takeover", ("B",), "hand_back(0)", "to the end", "Let the model type until the end", 3),
     Key("takeover", ("m",), "who", "who", "Choose who types when you hand back", 4),
     Key("takeover", ("t",), "take_over", "take over", "Stop the model and type yourself (also ^c)"),
+    Key("takeover", ("space",), "pause", "pause", "Pause the model where it is, or let it go on"),
+    Key("takeover", (".",), "step", "one turn", "Let it type one turn, and pause then"),
     Key("takeover", ("u",), "undo", "undo", "Fork the world again before the marked command", 5),
     Key("takeover", ("h", "left"), "turn(-1)", "earlier", "Mark the command before"),
     Key("takeover", ("l", "right"), "turn(1)", "later", "Mark the command after"),

@@ -47,8 +47,9 @@ def turn_line(turn: Turn) -> str:
 def verdict_lines(view: TakeOverView, finished: FinishedEpisode) -> list[str]:
     """The lines of the verdict, the checker and the certificate."""
     verdict, at = finished.verdict, f"{finished.seconds:.1f}"
+    count = f"{verdict.steps} command{'s' * (verdict.steps != 1)}"
     said = [
-        f"{ending_of(finished)}: {verdict.outcome} after {verdict.steps} commands",
+        f"{ending_of(finished)}: {verdict.outcome} after {count}",
         "verified" if verdict.verified else "not verified",
     ]
     if not verdict.clean:

@@ -25,7 +25,7 @@ _FOOT: dict[str, tuple[str, ...]] = {
     ),
     "over": ("keep", "keep_in", "undo", "differences", "back", "help"),
     "failed": ("undo", "back", "help"),
-    "model": ("take_over", "help"),
+    "model": ("pause", "step", "take_over", "help"),
 }
 #: The keys while text is typed: letters are text then.
 _TYPING: Parts = (
@@ -83,10 +83,10 @@ def _status_text(
             return f"running, {duration(waited)} · ^c interrupts", "accent"
         case "model" if meanwhile and not view.typist:
             return f"handed back: {meanwhile} · t takes over", "warn"
-        case "model" if view.running:
-            return f"{view.typist}'s command runs · t takes over, ^c interrupts", "accent"
         case "model":
-            return f"{view.typist or 'the model'} thinks · t takes over", "accent"
+            typist, doing = view.typist or "the model", phase(view, clock(waited))
+            text = f"{typist} {doing} · t takes over"
+            return (f"paused · {text}", "warn") if view.paused else (text, "accent")
         case "judging":
             return f"{view.running or 'judging'} … {duration(waited)}", "quiet"
         case "over":
@@ -128,6 +128,24 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
 
 def _heldout(view: TakeOverView) -> bool:
     return view.origin is not None and view.origin.heldout is True
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 0:07."""
+    whole = max(0, int(seconds))
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+def phase(view: TakeOverView, time: str) -> str:
+    """What the model is at: ``thinks 0:07``, ``runs find 0:03``."""
+    return runs(view, time) if view.phase == "runs" else f"{view.phase or 'waits'} {time}"
+
+
+def runs(view: TakeOverView, time: str) -> str:
+    """The program that runs, by the first word of the command: ``runs find 0:03``."""
+    words = view.running.split()
+    program = clip(words[0], 24) if words else "a blank line"
+    return f"runs {program} {time}, ^c interrupts"
 
 
 def foot(view: TakeOverView, mode: str, width: int) -> Parts:

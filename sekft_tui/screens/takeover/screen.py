@@ -164,7 +164,8 @@ class TakeOverScreen(ModalScreen[None]):
 
     def status_line(self, width: int) -> Parts:
         """Whose turn it is, or the result."""
-        waited = time.monotonic() - self._since
+        view = self.session.view
+        waited = time.monotonic() - (view.since or self._since)
         return status(self.session.view, self.mode, waited, self.meanwhile, self.model, width)
 
     def foot_line(self, width: int) -> Parts:
@@ -232,6 +233,22 @@ class TakeOverScreen(ModalScreen[None]):
         if self.session.view.state == "model":
             self.asking = True
             self.session.take_back()
+
+    def action_pause(self) -> None:
+        """Stop the model where it is, or let it go on."""
+        if self.session.view.state != "model":
+            return
+        if self.session.view.paused:
+            self.session.pace.resume()
+        else:
+            self.session.pace.pause()
+
+    def action_step(self) -> None:
+        """One turn of the model, which then waits."""
+        if self.session.view.state == "model":
+            self.session.pace.step()
+        elif self.session.view.state == "ready":
+            self.action_hand_back(1)
 
     def action_interrupt(self) -> None:
         if self.session.view.state == "model":

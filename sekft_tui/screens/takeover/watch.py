@@ -141,20 +141,6 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
         if answer == "take":
             self.action_take_over()
 
-    def action_pause(self) -> None:
-        if self.session.view.state != "model":
-            return
-        if self.session.view.paused:
-            self.session.pace.resume()
-        else:
-            self.session.pace.pause()
-
-    def action_step(self) -> None:
-        if self.session.view.state == "model":
-            self.session.pace.step()
-        elif self.session.view.state == "ready":
-            self.action_hand_back(1)
-
     def action_side(self) -> None:
         """Beside the session where there is room, else in its place."""
         self.toggle_class("-side" if self.has_class("-narrow") else "-no-side")

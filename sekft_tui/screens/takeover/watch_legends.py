@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.input.actions import of, shown
+from sekft_tui.screens.takeover.legends import clock, phase, runs
 from sekft_tui.text import Parts, clip, short_path, visible, wrapped
 
 #: The keys that the foot shows in each state, most useful first.
@@ -24,12 +25,6 @@ _TYPING: Parts = (
     (" esc", "key"), (" keys", "quiet"),
 )  # fmt: skip
 _RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds: 0:07."""
-    whole = max(0, int(seconds))
-    return f"{whole // 60}:{whole % 60:02}"
 
 
 def keyboard(view: TakeOverView, subject: str) -> tuple[str, str]:
@@ -68,34 +63,21 @@ def _status(view: TakeOverView, time: str, meanwhile: str) -> tuple[str, str]:
         case "opening":
             return f"makes the world {time}", "quiet"
         case "model":
-            doing = phase(view, time, meanwhile)
+            doing = phase(view, time)
+            if view.phase == "loads":
+                doing = f"{meanwhile or 'loads the base'} {time}"
+            elif view.phase == "asks":
+                doing = f"asks {view.typist} {time}"
             return (f"paused · {doing}", "warn") if view.paused else (doing, "accent")
         case "ready":
             return f"your turn {time} · {count}", "text"
         case "running":
-            return f"runs {_program(view)} {time} · ^c interrupts", "accent"
+            return runs(view, time), "accent"
         case "judging":
             return f"{view.running or 'judges'} {time}", "quiet"
         case "over":
             return _judged(view)
     return "the world is gone", "bad"
-
-
-def phase(view: TakeOverView, time: str, meanwhile: str) -> str:
-    """What the model is at: ``thinks 0:07``, ``runs find 0:03``."""
-    if view.phase == "runs":
-        return f"runs {_program(view)} {time} · ^c interrupts"
-    if view.phase == "loads":
-        return f"{meanwhile or 'loads the base'} {time}"
-    if view.phase == "asks":
-        return f"asks {view.typist} {time}"
-    return f"{view.phase or 'waits'} {time}"
-
-
-def _program(view: TakeOverView) -> str:
-    """The first word of the command that runs."""
-    words = view.running.split()
-    return clip(words[0], 24) if words else "a blank line"
 
 
 def _judged(view: TakeOverView) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,28 @@ def test_a_server_types_as_a_model_here_does(place: Workspace, tiny_base: Path) 
     typed = [line.split("\t")[3] for line in done.stdout.splitlines() if "\tserved\t" in line]
     assert typed == ["quil", "cp word.txt copy.txt", "exit"]
     assert "done: exit after 3 commands, verified" in done.stdout
+
+
+def test_ctrl_c_ends_the_session_as_a_limit_would_and_it_is_judged(place: Workspace) -> None:
+    left = threading.Event()
+
+    def chat(body: Mapping[str, Any]) -> dict[str, Any]:
+        if len(body["messages"]) > 1:
+            _thread.interrupt_main()
+            left.wait(60.0)
+        message = {"role": "assistant", "content": "cp word.txt copy.txt"}
+        usage = {"prompt_tokens": 60, "completion_tokens": 3, "total_tokens": 63}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {"choices": [choice], "usage": usage}
+
+    with ModelServer(models("served") | {"POST /v1/chat/completions": chat}) as server:
+        done = shell(place, "--plain", "--endpoint", server.url, "--unchecked")
+        left.set()
+    assert done.return_value == 0, done.output
+    assert "cap after 1 command, verified" in done.stdout
+    (info,) = list_runs(place.runs)
+    (path,) = (Path(info.path) / "episodes").glob("*.json")
+    assert read_episode(path).trajectory.meta["limit"] == "hand"
 
 
 def test_what_cannot_begin_is_refused_in_a_line(place: Workspace, tmp_path: Path) -> None:
