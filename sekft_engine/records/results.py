@@ -258,6 +258,15 @@ class ShellResult(Result, frozen=True, kw_only=True):
     invalid: str = ""
     seconds: float = 0.0
 
+    @property
+    def in_words(self) -> str:
+        """Who typed, and what came of it, in a line."""
+        facts = [f"{self.subject}: {self.outcome} after {self.steps}"]
+        facts.append("verified" if self.verified else "not verified")
+        facts += ["does not count"] if self.invalid else []
+        facts += ["touched"] if self.touched else []
+        return ", ".join(facts)
+
 
 class FactoryReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the factory wrote, and where."""

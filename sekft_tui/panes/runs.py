@@ -141,7 +141,11 @@ class RunsPane(Pane):
     # --- keys -------------------------------------------------------------------------------
 
     def action_open(self) -> None:
-        if self.current is not None:
+        if self.current is None:
+            return
+        if self.current.kind == "shell":  # one session: its replay is all there is
+            self.action_episodes()
+        else:
             self._open(self.current)
 
     @work(exclusive=True, group="open")

@@ -16,7 +16,7 @@ from sekft_engine.cli.show.document import print_json
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.journal import effective_events
-from sekft_engine.records.results import Losses, SweepResult, TrainResult
+from sekft_engine.records.results import Losses, ShellResult, SweepResult, TrainResult
 from sekft_engine.records.runs import (
     RunInfo,
     export_run,
@@ -187,6 +187,8 @@ def _gist(info: RunInfo) -> str:
             )
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points, best {best}"
+        case ShellResult():
+            return info.result.in_words
         case _:
             return info.error
 

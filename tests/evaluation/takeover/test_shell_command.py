@@ -83,8 +83,9 @@ def test_the_document_says_who_landed_where_and_that_nobody_touched_it(
     assert Path(told["path"]).is_file()
     assert read_run(out).about["turn_tokens"] == 6
     assert "  world  " in done.stderr
-    # It is replayed and recorded as an eval's episodes are.
+    # It is replayed as an eval's episodes are, and is no eval.
     assert run_command(["runs", "replay", str(out), "copy-1"]) == 0
+    assert run_command(["runs", "report", str(out), str(tmp_path / "page.html")]) == 2
 
 
 def test_a_copy_of_a_folder_is_a_world_that_nothing_judges(

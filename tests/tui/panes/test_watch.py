@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,11 @@ from textual.pilot import Pilot
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records.results import ShellResult
-from sekft_engine.records.runs import list_runs
+from sekft_engine.records.runs import create_run, list_runs
 from sekft_engine.sources import load_trajectories
 from sekft_engine.takeover.cast import LiveCast
 from sekft_engine.takeover.shell import Shell, Watched, prepare
+from sekft_tui.app import Workbench
 from sekft_tui.watch_app import WatchApp, Watcher
 from tests.contract.servers import ModelServer, models
 from tests.evaluation.episodes.test_asciicast import unlike_v3
@@ -188,3 +190,25 @@ async def test_a_model_that_cannot_type_leaves_the_keyboard_to_the_person(
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "keyboard: you", "! ", "127.0.0.1:1")
         await pilot.press("q")
+
+
+async def test_a_recorded_session_is_listed_with_its_end_and_replayed(
+    make_app: Callable[[], Workbench], workspace: Workspace
+) -> None:
+    run = create_run(workspace.runs, "shell", about={"scenario": "held-000"})
+    said = [("user", "Ask warden.\nuser@box:~$"), ("assistant", "touch done"), ("user", "$")]
+    raw = {
+        "id": "base--held-000", "scenario": "held-000", "outcome": "cap",
+        "turns": [{"role": role, "content": content} for role, content in said],
+        "meta": {"subject": "base", "clean": True, "expected": "exit"},
+    }  # fmt: skip
+    run.episodes.mkdir()
+    (run.episodes / "base--held-000.json").write_text(json.dumps(raw))
+    result = ShellResult(subject="base", outcome="cap", steps=1, verified=True, touched=True)
+    run.write(status="done", result=result)
+    run.close()
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "001-shell", "base: cap after 1, verified, touched")
+        await pilot.press("enter")
+        await until_shown(pilot, "base", "held-000", "touch done")
