@@ -36,7 +36,7 @@ def open_shell(asked: Shell, workspace: Workspace | None, cast: Path | None) -> 
     try:
         with guarded(state_path().with_name("tui.log")):
             app = WatchApp(engine, watched, watcher, workspace)
-            with on_hangup(engine, app):
+            with on_hangup(lambda: engine, app):
                 app.run()
     finally:
         session.close()
