@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sekft_engine.core.errors import Unavailable
-from sekft_engine.operators.decoder import Decoder, Row, SampledTurn
+from sekft_engine.operators.decoder import Acting, Decoder, Row, SampledTurn, Sampling
 from sekft_engine.operators.kv import SlotCache
 from sekft_engine.operators.windows import windows_of
 
@@ -42,8 +42,8 @@ class BatchRow(Row):
         prompt: the ids that it was first fed.
     """
 
-    def __init__(self, at: int, generator: Any) -> None:
-        super().__init__(generator)
+    def __init__(self, at: int, acting: Acting, sampling: Sampling, seed: int) -> None:
+        super().__init__(acting, sampling, seed)
         self.at = at
         self.length = 0
         self.prompt: list[int] = []
@@ -73,11 +73,10 @@ class BatchedDecoder(Decoder[BatchRow]):
         row = self._rows.get(key)
         return row.length + len(row.pending) if row else 0
 
-    def add(self, key: str, seed: int = 0) -> None:
-        """Open an empty row; ``seed`` fixes its draws when sampling."""
+    def _row(self, acting: Acting, sampling: Sampling, seed: int) -> BatchRow:
         taken = {row.at for row in self._rows.values()}
         at = next(at for at in range(len(taken) + 1) if at not in taken)
-        self._rows[key] = BatchRow(at, self._generator(seed))
+        return BatchRow(at, acting, sampling, seed)
 
     def drop(self, keys: Sequence[str]) -> None:
         """Remove rows; later rows take their places. With the last row the cache is freed."""
@@ -113,7 +112,8 @@ class BatchedDecoder(Decoder[BatchRow]):
         return out
 
     def _share_prefix(self, key: str, fresh: Sequence[str]) -> None:
-        """Copy the longest prefix that the prompt of row ``key`` has in common with another row.
+        """Copy the longest prefix that the prompt of row ``key`` has in common with another row of
+        the same adapter.
 
         Where several rows start together, their common prefix is fed for the first alone.
         """
@@ -121,7 +121,7 @@ class BatchedDecoder(Decoder[BatchRow]):
         others = {
             other: _common(row.prompt, self._rows[other].prompt)
             for other in self._rows
-            if other != key
+            if other != key and self._rows[other].acting.digest == row.acting.digest
         }
         source = max(
             (other for other in others if self._rows[other].length),
@@ -189,6 +189,9 @@ class BatchedDecoder(Decoder[BatchRow]):
                 new_slots[line, -len(new) :] = np.arange(row.length, row.length + len(new)) + 1
                 row.length += len(new)
                 self.fed += len(new)
+        if self._mixing is not None:
+            slots_of = dict(zip(lines, (row.acting.slot for row in rows.values()), strict=True))
+            self._mixing.set_rows([slots_of.get(line) for line in range(count)])
         span = max(2, int(new_slots.max()) + 1)
         slots = self._device.upload(new_slots)
         self._cache.set_targets(

@@ -109,7 +109,7 @@ def _first_that_agrees(
         except _Unfit as fault:
             faults.append(str(fault))
             continue
-        if difference <= _tolerance(model):
+        if difference <= tolerance(model):
             return Decoding(make, faults[0] if faults else "")
         faults.append(f"log-probabilities differ by {difference:.2g} from those of whole passes")
     raise Unavailable(
@@ -194,7 +194,8 @@ def _without_dropout(model: Any) -> Iterator[None]:
             module.training = True
 
 
-def _tolerance(model: Any) -> float:
+def tolerance(model: Any) -> float:
+    """Most that log-probabilities may differ on average on ``model``."""
     import torch
 
     exact = all(weight.dtype == torch.float32 for weight in model.parameters())

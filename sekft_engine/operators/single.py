@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sekft_engine.operators.decoder import Decoder, Row, SampledTurn
+from sekft_engine.operators.decoder import Acting, Decoder, Row, SampledTurn, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +31,8 @@ class SingleRow(Row):
         cache: the model's, after them; None = none.
     """
 
-    def __init__(self, generator: Any) -> None:
-        super().__init__(generator)
+    def __init__(self, acting: Acting, sampling: Sampling, seed: int) -> None:
+        super().__init__(acting, sampling, seed)
         self.ids: list[int] = []
         self.cache: Any = None
 
@@ -55,8 +55,8 @@ class SingleDecoder(Decoder[SingleRow]):
         row = self._rows.get(key)
         return len(row.ids) + len(row.pending) if row else 0
 
-    def add(self, key: str, seed: int = 0) -> None:
-        self._rows[key] = SingleRow(self._generator(seed))
+    def _row(self, acting: Acting, sampling: Sampling, seed: int) -> SingleRow:
+        return SingleRow(acting, sampling, seed)
 
     def step(self) -> dict[str, SampledTurn]:
         done = super().step()
@@ -76,6 +76,8 @@ class SingleDecoder(Decoder[SingleRow]):
         if row.cache is not None:
             options[self._cache] = row.cache
         self.fed += len(new)
+        if self._mixing is not None:
+            self._mixing.set_rows([row.acting.slot])
         result = self._model(
             input_ids=self._device.upload(np.array([new])), **options, **self._last_only
         )

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from sekft_engine.data.recipe import Recipe
+from sekft_engine.model.kernels.mixed_lora import MixedLora
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.operators.decode import BatchedDecoder
 from sekft_engine.operators.decoder import SampledTurn
+from sekft_engine.operators.mixing import acting
 from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.single import SingleDecoder
 from tests.accelerator.simulated import SimTensor, record
@@ -79,6 +81,35 @@ def test_ids_are_those_of_the_cpu(
     assert len({tuple(sorted((k, v.ids) for k, v in turns.items())) for turns in found[::3]}) == 3
 
 
+def mixed(base: ResidentBase) -> tuple[BatchedDecoder, dict[str, list[int]]]:
+    """A decoder with rows of two adapters and of the bare base, and their prompts."""
+    decoder = BatchedDecoder(base.model, stop_ids=[STOP], mixing=MixedLora(base.model))
+    names = ("one", None, "two", "one", None)
+    for number, name in enumerate(names):
+        decoder.add(f"row{number}", acting=acting(base, name))
+    return decoder, {f"row{number}": prompt(number, 5 + 9 * number) for number in range(len(names))}
+
+
+def test_rows_of_several_adapters_get_the_ids_of_the_cpu(
+    on_cpu: ResidentBase, on_device: ResidentBase
+) -> None:
+    turns: Turns = []
+    for base in (on_device, on_cpu):
+        decoder, feeds = mixed(with_adapters(base))
+        turns.append(decoder.turns(feeds, dict.fromkeys(feeds, 6)))
+    assert_same(turns[:1], turns[1:])
+
+
+def test_a_token_of_a_mixed_batch_waits_once_for_the_card(on_device: ResidentBase) -> None:
+    decoder, feeds = mixed(with_adapters(on_device))
+    for key, ids in feeds.items():
+        decoder.feed(key, ids, 8)
+    decoder.step()
+    record.clear()
+    decoder.step()
+    assert sum(record.waits.values()) == 1
+
+
 def test_the_batched_decoder_is_chosen_on_a_card(on_device: ResidentBase) -> None:
     chosen = choose_decoding(on_device.model, [STOP], context=512)
     assert (chosen.make, chosen.why) == (BatchedDecoder, "")
@@ -97,7 +128,10 @@ def test_a_token_waits_once_for_the_card_and_once_more_where_it_is_sampled(
     decoder.step()
     record.clear()
     decoder.step()
-    assert {wait.where for wait in record.waits} == {"operators/decoder.py:Decoder._choose"}
+    assert {wait.where for wait in record.waits} <= {
+        "operators/decoder.py:Decoder._choose",
+        "operators/decoder.py:Decoder._drawn",
+    }
     assert sum(record.waits.values()) == waits
 
 

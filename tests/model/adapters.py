@@ -84,15 +84,17 @@ def randomise(model: Any, seed: int = 0) -> None:
                 tensor.copy_(0.2 * drawn)
 
 
-def save_peft(family: str, folder: Path, fields: Mapping[str, Any], seed: int = 0) -> Path:
-    """What PEFT saves of an adapter with these fields of LoraConfig."""
+def save_peft(
+    family: str, folder: Path, fields: Mapping[str, Any], seed: int = 0, **options: Any
+) -> Path:
+    """What PEFT saves of an adapter with these fields of LoraConfig, with these ``options``."""
     from peft import LoraConfig, get_peft_model
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = get_peft_model(fresh(family), LoraConfig(**fields))
         randomise(model, seed)
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, **options)
     return folder
 
 
