@@ -74,9 +74,12 @@ class BatchedDecoder(Decoder[BatchRow]):
         return row.length + len(row.pending) if row else 0
 
     def _row(self, acting: Acting, sampling: Sampling, seed: int) -> BatchRow:
+        return BatchRow(self._free_place(), acting, sampling, seed)
+
+    def _free_place(self) -> int:
+        """The lowest index in the cache that no row has."""
         taken = {row.at for row in self._rows.values()}
-        at = next(at for at in range(len(taken) + 1) if at not in taken)
-        return BatchRow(at, acting, sampling, seed)
+        return next(at for at in range(len(taken) + 1) if at not in taken)
 
     def drop(self, keys: Sequence[str]) -> None:
         """Remove rows; later rows take their places. With the last row the cache is freed."""
@@ -119,7 +122,7 @@ class BatchedDecoder(Decoder[BatchRow]):
         """
         row = self._rows[key]
         others = {
-            other: _common(row.prompt, self._rows[other].prompt)
+            other: common_prefix(row.prompt, self._known(self._rows[other]))
             for other in self._rows
             if other != key and self._rows[other].acting.digest == row.acting.digest
         }
@@ -139,6 +142,10 @@ class BatchedDecoder(Decoder[BatchRow]):
             rest, row.pending = row.pending[count:], row.pending[:count]
             self._feed_all([key])
             row.pending = rest
+
+    def _known(self, row: BatchRow) -> Sequence[int]:
+        """The ids of ``row`` that another may begin with too."""
+        return row.prompt
 
     def _feed_all(self, group: Sequence[str]) -> Tensor:
         """Feed all pending ids of ``group``, long ones in pieces.
@@ -174,6 +181,10 @@ class BatchedDecoder(Decoder[BatchRow]):
         Returns:
             The logits at each row's last id, ``[rows, vocabulary]``.
         """
+        return self._forward(ids)[:, -1]
+
+    def _forward(self, ids: Mapping[str, list[int]], keep: int = 1) -> Tensor:
+        """:meth:`_pass`, with the logits of the last ``keep`` ids, ``[rows, keep, vocabulary]``."""
         rows = {key: self._rows[key] for key in ids}
         places = [row.at for row in rows.values()]
         low, high = min(places), max(places) + 1
@@ -207,9 +218,9 @@ class BatchedDecoder(Decoder[BatchRow]):
             past_key_values=self._cache,
             use_cache=True,
             # An index gives a contiguous copy; with a slice the head's matmul is slow.
-            logits_to_keep=self._device.upload(np.array([width - 1])),
+            logits_to_keep=self._device.upload(np.arange(width - keep, width)),
         )
-        logits: Tensor = result.logits[:, -1].float()
+        logits: Tensor = result.logits[:, -keep:].float()
         return logits.index_select(0, self._device.upload(np.array(lines)))
 
     def _mask(self, slots: Tensor, span: int) -> Tensor | dict[str, Tensor]:
@@ -248,7 +259,7 @@ class BatchedDecoder(Decoder[BatchRow]):
         return zeros.masked_fill(~mask, torch.finfo(dtype).min)
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     """The length of the common prefix of two prompts, without the last id, which must be fed."""
     most = min(len(a), len(b)) - 1
     return next((at for at in range(most) if a[at] != b[at]), max(0, most))

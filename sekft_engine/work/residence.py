@@ -93,7 +93,7 @@ class Residence:
             leave = "leave that field out, or " if differs.startswith('"') else ""
             raise BadInput(differs, mend=f"{leave}replace the base first: {json.dumps(load)}")
         self.drop()
-        self._base = _load(wanted, emit)
+        self._base = load_base(wanted, emit)
         self.refresh()
         return self._base
 
@@ -140,7 +140,8 @@ def _difference(base: ResidentBase, wanted: Wanted) -> str:
     return ""
 
 
-def _load(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
+def load_base(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
+    """Load a base that nothing else holds; ``emit`` takes the events."""
     from sekft_engine.model.resident import ResidentBase
 
     folder, load_4bit, sharded, device = wanted

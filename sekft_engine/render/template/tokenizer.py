@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 from tokenizers import AddedToken
 
 from sekft_engine.bases.embedding import embedding_rows
@@ -276,6 +277,17 @@ class ChatTokenizer:
         meanwhile, and waiting for them takes longer than a few commands do."""
         return [self._plain.decode(ids, skip_special_tokens=False) for ids in sequences]
 
+    def encode_text(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        """The ids of raw ``text``, in which control tokens may be written as their literals.
+
+        Args:
+            add_special_tokens: let the tokenizer add those that it adds by itself, such as a BOS.
+        """
+        encoding = self._plain.encode(
+            _whole(text, self.where), add_special_tokens=add_special_tokens
+        )
+        return [int(token) for token in encoding.ids]
+
     def distrust(self) -> None:
         """Give up all proofs about the template, and compare every prompt from now on."""
         self.analysis.distrust()
@@ -287,6 +299,10 @@ class ChatTokenizer:
         if name.startswith("\u2581") and not text.startswith(" "):
             return f" {text}"  # a SentencePiece decoder drops the first space of what it decodes
         return text if text and "\ufffd" not in text else name
+
+    def token_name(self, token: int) -> str:
+        """The name of a token in the vocabulary; empty = there is none."""
+        return self._plain.id_to_token(int(token)) or ""
 
     def render_text(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
         """The template's own text of the normalised turns."""
@@ -367,6 +383,42 @@ class ChatTokenizer:
             # Cut by the cap, or stopped at another id than the one that closes turns in history.
             ids.append(self.end_of_turn_id)
         return ids
+
+    def encode_episode(self, turns: Sequence[Turn]) -> list[int]:
+        """:meth:`encode_prompt` of a session that may have empty commands.
+
+        Training refuses such a session, but a model may type nothing, and its episode goes on. Its
+        ids are put together turn by turn, as an eval does it.
+
+        Raises:
+            BadInput, Refused: as :meth:`encode_prompt`.
+        """
+        try:
+            return self.encode_prompt(turns)
+        except Refused as refusal:
+            if refusal.reason != "empty_command":
+                raise
+        typed = [
+            replace(turn, content="x") if turn.is_command and not turn.content.strip() else turn
+            for turn in turns
+        ]
+        self.encode_prompt(typed)  # whatever else is wrong with it
+        normal = normalize_for_template(typed)
+        if len(normal) != len(turns):
+            raise Refused(
+                "empty_command",
+                "an empty command stands beside another turn of its role",
+                where=self.where,
+                mend="send one command between two environment turns",
+            )
+        sampled = []
+        for turn, said in zip(normal, turns, strict=True):
+            if turn.is_command:
+                guard = self.guard_for([said.content])
+                ids = guard.ids(guard.encode(_whole(said.content, self.where))).tolist()
+                turn = replace(turn, ids=tuple(int(token) for token in ids))
+            sampled.append(turn)
+        return self.encode_sampled(sampled) + self.bridge(normal[-1].content, after=len(normal) - 1)
 
     def _encode(self, parts: Sequence[str], contents: Sequence[str]) -> list[int]:
         guard = self.guard_for(contents)

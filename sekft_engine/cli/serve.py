@@ -1,0 +1,164 @@
+"""``sekft serve``: the base and its adapters behind OpenAI's API."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from sekft_engine.cli.options import device_option, find_workspace, workspace_option
+from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.core.text import visible
+
+#: The environment variable with the key.
+KEY = "SEKFT_API_KEY"
+
+
+@click.command("serve")
+@click.option("--base", default="", help="Base to serve  [default: the workspace's].")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="[NAME=]PATH",
+    help="An adapter's folder, or a run's; may be given several times. Without a name, that of its "
+    "folder is used.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="0 takes any port that is free.",
+)
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path),
+    help=f"File with the key that requests must show  [default: ${KEY}].",
+)
+@click.option(
+    "--allow-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="Another name that the server may be called by in the Host header.",
+)
+@click.option("--load-4bit", is_flag=True, help="Hold the base in 4 bits (NF4, double quant).")
+@device_option
+@click.option(
+    "--rows",
+    default=0,
+    type=click.IntRange(min=0),
+    help="Most answers that are made together  [default: 16, on a card 64].",
+)
+@click.option(
+    "--queue",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Most requests that wait for a row; more are answered 429.",
+)
+@click.option(
+    "--context",
+    default=0,
+    type=click.IntRange(min=0),
+    help="Most tokens of a prompt and its answer  [default: 4096, or what the base can hold].",
+)
+@click.option(
+    "--body-limit",
+    default=4,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Most MiB of a request; more are answered 413.",
+)
+@click.option(
+    "--drain",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=1),
+    help="Seconds that running answers have after SIGTERM or Ctrl-C.",
+)
+@workspace_option
+def command(
+    base: str,
+    adapters: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key_file: Path | None,
+    allowed: tuple[str, ...],
+    load_4bit: bool,
+    device: str,
+    rows: int,
+    queue: int,
+    context: int,
+    body_limit: int,
+    drain: float,
+    workspace: Path | None,
+) -> int:
+    """Serve a base and its adapters over HTTP, as OpenAI's API: chat, completions, tokens.
+
+    Each adapter is a model of its own name, and so is the base. Requests of different models share
+    decoding steps. Prompts are rendered as training rendered them, so that sekft contract check
+    passes. SIGTERM lets running answers end.
+    """
+    from sekft_engine.bases import resolve_base
+
+    key = _key(api_key_file)
+    place = find_workspace(workspace)
+    folder = resolve_base(base, place)
+    try:
+        from sekft_engine.serve.server import HttpServer, Limits
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"the Python package {error.name} is missing", mend="pip install 'sekft-tui[serve]'"
+        ) from error
+    from sekft_engine.serve.loading import Held, Holding, hold, named_adapters
+
+    holding = Holding(
+        folder=folder,
+        adapters=named_adapters(folder, adapters),
+        load_4bit=load_4bit,
+        device=device,
+        rows=rows,
+        context=context,
+    )
+
+    def warn(text: str) -> None:
+        click.echo(f"sekft: warning: {visible(text)}", err=True)
+
+    def ready(held: Held) -> None:
+        names = ", ".join(held.models)
+        needed = "with a key" if key else "without a key"
+        click.echo(visible(f"ready: {server.url}/v1 serves {names} ({needed})"))
+
+    server = HttpServer(
+        lambda: hold(holding, warn),
+        host=host,
+        port=port,
+        key=key,
+        allowed=allowed,
+        limits=Limits(queue=queue, body=body_limit << 20, drain=drain),
+        on_ready=ready,
+    )
+    click.echo(f"sekft: loading {visible(folder.name)} for {server.url}", err=True)
+    server.run()
+    return 0
+
+
+def _key(file: Path | None) -> str:
+    """The key, from a file or from the environment; empty = there is none.
+
+    Raises:
+        BadInput: the file is empty, or others can read it.
+    """
+    if file is None:
+        return os.environ.get(KEY, "").strip()
+    with file.open(encoding="utf-8") as opened:
+        if os.fstat(opened.fileno()).st_mode & 0o077:
+            raise BadInput("others can read this file", where=str(file), mend=f"chmod 600 {file}")
+        key = opened.read(4096).strip()
+    if not key:
+        raise BadInput("this file is empty", where=str(file), mend="write the key into it")
+    return key

@@ -1,0 +1,1 @@
+"""Serve a base and its adapters over HTTP, as OpenAI's API."""
