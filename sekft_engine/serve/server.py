@@ -145,25 +145,25 @@ class HttpServer:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise BadInput("no such address", where=f"--host {host}") from error
     try:
         bound = socket.create_server((host, port), family=family, backlog=256)
-    except (OSError, OverflowError) as error:
-        number = getattr(error, "errno", None)
-        if number == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             raise Unavailable(
                 "another program listens there",
                 where=f"{host}:{port}",
                 mend="choose another --port; 0 takes any that is free",
             ) from error
-        if number == errno.EADDRNOTAVAIL:
+        if error.errno == errno.EADDRNOTAVAIL:
             raise BadInput("not an address of this machine", where=f"--host {host}") from error
-        if number == errno.EACCES:
+        if error.errno == errno.EACCES:
             raise Unavailable(
                 "no permission to listen there", where=f"{host}:{port}", mend="use a --port > 1023"
             ) from error
-        if isinstance(error, socket.gaierror):
-            raise BadInput("no such address", where=f"--host {host}") from error
-        raise BadInput(f"cannot listen: {error}", where=f"{host}:{port}") from error
+        raise BadInput(f"cannot listen: {error.strerror}", where=f"{host}:{port}") from error
     bound.setblocking(False)
     return bound

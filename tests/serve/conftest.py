@@ -111,7 +111,7 @@ def serving(
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        assert ready.wait(120)
+        assert ready.wait(600)
         yield Running(server)
     finally:
         server.stop()
