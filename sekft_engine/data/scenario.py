@@ -44,7 +44,11 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle. Paths are inside the world, absolute or relative to the home."""
+    """A bundle. Paths are inside the world, absolute or relative to the home.
+
+    ``mistakes`` counts, from 0, the commands of the reference solution that are mistakes: they are
+    typed and recorded, as turns that are not trained.
+    """
 
     id: str
     archetype: str = ""
@@ -56,6 +60,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     fixtures: tuple[Fixture, ...] = ()
     checker: str = ""
     reference_solution: tuple[str, ...] = ()
+    mistakes: tuple[int, ...] = ()
     terminal: Terminal = "exit"
     extra: dict[str, Any] = {}
 
@@ -107,4 +112,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         """The strict form that sekft writes; unknown fields are kept."""
         out: dict[str, Any] = msgspec.to_builtins(self)
         extra = out.pop("extra")
+        if not self.mistakes:  # the form, and so the digest, of bundles that have none
+            del out["mistakes"]
         return {**extra, "schema": SCHEMA, **out}

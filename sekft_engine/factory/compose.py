@@ -1,195 +1,223 @@
-"""Compose bundles: archetype x provider x announcement x depth x difficulty x terminal."""
+"""Compose a bundle from a spec: parts, what gets in the way, a provider, and the session."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
 from random import Random
-from typing import TypeVar
 
 import msgspec
 
-from sekft_engine.data.scenario import Channel, DocDepth, Fixture, Scenario, Terminal
+from sekft_engine.data.scenario import Fixture, Scenario
 from sekft_engine.factory import providers
-from sekft_engine.factory.archetypes import HELD_OUT, TRAINING
-from sekft_engine.factory.task import Desk, Task, absent, content
-from sekft_engine.factory.words import Names
+from sekft_engine.factory.helping import Helped, HelpDesk
+from sekft_engine.factory.names import Names
+from sekft_engine.factory.obstacles import Blocked, block, contradiction, in_the_way
+from sekft_engine.factory.part import Desk, Part, absent, content
+from sekft_engine.factory.session import Step, work_on
+from sekft_engine.factory.splits import Spec, archetype
+from sekft_engine.factory.words import wordings
 
-T = TypeVar("T")
-
-#: Of nine scenarios two end by panic (22 %).
-_TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
-_DIFFICULTIES = (1, 1, 1, 2, 2, 3)
-#: Why a scenario cannot be done: its input is missing, or its provider gives no directives.
-_BLOCKS = ("missing", "missing", "sealed")
-#: Errors on the way of a solution although the work can be done: the folder for the result does not
-#: exist, the program that the directives name is not installed, or both; another verb of the
-#: provider; the provider's name mistyped. A model learns from them that an error of its own is no
-#: reason to give up.
-_STUMBLES = (*("",) * 5, "folder", "program", "both", "verb", "typo")
-#: Two of three directives name the program to use.
-_HINTS = (" ({tool})", ", use {tool}", " using {tool}")
-
-
-class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """The properties of a scenario, from which it is composed."""
-
-    id: str
-    seed: str
-    archetype: str
-    channel: Channel
-    depth: DocDepth
-    difficulty: int
-    block: str
-    stumble: str
-    holdout: bool
-
-    @property
-    def terminal(self) -> Terminal:
-        return "panic" if self.block else "exit"
-
-
-def _rounds(rng: Random, options: Sequence[T]) -> Iterator[T]:
-    """``options`` again and again, each round in a new order, so that any prefix is balanced."""
-    while True:
-        round_ = list(options)
-        rng.shuffle(round_)
-        yield from round_
-
-
-def specs(split: str, count: int, seed: int) -> list[Spec]:
-    """The first ``count`` specs of ``split``; a longer list begins with the same ones.
-
-    Args:
-        split: ``train`` or ``holdout``.
-        count: number of specs.
-        seed: fixes all choices.
-    """
-    holdout = split == "holdout"
-    rng = Random(f"sekft:{seed}:{split}")  # noqa: S311 (reproducible, not secret)
-    streams = [Random(rng.random()) for _ in range(7)]  # noqa: S311
-    archetypes = _rounds(streams[0], sorted(HELD_OUT if holdout else TRAINING))
-    channels = _rounds(streams[1], providers.CHANNELS)
-    depths = _rounds(streams[2], providers.DEPTHS)
-    difficulties = _rounds(streams[3], _DIFFICULTIES)
-    terminals = _rounds(streams[4], _TERMINALS)
-    blocks = _rounds(streams[5], _BLOCKS)
-    stumbles = _rounds(streams[6], _STUMBLES)
-    out = []
-    for index in range(count):
-        archetype = next(archetypes)
-        block = next(blocks) if next(terminals) == "panic" else ""
-        out.append(
-            Spec(
-                id=f"{split}-{index:04d}-{archetype}",
-                seed=f"sekft:{seed}:{split}:{index}",
-                archetype=archetype,
-                channel=next(channels),
-                depth=next(depths),
-                difficulty=next(difficulties),
-                block=block,
-                stumble="" if block or holdout else next(stumbles),
-                holdout=holdout,
-            )
-        )
-    return out
+#: How several directives are put together; ``{n}`` counts them.
+_LISTS = ("{x}", "{n}. {x}", "- {x}", "{n}) {x}", "Task {n}: {x}", "* {x}", "[{n}] {x}", "# {x}")
+_ONE = ("{x}", "{x}", "{x}.", "Please: {x}", "Task: {x}", "Work: {x}", "Your job: {x}", "> {x}")
+_IN_FOLDER = (
+    "In the folder {folder}: {x}",
+    "(all in {folder}) {x}",
+    "Inside {folder}, {x}",
+    "Go to {folder}. {x}",
+    "Folder {folder}: {x}",
+    "Within {folder}/ do this: {x}",
+)
+#: Kinds of work whose results or files hold paths.
+_TELL_PATHS = {"find", "which-file", "repair-script"}
+#: A line that asks for nothing.
+_HARMLESS = (
+    "Leave {path} as it is",
+    "{path} must not be changed",
+    "Do not touch {path}",
+    "Keep your hands off {path}",
+    "{path} is none of your business",
+    "Let {path} alone",
+)
 
 
 def compose(spec: Spec) -> Scenario:
     """The bundle of ``spec``; the same spec gives the same bundle."""
-    rng = Random(spec.seed)  # noqa: S311 (reproducible, not secret)
-    names = Names(rng, holdout=spec.holdout)
-    folder = f"{names.word()}/" if rng.random() < 0.4 else ""
-    archetype = (HELD_OUT if spec.holdout else TRAINING)[spec.archetype]
-    count = 2 if spec.difficulty == 3 else 1
-    nook = f"{folder}{names.word()}/" if spec.stumble in ("folder", "both") else ""
-    tasks = [archetype(Desk(rng, names, folder, nook)) for _ in range(count)]
-    if not spec.holdout:
-        # Held-out worlds have phrases of their own, most of which name no program.
-        tasks = [_hinted(rng, task) for task in tasks]
-    if spec.stumble:
-        tasks[0] = _stumbling(tasks[0], spec, nook)
-    directives = "\n".join(task.text for task in tasks)
-    desk = providers.build(rng, names, spec.depth, directives, sealed=spec.block == "sealed")
-    announcement = providers.announce(rng, desk.provider.name, spec.depth, spec.channel)
-    files = {path: text for task in tasks for path, text in task.files.items()}
-    if spec.difficulty > 1:  # unrelated files
-        for _ in range(rng.randint(1, 2)):
-            files[folder + names.file()] = content(names.words(2))
-    if spec.block == "missing":
-        files = _without(files, tasks[0].look)
-    if not any("/" not in path.rstrip("/") for path in files):
-        files[names.file()] = content(names.words(2))
-    solution = list(providers.discover(announcement))
-    solution += [desk.mistyped, desk.learn] if spec.stumble == "typo" else [desk.learn]
-    solution += [desk.beside, desk.fetch] if spec.stumble == "verb" else [desk.fetch]
-    solution += _ending(spec, tasks, desk.sealed)
-    return Scenario(
-        id=spec.id,
-        archetype=spec.archetype,
-        difficulty=str(spec.difficulty),
-        doc_depth=spec.depth,
-        provider=desk.provider,
-        announcement=announcement,
-        directives=directives,
-        fixtures=tuple(
-            Fixture(path=path, content=text, mode="0755" if path.endswith("/") else "0644")
-            for path, text in sorted(files.items())
-        ),
-        checker=_checker(spec, tasks),
-        reference_solution=tuple(solution),
-        terminal=spec.terminal,
-    )
+    return _Composer(spec).bundle()
 
 
-def _hinted(rng: Random, task: Task) -> Task:
-    """``task`` with its program named in the directive, in two of three cases."""
-    tool = task.acts[0].split()[0]
-    hint = rng.choice(_HINTS)
-    if rng.random() < 1 / 3 or tool in task.text.split():
-        return task
-    return msgspec.structs.replace(task, text=task.text + hint.format(tool=tool))
+class _Composer:
+    """Makes one bundle."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.rng = Random(spec.seed)  # noqa: S311 (reproducible, not secret)
+        self.names = Names(self.rng, spec.share)
+        self.files: list[Fixture] = []
+        self.steps: list[Step] = []
+        self.texts: list[str] = []
+        self.checks: list[str] = []
+        self.help = HelpDesk(self.rng, self.names)
+        # One world in four has all its files in a folder, which its commands name.
+        self.folder = f"{self.names.folder()}/" if self.rng.random() < 0.4 else ""
+        self.inside = bool(self.folder) and self.rng.random() < 0.5 and not spec.block
+        self.inside = self.inside and spec.twist in ("", "closed", "misled", "harmless")
+        self.inside = self.inside and not set(spec.archetypes) & _TELL_PATHS
+
+    def bundle(self) -> Scenario:
+        spec = self.spec
+        self._work()
+        if self.folder:
+            self.files.append(Fixture(path=self.folder, mode="0755"))
+        if not self.files or self.rng.random() < 0.4:  # unrelated files
+            for _ in range(self.rng.randint(1, 2)):
+                path = (self.folder if self.files else "") + self.names.file()
+                self.files.append(Fixture(path=path, content=content(self.names.words(2))))
+        if spec.twist == "harmless":
+            path = self.names.file()
+            self.files.append(Fixture(path=path, content=content(self.names.words(1))))
+            options = wordings(_HARMLESS, self.names.share)
+            self.texts.append(self.rng.choice(list(options)).format(path=path))
+        self.files += self.help.fixtures()
+        directives = self._directives()
+        desk = providers.build(
+            self.rng,
+            self.names,
+            spec.depth,
+            directives,
+            sealed=spec.block == "sealed",
+            closed=spec.twist == "closed" or (spec.block == "sealed" and self.rng.random() < 0.4),
+        )
+        told = spec.depth
+        if spec.twist == "misled" and (others := providers.misleading(spec.depth)):
+            told = self.rng.choice(others)
+        announcement = providers.announce(
+            self.rng, desk.provider.name, told, spec.channel, self.names.share
+        )
+        steps = [Step(command) for command in providers.discover(announcement)]
+        if spec.slip == "typo":
+            steps.append(Step(desk.mistyped, mistake=True))
+        if told != spec.depth:
+            steps.append(Step(providers.learning(desk.provider.name, told)))
+        steps.append(Step(desk.learn))
+        if spec.slip == "verb":
+            steps.append(Step(desk.beside, mistake=True))
+        steps.append(Step(desk.fetch))
+        if desk.opening:
+            steps += [Step(desk.opening), Step(desk.fetch)]
+        if desk.sealed:
+            steps.append(Step(f"panic {desk.sealed}"))
+        else:
+            steps += self.steps
+        if not spec.block:
+            steps.append(Step("exit"))
+        return Scenario(
+            id=spec.id,
+            archetype=spec.archetype,
+            difficulty=str(len(spec.archetypes)),
+            doc_depth=spec.depth,
+            provider=desk.provider,
+            announcement=announcement,
+            directives=directives,
+            fixtures=_sorted(self.files),
+            checker=self._checker(),
+            reference_solution=tuple(step.command for step in steps),
+            mistakes=tuple(number for number, step in enumerate(steps) if step.mistake),
+            terminal=spec.terminal,
+            extra={
+                "split": spec.split,
+                "parts": list(spec.archetypes),
+                "obstacle": spec.block or spec.twist,
+            },
+        )
+
+    def _desk(self, nook: str = "", *, lacking: bool = False) -> Desk:
+        return Desk(self.rng, self.names, self.folder, nook, lacking=lacking)
+
+    def _work(self) -> None:
+        """The parts, with their directives, files, steps and checks."""
+        spec, kinds = self.spec, self.spec.archetypes
+        if spec.block == "contradiction":
+            self._blocked(contradiction(self._desk()))
+            return
+        # What gets in the way, and a mistake, concern one part.
+        where = self.rng.randrange(len(kinds))
+        calm = 1.0 if len(kinds) < 3 else 0.6
+        for number, name in enumerate(kinds):
+            kind = archetype(name)
+            here = number == where
+            if here and spec.block and spec.block != "sealed":
+                self._blocked(block(spec.block, kind, self._desk(), self.help))
+                return
+            twist = spec.twist if here else ""
+            nook = ""
+            if twist == "nook":
+                root = self.rng.choice(("", "", "", "/srv/", "/var/"))
+                nook = (root or self.folder) + f"{self.names.folder()}/"
+                if root:
+                    self.files.append(Fixture(path=f"{root}{self.names.word()}/", mode="0755"))
+            part = kind.part(self._desk(nook))
+            new = bool(part.scripts) or (kind.share != "train" and self.rng.random() < 0.8)
+            plain = twist in ("program",) and not part.scripts
+            helped = Helped(part) if plain else self.help.help(part, new=new)
+            part, before, asks, after = in_the_way(
+                twist, helped, nook, self.rng, self.names, self.files
+            )
+            self.texts.append(part.text)
+            self.files += part.fixtures()
+            self.checks += part.checks
+            slip = spec.slip if here else ""
+            steps = work_on(
+                self.rng, part, asks=asks, before=before, slip=slip, calm=calm
+            )
+            self.steps += after(steps)
+        self._go_inside()
+
+    def _go_inside(self) -> None:
+        """Let the session change into the folder where all its files are."""
+        listed = any(step.command.startswith("cat ") and "/" not in step.command
+                     for step in self.steps)
+        if not self.inside or listed:
+            return
+        folder = self.folder.rstrip("/")
+        bare = re.compile(rf"(?<![\w./-]){re.escape(self.folder)}")
+        texts = [bare.sub("", text) for text in self.texts]
+        if texts == self.texts or any(folder in text for text in texts):
+            return
+        frame = self.rng.choice(list(wordings(_IN_FOLDER, self.names.share)))
+        head, *rest = texts
+        self.texts = [frame.format(folder=folder, x=head), *rest]
+        self.steps = [
+            Step(f"cd {folder}"),
+            *(Step(bare.sub("", step.command), step.mistake) for step in self.steps),
+        ]
+
+    def _blocked(self, blocked: Blocked) -> None:
+        self.texts += blocked.texts
+        self.files += blocked.files
+        self.steps += [*(Step(command) for command in blocked.commands),
+                       Step(f"panic {blocked.reason}")]
+        self.checks = ["[ -s .panic ]", *(absent(path) for path in blocked.made)]
+
+    def _directives(self) -> str:
+        options = _LISTS if len(self.texts) > 1 else _ONE
+        frame = self.rng.choice(list(wordings(options, self.names.share)))
+        return "\n".join(
+            frame.format(n=number, x=text) for number, text in enumerate(self.texts, 1)
+        )
+
+    def _checker(self) -> str:
+        """A checker of the final state: the work is done, or given up with a reason."""
+        lines = list(self.checks)
+        if self.spec.block == "sealed":
+            lines = ["[ -s .panic ]"]
+        elif not self.spec.block:
+            lines.append(absent(".panic"))
+        body = "".join(f"{{ {line}; }} || exit 1\n" for line in dict.fromkeys(lines))
+        return f"#!/bin/sh\ncd ~ || exit 1\n{body}"
 
 
-def _stumbling(task: Task, spec: Spec, nook: str) -> Task:
-    """``task`` with errors on the way, and the commands that overcome them."""
-    act, *rest = task.acts
-    text, tries = task.text, [act]
-    program = act.split()[0]
-    named = [word for word in text.split() if word.strip("()") == program]
-    if spec.stumble in ("program", "both") and named and program != "echo":
-        # Where GNU tools are not the system's own, their names begin with g; here they do not.
-        text = text.replace(named[-1], named[-1].replace(program, f"g{program}"))
-        tries = [act.replace(program, f"g{program}", 1), act]
-    if spec.stumble in ("folder", "both") and any(path.startswith(nook) for path in task.made):
-        # The shell opens the output before it looks for the program; mv and cp do so themselves.
-        at = 0 if " > " in act else len(tries) - 1
-        tries[at : at + 1] = [tries[at], f"mkdir {nook.rstrip('/')}", tries[at]]
-    return msgspec.structs.replace(task, text=text, acts=(*tries, *rest))
-
-
-def _without(files: dict[str, str], look: str) -> dict[str, str]:
-    """``files`` without the file or folder ``look`` and everything in it."""
-    return {
-        path: text
-        for path, text in files.items()
-        if path.rstrip("/") != look and not path.startswith(f"{look}/")
-    }
-
-
-def _ending(spec: Spec, tasks: list[Task], sealed: str) -> list[str]:
-    """The end of a solution after the directives: look at the input, act, and end the session."""
-    if spec.block == "sealed":
-        return [f"panic {sealed}"]
-    look = tasks[0].look
-    if spec.block == "missing":
-        return [f"ls {look}", f"panic {look} is missing"]
-    return [f"ls {look}", *(act for task in tasks for act in task.acts), "exit"]
-
-
-def _checker(spec: Spec, tasks: list[Task]) -> str:
-    """A checker of the final state: the work is done, or given up with a reason and not faked."""
-    if spec.block:
-        lines = ["[ -s .panic ]", *(absent(path) for task in tasks for path in task.made)]
-    else:
-        lines = [*(line for task in tasks for line in task.checks), absent(".panic")]
-    return "#!/bin/sh\ncd ~ || exit 1\n" + "".join(f"{{ {line}; }} || exit 1\n" for line in lines)
+def _sorted(files: list[Fixture]) -> tuple[Fixture, ...]:
+    """Each path once, in order."""
+    by_path = {fixture.path: fixture for fixture in files}
+    return tuple(by_path[path] for path in sorted(by_path))

@@ -14,7 +14,8 @@ from sekft_engine.core.errors import BadInput, JobFailed, explain_os_error
 from sekft_engine.core.files import staged_folder
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.factory.compose import compose, specs
+from sekft_engine.factory.compose import compose
+from sekft_engine.factory.splits import specs
 from sekft_engine.factory.gate import Admission, admit_one
 from sekft_engine.records.results import FactoryReport
 
@@ -57,7 +58,11 @@ def make(
         raise BadInput("counts cannot be negative", where="sekft factory make")
     for part in _PARTS:
         _must_be_free(out / part)
-    wanted = [*specs("train", train, seed), *specs("holdout", holdout, seed)]
+    wanted = [
+        *specs("train", train, seed),
+        *specs("compositions", holdout - holdout // 2, seed),
+        *specs("primitives", holdout // 2, seed),
+    ]
     bundles = [compose(spec) for spec in wanted]
     admissions = _gate(bundles, workers, sandbox, userland, dialect, progress)
     refused = {each.scenario: each.reason for each in admissions if not each.admitted}

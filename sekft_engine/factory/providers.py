@@ -9,7 +9,8 @@ from typing import get_args
 import msgspec
 
 from sekft_engine.data.scenario import Announcement, Channel, DocDepth, Provider
-from sekft_engine.factory.words import Names
+from sekft_engine.factory.names import Names
+from sekft_engine.factory.words import Share, wordings
 
 #: What a help text may say about the verb that gives the directives.
 _FETCH_SAYS = (
@@ -72,7 +73,22 @@ _SEALED = (
     "the job store is locked",
     "the list is unreadable",
     "the orders are locked away",
+    "the desk lost its papers",
+    "no orders can be read",
 )
+#: The error of a provider that gives its directives after something else was done. ``{o}`` is the
+#: command for that.
+_CLOSED = (
+    "closed, open it with: {o}",
+    "the desk is shut. First type {o}",
+    "not ready, run {o}",
+    "you are not signed in, do that by {o}",
+    "asleep; {o} wakes it",
+    "locked, the way in is {o}",
+    "needs a start: {o}",
+    "paused, continue by {o}",
+)
+_OPENERS = ("open", "unlock", "begin", "login", "wake", "enter", "boot", "resume")
 DEPTHS: tuple[DocDepth, ...] = get_args(DocDepth)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
@@ -86,6 +102,7 @@ class ProviderSetup(msgspec.Struct, frozen=True, kw_only=True):
         fetch: asks for the directives.
         beside: calls another of its verbs.
         mistyped: ``learn`` with a typing error.
+        opening: has to be called after a first ``fetch``, which fails; empty = it has not.
         sealed: its error where it cannot give the directives; empty = it can.
     """
 
@@ -94,17 +111,20 @@ class ProviderSetup(msgspec.Struct, frozen=True, kw_only=True):
     fetch: str
     beside: str
     mistyped: str
+    opening: str = ""
     sealed: str = ""
 
 
-def announce(rng: Random, name: str, depth: DocDepth, channel: Channel) -> Announcement:
+def announce(
+    rng: Random, name: str, depth: DocDepth, channel: Channel, share: Share
+) -> Announcement:
     """An announcement of the provider ``name`` by ``channel``."""
-    text = rng.choice(_ANNOUNCE[depth]).format(p=name)
+    text = rng.choice(wordings(_ANNOUNCE[depth], share)).format(p=name)
     return Announcement(
         channel=channel,
         text=text,
-        path=rng.choice(_FILES) if channel == "file" else "",
-        variable=rng.choice(_VARIABLES) if channel == "env" else "",
+        path=rng.choice(wordings(_FILES, share)) if channel == "file" else "",
+        variable=rng.choice(wordings(_VARIABLES, share)) if channel == "env" else "",
     )
 
 
@@ -112,50 +132,75 @@ def discover(announcement: Announcement) -> tuple[str, ...]:
     """The commands that find the announcement from the first prompt."""
     match announcement.channel:
         case "env":
-            return ("env",)
+            return ("ls", "env")
         case "file":
-            return ("env", "ls", f"cat {announcement.path}")
+            return ("ls", f"cat {announcement.path}")
         case _:
             return ()
 
 
+def learning(name: str, depth: DocDepth) -> str:
+    """The command that reads the documentation of ``name``."""
+    return {"help": f"{name} --help", "man": f"man {name}", "usage": name}[depth]
+
+
+def misleading(depth: DocDepth) -> tuple[DocDepth, ...]:
+    """Where a provider's documentation is not, but whoever looks there is told where it is."""
+    return {"help": ("usage",), "man": ("help", "usage"), "usage": ()}[depth]  # type: ignore[return-value]
+
+
 def build(
-    rng: Random, names: Names, depth: DocDepth, directives: str, *, sealed: bool = False
+    rng: Random,
+    names: Names,
+    depth: DocDepth,
+    directives: str,
+    *,
+    sealed: bool = False,
+    closed: bool = False,
 ) -> ProviderSetup:
     """A provider of ``directives``.
 
     Args:
-        rng: the scenario's own generator.
+        rng: the world's own generator.
         names: gives unused names.
         depth: where it is documented.
         directives: the text that it gives.
         sealed: it gives an error instead.
+        closed: it asks for another command first. With ``sealed`` that command does not help.
     """
-    name = names.program()
-    verb = names.fetch_verb()
-    others = names.other_verbs(rng.randint(1, 2))
-    verbs = [(verb, rng.choice(_FETCH_SAYS)), *others]
+    name, share = names.program(), names.share
+    # Some take verbs, others flags.
+    mark = "--" if rng.random() < 0.25 else ""
+    verb = mark + names.fetch_verb()
+    others = [(mark + other, say) for other, say in names.other_verbs(rng.randint(1, 2))]
+    verbs = [(verb, rng.choice(wordings(_FETCH_SAYS, share))), *others]
     rng.shuffle(verbs)
-    about = rng.choice(_ABOUT)
+    about = rng.choice(wordings(_ABOUT, share))
     width = max(len(each) for each, _ in verbs)
     listing = "\n".join(f"  {each:<{width}}  {say}" for each, say in verbs)
-    refusal = rng.choice(_SEALED) if sealed else ""
-    page = f"{name} - {about}\nusage: {name} VERB\n{listing}\n"
+    page = f"{name} - {about}\nusage: {name} {'OPTION' if mark else 'VERB'}\n{listing}\n"
     answers = {
-        other: rng.choice(("none", "ok", "1.2", "7 today", "all is well")) for other, _ in verbs
+        other: rng.choice(("none", "ok", "1.2", "7 today", "all is well")) for other, _ in others
     }
-    learn = {"help": f"{name} --help", "man": f"man {name}", "usage": name}[depth]
+    opening = f"{name} {mark}{rng.choice(wordings(_OPENERS, share))}" if closed else ""
+    closing = rng.choice(wordings(_CLOSED, share)).format(o=opening) if closed else ""
+    refusal = rng.choice(wordings(_SEALED, share)) if sealed else ""
+    learn = learning(name, depth)
     return ProviderSetup(
         provider=Provider(
             name=name,
             path=f"/usr/local/bin/{name}",
-            script=_script(name, depth, page, verb, directives, answers, refusal),
+            script=_script(
+                name, depth, page, _hand_out(name, directives, refusal), verb, answers,
+                opening, closing,
+            ),
             man=page if depth == "man" else "",
         ),
         learn=learn,
         fetch=f"{name} {verb}",
         beside=f"{name} {others[0][0]}",
         mistyped=learn.replace(name, _mistyped(rng, name)),
+        opening=opening,
         sealed=refusal,
     )
 
@@ -167,32 +212,38 @@ def _mistyped(rng: Random, name: str) -> str:
     return f"{name[:at]}{name[at + 1]}{name[at]}{name[at + 2 :]}"
 
 
+def _hand_out(name: str, directives: str, refusal: str) -> str:
+    if refusal:
+        return f"echo {shlex.quote(f'{name}: {refusal}')} >&2\nexit 1"
+    return f"cat <<'END'\n{directives}\nEND"
+
+
 def _script(
     name: str,
     depth: DocDepth,
     page: str,
+    hand_out: str,
     verb: str,
-    directives: str,
     answers: dict[str, str],
-    refusal: str,
+    opening: str,
+    closing: str,
 ) -> str:
     """The provider's program in sh."""
     show = f"cat <<'END'\n{page}END"
-    see = {"help": f"{name} --help", "man": f"man {name}", "usage": name}[depth]
+    see = learning(name, depth)
     pointer = f"echo 'see {see}'"
-    hand_out = f"cat <<'END'\n{directives}\nEND"
-    if refusal:
-        hand_out = f"echo {shlex.quote(f'{name}: {refusal}')} >&2\nexit 1"
+    if closing:
+        state = f'"$HOME/.{name}"'
+        refused = f"echo {shlex.quote(f'{name}: {closing}')} >&2; exit 1"
+        hand_out = f"[ -e {state} ] || {{ {refused}; }}\n{hand_out}"
     cases = [
         f"--help|-h|help)\n{pointer if depth == 'man' else show}",
         f"'')\n{show if depth == 'usage' else pointer}",
         f"{verb})\n{hand_out}",
+        *(f"{other})\necho {shlex.quote(answer)}" for other, answer in answers.items()),
     ]
-    cases += [
-        f"{other})\necho {shlex.quote(answer)}"
-        for other, answer in answers.items()
-        if other != verb
-    ]
+    if closing:
+        cases.append(f"{opening.split()[1]})\n: > {state}\necho ready")
     cases.append(f'*)\necho "{name}: unknown verb $1, see {see}" >&2\nexit 2')
     body = "\n;;\n".join(cases)
     return f'#!/bin/sh\ncase "$1" in\n{body}\n;;\nesac\n'

@@ -6,7 +6,7 @@ import msgspec
 
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.episodes.reference import run_reference
 from sekft_engine.worlds import CommandResult, Limits, World, open_world
 
@@ -39,7 +39,7 @@ def rollout(
     trajectory = msgspec.structs.replace(
         recorded,
         id=scenario.id,
-        turns=tuple(msgspec.structs.replace(turn, t=None) for turn in recorded.turns),
+        turns=_turns(recorded, scenario.mistakes),
         meta={
             "clean": verdict.clean,
             "terminal": scenario.terminal,
@@ -49,3 +49,13 @@ def rollout(
         },
     )
     return trajectory, session.results
+
+
+def _turns(recorded: Trajectory, mistakes: tuple[int, ...]) -> tuple[Turn, ...]:
+    """The turns without times; commands that are mistakes are not to be trained."""
+    out, number = [], 0
+    for turn in recorded.turns:
+        train = not (turn.is_command and number in mistakes)
+        number += turn.is_command
+        out.append(msgspec.structs.replace(turn, t=None, train=train))
+    return tuple(out)

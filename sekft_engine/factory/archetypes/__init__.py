@@ -1,49 +1,47 @@
-"""The archetypes: kinds of work. Some are for training, others are held out."""
+"""The archetypes: kinds of work, by the worlds that have them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
+
+import msgspec
 
 from sekft_engine.factory.archetypes import (
-    attributes,
     columns,
+    edits,
+    files,
+    filters,
     held_out,
-    lines,
-    paths,
-    programs,
-    texts,
+    searching,
+    settings,
+    tools,
 )
-from sekft_engine.factory.task import Desk, Task
+from sekft_engine.factory.part import Archetype
+from sekft_engine.factory.words import Share
 
-Archetype = Callable[[Desk], Task]
 
-TRAINING: dict[str, Archetype] = {
-    "append": texts.append,
-    "copy": paths.copy,
-    "count": lines.count,
-    "create": attributes.create,
-    "delete": paths.delete,
-    "encode": programs.encode,
-    "extract": columns.extract,
-    "filter": lines.keep_matching,
-    "head": lines.head,
-    "merge": columns.merge,
-    "move": paths.move,
-    "note": texts.note,
-    "number": programs.number,
-    "rename": paths.rename,
-    "replace": texts.replace,
-    "resize": attributes.resize,
-    "reverse": programs.reverse,
-    "run": programs.run,
-    "sort": lines.sort,
-    "stamp": attributes.stamp,
-    "tree": paths.tree,
-    "unique": lines.unique,
-    "upper": texts.upper,
-}
-HELD_OUT: dict[str, Archetype] = {
-    "checksum": held_out.checksum,
-    "link": held_out.link,
-    "permit": held_out.permit,
-}
+def _named(archetypes: Iterable[Archetype], share: Share) -> dict[str, Archetype]:
+    return {
+        each.name: msgspec.structs.replace(each, share=share)
+        for each in sorted(archetypes, key=lambda each: each.name)
+    }
+
+
+TRAINING = _named(
+    (
+        *filters.ARCHETYPES,
+        *columns.ARCHETYPES,
+        *files.ARCHETYPES,
+        *edits.ARCHETYPES,
+        *settings.ARCHETYPES,
+        *searching.ARCHETYPES,
+        *tools.ARCHETYPES,
+    ),
+    "train",
+)
+#: Kinds of work that only validation worlds have.
+VALIDATION = _named((*held_out.VALIDATION, *tools.VALIDATION), "valid")
+#: Kinds of work that only held-out worlds have.
+HELD_OUT = _named((*held_out.ARCHETYPES, *tools.HELD_OUT), "holdout")
+#: The kind of work that the pipelines of two filters are.
+CHAIN = "pipeline"

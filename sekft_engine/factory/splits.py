@@ -1,0 +1,216 @@
+"""The splits: which kinds of work, pairs of kinds and names each of them has, and their specs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Literal, TypeVar, get_args
+
+import msgspec
+
+from sekft_engine.data.scenario import Channel, DocDepth, Terminal
+from sekft_engine.factory.archetypes import CHAIN, HELD_OUT, TRAINING, VALIDATION
+from sekft_engine.factory.archetypes.filters import STAGES, Filter, chain
+from sekft_engine.factory.part import Archetype
+from sekft_engine.factory.providers import CHANNELS, DEPTHS
+from sekft_engine.factory.words import Share
+
+T = TypeVar("T")
+#: ``train``; ``valid`` for choosing recipes; ``compositions``: held-out pairs of kinds that
+#: training has; ``primitives``: kinds that training does not have.
+Split = Literal["train", "valid", "compositions", "primitives"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+#: Of nine worlds two are blocked (22 %).
+_TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
+_COUNTS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4)
+#: Why a world cannot be done. The reason shows only when something is tried or read.
+BLOCKS = ("missing", "lacking", "readonly", "absent", "contradiction", "sealed", "lacking")
+#: What gets in the way although the work can be done, with the same first signs as the blocks.
+TWISTS = (
+    *("",) * 6,
+    "elsewhere",
+    "elsewhere",
+    "nook",
+    "nook",
+    "program",
+    "renamed",
+    "closed",
+    "misled",
+    "harmless",
+)
+#: Mistakes on the way, which are context and not trained.
+SLIPS = (*("",) * 5, "wrong", "wrong", "fails", "typo", "verb", "mistyped")
+_LAST = ("count", "count-words", "join-lines", "number")
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """The properties of a world, from which it is composed.
+
+    Attributes:
+        archetypes: the kinds of its parts; two filters joined by ``+`` are a pipeline.
+        block: why it cannot be done; empty = it can.
+        twist: what gets in the way; empty = nothing.
+        slip: the mistake that the recorded session makes; empty = none.
+    """
+
+    id: str
+    seed: str
+    split: Split
+    archetypes: tuple[str, ...]
+    channel: Channel
+    depth: DocDepth
+    block: str = ""
+    twist: str = ""
+    slip: str = ""
+
+    @property
+    def archetype(self) -> str:
+        """The archetype by which results are broken down."""
+        first = self.archetypes[0]
+        return CHAIN if "+" in first else first
+
+    @property
+    def terminal(self) -> Terminal:
+        return "panic" if self.block else "exit"
+
+    @property
+    def share(self) -> Share:
+        return share_of_split(self.split)
+
+
+def share_of_split(split: Split) -> Share:
+    """Whose words and wordings the worlds of ``split`` have."""
+    return "train" if split == "train" else "valid" if split == "valid" else "holdout"
+
+
+def pair_share(first: str, second: str) -> Share:
+    """Whose a pair of kinds in one world is: 25 % are held out, 12 % for validation."""
+    byte = hashlib.sha256(f"{first}+{second}".encode()).digest()[0]
+    return "holdout" if byte < 64 else "valid" if byte < 96 else "train"
+
+
+_FILTERS: dict[str, Filter] = {each.name: each for each in STAGES}
+
+
+def archetype(name: str) -> Archetype:
+    """The archetype called ``name``, be it a pipeline of two filters."""
+    first, plus, second = name.partition("+")
+    if plus:
+        return chain(_FILTERS[first], _FILTERS[second])
+    return {**TRAINING, **VALIDATION, **HELD_OUT}[name]
+
+
+def _chains(share: Share) -> list[str]:
+    """The pipelines of two filters that ``share`` has."""
+    return [
+        f"{first.name}+{second.name}"
+        for first in STAGES
+        for second in STAGES
+        if first is not second
+        and first.name not in _LAST
+        and pair_share(first.name, second.name) == share
+    ]
+
+
+def _rounds(rng: Random, options: Sequence[T]) -> Iterator[T]:
+    """``options`` again and again, each round in a new order, so that any prefix is balanced."""
+    while True:
+        round_ = list(options)
+        rng.shuffle(round_)
+        yield from round_
+
+
+def specs(split: Split, count: int, seed: int) -> list[Spec]:
+    """The first ``count`` specs of ``split``; a longer list begins with the same ones.
+
+    Args:
+        split: one of :data:`SPLITS`.
+        count: number of specs.
+        seed: fixes all choices.
+    """
+    rng = Random(f"sekft:{seed}:{split}")  # noqa: S311 (reproducible, not secret)
+    streams = [Random(rng.random()) for _ in range(9)]  # noqa: S311
+    firsts = _rounds(streams[0], _first_kinds(split))
+    chains = _rounds(streams[1], _chains(share_of_split(split)))
+    channels = _rounds(streams[2], CHANNELS)
+    depths = _rounds(streams[3], DEPTHS)
+    counts = _rounds(streams[4], _COUNTS)
+    terminals = _rounds(streams[5], _TERMINALS)
+    blocks = _rounds(streams[6], BLOCKS)
+    twists = _rounds(streams[7], TWISTS)
+    slips = _rounds(streams[8], SLIPS)
+    out = []
+    for index in range(count):
+        seed_text = f"sekft:{seed}:{split}:{index}"
+        choice = Random(f"{seed_text}:kinds")  # noqa: S311
+        first = next(firsts)
+        first = next(chains) if first == CHAIN else first
+        block = next(blocks) if next(terminals) == "panic" else ""
+        twist = "" if block else next(twists)
+        slip = next(slips) if split == "train" and not block else ""
+        kinds = _kinds(choice, split, first, _parts(split, next(counts), block))
+        spec = Spec(
+            id="",
+            seed=seed_text,
+            split=split,
+            archetypes=kinds,
+            channel=next(channels),
+            depth=next(depths),
+            block=block,
+            twist=twist,
+            slip=slip,
+        )
+        name = f"{split}-{index:04d}-{spec.archetype}"
+        out.append(msgspec.structs.replace(spec, id=name))
+    return out
+
+
+def _first_kinds(split: Split) -> list[str]:
+    """The kinds with which a world of ``split`` may begin, each as often as it should."""
+    known = sorted(TRAINING)
+    match split:
+        case "train":
+            tools = [name for name in known if name.startswith("tool-")] * 2
+            return [*known, *tools, *[CHAIN] * 8]
+        case "valid":
+            return [*[CHAIN] * 12, *known[::3], *sorted(VALIDATION) * 4]
+        case "compositions":
+            # A world of two parts or more begins with a known kind; one of one part is a pipeline.
+            return [*[CHAIN] * len(known), *known]
+        case "primitives":
+            return sorted(HELD_OUT)
+
+
+def _parts(split: Split, wanted: int, block: str) -> int:
+    """How many parts a world has."""
+    if split == "primitives":
+        return min(wanted, 2)
+    return min(wanted, 2) if block else wanted
+
+
+def _kinds(rng: Random, split: Split, first: str, wanted: int) -> tuple[str, ...]:
+    """``first`` and further kinds, whose pairs belong to ``split``."""
+    share = share_of_split(split)
+    if split == "primitives":
+        pool = sorted(HELD_OUT)
+    elif first in VALIDATION:
+        pool = sorted(VALIDATION)
+    else:
+        pool = sorted(TRAINING)
+    kinds = [first]
+    if split == "compositions" and "+" not in first:
+        wanted = max(wanted, 2)
+    while len(kinds) < wanted:
+        last = kinds[-1].rpartition("+")[2]
+        free = split == "primitives" or first in VALIDATION
+        fits = [
+            name
+            for name in pool
+            if name not in kinds and (free or pair_share(last, name) == share)
+        ]
+        if not fits:
+            break
+        kinds.append(rng.choice(fits))
+    return tuple(kinds)
