@@ -63,7 +63,8 @@ def lines(chance: random.Random, count: int) -> list[str]:
 def sessions(count: int, seed: int = 1) -> list[Any]:
     """Trajectories with the commands of the factory's scenarios."""
     from sekft_engine.data.trajectory import Trajectory, Turn
-    from sekft_engine.factory.compose import compose, specs
+    from sekft_engine.factory.compose import compose
+    from sekft_engine.factory.splits import specs
 
     chance = random.Random(seed)
     solutions = [compose(spec).reference_solution for spec in specs("train", 400, seed)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -14,6 +14,7 @@ from sekft_engine.worlds.backends import SANDBOXES
 
 if TYPE_CHECKING:
     from sekft_engine.data.scenario import Scenario
+    from sekft_engine.factory.splits import Split
     from sekft_engine.worlds import CommandResult
 
 
@@ -22,6 +23,23 @@ def _sandbox_option(function: Any) -> Any:
         "--sandbox", default="auto", show_default=True, help=f"{', '.join(SANDBOXES)}."
     )
     return named(userland_option(function))
+
+
+def _split_counts(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, int]:
+    """Numbers of scenarios by split, from ``NAME=N``."""
+    from sekft_engine.factory.making import NAMED_SPLITS
+
+    counts: dict[str, int] = {}
+    for value in values:
+        name, _, count = value.partition("=")
+        if name not in NAMED_SPLITS or not count.isdecimal():
+            raise click.BadParameter(
+                f"{value!r} is not NAME=N with a name of {', '.join(NAMED_SPLITS)}"
+            )
+        counts[name] = int(count)
+    return counts
 
 
 @click.group("factory")
@@ -35,6 +53,14 @@ def command() -> None:
 )
 @click.option("--train", default=240, show_default=True, type=click.IntRange(min=0))
 @click.option("--holdout", default=48, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME=N",
+    callback=_split_counts,
+    help="Also write scenarios/NAME: seen, valid, compositions or primitives. Repeatable.",
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
 @_sandbox_option
@@ -43,6 +69,7 @@ def make_command(
     out: Path,
     train: int,
     holdout: int,
+    splits: dict[str, int],
     seed: int,
     workers: int,
     sandbox: str,
@@ -52,7 +79,9 @@ def make_command(
     """Write scenarios/train, scenarios/holdout and trajectories below --out.
 
     Every bundle first passes its reference gate in a real world. Sessions are recorded in the
-    training scenarios; the held-out ones have kinds of work that training never shows.
+    training scenarios. Half of the held-out ones combine kinds of work in pairs that training
+    never shows, half have kinds of work that it never shows. Splits: seen = fresh worlds of
+    training's kinds, valid = for choosing a recipe, compositions and primitives = the two halves.
     """
     import msgspec
 
@@ -65,6 +94,7 @@ def make_command(
             train=train,
             holdout=holdout,
             seed=seed,
+            splits=cast("dict[Split, int]", splits),
             workers=workers,
             sandbox=sandbox,
             userland=userland,
@@ -79,6 +109,7 @@ def make_command(
         ("archetypes", report.by_archetype),
         ("channels", report.by_channel),
         ("terminals", report.by_terminal),
+        ("obstacles", report.by_obstacle),
     ):
         click.echo(f"{label}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from random import Random
 
-import msgspec
-
 from sekft_engine.data.scenario import Fixture, Scenario
 from sekft_engine.factory import providers
-from sekft_engine.factory.helping import Helped, HelpDesk
+from sekft_engine.factory.helping import HelpDesk, Helped
 from sekft_engine.factory.names import Names
 from sekft_engine.factory.obstacles import Blocked, block, contradiction, in_the_way
-from sekft_engine.factory.part import Desk, Part, absent, content
+from sekft_engine.factory.part import Desk, absent, content
 from sekft_engine.factory.session import Step, work_on
 from sekft_engine.factory.splits import Spec, archetype
 from sekft_engine.factory.words import wordings
@@ -57,6 +55,7 @@ class _Composer:
         self.steps: list[Step] = []
         self.texts: list[str] = []
         self.checks: list[str] = []
+        self.given_up = False
         self.help = HelpDesk(self.rng, self.names)
         # One world in four has all its files in a folder, which its commands name.
         self.folder = f"{self.names.folder()}/" if self.rng.random() < 0.4 else ""
@@ -142,13 +141,13 @@ class _Composer:
             return
         # What gets in the way, and a mistake, concern one part.
         where = self.rng.randrange(len(kinds))
-        calm = 1.0 if len(kinds) < 3 else 0.6
+        calm = 1.0 if len(kinds) < 3 else 0.6 if len(kinds) < 5 else 0.45
         for number, name in enumerate(kinds):
             kind = archetype(name)
             here = number == where
             if here and spec.block and spec.block != "sealed":
                 self._blocked(block(spec.block, kind, self._desk(), self.help))
-                return
+                continue
             twist = spec.twist if here else ""
             nook = ""
             if twist == "nook":
@@ -158,25 +157,24 @@ class _Composer:
                     self.files.append(Fixture(path=f"{root}{self.names.word()}/", mode="0755"))
             part = kind.part(self._desk(nook))
             new = bool(part.scripts) or (kind.share != "train" and self.rng.random() < 0.8)
-            plain = twist in ("program",) and not part.scripts
+            plain = twist == "program" and not part.scripts
             helped = Helped(part) if plain else self.help.help(part, new=new)
-            part, before, asks, after = in_the_way(
-                twist, helped, nook, self.rng, self.names, self.files
-            )
+            part, before, asks, after = in_the_way(twist, helped, nook, self.rng, self.names)
             self.texts.append(part.text)
             self.files += part.fixtures()
+            if self.given_up:
+                continue
             self.checks += part.checks
             slip = spec.slip if here else ""
-            steps = work_on(
-                self.rng, part, asks=asks, before=before, slip=slip, calm=calm
-            )
+            steps = work_on(self.rng, part, asks=asks, before=before, slip=slip, calm=calm)
             self.steps += after(steps)
         self._go_inside()
 
     def _go_inside(self) -> None:
         """Let the session change into the folder where all its files are."""
-        listed = any(step.command.startswith("cat ") and "/" not in step.command
-                     for step in self.steps)
+        listed = any(
+            step.command.startswith("cat ") and "/" not in step.command for step in self.steps
+        )
         if not self.inside or listed:
             return
         folder = self.folder.rstrip("/")
@@ -195,8 +193,11 @@ class _Composer:
     def _blocked(self, blocked: Blocked) -> None:
         self.texts += blocked.texts
         self.files += blocked.files
-        self.steps += [*(Step(command) for command in blocked.commands),
-                       Step(f"panic {blocked.reason}")]
+        self.steps += [
+            *(Step(command) for command in blocked.commands),
+            Step(f"panic {blocked.reason}"),
+        ]
+        self.given_up = True
         self.checks = ["[ -s .panic ]", *(absent(path) for path in blocked.made)]
 
     def _directives(self) -> str:

@@ -140,7 +140,7 @@ class HelpDesk:
             lines = {f"{page.name}: {page.purpose}" for page in self._listed}
             known = {page.purpose for page in self._listed}
             others = [each for each in other_purposes(self._names.share) if each not in known]
-            for purpose in self._rng.sample(others, self._rng.randint(1, min(2, len(others)))):
+            for purpose in self._rng.sample(others, min(len(others), self._rng.randint(1, 2))):
                 lines.add(f"{self._names.program()}: {purpose}")
             ordered = sorted(lines)
             self._rng.shuffle(ordered)

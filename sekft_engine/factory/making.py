@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from sekft_engine.core.files import staged_folder
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory.compose import compose
-from sekft_engine.factory.splits import specs
 from sekft_engine.factory.gate import Admission, admit_one
+from sekft_engine.factory.splits import SPLITS, Spec, Split, specs
 from sekft_engine.records.results import FactoryReport
 
 Progress = Callable[[str, int, int], None]
-_PARTS = ("scenarios/train", "scenarios/holdout", "trajectories")
+#: Splits that may be asked for by name; training worlds come with their sessions.
+NAMED_SPLITS: tuple[Split, ...] = tuple(split for split in SPLITS if split != "train")
 
 
 def make(
@@ -29,20 +30,23 @@ def make(
     train: int,
     holdout: int,
     seed: int,
+    splits: Mapping[Split, int] | None = None,
     workers: int = 2,
     sandbox: str = "auto",
     userland: str = "auto",
     dialect: Dialect = DEFAULT_DIALECT,
     progress: Progress | None = None,
 ) -> FactoryReport:
-    """Write ``out/scenarios/{train,holdout}`` and ``out/trajectories``.
+    """Write ``out/scenarios/{train,holdout}``, ``out/trajectories`` and further splits.
 
     The same seed gives the same bytes. Sessions are recorded for the training scenarios only.
     Nothing is written before all scenarios have passed; the folders must be empty or absent.
 
     Args:
         out: the folder to write to.
-        train, holdout: number of scenarios of each kind.
+        train: number of training scenarios, each with a recorded session.
+        holdout: number of held-out scenarios; half are new compositions, half new primitives.
+        splits: number of scenarios of single splits, each written to ``out/scenarios/SPLIT``.
         seed: fixes all choices.
         workers: number of worlds at a time.
         sandbox, userland: of the worlds.
@@ -54,16 +58,22 @@ def make(
         Unavailable: no sandbox, or ``out`` cannot be written to.
         JobFailed: a scenario did not pass its gate, which is a bug of the factory or the machine.
     """
-    if train < 0 or holdout < 0:
+    named = dict(splits or {})
+    if min(train, holdout, *named.values()) < 0:
         raise BadInput("counts cannot be negative", where="sekft factory make")
-    for part in _PARTS:
-        _must_be_free(out / part)
-    wanted = [
-        *specs("train", train, seed),
-        *specs("compositions", holdout - holdout // 2, seed),
-        *specs("primitives", holdout // 2, seed),
-    ]
-    bundles = [compose(spec) for spec in wanted]
+    folders: dict[str, list[Spec]] = {
+        "train": specs("train", train, seed),
+        "holdout": [
+            *specs("compositions", holdout - holdout // 2, seed),
+            *specs("primitives", holdout // 2, seed),
+        ],
+    }
+    folders |= {split: specs(split, count, seed) for split, count in named.items()}
+    for name in folders:
+        _must_be_free(out / "scenarios" / name)
+    _must_be_free(out / "trajectories")
+    made = {name: [compose(spec) for spec in wanted] for name, wanted in folders.items()}
+    bundles = [bundle for each in made.values() for bundle in each]
     admissions = _gate(bundles, workers, sandbox, userland, dialect, progress)
     refused = {each.scenario: each.reason for each in admissions if not each.admitted}
     if refused:
@@ -73,16 +83,18 @@ def make(
             where=first,
             mend="run sekft doctor",
         )
-    _write(out, bundles[:train], bundles[train:], admissions[:train])
+    _write(out, made, admissions[:train])
     return FactoryReport(
         out=str(out),
         train=train,
         holdout=holdout,
         trajectories=train,
         seed=seed,
+        splits={str(split): count for split, count in named.items()},
         by_archetype=_counts(bundle.archetype for bundle in bundles),
         by_channel=_counts(bundle.announcement.channel for bundle in bundles),
         by_terminal=_counts(bundle.terminal for bundle in bundles),
+        by_obstacle=_counts(str(bundle.extra["obstacle"]) or "none" for bundle in bundles),
     )
 
 
@@ -122,17 +134,15 @@ def _gate(
     return out
 
 
-def _write(
-    out: Path, train: list[Scenario], holdout: list[Scenario], recorded: list[Admission]
-) -> None:
+def _write(out: Path, made: Mapping[str, list[Scenario]], recorded: list[Admission]) -> None:
     """Write all folders beside their places, then move them there one after the other."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             # They are moved in reverse order, trajectories last: where these are, all is complete.
-            folders = [stack.enter_context(staged_folder(out / part)) for part in reversed(_PARTS)]
-            trajectories, held_out, trained = folders
-            for folder, bundles in ((trained, train), (held_out, holdout)):
+            trajectories = stack.enter_context(staged_folder(out / "trajectories"))
+            for name, bundles in reversed(list(made.items())):
+                folder = stack.enter_context(staged_folder(out / "scenarios" / name))
                 for bundle in bundles:
                     _dump(folder / f"{bundle.id}.json", bundle.to_json())
             for admission in recorded:

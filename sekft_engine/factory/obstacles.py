@@ -13,7 +13,8 @@ from random import Random
 import msgspec
 
 from sekft_engine.data.scenario import Fixture
-from sekft_engine.factory.helping import Helped, HelpDesk
+from sekft_engine.factory.archetypes import HELD_OUT, TRAINING, VALIDATION
+from sekft_engine.factory.helping import HelpDesk, Helped
 from sekft_engine.factory.names import Names
 from sekft_engine.factory.part import Archetype, Desk, Part, content
 from sekft_engine.factory.session import Step
@@ -78,8 +79,6 @@ def block(cause: str, kind: Archetype, desk: Desk, help_desk: HelpDesk) -> Block
         desk: of the world.
         help_desk: of the world.
     """
-    from sekft_engine.factory.archetypes import HELD_OUT, TRAINING, VALIDATION
-
     own = {"train": TRAINING, "valid": VALIDATION, "holdout": HELD_OUT}[kind.share]
     match cause:
         case "lacking":
@@ -137,8 +136,6 @@ def block(cause: str, kind: Archetype, desk: Desk, help_desk: HelpDesk) -> Block
 
 def _reading(kind: Archetype, desk: Desk) -> Part:
     """A part of ``kind`` that reads one input, or of a kind that does."""
-    from sekft_engine.factory.archetypes import TRAINING
-
     part = kind.part(desk)
     while not part.source or " " in part.source or not part.looks:
         part = desk.rng.choice([*TRAINING.values()]).part(desk)
@@ -147,8 +144,6 @@ def _reading(kind: Archetype, desk: Desk) -> Part:
 
 def _writing(kind: Archetype, desk: Desk, nook: str) -> Part:
     """A part of ``kind`` that makes a file in ``nook``, or of a kind that does."""
-    from sekft_engine.factory.archetypes import TRAINING
-
     inner = Desk(desk.rng, desk.names, desk.folder, nook)
     part = kind.part(inner)
     while (
@@ -166,7 +161,7 @@ Sessions = Callable[[list[Step]], list[Step]]
 
 
 def in_the_way(
-    twist: str, helped: Helped, nook: str, rng: Random, names: Names, files: list[Fixture]
+    twist: str, helped: Helped, nook: str, rng: Random, names: Names
 ) -> tuple[Part, tuple[str, ...], tuple[str, ...], Sessions]:
     """Put ``twist`` in the way of a part that can be done all the same.
 
@@ -175,7 +170,6 @@ def in_the_way(
         helped: the part, with how its program gets known.
         nook: the missing folder of its results; empty = none.
         rng, names: of the world.
-        files: fixtures of the world, to which more may be added.
 
     Returns:
         The part, commands in place of a look, commands that ask, and what to do with the steps.

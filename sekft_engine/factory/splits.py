@@ -17,14 +17,18 @@ from sekft_engine.factory.providers import CHANNELS, DEPTHS
 from sekft_engine.factory.words import Share
 
 T = TypeVar("T")
-#: ``train``; ``valid`` for choosing recipes; ``compositions``: held-out pairs of kinds that
-#: training has; ``primitives``: kinds that training does not have.
-Split = Literal["train", "valid", "compositions", "primitives"]
+#: ``train``: where sessions are recorded; ``seen``: other worlds of the same kinds; ``valid``: for
+#: choosing recipes; ``compositions``: held-out pairs of kinds that training has; ``primitives``:
+#: kinds that training does not have.
+Split = Literal["train", "seen", "valid", "compositions", "primitives"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 #: Of nine worlds two are blocked (22 %).
 _TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
+#: Numbers of parts. Training has more: finding the directives costs most of a session's tokens, so
+#: a session of four parts teaches the work at half the price.
 _COUNTS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4)
+_TRAINING_COUNTS = (1, 2, 2, 3, 3, 4, 4, 5, 6)
 #: Why a world cannot be done. The reason shows only when something is tried or read.
 BLOCKS = ("missing", "lacking", "readonly", "absent", "contradiction", "sealed", "lacking")
 #: What gets in the way although the work can be done, with the same first signs as the blocks.
@@ -42,6 +46,8 @@ TWISTS = (
 )
 #: Mistakes on the way, which are context and not trained.
 SLIPS = (*("",) * 5, "wrong", "wrong", "fails", "typo", "verb", "mistyped")
+#: Those without announcement at login need one or two commands more, so they are fewer in training.
+_TRAINING_CHANNELS: tuple[Channel, ...] = ("motd", "motd", "banner", "banner", "env", "file")
 _LAST = ("count", "count-words", "join-lines", "number")
 
 
@@ -82,7 +88,13 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 def share_of_split(split: Split) -> Share:
     """Whose words and wordings the worlds of ``split`` have."""
-    return "train" if split == "train" else "valid" if split == "valid" else "holdout"
+    match split:
+        case "train" | "seen":
+            return "train"
+        case "valid":
+            return "valid"
+        case _:
+            return "holdout"
 
 
 def pair_share(first: str, second: str) -> Share:
@@ -134,9 +146,9 @@ def specs(split: Split, count: int, seed: int) -> list[Spec]:
     streams = [Random(rng.random()) for _ in range(9)]  # noqa: S311
     firsts = _rounds(streams[0], _first_kinds(split))
     chains = _rounds(streams[1], _chains(share_of_split(split)))
-    channels = _rounds(streams[2], CHANNELS)
+    channels = _rounds(streams[2], _TRAINING_CHANNELS if split == "train" else CHANNELS)
     depths = _rounds(streams[3], DEPTHS)
-    counts = _rounds(streams[4], _COUNTS)
+    counts = _rounds(streams[4], _TRAINING_COUNTS if split == "train" else _COUNTS)
     terminals = _rounds(streams[5], _TERMINALS)
     blocks = _rounds(streams[6], BLOCKS)
     twists = _rounds(streams[7], TWISTS)
@@ -171,7 +183,7 @@ def _first_kinds(split: Split) -> list[str]:
     """The kinds with which a world of ``split`` may begin, each as often as it should."""
     known = sorted(TRAINING)
     match split:
-        case "train":
+        case "train" | "seen":
             tools = [name for name in known if name.startswith("tool-")] * 2
             return [*known, *tools, *[CHAIN] * 8]
         case "valid":
@@ -187,7 +199,7 @@ def _parts(split: Split, wanted: int, block: str) -> int:
     """How many parts a world has."""
     if split == "primitives":
         return min(wanted, 2)
-    return min(wanted, 2) if block else wanted
+    return min(wanted, 3) if block else wanted
 
 
 def _kinds(rng: Random, split: Split, first: str, wanted: int) -> tuple[str, ...]:
@@ -206,9 +218,7 @@ def _kinds(rng: Random, split: Split, first: str, wanted: int) -> tuple[str, ...
         last = kinds[-1].rpartition("+")[2]
         free = split == "primitives" or first in VALIDATION
         fits = [
-            name
-            for name in pool
-            if name not in kinds and (free or pair_share(last, name) == share)
+            name for name in pool if name not in kinds and (free or pair_share(last, name) == share)
         ]
         if not fits:
             break

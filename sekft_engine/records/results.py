@@ -276,9 +276,11 @@ class FactoryReport(msgspec.Struct, frozen=True, kw_only=True):
     holdout: int
     trajectories: int
     seed: int
+    splits: dict[str, int] = {}
     by_archetype: dict[str, int] = {}
     by_channel: dict[str, int] = {}
     by_terminal: dict[str, int] = {}
+    by_obstacle: dict[str, int] = {}
 
 
 class SetupResult(Result, frozen=True, kw_only=True):

@@ -127,8 +127,10 @@ def replace(desk: Desk) -> Part:
     gap = None
     if desk.lacking:
         rows = others
-        gap = Gap(desk.rng.choice(((f"grep {old} {source}",), (f"cat {source}",))),
-                  f"there is no {old} in {source}")
+        gap = Gap(
+            desk.rng.choice(((f"grep {old} {source}",), (f"cat {source}",))),
+            f"there is no {old} in {source}",
+        )
     desk.rng.shuffle(rows)
     return Part(
         fields={"source": source, "old": old, "new": new},

@@ -145,11 +145,11 @@ def _plain(desk: Desk) -> list[str]:
     return desk.lines()
 
 
-def _sort(desk: Desk, rows: list[str]) -> Stage:
+def _sort(_: Desk, rows: list[str]) -> Stage:
     return Stage("sort", sorted(rows), slip="sort -r")
 
 
-def _sort_reverse(desk: Desk, rows: list[str]) -> Stage:
+def _sort_reverse(_: Desk, rows: list[str]) -> Stage:
     return Stage("sort -r", sorted(rows, reverse=True), slip="sort")
 
 
@@ -158,7 +158,7 @@ def _numbers(desk: Desk) -> list[str]:
     return [str(number) for number in desk.rng.sample(range(2, 400), count)]
 
 
-def _sort_numbers(desk: Desk, rows: list[str]) -> Stage:
+def _sort_numbers(_: Desk, rows: list[str]) -> Stage:
     return Stage("sort -n", sorted(rows, key=int), slip="sort")
 
 
@@ -169,12 +169,8 @@ def _repeated(desk: Desk) -> list[str]:
     return rows
 
 
-def _unique(desk: Desk, rows: list[str]) -> Stage:
+def _unique(_: Desk, rows: list[str]) -> Stage:
     return Stage("sort -u", sorted(set(rows)), slip="sort")
-
-
-def _twice(desk: Desk, rows: list[str]) -> Stage:
-    return Stage("sort | uniq -d", sorted({row for row in rows if rows.count(row) > 1}))
 
 
 def _head(desk: Desk, rows: list[str]) -> Stage:
@@ -225,11 +221,11 @@ def _without(desk: Desk, rows: list[str]) -> Stage:
     return Stage(f"grep -v {key}", [r for r in rows if key not in r], {"word": key}, f"grep {key}")
 
 
-def _count(desk: Desk, rows: list[str]) -> Stage:
+def _count(_: Desk, rows: list[str]) -> Stage:
     return Stage("wc -l", [str(len(rows))], slip="wc -w")
 
 
-def _count_words(desk: Desk, rows: list[str]) -> Stage:
+def _count_words(_: Desk, rows: list[str]) -> Stage:
     return Stage("wc -w", [str(sum(len(row.split()) for row in rows))], slip="wc -c")
 
 
@@ -239,7 +235,7 @@ def _count_with(desk: Desk, rows: list[str]) -> Stage:
     return Stage(f"grep -c {key}", [out], {"word": key}, f"grep {key}")
 
 
-def _upper(desk: Desk, rows: list[str]) -> Stage:
+def _upper(_: Desk, rows: list[str]) -> Stage:
     return Stage("tr a-z A-Z", [row.upper() for row in rows], slip="tr A-Z a-z")
 
 
@@ -247,26 +243,30 @@ def _shouting(desk: Desk) -> list[str]:
     return [row.upper() for row in desk.lines()]
 
 
-def _lower(desk: Desk, rows: list[str]) -> Stage:
+def _lower(_: Desk, rows: list[str]) -> Stage:
     return Stage("tr A-Z a-z", [row.lower() for row in rows], slip="tr a-z A-Z")
 
 
-def _reverse(desk: Desk, rows: list[str]) -> Stage:
+def _reverse(_: Desk, rows: list[str]) -> Stage:
     return Stage("tac", rows[::-1], slip="sort -r")
 
 
-def _number(desk: Desk, rows: list[str]) -> Stage:
+def _number(_: Desk, rows: list[str]) -> Stage:
     return Stage("cat -n", [f"{at:6}\t{row}" for at, row in enumerate(rows, 1)])
 
 
 def _begin(desk: Desk, rows: list[str]) -> Stage:
     word = desk.word()
-    return Stage(f"sed s/^/{word}/", [word + row for row in rows], {"word": word}, f"sed s/$/{word}/")
+    return Stage(
+        f"sed s/^/{word}/", [word + row for row in rows], {"word": word}, f"sed s/$/{word}/"
+    )
 
 
 def _end(desk: Desk, rows: list[str]) -> Stage:
     word = desk.word()
-    return Stage(f"sed s/$/{word}/", [row + word for row in rows], {"word": word}, f"sed s/^/{word}/")
+    return Stage(
+        f"sed s/$/{word}/", [row + word for row in rows], {"word": word}, f"sed s/^/{word}/"
+    )
 
 
 def _exchange(desk: Desk, rows: list[str]) -> Stage:
@@ -280,7 +280,12 @@ def _join(desk: Desk, rows: list[str]) -> Stage:
     return Stage(f"paste -s -d{sign}", [sign.join(rows)], {"name": name})
 
 
-def _encode(desk: Desk, rows: list[str]) -> Stage:
+def _few(desk: Desk) -> list[str]:
+    """So few that their base64 form is one line."""
+    return desk.words(desk.number(2, 3))
+
+
+def _encode(_: Desk, rows: list[str]) -> Stage:
     return Stage("base64", [base64.b64encode(content(rows).encode()).decode()])
 
 
@@ -647,6 +652,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         name="encode",
         stage=_encode,
+        rows=_few,
         say=(
             "Encode {source} as base64 into {target}",
             "Write the base64 form of {source} to {target}",

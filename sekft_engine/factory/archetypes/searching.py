@@ -59,9 +59,7 @@ def which_file(desk: Desk) -> Part:
     folder, target, key = desk.subfolder(), desk.target(), desk.word()
     names = sorted(f"{folder}/{desk.names.file()}" for _ in range(3))
     hits = sorted(desk.rng.sample(names, desk.number(1, 2)))
-    files = {
-        name: content([desk.word(), key] if name in hits else desk.words(2)) for name in names
-    }
+    files = {name: content([desk.word(), key] if name in hits else desk.words(2)) for name in names}
     return Part(
         fields={"folder": folder, "word": key, "target": target},
         acts=(f"grep -l {key} {folder}/* > {target}",),
@@ -228,6 +226,7 @@ def write_script(desk: Desk) -> Part:
 def repair_script(desk: Desk) -> Part:
     script, folder, word = desk.path("sh"), desk.subfolder(), desk.word()
     name = desk.names.file()
+    acts: tuple[str, ...]
     if desk.rng.random() < 0.5:
         acts = (f"sh {script}", f"mkdir {folder}", f"sh {script}")
         text = f"echo {word} > {folder}/{name}\n"
@@ -235,7 +234,7 @@ def repair_script(desk: Desk) -> Part:
         files = {script: text}
     else:
         source = desk.path()
-        made = desk.target()
+        made = desk.path()
         acts = (f"sh {script}", f"cat {script}", f"touch {source}", f"sh {script}")
         files = {script: f"cat {source} && echo {word} > {made}\n"}
     return Part(

@@ -20,7 +20,6 @@ from sekft_engine.factory.part import (
     content,
     holds,
     reading,
-    showing,
 )
 from sekft_engine.factory.words import Share, wordings
 
@@ -107,6 +106,7 @@ def _each(change: Callable[[str], str]) -> Callable[[list[str], str], list[str]]
     return lambda rows, _: [change(row) for row in rows]
 
 
+_ROT = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 _VOWELS = str.maketrans("aeiou", ".....")
 _TRAINING = (
     Core(
@@ -256,7 +256,6 @@ _HELD_OUT = (
         ("dedicate", "gift", "present"),
     ),
 )
-_ROT = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 _CORES: dict[Share, tuple[Core, ...]] = {
     "train": _TRAINING,
     "valid": _VALIDATION,
@@ -280,7 +279,7 @@ def _part(desk: Desk, core: Core) -> Part:
     name, rows = desk.names.program(), desk.words(desk.number(2, 4))
     source = desk.path()
     target = source if core.changes else desk.target()
-    param = {"": "", "n": str(desk.number(1, 3)), "w": desk.word()[:20]}[core.param]
+    param = {"": "", "n": str(desk.number(1, len(rows) - 1)), "w": desk.word()[:20]}[core.param]
     forms = {
         (False, False): _CONVERT,
         (False, True): _CONVERT_WITH,
