@@ -207,3 +207,44 @@ def _line(result: CommandResult) -> dict[str, Any]:
         "status": result.status,
         "seconds": round(result.seconds, 6),
     }
+
+
+@command.command("leakage")
+@click.argument("training", metavar="TRAINING", type=click.Path(path_type=Path))
+@click.argument("held_out", metavar="HELD_OUT", type=click.Path(path_type=Path))
+@json_option
+def leakage_command(training: Path, held_out: Path, as_json: bool) -> None:
+    """How much of the scenarios in HELD_OUT is in those of TRAINING?
+
+    Directives and commands are compared whole and by n-grams, without case, numbers and spacing.
+    The control is the held-out set with one world in ten replaced by a training world. Exit status
+    1 if a directive is in both sets.
+    """
+    import msgspec
+
+    from sekft_engine.factory.leakage import COMMAND_WORDS, DIRECTIVE_WORDS, leakage
+    from sekft_engine.sources import load_scenarios
+
+    report = leakage(load_scenarios(training), load_scenarios(held_out))
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        click.echo(f"{report.training} training worlds, {report.held_out.worlds} held-out worlds")
+        for label, found in (
+            ("held out", report.held_out),
+            (f"control, {report.contaminated} training worlds in it", report.control),
+        ):
+            click.echo(f"{label}:")
+            for name, size, overlap in (
+                ("directives", DIRECTIVE_WORDS, found.directives),
+                ("commands", COMMAND_WORDS, found.commands),
+            ):
+                click.echo(
+                    f"  {name}: {overlap.exact} of {overlap.texts} are in the training data; "
+                    f"{overlap.shared} of {overlap.ngrams} {size}-grams, "
+                    f"in {overlap.touched} of them"
+                )
+        for example in report.held_out.directives.examples:
+            click.echo(visible(f"in both: {example}"))
+    if report.held_out.directives.exact:
+        click.get_current_context().exit(1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from random import Random
 
-from sekft_engine.data.scenario import Fixture, Scenario
+from sekft_engine.data.scenario import Announcement, Fixture, Scenario
 from sekft_engine.factory import providers
 from sekft_engine.factory.helping import HelpDesk, Helped
 from sekft_engine.factory.names import Names
-from sekft_engine.factory.obstacles import Blocked, block, contradiction, in_the_way
+from sekft_engine.factory.obstacles import Blocked, block, contradiction, in_the_way, no_change
 from sekft_engine.factory.part import Desk, absent, content
 from sekft_engine.factory.session import Step, work_on
 from sekft_engine.factory.splits import Spec, archetype
@@ -56,6 +56,7 @@ class _Composer:
         self.texts: list[str] = []
         self.checks: list[str] = []
         self.given_up = False
+        self.obstacle = spec.block
         self.help = HelpDesk(self.rng, self.names)
         # One world in four has all its files in a folder, which its commands name.
         self.folder = f"{self.names.folder()}/" if self.rng.random() < 0.4 else ""
@@ -77,36 +78,11 @@ class _Composer:
             self.files.append(Fixture(path=path, content=content(self.names.words(1))))
             options = wordings(_HARMLESS, self.names.share)
             self.texts.append(self.rng.choice(list(options)).format(path=path))
+            self.obstacle = spec.twist
         self.files += self.help.fixtures()
         directives = self._directives()
-        desk = providers.build(
-            self.rng,
-            self.names,
-            spec.depth,
-            directives,
-            sealed=spec.block == "sealed",
-            closed=spec.twist == "closed" or (spec.block == "sealed" and self.rng.random() < 0.4),
-        )
-        told = spec.depth
-        if spec.twist == "misled" and (others := providers.misleading(spec.depth)):
-            told = self.rng.choice(others)
-        announcement = providers.announce(
-            self.rng, desk.provider.name, told, spec.channel, self.names.share
-        )
-        steps = [Step(command) for command in providers.discover(announcement)]
-        if spec.slip == "typo":
-            steps.append(Step(desk.mistyped, mistake=True))
-        if told != spec.depth:
-            steps.append(Step(providers.learning(desk.provider.name, told)))
-        steps.append(Step(desk.learn))
-        if spec.slip == "verb":
-            steps.append(Step(desk.beside, mistake=True))
-        steps.append(Step(desk.fetch))
-        if desk.opening:
-            steps += [Step(desk.opening), Step(desk.fetch)]
-        if desk.sealed:
-            steps.append(Step(f"panic {desk.sealed}"))
-        else:
+        desk, announcement, steps = self._provider(directives)
+        if not desk.sealed:
             steps += self.steps
         if not spec.block:
             steps.append(Step("exit"))
@@ -126,9 +102,41 @@ class _Composer:
             extra={
                 "split": spec.split,
                 "parts": list(spec.archetypes),
-                "obstacle": spec.block or spec.twist,
+                "obstacle": self.obstacle,
             },
         )
+
+    def _provider(
+        self, directives: str
+    ) -> tuple[providers.ProviderSetup, Announcement, list[Step]]:
+        """The provider, its announcement, and the steps that end with its answer."""
+        spec, rng = self.spec, self.rng
+        sealed = spec.block == "sealed"
+        closed = spec.twist == "closed" or (sealed and rng.random() < 0.4)
+        desk = providers.build(
+            rng, self.names, spec.depth, directives, sealed=sealed, closed=closed
+        )
+        told = spec.depth
+        if spec.twist == "closed":
+            self.obstacle = spec.twist
+        elif spec.twist == "misled" and (others := providers.misleading(spec.depth)):
+            told, self.obstacle = rng.choice(others), spec.twist
+        name = desk.provider.name
+        announcement = providers.announce(rng, name, told, spec.channel, self.names.share)
+        steps = [Step(command) for command in providers.discover(announcement)]
+        if spec.slip == "typo":
+            steps.append(Step(desk.mistyped, mistake=True))
+        if told != spec.depth:
+            steps.append(Step(providers.learning(name, told)))
+        steps.append(Step(desk.learn))
+        if spec.slip == "verb":
+            steps.append(Step(desk.beside, mistake=True))
+        steps.append(Step(desk.fetch))
+        if desk.opening:
+            steps += [Step(desk.opening), Step(desk.fetch)]
+        if sealed:
+            steps.append(Step(f"panic {desk.sealed}"))
+        return desk, announcement, steps
 
     def _desk(self, nook: str = "", *, lacking: bool = False) -> Desk:
         return Desk(self.rng, self.names, self.folder, nook, lacking=lacking)
@@ -139,36 +147,52 @@ class _Composer:
         if spec.block == "contradiction":
             self._blocked(contradiction(self._desk()))
             return
-        # What gets in the way, and a mistake, concern one part.
-        where = self.rng.randrange(len(kinds))
+        # What gets in the way, and a mistake, concern one part: the first that allows it, from a
+        # random one on.
+        start = self.rng.randrange(len(kinds) // 2 + 1)
+        twist, slip = spec.twist, spec.slip
         calm = 1.0 if len(kinds) < 3 else 0.6 if len(kinds) < 5 else 0.45
         for number, name in enumerate(kinds):
             kind = archetype(name)
-            here = number == where
-            if here and spec.block and spec.block != "sealed":
+            if number == start and spec.block and spec.block != "sealed":
                 self._blocked(block(spec.block, kind, self._desk(), self.help))
                 continue
-            twist = spec.twist if here else ""
-            nook = ""
-            if twist == "nook":
-                root = self.rng.choice(("", "", "", "/srv/", "/var/"))
-                nook = (root or self.folder) + f"{self.names.folder()}/"
-                if root:
-                    self.files.append(Fixture(path=f"{root}{self.names.word()}/", mode="0755"))
+            here = number >= start
+            nook = self._nook() if here and twist == "nook" else ""
             part = kind.part(self._desk(nook))
             new = bool(part.scripts) or (kind.share != "train" and self.rng.random() < 0.8)
-            plain = twist == "program" and not part.scripts
-            helped = Helped(part) if plain else self.help.help(part, new=new)
-            part, before, asks, after = in_the_way(twist, helped, nook, self.rng, self.names)
+            plain = here and twist == "program" and not part.scripts
+            named = here and twist == "renamed"
+            helped = Helped(part) if plain else self.help.help(part, new=new, named=named)
+            part, before, asks, after = in_the_way(
+                twist if here else "", helped, nook, self.rng, self.names
+            )
+            if before or after is not no_change or asks != helped.asks:
+                self.obstacle, twist = twist, ""
             self.texts.append(part.text)
             self.files += part.fixtures()
             if self.given_up:
                 continue
             self.checks += part.checks
-            slip = spec.slip if here else ""
-            steps = work_on(self.rng, part, asks=asks, before=before, slip=slip, calm=calm)
+            steps = work_on(
+                self.rng,
+                part,
+                asks=asks,
+                before=before,
+                slip=slip if here else "",
+                calm=calm,
+            )
+            if any(step.mistake for step in steps):
+                slip = ""
             self.steps += after(steps)
         self._go_inside()
+
+    def _nook(self) -> str:
+        """The path of a folder that does not exist, in one where it may be made."""
+        root = self.rng.choice(("", "", "", "/srv/", "/var/"))
+        if root:
+            self.files.append(Fixture(path=f"{root}{self.names.word()}/", mode="0755"))
+        return (root or self.folder) + f"{self.names.folder()}/"
 
     def _go_inside(self) -> None:
         """Let the session change into the folder where all its files are."""

@@ -90,12 +90,13 @@ class HelpDesk:
         self._mode = "man" if rng.random() < 0.5 else "help"
         self._read = False
 
-    def help(self, part: Part, *, new: bool) -> Helped:
+    def help(self, part: Part, *, new: bool, named: bool = False) -> Helped:
         """Add a way to the program of ``part``.
 
         Args:
             part: the work.
             new: a session cannot know the program otherwise, or is not meant to.
+            named: the directive names an invented program.
         """
         page, draw = part.page, self._rng.random()
         if page is None:
@@ -111,7 +112,7 @@ class HelpDesk:
         ask = f"man {page.name}" if mode == "man" else f"{page.name} --help"
         if mode == "man":
             self._pages.setdefault(page.name, []).append(page)
-        if self._rng.random() < 0.5 and (invented or self._mode == "man"):
+        if not named and self._rng.random() < 0.5 and (invented or self._mode == "man"):
             self._listed.append(page)
             asks = (ask,) if self._read else (f"cat {self._file}", ask)
             self._read = True

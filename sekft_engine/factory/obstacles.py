@@ -184,7 +184,7 @@ def in_the_way(
                 _moved(part, moved),
                 (look, f"find . -name {part.source.rpartition('/')[2]}"),
                 asks,
-                _same,
+                no_change,
             )
         case "nook" if any(path.startswith(nook) for path in part.made) and len(part.acts) == 1:
             make = f"mkdir {nook.rstrip('/')}"
@@ -199,7 +199,7 @@ def in_the_way(
             # Where GNU tools are not the system's own, their names begin with g; here they do not.
             name, act = part.page.name, part.acts[0]
             if name not in act.split() or name == "echo" or not act.startswith(f"{name} "):
-                return part, (), asks, _same
+                return part, (), asks, no_change
             text = part.text + rng.choice(
                 list(wordings((" (g{t})", ", use g{t}", " with g{t}", " by g{t}"), names.share))
             ).format(t=name)
@@ -212,10 +212,11 @@ def in_the_way(
             return changed, (), asks, without_g
         case "renamed" if part.scripts and helped.way == "see":
             return _renamed(part, asks, rng)
-    return part, (), asks, _same
+    return part, (), asks, no_change
 
 
-def _same(steps: list[Step]) -> list[Step]:
+def no_change(steps: list[Step]) -> list[Step]:
+    """The steps as they are."""
     return steps
 
 
@@ -272,4 +273,4 @@ def _renamed(
         fails=there(part.fails),
         scripts={f"{_BIN}/{new}": word.sub(new, script)},
     )
-    return changed, (), (*asks, f"ls {_BIN}", f"{new} --help"), _same
+    return changed, (), (*asks, f"ls {_BIN}", f"{new} --help"), no_change

@@ -162,6 +162,8 @@ def specs(split: Split, count: int, seed: int) -> list[Spec]:
         block = next(blocks) if next(terminals) == "panic" else ""
         twist = "" if block else next(twists)
         slip = next(slips) if split == "train" and not block else ""
+        if twist == "renamed":
+            first = choice.choice([name for name in _pool(split, first) if "tool-" in name])
         kinds = _kinds(choice, split, first, _parts(split, next(counts), block))
         spec = Spec(
             id="",
@@ -202,15 +204,16 @@ def _parts(split: Split, wanted: int, block: str) -> int:
     return min(wanted, 3) if block else wanted
 
 
+def _pool(split: Split, first: str) -> list[str]:
+    """The kinds that may stand in a world of ``split`` with ``first``."""
+    if split == "primitives":
+        return sorted(HELD_OUT)
+    return sorted(VALIDATION if first in VALIDATION else TRAINING)
+
+
 def _kinds(rng: Random, split: Split, first: str, wanted: int) -> tuple[str, ...]:
     """``first`` and further kinds, whose pairs belong to ``split``."""
-    share = share_of_split(split)
-    if split == "primitives":
-        pool = sorted(HELD_OUT)
-    elif first in VALIDATION:
-        pool = sorted(VALIDATION)
-    else:
-        pool = sorted(TRAINING)
+    share, pool = share_of_split(split), _pool(split, first)
     kinds = [first]
     if split == "compositions" and "+" not in first:
         wanted = max(wanted, 2)

@@ -12,7 +12,8 @@ import pytest
 from sekft_engine.cli.main import run
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory import admit, rollout
-from sekft_engine.factory.compose import compose, specs
+from sekft_engine.factory.compose import compose
+from sekft_engine.factory.splits import specs
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_panic_bundle_does_not_pass_by_a_faked_result() -> None:
     blocked = next(
         bundle
         for bundle in map(compose, specs("train", 200, 5))
-        if bundle.terminal == "panic" and bundle.archetype == "count"
+        if bundle.extra["obstacle"] == "missing" and "[ ! -e " in bundle.checker
     )
     assert admit([blocked])[0].admitted
     target = blocked.checker.split("[ ! -e ")[1].split(" ]")[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +18,10 @@ from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.episodes.clean import is_prose
 from sekft_engine.factory import FactoryReport, make, making
-from sekft_engine.factory.archetypes import HELD_OUT, TRAINING
-from sekft_engine.factory.compose import compose, specs
-from sekft_engine.factory.words import for_holdout
+from sekft_engine.factory.archetypes import HELD_OUT, TRAINING, VALIDATION
+from sekft_engine.factory.compose import compose
+from sekft_engine.factory.splits import SPLITS, TWISTS, Split, pair_share, share_of_split, specs
+from sekft_engine.factory.words import DOMAINS, WORDS, share_of
 from sekft_engine.sources import load_scenarios, load_trajectories
 
 TRAIN, HOLDOUT = 36, 9
@@ -42,8 +45,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles() -> list[Scenario]:
-    """Many bundles, not run."""
-    return [compose(spec) for split in ("train", "holdout") for spec in specs(split, 288, 1)]
+    """Many bundles of all splits, not run."""
+    return [compose(spec) for split in SPLITS for spec in specs(split, 300, 1)]
 
 
 def trajectories(folder: Path) -> Iterator[Trajectory]:
@@ -85,7 +88,7 @@ def test_every_session_is_kept_and_ends_by_the_right_terminal(made: Path) -> Non
 
 
 def test_sessions_follow_the_routine(made: Path) -> None:
-    """Announcement, the provider's own words, its directives, a look, the work, the end."""
+    """Announcement, the provider's own words, its directives, the work, the end."""
     by_id = {each.id: each for each in load_scenarios(made / "scenarios/train")}
     for trajectory in trajectories(made):
         scenario = by_id[trajectory.scenario]
@@ -93,16 +96,39 @@ def test_sessions_follow_the_routine(made: Path) -> None:
         said = [turn.content for turn in trajectory.turns if not turn.is_command]
         learn = next(n for n, c in enumerate(trajectory.commands) if name in c.split())
         assert any(name in text for text in said[: learn + 1]), "announced before it is used"
-        fetch = learn + 1
-        verb = trajectory.commands[fetch].removeprefix(f"{name} ")
-        assert verb in said[fetch].split(), "the verb stands in the help"
-        if scenario.terminal == "exit":
-            if scenario.directives not in said[fetch + 1]:
-                fetch += 1  # the first verb gave something else; the next one is in the help too
-                verb = trajectory.commands[fetch].removeprefix(f"{name} ")
-                assert verb in said[fetch - 1].split()
-            assert scenario.directives in said[fetch + 1]
-            assert trajectory.commands[fetch + 1].startswith("ls ")
+        if scenario.extra["obstacle"] != "sealed":
+            assert any(scenario.directives in text for text in said)
+        fetches = [c for c in trajectory.commands if re.fullmatch(rf"{name} (--)?[a-z]+", c)]
+        assert fetches
+
+
+def test_wrong_commands_are_recorded_with_their_error_and_not_trained(made: Path) -> None:
+    mistakes = 0
+    for trajectory in trajectories(made):
+        commands = [turn for turn in trajectory.turns if turn.is_command]
+        for turn, after in itertools.pairwise(commands):
+            assert turn.train or after.content != turn.content, "the next command is another one"
+        assert commands[-1].train
+        mistakes += sum(not turn.train for turn in commands)
+    assert mistakes >= TRAIN // 6
+
+
+def test_no_command_that_is_trained_repeats_the_one_before(made: Path) -> None:
+    for trajectory in trajectories(made):
+        for one, two in itertools.pairwise(trajectory.commands):
+            assert one != two, trajectory.id
+
+
+def test_most_sessions_look_at_what_they_made(bundles: list[Scenario]) -> None:
+    """After the last command that changes something there is one that shows it."""
+    looks = ("cat ", "ls", "head ", "tail ", "wc ", "stat ", "cmp ", "grep ", "sh ", "tar -tf ")
+    done = [each for each in bundles if each.id.startswith("train") and each.terminal == "exit"]
+    looking = [
+        each
+        for each in done
+        if each.reference_solution[-2].startswith(looks) and ">" not in each.reference_solution[-2]
+    ]
+    assert len(looking) > 0.35 * len(done)
 
 
 def test_sessions_hold_no_times_and_nothing_of_this_machine(made: Path) -> None:
@@ -111,7 +137,7 @@ def test_sessions_hold_no_times_and_nothing_of_this_machine(made: Path) -> None:
             assert turn.t is None
             assert str(made) not in turn.content
             assert "\n" not in turn.content or not turn.is_command
-            assert len(turn.content) < 700
+            assert len(turn.content) < 1200
 
 
 def test_commands_are_never_prose(bundles: list[Scenario]) -> None:
@@ -120,44 +146,109 @@ def test_commands_are_never_prose(bundles: list[Scenario]) -> None:
             assert not is_prose(command, known={bundle.provider.name}), command
 
 
-def test_training_never_shows_a_kind_or_a_name_of_the_holdout(bundles: list[Scenario]) -> None:
-    assert len(TRAINING) >= 8
-    assert len(HELD_OUT) >= 3
-    assert not TRAINING.keys() & HELD_OUT.keys()
-    for bundle in bundles:
-        holdout = bundle.id.startswith("holdout")
-        assert (bundle.archetype in HELD_OUT) == holdout
-        assert for_holdout(bundle.provider.name) == holdout
-        for fixture in bundle.fixtures:
-            for part in fixture.path.strip("/").split("/"):
-                assert for_holdout(part.split(".")[0]) == holdout, fixture.path
+def test_commands_name_programs_that_training_shows_to_no_split(bundles: list[Scenario]) -> None:
     trained = {
-        command.split()[0]
+        word
         for bundle in bundles
         if bundle.id.startswith("train")
         for command in bundle.reference_solution
+        for word in command.split()
     }
-    assert not {"chmod", "ln", "md5sum", "sha1sum", "sha256sum"} & trained
+    assert not {"chmod", "ln", "md5sum", "sha1sum", "sha256sum", "gzip", "fold", "split"} & trained
 
 
-@pytest.mark.parametrize("count", [9, 16, 48, 160])
-def test_every_prefix_is_balanced(count: int) -> None:
-    chosen = specs("train", 240, 0)[:count]
-    for field, kinds in (("archetype", len(TRAINING)), ("channel", 4), ("depth", 3)):
-        seen = Counter(getattr(spec, field) for spec in chosen)
-        assert max(seen.values()) - min([*seen.values(), *[0] * (kinds - len(seen))]) <= 1
+def test_kinds_of_work_belong_to_their_splits(bundles: list[Scenario]) -> None:
+    assert len(TRAINING) >= 40
+    assert len(HELD_OUT) >= 6
+    assert not TRAINING.keys() & HELD_OUT.keys()
+    assert not TRAINING.keys() & VALIDATION.keys()
+    for bundle in bundles:
+        parts = [kind for part in bundle.extra["parts"] for kind in part.split("+")]
+        split = bundle.extra["split"]
+        if split == "primitives":
+            assert set(parts) <= HELD_OUT.keys()
+        elif split == "valid" and parts[0] in VALIDATION:
+            assert set(parts) <= VALIDATION.keys()
+        else:
+            assert set(parts) <= TRAINING.keys()
+            share = share_of_split(split)
+            for first, second in itertools.pairwise(parts):
+                assert pair_share(first, second) == share
+
+
+def test_splits_share_no_word_and_no_name(bundles: list[Scenario]) -> None:
+    assert len(DOMAINS) >= 10
+    plain = set(WORDS)
+    for bundle in bundles:
+        share = share_of_split(bundle.extra["split"])
+        name = re.split(r"\d|-|_", bundle.provider.name)[0]
+        assert share_of(name) == share
+        for fixture in bundle.fixtures:
+            if fixture.path.startswith(("/usr/", "/srv", "/var")):
+                continue
+            for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", fixture.path):
+                if word.lower() in plain:
+                    assert share_of(word.lower()) == share, fixture.path
+
+
+def test_what_blocks_a_world_cannot_be_told_from_its_first_sign(bundles: list[Scenario]) -> None:
+    """Each first sign of a blocked world is in doable ones too."""
+    blocked = [each for each in bundles if each.terminal == "panic"]
+    doable = [each for each in bundles if each.terminal == "exit"]
+    causes = {each.extra["obstacle"] for each in blocked}
+    assert causes == {"missing", "lacking", "readonly", "absent", "contradiction", "sealed"}
+    assert {each.extra["obstacle"] for each in doable} == set(TWISTS)
+    finds = [
+        each for each in doable if any(c.startswith("find . ") for c in each.reference_solution)
+    ]
+    lists = [each for each in doable if "ls /usr/local/bin" in each.reference_solution]
+    makes = [
+        each for each in doable if any(c.startswith("mkdir ") for c in each.reference_solution)
+    ]
+    closed = [each for each in doable if each.extra["obstacle"] == "closed"]
+    assert min(map(len, (finds, lists, makes, closed))) >= 10
+
+
+def test_invented_tools_are_asked_before_they_are_used(bundles: list[Scenario]) -> None:
+    worlds = [
+        each
+        for each in bundles
+        if "tool" in each.archetype and each.terminal == "exit" and len(each.extra["parts"]) == 1
+    ]
+    assert len(worlds) >= 40
+    for bundle in worlds:
+        solution = bundle.reference_solution
+        assert any(c.endswith(" --help") or c.startswith("man ") for c in solution[1:])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("count", [12, 48, 160])
+def test_every_prefix_is_balanced(split: Split, count: int) -> None:
+    chosen = specs(split, 240, 0)[:count]
+    seen = Counter(spec.depth for spec in chosen)
+    assert max(seen.values()) - min(seen.values()) <= 1
+    assert {spec.channel for spec in chosen} == {"motd", "banner", "env", "file"}
     panics = sum(spec.terminal == "panic" for spec in chosen)
     assert 0.15 <= panics / count <= 0.3
 
 
 def test_the_data_is_varied(bundles: list[Scenario]) -> None:
-    train = [each for each in bundles if each.id.startswith("train")]
-    assert len({each.provider.name for each in train}) > 0.8 * len(train)
-    assert len({each.directives for each in train}) > 0.98 * len(train)
-    assert {each.announcement.channel for each in train} == {"motd", "banner", "env", "file"}
-    assert {each.doc_depth for each in train} == {"help", "man", "usage"}
-    assert {each.difficulty for each in train} == {"1", "2", "3"}
-    assert len({each.announcement.text.replace(each.provider.name, "") for each in train}) >= 20
+    for split in SPLITS:
+        mine = [each for each in bundles if each.extra["split"] == split]
+        assert len({each.provider.name for each in mine}) > 0.75 * len(mine)
+        assert len({each.directives for each in mine}) > 0.98 * len(mine)
+        assert {each.announcement.channel for each in mine} == {"motd", "banner", "env", "file"}
+        assert {each.doc_depth for each in mine} == {"help", "man", "usage"}
+    train = [each for each in bundles if each.extra["split"] == "train"]
+    assert {each.difficulty for each in train} >= {"1", "2", "3", "4"}
+
+
+def test_splits_are_written_by_name(tmp_path: Path) -> None:
+    wanted: dict[Split, int] = {"valid": 2, "primitives": 1}
+    report = make(tmp_path, train=0, holdout=0, seed=0, splits=wanted)
+    assert report.splits == wanted
+    assert len(load_scenarios(tmp_path / "scenarios/valid")) == 2
+    assert len(load_scenarios(tmp_path / "scenarios/primitives")) == 1
 
 
 def test_a_folder_that_holds_files_is_left_alone(made: Path) -> None:
