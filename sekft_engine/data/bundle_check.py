@@ -105,6 +105,14 @@ def _check_texts(scenario: Scenario, where: str) -> None:
             where=field(where, "reference_solution"),
             mend=f"use at most {MAX_COMMANDS}",
         )
+    count = len(scenario.reference_solution)
+    wrong = [number for number in scenario.mistakes if not 0 <= number < count]
+    if wrong:
+        raise BadInput(
+            f"there is no command {wrong[0]}",
+            where=field(where, "mistakes"),
+            mend=f"count the commands of reference_solution from 0; there are {count}",
+        )
     for number, command in enumerate(scenario.reference_solution):
         place = field(where, f"reference_solution[{number}]")
         _refuse_long(command, MAX_TEXT_BYTES, place)

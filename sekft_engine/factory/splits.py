@@ -11,7 +11,8 @@ import msgspec
 
 from sekft_engine.data.scenario import Channel, DocDepth, Terminal
 from sekft_engine.factory.archetypes import CHAIN, HELD_OUT, TRAINING, VALIDATION
-from sekft_engine.factory.archetypes.filters import STAGES, Filter, chain
+from sekft_engine.factory.archetypes.filters import STAGES
+from sekft_engine.factory.archetypes.stages import Filter, chain
 from sekft_engine.factory.part import Archetype
 from sekft_engine.factory.providers import CHANNELS, DEPTHS
 from sekft_engine.factory.words import Share

@@ -1,303 +1,14 @@
-"""Work on the lines of a file, from one file into another: each by itself, and two in a pipeline.
-
-A filter is what one stage of a pipeline does: a command, and the lines that come out.
-"""
+"""Work on the lines of a file, from one file into another: each filter with its wordings."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
-
-import msgspec
-
-from sekft_engine.factory.part import (
-    Archetype,
-    Desk,
-    Gap,
-    Page,
-    Part,
-    content,
-    holds,
-    reading,
-    showing,
-)
-
-
-class Stage(msgspec.Struct, frozen=True):
-    """What a filter does with given lines.
-
-    Attributes:
-        command: without its input and output.
-        out: the lines that come out.
-        fields: values for the wordings.
-        slip: a command that a beginner might type instead; empty = none.
-        lacks: why it is impossible with these lines; empty = it is possible.
-    """
-
-    command: str
-    out: list[str]
-    fields: dict[str, str] = {}
-    slip: str = ""
-    lacks: str = ""
-
-
-class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """A filter: its stage, whole directives, and phrases for it in a pipeline.
-
-    Attributes:
-        name: of the archetype.
-        stage: what it does with lines.
-        rows: fixtures; None = plain lines.
-        say: directives with ``{source}`` and ``{target}``.
-        clause: imperative phrases about "the lines", for pipelines; empty = it is in none.
-        stdin: the program reads its standard input only.
-        page: of its program.
-        can_lack: whether its input may lack what is asked for.
-    """
-
-    name: str
-    stage: Callable[[Desk, list[str]], Stage]
-    say: tuple[str, ...]
-    clause: tuple[str, ...] = ()
-    rows: Callable[[Desk], list[str]] | None = None
-    stdin: bool = False
-    page: Page | None = None
-    can_lack: bool = False
-
-    def archetype(self) -> Archetype:
-        return Archetype(
-            name=self.name,
-            make=self._part,
-            wordings=self.say,
-            page=self.page,
-            can_lack=self.can_lack,
-        )
-
-    def _part(self, desk: Desk) -> Part:
-        rows = (self.rows or _plain)(desk)
-        stage = self.stage(desk, rows)
-        source, target = desk.path(), desk.target()
-        begin = "< " if self.stdin else ""
-        slips = [f"cat {source} > {target}"] if stage.out != rows else []
-        if stage.slip:
-            slips.append(f"{stage.slip} {begin}{source} > {target}")
-        gap = Gap((f"cat {source}",), f"{stage.lacks} in {source}") if stage.lacks else None
-        return Part(
-            fields={"source": source, "target": target, **stage.fields},
-            acts=(f"{stage.command} {begin}{source} > {target}",),
-            files={source: content(rows)},
-            checks=(holds(target, stage.out), holds(source, rows)),
-            source=source,
-            made=(target,),
-            looks=reading(source),
-            verifies=showing(target),
-            slips=tuple(slips),
-            gap=gap,
-        )
-
-
-def chain(first: Filter, second: Filter) -> Archetype:
-    """Two filters in one pipeline, described in one sentence."""
-
-    def make(desk: Desk) -> Part:
-        rows = (first.rows or _plain)(desk)
-        one = first.stage(desk, rows)
-        two = second.stage(desk, one.out)
-        source, target = desk.path(), desk.target()
-        clauses = [
-            desk.say(each.clause).format(**stage.fields)
-            for each, stage in ((first, one), (second, two))
-        ]
-        begin = "< " if first.stdin else ""
-        text = desk.say(_CHAINS).format(
-            source=source, target=target, one=clauses[0], two=clauses[1]
-        )
-        slips = [f"{one.command} {begin}{source} > {target}"] if one.out != two.out else []
-        return Part(
-            fields={},
-            acts=(f"{one.command} {begin}{source} | {two.command} > {target}",),
-            files={source: content(rows)},
-            checks=(holds(target, two.out), holds(source, rows)),
-            source=source,
-            made=(target,),
-            looks=reading(source),
-            verifies=showing(target),
-            slips=tuple(slips),
-            text=text,
-        )
-
-    return Archetype(name=f"{first.name}+{second.name}", make=make)
-
-
-_CHAINS = (
-    "Of {source}, {one}, then {two}; the result belongs into {target}",
-    "Take {source}, {one}, {two}, and write that to {target}",
-    "From {source} make {target}: {one}, then {two}",
-    "{target} is made from {source}: first {one}, then {two}",
-    "With the text of {source}, {one} and after that {two}; save it as {target}",
-    "Read {source}, {one}; next {two}. Result in {target}",
-    "Two steps for {source}: {one}, and {two}. Keep the outcome as {target}",
-    "Produce {target} out of {source}. Step one: {one}. Step two: {two}",
-)
-
-
-def _plain(desk: Desk) -> list[str]:
-    return desk.lines()
-
-
-def _sort(_: Desk, rows: list[str]) -> Stage:
-    return Stage("sort", sorted(rows), slip="sort -r")
-
-
-def _sort_reverse(_: Desk, rows: list[str]) -> Stage:
-    return Stage("sort -r", sorted(rows, reverse=True), slip="sort")
-
-
-def _numbers(desk: Desk) -> list[str]:
-    count = desk.number(4, 6)
-    return [str(number) for number in desk.rng.sample(range(2, 400), count)]
-
-
-def _sort_numbers(_: Desk, rows: list[str]) -> Stage:
-    return Stage("sort -n", sorted(rows, key=int), slip="sort")
-
-
-def _repeated(desk: Desk) -> list[str]:
-    rows = desk.words(desk.number(3, 4))
-    rows += desk.rng.sample(rows, 2)
-    desk.rng.shuffle(rows)
-    return rows
-
-
-def _unique(_: Desk, rows: list[str]) -> Stage:
-    return Stage("sort -u", sorted(set(rows)), slip="sort")
-
-
-def _head(desk: Desk, rows: list[str]) -> Stage:
-    number = desk.number(1, max(1, min(4, len(rows) - 1)))
-    return Stage(f"head -n {number}", rows[:number], {"n": str(number)}, f"tail -n {number}")
-
-
-def _tail(desk: Desk, rows: list[str]) -> Stage:
-    number = desk.number(1, max(1, min(4, len(rows) - 1)))
-    return Stage(f"tail -n {number}", rows[-number:], {"n": str(number)}, f"head -n {number}")
-
-
-def _nth(desk: Desk, rows: list[str]) -> Stage:
-    if desk.lacking:
-        number = len(rows) + desk.number(2, 9)
-        return Stage(
-            f"sed -n {number}p", [], {"n": str(number)}, lacks=f"there is no line {number}"
-        )
-    number = desk.number(1, len(rows))
-    return Stage(f"sed -n {number}p", [rows[number - 1]], {"n": str(number)}, f"head -n {number}")
-
-
-def _mixed(desk: Desk) -> list[str]:
-    """Lines of two words, of which one word is in two lines and not in the others."""
-    key, *others = desk.words(6)
-    rows = [f"{key} {others[0]}", f"{others[1]} {others[2]}", f"{others[3]} {key}", others[4]]
-    desk.rng.shuffle(rows)
-    return rows
-
-
-def _key(desk: Desk, rows: list[str]) -> str:
-    """A word of ``rows``, if possible one that is not in all of them."""
-    words = [word for row in rows for word in row.split() if word.isalpha()]
-    some = [word for word in words if words.count(word) > 1 and not all(word in r for r in rows)]
-    return desk.pick(sorted(set(some or words)))
-
-
-def _with(desk: Desk, rows: list[str]) -> Stage:
-    if desk.lacking:
-        key = desk.word()
-        return Stage(f"grep {key}", [], {"word": key}, lacks=f"there is no {key}")
-    key = _key(desk, rows)
-    return Stage(f"grep {key}", [r for r in rows if key in r], {"word": key}, f"grep -v {key}")
-
-
-def _without(desk: Desk, rows: list[str]) -> Stage:
-    key = _key(desk, rows)
-    return Stage(f"grep -v {key}", [r for r in rows if key not in r], {"word": key}, f"grep {key}")
-
-
-def _count(_: Desk, rows: list[str]) -> Stage:
-    return Stage("wc -l", [str(len(rows))], slip="wc -w")
-
-
-def _count_words(_: Desk, rows: list[str]) -> Stage:
-    return Stage("wc -w", [str(sum(len(row.split()) for row in rows))], slip="wc -c")
-
-
-def _count_with(desk: Desk, rows: list[str]) -> Stage:
-    key = _key(desk, rows)
-    out = str(sum(key in row for row in rows))
-    return Stage(f"grep -c {key}", [out], {"word": key}, f"grep {key}")
-
-
-def _upper(_: Desk, rows: list[str]) -> Stage:
-    return Stage("tr a-z A-Z", [row.upper() for row in rows], slip="tr A-Z a-z")
-
-
-def _shouting(desk: Desk) -> list[str]:
-    return [row.upper() for row in desk.lines()]
-
-
-def _lower(_: Desk, rows: list[str]) -> Stage:
-    return Stage("tr A-Z a-z", [row.lower() for row in rows], slip="tr a-z A-Z")
-
-
-def _reverse(_: Desk, rows: list[str]) -> Stage:
-    return Stage("tac", rows[::-1], slip="sort -r")
-
-
-def _number(_: Desk, rows: list[str]) -> Stage:
-    return Stage("cat -n", [f"{at:6}\t{row}" for at, row in enumerate(rows, 1)])
-
-
-def _begin(desk: Desk, rows: list[str]) -> Stage:
-    word = desk.word()
-    return Stage(
-        f"sed s/^/{word}/", [word + row for row in rows], {"word": word}, f"sed s/$/{word}/"
-    )
-
-
-def _end(desk: Desk, rows: list[str]) -> Stage:
-    word = desk.word()
-    return Stage(
-        f"sed s/$/{word}/", [row + word for row in rows], {"word": word}, f"sed s/^/{word}/"
-    )
-
-
-def _exchange(desk: Desk, rows: list[str]) -> Stage:
-    old, new = _key(desk, rows), desk.word()
-    out = [row.replace(old, new) for row in rows]
-    return Stage(f"sed s/{old}/{new}/g", out, {"old": old, "new": new}, f"sed s/{new}/{old}/g")
-
-
-def _join(desk: Desk, rows: list[str]) -> Stage:
-    sign, name = desk.rng.choice(((",", "commas"), (":", "colons"), ("+", "plus signs")))
-    return Stage(f"paste -s -d{sign}", [sign.join(rows)], {"name": name})
-
-
-def _few(desk: Desk) -> list[str]:
-    """So few that their base64 form is one line."""
-    return desk.words(desk.number(2, 3))
-
-
-def _encode(_: Desk, rows: list[str]) -> Stage:
-    return Stage("base64", [base64.b64encode(content(rows).encode()).decode()])
-
-
-def _drop_letter(desk: Desk, rows: list[str]) -> Stage:
-    letter = desk.pick(sorted({char for row in rows for char in row if char.isalpha()} or {"a"}))
-    return Stage(f"tr -d {letter}", [row.replace(letter, "") for row in rows], {"letter": letter})
-
-
-FILTERS: tuple[Filter, ...] = (
-    Filter(
+from sekft_engine.factory.archetypes import stages
+from sekft_engine.factory.part import Page
+
+FILTERS: tuple[stages.Filter, ...] = (
+    stages.Filter(
         name="sort",
-        stage=_sort,
+        stage=stages.sort,
         say=(
             "Sort the lines of {source} into {target}",
             "Write {source} to {target} in sorted order",
@@ -309,9 +20,9 @@ FILTERS: tuple[Filter, ...] = (
         clause=("sort the lines", "sort them from a to z", "put the lines in order", "order them"),
         page=Page("sort", "sort lines", ("sort IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="sort-reverse",
-        stage=_sort_reverse,
+        stage=stages.sort_reverse,
         say=(
             "Sort {source} in reverse order into {target}",
             "Sort the lines of {source} from z to a and write them to {target}",
@@ -328,10 +39,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sort", "sort lines", ("sort -r IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="sort-numbers",
-        stage=_sort_numbers,
-        rows=_numbers,
+        stage=stages.sort_numbers,
+        rows=stages.numbers,
         say=(
             "Sort the numbers of {source} by size into {target}",
             "Write the numbers in {source} to {target}, smallest first",
@@ -342,10 +53,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sort", "sort numbers", ("sort -n IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="unique",
-        stage=_unique,
-        rows=_repeated,
+        stage=stages.unique,
+        rows=stages.repeated,
         say=(
             "Write each line of {source} once and sorted into {target}",
             "Sort {source} into {target} without repeated lines",
@@ -362,9 +73,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sort", "sort lines, each once", ("sort -u IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="head",
-        stage=_head,
+        stage=stages.head,
         say=(
             "Put the first {n} lines of {source} into {target}",
             "Save the first {n} lines of {source} as {target}",
@@ -381,9 +92,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("head", "print the first lines", ("head -n COUNT IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="tail",
-        stage=_tail,
+        stage=stages.tail,
         say=(
             "Put the last {n} lines of {source} into {target}",
             "Save the last {n} lines of {source} as {target}",
@@ -400,9 +111,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("tail", "print the last lines", ("tail -n COUNT IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="line",
-        stage=_nth,
+        stage=stages.nth,
         can_lack=True,
         say=(
             "Write line {n} of {source} to {target}",
@@ -414,10 +125,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sed", "print one line", ("sed -n NUMBERp IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="grep",
-        stage=_with,
-        rows=_mixed,
+        stage=stages.matching,
+        rows=stages.mixed,
         can_lack=True,
         say=(
             "Copy the lines with {word} from {source} to {target}",
@@ -435,10 +146,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("grep", "print lines with a word", ("grep WORD IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="grep-not",
-        stage=_without,
-        rows=_mixed,
+        stage=stages.without,
+        rows=stages.mixed,
         say=(
             "Copy the lines without {word} from {source} to {target}",
             "Find the lines of {source} that do not contain {word} and put them into {target}",
@@ -455,9 +166,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("grep", "print lines without a word", ("grep -v WORD IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="count",
-        stage=_count,
+        stage=stages.count,
         stdin=True,
         say=(
             "Count the lines of {source} and put the number into {target}",
@@ -470,9 +181,9 @@ FILTERS: tuple[Filter, ...] = (
         clause=("count the lines", "count them", "count what is left", "give their number"),
         page=Page("wc", "count lines", ("wc -l < IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="count-words",
-        stage=_count_words,
+        stage=stages.count_words,
         stdin=True,
         say=(
             "Count the words of {source} and put the number into {target}",
@@ -485,10 +196,10 @@ FILTERS: tuple[Filter, ...] = (
         clause=("count the words", "count all words", "count the words in them", "tally the words"),
         page=Page("wc", "count words", ("wc -w < IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="count-with",
-        stage=_count_with,
-        rows=_mixed,
+        stage=stages.count_with,
+        rows=stages.mixed,
         say=(
             "How many lines of {source} contain {word}? Write the number to {target}",
             "Count the lines with {word} in {source} and put the number into {target}",
@@ -499,9 +210,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("grep", "count lines with a word", ("grep -c WORD IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="upper",
-        stage=_upper,
+        stage=stages.upper,
         stdin=True,
         say=(
             "Write {source} in upper case to {target}",
@@ -519,10 +230,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("tr", "change letters to upper case", ("tr a-z A-Z < IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="lower",
-        stage=_lower,
-        rows=_shouting,
+        stage=stages.lower,
+        rows=stages.shouting,
         stdin=True,
         say=(
             "Write {source} in lower case to {target}",
@@ -534,9 +245,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("tr", "change letters to lower case", ("tr A-Z a-z < IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="reverse",
-        stage=_reverse,
+        stage=stages.reverse,
         say=(
             "Write the lines of {source} to {target}, the last one first",
             "{target} must hold {source} upside down, last line first",
@@ -553,9 +264,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("tac", "print the last line first", ("tac IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="number",
-        stage=_number,
+        stage=stages.number,
         say=(
             "Number the lines of {source} and write that to {target}",
             "{target} must hold {source} with a number before each line",
@@ -572,9 +283,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("cat", "number lines", ("cat -n IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="begin",
-        stage=_begin,
+        stage=stages.begin,
         say=(
             "Put {word} before each line of {source}, result in {target}",
             "Write {source} to {target} with {word} at the start of every line",
@@ -591,9 +302,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sed", "put a word before each line", ("sed s/^/WORD/ IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="end",
-        stage=_end,
+        stage=stages.end,
         say=(
             "Put {word} after each line of {source}, result in {target}",
             "Write {source} to {target} with {word} at the end of every line",
@@ -610,10 +321,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sed", "put a word after each line", ("sed s/$/WORD/ IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="exchange",
-        stage=_exchange,
-        rows=_mixed,
+        stage=stages.exchange,
+        rows=stages.mixed,
         say=(
             "Write {source} to {target} with {new} instead of {old}",
             "Make a copy of {source} as {target} in which each {old} is {new}",
@@ -630,9 +341,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("sed", "replace a word", ("sed s/OLD/NEW/g IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="join-lines",
-        stage=_join,
+        stage=stages.join,
         say=(
             "Write all lines of {source} as one line with {name} between into {target}",
             "Join the lines of {source} by {name}, result in {target}",
@@ -649,10 +360,10 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("paste", "join lines", ("paste -s -dSIGN IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="encode",
-        stage=_encode,
-        rows=_few,
+        stage=stages.encode,
+        rows=stages.few,
         say=(
             "Encode {source} as base64 into {target}",
             "Write the base64 form of {source} to {target}",
@@ -663,9 +374,9 @@ FILTERS: tuple[Filter, ...] = (
         ),
         page=Page("base64", "encode a file", ("base64 IN > OUT",)),
     ),
-    Filter(
+    stages.Filter(
         name="drop-letter",
-        stage=_drop_letter,
+        stage=stages.drop_letter,
         stdin=True,
         say=(
             "Remove every letter {letter} from {source}, result in {target}",
