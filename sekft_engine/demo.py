@@ -24,14 +24,14 @@ from sekft_engine.work.context import Context
 #: The default folder of the demo.
 FOLDER = "demo"
 BASE = "smollm2-135m"
-#: A base of 135 M weights wants a higher rate than a large one. One pass leaves the routine of
-#: finding the orders half learnt, two take some nine minutes on two cores.
-RECIPE = Recipe(lr=1e-3, epochs=2, batch=4, dropout=0.0, heldout=0.03, heldout_every=0)
+#: A base of 135 M weights wants a higher rate than a large one. More different sessions teach more
+#: than a second pass over the same ones does.
+RECIPE = Recipe(lr=1.5e-3, epochs=1, batch=4, dropout=0.0, heldout=0.03, heldout_every=0)
 EPISODES = 16
-#: What the longest reference session needs, and more tokens than its longest command has. The base
-#: rambles on and is stopped at these.
-STEP_CAP = 12
-TURN_TOKENS = 48
+#: What the longest reference session of a held-out world needs, and more tokens than nearly all of
+#: its commands have. The base rambles on and is stopped at these.
+STEP_CAP = 20
+TURN_TOKENS = 64
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,7 +92,12 @@ def _ending(event: events.EpisodeDone) -> str:
     "--by",
     default="archetype",
     show_default=True,
-    type=click.Choice(["archetype", "channel", "provider", "depth", "difficulty", "terminal"]),
+    type=click.Choice(
+        [
+            *("archetype", "channel", "provider", "depth", "difficulty", "terminal"),
+            *("split", "obstacle"),
+        ]
+    ),
     help="Break the table's rates down by this (--json has all breakdowns).",
 )
 @api_key_option

@@ -30,6 +30,8 @@ _TIME_IS_UP = "session time is up"
 _REFUSED = 2
 #: Most characters that are stored of an error, of its traceback, and of an excess.
 _ERROR, _TRACE, _EXCESS = 600, 4000, 100
+#: Fields of a bundle that an episode keeps, and most characters of each.
+_LABELS, _LABEL = ("split", "obstacle"), 40
 
 
 class CommandTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,6 +333,8 @@ class Episode:
             "checker": checker,
             "invalid_trace": self._trace,
             FINAL_STATE: as_meta(self._changes) if self._changes is not None else None,
+            # What the factory says of its worlds, by which results are broken down.
+            **{name: str(self.scenario.extra.get(name, ""))[:_LABEL] for name in _LABELS},
         }
         meta |= {name: value for name, value in facts.items() if value}
         return meta | self._about

@@ -203,7 +203,7 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
         Meta(description="Run one episode at a time: slower, but the same bits in any company."),
     ] = False
     temperature: Annotated[float, Meta(ge=0, description="Sampling temperature; 0 = greedy.")] = 0.0
-    step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 12
+    step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 24
     turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
     load_4bit: Load4bit = None
     device: Device = "auto"

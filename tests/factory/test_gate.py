@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from sekft_engine.cli.main import run
+from sekft_engine.core.errors import BadInput
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory import admit, rollout
 from sekft_engine.factory.compose import compose
@@ -144,3 +145,23 @@ def test_a_broken_bundle_is_one_line_with_its_file(
     assert "x.json" in error
     assert "unknown schema 7" in error
     assert error.count("\n") == 1
+
+
+def test_mistakes_of_a_bundle_are_recorded_and_not_trained(good: Scenario, tmp_path: Path) -> None:
+    wrong = changed(good, reference_solution=("cat nowhere", *good.reference_solution))
+    shifted = changed(wrong, mistakes=(0, *(number + 1 for number in good.mistakes)))
+    trajectory, _ = rollout(shifted)
+    assert trajectory.keep
+    first = next(turn for turn in trajectory.turns if turn.is_command)
+    assert (first.content, first.train) == ("cat nowhere", False)
+    path = write(tmp_path / "b", shifted)
+    assert Scenario.from_json(json.loads((path / f"{good.id}.json").read_text()), "x") == shifted
+
+
+def test_a_bundle_without_mistakes_is_written_as_before(good: Scenario) -> None:
+    assert "mistakes" not in changed(good, mistakes=()).to_json()
+
+
+def test_a_mistake_that_is_no_command_is_refused(good: Scenario) -> None:
+    with pytest.raises(BadInput, match="there is no command 99"):
+        Scenario.from_json(changed(good, mistakes=(99,)).to_json(), "x.json")

@@ -42,6 +42,8 @@ BREAKDOWNS: Mapping[str, Callable[[FinishedEpisode], str]] = {
     "depth": lambda finished: str(finished.trajectory.meta.get("doc_depth", "")),
     "difficulty": lambda finished: str(finished.trajectory.meta.get("difficulty", "")),
     "terminal": lambda finished: finished.verdict.expected,
+    "split": lambda finished: str(finished.trajectory.meta.get("split", "")),
+    "obstacle": lambda finished: str(finished.trajectory.meta.get("obstacle", "")),
 }
 #: What is counted: the measures, and clean episodes.
 _COUNTED = (*MEASURES, "clean")

@@ -59,7 +59,7 @@ class EvalSetup:
         self.scenarios = 0  # how many held-out ones there are
         self.values = {
             "n": "16",
-            "step_cap": "12",
+            "step_cap": "24",
             "turn_tokens": "64",
             "seed": "0",
             "temperature": "0",
