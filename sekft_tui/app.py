@@ -6,9 +6,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import msgspec
 from textual import on
@@ -28,19 +27,14 @@ from sekft_tui.dataset import DataSet
 from sekft_tui.engine_switch import EngineSwitch
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import Place, bindings
-from sekft_tui.input.keys import OrderedKeys
 from sekft_tui.input.palette import KeyCommands
-from sekft_tui.model.evaluation import EvalView
+from sekft_tui.leaving import Leaving, farewell
 from sekft_tui.model.job_text import engine_text, job_state
 from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.model.reducer import Shared
-from sekft_tui.model.training import TrainView
 from sekft_tui.panes import PANE_TYPES
-from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.pane import Pane
-from sekft_tui.panes.replay import ReplayPane
-from sekft_tui.panes.train import TrainPane
-from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.panes_app import PanesApp
 from sekft_tui.process import attachment
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike, EngineState
@@ -52,20 +46,16 @@ from sekft_tui.screens.details import DetailsScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
 from sekft_tui.screens.queue import QueueScreen
-from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.screens.setup import SetupScreen
-from sekft_tui.widgets.bars import KeyBar, TabBar
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
-
-SomePane = TypeVar("SomePane", bound=Pane)
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
 
-class Workbench(OrderedKeys):
+class Workbench(PanesApp):
     """``sekft tui``.
 
     Args:
@@ -125,10 +115,10 @@ class Workbench(OrderedKeys):
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
         self.switch = EngineSwitch(self)
-        self.tabs = TabBar()
-        self.keys = KeyBar()
+        self.leaving = Leaving(self)
+        #: What the terminal that is left shows.
+        self.farewell = ""
         self.prompt = PromptLine()
-        self.pane: Place = "trajectories"
         self.attention = Attention(self.to_terminal, os.environ)
         self._drawn: dict[Place, int] = {}
         self._timer: Timer | None = None
@@ -228,81 +218,8 @@ class Workbench(OrderedKeys):
         self.tabs.update()
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
 
-    # --- panes ------------------------------------------------------------------------------
-
-    @property
-    def current_pane(self) -> Pane | None:
-        found = self.query(f"#{self.pane}").results(Pane)
-        return next(iter(found), None)
-
-    async def action_pane(self, name: Place) -> None:
-        """Go to a pane, made at its first visit."""
-        switcher = self.query_one("#panes", ContentSwitcher)
-        before = self.current_pane
-        if not self.query(f"#{name}"):
-            await switcher.add_content(PANE_TYPES[name](self), id=name)
-        if before is not None and name != self.pane:
-            before.hidden()
-        self.pane = self.tabs.pane = self.keys.pane = name
-        switcher.current = name
-        self.tabs.update()
-        self.keys.update()
-        pane = self.current_pane
-        if pane is not None:
-            focus = pane.first_focus()
-            if focus is not None:
-                pane.go_to(focus)
-            pane.shown()
-        self.redraw_pane()
-
-    async def action_in_pane(self, action: str) -> None:
-        """Run an action of the visible pane by name: for clicks and the palette."""
-        pane = self.current_pane
-        if pane is not None:
-            await self.run_action(action, default_namespace=pane)
-
-    # --- what panes ask for -----------------------------------------------------------------
-
-    async def _visit(self, kind: type[SomePane]) -> SomePane:
-        """Go to the pane of this class."""
-        await self.action_pane(kind.place)
-        return self.query_one(f"#{kind.place}", kind)
-
-    @on(messages.OpenTrajectory)
-    async def _open_trajectory(self, message: messages.OpenTrajectory) -> None:
-        pane = await self._visit(TrajectoriesPane)
-        pane.seek(message.trajectory)
-
-    @on(messages.OpenEpisode)
-    async def _open_episode(self, message: messages.OpenEpisode) -> None:
-        pane = await self._visit(ReplayPane)
-        pane.open_cell(message.view, message.subject, message.scenario)
-        pane.go_to(pane.view)
-
-    @on(messages.ShowEpisodes)
-    async def _show_episodes(self, message: messages.ShowEpisodes) -> None:
-        pane = await self._visit(ReplayPane)
-        pane.show_run(message.run)
-
-    @on(messages.ShowRun)
-    async def _show_run(self, message: messages.ShowRun) -> None:
-        match message.view:
-            case TrainView() as training:
-                train = await self._visit(TrainPane)
-                train.open_run(training)
-            case EvalView() as evaluation:
-                pane = await self._visit(EvalPane)
-                pane.open_run(evaluation)
-
-    @on(messages.FollowTraining)
-    async def _follow_training(self) -> None:
-        pane = await self._visit(TrainPane)
-        pane.show_running()
-
-    @on(messages.Evaluate)
-    async def _evaluate(self, message: messages.Evaluate) -> None:
-        pane = await self._visit(EvalPane)
-        pane.choose(message.adapter)
+    def make_pane(self, name: Place) -> Pane:
+        return PANE_TYPES[name](self)
 
     @on(messages.TakeOver)
     def _take_over(self, message: messages.TakeOver) -> None:
@@ -437,33 +354,15 @@ class Workbench(OrderedKeys):
             self._driver.write(sequence)
 
     def action_interrupt(self) -> None:
-        """Cancel the running job; if there is none, quit."""
-        with self.bridge.shared() as shared:
-            job = shared.active
-            stopping = job is not None and job.status == "stopping"
-        if job is None or stopping:
-            self.run_worker(self.action_quit())
-        elif self.bridge.stop(after_step=False):
-            self.note(f"cancelling {job.kind}; ctrl+c again asks to quit")
+        self.leaving.ask(interrupt=True)
 
     async def action_quit(self) -> None:
-        with self.bridge.shared() as shared:
-            job = shared.active
-        if job is None:
-            self.leave()
-        elif not isinstance(self.screen, QuitScreen):
-            stop = partial(self.bridge.stop, after_step=True)
-            attached = self.bridge.remote is not None
-            self.push_screen(QuitScreen(job.kind, stop, attached=attached), self._quit_answer)
-
-    def _quit_answer(self, answer: str | None) -> None:
-        if answer == "leave" or (answer == "detach" and self.bridge.remote is not None):
-            self.leave()
-        elif answer == "detach":
-            self.switch.move_out(then_leave=True)
+        self.leaving.ask()
 
     def leave(self) -> None:
         """Save the settings and end."""
+        with self.bridge.shared() as shared:
+            self.farewell = farewell(shared)
         save_rest(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
         self.bridge.close()
         self.attention.close()

@@ -129,6 +129,8 @@ def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub
             f"the engine goes on (process {remote.greeting.pid}): sekft tui shows it again, "
             "sekft resident stop ends it"
         )
+    elif app.farewell:
+        print(app.farewell)
     if app.crash is not None:
         raise app.crash
     return status

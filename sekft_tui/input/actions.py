@@ -72,8 +72,14 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),
     Key("global", ("&",), "detach", "detach", "Let the engine go on in the background"),
-    Key("global", ("ctrl+c",), "interrupt", "cancel", "Cancel the running job; else ask to quit"),
-    Key("global", ("q",), "quit", "quit", "Leave; asks first while a job runs", 99),
+    Key(
+        "global",
+        ("ctrl+c",),
+        "interrupt",
+        "leave",
+        "Ask: cancel the job, or leave; twice leaves",
+    ),
+    Key("global", ("q",), "quit", "quit", "Leave; asks first if something would be lost", 99),
     # Moving in whatever has the focus.
     Key("motion", ("j", "down"), "down", "down", "One line down"),
     Key("motion", ("k", "up"), "up", "up", "One line up"),

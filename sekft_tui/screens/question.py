@@ -13,11 +13,13 @@ class QuestionScreen(BoxScreen[str]):
     WIDTH = 60
 
     def ask(self, title: str, question: str, answers: tuple[tuple[str, str], ...]) -> None:
-        """Show the question, with a line (key, what it does) for each of the answers."""
+        """Show the question, with a line (key, what it does) for each of the answers. What stands
+        in further lines of the question explains it."""
         box = self.query_one("#box")
         box.styles.width = self.WIDTH
         box.border_title = title
-        lines: list[Parts] = [((question, "strong"),), ()]
+        first, *more = question.split("\n")
+        lines: list[Parts] = [((first, "strong"),), *(((line, "text"),) for line in more), ()]
         lines += [((f"  {key}  ", "key"), (text, "text")) for key, text in answers]
         self.put(tuple(lines))
 

@@ -1,8 +1,9 @@
-"""Asked before leaving while a job runs."""
+"""Asked before leaving where something would end or be lost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
@@ -12,56 +13,85 @@ from sekft_tui.screens.question import QuestionScreen
 if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
 
+#: Seconds within which a second ctrl+c leaves.
+TWICE = 2.0
+
 
 class QuitScreen(QuestionScreen):
-    """Stop after the step and leave, stay, or leave now.
+    """Stop after the step and leave, hand over, cancel, stay, or leave now.
 
     Args:
-        kind: of the job that runs.
+        kind: of the job that runs; "" = none does.
+        lost: what would end or be lost, each in a line.
         stop: asks the job to end its step and save.
         attached: the engine is one of another process, which goes on without this workbench.
+        interrupt: ctrl+c has led here.
     """
 
     BINDINGS = [
         Binding("d", "answer('detach')", show=False),
         Binding("s", "stop", show=False),
+        Binding("c", "cancel", show=False),
         Binding("k,escape", "answer('stay')", show=False),
-        Binding("q,ctrl+c", "answer('leave')", show=False),
+        Binding("q", "answer('leave')", show=False),
+        Binding("ctrl+c", "again", show=False),
     ]
-    WIDTH = 58
+    WIDTH = 66
 
-    def __init__(self, kind: str, stop: Callable[[], object], *, attached: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        lost: Sequence[str],
+        *,
+        stop: Callable[[], object],
+        attached: bool = False,
+        interrupt: bool = False,
+    ) -> None:
         super().__init__()
         self._stop = stop
         self._attached = attached
+        self._lost = lost
         self.kind = kind
         self._stopping = False
+        self._interrupted = time.monotonic() if interrupt else float("-inf")
 
     def on_mount(self) -> None:
-        self.ask(
-            "leave?",
-            f"{self.kind} is still running.",
-            (
-                ("d", "detach: leave, and the engine goes on"),
-                ("s", "stop after this step, save, and leave"),
-                ("k", "keep it running and stay"),
-            )
-            if self._attached
-            else (
-                ("s", "stop after this step, save, and leave"),
-                ("d", "hand it to an engine in the background, and leave"),
-                ("k", "keep it running and stay"),
-                ("q", "leave now; what is on disk stays"),
-            ),
-        )
+        question = f"{self.kind} is still running." if self.kind else "Leave the workbench?"
+        self.ask("leave?", "\n".join([question, *self._lost]), self._answers())
+
+    def _answers(self) -> tuple[tuple[str, str], ...]:
+        stop = ("s", "stop after this step, save, and leave")
+        cancel = ("c", f"cancel {self.kind}, and stay")
+        if self._attached:
+            detach = ("d", "detach: leave, and the engine goes on")
+            return detach, stop, cancel, ("k", "keep it running and stay")
+        if self.kind:
+            detach = ("d", "hand it to an engine in the background, and leave")
+            now = ("q", "leave now; what is on disk stays")
+            return stop, detach, cancel, ("k", "keep it running and stay"), now
+        detach = ("d", "keep the base in an engine in the background, and leave")
+        return ("q", "leave"), detach, ("k", "stay")
 
     def action_stop(self) -> None:
+        if not self.kind:
+            return
         self._stopping = True
         question = f"{self.kind} ends its step and saves …"
         self.ask("leave?", question, (("q", "leave now, without waiting"),))
         self._stop()
 
+    def action_cancel(self) -> None:
+        if self.kind:
+            self.action_answer("cancel")
+
+    def action_again(self) -> None:
+        """A second ctrl+c leaves, if it comes soon; a later one may be meant for something else."""
+        now = time.monotonic()
+        if now - self._interrupted <= TWICE:
+            self.action_answer("leave")
+        self._interrupted = now
+
     def draw(self, shared: Shared) -> None:
         """Leave once the job has ended after ``s``; if it ended by itself, just close."""
-        if shared.active is None:
+        if shared.active is None and self.kind:
             self.dismiss("leave" if self._stopping else "stay")

@@ -14,6 +14,7 @@ from sekft_tui.input.clipboard import requests
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
+from sekft_tui.screens import quit as quitting
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, training
 
@@ -261,7 +262,7 @@ async def test_leaving_while_a_job_runs_is_asked_for(
         await until(pilot, lambda: not app.is_running, "left")
 
 
-async def test_ctrl_c_cancels_the_job_before_it_asks_to_quit(
+async def test_ctrl_c_asks_what_to_do_and_cancels_the_job(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     app = make_app()
@@ -270,9 +271,56 @@ async def test_ctrl_c_cancels_the_job_before_it_asks_to_quit(
         engine.say(*training(upto=2))
         await until_shown(pilot, "train 2/60")
         await pilot.press("ctrl+c")
+        await until_shown(pilot, "train is still running", "2 steps are not saved yet")
+        assert not engine.cancelled
+        await pilot.press("c")
+        await until_gone(pilot, "still running")
         assert engine.cancelled == [("train-1", False)]
+        assert app.is_running
+
+
+async def test_ctrl_c_twice_leaves_and_later_ones_do_not(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*training(upto=2))
+        await until_shown(pilot, "train 2/60")
+        monkeypatch.setattr(quitting, "TWICE", -1.0)
+        await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
+        await until_shown(pilot, "train is still running")
+        monkeypatch.setattr(quitting, "TWICE", 60.0)
         await pilot.press("ctrl+c")
-        await until_shown(pilot, "still running")
+        await until(pilot, lambda: not app.is_running, "left")
+    assert "step 2 of 60" in app.farewell
+    assert "1 not finished" in app.farewell
+
+
+async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_not(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "certified")
+        engine.say(
+            events.BaseLoaded(
+                job="", base="/bases/tiny", digest="0", parameters=1, dtype="float32",
+                device="cpu", seconds=13.0,
+            )
+        )  # fmt: skip
+        await pilot.press("q")
+        await until_shown(pilot, "tiny is loaded; loading it took", "engine in the background")
+        await pilot.press("k")
+        await until_gone(pilot, "tiny is loaded")
+        await pilot.press("q", "q")
+        await until(pilot, lambda: not app.is_running, "left")
+    assert app.farewell == ""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "certified")
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running, "left")
 
 
 @SIZES
@@ -284,7 +332,7 @@ async def test_help_lists_the_keys_of_the_pane_and_the_palette_runs_them(
         await pilot.press("?")
         await until_shown(pilot, "Show all tokens, only trained, only masked")
         await pilot.press("G")
-        await until_shown(pilot, "Leave; asks first while a job runs")
+        await until_shown(pilot, "Leave; asks first if something would be lost")
         await pilot.press("escape")
         await until_gone(pilot, "Leave; asks first")
         await pilot.press("ctrl+p")

@@ -66,6 +66,8 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.press("j", "enter")
         screen.until_shown("from its journal", "step 2/2")
         screen.press("q")
+        screen.until_shown("is loaded; loading it took")
+        screen.press("q")
         assert screen.ended() == 0
 
     runs = list_runs(workspace.runs)

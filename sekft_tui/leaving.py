@@ -1,0 +1,118 @@
+"""The one way out of the workbench: what leaving would lose, the question, and a last line."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from textual.screen import Screen
+
+from sekft_tui.host import Host
+from sekft_tui.screens.quit import QuitScreen
+from sekft_tui.text import duration, visible
+
+if TYPE_CHECKING:
+    from sekft_tui.engine_switch import EngineSwitch
+    from sekft_tui.model.reducer import JobView, Shared
+    from sekft_tui.model.training import TrainView
+
+
+class App(Host, Protocol):
+    """What is needed of the app."""
+
+    @property
+    def screen(self) -> Screen[object]: ...
+    @property
+    def switch(self) -> EngineSwitch: ...
+    def leave(self) -> None: ...
+
+
+class Leaving:
+    """Asks before anything is lost."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def ask(self, *, interrupt: bool = False) -> None:
+        """Leave if nothing is lost by it, else ask.
+
+        Args:
+            interrupt: it was ctrl+c, so that ctrl+c again within a moment leaves.
+        """
+        app = self._app
+        if isinstance(app.screen, QuitScreen):
+            return
+        attached = app.bridge.remote is not None
+        with app.bridge.shared() as shared:
+            job = shared.active
+            lost = [] if attached else losses(shared)
+        if job is None and not lost:
+            app.leave()
+            return
+        screen = QuitScreen(
+            job.kind if job is not None else "",
+            lost,
+            stop=partial(app.bridge.stop, after_step=True),
+            attached=attached,
+            interrupt=interrupt,
+        )
+        app.push_screen(screen, self._answer)
+
+    def _answer(self, answer: str | None) -> None:
+        app = self._app
+        if answer == "leave" or (answer == "detach" and app.bridge.remote is not None):
+            app.leave()
+        elif answer == "detach":
+            app.switch.move_out(then_leave=True)
+        elif answer == "cancel" and app.bridge.stop(after_step=False):
+            app.note("cancelling: the step that runs is given up")
+
+
+def losses(shared: Shared) -> list[str]:
+    """What ends with an engine of this process, each in a line."""
+    out = []
+    job = shared.active
+    if job is not None and job.kind == "train" and (unsaved := _unsaved(shared.train)):
+        out.append(unsaved)
+    waiting = shared.queue.waiting if shared.queue is not None else []
+    if waiting:
+        some = "1 job waits" if len(waiting) == 1 else f"{len(waiting)} jobs wait"
+        out.append(f"{some}, and would be offered again next time")
+    if (base := shared.base) is not None:
+        name = visible(Path(base.base).name)
+        out.append(f"{name} is loaded; loading it took {duration(base.seconds)}")
+    return out
+
+
+def _unsaved(train: TrainView) -> str:
+    """Steps since the last save; "" = none."""
+    steps = train.step - train.saved_step
+    if steps <= 0:
+        return ""
+    seconds = train.column("seconds")
+    at = train.column("step").searchsorted(train.saved_step, side="right") - 1
+    spent = float(seconds[-1] - (seconds[at] if at >= 0 else 0.0))
+    done = "1 step is" if steps == 1 else f"{steps} steps are"
+    return f"{done} not saved yet ({duration(spent)})"
+
+
+def farewell(shared: Shared) -> str:
+    """A line for the terminal that is left: what was done, what waits; "" = nothing to say."""
+    parts = []
+    train, job = shared.train, _training(shared)
+    if job is not None and train.last is not None:
+        loss = train.last.loss
+        of = f"step {train.step} of {train.total}"
+        number = f"loss {loss:.4f}" if math.isfinite(loss) else "loss not finite"
+        parts.append(f"{visible(train.run)}: {of}, {number}")
+    waiting = len(shared.queue.waiting) if shared.queue is not None else 0
+    waiting += shared.active is not None
+    if waiting:
+        parts.append(f"{waiting} not finished: sekft tui offers to resume (Q, or u in Runs)")
+    return "; ".join(parts)
+
+
+def _training(shared: Shared) -> JobView | None:
+    return next((job for job in shared.jobs.values() if job.kind == "train"), None)
