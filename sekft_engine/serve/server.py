@@ -18,8 +18,9 @@ from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.serve.app import make_app
 from sekft_engine.serve.guard import is_loopback
 from sekft_engine.serve.loading import Held
+from sekft_engine.serve.prompts import Render, certified
 from sekft_engine.serve.scheduler import Scheduler
-from sekft_engine.serve.service import Render, Service, certified
+from sekft_engine.serve.service import Service
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -11,27 +11,14 @@ from typing import Any
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.clock import Clock
-from sekft_engine.data.trajectory import Turn
 from sekft_engine.operators.decoder import Sampling
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.serve.errors import ApiError, not_supported, too_long
 from sekft_engine.serve.fields import Common
 from sekft_engine.serve.generation import Asked, Generation, Piece
 from sekft_engine.serve.loading import Held, ServedModel
+from sekft_engine.serve.prompts import Render, certified, turn_of
 from sekft_engine.serve.scheduler import Scheduler
-
-#: Turns to the ids of a prompt.
-Render = Callable[[ChatTokenizer, Sequence[Turn]], list[int]]
-
-#: Roles of messages. What a newer client calls ``developer`` is a system turn.
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-#: Fields of a message that change nothing.
-_PASS = frozenset({"role", "content"})
-
-
-def certified(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> list[int]:
-    """The prompt that training fed: turns are normalised, and content cannot forge tokens."""
-    return tokenizer.encode_episode(turns)
 
 
 class Pieces:
@@ -187,36 +174,3 @@ class Service:
             for generation in generations:
                 if not generation.over:
                     self.scheduler.leave(generation)
-
-
-def turn_of(message: dict[str, Any], number: int) -> Turn:
-    """A message as a turn.
-
-    Raises:
-        ApiError: it has a role or a content that is not supported.
-    """
-    place = f"messages[{number}]"
-    role = _ROLES.get(str(message.get("role")))
-    if role is None:
-        raise not_supported(f"{place}.role", message.get("role"))
-    for name, value in message.items():
-        if name not in _PASS and value not in (None, [], {}, ""):
-            raise not_supported(f"{place}.{name}"[:100], value)
-    return Turn(role=role, content=_text(message.get("content"), f"{place}.content"))  # type: ignore[arg-type]
-
-
-def _text(content: Any, place: str) -> str:
-    """The text of a content, which may come in parts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise ApiError(400, f"{place} must be text", param=place, code="invalid_value")
-    texts = []
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text":
-            kind = part.get("type") if isinstance(part, dict) else part
-            raise not_supported(f"{place} of type", kind)
-        if not isinstance(part.get("text"), str):
-            raise ApiError(400, f"{place} must be text", param=place, code="invalid_value")
-        texts.append(part["text"])
-    return "\n".join(texts)

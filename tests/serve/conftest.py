@@ -19,8 +19,9 @@ from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.serve.loading import Held, Holding, hold, named_adapters
 from sekft_engine.serve.server import HttpServer
 from tests.evaluation.conftest import make_scenario
+from tests.render.conftest import bases, smol
 
-__all__ = ["make_scenario"]
+__all__ = ["bases", "make_scenario", "smol"]
 
 ADAPTERS = 32
 

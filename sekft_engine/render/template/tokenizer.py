@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 from tokenizers import AddedToken
 
 from sekft_engine.bases.embedding import embedding_rows
@@ -383,42 +382,6 @@ class ChatTokenizer:
             # Cut by the cap, or stopped at another id than the one that closes turns in history.
             ids.append(self.end_of_turn_id)
         return ids
-
-    def encode_episode(self, turns: Sequence[Turn]) -> list[int]:
-        """:meth:`encode_prompt` of a session that may have empty commands.
-
-        Training refuses such a session, but a model may type nothing, and its episode goes on. Its
-        ids are put together turn by turn, as an eval does it.
-
-        Raises:
-            BadInput, Refused: as :meth:`encode_prompt`.
-        """
-        try:
-            return self.encode_prompt(turns)
-        except Refused as refusal:
-            if refusal.reason != "empty_command":
-                raise
-        typed = [
-            replace(turn, content="x") if turn.is_command and not turn.content.strip() else turn
-            for turn in turns
-        ]
-        self.encode_prompt(typed)  # whatever else is wrong with it
-        normal = normalize_for_template(typed)
-        if len(normal) != len(turns):
-            raise Refused(
-                "empty_command",
-                "an empty command stands beside another turn of its role",
-                where=self.where,
-                mend="send one command between two environment turns",
-            )
-        sampled = []
-        for turn, said in zip(normal, turns, strict=True):
-            if turn.is_command:
-                guard = self.guard_for([said.content])
-                ids = guard.ids(guard.encode(_whole(said.content, self.where))).tolist()
-                turn = replace(turn, ids=tuple(int(token) for token in ids))
-            sampled.append(turn)
-        return self.encode_sampled(sampled) + self.bridge(normal[-1].content, after=len(normal) - 1)
 
     def _encode(self, parts: Sequence[str], contents: Sequence[str]) -> list[int]:
         guard = self.guard_for(contents)
