@@ -37,7 +37,10 @@ COMMANDS = {
     "shell": ("sekft_engine.cli.shell.command", "Watch a model log in, live; take the keyboard."),
     "takeover": ("sekft_engine.cli.takeover", "Continue a session by hand from any turn."),
     "resident": ("sekft_engine.cli.resident", "Keep a base loaded: jobs in, events out."),
-    "serve": ("sekft_engine.cli.serve", "Serve a base and adapters over HTTP, as OpenAI's API."),
+    "serve": (
+        "sekft_engine.cli.serve.command",
+        "Serve a base and adapters over HTTP, as OpenAI's API.",
+    ),
     "mask": (
         "sekft_engine.cli.mask.command",
         "Show which tokens are trained, with the certificate.",

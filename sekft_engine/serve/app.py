@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sekft_engine.core.errors import known_error
 from sekft_engine.core.text import visible
-from sekft_engine.serve import about, tokens
-from sekft_engine.serve.chat import chat
-from sekft_engine.serve.completions import complete
+from sekft_engine.serve.endpoints import about, tokens
+from sekft_engine.serve.endpoints.chat import chat
+from sekft_engine.serve.endpoints.completions import complete
 from sekft_engine.serve.errors import ApiError
 from sekft_engine.serve.exchange import ClientLeft, Exchange
 from sekft_engine.serve.guard import Guard

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from sekft_engine.serve.endpoints.logprobs import chat_logprobs
 from sekft_engine.serve.errors import ApiError
 from sekft_engine.serve.exchange import Exchange
 from sekft_engine.serve.fields import ChatRequest, read
 from sekft_engine.serve.generation import Asked, Piece
-from sekft_engine.serve.logprobs import chat_logprobs
 from sekft_engine.serve.service import Pieces, Service
 
 

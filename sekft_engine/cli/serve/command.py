@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from sekft_engine.cli.options import device_option, find_workspace, workspace_option
-from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.cli.serve.key import KEY, read_key
+from sekft_engine.core.errors import Unavailable
 from sekft_engine.core.text import visible
-
-#: The environment variable with the key.
-KEY = "SEKFT_API_KEY"
 
 
 @click.command("serve")
@@ -105,7 +102,7 @@ def command(
     """
     from sekft_engine.bases import resolve_base
 
-    key = _key(api_key_file)
+    key = read_key(api_key_file)
     place = find_workspace(workspace)
     folder = resolve_base(base, place)
     try:
@@ -145,20 +142,3 @@ def command(
     click.echo(f"sekft: loading {visible(folder.name)} for {server.url}", err=True)
     server.run()
     return 0
-
-
-def _key(file: Path | None) -> str:
-    """The key, from a file or from the environment; empty = there is none.
-
-    Raises:
-        BadInput: the file is empty, or others can read it.
-    """
-    if file is None:
-        return os.environ.get(KEY, "").strip()
-    with file.open(encoding="utf-8") as opened:
-        if os.fstat(opened.fileno()).st_mode & 0o077:
-            raise BadInput("others can read this file", where=str(file), mend=f"chmod 600 {file}")
-        key = opened.read(4096).strip()
-    if not key:
-        raise BadInput("this file is empty", where=str(file), mend="write the key into it")
-    return key

@@ -9,12 +9,12 @@ from typing import Any
 
 from sekft_engine.operators.decoder import Top
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.serve.chat import usage
+from sekft_engine.serve.endpoints.chat import usage
+from sekft_engine.serve.endpoints.logprobs import completion_logprobs
 from sekft_engine.serve.errors import ApiError, not_supported
 from sekft_engine.serve.exchange import Exchange
 from sekft_engine.serve.fields import CompletionRequest, read
 from sekft_engine.serve.generation import Asked, Piece
-from sekft_engine.serve.logprobs import completion_logprobs
 from sekft_engine.serve.service import Pieces, Service
 
 #: What OpenAI gives where no number of tokens is asked for.

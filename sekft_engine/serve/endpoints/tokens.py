@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sekft_engine.serve.completions import encoded_text, refuse_unknown_ids
+from sekft_engine.serve.endpoints.completions import encoded_text, refuse_unknown_ids
 from sekft_engine.serve.errors import ApiError, not_supported
 from sekft_engine.serve.exchange import Exchange
 from sekft_engine.serve.fields import DetokenizeRequest, TokenizeRequest, read

@@ -1,0 +1,1 @@
+"""``sekft serve``: the base and its adapters behind OpenAI's API."""
