@@ -39,7 +39,7 @@ COMMANDS = {
     "resident": ("sekft_engine.cli.resident", "Keep a base loaded: jobs in, events out."),
     "serve": (
         "sekft_engine.cli.serve.command",
-        "Serve a base and adapters over HTTP, as OpenAI's API.",
+        "Serve a base and adapters as OpenAI's API.",
     ),
     "mask": (
         "sekft_engine.cli.mask.command",
