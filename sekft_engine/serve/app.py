@@ -30,6 +30,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("/v1/chat/completions", "POST", chat),
     ("/v1/completions", "POST", complete),
     ("/v1/models", "GET", about.models),
+    ("/v1/models/{name:path}", "GET", about.model),
     ("/tokenize", "POST", tokens.tokenize),
     ("/detokenize", "POST", tokens.detokenize),
     ("/health", "GET", about.health),

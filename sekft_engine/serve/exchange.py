@@ -48,6 +48,10 @@ class Exchange:
         found = (value for key, value in self._scope["headers"] if key == wanted)
         return str(next(found, b"").decode("latin-1"))
 
+    def parameter(self, name: str) -> str:
+        """A part of the path."""
+        return str(self._scope["path_params"][name])
+
     async def body(self) -> bytes:
         """The whole body of a request with JSON.
 

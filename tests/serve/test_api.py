@@ -48,6 +48,9 @@ def test_models_are_listed_with_what_they_are(client: openai.OpenAI, server: Run
     assert adapter["render"]["template"] == server.held.tokenizer.digest.template
     assert adapter["dialect"]["prompt"] == "user@box:{cwd}$"
     assert base["dialect"] is None
+    assert client.models.retrieve("a0") == listed[1]
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("a9/../a0")
 
 
 def test_an_answer_names_the_content_that_gave_it(server: Running) -> None:

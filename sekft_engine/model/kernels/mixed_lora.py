@@ -132,6 +132,10 @@ def _is_linear(module: Any) -> bool:
 
 def _product(module: Any, slot: str, x: Tensor) -> Tensor:
     """The adapter's share of the layer: x ``[..., in]``, result ``[..., out]``."""
+    from torch.nn.functional import linear
+
     lora_A, lora_B = module.lora_A[slot], module.lora_B[slot]
-    product: Tensor = lora_B(lora_A(x.to(lora_A.weight.dtype))) * module.scaling[slot]
+    # Called as functions: with many adapters a step has thousands of these small products.
+    h = linear(x.to(lora_A.weight.dtype), lora_A.weight, lora_A.bias)
+    product: Tensor = linear(h, lora_B.weight, lora_B.bias) * module.scaling[slot]
     return product

@@ -17,6 +17,12 @@ async def models(service: Service, exchange: Exchange) -> None:
     await exchange.send_json({"object": "list", "data": listed})
 
 
+async def model(service: Service, exchange: Exchange) -> None:
+    """Describe one model."""
+    found = service.model(exchange.parameter("name"))
+    await exchange.send_json(_model(service.held, found))
+
+
 def _model(held: Held, model: ServedModel) -> dict[str, Any]:
     base = held.base
     digest = held.tokenizer.digest
