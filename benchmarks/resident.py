@@ -15,6 +15,11 @@ already, ``attach`` from disk; the peers are PEFT's ``set_adapter`` and ``load_a
 of its own, and loading base and adapter anew (``from_pretrained`` of transformers, then of PEFT).
 ``proof`` is the comparison of the whole base with what was loaded, which is a part of each
 ``attach`` and comes at the end of each job; ``proof_s_per_gb`` is that per 10^9 bytes of the base.
+``switch`` is the same with 1 to 32 adapters on the base.
+
+At last ``first_token``: from "evaluate this adapter" to its first token, in a world of its own, on
+an engine in the background (`sekft resident --detach`) as a client of its socket hears it, and as a
+process of its own. ``parts_ms`` says where the time goes.
 """
 
 from __future__ import annotations
@@ -34,7 +39,9 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.shared.first_token import first_tokens, one_token
 from benchmarks.shared.report import arguments, run_main, tell
+from benchmarks.shared.switching import switch_ms
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
@@ -228,6 +235,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         adapters = [folder / f"resident-{number}" / "adapter" for number in range(2)]
         swap = own_swaps(bench.base, adapters) | peft_swaps(bench.base, adapters)
         size = ResidentBase.load(bench.base).memory()
+        gc.collect()
+        switch = switch_ms(bench.base, adapters[0])
+        gc.collect()
+        first = first_tokens(
+            bench.workspace,
+            bench.base,
+            lambda out, adapter: one_token(bench.evaluate(out, adapter)),
+            adapters,
+            folder,
+            options.first_tokens,
+        )
     total = {way: sum(map(sum, kinds.values())) for way, kinds in took.items()}
     count = 2 * options.adapters
     return {
@@ -243,6 +261,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             way: round((total[way] - total["resident"]) / count, 2) for way in ("anew", "command")
         },
         "swap_ms": {what: round(value, 2) for what, value in swap.items()},
+        "switch_ms": switch,
+        "first_token": first,
         "proof_s_per_gb": round(swap["proof"] / 1e3 / (size / 1e9), 3),
         "ratio_swap": round(swap["load base and adapter"] / swap["swap"], 1),
         "ratio_attach": round(swap["load base and adapter"] / swap["attach"], 1),
@@ -264,6 +284,15 @@ def show(result: dict[str, Any]) -> None:
     print("\nuntil another adapter acts, in milliseconds")
     for what, value in result["swap_ms"].items():
         print(f"  {what:24}{value:>10.2f}{value / result['swap_ms']['swap']:>9.1f}x")
+    print("\na switch with so many adapters on the base, in milliseconds")
+    switch = result["switch_ms"]
+    for what in ("adapters", "own", "peft", "ratio"):
+        print(f"  {what:10}" + "".join(f"{value:>8}" for value in switch[what]))
+    first = result["first_token"]
+    print("\nfrom 'evaluate this adapter' to its first token, in seconds")
+    print(f"  resident {first['resident_s']}, fresh {first['fresh_s']}: {first['ratio']}x")
+    for what, value in first["parts_ms"].items():
+        print(f"  {what:24}{value:>10.1f} ms")
 
 
 def main() -> None:
@@ -273,6 +302,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=2, help="of an eval")
     parser.add_argument("--step-cap", type=int, default=2, help="commands in an episode")
     parser.add_argument("--turn-tokens", type=int, default=8, help="tokens in a command")
+    parser.add_argument("--first-tokens", type=int, default=5, help="evals for the first token")
     options = parser.parse_args()
     tell(measure(options), show, as_json=options.json)
 

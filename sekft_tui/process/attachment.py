@@ -64,7 +64,7 @@ def choose_engine(
             )
         if why:
             return Chosen(Engine(place), remark=f"an engine of its own: the living one {why}")
-    return Chosen(engine, held)
+    return Chosen(engine, held if Path(held).exists() else "")
 
 
 def header(remote: RemoteEngine | None, doing: tuple[str, str]) -> tuple[str, str]:
@@ -104,6 +104,8 @@ def start_again(remote: RemoteEngine) -> None:
     facts = resident if isinstance(resident, LoadResult) else None
     if remote.where.is_there():
         return  # someone else has
+    if remote.where.path is not None:
+        raise Unavailable("the engine is behind a socket", mend="start it on its own machine")
     start_detached(place, resident_options(facts))
 
 

@@ -12,6 +12,7 @@ import pytest
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.socket.client import connect, live_engine, wait_until_gone
 from sekft_engine.records import jobs
@@ -41,7 +42,7 @@ def other(workspace: Workspace) -> Iterator[list[Heard]]:
 
 
 def someone(place: Workspace, other: list[Heard]) -> Heard:
-    other.append(Heard(place, history=True))
+    other.append(Heard(Where(place), history=True))
     return other[0]
 
 

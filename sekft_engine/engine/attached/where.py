@@ -21,7 +21,7 @@ class Where:
 
     def __init__(self, workspace: Workspace, path: Path | None = None) -> None:
         self.workspace = workspace
-        self._path = path
+        self.path = path
 
     def connect(self, timeout: float | None = PATIENCE_S) -> Client:
         """A connection to it.
@@ -29,14 +29,14 @@ class Where:
         Raises:
             Unavailable: there is none, or it does not answer.
         """
-        if self._path is not None:
-            return Client(str(self._path), timeout)
+        if self.path is not None:
+            return Client(str(self.path), timeout)
         return connect(self.workspace, timeout)
 
     def is_there(self) -> bool:
         """Whether there is an engine, even if it does not answer."""
-        if self._path is not None:
-            return self._path.exists()
+        if self.path is not None:
+            return self.path.exists()
         return is_locked(self.workspace)
 
     def find(self) -> Client | None:

@@ -22,8 +22,8 @@ __all__ = ["Attach", "Heard", "runtime", "start", "training"]
 class Heard:
     """An engine of another process, and all that it said."""
 
-    def __init__(self, place: Workspace, *, history: bool) -> None:
-        self.engine = RemoteEngine(Where(place), history=history)
+    def __init__(self, where: Where, *, history: bool) -> None:
+        self.engine = RemoteEngine(where, history=history)
         self.events: list[Event] = []
         self._arrived = threading.Condition()
         self.engine.subscribe(self._take)
@@ -63,7 +63,7 @@ def attach(workspace: Workspace) -> Iterator[Attach]:
     made: list[Heard] = []
 
     def begin(*, history: bool = True) -> Heard:
-        made.append(Heard(workspace, history=history))
+        made.append(Heard(Where(workspace), history=history))
         return made[-1]
 
     yield begin

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
+import threading
+from pathlib import Path
 
 import psutil
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.where import Where
+from sekft_engine.engine.socket.address import read_pointer
 from sekft_engine.engine.socket.client import live_engine
 from sekft_engine.records import events, jobs
 from tests.engine.attached.conftest import Attach, Heard, training
@@ -123,3 +129,75 @@ def test_a_serving_process_that_dies_again_and_again_is_given_up_and_the_jobs_go
         assert one.process.poll() is None
     assert len(killed) <= 7
     assert one.end() == 130, "it can be ended as ever"
+
+
+class Forward:
+    """What ``ssh -L`` does with a socket: it carries each connection to another one."""
+
+    def __init__(self, path: Path, target: str) -> None:
+        self._target = target
+        self._ends: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.socket(socket.AF_UNIX)
+                there.connect(self._target)
+                self._ends += [here, there]
+                for ends in ((here, there), (there, here)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def drop(self) -> None:
+        """The line is lost: all connections end."""
+        ends, self._ends = self._ends, []
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.drop()
+
+
+def test_a_forwarded_socket_leads_to_an_engine_of_elsewhere_also_over_a_line_that_drops(
+    start: Start, attach: Attach, runtime: Path, tmp_path: Path
+) -> None:
+    one = start()
+    address = read_pointer(one.place)
+    assert address is not None
+    path = runtime / "forwarded.sock"
+    line = Forward(path, address.socket)
+    elsewhere = Workspace(tmp_path / "elsewhere").create()
+    far = Heard(Where(elsewhere, path), history=True)
+    try:
+        job = far.engine.submit(training())
+        far.wait(lambda: len(far.steps(job)) > 10)
+        for _ in range(3):
+            line.drop()
+            so_far = len(far.steps(job))
+            far.wait(lambda: len(far.steps(job)) > so_far + 10, "the line is there again")  # noqa: B023
+        assert far.engine.cancel(job, after_step=True)
+        far.ending(job)
+        near = attach()
+        near.ending(job)
+        assert far.steps(job) == near.steps(job)
+        assert steps_are_whole(far, job)
+    finally:
+        far.engine.close()
+        line.close()
+        path.unlink()
