@@ -365,7 +365,7 @@ class Setup(Job, frozen=True, kw_only=True, tag="setup"):
     """Make the demo workspace: the small base, scenarios and trajectories. Idempotent."""
 
     workspace: str
-    train: int = 240
+    train: int = 400
     holdout: int = 48
     seed: int = 0
 

@@ -18,7 +18,7 @@ from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.episodes.clean import is_prose
 from sekft_engine.factory import FactoryReport, make, making
-from sekft_engine.factory.archetypes import HELD_OUT, TRAINING, VALIDATION
+from sekft_engine.factory.archetypes import CORE, HELD_OUT, TRAINING, VALIDATION
 from sekft_engine.factory.compose import compose
 from sekft_engine.factory.splits import SPLITS, TWISTS, Split, pair_share, share_of_split, specs
 from sekft_engine.factory.words import DOMAINS, WORDS, share_of
@@ -241,6 +241,18 @@ def test_the_data_is_varied(bundles: list[Scenario]) -> None:
         assert {each.doc_depth for each in mine} == {"help", "man", "usage"}
     train = [each for each in bundles if each.extra["split"] == "train"]
     assert {each.difficulty for each in train} >= {"1", "2", "3", "4"}
+
+
+def test_a_small_budget_takes_the_most_usual_kinds() -> None:
+    for split in SPLITS:
+        kinds = {
+            kind
+            for spec in specs(split, 300, 0, core=True)
+            for part in spec.archetypes
+            for kind in part.split("+")
+        }
+        assert kinds & TRAINING.keys() <= {*CORE}
+        assert len(kinds & TRAINING.keys()) >= 20 or split == "primitives"
 
 
 def test_splits_are_written_by_name(tmp_path: Path) -> None:
