@@ -61,6 +61,7 @@ def command() -> None:
     callback=_split_counts,
     help="Also write scenarios/NAME: seen, valid, compositions or primitives. Repeatable.",
 )
+@click.option("--core", is_flag=True, help="Only the 29 most usual kinds of work for training.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
 @_sandbox_option
@@ -70,6 +71,7 @@ def make_command(
     train: int,
     holdout: int,
     splits: dict[str, int],
+    core: bool,
     seed: int,
     workers: int,
     sandbox: str,
@@ -94,6 +96,7 @@ def make_command(
             train=train,
             holdout=holdout,
             seed=seed,
+            core=core,
             splits=cast("dict[Split, int]", splits),
             workers=workers,
             sandbox=sandbox,

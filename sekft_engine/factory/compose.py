@@ -7,6 +7,7 @@ from random import Random
 
 from sekft_engine.data.scenario import Announcement, Fixture, Scenario
 from sekft_engine.factory import providers
+from sekft_engine.factory.archetypes import training_kinds
 from sekft_engine.factory.helping import HelpDesk, Helped
 from sekft_engine.factory.names import Names
 from sekft_engine.factory.obstacles import Blocked, block, contradiction, in_the_way, no_change
@@ -155,7 +156,9 @@ class _Composer:
         for number, name in enumerate(kinds):
             kind = archetype(name)
             if number == start and spec.block and spec.block != "sealed":
-                self._blocked(block(spec.block, kind, self._desk(), self.help))
+                self._blocked(
+                    block(spec.block, kind, training_kinds(core=spec.core), self._desk(), self.help)
+                )
                 continue
             here = number >= start
             nook = self._nook() if here and twist == "nook" else ""

@@ -102,9 +102,9 @@ class HelpDesk:
         if page is None:
             return Helped(part)
         invented = bool(part.scripts)
-        if not new and draw < 0.55:
+        if not new and draw < 0.5:
             return Helped(part)
-        if not new and draw < 0.7:
+        if not new and draw < 0.82:
             if page.name in part.text.replace("(", " ").split():
                 return Helped(part)
             return self._say(part, _HINTS, (), "hint", tool=page.name)

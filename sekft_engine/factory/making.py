@@ -31,6 +31,7 @@ def make(
     holdout: int,
     seed: int,
     splits: Mapping[Split, int] | None = None,
+    core: bool = False,
     workers: int = 2,
     sandbox: str = "auto",
     userland: str = "auto",
@@ -48,6 +49,7 @@ def make(
         holdout: number of held-out scenarios; half are new compositions, half new primitives.
         splits: number of scenarios of single splits, each written to ``out/scenarios/SPLIT``.
         seed: fixes all choices.
+        core: of training's kinds of work, take only the most usual ones.
         workers: number of worlds at a time.
         sandbox, userland: of the worlds.
         dialect: how outputs and prompts are shown in environment turns.
@@ -62,13 +64,13 @@ def make(
     if min(train, holdout, *named.values()) < 0:
         raise BadInput("counts cannot be negative", where="sekft factory make")
     folders: dict[str, list[Spec]] = {
-        "train": specs("train", train, seed),
+        "train": specs("train", train, seed, core=core),
         "holdout": [
-            *specs("compositions", holdout - holdout // 2, seed),
-            *specs("primitives", holdout // 2, seed),
+            *specs("compositions", holdout - holdout // 2, seed, core=core),
+            *specs("primitives", holdout // 2, seed, core=core),
         ],
     }
-    folders |= {split: specs(split, count, seed) for split, count in named.items()}
+    folders |= {split: specs(split, count, seed, core=core) for split, count in named.items()}
     for name in folders:
         _must_be_free(out / "scenarios" / name)
     _must_be_free(out / "trajectories")

@@ -7,13 +7,13 @@ lie elsewhere, a folder may be made, a program may have another name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 import msgspec
 
 from sekft_engine.data.scenario import Fixture
-from sekft_engine.factory.archetypes import HELD_OUT, TRAINING, VALIDATION
+from sekft_engine.factory.archetypes import HELD_OUT, VALIDATION
 from sekft_engine.factory.helping import HelpDesk, Helped
 from sekft_engine.factory.names import Names
 from sekft_engine.factory.part import Archetype, Desk, Part, content
@@ -70,20 +70,27 @@ def contradiction(desk: Desk) -> Blocked:
     return Blocked(texts, files, looks, reason)
 
 
-def block(cause: str, kind: Archetype, desk: Desk, help_desk: HelpDesk) -> Blocked:
+def block(
+    cause: str,
+    kind: Archetype,
+    known: Mapping[str, Archetype],
+    desk: Desk,
+    help_desk: HelpDesk,
+) -> Blocked:
     """Work of ``kind`` that ``cause`` makes impossible, or of another kind where it cannot.
 
     Args:
         cause: one of :data:`~sekft_engine.factory.splits.BLOCKS`.
         kind: the archetype that is wanted.
+        known: training's archetypes, to choose another from.
         desk: of the world.
         help_desk: of the world.
     """
-    own = {"train": TRAINING, "valid": VALIDATION, "holdout": HELD_OUT}[kind.share]
+    own = {"train": known, "valid": VALIDATION, "holdout": HELD_OUT}[kind.share]
     match cause:
         case "lacking":
             if not kind.can_lack:
-                kind = desk.rng.choice([each for each in TRAINING.values() if each.can_lack])
+                kind = desk.rng.choice([each for each in known.values() if each.can_lack])
             lacking = Desk(desk.rng, desk.names, desk.folder, lacking=True)
             part = kind.part(lacking)
             if part.gap is None:
@@ -93,7 +100,7 @@ def block(cause: str, kind: Archetype, desk: Desk, help_desk: HelpDesk) -> Block
             )
         case "readonly":
             nook = f"/usr/local/{desk.pick(('lib', 'share', 'etc', 'src'))}/{desk.word()}/"
-            part = _writing(kind, desk, nook)
+            part = _writing(kind, known, desk, nook)
             files = [*part.fixtures(), Fixture(path=f"{nook}{desk.names.file()}", content="x\n")]
             commands = [desk.pick(part.looks)] if desk.rng.random() < 0.4 and part.looks else []
             return Blocked(
@@ -120,7 +127,7 @@ def block(cause: str, kind: Archetype, desk: Desk, help_desk: HelpDesk) -> Block
                 part.made,
             )
         case _:
-            part = _reading(kind, desk)
+            part = _reading(kind, known, desk)
             name = part.source.rpartition("/")[2]
             look = desk.pick([look for look in part.looks if part.source in look] or part.acts)
             files = [
@@ -134,15 +141,15 @@ def block(cause: str, kind: Archetype, desk: Desk, help_desk: HelpDesk) -> Block
             )
 
 
-def _reading(kind: Archetype, desk: Desk) -> Part:
+def _reading(kind: Archetype, known: Mapping[str, Archetype], desk: Desk) -> Part:
     """A part of ``kind`` that reads one input, or of a kind that does."""
     part = kind.part(desk)
     while not part.source or " " in part.source or not part.looks:
-        part = desk.rng.choice([*TRAINING.values()]).part(desk)
+        part = desk.rng.choice([*known.values()]).part(desk)
     return part
 
 
-def _writing(kind: Archetype, desk: Desk, nook: str) -> Part:
+def _writing(kind: Archetype, known: Mapping[str, Archetype], desk: Desk, nook: str) -> Part:
     """A part of ``kind`` that makes a file in ``nook``, or of a kind that does."""
     inner = Desk(desk.rng, desk.names, desk.folder, nook)
     part = kind.part(inner)
@@ -153,7 +160,7 @@ def _writing(kind: Archetype, desk: Desk, nook: str) -> Part:
         or len(part.acts) > 1
         or "||" in part.acts[0]
     ):
-        part = desk.rng.choice([*TRAINING.values()]).part(inner)
+        part = desk.rng.choice([*known.values()]).part(inner)
     return part
 
 

@@ -37,7 +37,7 @@ def work_on(
         calm: how likely looks and verifications are, from 0 to 1.
     """
     steps = [Step(command) for command in before]
-    if not before and part.looks and rng.random() < 0.5 * calm:
+    if not before and part.looks and rng.random() < 0.25 * calm:
         steps.append(Step(rng.choice(part.looks)))
     first, *rest = part.acts
     guessed = [command for command in part.fails if command not in part.acts]
@@ -55,7 +55,7 @@ def work_on(
         if wrong != first and part.source in part.files and ">>" not in first:
             steps.append(Step(wrong, mistake=True))
     steps += [Step(command) for command in (first, *rest)]
-    if part.verifies and rng.random() < 0.8 * calm:
+    if part.verifies and rng.random() < 0.9 * calm:
         steps.append(Step(rng.choice(part.verifies)))
     return steps
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Literal, TypeVar, get_args
 
 import msgspec
 
 from sekft_engine.data.scenario import Channel, DocDepth, Terminal
-from sekft_engine.factory.archetypes import CHAIN, HELD_OUT, TRAINING, VALIDATION
+from sekft_engine.factory.archetypes import CHAIN, HELD_OUT, TRAINING, VALIDATION, training_kinds
 from sekft_engine.factory.archetypes.filters import STAGES
 from sekft_engine.factory.archetypes.stages import Filter, chain
 from sekft_engine.factory.part import Archetype
@@ -46,7 +46,7 @@ TWISTS = (
     "harmless",
 )
 #: Mistakes on the way, which are context and not trained.
-SLIPS = (*("",) * 5, "wrong", "wrong", "fails", "typo", "verb", "mistyped")
+SLIPS = (*("",) * 10, "wrong", "wrong", "fails", "typo", "verb", "mistyped")
 #: Those without announcement at login need one or two commands more, so they are fewer in training.
 _TRAINING_CHANNELS: tuple[Channel, ...] = ("motd", "motd", "banner", "banner", "env", "file")
 _LAST = ("count", "count-words", "join-lines", "number")
@@ -60,6 +60,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         block: why it cannot be done; empty = it can.
         twist: what gets in the way; empty = nothing.
         slip: the mistake that the recorded session makes; empty = none.
+        core: of training's kinds, only the most usual ones are wanted.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     block: str = ""
     twist: str = ""
     slip: str = ""
+    core: bool = False
 
     @property
     def archetype(self) -> str:
@@ -115,13 +117,15 @@ def archetype(name: str) -> Archetype:
     return {**TRAINING, **VALIDATION, **HELD_OUT}[name]
 
 
-def _chains(share: Share) -> list[str]:
+def _chains(share: Share, known: Mapping[str, Archetype]) -> list[str]:
     """The pipelines of two filters that ``share`` has."""
     return [
         f"{first.name}+{second.name}"
         for first in STAGES
         for second in STAGES
         if first is not second
+        and first.name in known
+        and second.name in known
         and first.name not in _LAST
         and pair_share(first.name, second.name) == share
     ]
@@ -135,18 +139,20 @@ def _rounds(rng: Random, options: Sequence[T]) -> Iterator[T]:
         yield from round_
 
 
-def specs(split: Split, count: int, seed: int) -> list[Spec]:
+def specs(split: Split, count: int, seed: int, *, core: bool = False) -> list[Spec]:
     """The first ``count`` specs of ``split``; a longer list begins with the same ones.
 
     Args:
         split: one of :data:`SPLITS`.
         count: number of specs.
         seed: fixes all choices.
+        core: of training's kinds, take only the most usual ones.
     """
+    known = training_kinds(core=core)
     rng = Random(f"sekft:{seed}:{split}")  # noqa: S311 (reproducible, not secret)
     streams = [Random(rng.random()) for _ in range(9)]  # noqa: S311
-    firsts = _rounds(streams[0], _first_kinds(split))
-    chains = _rounds(streams[1], _chains(share_of_split(split)))
+    firsts = _rounds(streams[0], _first_kinds(split, known))
+    chains = _rounds(streams[1], _chains(share_of_split(split), known))
     channels = _rounds(streams[2], _TRAINING_CHANNELS if split == "train" else CHANNELS)
     depths = _rounds(streams[3], DEPTHS)
     counts = _rounds(streams[4], _TRAINING_COUNTS if split == "train" else _COUNTS)
@@ -164,8 +170,8 @@ def specs(split: Split, count: int, seed: int) -> list[Spec]:
         twist = "" if block else next(twists)
         slip = next(slips) if split == "train" and not block else ""
         if twist == "renamed":
-            first = choice.choice([name for name in _pool(split, first) if "tool-" in name])
-        kinds = _kinds(choice, split, first, _parts(split, next(counts), block))
+            first = choice.choice([name for name in _pool(split, first, known) if "tool-" in name])
+        kinds = _kinds(choice, split, first, known, _parts(split, next(counts), block))
         spec = Spec(
             id="",
             seed=seed_text,
@@ -176,19 +182,21 @@ def specs(split: Split, count: int, seed: int) -> list[Spec]:
             block=block,
             twist=twist,
             slip=slip,
+            core=core,
         )
         name = f"{split}-{index:04d}-{spec.archetype}"
         out.append(msgspec.structs.replace(spec, id=name))
     return out
 
 
-def _first_kinds(split: Split) -> list[str]:
+def _first_kinds(split: Split, kinds: Mapping[str, Archetype]) -> list[str]:
     """The kinds with which a world of ``split`` may begin, each as often as it should."""
-    known = sorted(TRAINING)
+    known = sorted(kinds)
     match split:
         case "train" | "seen":
-            tools = [name for name in known if name.startswith("tool-")] * 2
-            return [*known, *tools, *[CHAIN] * 8]
+            tools = [name for name in known if name.startswith("tool-")]
+            tools *= 1 if len(known) < 40 else 2
+            return [*known, *tools, *[CHAIN] * (len(known) // 9)]
         case "valid":
             return [*[CHAIN] * 12, *known[::3], *sorted(VALIDATION) * 4]
         case "compositions":
@@ -205,16 +213,18 @@ def _parts(split: Split, wanted: int, block: str) -> int:
     return min(wanted, 3) if block else wanted
 
 
-def _pool(split: Split, first: str) -> list[str]:
+def _pool(split: Split, first: str, known: Mapping[str, Archetype]) -> list[str]:
     """The kinds that may stand in a world of ``split`` with ``first``."""
     if split == "primitives":
         return sorted(HELD_OUT)
-    return sorted(VALIDATION if first in VALIDATION else TRAINING)
+    return sorted(VALIDATION if first in VALIDATION else known)
 
 
-def _kinds(rng: Random, split: Split, first: str, wanted: int) -> tuple[str, ...]:
+def _kinds(
+    rng: Random, split: Split, first: str, known: Mapping[str, Archetype], wanted: int
+) -> tuple[str, ...]:
     """``first`` and further kinds, whose pairs belong to ``split``."""
-    share, pool = share_of_split(split), _pool(split, first)
+    share, pool = share_of_split(split), _pool(split, first, known)
     kinds = [first]
     if split == "compositions" and "+" not in first:
         wanted = max(wanted, 2)
