@@ -43,6 +43,7 @@ from sekft_tui.process.remembered import Remembered, save_rest
 from sekft_tui.process.settings import State, load_state
 from sekft_tui.process.workers import KeyPriority
 from sekft_tui.screens.details import DetailsScreen
+from sekft_tui.screens.engine import EngineScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
 from sekft_tui.screens.queue import QueueScreen
@@ -301,6 +302,9 @@ class Workbench(PanesApp):
 
     def action_queue(self) -> None:
         self.push_screen(QueueScreen(self.bridge))
+
+    def action_engine(self) -> None:
+        self.push_screen(EngineScreen(self.bridge, self.workspace.root))
 
     def action_details(self) -> None:
         text, trace = self._last_error

@@ -90,6 +90,14 @@ def memory_used() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def process_memory(pid: int) -> int:
+    """Bytes of memory that another process of this machine uses; 0 = unknown."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except (psutil.Error, ValueError):
+        return 0
+
+
 def memory_peak() -> int:
     """The most bytes of this process that ever lay in memory at once."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

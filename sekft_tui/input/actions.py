@@ -68,6 +68,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("z",), "zoom", "zoom", "Give the focused part the whole screen, and back"),
     Key("global", ("T",), "next_theme", "theme", "Next theme: dark, light, colour-blind"),
     Key("global", ("Q",), "queue", "queue", "The job queue: reorder, hold, remove"),
+    Key("global", ("I",), "engine", "engine", "The engine: base, memory, job, queue, adapters"),
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),

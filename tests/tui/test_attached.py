@@ -182,3 +182,17 @@ def test_a_model_cannot_type_in_a_session_that_its_engine_has_not_got(
     failed = seen.ending("hand-back-1")
     assert "has not got this session" in getattr(failed, "error", "")
     assert "--no-resident" in getattr(failed, "error", "")
+
+
+async def test_the_engine_is_described_from_every_pane(start: Start, workspace: Workspace) -> None:
+    start()
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        await pilot.press("4", "I")
+        await until_shown(pilot, "process ", "connected", "connections", "job        none")
+        app.bridge.submit(training())
+        await until_shown(pilot, "job        ▸ train", " GiB")
+        app.bridge.stop(after_step=False)
+        await pilot.press("escape")
+        await until_shown(pilot, "⇄ idle")

@@ -323,6 +323,19 @@ async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_n
         await until(pilot, lambda: not app.is_running, "left")
 
 
+async def test_the_engine_of_this_process_is_described(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "certified")
+        await pilot.press("I")
+        await until_shown(pilot, "in this workbench", "none is loaded", "job        none", "GiB")
+        await pilot.press("escape", "2", "s")
+        engine.say(*training(upto=2))
+        await pilot.press("I")
+        await until_shown(pilot, "job        ▸ train 2/60")
+
+
 @SIZES
 async def test_help_lists_the_keys_of_the_pane_and_the_palette_runs_them(
     make_app: Make, size: tuple[int, int]

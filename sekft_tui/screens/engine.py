@@ -1,0 +1,134 @@
+"""``I``: the engine and what it holds and does, from every pane."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.binding import Binding
+
+from sekft_engine.core import machine
+from sekft_engine.core.errors import SekftError
+from sekft_engine.records.results import LoadResult
+from sekft_tui.messages import RedrawPane
+from sekft_tui.model.job_text import engine_text
+from sekft_tui.process.workers import run_on_thread
+from sekft_tui.screens.box import BoxScreen
+from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible
+
+if TYPE_CHECKING:
+    from sekft_engine.engine.attached.remote import RemoteEngine
+    from sekft_tui.model.reducer import Shared
+    from sekft_tui.process.bridge import Bridge
+
+#: Seconds between two looks at the memory.
+_PAUSE = 2.0
+_GIB = 1 << 30
+_WORDS = {
+    "reading": "its history is being read",
+    "lost": "not connected",
+    "ended": "ended",
+}
+
+
+class EngineScreen(BoxScreen[None]):
+    """One line for each fact.
+
+    Args:
+        bridge: the way to the engine.
+        workspace: the folder that the engine works in.
+    """
+
+    TITLE_TEXT = "engine"
+    BINDINGS = [Binding("escape,q,I,enter", "dismiss", show=False)]
+    KEYS_TEXT = (("esc", "key"), (" close", "quiet"))
+
+    def __init__(self, bridge: Bridge, workspace: Path) -> None:
+        super().__init__()
+        self._bridge = bridge
+        self._workspace = workspace
+        self._memory = 0
+        self._clients = 0
+
+    def on_mount(self) -> None:
+        self._look()
+        self.set_interval(_PAUSE, self._look)
+
+    @work(exclusive=True, group="engine-status")
+    async def _look(self) -> None:
+        """Measure, on a thread: asking another process can take its time."""
+        remote = self._bridge.remote
+        self._memory, self._clients = await run_on_thread(lambda: _measured(remote))
+        self.post_message(RedrawPane())
+
+    def draw(self, shared: Shared) -> None:
+        width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
+        facts = [*self._engine(), *self._base(shared), *self._work(shared)]
+        self.put(tuple(_line(name, value, width) for name, value in facts))
+
+    def _engine(self) -> Iterator[tuple[str, str]]:
+        remote = self._bridge.remote
+        if remote is None:
+            yield "engine", f"in this workbench (process {os.getpid()}): it ends with it"
+        else:
+            said = remote.greeting
+            since = time.strftime("%d %b %H:%M", time.localtime(said.started))
+            state = _WORDS.get(remote.state, "connected")
+            yield "engine", f"process {said.pid} since {since}, {visible(said.engine)}, {state}"
+        yield "workspace", short_path(str(self._workspace))
+        if remote is not None and remote.where.path is not None:
+            yield "socket", short_path(str(remote.where.path))
+        if self._clients:
+            yield "clients", f"{self._clients} connections, two of them this workbench's"
+        if self._memory:
+            total = machine.memory_total() / _GIB
+            yield "memory", f"{self._memory / _GIB:.1f} of {total:.1f} GiB"
+
+    def _base(self, shared: Shared) -> Iterator[tuple[str, str]]:
+        held, said = self._bridge.engine.status().resident, shared.base
+        if not isinstance(held, LoadResult) or not held.base:
+            yield "base", "none is loaded; the first job loads it"
+            return
+        precision = "4 bits" if held.quantised else held.dtype
+        size = f", {short_number(said.parameters)} weights" if said is not None else ""
+        loading = f", loaded in {duration(said.seconds)}" if said is not None else ""
+        name = visible(Path(held.base).name)
+        yield "base", f"{name} in {precision} on {visible(held.device)}{size}{loading}"
+        for adapter, digest in held.adapters.items():
+            active = ", active" if adapter == held.active else ""
+            yield "adapter", f"{visible(adapter)} ({digest[:12]}{active})"
+
+    def _work(self, shared: Shared) -> Iterator[tuple[str, str]]:
+        job = shared.active
+        if job is None:
+            yield "job", "none"
+        else:
+            spent = f", for {duration(time.time() - job.started)}" if job.started else ""
+            detail = visible(job.progress.detail) if job.progress is not None else ""
+            yield "job", f"{engine_text(shared)[0]}{spent}" + (f": {detail}" if detail else "")
+        status = self._bridge.engine.status()
+        for waiting in status.queued:
+            why = "held: Q shows the queue" if waiting.held else "waits"
+            yield "waiting", f"{waiting.kind} {short_path(visible(waiting.label))} ({why})"
+
+
+def _measured(remote: RemoteEngine | None) -> tuple[int, int]:
+    """Bytes of the engine's process, and its clients; 0 = unknown."""
+    if remote is None:
+        return machine.memory_used(), 0
+    try:
+        with remote.where.connect() as client:
+            clients = int(client.call("status")["clients"])
+    except (SekftError, KeyError, TypeError, ValueError):
+        return 0, 0
+    here = remote.where.path is None
+    # Asking is being a client for a moment.
+    return machine.process_memory(remote.greeting.pid) if here else 0, max(0, clients - 1)
+
+
+def _line(name: str, value: str, width: int) -> Parts:
+    return ((fit(name, 11), "quiet"), (clip(value, width - 11), "text"))
