@@ -11,15 +11,16 @@ import numpy as np
 from sekft_engine.training.planning.cards import Card
 
 #: Rows and columns of the product, and bytes of the copy, which no cache holds.
-_PRODUCT, _COPY = 512, 1 << 25
-#: Times each is done; the fastest counts, since others only ever slow it down.
-_TIMES = 3
+_PRODUCT, _COPY = 384, 1 << 25
+#: Times each is done, in so many seconds at most, but a few times at least. The fastest counts:
+#: beside other busy processes most products take twenty times as long.
+_TIMES, _SECONDS, _FEW = 60, 0.5, 3
 MEASURED = "one matrix product and one copy, measured on this machine"
 
 
 @functools.cache
 def processor() -> Card:
-    """This machine's processor with its figures in float32, measured at the first call (0.1 s).
+    """This machine's processor with its figures in float32, measured at the first call (up to 1 s).
 
     Needs no torch, whose products may be somewhat faster or slower than NumPy's.
     """
@@ -46,8 +47,8 @@ def known_processor() -> Card | None:
 
 def _fastest(work: Callable[[], object]) -> float:
     """Seconds of the fastest of a few times."""
-    seconds = []
-    for _ in range(_TIMES):
+    seconds: list[float] = []
+    while len(seconds) < _TIMES and (len(seconds) < _FEW or sum(seconds) < _SECONDS):
         began = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - began)
