@@ -81,7 +81,7 @@ def _turn(typist: Typist, shown: str, session: TakeOver, context: Context) -> Co
     while not context.cancelled():
         answers = operator.poll()
         if key in answers:
-            return answers[key]
+            return None if context.cancelled() else answers[key]
         if isinstance(operator, ModelOperator):
             session.model_writes(operator.written(key))
         if not session.pace.wait(context.cancelled):

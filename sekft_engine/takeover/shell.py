@@ -20,7 +20,7 @@ from sekft_engine.data.dialect import DEFAULT_DIALECT
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.episodes.choose import choose_scenarios
-from sekft_engine.episodes.episode import FinishedEpisode
+from sekft_engine.episodes.episode import FinishedEpisode, episode_key, trial_name
 from sekft_engine.episodes.store import holds_bundles, touched, write_episode
 from sekft_engine.operators.subjects import BASE
 from sekft_engine.records import jobs
@@ -37,6 +37,8 @@ from sekft_engine.takeover.view import EngineClient
 
 #: The kind of the runs that sessions are recorded in.
 KIND = "shell"
+#: Who types, while a server has not said which model it holds.
+SERVER = "server"
 #: The bundle of the world in a run's folder.
 WORLD = "world.json"
 
@@ -119,13 +121,10 @@ class ShellRun:
         self._root, self._out, self._subject, self._about = root, out, subject, about
         self._scenario = scenario
         self._run: Run | None = None
+        #: Of the session that was recorded last; None = none was.
+        self.result: ShellResult | None = None
         if out:
             refuse_place(root, out)
-
-    @property
-    def id(self) -> str:
-        """The run's id; empty while nothing is recorded."""
-        return self._run.id if self._run is not None else ""
 
     def write(self, finished: FinishedEpisode) -> str:
         """Record a judged session; returns its file, empty where there is no place for it."""
@@ -137,9 +136,10 @@ class ShellRun:
             world = self._run.folder / WORLD
             write_whole(world, encode(self._scenario.to_json()))
             self._run.write(about=self._about | {"scenarios": str(world)})
-        path = write_episode(self._run.episodes, self._subject, finished)
-        result = result_of(finished, self._run.id, str(path))
-        self._run.write(status="done", result=result)
+        subject, finished = _named(self._subject, finished)
+        path = write_episode(self._run.episodes, subject, finished)
+        self.result = result_of(finished, self._run.id, str(path))
+        self._run.write(status="done", result=self.result)
         return str(path)
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ def prepare(
     origin = _origin(asked, workspace)
     folder = Path(adapter)
     subject = folder.parent.name if folder.name == ADAPTER else folder.name
-    subject = asked.model or (asked.endpoint and "server") or subject or BASE
+    subject = asked.model or (asked.endpoint and SERVER) or subject or BASE
     about = {
         "scenario": origin.scenario.id,
         "subjects": {subject: digest},
@@ -238,6 +238,20 @@ def prepare(
         about={"adapter_digest": digest, "seed": asked.seed, "temperature": asked.temperature},
     )
     return Watched(session=session, record=record, adapter=adapter, subject=subject)
+
+
+def _named(subject: str, finished: FinishedEpisode) -> tuple[str, FinishedEpisode]:
+    """A session under the name of who typed: a server says which model that is."""
+    models = finished.trajectory.meta.get("takeover", {}).get("models", [])
+    if subject != SERVER or len(models) != 1:
+        return subject, finished
+    name, trajectory = str(models[0]["subject"]), finished.trajectory
+    trajectory = msgspec.structs.replace(
+        trajectory,
+        id=episode_key(name, trial_name(trajectory.scenario, 0)),
+        meta=trajectory.meta | {"subject": name},
+    )
+    return name, msgspec.structs.replace(finished, trajectory=trajectory)
 
 
 def result_of(finished: FinishedEpisode, run: str = "", path: str = "") -> ShellResult:

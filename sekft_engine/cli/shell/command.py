@@ -126,7 +126,7 @@ def _plain(
     if finished is None:
         raise JobFailed(view.problem or "the session did not begin")
     if as_json:
-        print_json(result_of(finished, watched.record.id, view.recorded))
+        print_json(watched.record.result or result_of(finished))
     elif view.recorded and not quiet:
         click.echo(f"recorded: {visible(view.recorded)}", err=True)
     return 0

@@ -131,6 +131,9 @@ def test_a_server_types_as_a_model_here_does(place: Workspace, tiny_base: Path) 
     typed = [line.split("\t")[3] for line in done.stdout.splitlines() if "\tserved\t" in line]
     assert typed == ["quil", "cp word.txt copy.txt", "exit"]
     assert "done: exit after 3 commands, verified" in done.stdout
+    (info,) = list_runs(place.runs)
+    (path,) = (Path(info.path) / "episodes").glob("served--copy-1.json")
+    assert read_episode(path).trajectory.meta["subject"] == "served"
 
 
 def test_ctrl_c_ends_the_session_as_a_limit_would_and_it_is_judged(place: Workspace) -> None:

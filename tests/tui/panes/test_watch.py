@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from sekft_tui.watch_app import WatchApp, Watcher
 from tests.contract.servers import ModelServer, models
 from tests.evaluation.episodes.test_asciicast import unlike_v3
 from tests.tui.screen import screen_text, until, until_gone, until_shown
+from tests.tui.terminal import terminal
 
 Open = Callable[..., tuple[WatchApp, Watched]]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
@@ -212,3 +215,29 @@ async def test_a_recorded_session_is_listed_with_its_end_and_replayed(
         await until_shown(pilot, "001-shell", "base: cap after 1, verified, touched")
         await pilot.press("enter")
         await until_shown(pilot, "base", "held-000", "touch done")
+
+
+def test_the_command_opens_it_on_a_terminal_and_says_where_the_session_is_recorded(
+    workspace: Workspace,
+) -> None:
+    served = Served("bin/warden")
+    words = ("shell", "--unchecked", "--scenario", "held-000", "--workspace", ".", "--endpoint")
+    with served.server() as server, terminal(*words, server.url, cwd=workspace.root) as shown:
+        shown.until_shown("held-000", "keyboard: served", "asks served 0:0")
+        served.let()
+        shown.until_shown("make the file done, then exit")
+        shown.press("Q")
+        shown.until_shown("was ended by hand", "keyboard: nobody")
+        served.let()
+        shown.press("q")
+        assert shown.ended() == 0
+        shown.let_go()
+        assert "recorded: " in shown.text
+        assert "001-shell/episodes/served--held-000" in shown.text.replace("\n", "")
+
+
+def test_its_screen_is_where_the_package_says() -> None:
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+    points = tomllib.loads(text)["project"]["entry-points"]["sekft.screens"]
+    module, _, name = points["shell"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
