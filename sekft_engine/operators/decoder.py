@@ -189,11 +189,6 @@ class Decoder(ABC, Generic[R]):
         """Replace the stop id that row ``key`` ends with; it has not been fed yet."""
         self._rows[key].pending[-1] = token
 
-    def written(self, key: str) -> tuple[int, ...]:
-        """The ids of row ``key``'s open turn so far."""
-        row = self._rows.get(key)
-        return tuple(row.turn) if row is not None and row.room else ()
-
     def step(self) -> dict[str, SampledTurn]:
         """Decode one more id for each row with an open turn.
 

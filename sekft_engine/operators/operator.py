@@ -103,7 +103,7 @@ class ModelOperator:
     def written(self, key: str) -> str:
         """What is written of the open turn of ``key`` so far; a character that is not whole yet is
         left out."""
-        return self._tokenizer.decode(self._decoder.written(key)).rstrip("\ufffd")
+        return self._tokenizer.decode(self._decoder.sampled(key).ids).rstrip("\ufffd")
 
     def _command_turn(self, key: str, turn: SampledTurn) -> CommandTurn:
         self._turns[key] += 1

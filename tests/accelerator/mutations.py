@@ -114,8 +114,8 @@ MUTATIONS = (
     Mutation(
         "sampled ids stay on the CPU",
         "operators/decoder.py",
-        "picked = self._device.upload(np.array(drawn))",
-        "picked = torch.tensor(drawn)",
+        "picked = self._device.upload(np.array(self._drawn(keys, logits)))",
+        "picked = torch.tensor(self._drawn(keys, logits))",
         "test_decoding.py",
     ),
     Mutation(
