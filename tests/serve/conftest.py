@@ -127,7 +127,7 @@ def until(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.002)
 
 
-def save_adapters(base: Path, folder: Path, count: int) -> list[str]:
+def save_adapters(base: Path, folder: Path, count: int, scale: float = 0.3) -> list[str]:
     """``count`` adapters that change what the base says, as ``NAME=PATH``."""
     import torch
 
@@ -140,7 +140,7 @@ def save_adapters(base: Path, folder: Path, count: int) -> list[str]:
         generator = torch.Generator().manual_seed(number)
         with torch.no_grad():
             for weight in resident.trainable(name):
-                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
+                weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
         meta = AdapterMeta(
             name=name,
             base=resident.name,
