@@ -224,3 +224,17 @@ def test_an_adapter_gone_to_nan_ends_its_own_rows_alone(tiny_base: Path) -> None
     with pytest.raises(JobFailed, match="not finite"):
         prove_mixing(base, "bad", BatchedDecoder, [STOP])
     prove_mixing(base, "good", BatchedDecoder, [STOP])
+
+
+def test_adapters_on_a_base_in_4_bits_share_batches_too(tiny_base: Path) -> None:
+    base = ResidentBase.load(tiny_base, load_4bit=True)
+    for number, name in enumerate(("one", "two")):
+        base.new_adapter(name, Recipe(rank=4))
+        strengthen(base, name, number)
+    for name in ("one", "two"):
+        prove_mixing(base, name, BatchedDecoder, [STOP])
+    mixed = decoder(base)
+    for name in ("one", "two"):
+        mixed.add(name, acting=acting(base, name))
+    said = mixed.turns({"one": [5, 6, 7], "two": [5, 6, 7]}, {"one": 4, "two": 4})
+    assert said["one"].ids != said["two"].ids
