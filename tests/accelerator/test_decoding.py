@@ -144,7 +144,7 @@ def test_keys_values_and_masks_stay_on_the_card(on_device: ResidentBase) -> None
         decoder.step()
         decoder.step()
     assert set(made) <= {  # what is uploaded and what is read
-        "operators/decode.py:BatchedDecoder._pass",
+        "operators/decode.py:BatchedDecoder._forward",
         "operators/decoder.py:Decoder._choose",
     }, made
     assert decoder._cache.keys
