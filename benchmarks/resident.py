@@ -19,7 +19,8 @@ of its own, and loading base and adapter anew (``from_pretrained`` of transforme
 
 At last ``first_token``: from "evaluate this adapter" to its first token, in a world of its own, on
 an engine in the background (`sekft resident --detach`) as a client of its socket hears it, and as a
-process of its own. ``parts_ms`` says where the time goes.
+process of its own. ``attached`` is with an adapter that is on the base already, by its name.
+``parts_ms`` says where the time goes.
 """
 
 from __future__ import annotations
@@ -290,9 +291,11 @@ def show(result: dict[str, Any]) -> None:
         print(f"  {what:10}" + "".join(f"{value:>8}" for value in switch[what]))
     first = result["first_token"]
     print("\nfrom 'evaluate this adapter' to its first token, in seconds")
-    print(f"  resident {first['resident_s']}, fresh {first['fresh_s']}: {first['ratio']}x")
-    for what, value in first["parts_ms"].items():
-        print(f"  {what:24}{value:>10.1f} ms")
+    print(f"  fresh process            {first['fresh_s']:>9}")
+    for name, what in (("resident", "resident, from a folder"), ("attached", "resident, attached")):
+        print(f"  {what:25}{first[name + '_s']:>9}{first['ratio_' + name]:>9}x")
+    for what, values in first["parts_ms"].items():
+        print(f"    {what:23}" + "".join(f"{value:>9.1f} ms" for value in values))
 
 
 def main() -> None:

@@ -37,7 +37,8 @@ Eval = Callable[[Path, Path], jobs.Evaluate]
 def first_tokens(
     place: Workspace, base: str, evaluate: Eval, adapters: list[Path], folder: Path, times: int
 ) -> dict[str, Any]:
-    """Median seconds of both ways, and where those of the resident one go.
+    """Median seconds of each way: fresh, on a resident base with the adapter from its folder, and
+    with the adapter on the base already. ``parts_ms`` says where those of the last two go.
 
     Args:
         place: the workspace; no engine is at work there.
@@ -54,6 +55,12 @@ def first_tokens(
             _resident(engine, evaluate(folder / f"first-{number}", adapters[number % 2]))
             for number in range(times + 1)
         ][1:]  # the first one imports what it needs
+        for number, adapter in enumerate(adapters[:2]):
+            _done(engine, jobs.Attach(path=str(adapter), name=f"on-{number}"))
+        attached = [
+            _resident(engine, evaluate(folder / f"on-{number}", Path(f"on-{number % 2}")))
+            for number in range(times)
+        ]
     finally:
         engine.shut_down()
         engine.close()
@@ -62,16 +69,34 @@ def first_tokens(
         _fresh(evaluate(folder / f"fresh-{number}", adapters[number % 2]))
         for number in range(times)
     ]
-    resident = statistics.median(sum(parts.values()) for parts in took)
+    slow, quick = statistics.median(fresh), {}
+    for name, all_parts in (("resident", took), ("attached", attached)):
+        seconds = statistics.median(sum(parts.values()) for parts in all_parts)
+        quick[f"{name}_s"] = round(seconds, 3)
+        quick[f"ratio_{name}"] = round(slow / seconds, 1)
     return {
-        "resident_s": round(resident, 3),
-        "fresh_s": round(statistics.median(fresh), 2),
-        "ratio": round(statistics.median(fresh) / resident, 1),
+        "fresh_s": round(slow, 2),
+        **quick,
         "parts_ms": {
-            name: round(1000 * statistics.median(parts[name] for parts in took), 1)
+            name: [
+                round(1000 * statistics.median(parts[name] for parts in all_parts), 1)
+                for all_parts in (took, attached)
+            ]
             for name, _ in PARTS
         },
     }
+
+
+def _done(engine: RemoteEngine, job: jobs.Job) -> None:
+    """Have a job done."""
+    heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    stop = engine.subscribe(heard.put)
+    job_id = engine.submit(job)
+    while not (isinstance(event := heard.get(), events.ENDINGS) and event.job == job_id):
+        pass
+    stop()
+    if not isinstance(event, events.JobDone):
+        raise SystemExit(f"it ended otherwise: {event}")
 
 
 def _resident(engine: RemoteEngine, job: jobs.Evaluate) -> dict[str, float]:

@@ -310,6 +310,7 @@ class ResidentBase:
     def trainable(self, name: str) -> list[torch.nn.Parameter]:
         """Make ``name`` active and only its weights trainable; returns them in a fixed order."""
         self.activate(name)
+        self._host.unfreeze()
         slot = f".{self._adapters[name].slot}."
         found = [tensor for key, tensor in self.model.named_parameters() if slot in key]
         for tensor in found:

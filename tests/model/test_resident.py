@@ -120,6 +120,33 @@ def test_only_the_adapter_in_training_is_trainable(base: ResidentBase, tmp_path:
     assert not base.model.training
 
 
+def test_switching_back_and_forth_is_what_peft_alone_does(
+    base: ResidentBase, tmp_path: Path
+) -> None:
+    bare = logits(base)
+    for seed, name in enumerate("abc"):
+        base.attach(name, saved(base, tmp_path / name, seed))
+    seen: dict[str | None, torch.Tensor] = {None: bare}
+    for name in "abc":
+        base.activate(name)
+        base.peft.base_model.enable_adapter_layers()
+        base.peft.set_adapter(base.slot(name), inference_mode=True)
+        seen[name] = logits(base)
+    assert len({tensor.sum().item() for tensor in seen.values()}) == 4
+    for then in (None, "a", "b", None, "c", "a", None, "b"):
+        base.activate(then)
+        assert torch.equal(logits(base), seen[then])
+        assert base.active == then
+    # Also after one of them was trained, and left as it was in the middle of it.
+    base.trainable("b")
+    base.model.eval()
+    for then in ("a", None, "c"):
+        base.activate(then)
+        assert torch.equal(logits(base), seen[then])
+        assert not any(weight.requires_grad for weight in base.model.parameters())
+    base.prove()
+
+
 def test_what_is_saved_is_what_is_loaded(base: ResidentBase, tmp_path: Path) -> None:
     base.new_adapter("a", RECIPE)
     perturb(base, "a")

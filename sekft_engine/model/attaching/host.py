@@ -43,6 +43,10 @@ class AdapterHost:
         self._slots: list[str] = []
         self._numbers = itertools.count()
         self._acted = False
+        #: Whether no weight wants a gradient and no module is in training mode.
+        self._settled = False
+        #: PEFT's layers, while that is so.
+        self._layers: tuple[Any, ...] = ()
 
     def plan(self, settings: LoraSettings, where: str) -> Plan:
         """The layers that ``settings`` mean on this model; raises as :func:`plan_layers`."""
@@ -100,6 +104,9 @@ class AdapterHost:
 
     def _switch(self, slot: str | None) -> None:
         self._acted = True
+        if self._settled and not self._model.training:
+            self._point(slot)
+            return
         if slot is not None:
             self.peft.base_model.enable_adapter_layers()
             self.peft.set_adapter(slot, inference_mode=True)
@@ -109,6 +116,23 @@ class AdapterHost:
         for tensor in self._model.parameters():
             tensor.requires_grad_(requires_grad=False)
         self._model.eval()
+        self._layers = _plain_layers(self._model) if self.peft is not None else ()
+        self._settled = bool(self._layers)
+
+    def _point(self, slot: str | None) -> None:
+        """What PEFT's switch comes to where all weights are frozen already: it walks over every
+        weight of every adapter, so that 32 of them take 32 times as long."""
+        for layer in self._layers:
+            layer._disable_adapters = slot is None  # noqa: SLF001
+        if slot is None:
+            return
+        for layer in self._layers:
+            layer._active_adapter = [slot]  # noqa: SLF001
+        self.peft.active_adapter = self.peft.base_model.active_adapter = slot
+
+    def unfreeze(self) -> None:
+        """Weights of an adapter are about to be trained: the next switch must freeze them."""
+        self._settled = False
 
     # --- the proof ----------------------------------------------------------------------------
 
@@ -144,6 +168,7 @@ class AdapterHost:
     def _all_or_nothing(self, where: str) -> Iterator[None]:
         """A context that rolls the model back on any error, and verifies the base at its end."""
         self.refuse_changed()
+        self._settled = False
         peft, slots = self.peft, list(self._slots)
         state = Rollback(self._model if peft is None else peft)
         try:
@@ -153,6 +178,7 @@ class AdapterHost:
             raise
         except BaseException as error:
             state.restore()
+            self._settled = False
             self.peft, self._slots, self._acted = peft, slots, True
             if not isinstance(error, Exception):  # an interrupt: leave without waiting
                 raise
@@ -161,3 +187,20 @@ class AdapterHost:
                 raise
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BadInput(f"PEFT cannot do this: {line}", where=where) from error
+
+
+def _plain_layers(model: Any) -> tuple[Any, ...]:
+    """PEFT's layers where all that decides which adapter acts is known; else nothing."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    found = []
+    for module in model.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            return ()
+        if isinstance(module, BaseTunerLayer):
+            known = {"_active_adapter", "_disable_adapters"} <= module.__dict__.keys()
+            if not known or module.merged:
+                return ()
+            found.append(module)
+    return tuple(found)
