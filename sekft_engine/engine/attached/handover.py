@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.engine.attached.remote import RemoteEngine, lasts
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.socket.address import is_locked
@@ -13,6 +15,8 @@ from sekft_engine.records.results import LoadResult
 
 #: How long the running step may take, and its saving.
 PATIENCE_S = 600.0
+#: How long the other engine may take to say what it offers again, once its socket answers.
+_OFFER_S = 5.0
 
 
 def resident_options(facts: LoadResult | None) -> list[str]:
@@ -49,21 +53,29 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
     if not engine.keeps_journal:
         raise Unavailable("another process has the queue of this workspace", where=str(place.root))
     status, facts = engine.status(), engine.residence.facts
-    going_on = [status.running.id] if status.running is not None else []
-    going_on += [job.id for job in status.queued if not job.held]
+    waiting = [job.id for job in status.queued if lasts(job.kind) and not job.held]
+    running = status.running
+    if running is not None and lasts(running.kind):
+        waiting.insert(0, running.id)
     if not engine.close(timeout=patience):
         raise Unavailable("the running step has not ended yet", mend="try again, or wait")
     engine.residence.drop()  # there need not be memory for two
     start_detached(place, resident_options(facts))
     remote = RemoteEngine(Where(place), history=True)
-    release(place, going_on)
+    release(place, waiting)
     return remote
 
 
 def release(place: Workspace, job_ids: list[str]) -> None:
     """Let the jobs go on that the engine offers again."""
+    until = time.monotonic() + _OFFER_S
     with Where(place).connect(60.0) as client:
-        offered = {entry["id"] for entry in client.call("queue")["waiting"] if entry["held"]}
+        while True:
+            waiting = client.call("queue")["waiting"]
+            offered = {entry["id"] for entry in waiting if entry["held"]}
+            if offered.issuperset(job_ids) or time.monotonic() > until:
+                break
+            time.sleep(0.05)
         for job_id in job_ids:
             if job_id in offered:
                 try:

@@ -231,14 +231,14 @@ class RemoteEngine:
         running, waiting = self._known.take_all()
         self._publish(QueueChanged(job="", t=time.time()))
         for job in waiting:
-            later = "; it is offered again at the next start" if _lasts(job) else ""
+            later = "; it is offered again at the next start" if lasts(job.kind) else ""
             detail = f"the engine has ended ({why}){later}"
             self._publish(
                 events.JobCancelled(job=job.id, t=time.time(), kind=job.kind, detail=detail)
             )
         if running is not None:
             error = f"the engine has ended: {why}"
-            mend = f"{_START}; sekft queue run does what is left" if _lasts(running) else _START
+            mend = f"{_START}; sekft queue run does what is left" if lasts(running.kind) else _START
             self._refuse(running.id, running.kind, error=error, mend=mend)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -294,5 +294,6 @@ _START = "sekft resident --detach starts another one"
 _LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)
 
 
-def _lasts(job: Queued) -> bool:
-    return job.kind in _LASTING_KINDS
+def lasts(kind: str) -> bool:
+    """Whether jobs of this kind are offered again by the next engine."""
+    return kind in _LASTING_KINDS

@@ -80,7 +80,7 @@ def test_an_engine_that_was_started_again_is_found_and_what_it_said_meanwhile_is
     assert heard.engine.state == "ended"
     start()
     heard.wait(lambda: heard.engine.state == "live")
-    assert [job.held for job in heard.engine.status().queued] == [True], "it is offered again"
+    heard.wait(lambda: [job.held for job in heard.engine.status().queued] == [True], "is offered")
     second = heard.engine.submit(training(3))
     heard.ending(second)
     assert steps_are_whole(heard, second)
