@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sekft_engine.core.errors import Unavailable
@@ -114,10 +115,22 @@ async def test_a_workbench_that_is_left_leaves_the_engine_at_work(
     seen.engine.cancel(job)
 
 
-async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
-    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
+@pytest.fixture
+def background(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, runtime: Path
+) -> Iterator[None]:
+    """Engines may be started in the background; what is left of them is ended."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    yield
+    left = live_engine(workspace)
+    if left is not None:
+        psutil.Process(left.pid).kill()
+
+
+@pytest.mark.usefixtures("background")
+async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
+    start: Start, workspace: Workspace
+) -> None:
     one = start()
     app = attached(workspace)
     async with app.run_test(size=SIZE) as pilot:
