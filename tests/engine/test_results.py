@@ -27,7 +27,8 @@ KINDS = {kind.__struct_config__.tag: kind for kind in typing.get_args(jobs.AnyJo
 
 
 def test_every_kind_of_job_has_a_result() -> None:
-    assert set(KINDS) == set(RESULTS)
+    # A session of sekft shell is a run that no job makes.
+    assert set(KINDS) | {"shell"} == set(RESULTS)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

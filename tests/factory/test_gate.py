@@ -56,7 +56,7 @@ def test_a_sound_bundle_is_admitted_with_its_session(good: Scenario) -> None:
 def test_an_unsound_bundle_is_refused_with_the_reason(
     good: Scenario, changes: dict[str, Any], reason: str
 ) -> None:
-    (admission,) = admit([changed(good, **changes)])
+    (admission,) = admit([changed(good, **{"mistakes": ()} | changes)])
     assert not admission.admitted
     assert reason in admission.reason
 
