@@ -132,9 +132,9 @@ def discover(announcement: Announcement) -> tuple[str, ...]:
     """The commands that find the announcement from the first prompt."""
     match announcement.channel:
         case "env":
-            return ("ls", "env")
+            return ("env",)
         case "file":
-            return ("ls", f"cat {announcement.path}")
+            return ("env", "ls", f"cat {announcement.path}")
         case _:
             return ()
 

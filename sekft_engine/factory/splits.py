@@ -47,8 +47,6 @@ TWISTS = (
 )
 #: Mistakes on the way, which are context and not trained.
 SLIPS = (*("",) * 10, "wrong", "wrong", "fails", "typo", "verb", "mistyped")
-#: Those without announcement at login need one or two commands more, so they are fewer in training.
-_TRAINING_CHANNELS: tuple[Channel, ...] = ("motd", "motd", "banner", "banner", "env", "file")
 _LAST = ("count", "count-words", "join-lines", "number")
 
 
@@ -153,7 +151,7 @@ def specs(split: Split, count: int, seed: int, *, core: bool = False) -> list[Sp
     streams = [Random(rng.random()) for _ in range(9)]  # noqa: S311
     firsts = _rounds(streams[0], _first_kinds(split, known))
     chains = _rounds(streams[1], _chains(share_of_split(split), known))
-    channels = _rounds(streams[2], _TRAINING_CHANNELS if split == "train" else CHANNELS)
+    channels = _rounds(streams[2], CHANNELS)
     depths = _rounds(streams[3], DEPTHS)
     counts = _rounds(streams[4], _TRAINING_COUNTS if split == "train" else _COUNTS)
     terminals = _rounds(streams[5], _TERMINALS)

@@ -225,8 +225,8 @@ def test_invented_tools_are_asked_before_they_are_used(bundles: list[Scenario]) 
 @pytest.mark.parametrize("count", [12, 48, 160])
 def test_every_prefix_is_balanced(split: Split, count: int) -> None:
     chosen = specs(split, 240, 0)[:count]
-    seen = Counter(spec.depth for spec in chosen)
-    assert max(seen.values()) - min(seen.values()) <= 1
+    for seen in (Counter(spec.depth for spec in chosen), Counter(spec.channel for spec in chosen)):
+        assert max(seen.values()) - min(seen.values()) <= 1
     assert {spec.channel for spec in chosen} == {"motd", "banner", "env", "file"}
     panics = sum(spec.terminal == "panic" for spec in chosen)
     assert 0.15 <= panics / count <= 0.3
