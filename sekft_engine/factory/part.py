@@ -232,10 +232,14 @@ def absent(path: str) -> str:
 
 
 def reading(path: str) -> tuple[str, ...]:
-    """Commands to look at a short file."""
-    return (f"cat {path}", f"cat {path}", f"head {path}", f"wc -l {path}", f"ls {path}")
+    """Commands to look at a short file before something is done with it.
+
+    They are others than those that show a result: a small model that sees ``cat`` in both places
+    takes its look at the input for the end of the work.
+    """
+    return (f"head {path}", f"head {path}", f"wc -l {path}", f"ls {path}")
 
 
 def showing(path: str) -> tuple[str, ...]:
     """Commands to look at a short file that was just made."""
-    return (f"cat {path}", f"cat {path}", f"cat {path}", f"head {path}", f"tail {path}")
+    return (f"cat {path}", f"cat {path}", f"cat {path}", f"cat {path}", f"tail {path}")
