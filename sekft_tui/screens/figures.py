@@ -70,7 +70,12 @@ def facts_of(folder: Path, subjects: Sequence[str]) -> dict[str, Any]:
         "partial": tables.partial_line(whole),
         "passes": [tables.pass_line(subject) for subject in facts if subject.pass_at],
         "outcomes": trajectory.OUTCOMES,
-        "breakdowns": ("archetype", *report.BREAKDOWNS),
+        # What no world says of itself would be a table of one line.
+        "breakdowns": [
+            by
+            for by in ("archetype", *report.BREAKDOWNS)
+            if any(set(subject.groups(by)) != {""} for subject in facts)
+        ],
         "endings": endings.ENDINGS,
     }
 
