@@ -74,7 +74,7 @@ def facts_of(folder: Path, subjects: Sequence[str]) -> dict[str, Any]:
         "breakdowns": [
             by
             for by in ("archetype", *report.BREAKDOWNS)
-            if any(set(subject.groups(by)) != {""} for subject in facts)
+            if any(set(subject.groups(by)) - {"", f"(no {by})"} for subject in facts)
         ],
         "endings": endings.ENDINGS,
     }
