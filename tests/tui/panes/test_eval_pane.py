@@ -181,7 +181,7 @@ async def test_a_key_opens_all_figures_of_the_eval_that_is_shown(
             "@1 1.00  @2 1.00", "decided: tuned is better", "not done",
         )  # fmt: skip
         await pilot.press("G")
-        await until_shown(pilot, "by terminal", "by difficulty")
+        await until_shown(pilot, "by terminal")  # and nothing that no world says of itself
         await pilot.press("escape")
         await until_gone(pilot, "by terminal")
 
