@@ -49,6 +49,8 @@ class Sampling(msgspec.Struct, frozen=True):
     top: int = 0
 
 
+#: Below it a temperature is as good as greedy, and logits divided by it are infinite in float32.
+_COLDEST = 1e-30
 #: An id and its log-probability, of the likeliest ones first.
 Top = tuple[tuple[int, float], ...]
 
@@ -293,7 +295,7 @@ class Decoder(ABC, Generic[R]):
             some = logits
             if len(lines) < len(rows):
                 some = logits.index_select(0, self._device.upload(np.array(lines)))
-            if temperature <= 0:
+            if temperature < _COLDEST:
                 picked = some.argmax(-1).tolist()
             else:
                 shares = (some / temperature).softmax(-1).cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -53,6 +54,8 @@ class _Endpoint:
             return
         except ApiError as error:
             await self._answer(exchange, error)
+        except asyncio.CancelledError:  # the server ends, and cannot wait any longer
+            await self._answer(exchange, ApiError(503, "the server is shutting down"))
         except Exception as error:  # noqa: BLE001 - it costs this request, not the server
             known = known_error(error)
             line = visible(" ".join(str(known).split()))

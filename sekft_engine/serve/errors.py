@@ -64,13 +64,13 @@ def not_supported(param: str, value: object) -> ApiError:
     )
 
 
-def too_long(prompt: int, room: int, limit: int) -> ApiError:
+def too_long(prompt: int, room: int, limit: int, param: str) -> ApiError:
     """The error for a prompt that does not fit."""
     asked = f" and up to {room} for the answer" if room else ""
     return ApiError(
         400,
         f"This model's maximum context length is {limit} tokens; the prompt has {prompt} tokens"
         f"{asked}. Shorten the prompt or ask for fewer tokens.",
-        param="messages",
+        param=param,
         code="context_length_exceeded",
     )

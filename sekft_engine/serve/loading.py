@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.core.text import visible
 from sekft_engine.data.dialect import Dialect
 from sekft_engine.model.device import choose_device, device_of
 from sekft_engine.model.imports import import_torch
@@ -130,8 +131,14 @@ def named_adapters(folder: Path, adapters: Sequence[str]) -> tuple[tuple[str, Pa
     found = []
     for spec in adapters:
         name, equals, path = spec.partition("=")
-        if not equals or "/" in name:
+        if not equals or Path(spec).exists():  # a folder's path may have an equals sign, too
             name, path = "", spec
+        if not path:
+            raise BadInput(
+                f"a path is missing after {visible(name)}=",
+                where="--adapter",
+                mend="give it as --adapter NAME=PATH",
+            )
         there = adapter_folder(path)
         if not name:
             name = (there.parent.name if there.name == ADAPTER else there.name) or "adapter"

@@ -63,7 +63,13 @@ def turn_of(message: dict[str, Any], number: int) -> Turn:
     place = f"messages[{number}]"
     role = _ROLES.get(str(message.get("role")))
     if role is None:
-        raise not_supported(f"{place}.role", message.get("role"))
+        shown = repr(message.get("role"))[:60]
+        raise ApiError(
+            400,
+            f"{place}.role {shown}: this server knows system, developer, user and assistant",
+            param=f"{place}.role",
+            code="invalid_value",
+        )
     for name, value in message.items():
         if name not in _READ and value not in (None, [], {}, ""):
             raise not_supported(f"{place}.{name}"[:100], value)
@@ -80,7 +86,12 @@ def _text(content: Any, place: str) -> str:
     for part in content:
         if not isinstance(part, dict) or part.get("type") != "text":
             kind = part.get("type") if isinstance(part, dict) else part
-            raise not_supported(f"{place} of type", kind)
+            raise ApiError(
+                400,
+                f"{place}: this server reads parts of type 'text', not {repr(kind)[:60]}",
+                param=place,
+                code="unsupported_parameter",
+            )
         if not isinstance(part.get("text"), str):
             raise ApiError(400, f"{place} must be text", param=place, code="invalid_value")
         texts.append(part["text"])

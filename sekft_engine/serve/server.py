@@ -16,12 +16,15 @@ import uvicorn
 
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.serve.app import make_app
+from sekft_engine.serve.connections import SocketErrors, protocol, quiet_logs
 from sekft_engine.serve.guard import is_loopback
 from sekft_engine.serve.loading import Held
 from sekft_engine.serve.prompts import Render, certified
 from sekft_engine.serve.scheduler import Scheduler
 from sekft_engine.serve.service import Service
 
+#: Connections that the system holds until they are accepted.
+_BACKLOG = 256
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,11 +35,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         queue: most answers that wait for a row.
         body: most bytes of a request.
         drain: seconds that running answers have when the server is asked to end.
+        head: seconds that a client has for the head of a request.
     """
 
     queue: int = 64
     body: int = 4 << 20
     drain: float = 60.0
+    head: float = 60.0
 
 
 class _Uvicorn(uvicorn.Server):
@@ -104,10 +109,11 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=protocol(limits.head),
             ws="none",
             lifespan="off",
             log_config=None,
+            backlog=_BACKLOG,
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -126,12 +132,17 @@ class HttpServer:
         """
         self.scheduler.start()
         try:
-            asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
+            asyncio.run(self._serve())
         finally:
             self._socket.close()
             self.scheduler.close(timeout=30.0)
         if self.scheduler.error is not None:
             raise self.scheduler.error
+
+    async def _serve(self) -> None:
+        quiet_logs()
+        asyncio.get_running_loop().set_exception_handler(SocketErrors())
+        await self._uvicorn.serve(sockets=[self._socket])
 
     def stop(self) -> None:
         """Accept nothing more, and end when the running answers are complete. Thread-safe."""
@@ -151,7 +162,7 @@ def _bound(host: str, port: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise BadInput("no such address", where=f"--host {host}") from error
     try:
-        bound = socket.create_server((host, port), family=family, backlog=256)
+        bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Unavailable(

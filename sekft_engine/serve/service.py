@@ -14,7 +14,7 @@ from sekft_engine.data.clock import Clock
 from sekft_engine.operators.decoder import Sampling
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.serve.errors import ApiError, not_supported, too_long
-from sekft_engine.serve.fields import Common
+from sekft_engine.serve.fields import ChatRequest, Common
 from sekft_engine.serve.generation import Asked, Generation, Piece
 from sekft_engine.serve.loading import Held, ServedModel
 from sekft_engine.serve.prompts import Render, certified, turn_of
@@ -125,7 +125,8 @@ class Service:
         if not ids:
             raise ApiError(400, "the prompt is empty", param="prompt", code="invalid_value")
         if len(ids) + (room if room is not None else 1) > held.limit:
-            raise too_long(len(ids), room or 0, held.limit)
+            param = "messages" if isinstance(request, ChatRequest) else "prompt"
+            raise too_long(len(ids), room or 0, held.limit, param)
         if request.stream_options is not None and not request.stream:
             raise ApiError(
                 400, "stream_options needs stream", param="stream_options", code="invalid_value"

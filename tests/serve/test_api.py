@@ -111,7 +111,11 @@ def test_neutral_values_pass(server: Running) -> None:
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "x", "tool_calls": [1]}]}, None),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, None),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content",
+        ),
         ({"messages": [{"role": "assistant", "content": "ls"}]}, "messages"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -325,3 +329,27 @@ def test_paths_and_methods_that_are_not_there_are_refused_in_the_same_shape(
     for method in ("DELETE", "PUT", "PATCH", "POST"):
         assert server.ask("/v1/models", {}, method).status == 405
     assert server.ask("/v1/chat/completions").status == 405
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-30])
+def test_a_tiny_temperature_is_as_good_as_greedy(server: Running, temperature: float) -> None:
+    greedy = server.chat().json["choices"]
+    assert server.chat(temperature=temperature, seed=1).json["choices"] == greedy
+
+
+def test_each_token_of_a_scored_text_has_its_place_in_it(server: Running) -> None:
+    """A character may be of several tokens; each of them is at its beginning."""
+    body = {"model": "a0", "prompt": "a \N{GRINNING FACE} fox", "temperature": 0, "max_tokens": 4}
+    answer = server.ask("/v1/completions", body | {"echo": True, "logprobs": 0})
+    (choice,) = answer.json["choices"]
+    logprobs = choice["logprobs"]
+    pairs = list(zip(logprobs["tokens"], logprobs["text_offset"], strict=True))
+    fox = pairs.index((" fox", choice["text"].index(" fox")))
+    assert {at for _, at in pairs[1:fox]} <= {1, 2}
+    for token, at in pairs[fox:]:
+        assert choice["text"].startswith(token, at)
+
+
+def test_a_completion_that_is_too_long_blames_its_prompt(server: Running) -> None:
+    body = {"model": "tiny", "prompt": "a", "max_tokens": 5000}
+    assert server.ask("/v1/completions", body).error["param"] == "prompt"

@@ -10,7 +10,7 @@ from typing import Any
 from sekft_engine.operators.decoder import Top
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.serve.endpoints.chat import usage
-from sekft_engine.serve.endpoints.logprobs import completion_logprobs
+from sekft_engine.serve.endpoints.logprobs import Offsets, completion_logprobs
 from sekft_engine.serve.errors import ApiError, not_supported
 from sekft_engine.serve.exchange import Exchange
 from sekft_engine.serve.fields import CompletionRequest, read
@@ -125,13 +125,13 @@ class _Completion:
 
     async def stream(self, exchange: Exchange, pieces: Pieces) -> None:
         """The answer as a stream."""
-        count, offset = 0, 0
+        count = 0
+        offsets = Offsets(self._held.tokenizer)
         (asked,) = self._asked
         while True:
             piece = await exchange.unless_left(pieces.next())
-            choice = self._choice(0, asked, piece, offset=offset, first=not count)
+            choice = self._choice(0, asked, piece, offsets, first=not count)
             count += len(piece.ids)
-            offset += len(piece.text)
             more = {"usage": None} if self._request.include_usage else {}
             await exchange.send_event({**self._head, "choices": [choice], **more})
             if piece.finish is not None:
@@ -142,7 +142,13 @@ class _Completion:
         await exchange.end_stream()
 
     def _choice(
-        self, index: int, asked: Asked, piece: Piece, *, offset: int = 0, first: bool = True
+        self,
+        index: int,
+        asked: Asked,
+        piece: Piece,
+        offsets: Offsets | None = None,
+        *,
+        first: bool = True,
     ) -> dict[str, Any]:
         echo = self._held.tokenizer.decode(asked.ids) if self._request.echo else ""
         choice: dict[str, Any] = {
@@ -154,14 +160,16 @@ class _Completion:
         if piece.finish is not None:
             choice["stop_reason"] = piece.stopped
         if self._request.logprobs is not None:
-            choice["logprobs"] = self._logprobs(asked, piece, offset)
+            choice["logprobs"] = self._logprobs(
+                asked, piece, offsets or Offsets(self._held.tokenizer)
+            )
         if self._request.return_token_ids:
             choice["token_ids"] = list(piece.ids)
             if first:
                 choice["prompt_token_ids"] = list(asked.ids)
         return choice
 
-    def _logprobs(self, asked: Asked, piece: Piece, offset: int) -> dict[str, Any]:
+    def _logprobs(self, asked: Asked, piece: Piece, offsets: Offsets) -> dict[str, Any]:
         ids: list[int] = list(piece.ids)
         logprobs: list[float | None] = list(piece.logprobs)
         top: list[Top | None] = list(piece.top)
@@ -170,4 +178,5 @@ class _Completion:
             logprobs = [None, *piece.scores.logprobs, *logprobs]
             if self._request.logprobs:
                 top = [None, *piece.scores.likeliest, *top]
-        return completion_logprobs(self._held.tokenizer, ids, logprobs, top, offset)
+        places = offsets.push(ids)
+        return completion_logprobs(self._held.tokenizer, ids, logprobs, top, places)

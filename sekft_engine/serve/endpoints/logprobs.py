@@ -7,6 +7,30 @@ from typing import Any
 
 from sekft_engine.operators.decoder import Top
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.serve.text import TextStream
+
+
+class Offsets:
+    """The places of ids in the text that they make.
+
+    A character may be of several ids: each of them is at its beginning.
+
+    Args:
+        tokenizer: gives the text of ids.
+        start: the place of the first id.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer, start: int = 0) -> None:
+        self._text = TextStream(tokenizer.decode)
+        self._at = start
+
+    def push(self, ids: Sequence[int]) -> list[int]:
+        """The places of ``ids``, which follow those before."""
+        places = []
+        for token in ids:
+            places.append(self._at)
+            self._at += len(self._text.push([token]))
+        return places
 
 
 def chat_logprobs(
@@ -41,7 +65,7 @@ def completion_logprobs(
     ids: Sequence[int],
     logprobs: Sequence[float | None],
     top: Sequence[Top | None],
-    offset: int,
+    offsets: Sequence[int],
 ) -> dict[str, Any]:
     """The ``logprobs`` of a choice of a completion.
 
@@ -49,13 +73,9 @@ def completion_logprobs(
         ids, logprobs: of the answer, and of the prompt where it is part of the text; the first id
             of a prompt has no log-probability.
         top: the likeliest ids at each place; empty = they are not wanted.
-        offset: the place of the first id in the text.
+        offsets: the place of each id in the text.
     """
     texts = [tokenizer.token_text(token) for token in ids]
-    offsets = []
-    for text in texts:
-        offsets.append(offset)
-        offset += len(text)
     likely = None
     if top:
         likely = [
@@ -68,5 +88,5 @@ def completion_logprobs(
         "tokens": texts,
         "token_logprobs": list(logprobs),
         "top_logprobs": likely,
-        "text_offset": offsets,
+        "text_offset": list(offsets),
     }
