@@ -35,6 +35,7 @@ _FOLDER = click.Path(path_type=Path)
     "--dtype",
     default="",
     type=click.Choice(["", *DTYPES]),
+    metavar=f"[{'|'.join(DTYPES)}]",
     help="Type of merged weights [default: the base's own].",
 )
 @click.option("--base", default="", help="The base [default: the one the run recorded].")

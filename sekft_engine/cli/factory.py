@@ -51,8 +51,20 @@ def command() -> None:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The folder to write to."
 )
-@click.option("--train", default=240, show_default=True, type=click.IntRange(min=0))
-@click.option("--holdout", default=48, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--train",
+    default=240,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many training scenarios.",
+)
+@click.option(
+    "--holdout",
+    default=48,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many held-out scenarios.",
+)
 @click.option(
     "--split",
     "splits",
@@ -63,7 +75,13 @@ def command() -> None:
 )
 @click.option("--core", is_flag=True, help="Only the 29 most usual kinds of work for training.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--workers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="How many worlds run at once.",
+)
 @_sandbox_option
 @json_option
 def make_command(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.core.errors import BadInput
-from sekft_engine.model.device import choose_device, device_of
+from sekft_engine.core.errors import BadInput, JobFailed
+from sekft_engine.model.device import choose_device, device_of, out_of_memory
 from sekft_engine.model.family import family_of
 from sekft_engine.model.text_layers import read_past
 
@@ -66,7 +66,13 @@ def load_model(
     model: PreTrainedModel
     try:
         model, info = family.model_class.from_pretrained(str(path), **options)
-    except (ValueError, KeyError, RuntimeError, OSError, ImportError) as error:
+    except (ValueError, KeyError, RuntimeError, OSError, ImportError, MemoryError) as error:
+        if out_of_memory(error):
+            raise JobFailed(
+                "there is not enough memory to load this base",
+                where=str(path),
+                mend="end other programs, or take a smaller base",
+            ) from error
         if isinstance(error, OSError) and error.errno is not None:  # a disk, not a base
             raise
         line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -28,7 +28,7 @@ from sekft_engine.core.text import visible
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="0 takes any port that is free.",
+    help="Port to listen on; 0 takes any that is free.",
 )
 @click.option(
     "--api-key-file",
@@ -48,14 +48,14 @@ from sekft_engine.core.text import visible
     "--rows",
     default=0,
     type=click.IntRange(min=0),
-    help="Most answers that are made together  [default: 16, on a card 64].",
+    help="Most answers that are generated together  [default: 16, on a card 64].",
 )
 @click.option(
     "--queue",
     default=64,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Most requests that wait for a row; more are answered 429.",
+    help="Most requests that wait for a row; others are answered with 429.",
 )
 @click.option(
     "--context",
@@ -68,7 +68,7 @@ from sekft_engine.core.text import visible
     default=4,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Most MiB of a request; more are answered 413.",
+    help="Largest body of a request in MiB; a larger one is answered with 413.",
 )
 @click.option(
     "--drain",
@@ -96,9 +96,9 @@ def command(
 ) -> int:
     """Serve a base and its adapters over HTTP, as OpenAI's API: chat, completions, tokens.
 
-    Each adapter is a model of its own name, and so is the base. Requests of different models share
-    decoding steps. Prompts are rendered as training rendered them, so that sekft contract check
-    passes. SIGTERM lets running answers end.
+    Each adapter is a model under its own name, and so is the base. Requests of different models
+    share decoding steps. Prompts are rendered as training rendered them, so that sekft contract
+    check passes. SIGTERM lets running answers end.
     """
     from sekft_engine.bases import resolve_base
 

@@ -47,7 +47,8 @@ Screen = Callable[[Shell, Workspace | None, Path | None], int]
     "--plain",
     "as_lines",
     is_flag=True,
-    help="No screen: a line for each turn on stdout. So it is where stdout is no terminal.",
+    help="Print a line for each turn on stdout instead of opening a screen. This is the default "
+    "where stdout is not a terminal.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="With --plain: only the turns and errors.")
 @json_option
@@ -60,7 +61,7 @@ def command(
     workspace: Path | None,
     **values: Any,
 ) -> int:
-    """Let a model land at the prompt of a world, and watch what it types.
+    """Let a model log in to a world, and watch what it types.
 
     On a terminal you see each token, may pause it, take the keyboard and hand it back. The session
     is judged and recorded as an episode of a run of its own; one in which you typed counts in no
