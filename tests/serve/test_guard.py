@@ -158,3 +158,14 @@ def test_a_key_file_is_for_its_owner_alone(
     line = refused(capsys, tiny_base, "--api-key-file", file)
     assert ("is empty" if mode == 0o600 else "chmod 600") in line
     assert KEY not in line
+
+
+@pytest.mark.parametrize("key", [b"\xff\xfe", b"first\nsecond", "schl\u00fcssel".encode()])
+def test_a_key_that_no_header_can_hold_is_refused(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: bytes
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(key)
+    file.chmod(0o600)
+    assert run(["serve", "--base", str(tiny_base), "--api-key-file", str(file)]) == 2
+    assert "key: this key cannot be sent in a header" in capsys.readouterr().err
