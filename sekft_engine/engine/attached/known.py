@@ -25,6 +25,7 @@ class Known:
         self._waiting: list[Queued] = []
         self._sent: dict[str, Queued] = {}
         self._seen = 0
+        self._unended: dict[str, events.JobQueued | events.JobStarted] = {}
         self.resident: LoadResult | None = None
 
     def begin(self, status: EngineStatus, queue: QueueChanged) -> None:
@@ -43,8 +44,25 @@ class Known:
         """Take in an event; those from before :meth:`begin` are known."""
         with self._lock:
             self._sent.pop(event.job, None)
+            if isinstance(event, events.JobQueued | events.JobStarted):
+                self._unended[event.job] = event
+            elif isinstance(event, events.ENDINGS):
+                self._unended.pop(event.job, None)
             if seq > self._seen:
                 self._take(event)
+
+    def take_unended(self, started: float) -> list[events.JobQueued | events.JobStarted]:
+        """Forget the jobs that have no ending and never will, and return how they began.
+
+        They are from before the engine's start at ``started``, and it has not got them: their
+        process was killed, or was a command, whose run alone has the ending.
+        """
+        with self._lock:
+            here = {job.id for job in (self._running, *self._waiting) if job is not None}
+            old = {job: event for job, event in self._unended.items() if event.t < started}
+            for job in old:
+                del self._unended[job]
+            return [event for job, event in old.items() if job not in here]
 
     def _take(self, event: Event) -> None:
         running = self._running
@@ -85,7 +103,7 @@ class Known:
         """Forget all jobs, since the engine is gone, and return them: what ran, and what waited."""
         with self._lock:
             running, waiting = self._running, [*self._waiting, *self._sent.values()]
-            self._running, self._waiting, self._sent = None, [], {}
+            self._running, self._waiting, self._sent, self._unended = None, [], {}, {}
             self._paused = False
             return running, waiting
 

@@ -212,6 +212,12 @@ class RemoteEngine:
         self._publish(events.Log(job="", t=time.time(), level="warning", text=text))
 
     def state_changed(self, state: State, why: str) -> None:
+        if state == "live":
+            for begun in self._known.take_unended(self._greeting.started):
+                ending = events.JobCancelled(
+                    job=begun.job, t=begun.t, kind=begun.kind, detail=_ELSEWHERE
+                )
+                self._publish(ending)
         self._state, self._why = state, why
         if state == "ended":
             self._end_all(why)
@@ -290,6 +296,7 @@ class RemoteEngine:
                 callback(event)
 
 
+_ELSEWHERE = "this engine has not got it; if it had a run, that says how it ended"
 _START = "sekft resident --detach starts another one"
 _LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)
 

@@ -201,3 +201,18 @@ def test_a_forwarded_socket_leads_to_an_engine_of_elsewhere_also_over_a_line_tha
         far.engine.close()
         line.close()
         path.unlink()
+
+
+def test_a_job_whose_process_was_killed_has_an_ending_for_who_comes_later(
+    start: Start, attach: Attach
+) -> None:
+    one = start()
+    early = attach()
+    job = early.engine.submit(jobs.Prepare(base="wait"))
+    early.wait(lambda: early.of(job, events.JobStarted))
+    one.end(signal.SIGKILL)
+    start()
+    late = attach()
+    assert isinstance(late.ending(job), events.JobCancelled)
+    assert late.engine.wait_until_live(PATIENCE)
+    assert late.engine.status().running is None
