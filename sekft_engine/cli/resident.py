@@ -22,14 +22,23 @@ from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable, known_error
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.socket.address import Claim, is_locked, known_addresses, workspace_key
-from sekft_engine.engine.socket.client import Client, connect, live_engine, wait_until_gone
+from sekft_engine.engine.socket.address import (
+    Claim,
+    is_locked,
+    known_addresses,
+    read_pointer,
+    workspace_key,
+)
+from sekft_engine.engine.socket.client import Client, connect, wait_until_gone
 from sekft_engine.engine.socket.detach import resident_arguments, start_detached, tell_ready
 from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.engine.socket.resident import serve, serve_without_socket
 from sekft_engine.engine.socket.unit import systemd_unit
 from sekft_engine.records import jobs
 from sekft_engine.records.job_paths import absolute
+
+#: ``stop`` says what it waits for after so many seconds.
+_QUIET_S = 2.0
 
 
 @click.group("resident", invoke_without_command=True)
@@ -141,7 +150,11 @@ def stop(context: click.Context, after: str, timeout: float, workspace: Path | N
         pid = client.greeting.pid
         with contextlib.suppress(Unavailable):  # it may end before it answers
             client.call("shutdown", after=after)
-    if not wait_until_gone(place, timeout):
+    gone = wait_until_gone(place, min(_QUIET_S, timeout))
+    if not gone:
+        what = "its queue" if after == "queue" else "the running step"
+        click.echo(f"sekft: info: the engine (pid {pid}) ends {what}", err=True)
+    if not gone and not wait_until_gone(place, timeout - _QUIET_S):
         raise Unavailable(
             "the engine has not ended yet",
             where=f"pid {pid}",
@@ -157,8 +170,9 @@ def list_(as_json: bool) -> int:
     """List this user's engines."""
     alive = []
     for address in known_addresses():
-        found = live_engine(Workspace(address.workspace))
-        if found is not None and found.mark == address.mark:
+        place = Workspace(address.workspace)
+        found = read_pointer(place)
+        if found is not None and found.mark == address.mark and is_locked(place):
             alive.append(address)
     if as_json:
         engines = [
@@ -173,6 +187,7 @@ def list_(as_json: bool) -> int:
             with Client(address.socket) as client:
                 now = msgspec.convert(client.call("status"), EngineStatus)
         except SekftError:
+            click.echo(visible(f"{address.pid:<8} {'silent':<8} {address.workspace}"))
             continue
         doing = f"{now.running.kind} {now.running.label}" if now.running is not None else ""
         click.echo(
@@ -264,9 +279,10 @@ def _described(now: EngineStatus) -> list[str]:
     lines = [f"{now.state}: {base}"]
     if now.running is not None:
         job = now.running
-        far = f"{job.doing} {job.done}" + (f" of {job.total}" if job.total else "")
+        far = f" of {job.total}" if job.total else ""
+        far = f", {job.doing} {job.done}{far}" if job.doing else ""
         seconds = max(0, round(time.time() - job.since))
-        lines.append(f"{job.id}: {job.label or job.kind}, {far.strip()}, since {seconds} s")
+        lines.append(f"{job.id}: {job.label or job.kind}{far}, for {seconds} s")
     waiting = ((one, "held" if one.held else "waits") for one in now.queued)
     return [*lines, *(f"{one.id}: {one.label or one.kind}, {how}" for one, how in waiting)]
 

@@ -79,11 +79,12 @@ class EngineScreen(BoxScreen[None]):
             since = time.strftime("%d %b %H:%M", time.localtime(said.started))
             state = _WORDS.get(remote.state, "connected")
             yield "engine", f"process {said.pid} since {since}, {visible(said.engine)}, {state}"
-        yield "workspace", short_path(str(self._workspace))
+        here = self._workspace.resolve()
+        yield "workspace", visible(str(here)) if here == Path.cwd() else short_path(str(here))
         if remote is not None and remote.where.path is not None:
             yield "socket", short_path(str(remote.where.path))
         if self._clients:
-            yield "clients", f"{self._clients} connections, two of them this workbench's"
+            yield "clients", f"open connections: {self._clients}, with this workbench's"
         if self._memory:
             total = machine.memory_total() / _GIB
             yield "memory", f"{self._memory / _GIB:.1f} of {total:.1f} GiB"

@@ -130,6 +130,8 @@ class Client:
         """
         try:
             self._peer.sendall(data)
+        except TimeoutError as error:
+            raise _silent(self._peer.gettimeout() or 0.0, self.path) from error
         except OSError as error:
             raise Unavailable(f"the engine left: {error}") from error
 
@@ -158,10 +160,12 @@ class Client:
             start = len(self._held)
             try:
                 data = self._peer.recv(1 << 16)
+            except TimeoutError as error:
+                raise _silent(self._peer.gettimeout() or 0.0, self.path) from error
             except OSError as error:
-                raise Unavailable(f"the engine left: {error}") from error
+                raise Unavailable(f"the engine left: {error}", where=self.path) from error
             if not data:
-                raise Unavailable("the engine left")
+                raise Unavailable("the engine left", where=self.path)
             self._held += data
         line = bytes(self._held[:end])
         del self._held[: end + 1]
@@ -172,6 +176,14 @@ class Client:
             return msgspec.json.decode(self.next_line(), type=Message)
         except NOT_JSON as error:
             raise Unavailable(f"no engine answers: {error}") from error
+
+
+def _silent(timeout: float, path: str) -> Unavailable:
+    return Unavailable(
+        f"the engine has not answered for {timeout:.0f} s",
+        where=path,
+        mend="its process may be stopped, or the machine overloaded",
+    )
 
 
 def live_engine(workspace: Workspace) -> Address | None:

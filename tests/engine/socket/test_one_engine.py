@@ -253,3 +253,20 @@ def test_adapters_are_listed_attached_renamed_and_detached(
         assert listed["active"] == "first"
         client.call("shutdown")
     assert one.process.wait(PATIENCE) == 0
+
+
+def test_an_engine_that_does_not_answer_is_listed_and_named_with_the_way_out(start: Start) -> None:
+    one = start()
+    where, environment = ("--workspace", str(one.place.root)), one.environment
+    (front,) = psutil.Process(one.process.pid).children()
+    front.suspend()
+    try:
+        asked = command("resident", "status", *where, environment=environment)
+        listed = command("resident", "list", environment=environment)
+    finally:
+        front.resume()
+    assert asked.returncode == 2
+    assert "has not answered for 5 s" in asked.stderr
+    assert "its process may be stopped" in asked.stderr
+    (line,) = [line for line in listed.stdout.splitlines() if str(one.place.root) in line]
+    assert line.split()[:2] == [str(one.process.pid), "silent"]
