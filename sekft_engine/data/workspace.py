@@ -6,7 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.core.errors import BadInput, NoRoom, Unavailable, explain_os_error
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 
 CONFIG = "sekft.toml"
@@ -38,6 +38,9 @@ class Workspace:
             if not self.config_path.exists():
                 self.config_path.write_text(DEFAULT_CONFIG, encoding="utf-8")
         except OSError as error:
+            known = explain_os_error(error)
+            if isinstance(known, NoRoom):
+                raise known from error
             raise Unavailable(
                 f"cannot make the workspace: {error.strerror}",
                 where=str(error.filename or self.root),

@@ -6,15 +6,20 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.attached.fit import fitted, held_base
+from sekft_engine.engine.attached.fit import Held, fitted, held_base
 from sekft_engine.engine.attached.handover import hand_over, resident_options
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.detach import start_detached
+from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import jobs
+from sekft_engine.records.events import QueueChanged
 from sekft_engine.records.results import LoadResult
 from sekft_tui.process.bridge import EngineLike
 
@@ -49,22 +54,28 @@ def choose_engine(
     try:
         engine = RemoteEngine(where, history=True)
         with where.connect() as client:
-            facts = client.call("status")["resident"] or {}
+            held = _held_base(client)
     except SekftError as error:
         if attach is not None:
             raise
         return Chosen(Engine(place), remark=f"the engine of this workspace: {error.what}")
-    held = str(facts.get("base", ""))
-    resident_base = LoadResult(base=held, quantised=bool(facts.get("quantised"))) if held else None
     if base:
-        why = fitted(jobs.Train(base=base), place, held_base(resident_base, None, []))[1]
+        why = fitted(jobs.Train(base=base), place, held)[1]
         if why and attach is not None:
             raise BadInput(
                 f"the engine {why}", where="--base", mend="leave it out, or use --no-resident"
             )
         if why:
             return Chosen(Engine(place), remark=f"an engine of its own: the living one {why}")
-    return Chosen(engine, held if Path(held).exists() else "")
+    named = held.base if held is not None else ""
+    return Chosen(engine, named if Path(named).exists() else "")
+
+
+def _held_base(client: Client) -> Held | None:
+    """The base that the engine has, or is about to load."""
+    status = msgspec.convert(client.call("status"), EngineStatus)
+    queue = msgspec.convert({"job": "", **client.call("queue")}, QueueChanged)
+    return held_base(status.resident, queue.running, queue.waiting)
 
 
 def header(remote: RemoteEngine | None, doing: tuple[str, str]) -> tuple[str, str]:

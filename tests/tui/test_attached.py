@@ -20,7 +20,7 @@ from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
 from sekft_tui.process.attachment import choose_engine
 from tests.engine.attached.conftest import Heard, training
-from tests.engine.socket.conftest import PATIENCE, Start, runtime, start
+from tests.engine.socket.conftest import PATIENCE, Start, running, runtime, start
 from tests.tui.screen import until, until_gone, until_shown
 
 __all__ = ["runtime", "start"]
@@ -195,6 +195,15 @@ def test_a_model_cannot_type_in_a_session_that_its_engine_has_not_got(
     failed = seen.ending("hand-back-1")
     assert "has not got this session" in getattr(failed, "error", "")
     assert "--no-resident" in getattr(failed, "error", "")
+
+
+def test_a_base_that_is_being_loaded_is_the_workbenchs(
+    start: Start, workspace: Workspace, tmp_path: Path
+) -> None:
+    start("--base", str(tmp_path))
+    with connect(workspace) as client:
+        running(client, "load-0")
+    assert choose_engine(workspace).base == str(tmp_path)
 
 
 async def test_the_engine_is_described_from_every_pane(start: Start, workspace: Workspace) -> None:

@@ -81,12 +81,15 @@ def needs_base(job: Job) -> TypeGuard[OnBase]:
 def held_base(
     resident: LoadResult | None, running: Queued | None, waiting: list[Queued]
 ) -> Held | None:
-    """What will be resident once all that waits is done; None = nothing yet."""
+    """What will be resident once all that waits is done; None = nothing yet. A job that is held
+    does not count: nobody knows whether it will ever run."""
     held = None
     if resident is not None:
         device = resident.device
         held = Held(resident.base, resident.digest, resident.quantised, device)
     for entry in [*([running] if running is not None else []), *waiting]:
+        if entry.held:
+            continue
         try:
             job = msgspec.convert(entry.spec, jobs.AnyJob)
         except msgspec.ValidationError:

@@ -73,7 +73,12 @@ class Client:
             self.greeting = self._greeting(path)
         except OSError as error:
             self.close()
-            raise Unavailable(f"no engine answers: {error}", where=path) from error
+            why = error.strerror or str(error)
+            raise Unavailable(
+                f"no engine answers: {why}",
+                where=path,
+                mend="sekft resident list shows those alive",
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -133,7 +138,7 @@ class Client:
         except TimeoutError as error:
             raise _silent(self._peer.gettimeout() or 0.0, self.path) from error
         except OSError as error:
-            raise Unavailable(f"the engine left: {error}") from error
+            raise Unavailable(f"the engine left: {error.strerror or error}") from error
 
     def _greeting(self, path: str) -> Greeting:
         message = self._next()
@@ -163,7 +168,9 @@ class Client:
             except TimeoutError as error:
                 raise _silent(self._peer.gettimeout() or 0.0, self.path) from error
             except OSError as error:
-                raise Unavailable(f"the engine left: {error}", where=self.path) from error
+                raise Unavailable(
+                    f"the engine left: {error.strerror or error}", where=self.path
+                ) from error
             if not data:
                 raise Unavailable("the engine left", where=self.path)
             self._held += data

@@ -159,7 +159,7 @@ class Server:
         if not data:
             self._selector.unregister(self._link)
             self._orders.clear()
-            self._leave("the engine is gone")
+            self._leave("its process is gone")
         for message in self._unpacker.messages(data):
             self._take(message)
 

@@ -3,7 +3,7 @@
 A ``prepare`` job does as its base says: ``emit:N`` publishes N events, ``wait`` runs until it is
 told to stop and says each turn that it is there, ``full`` lets no file of this process grow any
 more, and ``fail`` fails. A ``train`` job takes ``max_steps`` steps, or with 0 steps until it is
-told to stop.
+told to stop, and a ``load`` job says that it began and lasts as long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sekft_engine.cli.main import run
 from sekft_engine.core.errors import BadInput
 from sekft_engine.engine.registry import HANDLERS, Handler
 from sekft_engine.records import events, jobs
-from sekft_engine.records.results import Losses, PrepareResult, TrainResult
+from sekft_engine.records.results import LoadResult, Losses, PrepareResult, TrainResult
 from sekft_engine.work.context import Context, Stopped
 
 PADDING = "x" * 200
@@ -42,6 +42,13 @@ def prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
     elif what == "fail":
         raise BadInput("it was asked to fail")
     return PrepareResult(base=job.base)
+
+
+def load(job: jobs.Load, context: Context) -> LoadResult:
+    context.progress("loading", 0)
+    while not context.cancelled():
+        time.sleep(0.01)
+    raise Stopped("nothing was loaded")
 
 
 def train(job: jobs.Train, context: Context) -> TrainResult:
@@ -73,5 +80,5 @@ def train(job: jobs.Train, context: Context) -> TrainResult:
 
 if __name__ == "__main__":
     handlers = cast("dict[type[jobs.Job], Handler]", HANDLERS)
-    handlers[jobs.Prepare], handlers[jobs.Train] = prepare, train
+    handlers |= {jobs.Prepare: prepare, jobs.Train: train, jobs.Load: load}
     sys.exit(run(["resident", *sys.argv[1:]]))
