@@ -150,7 +150,7 @@ def find_scenario(name: str, places: Sequence[str], workspace: Workspace | None)
             for scenario in load_scenarios(folder) if holds_bundles(folder) else ():
                 if scenario.id == name:
                     return scenario
-    looked = ", ".join(str(folder) for folder in folders) or "nowhere"
+    looked = ", ".join(str(folder) for folder in folders) or "no folder: there is no workspace here"
     raise BadInput(
         f"its scenario was not found (looked in {looked})",
         where=name or "a session without a scenario",

@@ -135,9 +135,16 @@ class History:
         return whole
 
     def close(self) -> None:
-        if self._index is not None:
-            os.close(self._index)
-            self._index = None
+        """Write down where the sequence ends: what others add to its last journal is not of it."""
+        if self._index is None:
+            return
+        newest = self._pieces[-1] if self._pieces else None
+        if newest is not None and newest.path:
+            end = Piece(first=self._last + 1, path=newest.path, offset=newest.end)
+            with contextlib.suppress(OSError):
+                os.write(self._index, self._entry(end, closed=True))
+        os.close(self._index)
+        self._index = None
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -181,17 +188,19 @@ class History:
                 with contextlib.suppress(OSError):
                     (self._root / INDEX).unlink()
 
-    def _entry(self, piece: Piece) -> bytes:
+    def _entry(self, piece: Piece, *, closed: bool = False) -> bytes:
         path = piece.path
         with contextlib.suppress(ValueError):
             path = str(Path(path).relative_to(self._root)) if path else ""
-        return msgspec.json.encode({"seq": piece.first, "path": path, "at": piece.offset}) + b"\n"
+        entry = _Entry(seq=piece.first, path=path, at=piece.offset, closed=closed)
+        return msgspec.json.encode(entry) + b"\n"
 
     # --- the index on disk ----------------------------------------------------------------------
 
     def _load(self, index: Path, told: Sequence[Place]) -> None:
         """Take up the sequence of the last engine, or of the last process that served this one;
-        what other commands added to the last journal since is part of it."""
+        what other commands added to the last journal since is part of it where that was killed,
+        since nobody wrote down where its own lines end."""
         with index.open("rb") as file:
             header = msgspec.json.decode(file.readline(), type=Header)
             if header.format != 1:
@@ -210,6 +219,10 @@ class History:
             piece.lines = after.first - piece.first
             piece.end = after.offset if after.path == piece.path else -1
         newest = pieces.pop()
+        if entries[-1].closed:
+            self._pieces, self._last, self.journal = pieces, newest.first - 1, header.journal
+            self._add_told(told)
+            return
         if not newest.path:
             raise ValueError("how many events were in memory is not known")
         self._pieces, self._last, self.journal = pieces, newest.first - 1, header.journal
@@ -257,12 +270,13 @@ def _begins(piece: Piece, place: Place) -> bool:
     return (piece.path, piece.offset) == (place.path, place.offset)
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    """A line of the index."""
+class _Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the index. ``closed``: the sequence ends before it, at this byte."""
 
     seq: int
     path: str
     at: int
+    closed: bool = False
 
 
 def _lines(path: str, offset: int, end: int) -> Iterator[bytes]:

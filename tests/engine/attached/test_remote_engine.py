@@ -8,10 +8,12 @@ import socket
 import threading
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.where import Where
+from sekft_engine.engine.engine import JOURNAL
 from sekft_engine.engine.socket.address import read_pointer
 from sekft_engine.engine.socket.client import live_engine
 from sekft_engine.records import events, jobs
@@ -216,3 +218,21 @@ def test_a_job_whose_process_was_killed_has_an_ending_for_who_comes_later(
     assert isinstance(late.ending(job), events.JobCancelled)
     assert late.engine.wait_until_live(PATIENCE)
     assert late.engine.status().running is None
+
+
+def test_what_commands_did_by_themselves_between_two_engines_is_not_the_engines(
+    start: Start, attach: Attach
+) -> None:
+    one = start()
+    early = attach()
+    early.ending(early.engine.submit(jobs.Prepare(base="emit:3")))
+    one.end()
+    alone = events.JobStarted(job="train-1", t=1.0, kind="train", label="d")
+    with (one.place.root / JOURNAL).open("ab") as journal:
+        journal.write(msgspec.json.encode(alone) + b"\n")
+    start()
+    late = attach()
+    assert late.engine.wait_until_live(PATIENCE)
+    late.ending(late.engine.submit(jobs.Prepare(base="emit:3")))
+    assert not late.of("train-1")
+    assert early.engine.wait_until_live(PATIENCE)
