@@ -181,7 +181,8 @@ class Workbench(PanesApp):
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
         elif left := [job for job in self.engine.status().queued if job.held]:
-            self.keys.note(f"{len(left)} jobs still wait from the last session: Q shows them", 10)
+            waiting = "1 job waits" if len(left) == 1 else f"{len(left)} jobs wait"
+            self.keys.note(f"{waiting} since the last session: Q shows the queue", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
             self.keys.note("in tmux this session would survive a dropped connection", 10)

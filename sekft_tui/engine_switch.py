@@ -68,6 +68,7 @@ class EngineSwitch:
         def failed() -> None:
             self._moving = False
             engine = app.bridge.engine
+            app.note("the engine stays in this workbench")
             if isinstance(engine, Engine) and engine.ended:  # its jobs are offered again
                 self._use(Engine(app.workspace))
 

@@ -152,8 +152,8 @@ def stop(context: click.Context, after: str, timeout: float, workspace: Path | N
             client.call("shutdown", after=after)
     gone = wait_until_gone(place, min(_QUIET_S, timeout))
     if not gone:
-        what = "its queue" if after == "queue" else "the running step"
-        click.echo(f"sekft: info: the engine (pid {pid}) ends {what}", err=True)
+        what = "all jobs" if after == "queue" else "the running step"
+        click.echo(f"sekft: info: waiting: the engine (pid {pid}) finishes {what}", err=True)
     if not gone and not wait_until_gone(place, timeout - _QUIET_S):
         raise Unavailable(
             "the engine has not ended yet",
@@ -280,7 +280,8 @@ def _described(now: EngineStatus) -> list[str]:
     if now.running is not None:
         job = now.running
         far = f" of {job.total}" if job.total else ""
-        far = f", {job.doing} {job.done}{far}" if job.doing else ""
+        far = f" {job.done}{far}" if job.done or job.total else ""
+        far = f", {job.doing}{far}" if job.doing else ""
         seconds = max(0, round(time.time() - job.since))
         lines.append(f"{job.id}: {job.label or job.kind}{far}, for {seconds} s")
     waiting = ((one, "held" if one.held else "waits") for one in now.queued)

@@ -206,6 +206,19 @@ def test_a_base_that_is_being_loaded_is_the_workbenchs(
     assert choose_engine(workspace).base == str(tmp_path)
 
 
+async def test_a_handing_over_that_fails_leaves_the_engine_and_says_so(
+    start: Start, workspace: Workspace
+) -> None:
+    app = Workbench(choose_engine(workspace).engine, workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "idle")
+        start()
+        await pilot.press("ampersand")
+        await until_shown(pilot, "the engine stays in this workbench")
+        await pilot.press("6")
+        await until_shown(pilot, "another engine is at work")
+
+
 async def test_the_engine_is_described_from_every_pane(start: Start, workspace: Workspace) -> None:
     start()
     app = attached(workspace)

@@ -169,7 +169,8 @@ def _about(engine: RemoteEngine) -> str:
     far = ""
     if now is not None and now.id == first:
         first = f"{first} ({now.label})" if now.label else first
-        far = f", {now.doing} {now.done}" + (f" of {now.total}" if now.total else "")
+        count = f" {now.done}" if now.done or now.total else ""
+        far = f", {now.doing}{count}" + (f" of {now.total}" if now.total else "")
         far += ", which is paused" if now.paused else ""
     others = len(waiting) - (status.running is None)
     more = f" and {others} more" if others else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from sekft_engine.core.errors import SekftError, Unavailable
@@ -50,6 +51,8 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
         raise Unavailable(
             "another engine is at work in this workspace", mend="sekft resident status"
         )
+    if not os.access(place.root, os.W_OK):
+        raise Unavailable("the workspace cannot be written", where=str(place.root))
     if not engine.keeps_journal:
         raise Unavailable("another process has the queue of this workspace", where=str(place.root))
     status, facts = engine.status(), engine.residence.facts
