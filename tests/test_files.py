@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from pathlib import Path
 
+import pytest
+
+from sekft_engine.core.errors import NoRoom
 from sekft_engine.core.files import write_whole
+from sekft_engine.data.workspace import Workspace
 
 
 def test_a_pipe_gets_what_is_written_and_stays_a_pipe(tmp_path: Path) -> None:
@@ -26,3 +31,13 @@ def test_a_link_to_a_file_is_replaced_by_the_file(tmp_path: Path) -> None:
     link.symlink_to(target)
     write_whole(link, b"new")
     assert (link.read_bytes(), target.read_bytes()) == (b"new", b"old")
+
+
+def test_a_workspace_without_room_is_no_matter_of_permissions(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(NoRoom):
+            Workspace(tmp_path / "w").create()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

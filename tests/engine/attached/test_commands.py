@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sekft_engine.cli.main import run
@@ -198,6 +199,8 @@ def test_the_base_that_will_be_resident_when_the_job_comes_counts() -> None:
     loads = Queued(id="load-1", kind="load", spec={"job": "load", "base": "/two"})
     trains = Queued(id="train-1", kind="train", spec={"job": "train", "base": "/three"})
     assert held_base(None, None, []) is None
+    later = msgspec.structs.replace(loads, held=True)
+    assert held_base(None, None, [later]) is None, "it may never run"
     held = held_base(resident, trains, [loads])
     assert held is not None
     assert held.base == "/two"
