@@ -146,9 +146,10 @@ async def test_a_model_writes_token_by_token_is_paused_steps_and_is_ended(
         await pilot.press("full_stop")
         await until(pilot, lambda: len(session.view.turns) > len(stopped.turns), "a turn")
         await until_shown(pilot, "paused ·")
-        turns = session.view.turns
-        (done,) = [turn for turn in turns if turn.is_command]
-        assert done.content.startswith(stopped.writing.strip())
+        before = sum(turn.is_command for turn in stopped.turns)
+        commands = [turn for turn in session.view.turns if turn.is_command]
+        assert len(commands) == before + 1, "one turn, and then it is paused again"
+        assert commands[-1].content.startswith(stopped.writing.strip())
         await pilot.press("space")
         await until_gone(pilot, "paused ·")
         await pilot.press("Q")
