@@ -193,6 +193,7 @@ class Workbench(PanesApp):
 
     def pull(self) -> None:
         """Draw the visible pane, if anything changed since the last time."""
+        self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
         version = self.bridge.version
         if self._drawn.get(self.pane) == version:
             return
@@ -218,7 +219,6 @@ class Workbench(PanesApp):
         self.tabs.engine = f"· process {remote.greeting.pid}" if remote is not None else ""
         self.tabs.state = attachment.header(remote, engine_text(shared))
         self.tabs.update()
-        self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
 
     def make_pane(self, name: Place) -> Pane:
         return PANE_TYPES[name](self)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
+from sekft_engine.records import events
+from sekft_tui.app import Workbench
+from sekft_tui.process import attention
 from sekft_tui.process.attention import LONG, Attention
+from tests.tui.screen import until
+from tests.tui.scripted import ScriptedEngine, training
 
 
 class Terminal:
@@ -70,3 +76,21 @@ def test_hostile_names_cannot_leave_the_sequence() -> None:
     (written,) = terminal.written
     inside = written.removeprefix("\x1b[22;2t\x1b]2;").removesuffix("\x07")
     assert not any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in inside)
+
+
+async def test_the_last_title_is_shown_though_it_came_soon_after_another(
+    make_app: Callable[..., Workbench], engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "_PAUSE", 0.5)
+    written: list[str] = []
+    app = make_app()
+    app.attention = Attention(written.append, {"TERM": "xterm-256color"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*training(upto=2))
+        await until(pilot, lambda: "train 2/60" in "".join(written), "the title of the run")
+        engine.say(
+            events.StepBegan(job="train-1", step=3, batch=[]),
+            events.JobCancelled(job="train-1", kind="train"),
+        )
+        await until(pilot, lambda: "idle" in written[-1], "the title at the end")
