@@ -18,6 +18,7 @@ from sekft_engine.records.jobs import Job
 from sekft_engine.records.journal import decode_line
 from sekft_engine.records.results import StatusResult
 from sekft_engine.records.runs import EVENTS
+from sekft_tui.messages import EngineEvent, EngineState
 from sekft_tui.model import reducer
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import TrainView
@@ -38,23 +39,6 @@ class EngineLike(Protocol):
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
     def status(self) -> StatusResult: ...
     def close(self, timeout: float = 30.0) -> bool: ...
-
-
-class EngineEvent(Message):
-    """One of the :data:`RARE` events arrived."""
-
-    def __init__(self, event: Event) -> None:
-        super().__init__()
-        self.event = event
-
-
-class EngineState(Message):
-    """How the workbench stands to the engine of another process has changed."""
-
-    def __init__(self, state: State, why: str) -> None:
-        super().__init__()
-        self.state = state
-        self.why = why
 
 
 class Bridge:
