@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -27,32 +26,30 @@ from sekft_tui.input import clipboard
 from sekft_tui.input.actions import PANES, Place, bindings
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.panes import pane_type
-from sekft_tui.panes_app import PanesApp
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
-from sekft_tui.process.settings import State, load_state
 from sekft_tui.process.workers import KeyPriority, run_on_thread
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget, HearsEngine
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.workspace_app import WorkspaceApp
 
-# What follows is read after the first picture: test_laws.py holds it to that.
+# What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
     from sekft_tui.engine_switch import EngineSwitch
     from sekft_tui.leaving import Leaving
-    from sekft_tui.model.pinned_runs import PinnedRuns
     from sekft_tui.model.reducer import Shared
     from sekft_tui.panes.pane import Pane
     from sekft_tui.process.attachment import Chosen
-    from sekft_tui.process.bridge import Bridge, EngineLike
+    from sekft_tui.process.bridge import EngineLike
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
 
-class Workbench(PanesApp):
+class Workbench(WorkspaceApp):
     """``sekft tui``.
 
     It paints its frame first, and then reads and makes what stands in it.
@@ -96,15 +93,9 @@ class Workbench(PanesApp):
         hub: str = "",
         remark: str = "",
     ) -> None:
-        super().__init__()
-        self._engine = engine
-        self._remark = remark
+        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
         self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
-        self.workspace = workspace
-        self.demo = demo
-        self._base = base
-        self.state: State = load_state()
         self.remembered = Remembered(workspace.root)
         self.data_report = ""
         self.recipe = Recipe()
@@ -125,17 +116,6 @@ class Workbench(PanesApp):
     # --- parts that are made when they are first asked for ------------------------------------
 
     @cached_property
-    def bridge(self) -> Bridge:
-        from sekft_tui.process.bridge import Bridge
-
-        if callable(self._engine):
-            chosen = self._engine()
-            self._engine = chosen.engine
-            self._base = self._base or chosen.base
-            self._remark = self._remark or chosen.remark
-        return Bridge(self._engine, self.post_message)
-
-    @cached_property
     def switch(self) -> EngineSwitch:
         from sekft_tui.engine_switch import EngineSwitch
 
@@ -147,49 +127,8 @@ class Workbench(PanesApp):
 
         return Leaving(self)
 
-    @cached_property
-    def pinned(self) -> PinnedRuns:
-        from sekft_tui.model.pinned_runs import PinnedRuns
-
-        return PinnedRuns(
-            self.workspace.runs,
-            self.state.pinned.get(str(self.workspace.root), ()),
-            remember=self._remember_pinned,
-            in_background=self._read_pinned,
-        )
-
-    # --- the workspace ----------------------------------------------------------------------
-
-    @property
-    def base(self) -> str:
-        """The base to train and evaluate."""
-        return self._base or self.workspace.base
-
-    @property
-    def is_demo(self) -> bool:
-        """Whether the demo's base is used, which needs the demo's recipe and limits."""
-        from sekft_engine import demo
-
-        return self.demo or Path(self.base).name == demo.BASE
-
-    @property
-    def engine(self) -> EngineLike:
-        """The engine that is shown now."""
-        return self.bridge.engine
-
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults(self.current_theme.dark if self.theme else True)
-
-    def _remember_pinned(self, runs: tuple[str, ...]) -> None:
-        pinned = {**self.state.pinned, str(self.workspace.root): runs}
-        self.state = msgspec.structs.replace(self.state, pinned=pinned)
-
-    def _read_pinned(self, read: Callable[[], None]) -> None:
-        async def work() -> None:
-            await asyncio.to_thread(read)
-            self.redraw_pane()
-
-        self.run_worker(work(), group="pinned", exclusive=True)
 
     # --- starting ---------------------------------------------------------------------------
 
@@ -234,8 +173,8 @@ class Workbench(PanesApp):
 
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
-        elif self._remark:
-            self.keys.note(self._remark, 10)
+        elif self.remark:
+            self.keys.note(self.remark, 10)
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
         elif left := [job for job in self.engine.status().queued if job.held]:
