@@ -189,7 +189,7 @@ def _plan_memory(plan: Plan, context: Context) -> bool:
         plan.recipe,
         plan.ranks,
         others_load=base is not before,
-        report=lambda done, total: context.progress("measuring the memory of a step", done, total),
+        report=lambda done, total: context.progress("measuring memory", done, total),
     )
     context.log(fit.summary)
     return fit.recompute
