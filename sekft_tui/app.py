@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -164,6 +165,9 @@ class Workbench(WorkspaceApp):
     @on(messages.Begin)
     async def _begin(self) -> None:
         fresh = await run_on_thread(self._read)
+        if not gc.isenabled():  # launch.py; each collection would look through all of it
+            gc.freeze()
+            gc.enable()
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
         await self.action_pane("trajectories" if fresh else self.pane)

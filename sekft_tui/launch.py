@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -116,6 +117,7 @@ def prepare_terminal(without: str) -> None:
 def _run(
     place: Workspace, choose: Callable[[], Chosen], base: str, demo: bool, data: str, hub: str
 ) -> int:
+    gc.disable()  # what is imported stays: the app sets it aside, and turns the collector on again
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
