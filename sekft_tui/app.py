@@ -113,6 +113,7 @@ class Workbench(WorkspaceApp):
         self.pane = next((name for name, _ in PANES if name == self.state.pane), self.pane)
         self.tabs.pane = self.keys.pane = self.pane
         self.tabs.base = Path(self.base).name
+        self.tabs.state = ("starting …", "quiet")
 
     # --- parts that are made when they are first asked for ------------------------------------
 
