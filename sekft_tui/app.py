@@ -221,7 +221,7 @@ class Workbench(WorkspaceApp):
 
         self.tabs.base = Path(self.base).name
         remote = self.bridge.remote
-        self.tabs.engine = f"· process {remote.greeting.pid}" if remote is not None else ""
+        self.tabs.process = remote.greeting.pid if remote is not None else 0
         self.tabs.state = attachment.header(remote, engine_text(shared))
         self.tabs.update()
 

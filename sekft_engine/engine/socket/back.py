@@ -18,6 +18,7 @@ from sekft_engine.core.errors import JobFailed
 from sekft_engine.core.process import own_environment, python_module
 from sekft_engine.engine.socket.address import Address, Claim
 from sekft_engine.engine.socket.link import (
+    Alive,
     Begin,
     Closing,
     Happened,
@@ -25,6 +26,7 @@ from sekft_engine.engine.socket.link import (
     Message,
     Order,
     Place,
+    Ready,
     Reply,
     Resident,
     Shown,
@@ -44,6 +46,8 @@ MOST_WAITING = 100_000
 MOST_TOLD_AGAIN = 4096
 #: A serving process that dies more often than this within so many seconds is given up.
 MOST_RESTARTS, WITHIN_S = 5, 60.0
+#: Seconds between two signs of life.
+SIGN_S = 1.0
 #: How long a serving process may take to begin, in seconds.
 _BEGIN_S = 60.0
 #: Events that say what is the case until another one of their kind, or the job's end.
@@ -76,10 +80,13 @@ class Back:
         self._facts: LoadResult | None = None
         self._closing = False
         self._leaving = False
+        self._left = threading.Event()
         self._broken = False
         #: Held while the serving process is replaced, and while something is sent to it.
         self._sending = threading.Lock()
         self._told: deque[Place] = deque(maxlen=MOST_TOLD_AGAIN)
+        #: The sequence of events, and the number of the last one that was told.
+        self._journal, self._last = "", 0
         self._state: dict[type[Event], bytes] = {}
         self._generation = 0
         self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
@@ -94,7 +101,11 @@ class Back:
             do: carries out an order, on a thread of its own; may wait, and may raise.
         """
         self._do = do
-        for work, name in ((self._send_all, "sekft-socket"), (self._take_all, "sekft-orders")):
+        for work, name in (
+            (self._send_all, "sekft-socket"),
+            (self._take_all, "sekft-orders"),
+            (self._give_signs, "sekft-signs"),
+        ):
             threading.Thread(target=work, name=name, daemon=True).start()
 
     def observe(self, event: Event, line: Line | None) -> None:
@@ -120,6 +131,7 @@ class Back:
         """Let the serving process say goodbye, and wait for its end."""
         answered = self._doing.acquire(timeout=2.0)  # who asked for the end should be answered
         self._leaving = True
+        self._left.set()
         self._put(Leave(why=why))
         self._put(None)
         if answered:
@@ -149,17 +161,25 @@ class Back:
         link.settimeout(_BEGIN_S)
         root = self.address.workspace
         try:
-            link.sendall(pack(Begin(address=self.address, root=root, told=list(self._told))))
-            began = link.recv(1) == b"r"
+            begin = Begin(
+                address=self.address,
+                root=root,
+                told=list(self._told),
+                journal=self._journal,
+                last=self._last,
+            )
+            link.sendall(pack(begin))
+            ready = _first_word(link)
         except OSError:
-            began = False
-        if not began:
+            ready = None
+        if ready is None:
             process.kill()
             process.wait()
             link.close()
             raise JobFailed("the process for the engine's socket did not start")
         link.settimeout(None)
         self._link, self._process = link, process
+        self._journal, self._last = ready.journal, ready.last
 
     def _begin_again(self) -> bool:
         """Replace the serving process, which is gone; False where that is no use."""
@@ -225,12 +245,20 @@ class Back:
                     generation, message = message
                     if generation != self._generation:
                         continue  # who asked is gone with the process
-                if isinstance(message, Happened) and message.path:
-                    self._told.append(Place(message.path, message.offset, message.size))
+                if isinstance(message, Happened):
+                    self._last += 1
+                    if message.path:
+                        self._told.append(Place(message.path, message.offset, message.size))
                 try:
                     self._link.sendall(pack(message))
                 except OSError:
                     continue  # reading tells, and begins again; what was told is told again
+
+    def _give_signs(self) -> None:
+        """Let the serving process know that this one is neither stopped nor hangs."""
+        while not self._left.wait(SIGN_S):
+            if self._outgoing.empty():  # else there are signs enough
+                self._put(Alive())
 
     def _give_up(self, why: str) -> None:
         """The engine goes on without its socket; its jobs are worth more."""
@@ -257,3 +285,12 @@ class Back:
             return result_line(order.number, self._do(order))
         except Exception as error:  # noqa: BLE001 - an order that fails is answered
             return error_line(order.number, error)
+
+
+def _first_word(link: socket.socket) -> Ready | None:
+    """What a serving process says first; None = it has ended."""
+    unpacker = Unpacker()
+    while data := link.recv(1 << 10):
+        for ready in unpacker.ready(data):
+            return ready
+    return None

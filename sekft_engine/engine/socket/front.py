@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sekft_engine.engine.socket.history import History
-from sekft_engine.engine.socket.link import Begin, Message, Unpacker
+from sekft_engine.engine.socket.link import Begin, Message, Ready, Unpacker, pack
 from sekft_engine.engine.socket.picture import Picture
 from sekft_engine.engine.socket.server import Server
 
@@ -34,8 +34,9 @@ def main(descriptors: list[int]) -> int:
     begin, *early = early
     if not isinstance(begin, Begin):
         return 1
-    history = History(Path(begin.root), begin.told)
-    link.send(b"r")  # the engine's events are numbered from here on
+    history = History(Path(begin.root), begin.told, journal=begin.journal, last=begin.last)
+    # The engine's events are numbered from here on.
+    link.sendall(pack(Ready(journal=history.journal, last=history.span[1])))
     server = Server(
         begin.address,
         (listener, viewers),

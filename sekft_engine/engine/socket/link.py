@@ -29,11 +29,21 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first message: whose sockets these are. ``told``: the newest events that a serving
-    process before this one was told of, which it may not have numbered before it died."""
+    process before this one was told of, which it may not have numbered before it died; ``journal``
+    and ``last`` are the id of its sequence, and the number of the last of them."""
 
     address: Address
     root: str
     told: list[Place] = []
+    journal: str = ""
+    last: int = 0
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The serving process's first word: its sequence of events, and the last number in it."""
+
+    journal: str
+    last: int
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -64,6 +74,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     line: bytes
 
 
+class Alive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A sign of life, sent every second."""
+
+
 class Closing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """From now on no job is taken."""
 
@@ -83,14 +97,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     params: bytes
 
 
-Message = Begin | Happened | Shown | Resident | Reply | Closing | Leave
+Message = Begin | Happened | Shown | Resident | Reply | Alive | Closing | Leave
 
 _encode = msgspec.msgpack.Encoder().encode
 _message = msgspec.msgpack.Decoder(Message).decode
+_ready = msgspec.msgpack.Decoder(Ready).decode
 _order = msgspec.msgpack.Decoder(Order).decode
 
 
-def pack(message: Message | Order) -> bytes:
+def pack(message: Message | Order | Ready) -> bytes:
     """The message with its length before it."""
     data = _encode(message)
     return _LENGTH.pack(len(data)) + data
@@ -105,6 +120,10 @@ class Unpacker:
     def messages(self, data: bytes) -> Iterator[Message]:
         """The messages that are whole now."""
         return map(_message, self._frames(data))
+
+    def ready(self, data: bytes) -> Iterator[Ready]:
+        """The first word, once it is whole."""
+        return map(_ready, self._frames(data))
 
     def orders(self, data: bytes) -> Iterator[Order]:
         """The orders that are whole now."""
