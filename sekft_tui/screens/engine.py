@@ -81,11 +81,11 @@ class EngineScreen(BoxScreen[None]):
         else:
             said = remote.greeting
             since = time.strftime("%d %b %H:%M", time.localtime(said.started))
+            yield "engine", f"process {said.pid} since {since}, {visible(said.engine)}"
             state = _WORDS.get(remote.state, "connected")
-            yield "engine", f"process {said.pid} since {since}, {visible(said.engine)}, {state}"
             if remote.state in _WORDS and remote.why:
-                for line in wrapped(visible(remote.why), width - NAMES):
-                    yield "", line
+                state = f"{state}: {visible(remote.why)}"
+            yield from _lines("state", state, width)
         here = self._workspace.resolve()
         yield "workspace", visible(str(here)) if here == Path.cwd() else short_path(str(here))
         if remote is not None and (path := remote.where.socket_path):
@@ -93,8 +93,7 @@ class EngineScreen(BoxScreen[None]):
         if remote is not None and remote.where.is_away:
             there = visible(remote.greeting.workspace)
             text = f"{_ELSEWHERE} {there} and not on this machine; those here are of this workspace"
-            for number, line in enumerate(wrapped(text, width - NAMES)):
-                yield "" if number else "files", line
+            yield from _lines("files", text, width)
         if self._clients:
             yield "clients", f"open connections: {self._clients}, with this workbench's"
         if self._memory:
@@ -141,6 +140,12 @@ def _measured(remote: RemoteEngine | None) -> tuple[int, int]:
     here = not remote.where.is_away
     # Asking is being a client for a moment.
     return machine.process_memory(remote.greeting.pid) if here else 0, max(0, clients - 1)
+
+
+def _lines(name: str, value: str, width: int) -> Iterator[tuple[str, str]]:
+    """A fact that may need several lines."""
+    for number, line in enumerate(wrapped(value, width - NAMES)):
+        yield "" if number else name, line
 
 
 def _line(name: str, value: str, width: int) -> Parts:

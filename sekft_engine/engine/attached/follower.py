@@ -209,6 +209,8 @@ class Follower:
             case "event":
                 found = _event(said.params)
                 self._cursor = found.seq
+                if self._state == "silent":
+                    self._tell(self._before_silence)
                 event = decode_line(bytes(found.event))
                 if event is not None:
                     self._hears.heard(found.seq, event)

@@ -26,11 +26,11 @@ from sekft_engine.engine.socket.link import (
     Message,
     Order,
     Place,
-    Ready,
     Reply,
     Resident,
     Shown,
     Unpacker,
+    first_word,
     pack,
 )
 from sekft_engine.engine.socket.protocol import PROTOCOL, error_line, result_line
@@ -169,7 +169,7 @@ class Back:
                 last=self._last,
             )
             link.sendall(pack(begin))
-            ready = _first_word(link)
+            ready = first_word(link)
         except OSError:
             ready = None
         if ready is None:
@@ -285,12 +285,3 @@ class Back:
             return result_line(order.number, self._do(order))
         except Exception as error:  # noqa: BLE001 - an order that fails is answered
             return error_line(order.number, error)
-
-
-def _first_word(link: socket.socket) -> Ready | None:
-    """What a serving process says first; None = it has ended."""
-    unpacker = Unpacker()
-    while data := link.recv(1 << 10):
-        for ready in unpacker.ready(data):
-            return ready
-    return None

@@ -22,6 +22,8 @@ from sekft_engine.engine.socket.protocol import PROTOCOL, Fault, Greeting, reque
 
 #: How long an engine may take for its greeting before it counts as dead, in seconds.
 PATIENCE_S = 5.0
+#: The longest line that is taken from whoever answers, in bytes. An event has some kilobytes.
+LONGEST_SAID = 1 << 25
 NO_ENGINE = "no engine is at work here"
 
 
@@ -183,6 +185,11 @@ class Client:
             if not data:
                 raise Unavailable("the engine left", where=self.path)
             self._held += data
+            if len(self._held) > LONGEST_SAID and b"\n" not in data:
+                raise Unavailable(
+                    f"no engine answers: a line of more than {LONGEST_SAID >> 20} MiB",
+                    where=self.path,
+                )
         line = bytes(self._held[:end])
         del self._held[: end + 1]
         return line

@@ -7,6 +7,7 @@ asks for what changes something. Messages are msgpack behind their length.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterator
 
@@ -111,6 +112,24 @@ def pack(message: Message | Order | Ready) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
+def first_word(link: socket.socket) -> Ready | None:
+    """What a serving process says first, and nothing of what follows; None = it has ended."""
+    head = _exactly(link, _LENGTH.size)
+    body = _exactly(link, _LENGTH.unpack(head)[0]) if head else b""
+    return _ready(body) if body else None
+
+
+def _exactly(link: socket.socket, size: int) -> bytes:
+    """So many bytes; b"" = the other end has closed before."""
+    held = b""
+    while len(held) < size:
+        data = link.recv(size - len(held))
+        if not data:
+            return b""
+        held += data
+    return held
+
+
 class Unpacker:
     """Cuts what arrives into messages."""
 
@@ -120,10 +139,6 @@ class Unpacker:
     def messages(self, data: bytes) -> Iterator[Message]:
         """The messages that are whole now."""
         return map(_message, self._frames(data))
-
-    def ready(self, data: bytes) -> Iterator[Ready]:
-        """The first word, once it is whole."""
-        return map(_ready, self._frames(data))
 
     def orders(self, data: bytes) -> Iterator[Order]:
         """The orders that are whole now."""

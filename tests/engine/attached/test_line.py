@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sekft_engine.core.errors import Unavailable
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.socket.address import is_locked, read_pointer
+from sekft_engine.engine.socket.client import Client
 from sekft_engine.records.events import JobDone
 from sekft_engine.records.results import TrainResult
 from tests.engine.attached.conftest import Heard, training
@@ -117,7 +122,7 @@ def test_a_workbench_on_another_machine_watches_and_says_what_is_not_here(
         screen.until_shown("idle", "its files are not here")
         screen.press("I")
         screen.until_shown("there.sock", "not on this machine")
-        screen.press("escape")
+        screen.press("I")
         with one.client() as client:
             spec = {"job": "train", "data": "d", "recipe": {"max_steps": 0}}
             job = client.call("submit", job=spec)["job"]
@@ -127,8 +132,8 @@ def test_a_workbench_on_another_machine_watches_and_says_what_is_not_here(
             line.lose()
             screen.until_shown("engine sought")
             screen.press("I")
-            screen.until_shown("not connected", "is the line up")
-            screen.press("escape")
+            screen.until(lambda text: "is the line up" in unwrapped(text), "the way out")
+            screen.press("I")
             line.up()
             step_after(screen, step_after(screen, 4))
             client.call("stop_after_step", job=job)
@@ -136,6 +141,11 @@ def test_a_workbench_on_another_machine_watches_and_says_what_is_not_here(
         screen.press("q")
         assert screen.ended() == 0
     assert one.process.poll() is None
+
+
+def unwrapped(text: str) -> str:
+    """The words on a screen, without the lines of boxes."""
+    return " ".join(text.replace("│", " ").split())
 
 
 def step_after(screen: Terminal, step: int) -> int:
@@ -165,4 +175,29 @@ def test_a_socket_that_is_not_there_or_no_engines_is_refused_with_the_way_out(
         assert screen.ended() == 2
         screen.let_go()
         assert "no such socket" in screen.text
-        assert "is the line up?" in " ".join(screen.text.split())
+        assert "is the line up?" in unwrapped(screen.text)
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"{}\n", b"x" * (1 << 20)]
+)
+def test_what_answers_and_is_no_engine_is_refused_whatever_it_says(
+    runtime: Path, said: bytes
+) -> None:
+    path = runtime / "other.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer() -> None:
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                for _ in range(100 if len(said) > 1000 else 1):
+                    peer.sendall(said)
+
+        server = threading.Thread(target=answer, daemon=True)
+        server.start()
+        with pytest.raises(Unavailable, match=r"no engine answers|the engine left"):
+            Client(str(path))
+        server.join(PATIENCE)
+    path.unlink()
