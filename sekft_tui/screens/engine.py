@@ -71,7 +71,7 @@ class EngineScreen(BoxScreen[None]):
 
     def draw(self, shared: Shared) -> None:
         width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
-        facts = [*self._engine(width), *self._base(shared), *self._work(shared)]
+        facts = [*self._engine(width), *self._base(shared), *self._work(shared, width)]
         self.put(tuple(_line(name, value, width) for name, value in facts))
 
     def _engine(self, width: int) -> Iterator[tuple[str, str]]:
@@ -114,14 +114,15 @@ class EngineScreen(BoxScreen[None]):
             active = ", active" if adapter == held.active else ""
             yield "adapter", f"{visible(adapter)} ({digest[:12]}{active})"
 
-    def _work(self, shared: Shared) -> Iterator[tuple[str, str]]:
+    def _work(self, shared: Shared, width: int) -> Iterator[tuple[str, str]]:
         job = shared.active
         if job is None:
             yield "job", "none"
         else:
             spent = f", for {duration(time.time() - job.started)}" if job.started else ""
             detail = visible(job.progress.detail) if job.progress is not None else ""
-            yield "job", f"{engine_text(shared)[0]}{spent}" + (f": {detail}" if detail else "")
+            doing = f"{engine_text(shared)[0]}{spent}" + (f": {detail}" if detail else "")
+            yield from _lines("job", doing, width)
         status = self._bridge.engine.status()
         for waiting in status.queued:
             why = "held: Q shows the queue" if waiting.held else "waits"

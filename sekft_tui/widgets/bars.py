@@ -42,8 +42,9 @@ class TabBar(Lines):
             at += size
         self.clicks = tuple(clicks)
         text, style = self.state
-        base = f" {self.base} " if self.base and width - at - cell_len(text) > 24 else ""
-        room = width - at - cell_len(text) - cell_len(base) - 1
+        room = width - at - cell_len(text) - 1
+        base = f" {self.base} " if self.base and room > max(23, cell_len(self.base) + 1) else ""
+        room -= cell_len(base)
         if self.process and room > len(named := f"· process {self.process} "):
             base += named
         elif self.process and room > len(named := f"{self.process} "):

@@ -278,7 +278,7 @@ async def test_loading_shows_what_is_read_and_how_long_the_rest_takes_and_keys_a
         await until_shown(pilot, "⇄ ▸ load loading 25", "left")
         await pilot.press("I")
         await until_shown(pilot, "0.5 of 2.0 GB", "left")
-        await pilot.press("escape", "6")
+        await pilot.press("I", "6")
         await until(pilot, lambda: app.pane == "log", "a key is answered")
     told = command(
         "resident", "status", "--workspace", str(workspace.root), environment=one.environment

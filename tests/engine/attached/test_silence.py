@@ -155,7 +155,7 @@ async def test_the_workbench_shows_that_its_engine_is_stopped_and_the_way_out(
         freeze(pid)
         await until_shown(pilot, "engine silent")
         await pilot.press("I")
-        await until_shown(pilot, "without a sign of life", f"kill -CONT {pid} lets it go on")
+        await until_shown(pilot, "without a sign of life", f"kill -CONT {pid}")
         await pilot.press("escape")
         go_on(pid)
         await until_gone(pilot, "engine silent")
