@@ -91,8 +91,8 @@ def reach(
     with ssh_server(keys) as server:
 
         def over_ssh(*words: str) -> AbstractContextManager[Terminal]:
-            names = ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "OMP_NUM_THREADS", "LANG")
-            given = [f"{name}={environment[name]}" for name in names if name in environment]
+            names = ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "OMP_NUM_THREADS", "PATH")
+            given = ["LANG=C.UTF-8", *(f"{name}={environment[name]}" for name in names)]
             there = ["env", "-C", str(tmp_path), f"PYTHONPATH={ROOT}", *given, sys.executable]
             command = shlex.join([*there, "-m", "sekft_engine", *words])
             return terminal(*server.ssh("-tt"), command, cwd=tmp_path, code=_REPLACE)
