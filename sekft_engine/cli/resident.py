@@ -138,7 +138,8 @@ def status(context: click.Context, as_json: bool, workspace: Path | None, path: 
     now = msgspec.convert(found, EngineStatus)
     stuck = silence(now, said.pid, away=path is not None)
     if as_json:
-        about = {"alive": True, "workspace": said.workspace, "pid": said.pid}
+        root = said.workspace if place is None else str(place.root)
+        about = {"alive": True, "workspace": root, "pid": said.pid}
         print_json(about | {"engine": said.engine} | found)
         return 0 if stuck is None else 1
     for line in _described(now):

@@ -28,7 +28,6 @@ from sekft_engine.engine.socket.link import (
     Place,
     Reply,
     Resident,
-    Shown,
     Unpacker,
     first_word,
     pack,
@@ -167,6 +166,9 @@ class Back:
                 told=list(self._told),
                 journal=self._journal,
                 last=self._last,
+                shown=list(self._state.values()),
+                resident=self._facts,
+                closing=self._closing,
             )
             link.sendall(pack(begin))
             ready = first_word(link)
@@ -199,11 +201,6 @@ class Back:
             self._generation += 1
             try:
                 self._begin()
-                self._link.sendall(pack(Resident(facts=self._facts)))
-                for event in list(self._state.values()):
-                    self._link.sendall(pack(Shown(event=event)))
-                if self._closing:
-                    self._link.sendall(pack(Closing()))
             except (OSError, JobFailed) as error:
                 self._give_up(str(error))
                 return False

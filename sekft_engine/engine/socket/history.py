@@ -86,12 +86,12 @@ class History:
         self._last = 0
         self.journal = secrets.token_hex(8)
         self._index: int | None = None
-        with contextlib.suppress(OSError, ValueError, *NOT_JSON):
+        try:
             self._load(root / INDEX, told)
-            told = ()
-        if journal and self.journal != journal:  # there was no index that could be read
-            self.journal, self._last = journal, max(0, last - len(told))
-        self._add_told(told)
+        except (OSError, ValueError, *NOT_JSON):  # there is no index that can be read
+            if journal:
+                self.journal, self._last = journal, max(0, last - len(told))
+            self._add_told(told)
         try:
             self._store(root / INDEX)
         except OSError as error:

@@ -31,13 +31,17 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first message: whose sockets these are. ``told``: the newest events that a serving
     process before this one was told of, which it may not have numbered before it died; ``journal``
-    and ``last`` are the id of its sequence, and the number of the last of them."""
+    and ``last`` are the id of its sequence, and the number of the last of them. The rest is what
+    is the case, so that the first client hears it."""
 
     address: Address
     root: str
     told: list[Place] = []
     journal: str = ""
     last: int = 0
+    shown: list[bytes] = []
+    resident: LoadResult | None = None
+    closing: bool = False
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +58,6 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     path: str = ""
     offset: int = 0
     size: int = 0
-
-
-class Shown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An event of before that says what is the case now; it has its number already."""
-
-    event: bytes
 
 
 class Resident(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -98,7 +96,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     params: bytes
 
 
-Message = Begin | Happened | Shown | Resident | Reply | Alive | Closing | Leave
+Message = Begin | Happened | Resident | Reply | Alive | Closing | Leave
 
 _encode = msgspec.msgpack.Encoder().encode
 _message = msgspec.msgpack.Decoder(Message).decode

@@ -27,7 +27,6 @@ from sekft_engine.engine.socket.link import (
     Order,
     Reply,
     Resident,
-    Shown,
     Unpacker,
     pack,
 )
@@ -184,10 +183,6 @@ class Server:
                     self._history.record(message.path, message.offset, message.size)
                 else:
                     self._history.record_unwritten(message.event)
-                event = decode_line(message.event)
-                if event is not None:
-                    self._picture.observe(event)
-            case Shown():
                 event = decode_line(message.event)
                 if event is not None:
                     self._picture.observe(event)
