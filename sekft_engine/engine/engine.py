@@ -395,4 +395,5 @@ def _is_of(job: Job, folder: Path) -> bool:
     """Whether the job names the run in ``folder`` as its own."""
     out = getattr(job, "out", "")
     resumes = bool(getattr(job, "resume", True))  # a sweep always does
-    return isinstance(job, LASTING) and resumes and out and is_same_folder(Path(out), folder)
+    named = isinstance(job, LASTING) and resumes and bool(out)
+    return named and is_same_folder(Path(out), folder)

@@ -170,8 +170,8 @@ def test_a_socket_that_is_not_there_or_no_engines_is_refused_with_the_way_out(
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert str(name) in done.stderr
-    words = ("tui", "--attach", str(no), "--workspace", str(elsewhere.root))
-    with terminal(*words, cwd=tmp_path) as screen:
+    opened = ("tui", "--attach", str(no), "--workspace", str(elsewhere.root))
+    with terminal(*opened, cwd=tmp_path) as screen:
         assert screen.ended() == 2
         screen.let_go()
         assert "no such socket" in screen.text
