@@ -11,6 +11,10 @@ from msgspec import Meta
 from sekft_engine.core.errors import BadInput
 
 
+#: What can be left out of the render contract, for comparison.
+Ablation = Literal["none", "mask", "end-of-turn", "normaliser"]
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyperparameters of one run. Defaults suit a 7B base; the demo raises the learning rate."""
 
@@ -79,6 +83,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: Annotated[
         int, Meta(ge=0, lt=2**53, description="seed of data order, initialisation, dropout")
     ] = 0
+    ablation: Annotated[
+        Ablation,
+        Meta(
+            description="leave a part of the render contract out, to measure what it is worth: "
+            "train on every token, not on the end of a turn, or without folding the login"
+        ),
+    ] = "none"
 
 
 class RecipeField(msgspec.Struct, frozen=True):

@@ -51,6 +51,8 @@ from sekft_engine.work.context import Stopped
 from sekft_engine.work.residence import Residence, is_same_folder
 
 JOURNAL = "engine.jsonl"
+#: Jobs that train, so that a checkpoint may be asked of them.
+_TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
 
 
 class Engine:
@@ -167,7 +169,7 @@ class Engine:
             running = self._running
             if running is None or job_id not in ("", running.job.id):
                 return False
-            if not isinstance(running.job, jobs.Train | jobs.Sweep):
+            if not isinstance(running.job, _TRAINING):
                 return False
             running.ask_to_save()
             return True

@@ -10,7 +10,9 @@ import msgspec
 from sekft_engine.records.jobs import AnyJob, Job
 
 #: Fields of jobs that are paths.
-_PATHS = frozenset({"data", "file", "out", "path", "scenarios", "target", "workspace"})
+_PATHS = frozenset(
+    {"data", "evaluate", "file", "out", "pairs", "path", "scenarios", "target", "workspace"}
+)
 #: Fields that may be paths, or names: of a base, an adapter, a run.
 _NAMES = frozenset({"adapter", "adapters", "base", "run", "source"})
 

@@ -233,6 +233,110 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     ] = 0
 
 
+#: Sizes of an experiment, see :mod:`sekft_engine.experiment.presets`.
+PresetName = Literal["proof", "laptop", "gpu-7b"]
+#: What is left out of training to see what it is worth.
+AblationName = Literal["mask", "end-of-turn", "normaliser", "verify", "archetypes"]
+
+
+class Experiment(Job, frozen=True, kw_only=True, tag="experiment"):
+    """Make worlds and sessions, evaluate the base, train with several seeds, improve, evaluate all
+    of it and the controls in the same worlds, leave parts out, and write a report.
+
+    What is None is as in the ``preset``. What is finished is not done again: the same job continues
+    the experiment of the workspace (or in ``out``) that did not come to its end. ``flags`` are
+    recipe fields that hold for all training.
+    """
+
+    preset: Annotated[PresetName, Meta(description="The size of it.")] = "laptop"
+    base: Annotated[
+        str, Meta(description="A folder, a .gguf file, a known base, or a Hub id [default: preset].")
+    ] = ""
+    budget: Annotated[
+        str,
+        Meta(
+            description="Time for all of it, such as 60m or 2h: the number of sessions is chosen "
+            "by measured speed so that it is kept.",
+            extra={"metavar": "TIME"},
+        ),
+    ] = ""
+    sessions: Annotated[
+        int | None, Meta(ge=1, description="Training sessions [default: preset].")
+    ] = None
+    worlds: Annotated[
+        int | None, Meta(ge=1, description="Worlds of each evaluated split [default: preset].")
+    ] = None
+    seeds: Annotated[int | None, Meta(ge=1, description="Training seeds [default: preset].")] = None
+    rounds: Annotated[
+        int | None, Meta(ge=0, description="Rounds of improvement [default: preset].")
+    ] = None
+    ablations: Annotated[
+        tuple[AblationName, ...] | None,
+        Meta(
+            description="Leave this out in a training run of its own; may be given more than once "
+            "[default: preset]."
+        ),
+    ] = None
+    no_ablations: Annotated[bool, Meta(description="Leave nothing out.")] = False
+    step_cap: Annotated[
+        int | None, Meta(ge=1, description="Most commands in one episode [default: preset].")
+    ] = None
+    turn_tokens: Annotated[
+        int | None, Meta(ge=1, description="Most tokens in one command [default: preset].")
+    ] = None
+    seed: Annotated[int, Meta(description="Fixes the worlds, their choice and all sampling.")] = 0
+    flags: dict[str, Any] = {}
+    out: Out = ""
+    load_4bit: Load4bit = None
+    device: Device = "auto"
+
+
+class Improve(Job, frozen=True, kw_only=True, tag="improve"):
+    """Expert iteration: ``adapter`` acts in training worlds, its verified clean sessions join the
+    data, and a new adapter is trained from the base; ``rounds`` times.
+
+    The same job continues the improvement in the workspace (or in ``out``) that did not come to its
+    end. ``evaluate`` is a folder of worlds in which each round's adapter is measured; empty = the
+    workspace's ``scenarios/valid`` where there is one, else none.
+    """
+
+    adapter: Annotated[str, Meta(description="The adapter to begin with: its folder, or its run.")]
+    base: Base = ""
+    data: Annotated[
+        str, Meta(description="The sessions it was trained on [default: the workspace's].")
+    ] = ""
+    scenarios: Annotated[
+        str, Meta(description="Training worlds [default: scenarios/train of the workspace].")
+    ] = ""
+    evaluate: Annotated[
+        str,
+        Meta(
+            description="Worlds in which each round is measured "
+            "[default: scenarios/valid of the workspace, if there]."
+        ),
+    ] = ""
+    rounds: Annotated[int, Meta(ge=1, description="How many rounds.")] = 1
+    n: Annotated[int, Meta(ge=0, description="Training worlds to act in each round; 0 = all.")] = 0
+    draws: Annotated[int, Meta(ge=1, description="Sessions in each world.")] = 4
+    temperature: Annotated[float, Meta(gt=0, description="Sampling temperature.")] = 0.7
+    per_world: Annotated[int, Meta(ge=1, description="Most new sessions of one world.")] = 2
+    share: Annotated[
+        float, Meta(gt=0, description="Most new sessions of a round, as a share of the data.")
+    ] = 0.5
+    pairs: Annotated[
+        str,
+        Meta(description="Also write preference pairs to this .jsonl file, in TRL's format."),
+    ] = ""
+    recipe: Recipe = Recipe()
+    eval_n: Annotated[int, Meta(ge=0, description="Worlds of --evaluate; 0 = all.")] = 0
+    step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 24
+    turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
+    seed: Annotated[int, Meta(description="Fixes the choice of worlds and all sampling.")] = 0
+    out: Out = ""
+    load_4bit: Load4bit = None
+    device: Device = "auto"
+
+
 class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     """Let a model type in the take-over of that id, which lives in the engine's process.
 
@@ -377,6 +481,8 @@ AnyJob = (
     | Sweep
     | FindRate
     | Evaluate
+    | Experiment
+    | Improve
     | HandBack
     | MeasureLosses
     | Export
@@ -414,6 +520,10 @@ def _labels(job: AnyJob) -> tuple[str, ...]:
             return job.data, job.hub, job.base
         case Evaluate():
             return job.scenarios, job.base
+        case Experiment():
+            return job.preset, job.base
+        case Improve():
+            return job.adapter, job.scenarios, job.base
         case MeasureLosses():
             return job.run, job.data, job.hub, job.base
         case Export():

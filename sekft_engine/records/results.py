@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from sekft_engine.records.evals import EvalResult, Interval
+from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.exports import ExportResult
 from sekft_engine.records.result import Result
 
@@ -352,6 +353,8 @@ RESULTS: dict[str, type[Result]] = {
     "sweep": SweepResult,
     "find_rate": FindRateResult,
     "eval": EvalResult,
+    "experiment": ExperimentResult,
+    "improve": ImproveResult,
     "hand_back": HandBackResult,
     "shell": ShellResult,
     "measure_losses": MeasureResult,

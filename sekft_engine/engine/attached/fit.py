@@ -22,7 +22,15 @@ from sekft_engine.records.runs import run_of
 from sekft_engine.work.residence import is_same_folder
 
 #: Jobs that act on the resident base.
-OnBase = jobs.Train | jobs.Sweep | jobs.FindRate | jobs.Evaluate | jobs.MeasureLosses
+OnBase = (
+    jobs.Train
+    | jobs.Sweep
+    | jobs.FindRate
+    | jobs.Evaluate
+    | jobs.MeasureLosses
+    | jobs.Experiment
+    | jobs.Improve
+)
 
 
 class Offer(msgspec.Struct, frozen=True):

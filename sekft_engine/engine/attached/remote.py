@@ -156,7 +156,7 @@ class RemoteEngine:
         """Ask a training job (default: the running one) to save after its step and continue."""
         running = self._known.status().running
         found = running is not None and job_id in ("", running.id)
-        if found and running is not None and running.kind in ("train", "sweep"):
+        if found and running is not None and running.kind in _TRAINING_KINDS:
             self._order("checkpoint", job=job_id)
             return True
         return False
@@ -315,6 +315,8 @@ class RemoteEngine:
 
 _ELSEWHERE = "this engine has not got it; if it had a run, that says how it ended"
 _START = "sekft resident --detach starts another one"
+#: Jobs that train, so that a checkpoint may be asked of them.
+_TRAINING_KINDS = ("train", "sweep", "experiment", "improve")
 _LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)
 
 

@@ -121,7 +121,7 @@ class RecipePart(Part):
 
     def _defaults(self) -> list[tuple[RecipeField, Any]]:
         recipe = self._host.recipe
-        return [(field, getattr(recipe, field.name)) for field in recipe_fields()]
+        return [(field, getattr(recipe, field.name)) for field in _fields()]
 
     def recipe(self) -> Recipe:
         """The recipe in the form. Raises SekftError if a value is invalid."""
@@ -183,7 +183,7 @@ class RecipePart(Part):
                 choices=field.choices,
                 changed=self.values[field.name] != shown(field.default),
             )
-            for field in recipe_fields()
+            for field in _fields()
         ]
         run = [field._replace(value=self.run[field.name]) for field in _RUN]
         self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
@@ -237,6 +237,11 @@ class RecipePart(Part):
             self._host.recipe = recipe_from(self.values)
         self._keep()
         self.fill()
+
+
+def _fields() -> list[RecipeField]:
+    """The fields of the form: all of the recipe's but what is for comparisons only."""
+    return [field for field in recipe_fields() if field.name != "ablation"]
 
 
 def _about_data(host: Host) -> str:
