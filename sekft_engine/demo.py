@@ -21,6 +21,8 @@ from sekft_engine.records.jobs import Job
 from sekft_engine.records.results import AnyResult, SetupResult, TrainResult, expect
 from sekft_engine.work.context import Context
 
+#: Sessions that the factory has recorded so far, so that a stopped set-up goes on where it was.
+KEPT = ".factory.jsonl"
 #: The default folder of the demo.
 FOLDER = "demo"
 BASE = "smollm2-135m"
@@ -64,8 +66,10 @@ def run_setup(job: jobs.Setup, context: Context) -> SetupResult:
             seed=job.seed,
             core=True,
             dialect=workspace.dialect,
+            keep=workspace.root / KEPT,
             progress=_stoppable(context),
         )
+        (workspace.root / KEPT).unlink(missing_ok=True)
     return SetupResult(
         workspace=str(workspace.root),
         base=base.base.path,

@@ -10,7 +10,6 @@ from msgspec import Meta
 
 from sekft_engine.core.errors import BadInput
 
-
 #: What can be left out of the render contract, for comparison.
 Ablation = Literal["none", "mask", "end-of-turn", "normaliser"]
 

@@ -121,9 +121,7 @@ class ExperimentResult(Result, frozen=True, kw_only=True):
     @property
     def finished(self) -> bool:
         """Whether all that had to be done was done."""
-        return all(
-            stage.status in ("done", "skipped") or stage.optional for stage in self.stages
-        )
+        return all(stage.status in ("done", "skipped") or stage.optional for stage in self.stages)
 
 
 class RoundFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -250,7 +250,8 @@ class Experiment(Job, frozen=True, kw_only=True, tag="experiment"):
 
     preset: Annotated[PresetName, Meta(description="The size of it.")] = "laptop"
     base: Annotated[
-        str, Meta(description="A folder, a .gguf file, a known base, or a Hub id [default: preset].")
+        str,
+        Meta(description="A folder, a .gguf file, a known base, or a Hub id [default: preset]."),
     ] = ""
     budget: Annotated[
         str,
@@ -505,41 +506,31 @@ def kind_of(job: Job) -> str:
     return str(job.__struct_config__.tag)
 
 
+#: The fields of a job that say what it is about, the best one first.
+_LABELS: dict[type[Job], tuple[str, ...]] = {
+    Train: ("name", "data", "hub", "scenarios", "base"),
+    Sweep: ("file", "data", "hub", "base"),
+    FindRate: ("data", "hub", "base"),
+    Evaluate: ("scenarios", "base"),
+    Experiment: ("preset", "base"),
+    Improve: ("adapter", "scenarios", "base"),
+    MeasureLosses: ("run", "data", "hub", "base"),
+    Export: ("source", "base"),
+    Load: ("base",),
+    Prepare: ("base",),
+    HandBack: ("base",),
+    Attach: ("name", "path"),
+    Swap: ("name",),
+    Drop: ("name",),
+    Rename: ("name",),
+    Setup: ("workspace",),
+}
+
+
 def label_of(job: Job) -> str:
     """What a person calls the job: the name, data, run, adapter or base it is about."""
-    return next(filter(None, _labels(job)), "") if isinstance(job, AnyJob) else ""
-
-
-def _labels(job: AnyJob) -> tuple[str, ...]:
-    match job:
-        case Train():
-            return job.name, job.data, job.hub, job.scenarios, job.base
-        case Sweep():
-            return job.file, job.data, job.hub, job.base
-        case FindRate():
-            return job.data, job.hub, job.base
-        case Evaluate():
-            return job.scenarios, job.base
-        case Experiment():
-            return job.preset, job.base
-        case Improve():
-            return job.adapter, job.scenarios, job.base
-        case MeasureLosses():
-            return job.run, job.data, job.hub, job.base
-        case Export():
-            return job.source, job.base
-        case Load() | Prepare() | HandBack():
-            return (job.base,)
-        case Attach():
-            return job.name, job.path
-        case Swap() | Drop() | Rename():
-            return (job.name,)
-        case Setup():
-            return (job.workspace,)
-        case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move():
-            return ()
-        case _:
-            assert_never(job)
+    fields = _LABELS.get(type(job), ())
+    return next(filter(None, (str(getattr(job, name)) for name in fields)), "")
 
 
 decode = msgspec.json.Decoder(AnyJob).decode

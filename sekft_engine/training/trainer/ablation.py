@@ -44,8 +44,10 @@ def _unfolded(row: Row, tokenizer: ChatTokenizer) -> TrainRow:
     something in it looks like a control token."""
     login, newline, prompt = row.turns[0].content.rpartition("\n")
     literals = tokenizer.guard.literals.values()
-    if not newline or not login.strip() or any(
-        literal in turn.content for turn in row.turns for literal in literals
+    if (
+        not newline
+        or not login.strip()
+        or any(literal in turn.content for turn in row.turns for literal in literals)
     ):
         return train_row(row)
     messages = [{"role": "system", "content": login}, {"role": "user", "content": prompt}]
