@@ -117,12 +117,16 @@ def preset_of(job: jobs.Experiment) -> Preset:
         )
     changes: dict[str, Any] = {
         name: value
-        for name in ("sessions", "seeds", "rounds", "step_cap", "turn_tokens", "load_4bit")
-        if (value := getattr(job, name)) is not None
+        for name in ("sessions", "seeds", "step_cap", "turn_tokens")
+        if (value := getattr(job, name))
     }
+    if job.load_4bit is not None:
+        changes["load_4bit"] = job.load_4bit
+    if job.rounds >= 0:
+        changes["rounds"] = job.rounds
     if job.base:
         changes["base"] = job.base
-    if job.worlds is not None:
+    if job.worlds:
         changes["worlds"] = dict.fromkeys(found.worlds, job.worlds)
     if job.no_ablations:
         changes["ablations"] = ()

@@ -107,9 +107,8 @@ def _to_train(trajectory: Trajectory) -> Trajectory:
     for number, turn in enumerate(trajectory.turns):
         train = True
         if turn.is_command:
-            answer = (
-                trajectory.turns[number + 1].content if number + 1 < len(trajectory.turns) else ""
-            )
+            following = trajectory.turns[number + 1 : number + 2]
+            answer = following[0].content if following else ""
             useless = turn.exit_status in _NOT_A_COMMAND or (
                 bool(answer) and said.get(turn.content) == answer
             )

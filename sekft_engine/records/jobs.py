@@ -243,7 +243,8 @@ class Experiment(Job, frozen=True, kw_only=True, tag="experiment"):
     """Make worlds and sessions, evaluate the base, train with several seeds, improve, evaluate all
     of it and the controls in the same worlds, leave parts out, and write a report.
 
-    What is None is as in the ``preset``. What is finished is not done again: the same job continues
+    What is left open (0, -1 rounds, none) is as in the ``preset``. What is finished is not done
+    again: the same job continues
     the experiment of the workspace (or in ``out``) that did not come to its end. ``flags`` are
     recipe fields that hold for all training.
     """
@@ -261,31 +262,30 @@ class Experiment(Job, frozen=True, kw_only=True, tag="experiment"):
             extra={"metavar": "TIME"},
         ),
     ] = ""
-    sessions: Annotated[
-        int | None, Meta(ge=1, description="Training sessions [default: preset].")
-    ] = None
+    sessions: Annotated[int, Meta(ge=0, description="Training sessions [default: preset].")] = 0
     worlds: Annotated[
-        int | None, Meta(ge=1, description="Worlds of each evaluated split [default: preset].")
-    ] = None
-    seeds: Annotated[int | None, Meta(ge=1, description="Training seeds [default: preset].")] = None
-    rounds: Annotated[
-        int | None, Meta(ge=0, description="Rounds of improvement [default: preset].")
-    ] = None
+        int, Meta(ge=0, description="Worlds of each evaluated split [default: preset].")
+    ] = 0
+    seeds: Annotated[int, Meta(ge=0, description="Training seeds [default: preset].")] = 0
+    rounds: Annotated[int, Meta(ge=-1, description="Rounds of improvement [default: preset].")] = -1
     ablations: Annotated[
-        tuple[AblationName, ...] | None,
+        tuple[AblationName, ...],
         Meta(
             description="Leave this out in a training run of its own; may be given more than once "
             "[default: preset]."
         ),
-    ] = None
+    ] = ()
     no_ablations: Annotated[bool, Meta(description="Leave nothing out.")] = False
     step_cap: Annotated[
-        int | None, Meta(ge=1, description="Most commands in one episode [default: preset].")
-    ] = None
+        int, Meta(ge=0, description="Most commands in one episode [default: preset].")
+    ] = 0
     turn_tokens: Annotated[
-        int | None, Meta(ge=1, description="Most tokens in one command [default: preset].")
-    ] = None
+        int, Meta(ge=0, description="Most tokens in one command [default: preset].")
+    ] = 0
     seed: Annotated[int, Meta(description="Fixes the worlds, their choice and all sampling.")] = 0
+    new: Annotated[
+        bool, Meta(description="Begin a new one, also where the same one is there already.")
+    ] = False
     flags: dict[str, Any] = {}
     out: Out = ""
     load_4bit: Load4bit = None

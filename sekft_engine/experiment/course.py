@@ -1,0 +1,426 @@
+"""The course of an experiment: its stages in order, each done once, and what they found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from sekft_engine.core.errors import BadInput, Interrupted, SekftError
+from sekft_engine.data.dialect import DEFAULT_DIALECT
+from sekft_engine.data.trajectory import Trajectory
+from sekft_engine.experiment import budget, measure
+from sekft_engine.experiment.ablated_data import without_verifying
+from sekft_engine.experiment.presets import Preset
+from sekft_engine.experiment.results import ablations_of, rows_of, seed_stages
+from sekft_engine.factory import make
+from sekft_engine.factory.archetypes import training_kinds
+from sekft_engine.factory.leakage import leakage
+from sekft_engine.records import jobs
+from sekft_engine.records.experiments import (
+    ExperimentResult,
+    ImproveResult,
+    PlanFacts,
+    StageFacts,
+)
+from sekft_engine.records.jobs import AblationName
+from sekft_engine.records.runs import Run
+from sekft_engine.records.stages import finished_run
+from sekft_engine.sources import load_scenarios, load_trajectories, write_jsonl
+from sekft_engine.work.context import Context, Stopped
+from sekft_engine.work.stages import Stages
+
+#: Sessions of the trial that measures the speed of training, and its steps.
+TRIAL_SESSIONS, TRIAL_STEPS = 24, 6
+#: Those that are made of other data; the others are options of the recipe.
+_OTHER_DATA = ("verify", "archetypes")
+LEAKAGE = "leakage.json"
+
+
+class Course:
+    """Takes the stages of an experiment.
+
+    Args:
+        context: of the job.
+        run: of the experiment.
+        job: what was asked for.
+        preset: the size, with what was asked for otherwise and the folder of the base.
+        plan: what is to be done, as the preset says or as it was planned before.
+        setup_s: seconds that the demo's workspace took.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        run: Run,
+        job: jobs.Experiment,
+        preset: Preset,
+        plan: PlanFacts,
+        *,
+        setup_s: float = 0.0,
+    ) -> None:
+        self.context = context
+        self.run = run
+        self.job = job
+        self.preset = preset
+        self.plan = plan
+        self.stages = Stages(context, run)
+        self.records: dict[str, StageFacts] = {
+            each.name: each for each in _stored(run.info.about.get("stages"))
+        }
+        if preset.demo:
+            made = StageFacts(name="setup", kind="factory", status="done", seconds=setup_s)
+            self.records.setdefault("setup", made)
+        workspace = context.workspace
+        if preset.demo and workspace is None:
+            raise BadInput("this preset needs a workspace", mend="name one with --workspace")
+        self.dialect = workspace.dialect if workspace is not None else DEFAULT_DIALECT
+        own = preset.demo and workspace is not None
+        self.data = workspace.root if own and workspace is not None else run.folder / "data"
+        self.keep = run.folder / "factory.jsonl"
+
+    # --- the order ----------------------------------------------------------------------------
+
+    def take(self) -> ExperimentResult:
+        """Do what is not done yet, in order."""
+        from sekft_engine.experiment.report.write import write_report
+
+        if not self.preset.demo:
+            self._stage("worlds", "factory", self._make_worlds)
+        for split in self.plan.worlds:
+            self._run_stage(f"base-{split}", self._evaluation(split, (), with_base=True))
+        self._choose_size()
+        if not self.preset.demo:
+            self._stage("sessions", "factory", self._make_sessions)
+        for name in self.seeds:
+            self._run_stage(name, self._training(name))
+        for split in self.plan.worlds:
+            self._run_stage(f"adapters-{split}", self._evaluation(split, self.seeds, controls=True))
+        if self.plan.rounds:
+            self._rounds()
+        for ablation in ablations_of(self.plan):
+            self._ablate(ablation)
+        self._stage("leakage", "leakage", self._measure_leakage)
+        result = self.result()
+        result = msgspec.structs.replace(result, files=write_report(self.run.info, result))
+        self.run.write(result=result)
+        return result
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The stages that train, one for each seed."""
+        return seed_stages(self.plan)
+
+    # --- doing a stage ------------------------------------------------------------------------
+
+    def _run_stage(
+        self,
+        name: str,
+        job: jobs.Train | jobs.Evaluate | jobs.Improve,
+        *,
+        optional: bool = False,
+    ) -> bool:
+        kind = "train" if isinstance(job, jobs.Train) else "eval"
+        kind = "improve" if isinstance(job, jobs.Improve) else kind
+        return self._stage(
+            name, kind, lambda: self.stages.do(name, job), optional=optional, has_run=True
+        )
+
+    def _stage(
+        self,
+        name: str,
+        kind: str,
+        do: Callable[[], object],
+        *,
+        optional: bool = False,
+        has_run: bool = False,
+    ) -> bool:
+        """Do a stage unless it is done; an optional one may fail.
+
+        Returns:
+            Whether it is done.
+        """
+        facts = self.records.get(name) or StageFacts(name=name, kind=kind, optional=optional)
+        run = self.stages.folder(name).name if has_run else ""
+        done = self.stages.is_done(name) if has_run else facts.status == "done"
+        if done:
+            if facts.status != "done":  # it ended just before this was written down
+                self._record(msgspec.structs.replace(facts, run=run, status="done", why=""))
+            return True
+        if self.context.cancelled():
+            raise Stopped(f"stopped before {name}")
+        self.context.log(f"stage {name}")
+        self._record(msgspec.structs.replace(facts, run=run, status="running", why=""))
+        began = time.monotonic()
+
+        def ended(status: str, why: str = "") -> None:
+            seconds = round(facts.seconds + time.monotonic() - began, 2)
+            changed = {"run": run, "status": status, "why": why, "seconds": seconds}
+            self._record(msgspec.structs.replace(facts, **changed))
+
+        try:
+            do()
+        except Interrupted:
+            ended("waiting")
+            raise
+        except SekftError as error:
+            ended("failed", str(error))
+            if not optional:
+                raise
+            self.context.log(f"{name} failed, and the experiment goes on: {error}", "warning")
+            return False
+        ended("done")
+        return True
+
+    def _record(self, facts: StageFacts) -> None:
+        self.records[facts.name] = facts
+        about = self.run.info.about | {"stages": msgspec.to_builtins([*self.records.values()])}
+        self.run.write(about=about)
+
+    def _skip(self, name: str, kind: str, why: str) -> None:
+        self.context.log(f"{name} is left out: {why}", "warning")
+        self._record(StageFacts(name=name, kind=kind, status="skipped", why=why, optional=True))
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of all stages so far."""
+        return sum(each.seconds for each in self.records.values())
+
+    def _lacks_time(self, seconds: float) -> bool:
+        limit = self.plan.budget_s
+        return bool(limit) and self.spent_s + seconds > limit
+
+    # --- worlds and sessions ------------------------------------------------------------------
+
+    def _worlds_of(self, split: str) -> Path:
+        if self.preset.demo and self.context.workspace is not None:
+            return self.context.workspace.scenarios / split
+        return self.run.folder / "worlds" / "scenarios" / split
+
+    def _make_worlds(self) -> None:
+        folder = self.run.folder / "worlds"
+        if (folder / "trajectories").is_dir():  # written last
+            return
+        self._make(folder, splits=dict(self.plan.worlds))
+
+    def _make_sessions(self) -> None:
+        if not (self.data / "trajectories").is_dir():
+            self._make(self.data, train=self.plan.sessions)
+
+    def _make(self, folder: Path, *, train: int = 0, **options: Any) -> None:
+        make(
+            folder,
+            train=train,
+            holdout=0,
+            seed=self.job.seed,
+            core=self.preset.core,
+            dialect=self.dialect,
+            keep=self.keep,
+            progress=self._progress,
+            **options,
+        )
+
+    def _progress(self, label: str, done: int, total: int) -> None:
+        if self.context.cancelled():
+            raise Interrupted("stopped; the sessions that were recorded are kept")
+        self.context.progress(label, done, total)
+
+    # --- the size -----------------------------------------------------------------------------
+
+    def _choose_size(self) -> None:
+        """Measure the speed of this machine and choose what keeps the budget, once."""
+        limit = self.plan.budget_s
+        if not limit or self.run.info.about.get("plan"):
+            return
+        pilot = self.run.folder / "pilot"
+        if not self.preset.demo:
+
+            def record() -> None:
+                if not (pilot / "trajectories").is_dir():
+                    self._make(pilot, train=min(TRIAL_SESSIONS, self.preset.sessions))
+
+            self._stage("pilot", "factory", record)
+        trial = jobs.Train(
+            base=self.preset.base,
+            data=str((self.data if self.preset.demo else pilot) / "trajectories"),
+            recipe=msgspec.structs.replace(
+                self.preset.recipe,
+                max_steps=min(TRIAL_STEPS, self.preset.recipe.max_steps or TRIAL_STEPS),
+                limit=TRIAL_SESSIONS,
+                heldout=0.0,
+                token_losses=0,
+            ),
+            load_4bit=self.preset.load_4bit,
+            device=self.job.device,
+        )
+        self._run_stage("speed", trial)
+        made = [self.records[name] for name in ("worlds", "pilot") if name in self.records]
+        evals = [self.stages.folder(f"base-{split}") for split in self.plan.worlds]
+        speed = measure.speed_of(self.stages.folder("speed"), evals, made, self.keep, self.spent_s)
+        self.plan = budget.fit(self.preset, limit, self.spent_s, speed)
+        self.run.write(about=self.run.info.about | {"plan": msgspec.to_builtins(self.plan)})
+        for line in measure.in_words(self.plan):
+            self.context.log(line)
+
+    # --- training and acting ------------------------------------------------------------------
+
+    def _training(self, name: str, **changes: Any) -> jobs.Train:
+        recipe = msgspec.structs.replace(self.preset.recipe, seed=_number(name))
+        if self.preset.demo and self.plan.sessions < self.preset.sessions:
+            recipe = msgspec.structs.replace(recipe, limit=self.plan.sessions)
+        return jobs.Train(
+            base=self.preset.base,
+            data=str(changes.pop("data", self.data / "trajectories")),
+            recipe=msgspec.structs.replace(recipe, **changes),
+            load_4bit=self.preset.load_4bit,
+            device=self.job.device,
+        )
+
+    def _evaluation(
+        self,
+        split: str,
+        stages: tuple[str, ...],
+        *,
+        with_base: bool = False,
+        controls: bool = False,
+    ) -> jobs.Evaluate:
+        return jobs.Evaluate(
+            base=self.preset.base,
+            adapters=tuple(str(self.stages.folder(name)) for name in stages),
+            with_base=with_base,
+            controls=get_args(jobs.Control) if controls else (),
+            scenarios=str(self._worlds_of(split)),
+            n=self.plan.worlds[split],
+            seed=self.job.seed,
+            step_cap=self.preset.step_cap,
+            turn_tokens=self.preset.turn_tokens,
+            load_4bit=self.preset.load_4bit,
+            device=self.job.device,
+        )
+
+    # --- rounds and ablations -----------------------------------------------------------------
+
+    def _rounds(self) -> None:
+        sessions = self.plan.sessions
+        job = jobs.Improve(
+            adapter=str(self.stages.folder(self.seeds[0])),
+            base=self.preset.base,
+            data=str(self.data / "trajectories"),
+            scenarios=str(self.data / "scenarios" / "train"),
+            rounds=self.plan.rounds,
+            n=budget.sampled_worlds(sessions),
+            draws=self.preset.draws,
+            temperature=self.preset.temperature,
+            recipe=self.preset.recipe,
+            step_cap=self.preset.step_cap,
+            turn_tokens=self.preset.turn_tokens,
+            seed=self.job.seed,
+            load_4bit=self.preset.load_4bit,
+            device=self.job.device,
+        )
+        if self._lacks_time(self._longest("train") * 1.5 + self._longest("eval")):
+            self._skip("improve", "improve", "the budget leaves no time for it")
+            return
+        if not self._run_stage("improve", job, optional=True):
+            return
+        found = self._improvement
+        rounds = [each for each in found.rounds if each.train_run] if found is not None else []
+        for split in self.plan.worlds if rounds else ():
+            evaluation = msgspec.structs.replace(
+                self._evaluation(split, ()), adapters=tuple(each.adapter for each in rounds)
+            )
+            self._run_stage(f"rounds-{split}", evaluation, optional=True)
+
+    @property
+    def _improvement(self) -> ImproveResult | None:
+        done = finished_run(self.stages.folder("improve"))
+        found = done.result if done is not None else None
+        return found if isinstance(found, ImproveResult) else None
+
+    def _longest(self, kind: str) -> float:
+        return max((each.seconds for each in self.records.values() if each.kind == kind), default=0)
+
+    def _ablate(self, ablation: AblationName) -> None:
+        name = f"without-{ablation}"
+        needed = self._longest("train") + len(self.plan.worlds) * self._longest("eval") / max(
+            1, self.plan.seeds
+        )
+        if not self.stages.is_done(name) and self._lacks_time(needed):
+            self._skip(name, "train", "the budget leaves no time for it")
+            return
+        changes: dict[str, Any] = {}
+        if ablation in _OTHER_DATA:
+            data = self.run.folder / f"{name}.jsonl"
+            if not data.is_file():
+                made = self._stage(
+                    f"{name}-data",
+                    "factory",
+                    lambda: write_jsonl(data, self._other_data(ablation)),
+                    optional=True,
+                )
+                if not made:
+                    return
+            changes["data"] = data
+        else:
+            changes["ablation"] = ablation
+        if not self._run_stage(name, self._training("train-0", **changes), optional=True):
+            return
+        for split in self.plan.worlds:
+            self._run_stage(f"{name}-{split}", self._evaluation(split, (name,)), optional=True)
+
+    def _other_data(self, ablation: AblationName) -> list[Trajectory]:
+        if ablation == "verify":
+            return [*without_verifying(self._sessions())]
+        folder = self.run.folder / "half"
+        if not (folder / "trajectories").is_dir():
+            kinds = sorted(training_kinds(core=self.preset.core))
+            self._make(folder, train=self.plan.sessions, kinds=frozenset(kinds[::2]))
+        return [*load_trajectories(folder / "trajectories").trajectories]
+
+    def _sessions(self) -> tuple[Trajectory, ...]:
+        return load_trajectories(self.data / "trajectories").trajectories
+
+    # --- what was found -----------------------------------------------------------------------
+
+    def _measure_leakage(self) -> None:
+        from sekft_engine.core.files import write_whole
+
+        training = load_scenarios(self.data / "scenarios" / "train")
+        found = {
+            split: leakage(training, load_scenarios(self._worlds_of(split)))
+            for split in self.plan.worlds
+        }
+        path = self.run.folder / LEAKAGE
+        write_whole(path, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+
+    def result(self) -> ExperimentResult:
+        """What was found so far."""
+        improvement = self._improvement
+        path = self.run.folder / LEAKAGE
+        kept = msgspec.json.decode(path.read_bytes()) if path.is_file() else {}
+        return ExperimentResult(
+            experiment=self.run.id,
+            path=str(self.run.folder),
+            preset=self.preset.name,
+            base=self.preset.base,
+            plan=self.plan,
+            stages=[*self.records.values()],
+            rows=rows_of(self.plan, self.stages.folder, improvement),
+            leakage=kept if isinstance(kept, dict) else {},
+            improvement=improvement,
+            seconds=round(self.spent_s, 2),
+        )
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _stored(raw: object) -> list[StageFacts]:
+    try:
+        return msgspec.convert(raw or [], list[StageFacts])
+    except msgspec.ValidationError:  # of another version
+        return []
