@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
-from sekft_engine.core.errors import BadInput, Interrupted, SekftError
+from sekft_engine.core.errors import BadInput, Interrupted
 from sekft_engine.data.dialect import DEFAULT_DIALECT
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.experiment import budget, measure
 from sekft_engine.experiment.ablated_data import without_verifying
+from sekft_engine.experiment.ledger import Ledger
 from sekft_engine.experiment.presets import Preset
 from sekft_engine.experiment.results import ablations_of, rows_of, seed_stages
 from sekft_engine.factory import make
@@ -30,7 +29,7 @@ from sekft_engine.records.jobs import AblationName
 from sekft_engine.records.runs import Run
 from sekft_engine.records.stages import finished_run
 from sekft_engine.sources import load_scenarios, load_trajectories, write_jsonl
-from sekft_engine.work.context import Context, Stopped
+from sekft_engine.work.context import Context
 from sekft_engine.work.stages import Stages
 
 #: Sessions of the trial that measures the speed of training, and its steps.
@@ -68,12 +67,10 @@ class Course:
         self.preset = preset
         self.plan = plan
         self.stages = Stages(context, run)
-        self.records: dict[str, StageFacts] = {
-            each.name: each for each in _stored(run.info.about.get("stages"))
-        }
+        self.ledger = Ledger(context, run, self.stages)
         if preset.demo:
             made = StageFacts(name="setup", kind="factory", status="done", seconds=setup_s)
-            self.records.setdefault("setup", made)
+            self.ledger.records.setdefault("setup", made)
         workspace = context.workspace
         if preset.demo and workspace is None:
             raise BadInput("this preset needs a workspace", mend="name one with --workspace")
@@ -89,21 +86,20 @@ class Course:
         from sekft_engine.experiment.report.write import write_report
 
         if not self.preset.demo:
-            self._stage("worlds", "factory", self._make_worlds)
+            self.ledger.do("worlds", "factory", self._make_worlds)
         for split in self.plan.worlds:
-            self._run_stage(f"base-{split}", self._evaluation(split, (), with_base=True))
+            self.ledger.run(f"base-{split}", self._evaluation(split, (), with_base=True))
         self._choose_size()
         if not self.preset.demo:
-            self._stage("sessions", "factory", self._make_sessions)
+            self.ledger.do("sessions", "factory", self._make_sessions)
         for name in self.seeds:
-            self._run_stage(name, self._training(name))
+            self.ledger.run(name, self._training(name))
         for split in self.plan.worlds:
-            self._run_stage(f"adapters-{split}", self._evaluation(split, self.seeds, controls=True))
+            self.ledger.run(f"adapters-{split}", self._evaluation(split, self.seeds, controls=True))
         if self.plan.rounds:
             self._rounds()
-        for ablation in ablations_of(self.plan):
-            self._ablate(ablation)
-        self._stage("leakage", "leakage", self._measure_leakage)
+        self._ablations()
+        self.ledger.do("leakage", "leakage", self._measure_leakage)
         result = self.result()
         result = msgspec.structs.replace(result, files=write_report(self.run.info, result))
         self.run.write(result=result)
@@ -113,85 +109,6 @@ class Course:
     def seeds(self) -> tuple[str, ...]:
         """The stages that train, one for each seed."""
         return seed_stages(self.plan)
-
-    # --- doing a stage ------------------------------------------------------------------------
-
-    def _run_stage(
-        self,
-        name: str,
-        job: jobs.Train | jobs.Evaluate | jobs.Improve,
-        *,
-        optional: bool = False,
-    ) -> bool:
-        kind = "train" if isinstance(job, jobs.Train) else "eval"
-        kind = "improve" if isinstance(job, jobs.Improve) else kind
-        return self._stage(
-            name, kind, lambda: self.stages.do(name, job), optional=optional, has_run=True
-        )
-
-    def _stage(
-        self,
-        name: str,
-        kind: str,
-        do: Callable[[], object],
-        *,
-        optional: bool = False,
-        has_run: bool = False,
-    ) -> bool:
-        """Do a stage unless it is done; an optional one may fail.
-
-        Returns:
-            Whether it is done.
-        """
-        facts = self.records.get(name) or StageFacts(name=name, kind=kind, optional=optional)
-        run = self.stages.folder(name).name if has_run else ""
-        done = self.stages.is_done(name) if has_run else facts.status == "done"
-        if done:
-            if facts.status != "done":  # it ended just before this was written down
-                self._record(msgspec.structs.replace(facts, run=run, status="done", why=""))
-            return True
-        if self.context.cancelled():
-            raise Stopped(f"stopped before {name}")
-        self.context.log(f"stage {name}")
-        self._record(msgspec.structs.replace(facts, run=run, status="running", why=""))
-        began = time.monotonic()
-
-        def ended(status: str, why: str = "") -> None:
-            seconds = round(facts.seconds + time.monotonic() - began, 2)
-            changed = {"run": run, "status": status, "why": why, "seconds": seconds}
-            self._record(msgspec.structs.replace(facts, **changed))
-
-        try:
-            do()
-        except Interrupted:
-            ended("waiting")
-            raise
-        except SekftError as error:
-            ended("failed", str(error))
-            if not optional:
-                raise
-            self.context.log(f"{name} failed, and the experiment goes on: {error}", "warning")
-            return False
-        ended("done")
-        return True
-
-    def _record(self, facts: StageFacts) -> None:
-        self.records[facts.name] = facts
-        about = self.run.info.about | {"stages": msgspec.to_builtins([*self.records.values()])}
-        self.run.write(about=about)
-
-    def _skip(self, name: str, kind: str, why: str) -> None:
-        self.context.log(f"{name} is left out: {why}", "warning")
-        self._record(StageFacts(name=name, kind=kind, status="skipped", why=why, optional=True))
-
-    @property
-    def spent_s(self) -> float:
-        """Seconds of all stages so far."""
-        return sum(each.seconds for each in self.records.values())
-
-    def _lacks_time(self, seconds: float) -> bool:
-        limit = self.plan.budget_s
-        return bool(limit) and self.spent_s + seconds > limit
 
     # --- worlds and sessions ------------------------------------------------------------------
 
@@ -242,7 +159,7 @@ class Course:
                 if not (pilot / "trajectories").is_dir():
                     self._make(pilot, train=min(TRIAL_SESSIONS, self.preset.sessions))
 
-            self._stage("pilot", "factory", record)
+            self.ledger.do("pilot", "factory", record)
         trial = jobs.Train(
             base=self.preset.base,
             data=str((self.data if self.preset.demo else pilot) / "trajectories"),
@@ -256,11 +173,15 @@ class Course:
             load_4bit=self.preset.load_4bit,
             device=self.job.device,
         )
-        self._run_stage("speed", trial)
-        made = [self.records[name] for name in ("worlds", "pilot") if name in self.records]
+        self.ledger.run("speed", trial)
+        made = [
+            self.ledger.records[name] for name in ("worlds", "pilot") if name in self.ledger.records
+        ]
         evals = [self.stages.folder(f"base-{split}") for split in self.plan.worlds]
-        speed = measure.speed_of(self.stages.folder("speed"), evals, made, self.keep, self.spent_s)
-        self.plan = budget.fit(self.preset, limit, self.spent_s, speed)
+        speed = measure.speed_of(
+            self.stages.folder("speed"), evals, made, self.keep, self.ledger.spent_s
+        )
+        self.plan = budget.fit(self.preset, limit, self.ledger.spent_s, speed)
         self.run.write(about=self.run.info.about | {"plan": msgspec.to_builtins(self.plan)})
         for line in measure.in_words(self.plan):
             self.context.log(line)
@@ -321,10 +242,15 @@ class Course:
             load_4bit=self.preset.load_4bit,
             device=self.job.device,
         )
-        if self._lacks_time(self._longest("train") * 1.5 + self._longest("eval")):
-            self._skip("improve", "improve", "the budget leaves no time for it")
+        if self.ledger.is_skipped("improve"):
             return
-        if not self._run_stage("improve", job, optional=True):
+        needed = self.ledger.longest("train") * 1.5 + self.ledger.total("eval", "adapters-")
+        if not self.stages.is_done("improve") and self.ledger.lacks_time(
+            self.plan.budget_s, needed
+        ):
+            self.ledger.skip("improve", "improve", "the budget leaves no time for it")
+            return
+        if not self.ledger.run("improve", job, optional=True):
             return
         found = self._improvement
         rounds = [each for each in found.rounds if each.train_run] if found is not None else []
@@ -332,7 +258,7 @@ class Course:
             evaluation = msgspec.structs.replace(
                 self._evaluation(split, ()), adapters=tuple(each.adapter for each in rounds)
             )
-            self._run_stage(f"rounds-{split}", evaluation, optional=True)
+            self.ledger.run(f"rounds-{split}", evaluation, optional=True)
 
     @property
     def _improvement(self) -> ImproveResult | None:
@@ -340,36 +266,40 @@ class Course:
         found = done.result if done is not None else None
         return found if isinstance(found, ImproveResult) else None
 
-    def _longest(self, kind: str) -> float:
-        return max((each.seconds for each in self.records.values() if each.kind == kind), default=0)
-
-    def _ablate(self, ablation: AblationName) -> None:
-        name = f"without-{ablation}"
-        needed = self._longest("train") + len(self.plan.worlds) * self._longest("eval") / max(
-            1, self.plan.seeds
+    def _ablations(self) -> None:
+        """Train without each part, then evaluate all of these adapters together."""
+        trained = tuple(
+            f"without-{name}" for name in ablations_of(self.plan) if self._train_without(name)
         )
-        if not self.stages.is_done(name) and self._lacks_time(needed):
-            self._skip(name, "train", "the budget leaves no time for it")
-            return
+        for split in self.plan.worlds if trained else ():
+            self.ledger.run(f"without-{split}", self._evaluation(split, trained), optional=True)
+
+    def _train_without(self, ablation: AblationName) -> bool:
+        """Train without a part, where there is time for it; returns whether it was done."""
+        name = f"without-{ablation}"
+        if self.ledger.is_skipped(name):
+            return False
+        acting = self.ledger.total("eval", "adapters-") / max(1, self.plan.seeds)
+        if not self.stages.is_done(name) and self.ledger.lacks_time(
+            self.plan.budget_s, self.ledger.longest("train") + acting
+        ):
+            self.ledger.skip(name, "train", "the budget leaves no time for it")
+            return False
         changes: dict[str, Any] = {}
         if ablation in _OTHER_DATA:
             data = self.run.folder / f"{name}.jsonl"
-            if not data.is_file():
-                made = self._stage(
-                    f"{name}-data",
-                    "factory",
-                    lambda: write_jsonl(data, self._other_data(ablation)),
-                    optional=True,
-                )
-                if not made:
-                    return
+
+            def write() -> None:
+                write_jsonl(data, self._other_data(ablation))
+
+            if not data.is_file() and not self.ledger.do(
+                f"{name}-data", "factory", write, optional=True
+            ):
+                return False
             changes["data"] = data
         else:
             changes["ablation"] = ablation
-        if not self._run_stage(name, self._training("train-0", **changes), optional=True):
-            return
-        for split in self.plan.worlds:
-            self._run_stage(f"{name}-{split}", self._evaluation(split, (name,)), optional=True)
+        return self.ledger.run(name, self._training("train-0", **changes), optional=True)
 
     def _other_data(self, ablation: AblationName) -> list[Trajectory]:
         if ablation == "verify":
@@ -407,20 +337,13 @@ class Course:
             preset=self.preset.name,
             base=self.preset.base,
             plan=self.plan,
-            stages=[*self.records.values()],
+            stages=[*self.ledger.records.values()],
             rows=rows_of(self.plan, self.stages.folder, improvement),
             leakage=kept if isinstance(kept, dict) else {},
             improvement=improvement,
-            seconds=round(self.spent_s, 2),
+            seconds=round(self.ledger.spent_s, 2),
         )
 
 
 def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
-
-
-def _stored(raw: object) -> list[StageFacts]:
-    try:
-        return msgspec.convert(raw or [], list[StageFacts])
-    except msgspec.ValidationError:  # of another version
-        return []

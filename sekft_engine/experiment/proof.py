@@ -9,7 +9,7 @@ import msgspec
 from sekft_engine.experiment.presets import HOLDOUT
 from sekft_engine.records.evals import EvalResult, SubjectFacts
 from sekft_engine.records.experiments import ExperimentResult
-from sekft_engine.records.results import TrainResult, expect
+from sekft_engine.records.results import AnyResult, TrainResult, expect
 from sekft_engine.records.stages import finished_run, stage_folder
 
 #: The demo's names of the stages.
@@ -40,7 +40,7 @@ def proof_of(result: ExperimentResult, workspace: Path) -> Proof:
     """The proof that a finished experiment of the preset ``proof`` is."""
     whole = Path(result.path)
 
-    def done(part: str) -> object:
+    def done(part: str) -> AnyResult:
         folder = stage_folder(whole, _PARTS[part], workspace / "runs")
         run = finished_run(folder)
         if run is None:

@@ -12,6 +12,7 @@ from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import episodes_of
 from sekft_engine.evaluation.report.document import differences, subject_facts
 from sekft_engine.evaluation.statistics.paired import compare
+from sekft_engine.experiment.presets import HELD_OUT
 from sekft_engine.records.evals import EvalResult, PairedComparison
 from sekft_engine.records.experiments import ImproveResult, PlanFacts, ResultRow, RowKind
 from sekft_engine.records.jobs import AblationName
@@ -129,51 +130,79 @@ def ablations_of(plan: PlanFacts) -> tuple[AblationName, ...]:
     return tuple(name for name in get_args(AblationName) if name in plan.ablations)
 
 
+#: The worlds of all held-out splits together.
+ALL_HELD_OUT = "held-out"
+
+#: Who acted in the worlds of a split, by kind and name; several = as draws in the same worlds.
+_Table = dict[tuple[RowKind, str], list[Acted]]
+
+
 def rows_of(
     plan: PlanFacts, folder: Callable[[str], Path], improvement: ImproveResult | None
 ) -> list[ResultRow]:
-    """The table of results, as far as the evals are done.
+    """The table of results, as far as the evals are done: each split, then all held-out ones.
 
     Args:
         plan: of the experiment.
         folder: gives the folder of a stage's run.
         improvement: what the rounds did, where there were any.
     """
-    return [
-        found for split in plan.worlds for found in _rows_of_split(split, plan, folder, improvement)
-    ]
+    tables = {split: _acted_in(split, plan, folder, improvement) for split in plan.worlds}
+    held_out = [tables[split] for split in HELD_OUT if split in tables]
+    if len(held_out) > 1:
+        # Whoever has not acted in all of them yet has no rate over all of them.
+        tables[ALL_HELD_OUT] = {
+            who: [each for table in held_out for each in table[who]]
+            for who in held_out[0]
+            if all(who in table for table in held_out)
+        }
+    return [found for split, table in tables.items() for found in _rows(split, table)]
 
 
-def _rows_of_split(
+def _acted_in(
     split: str,
     plan: PlanFacts,
     folder: Callable[[str], Path],
     improvement: ImproveResult | None,
-) -> list[ResultRow]:
+) -> _Table:
+    """Who acted in the worlds of ``split``."""
+
     def who(stage: str, trained: Sequence[str] = ()) -> list[Acted]:
         run = finished_run(folder(stage))
         return acted(run, trained) if run is not None else []
 
-    out = [row(split, "base", "base", [each]) for each in who(f"base-{split}")]
+    found: _Table = {("base", "base"): who(f"base-{split}")}
     evaluated = who(f"adapters-{split}", [folder(name).name for name in seed_stages(plan)])
     adapters = [each for each in evaluated if each.trained]
-    controls = [each for each in evaluated if not each.trained]
-
-    def add(kind: RowKind, name: str, several: list[Acted]) -> None:
-        out.append(compared(row(split, kind, name, several), several, controls))
-
-    if adapters:
-        add("adapter", "adapter", adapters)
+    found["adapter", "adapter"] = adapters
     if len(adapters) > 1:
         for number, each in enumerate(adapters):
-            add("seed", f"seed {number}", [each])
-    out += [row(split, "control", each.name, [each]) for each in controls]
+            found["seed", f"seed {number}"] = [each]
+    for each in evaluated:
+        if not each.trained:
+            found["control", each.name] = [each]
     rounds = [each.train_run for each in improvement.rounds] if improvement is not None else []
     improved = who(f"rounds-{split}", [run for run in rounds if run])
     for number, each in enumerate(improved, 1):
-        add("round", f"round {number}", [each])
-    for ablation in ablations_of(plan):
-        name = f"without-{ablation}"
-        for each in who(f"{name}-{split}", [folder(name).name]):
-            add("ablation", ablation, [each])
-    return out
+        found["round", f"round {number}"] = [each]
+    names = [name for name in ablations_of(plan) if finished_run(folder(f"without-{name}"))]
+    left_out = who(f"without-{split}", [folder(f"without-{name}").name for name in names])
+    for name, each in zip(names, left_out, strict=False):
+        found["ablation", name] = [each]
+    return {key: several for key, several in found.items() if several}
+
+
+def _rows(split: str, table: _Table) -> list[ResultRow]:
+    controls = [_joined(several) for (kind, _), several in table.items() if kind == "control"]
+    rows = []
+    for (kind, name), several in table.items():
+        found = row(split, kind, name, several)
+        rows.append(found if kind in ("base", "control") else compared(found, several, controls))
+    return rows
+
+
+def _joined(several: Sequence[Acted]) -> Acted:
+    """One that acted in the worlds of several splits."""
+    first = several[0]
+    episodes = tuple(episode for each in several for episode in each.episodes)
+    return msgspec.structs.replace(first, episodes=episodes)

@@ -25,6 +25,7 @@ SPLITS = {
     "seen": "fresh worlds of training's kinds of work",
     "compositions": "known kinds of work, in pairs that training never has",
     "primitives": "kinds of work that training never has",
+    "held-out": "compositions and primitives together",
     "holdout": "half new pairs of known kinds of work, half new kinds",
 }
 

@@ -131,11 +131,8 @@ def _losses(here: Path, result: ExperimentResult) -> dict[str, Any]:
     curves: list[tuple[str, list[tuple[int, float]]]] = []
     for stage in result.stages:
         if stage.kind == "train" and stage.name.startswith("train-") and stage.run:
-            journal = effective_events(
-                read_events(_journal(here, stage.name))
-                if _journal(here, stage.name).is_file()
-                else ()
-            )
+            path = _journal(here, stage.name)
+            journal = effective_events(read_events(path) if path.is_file() else [])
             points = [
                 (event.step, event.loss)
                 for event in journal
