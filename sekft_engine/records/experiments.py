@@ -123,6 +123,18 @@ class ExperimentResult(Result, frozen=True, kw_only=True):
         """Whether all that had to be done was done."""
         return all(stage.status in ("done", "skipped") or stage.optional for stage in self.stages)
 
+    @property
+    def in_words(self) -> str:
+        """What the adapters solved, by split, and how far it is, in a line."""
+        rates = [
+            f"{row.split} {kinds.solved}/{kinds.doable}"
+            for row in self.rows
+            if row.kind == "adapter" and (kinds := row.facts.kinds)
+        ]
+        done = sum(stage.status == "done" for stage in self.stages)
+        solved = f"  solved {'  '.join(rates)}" if rates else ""
+        return f"{done} of {len(self.stages)} stages{solved}"
+
 
 class RoundFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A round of improvement.
@@ -167,3 +179,15 @@ class ImproveResult(Result, frozen=True, kw_only=True):
     rounds: list[RoundFacts] = []
     pairs: int = 0
     seconds: float = 0.0
+
+    @property
+    def in_words(self) -> str:
+        """The rounds as a curve of what was right, in a line."""
+        curve = [f"{each.solved}/{each.sampled}" for each in self.rounds if each.sampled]
+        measured = [
+            f"{kinds.solved}/{kinds.doable}"
+            for each in self.rounds
+            if each.facts is not None and (kinds := each.facts.kinds)
+        ]
+        said = f"right {' → '.join(curve)}" if curve else "no rounds yet"
+        return f"{said}  solved {' → '.join(measured)}" if measured else said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.results import ShellResult, SweepResult, TrainResult
 from sekft_tui.text import visible
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def summary(run: RunInfo) -> str:
-    """The result of a training run, an eval, a sweep or a session; its error, if it failed."""
+    """The result of a run of any kind; its error, if it failed."""
     if run.error:
         return visible(run.error)
     match run.result:
@@ -29,6 +30,8 @@ def summary(run: RunInfo) -> str:
             )
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points  best {visible(best or '-')}"
+        case ExperimentResult() | ImproveResult():
+            return visible(run.result.in_words)
         case ShellResult():
             return visible(run.result.in_words)
         case _:

@@ -1,4 +1,4 @@
-"""Runs: every training run, eval and sweep of the workspace, with its result."""
+"""Runs: every training run, eval, sweep and experiment of the workspace, with its result."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.reducer import replayed
+from sekft_tui.model.run_groups import ListedRun, grouped
 from sekft_tui.model.run_summary import summary
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.screens.box import Sheet
@@ -54,6 +55,7 @@ class RunsPane(Pane):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.runs: list[RunInfo] = []
+        self.listed: list[ListedRun] = []
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
@@ -88,7 +90,8 @@ class RunsPane(Pane):
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             found = ()
-        self.runs = list(reversed(found))
+        self.listed = grouped(found)
+        self.runs = [each.run for each in self.listed]
         ids = [run.id for run in self.runs]
         self.list.empty = "no runs yet\n2 goes to Train, 3 to Eval; s starts one there"
         self.list.set_rows(len(self.runs), ids.index(under) if under in ids else 0)
@@ -108,14 +111,14 @@ class RunsPane(Pane):
         return (((titles, "quiet"),),)
 
     def _row(self, y: int, width: int) -> Parts:
-        run = self.runs[y]
+        run, short, depth = self.listed[y]
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         name = _name_width(width)
         letter = self.host.pinned.letter(run.id)
         return (
             (glyph, style),
             (f"{letter or ' '} ", "accent"),
-            (fit(visible(run.id), name), "strong"),
+            (fit("  " * depth + visible(short), name), "text" if depth else "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(run.status, 10), style),
             (clip(summary(run), max(0, width - name - 26)), "text"),
@@ -150,14 +153,15 @@ class RunsPane(Pane):
 
     @work(exclusive=True, group="open")
     async def _open(self, run: RunInfo) -> None:
-        """Show its journal in Train or Eval; of a sweep all runs, one beside the other."""
+        """Show its journal in Train or Eval; of a sweep, an experiment or an improvement all
+        training runs, one beside the other."""
         from sekft_engine.records.runs import read_events, read_run
 
         try:
-            if run.kind == "sweep":
-                points = [str(point.get("run", "")) for point in run.about.get("points", [])]
+            if run.kind in ("sweep", "experiment", "improve"):
+                points = self._training_runs(run)
                 if not points:
-                    self.host.note("this sweep has no runs yet")
+                    self.host.note(f"this {run.kind} has no training runs yet")
                     return
                 self.host.pinned.replace(points)
                 run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
@@ -167,6 +171,13 @@ class RunsPane(Pane):
             return
         shared = await asyncio.to_thread(replayed, list(journal))
         self.request(ShowRun(shared.train if run.kind == "train" else shared.eval))
+
+    def _training_runs(self, run: RunInfo) -> list[str]:
+        """The ids of the training runs of a sweep, an experiment or an improvement, in order."""
+        if run.kind == "sweep":
+            return [str(point.get("run", "")) for point in run.about.get("points", [])]
+        parts = (each.run for each in self.listed if each.run.id.startswith(f"{run.id}-"))
+        return [part.id for part in parts if part.kind == "train"]
 
     def action_pin(self) -> None:
         run = self.current

@@ -15,6 +15,7 @@ from sekft_engine.cli.runs.shared import print_text, runs_root
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.journal import effective_events
 from sekft_engine.records.results import Losses, ShellResult, SweepResult, TrainResult
 from sekft_engine.records.runs import (
@@ -187,7 +188,7 @@ def _gist(info: RunInfo) -> str:
             )
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points, best {best}"
-        case ShellResult():
+        case ShellResult() | ExperimentResult() | ImproveResult():
             return info.result.in_words
         case _:
             return info.error
