@@ -1,4 +1,4 @@
-"""The sister package's scenarios and trajectories, by stand-ins that follow what is known of them."""
+"""The sister package's scenarios and trajectories, by stand-ins that follow what is known."""
 
 from __future__ import annotations
 
