@@ -83,6 +83,7 @@ class Ledger:
         if self._context.cancelled():
             raise Stopped(f"stopped before {name}")
         self._context.log(f"stage {name}")
+        self._context.progress(f"stage {name}", len(self.records))
         self._record(msgspec.structs.replace(facts, run=run, status="running", why=""))
         began = time.monotonic()
 

@@ -17,8 +17,8 @@ from sekft_engine.sources import load_trajectories
 from tests.experiment.conftest import Sekft, world, write_worlds
 
 RECIPE = Recipe(
-    rank=8, alpha=32, lr=2e-2, epochs=40, batch=4, heldout=0.0, token_losses=0, dropout=0.0,
-    warmup=0.0, schedule="constant",
+    rank=8, alpha=32, lr=3e-3, epochs=10, batch=1, max_steps=10, heldout=0.0, token_losses=0,
+    dropout=0.0, warmup=0.0, schedule="constant",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def easy(name: str) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
     """Four easy worlds, a hard one, one known session, and an adapter that leaves at once."""
     root = tmp_path_factory.mktemp("improve")
     worlds = [easy(f"easy{number}") for number in range(4)]
@@ -43,17 +43,17 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     data = root / "data"
     data.mkdir()
     (data / "known.json").write_text(json.dumps(known))
-    job = jobs.Train(base=str(tiny_base), data=str(data), recipe=RECIPE, out=str(root / "first"))
+    job = jobs.Train(base=str(smollm2), data=str(data), recipe=RECIPE, out=str(root / "first"))
     assert expect(run_job(job), TrainResult).adapter
     return root
 
 
 def test_a_round_adds_what_was_right_trains_again_and_is_measured(
-    place: Path, tiny_base: Path, sekft: Sekft, tmp_path: Path
+    place: Path, smollm2: Path, sekft: Sekft, tmp_path: Path
 ) -> None:
     out = tmp_path / "improved"
     asked = [
-        "improve", "--base", str(tiny_base), "--adapter", str(place / "first"),
+        "improve", "--base", str(smollm2), "--adapter", str(place / "first"),
         *("--data", str(place / "data"), "--scenarios", str(place / "worlds")),
         *("--evaluate", str(place / "valid"), "--out", str(out), "--share", "4"),
         *("--draws", "2", "--temperature", "0.2", "--step-cap", "2", "--turn-tokens", "6"),
@@ -87,11 +87,11 @@ def test_a_round_adds_what_was_right_trains_again_and_is_measured(
 
 
 def test_where_nothing_was_right_there_is_nothing_to_learn(
-    place: Path, tiny_base: Path, sekft: Sekft, tmp_path: Path
+    place: Path, smollm2: Path, sekft: Sekft, tmp_path: Path
 ) -> None:
     write_worlds(tmp_path / "hard", [world("hard")])
     status, text, err = sekft(
-        *("improve", "--base", str(tiny_base), "--adapter", str(place / "first")),
+        *("improve", "--base", str(smollm2), "--adapter", str(place / "first")),
         *("--data", str(place / "data"), "--scenarios", str(tmp_path / "hard")),
         *("--out", str(tmp_path / "run"), "--rounds", "3", "--draws", "1", "--step-cap", "1"),
         *("--turn-tokens", "6", "--json"),
@@ -101,9 +101,7 @@ def test_where_nothing_was_right_there_is_nothing_to_learn(
     assert len(json.loads(text)["rounds"]) == 2
 
 
-def test_an_adapter_that_is_not_there_is_named(
-    tiny_base: Path, sekft: Sekft, tmp_path: Path
-) -> None:
-    status, _, err = sekft("improve", "--base", str(tiny_base), "--adapter", str(tmp_path / "no"))
+def test_an_adapter_that_is_not_there_is_named(smollm2: Path, sekft: Sekft, tmp_path: Path) -> None:
+    status, _, err = sekft("improve", "--base", str(smollm2), "--adapter", str(tmp_path / "no"))
     assert status == 2
     assert str(tmp_path / "no") in err
