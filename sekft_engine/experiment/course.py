@@ -190,7 +190,7 @@ class Course:
 
     def _training(self, name: str, **changes: Any) -> jobs.Train:
         recipe = msgspec.structs.replace(self.preset.recipe, seed=_number(name))
-        if self.preset.demo and self.plan.sessions < self.preset.sessions:
+        if self.preset.demo and self.plan.sessions < jobs.Setup(workspace="").train:
             recipe = msgspec.structs.replace(recipe, limit=self.plan.sessions)
         return jobs.Train(
             base=self.preset.base,

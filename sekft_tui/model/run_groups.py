@@ -14,11 +14,16 @@ _WHOLE = ("experiment", "improve", "sweep")
 
 class ListedRun(NamedTuple):
     """A run in the list: ``depth`` is how many runs it is part of, ``name`` what it adds to the id
-    of the run that it is part of."""
+    of the run that it is part of, and ``whole`` the id of the outermost of them."""
 
     run: RunInfo
     name: str
     depth: int
+    whole: str
+
+    def short(self, text: str) -> str:
+        """``text`` without the beginning that the ids of all runs of one whole share."""
+        return text.replace(f"{self.whole}-", "") if self.depth else text
 
 
 def grouped(runs: Sequence[RunInfo]) -> list[ListedRun]:
@@ -39,12 +44,12 @@ def grouped(runs: Sequence[RunInfo]) -> list[ListedRun]:
             alone.append(run)
     out: list[ListedRun] = []
 
-    def add(run: RunInfo, owner: str, depth: int) -> None:
+    def add(run: RunInfo, owner: str, depth: int, whole: str) -> None:
         name = run.id.removeprefix(f"{owner}-") if owner else run.id
-        out.append(ListedRun(run, name, depth))
+        out.append(ListedRun(run, name, depth, whole))
         for part in sorted(parts.get(run.id, ()), key=lambda each: (each.created, each.id)):
-            add(part, run.id, depth + 1)
+            add(part, run.id, depth + 1, whole)
 
     for run in reversed(alone):
-        add(run, "", 0)
+        add(run, "", 0, run.id)
     return out

@@ -111,17 +111,21 @@ class RunsPane(Pane):
         return (((titles, "quiet"),),)
 
     def _row(self, y: int, width: int) -> Parts:
-        run, short, depth = self.listed[y]
+        listed = self.listed[y]
+        run, depth = listed.run, listed.depth
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         name = _name_width(width)
         letter = self.host.pinned.letter(run.id)
         return (
             (glyph, style),
             (f"{letter or ' '} ", "accent"),
-            (fit("  " * depth + visible(short), name), "text" if depth else "strong"),
+            (
+                fit("  " * depth + visible(listed.name), name - 1) + " ",
+                "text" if depth else "strong",
+            ),
             (fit(_when(run.created), 13), "quiet"),
             (fit(run.status, 10), style),
-            (clip(summary(run), max(0, width - name - 26)), "text"),
+            (clip(listed.short(summary(run)), max(0, width - name - 26)), "text"),
         )
 
     @on(LineList.Moved, "#runs-list")

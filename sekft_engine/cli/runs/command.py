@@ -99,10 +99,18 @@ def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @workspace_option
 def report(identity: str, target: Path, workspace: Path | None) -> int:
-    """Write an eval's report to TARGET, a self-contained HTML page."""
+    """Write the report of an eval or an experiment to TARGET, a self-contained HTML page."""
     from sekft_engine.evaluation.report.page import write_page
 
     info = find_run(runs_root(workspace, identity), identity)
+    if isinstance(info.result, ExperimentResult):
+        from sekft_engine.core.files import write_whole
+        from sekft_engine.experiment.report.write import html_of
+
+        path = target.expanduser().absolute()
+        write_whole(path, html_of(info, info.result, path.parent).encode())
+        print_text(f"{info.id} -> {path}")
+        return 0
     print_text(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
     return 0
 

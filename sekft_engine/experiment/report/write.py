@@ -68,8 +68,14 @@ def tables_of(result: ExperimentResult) -> list[Table]:
 # --- the page -------------------------------------------------------------------------------------
 
 
-def html_of(run: RunInfo, result: ExperimentResult) -> str:
-    """The page. All text is escaped, and nothing is loaded from elsewhere."""
+def html_of(run: RunInfo, result: ExperimentResult, at: Path | None = None) -> str:
+    """The page. All text is escaped, and nothing is loaded from elsewhere.
+
+    Args:
+        run: of the experiment.
+        result: what it found.
+        at: the folder of the page, from which links lead to runs; None = the run's own.
+    """
     import jinja2
 
     template = jinja2.Environment(
@@ -83,16 +89,16 @@ def html_of(run: RunInfo, result: ExperimentResult) -> str:
         tables=tables_of(result),
         plots=[plot for table in result_tables(result) if (plot := _plot(table))["bars"]],
         losses=_losses(here, result),
-        link=lambda identity: visible(_link(here, identity)),
+        link=lambda identity: visible(_link(here, identity, at or here)),
         visible=visible,
     )
 
 
-def _link(here: Path, identity: str) -> str:
-    """The way from the report to a run: beside the experiment, or inside it."""
+def _link(here: Path, identity: str, at: Path) -> str:
+    """The way from the folder ``at`` to a run, which lies beside the experiment or inside it."""
     inside = here / identity
     target = inside if inside.is_dir() else here.parent / identity
-    return os.path.relpath(target, here)
+    return os.path.relpath(target, at)
 
 
 def _plot(table: Table) -> dict[str, Any]:
