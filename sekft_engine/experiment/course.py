@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -118,16 +119,16 @@ class Course:
         return self.run.folder / "worlds" / "scenarios" / split
 
     def _make_worlds(self) -> None:
-        folder = self.run.folder / "worlds"
-        if (folder / "trajectories").is_dir():  # written last
-            return
-        self._make(folder, splits=dict(self.plan.worlds))
+        self._make(self.run.folder / "worlds", splits=dict(self.plan.worlds))
 
     def _make_sessions(self) -> None:
-        if not (self.data / "trajectories").is_dir():
-            self._make(self.data, train=self.plan.sessions)
+        self._make(self.data, train=self.plan.sessions)
 
     def _make(self, folder: Path, *, train: int = 0, **options: Any) -> None:
+        """Make worlds in a folder of the experiment's own, unless they are there."""
+        if (folder / "trajectories").is_dir():  # written last
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed process left half in place
         make(
             folder,
             train=train,
@@ -156,8 +157,7 @@ class Course:
         if not self.preset.demo:
 
             def record() -> None:
-                if not (pilot / "trajectories").is_dir():
-                    self._make(pilot, train=min(TRIAL_SESSIONS, self.preset.sessions))
+                self._make(pilot, train=min(TRIAL_SESSIONS, self.preset.sessions))
 
             self.ledger.do("pilot", "factory", record)
         trial = jobs.Train(
@@ -305,9 +305,8 @@ class Course:
         if ablation == "verify":
             return [*without_verifying(self._sessions())]
         folder = self.run.folder / "half"
-        if not (folder / "trajectories").is_dir():
-            kinds = sorted(training_kinds(core=self.preset.core))
-            self._make(folder, train=self.plan.sessions, kinds=frozenset(kinds[::2]))
+        kinds = sorted(training_kinds(core=self.preset.core))
+        self._make(folder, train=self.plan.sessions, kinds=frozenset(kinds[::2]))
         return [*load_trajectories(folder / "trajectories").trajectories]
 
     def _sessions(self) -> tuple[Trajectory, ...]:
