@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Trajectory
@@ -41,7 +43,7 @@ def to_objects(ours: Iterable[Scenario | Trajectory], kind: type[T]) -> list[T]:
     anything = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values())
     out = []
     for each in ours:
-        known = each.to_json()
+        known: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(each.to_json()))
         fields = known if anything else {name: known[name] for name in takes if name in known}
         try:
             out.append(kind(**fields))
