@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import click
+import msgspec
 
 from sekft_engine import demo
 from sekft_engine.cli.eval import EvalDisplay
@@ -81,7 +82,8 @@ def command(
 def _proof(result: Proof) -> str:
     from sekft_engine.evaluation.report.tables import breakdown_table, kinds_table, rates_table
 
-    subjects = [result.base, result.adapter, *result.controls]
+    adapter = msgspec.structs.replace(result.adapter, name="adapter")
+    subjects = [result.base, adapter, *result.controls]
     total = sum(result.seconds.values())
     parts = ", ".join(
         f"{part.replace('_', ' ')} {_clock(seconds)}" for part, seconds in result.seconds.items()
