@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -57,7 +59,13 @@ def test_a_budget_that_nothing_fits_is_told_and_not_promised() -> None:
 
 def test_a_forecast_grows_with_all_that_is_done() -> None:
     whole = fit(LAPTOP, 1e9, 0, SPEED)
-    for less in ({"seeds": 1}, {"rounds": 0}, {"ablations": []}, {"sessions": 800}):
+    changes: list[dict[str, Any]] = [
+        {"seeds": 1},
+        {"rounds": 0},
+        {"ablations": []},
+        {"sessions": 800},
+    ]
+    for less in changes:
         smaller = msgspec.structs.replace(whole, **less)
         assert forecast(LAPTOP, smaller, SPEED) < forecast(LAPTOP, whole, SPEED)
 
