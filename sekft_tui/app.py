@@ -29,6 +29,7 @@ from sekft_tui.input import clipboard
 from sekft_tui.input.actions import Place, bindings
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.leaving import Leaving, farewell
+from sekft_tui.model.job_size import DataCount
 from sekft_tui.model.job_text import engine_text, job_state
 from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.model.reducer import Shared
@@ -52,6 +53,9 @@ from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
 
+#: Seconds between two looks at whether something is to be remembered: after a loss of power, what
+#: was changed since is lost.
+REMEMBER_S = 5.0
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
@@ -105,6 +109,7 @@ class Workbench(PanesApp):
         self.demo = demo
         self._base = base
         self.state: State = load_state()
+        self._saved = self.state
         self.remembered = Remembered(workspace.root)
         self.pinned = PinnedRuns(
             workspace.runs,
@@ -113,6 +118,7 @@ class Workbench(PanesApp):
             in_background=self._read_pinned,
         )
         self.data_report = ""
+        self.data_count: DataCount | None = None
         self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
         self.bridge = Bridge(engine, self.post_message)
         self.switch = EngineSwitch(self)
@@ -170,9 +176,12 @@ class Workbench(PanesApp):
     async def on_mount(self) -> None:
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
+        self.set_interval(REMEMBER_S, self.remember)
         wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
         fresh = self.demo and not is_set_up(self.workspace)
         await self.action_pane("trajectories" if fresh else wanted)
+        if self.remembered.form("zoom").get(self.pane):
+            self.call_after_refresh(self.action_zoom)
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
@@ -364,11 +373,23 @@ class Workbench(PanesApp):
     async def action_quit(self) -> None:
         self.leaving.ask()
 
+    def remember(self) -> None:
+        """Save the settings and what the panes show, as far as it has changed."""
+        for pane in self.query(Pane).results(Pane):
+            pane.remember()
+        zoomed = self.screen.maximized if len(self.screen_stack) == 1 else None
+        if len(self.screen_stack) == 1:
+            self.remembered.keep_form("zoom", {self.pane: "yes"} if zoomed is not None else {})
+        state = msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane)
+        if state != self._saved:
+            self._saved = self.state = state
+            save_rest(state)
+
     def leave(self) -> None:
         """Save the settings and end."""
         with self.bridge.shared() as shared:
             self.farewell = farewell(shared)
-        save_rest(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
+        self.remember()
         self.bridge.close()
         self.attention.close()
         self.exit(0)

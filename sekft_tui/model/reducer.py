@@ -72,6 +72,8 @@ class Shared:
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     logged: int = 0
     version: int = 0
+    #: The folders of the runs that this engine has written.
+    run_paths: set[str] = field(default_factory=set)
 
     @property
     def active(self) -> JobView | None:
@@ -234,6 +236,7 @@ def _job_ended(
 
 
 def _run_created(shared: Shared, event: events.RunCreated) -> None:
+    shared.run_paths.add(event.path)
     # A journal on disk begins with this event: the start of the job may be missing.
     match event.kind:
         case "train":

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 
+from textual import work
 from textual.widget import Widget
 
+from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.reducer import JobView
+from sekft_tui.model.stored_runs import last_view
+from sekft_tui.model.training import TrainView
 from sekft_tui.panes.pane import Pane
 from sekft_tui.widgets.form import Form
 
@@ -19,6 +24,19 @@ class FormPane(Pane):
     _watched: Widget | None = None  #: the widget of the right side that had the focus last
 
     _found = False  #: a job of the engine was seen
+
+    @work(exclusive=True, group="last-run")
+    async def show_last(self) -> None:
+        """Show the run that was shown last, else the newest one, until one is started or opened."""
+        wanted = self.before.get("run", "")
+        runs = self.host.workspace.runs
+        view = await asyncio.to_thread(last_view, runs, self.place, wanted)
+        if view is not None:
+            self.put_last(view)
+
+    @abstractmethod
+    def put_last(self, view: TrainView | EvalView) -> None:
+        """Show ``view`` if nothing else is shown."""
 
     @abstractmethod
     def watchable(self) -> tuple[Widget, ...]:

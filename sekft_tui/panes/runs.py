@@ -20,8 +20,8 @@ from sekft_engine.records.resuming import resuming_job
 from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
-from sekft_tui.model.reducer import replayed
 from sekft_tui.model.run_summary import summary
+from sekft_tui.model.stored_runs import stored_view
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
@@ -54,6 +54,7 @@ class RunsPane(Pane):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.runs: list[RunInfo] = []
+        self._wanted = self.before.get("run", "")
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
@@ -82,7 +83,7 @@ class RunsPane(Pane):
     async def _read_disk(self) -> None:
         from sekft_engine.records.runs import list_runs
 
-        under = self.current.id if self.current else ""
+        under = self.current.id if self.current else self._wanted
         try:
             found = await asyncio.to_thread(list_runs, self.host.workspace.runs)
         except (OSError, SekftError) as error:
@@ -138,6 +139,9 @@ class RunsPane(Pane):
             ),
         )
 
+    def kept(self) -> dict[str, str]:
+        return {"run": self.current.id} if self.current else {}
+
     # --- keys -------------------------------------------------------------------------------
 
     def action_open(self) -> None:
@@ -151,7 +155,7 @@ class RunsPane(Pane):
     @work(exclusive=True, group="open")
     async def _open(self, run: RunInfo) -> None:
         """Show its journal in Train or Eval; of a sweep all runs, one beside the other."""
-        from sekft_engine.records.runs import read_events, read_run
+        from sekft_engine.records.runs import read_run
 
         try:
             if run.kind == "sweep":
@@ -161,12 +165,11 @@ class RunsPane(Pane):
                     return
                 self.host.pinned.replace(points)
                 run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
-            journal = await asyncio.to_thread(read_events, run.events_path)
+            view = await asyncio.to_thread(stored_view, run)
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
-        shared = await asyncio.to_thread(replayed, list(journal))
-        self.request(ShowRun(shared.train if run.kind == "train" else shared.eval))
+        self.request(ShowRun(view))
 
     def action_pin(self) -> None:
         run = self.current
@@ -191,12 +194,14 @@ class RunsPane(Pane):
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
-        if not self.start(job):
-            return
-        if run.kind == "train":
-            self.request(FollowTraining())
-        else:
-            self.host.note(f"{run.kind} resumes: {visible(run.id)}")
+
+        def begun() -> None:
+            if run.kind == "train":
+                self.request(FollowTraining())
+            else:
+                self.host.note(f"{run.kind} resumes: {visible(run.id)}")
+
+        self.start(job, begun)
 
     def action_evaluate(self) -> None:
         run = self.current

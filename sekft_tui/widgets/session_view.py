@@ -24,14 +24,23 @@ class SessionView(LineView):
         super().__init__(id=id)
         self._view = TakeOverView()
         self._edit: LineEdit | None = None
+        self._ahead: tuple[str, ...] = ()
         self._marked: int | None = None
         self._lines: list[Parts] = []
         self._turn_of: list[int] = []
         self._width = 0
         self._going_to_end = False
 
-    def show(self, view: TakeOverView, edit: LineEdit | None, marked: int | None) -> None:
-        """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither."""
+    def show(
+        self,
+        view: TakeOverView,
+        edit: LineEdit | None,
+        marked: int | None,
+        ahead: tuple[str, ...] = (),
+    ) -> None:
+        """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither.
+        ``ahead`` are commands that were entered while another one runs."""
+        self._ahead = ahead
         before, at_end = self._view, self._at_end()
         grown = (len(view.turns), view.state) != (len(before.turns), before.state)
         grown = grown or view.against is not before.against or view.writing != before.writing
@@ -49,7 +58,8 @@ class SessionView(LineView):
         self._edit = edit
         if not self._lines:
             return
-        self._lines[-1] = self._prompt_line(self._width)
+        typed_ahead = self._ahead_lines(self._width)
+        self._lines[-1] = typed_ahead[-1] if typed_ahead else self._prompt_line(self._width)
         self.refresh_line(len(self._lines) - 1)
 
     def to_end(self) -> None:
@@ -107,6 +117,7 @@ class SessionView(LineView):
             self._lines.append(self._prompt_line(width))
         else:
             self._lines += [(), (("  making the world …", "quiet"),)]
+        self._lines += self._ahead_lines(width)
         self.relines(len(self._lines))
 
     def _writing(self, width: int) -> list[Parts]:
@@ -125,13 +136,26 @@ class SessionView(LineView):
         ]
         return [*lines[:-1], (*lines[-1], ("▏", "accent"))]
 
+    def _ahead_lines(self, width: int) -> list[Parts]:
+        """What is typed while there is no prompt, below what runs."""
+        if self._view.state not in ("opening", "running"):
+            return []
+        lead = (("▌ ", "trained"), ("then ", "quiet"))
+        lines: list[Parts] = [
+            (*lead, (clip(visible(command), max(8, width - 8)), "trained"))
+            for command in self._ahead
+        ]
+        if self._edit is not None:
+            lines.append((*lead, *self._edit.parts(max(8, width - 8), "trained")))
+        return lines
+
     def _prompt_line(self, width: int) -> Parts:
         turns, state = self._view.turns, self._view.state
         prompt = "" if not turns or turns[-1].is_command else turns[-1].content.split("\n")[-1]
         prompt = clip(visible(prompt), max(0, width - 12))
         head: Parts = (("▌ ", "trained"), (prompt, "note"), (" ", ""))
         room = max(8, width - cell_len(prompt) - 4)
-        if self._edit is not None:
+        if self._edit is not None and state == "ready":
             return (*head, *self._edit.parts(room, "trained"))
         if state in ("running", "model") and self._view.running:
             style = "trained" if state == "running" else "special"

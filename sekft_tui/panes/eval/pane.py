@@ -22,6 +22,7 @@ from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
 from sekft_tui.model.reducer import JobView, Shared
+from sekft_tui.model.training import TrainView
 from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import EvalSetup, Subject
 from sekft_tui.panes.form_pane import FormPane
@@ -92,6 +93,15 @@ class EvalPane(FormPane):
         self.setup.restore(self.host.remembered.form("eval"))
         self._fill()
         self.reload()
+        self.show_last()
+
+    def put_last(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, EvalView) and self.opened is None and not self.view.cells:
+            self.opened = view
+            self.redraw()
+
+    def kept(self) -> dict[str, str]:
+        return {"run": self.view.run if self.opened is not None else ""}
 
     def watchable(self) -> tuple[Widget, ...]:
         return (self.grid,)
@@ -193,9 +203,12 @@ class EvalPane(FormPane):
         if why := self.setup.problem():
             host.note(why)
             return
-        if self.start(self.setup.job(host.base, host.workspace.holdout_scenarios)):
-            self.opened = None
-            self.watch_started()
+        job = self.setup.job(host.base, host.workspace.holdout_scenarios)
+        self.start(job, self._begun, self.setup.size(self.view.pace))
+
+    def _begun(self) -> None:
+        self.opened = None
+        self.watch_started()
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:

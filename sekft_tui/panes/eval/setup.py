@@ -9,6 +9,7 @@ from typing import NamedTuple, get_args
 from sekft_engine.evaluation.statistics.power import what_n_shows
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_tui.model.job_size import JobSize, eval_size
 from sekft_tui.text import short_path
 from sekft_tui.widgets.form import Field
 
@@ -174,6 +175,12 @@ class EvalSetup:
         if self.values["until_decided"] and len(self.chosen) < 2:
             return "one subject alone decides nothing: choose another with space"
         return ""
+
+    def size(self, known: tuple[float, int]) -> JobSize:
+        """How large this eval is; ``known`` as in :func:`eval_size`."""
+        controls = len(get_args(jobs.Control)) if self.values["controls"] else 0
+        worlds = int(self.values["n"]) or self.scenarios
+        return eval_size(worlds, len(self.chosen) + controls, int(self.values["seeds"]), known)
 
     def job(self, base: str, scenarios: Path) -> jobs.Evaluate:
         values = self.values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,6 +58,7 @@ class ReplayPane(Pane):
         self._opened_elsewhere = (
             False  # by another pane: reading the list again does not replace it
         )
+        self._wanted = self.before.get("episode", "")
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self.listing.head)
@@ -68,7 +70,14 @@ class ReplayPane(Pane):
             yield self.players
 
     def on_mount(self) -> None:
+        with suppress(filters.BadFilter):
+            filters.parse(self.before.get("filter", ""), filters.EPISODE)
+            self.listing.filter = self.before.get("filter", "")
         self.reload()
+
+    def kept(self) -> dict[str, str]:
+        here = self.main.episode if self.main is not None else self.current
+        return {"episode": here.path if here else self._wanted, "filter": self.listing.filter}
 
     def first_focus(self) -> Widget:
         return self.view if self._opened_elsewhere else self.list
@@ -109,7 +118,8 @@ class ReplayPane(Pane):
         else:
             self.list.empty = "no episodes yet\n3 goes to Eval, s there starts one"
             self.view.empty = "an episode plays here"
-        self.list.set_rows(len(listing.rows), listing.row_of(here.path) if here else 0)
+        row = listing.row_of(here.path if here else self._wanted)
+        self.list.set_rows(len(listing.rows), row if here else row or 0)
         self.list_head.update()
 
     @property

@@ -17,6 +17,7 @@ from sekft_engine.records.results import FindRateResult
 from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings
 from sekft_tui.messages import OpenTrajectory
+from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.model.training import TrainView
@@ -91,7 +92,18 @@ class TrainPane(FormPane):
 
     def on_mount(self) -> None:
         self.chart.hint = "\n".join(_WAITING)
+        self.chart.view = views.restored(self.before)
         self.host.pinned.refresh()
+        self.show_last()
+
+    def put_last(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, TrainView) and self.opened is None and not self.view.job:
+            self.opened = view
+            self.redraw()
+
+    def kept(self) -> dict[str, str]:
+        run = self.view.run if self.opened is not None else ""
+        return {"run": run, **views.kept(self.chart.view)}
 
     def shown(self) -> None:
         self.left.plan()
@@ -216,9 +228,12 @@ class TrainPane(FormPane):
 
     def action_start(self) -> None:
         job = self._job_from_form()
-        if job is not None and self.start(job):
-            self.left.put("name", "")  # the base can have only one adapter of a name
-            self.show_started()
+        if job is not None:
+            self.start(job, self._begun, self.left.run_size())
+
+    def _begun(self) -> None:
+        self.left.put("name", "")  # the base can have only one adapter of a name
+        self.show_started()
 
     def show_started(self) -> None:
         """Show the run that was just started."""

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from sekft_engine.maskview.layout import View
     from sekft_engine.sources import Facts
 
-#: The name under which the list's state is remembered.
-_REMEMBERED = "trajectories"
 #: Seconds for which the trajectory before stays in view while the next one is rendered.
 LATE_S = 0.15
 
@@ -91,24 +89,27 @@ class Browser(Pane):
             )
 
     def on_mount(self) -> None:
-        before = self.host.remembered.form(_REMEMBERED)
+        before = self.before
         with suppress(filters.BadFilter):
             self.filter = filters.parse(before.get("filter", ""))
+        self.view.restore(before.get("view", ""), before.get("tokens", ""))
         self.reload()
         if name := before.get("trajectory", ""):
             self._cursor_wanted = (name, -1)
 
     def on_unmount(self) -> None:
-        self._remember()
         if self.library is not None:
             self.library.close()
 
-    def _remember(self) -> None:
-        """Keep the filter and the place for the next time."""
+    def kept(self) -> dict[str, str]:
+        wanted = self._cursor_wanted[0] if self._cursor_wanted is not None else ""
         facts = self.current
-        kept = {"filter": str(self.filter), "trajectory": facts.id if facts else ""}
-        kept = {name: value for name, value in kept.items() if value}
-        self.host.remembered.keep_form(_REMEMBERED, kept)
+        return {
+            "filter": str(self.filter),
+            "trajectory": wanted or (facts.id if facts else ""),
+            "view": self.view.wanted,
+            "tokens": self.view.mode,
+        }
 
     def first_focus(self) -> Widget:
         return self.list
@@ -332,6 +333,7 @@ class Browser(Pane):
     def _update_heads(self) -> None:
         if self.library is not None:
             self.host.data_report = listing.report(self.library)
+            self.host.data_count = listing.count(self.library) or self.host.data_count
         for lines in (self.list_head, self.list_foot, self.view_head):
             lines.update()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.cells import cell_len
 
 from sekft_engine.data.read_report import passed_over_text
 from sekft_tui.library import ListState
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.library.verdicts import PASSES
+from sekft_tui.model.job_size import DataCount
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
@@ -122,6 +124,16 @@ def report(library: Library) -> str:
     if passed_over := library.index.passed_over:
         parts.append(f"passed over: {visible(passed_over_text(passed_over))}")
     return ", ".join(parts)
+
+
+def count(library: Library) -> DataCount | None:
+    """What would be trained on; None until all is certified."""
+    if not library.index.complete or library.certifier.known < len(library.index):
+        return None
+    verdicts = library.certifier.verdicts
+    kept = verdicts.codes[: len(library.index)] == PASSES
+    tokens = verdicts.tokens[: len(library.index)][kept]
+    return DataCount(len(tokens), int(tokens.sum(dtype=np.int64)), counted=True)
 
 
 def foot(

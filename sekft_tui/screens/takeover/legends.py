@@ -33,7 +33,21 @@ _TYPING: Parts = (
     (" ⇥", "key"), (" let the model ", "quiet"), (" ^o", "key"), (" line break ", "quiet"),
     (" ^c", "key"), (" clear ", "quiet"), (" esc", "key"), (" keys", "quiet"),
 )  # fmt: skip
-_RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
+#: The same while a command runs, or the world is being made: the line is typed afterwards.
+TYPING_AHEAD: Parts = (
+    (" ⏎", "key"), (" type it next ", "quiet"), (" ^c", "key"), (" interrupt ", "quiet"),
+    (" esc", "key"), (" keys", "quiet"),
+)  # fmt: skip
+#: The keys while a command runs, or the checker does.
+BUSY: Parts = (
+    (" i", "key"), (" type ahead ", "quiet"), (" ^c", "key"), (" interrupt ", "quiet"),
+    (" q", "key"), (" leave ", "quiet"), (" ?", "key"), (" help", "quiet"),
+)  # fmt: skip
+
+
+def mode_chip(typing: bool) -> tuple[str, str]:
+    """What the keys are now: text for the prompt, or commands."""
+    return (" TYPING ", "chip-good") if typing else (" KEYS ", "chip")
 
 
 def head(view: TakeOverView, engine: tuple[str, str], width: int) -> Parts:
@@ -61,23 +75,22 @@ def head(view: TakeOverView, engine: tuple[str, str], width: int) -> Parts:
 
 
 def status(
-    view: TakeOverView, mode: str, waited: float, meanwhile: str, model: str, width: int
+    view: TakeOverView, typing: bool, waited: float, meanwhile: str, model: str, width: int
 ) -> Parts:
-    """Whose turn it is, or the result."""
-    text, style = _status_text(view, mode, waited, meanwhile, model)
+    """What the keys are now, and whose turn it is, or the result."""
+    text, style = _status_text(view, waited, meanwhile, model)
     if view.problem:
         text, style = f"! {view.problem}", "bad"
-    return ((clip(f" {visible(text)}", width), style),)
+    chip = mode_chip(typing)
+    return chip, (clip(f" {visible(text)}", max(0, width - cell_len(chip[0]))), style)
 
 
-def _status_text(
-    view: TakeOverView, mode: str, waited: float, meanwhile: str, model: str
-) -> tuple[str, str]:
+def _status_text(view: TakeOverView, waited: float, meanwhile: str, model: str) -> tuple[str, str]:
     commands = sum(turn.is_command for turn in view.turns)
-    match mode:
+    match view.state:
         case "opening":
             return "making a new world, and typing the commands before that turn", "quiet"
-        case "typing" | "ready":
+        case "ready":
             return _your_turn(view, commands, model)
         case "running":
             return f"running, {duration(waited)} · ^c interrupts", "accent"
@@ -148,16 +161,16 @@ def runs(view: TakeOverView, time: str) -> str:
     return f"runs {program} {time}, ^c interrupts"
 
 
-def foot(view: TakeOverView, mode: str, width: int) -> Parts:
+def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     """The keys that matter now."""
-    if mode == "typing":
-        return _TYPING
+    if typing:
+        return _TYPING if view.state == "ready" else TYPING_AHEAD
     keys = {key.action: key for key in of("takeover")}
-    if mode not in _FOOT:
-        return _RUNNING
+    if view.state not in _FOOT:
+        return BUSY
     parts: list[tuple[str, str]] = []
     used = 0
-    for action in _FOOT[mode]:
+    for action in _FOOT[view.state]:
         if action == "differences" and not view.differences:
             continue
         if action == "keep" and view.kept is not None:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.input.actions import of, shown
-from sekft_tui.screens.takeover.legends import clock, phase, runs
+from sekft_tui.screens.takeover.legends import BUSY, TYPING_AHEAD, clock, mode_chip, phase, runs
 from sekft_tui.text import Parts, clip, short_path, visible, wrapped
 
 #: The keys that the foot shows in each state, most useful first.
@@ -24,7 +24,6 @@ _TYPING: Parts = (
     (" esc h", "key"), (" hand back ", "quiet"), (" ^c", "key"), (" clear ", "quiet"),
     (" esc", "key"), (" keys", "quiet"),
 )  # fmt: skip
-_RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
 
 
 def keyboard(view: TakeOverView, subject: str) -> tuple[str, str]:
@@ -48,12 +47,13 @@ def head(view: TakeOverView, subject: str, width: int) -> Parts:
     return ((text, "strong"), (about, "warn"), (" " * gap, ""), (holder, style))
 
 
-def status(view: TakeOverView, waited: float, meanwhile: str, width: int) -> Parts:
-    """What happens now, and for how long."""
-    if view.problem:
-        return ((clip(f" ! {visible(view.problem)}", width), "bad"),)
+def status(view: TakeOverView, typing: bool, waited: float, meanwhile: str, width: int) -> Parts:
+    """What the keys are now, what happens, and for how long."""
     text, style = _status(view, clock(waited), meanwhile)
-    return ((clip(f" {visible(text)}", width), style),)
+    if view.problem:
+        text, style = f"! {view.problem}", "bad"
+    chip = mode_chip(typing)
+    return chip, (clip(f" {visible(text)}", max(0, width - cell_len(chip[0]))), style)
 
 
 def _status(view: TakeOverView, time: str, meanwhile: str) -> tuple[str, str]:
@@ -100,9 +100,9 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
 def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     """The keys that matter now."""
     if typing:
-        return _TYPING
+        return _TYPING if view.state == "ready" else TYPING_AHEAD
     if view.state not in _FOOT:
-        return _RUNNING
+        return BUSY
     keys = {key.action: key for key in of("shell")}
     parts: list[tuple[str, str]] = []
     used = 0

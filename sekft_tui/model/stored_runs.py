@@ -1,0 +1,39 @@
+"""Runs of the workspace as their journals tell them: for a pane that shows one at its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sekft_engine.core.errors import SekftError
+from sekft_engine.records.runs import RunInfo, list_runs, read_events
+from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.reducer import replayed
+from sekft_tui.model.training import TrainView
+
+
+def stored_view(run: RunInfo) -> TrainView | EvalView:
+    """What the journal of a training run or an eval says. Reads the disk: for a thread.
+
+    Raises:
+        OSError: the journal cannot be read.
+    """
+    shared = replayed(list(read_events(run.events_path)))
+    return shared.train if run.kind == "train" else shared.eval
+
+
+def last_view(runs: Path, kind: str, wanted: str = "") -> TrainView | EvalView | None:
+    """The run called ``wanted``, else the newest of its kind that has something to show; None =
+    there is none. Reads the disk: for a thread."""
+    try:
+        found = [run for run in list_runs(runs) if run.kind == kind]
+    except (OSError, SekftError):
+        return None
+    found.sort(key=lambda run: run.id == wanted)
+    for run in reversed(found[-8:]):
+        try:
+            view = stored_view(run)
+        except OSError:
+            continue
+        if len(view.steps) if isinstance(view, TrainView) else view.cells:
+            return view
+    return None
