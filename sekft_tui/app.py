@@ -13,6 +13,7 @@ import msgspec
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
@@ -26,11 +27,12 @@ from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
 from sekft_tui.engine_switch import EngineSwitch
 from sekft_tui.input import clipboard
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.leaving import Leaving, farewell
 from sekft_tui.model.job_size import DataCount
-from sekft_tui.model.job_text import engine_text, job_state
+from sekft_tui.model.job_text import engine_text, job_state, left_over
 from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes import PANE_TYPES
@@ -76,6 +78,8 @@ class Workbench(PanesApp):
     TITLE = "sekft"
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar = App.COMMANDS | {KeyCommands}
+    #: What the large view of a part leaves in place.
+    ALLOW_IN_MAXIMIZED_VIEW = "#bottom, #tabs, #prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("global"),
         Binding("ctrl+q", "quit", show=False, priority=False),
@@ -86,6 +90,8 @@ class Workbench(PanesApp):
     ]
     CSS = """
     #panes { height: 1fr; }
+    #bottom { dock: bottom; height: 2; }
+    #prompt { margin-bottom: 1; }
     ToastRack { align-horizontal: right; }
     Toast { max-width: 64; }
     """
@@ -127,6 +133,7 @@ class Workbench(PanesApp):
         self.farewell = ""
         self.prompt = PromptLine()
         self.attention = Attention(self.to_terminal, os.environ)
+        self._wrong_keys = use_own_keys(self, workspace.root)
         self._drawn: dict[Place, int] = {}
         self._timer: Timer | None = None
         self._last_error = ("", "")
@@ -170,8 +177,8 @@ class Workbench(PanesApp):
     def compose(self) -> ComposeResult:
         yield self.tabs
         yield ContentSwitcher(id="panes")
-        yield self.keys
-        yield self.prompt  # covers the keys while it is open
+        yield Vertical(self.notes, self.keys, id="bottom")
+        yield self.prompt  # covers the notes while it is open
 
     async def on_mount(self) -> None:
         self.engine.start()
@@ -180,21 +187,25 @@ class Workbench(PanesApp):
         wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
         fresh = self.demo and not is_set_up(self.workspace)
         await self.action_pane("trajectories" if fresh else wanted)
+        self._report_keys()
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
         elif self._remark:
-            self.keys.note(self._remark, 10)
+            self.notes.note(self._remark, 10)
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
-        elif left := [job for job in self.engine.status().queued if job.held]:
-            waiting = "1 job waits" if len(left) == 1 else f"{len(left)} jobs wait"
-            self.keys.note(f"{waiting} since the last session: Q shows the queue", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
-            self.keys.note("in tmux this session would survive a dropped connection", 10)
+            self.notes.note("in tmux this session would survive a dropped connection", 10)
+
+    def _report_keys(self) -> None:
+        """Tell what is wrong in files of keys."""
+        if wrong := self._wrong_keys:
+            first = f"{wrong[0]}; the usual keys are used for what is wrong"
+            self.error(first, "\n".join(map(str, wrong)) if len(wrong) > 1 else "")
 
     def _set_up(self, done: bool | None) -> None:
         if done:
@@ -204,11 +215,13 @@ class Workbench(PanesApp):
         """Draw the visible pane, if anything changed since the last time."""
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
         version = self.bridge.version
+        self.keys.update()
         if self._drawn.get(self.pane) == version:
             return
         self._drawn[self.pane] = version
         with self.bridge.shared() as shared, self.batch_update():
             self._draw_tabs(shared)
+            self.notes.stand(left_over(shared))
             pane = self.current_pane
             if pane is not None:
                 pane.draw(shared)
@@ -280,15 +293,19 @@ class Workbench(PanesApp):
     # --- messages to the user-----------------------------------------------------------------
 
     def note(self, text: str, seconds: float = 4.0) -> None:
-        """Show a line in place of the keys, for so many seconds."""
-        self.keys.note(text, seconds)
+        """Show a line above the keys, for so many seconds."""
+        self.notes.note(text, seconds)
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
         self._last_error = (text, trace)
         self.log_line("error", text)
         self.notify(
-            text, title="error · e shows details", severity="error", markup=False, timeout=10
+            text,
+            title=f"error · {key_for('global.details')} shows details",
+            severity="error",
+            markup=False,
+            timeout=10,
         )
 
     def log_line(self, level: str, text: str) -> None:
@@ -366,6 +383,16 @@ class Workbench(PanesApp):
         """Write an escape sequence past the compositor."""
         if self._driver is not None:
             self._driver.write(sequence)
+
+    def action_suspend(self) -> None:
+        """Go to the shell that started the workbench, unless that would stop a job, too."""
+        with self.bridge.shared() as shared:
+            job = shared.active
+        if job is not None and self.bridge.remote is None:
+            key = key_for("global.detach")
+            self.note(f"{job.kind} runs in this process and would stop, too; {key} moves it out", 6)
+        else:
+            self.action_suspend_process()
 
     def action_interrupt(self) -> None:
         self.leaving.ask(interrupt=True)

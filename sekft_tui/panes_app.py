@@ -9,6 +9,7 @@ from textual.widgets import ContentSwitcher
 
 from sekft_tui import messages
 from sekft_tui.input.actions import Place
+from sekft_tui.input.footer import TYPING, FooterState
 from sekft_tui.input.keys import OrderedKeys
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.training import TrainView
@@ -17,7 +18,7 @@ from sekft_tui.panes.pane import Pane
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
-from sekft_tui.widgets.bars import KeyBar, TabBar
+from sekft_tui.widgets.bars import KeyBar, NoteLine, TabBar
 
 SomePane = TypeVar("SomePane", bound=Pane)
 
@@ -28,8 +29,19 @@ class PanesApp(OrderedKeys):
     def __init__(self) -> None:
         super().__init__()
         self.tabs = TabBar()
-        self.keys = KeyBar()
+        self.keys = KeyBar(self.footer_state)
+        self.notes = NoteLine()
         self.pane: Place = "trajectories"
+
+    def footer_state(self) -> FooterState:
+        """What the keys do now."""
+        if self.typing_target() is not None:
+            return TYPING
+        pane = self.current_pane
+        return pane.footer() if pane is not None else FooterState()
+
+    def key_done(self) -> None:
+        self.keys.update()
 
     def make_pane(self, name: Place) -> Pane:
         """A pane that has not been visited yet."""

@@ -47,6 +47,9 @@ class OrderedKeys(GuardedApp):
     def typing_target(self) -> TypingTarget | None:
         """What text is being typed into; None = nothing."""
 
+    def key_done(self) -> None:
+        """A key has done what it does: what the keys do may be something else now."""
+
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key | Paste) and not event.is_forwarded and self._expected:
             self._waiting.append(event)
@@ -54,9 +57,11 @@ class OrderedKeys(GuardedApp):
         if isinstance(event, Key) and not event.is_forwarded:
             self.key_priority.key_pressed()
             if await self._key(event):
+                self.key_done()
                 return
         if isinstance(event, Paste) and not event.is_forwarded and (target := self.typing_target()):
             target.type_text(event.text)
+            self.key_done()
             return
         await super().on_event(event)
 

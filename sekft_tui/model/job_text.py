@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.text import visible, wrapped
 
@@ -34,7 +35,11 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     """The text of an empty chart or grid: the job's progress, its error, or which key to press."""
     if job is not None and job.status == "failed":
         return "\n".join(
-            [*wrapped(f"✗ {job.error}", max(20, width - 4))[:6], "", "e shows details"]
+            [
+                *wrapped(f"✗ {job.error}", max(20, width - 4))[:6],
+                "",
+                f"{key_for('global.details')} shows details",
+            ]
         )
     if job is None or not job.active:
         return "\n".join(idle)
@@ -64,3 +69,13 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     waiting = sum(not job.held for job in queue.waiting) if queue is not None else 0
     more = f" +{waiting}" if waiting else ""
     return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"
+
+
+def left_over(shared: Shared) -> str:
+    """A line about jobs that an earlier session left waiting; "" = there are none."""
+    waiting = shared.queue.waiting if shared.queue is not None else []
+    held = sum(job.held for job in waiting)
+    if not held:
+        return ""
+    jobs = "1 job is" if held == 1 else f"{held} jobs are"
+    return f"{jobs} held ({key_for('global.queue')} shows the queue)"

@@ -11,7 +11,8 @@ from textual.widget import Widget
 
 from sekft_engine.records.jobs import kind_of
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place
+from sekft_tui.input.actions import Place, key_for
+from sekft_tui.input.footer import FooterState
 from sekft_tui.messages import RedrawPane, Request
 from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.screens.start import StartScreen
@@ -107,7 +108,7 @@ class Pane(Container):
         if running is not None:
             label = short_path(running.label) if running.label.startswith("/") else running.label
             name = f"{running.kind} {visible(label)}".strip()
-            self.host.note(f"queued behind {name}: Q shows the queue")
+            self.host.note(f"queued behind {name} ({key_for('global.queue')} shows the queue)")
         elif size is not None and size.lines:
             self.host.note(f"started: {size.summary}")
 
@@ -123,6 +124,10 @@ class Pane(Container):
 
     def reload(self) -> None:
         """Read from disk again."""
+
+    def footer(self) -> FooterState:
+        """What the pane's keys do now, where that is not what the table says."""
+        return FooterState()
 
     def first_focus(self) -> Widget | None:
         """The widget that gets the focus when the pane is shown."""

@@ -18,11 +18,13 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.resuming import resuming_job
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.run_summary import summary
 from sekft_tui.model.stored_runs import stored_view
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.pane import Part
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
@@ -40,7 +42,7 @@ _STATUS = {
 }
 
 
-class RunsPane(Pane):
+class RunsPane(SearchedPane):
     """A table above, the facts of the run under the cursor below."""
 
     place: ClassVar[Place] = "runs"
@@ -49,6 +51,7 @@ class RunsPane(Pane):
     DEFAULT_CSS = """
     RunsPane #runs-top { height: 3fr; }
     RunsPane #runs-below { height: 2fr; }
+    RunsPane.-no-side #runs-below { display: none; }
     """
 
     def __init__(self, host: Host) -> None:
@@ -91,7 +94,9 @@ class RunsPane(Pane):
             found = ()
         self.runs = list(reversed(found))
         ids = [run.id for run in self.runs]
-        self.list.empty = "no runs yet\n2 goes to Train, 3 to Eval; s starts one there"
+        train, evals = key_for("global.pane-train"), key_for("global.pane-eval")
+        start = key_for("train.start")
+        self.list.empty = f"no runs yet\n{train} goes to Train, {evals} to Eval; {start} starts one"
         self.list.set_rows(len(self.runs), ids.index(under) if under in ids else 0)
         self.head.update()
 
@@ -139,10 +144,40 @@ class RunsPane(Pane):
             ),
         )
 
+    def searched(self) -> LineList:
+        return self.list
+
+    def row_text(self, y: int) -> str:
+        run = self.runs[y]
+        return f"{run.id} {run.kind} {run.name} {run.status} {summary(run)}"
+
+    def footer(self) -> FooterState:
+        run = self.current
+        labels = self.match_labels()
+        if run is None:
+            none = dict.fromkeys(("evaluate", "episodes", "resume", "pin", "side", "search"), "")
+            return FooterState({**labels, **none})
+        if not run.adapter:
+            labels["evaluate"] = ""
+        if run.kind == "train":
+            labels["episodes"] = ""
+            if self.host.pinned.letter(run.id):
+                labels["pin"] = "unpin"
+        else:
+            labels["pin"] = ""
+        if run.status in ("done", "running"):
+            labels["resume"] = ""
+        return FooterState(labels, first=(Item(key_for("motion.choose"), "open"),))
+
     def kept(self) -> dict[str, str]:
         return {"run": self.current.id} if self.current else {}
 
     # --- keys -------------------------------------------------------------------------------
+
+    def action_side(self) -> None:
+        """Show or hide the facts."""
+        self.toggle_class("-no-side")
+        self.go_to(self.list)
 
     def action_open(self) -> None:
         if self.current is None:

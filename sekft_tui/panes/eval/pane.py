@@ -17,7 +17,8 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
@@ -27,17 +28,19 @@ from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import EvalSetup, Subject
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.screens.figures import FiguresScreen
 from sekft_tui.text import Parts, duration, fit, visible
-from sekft_tui.widgets.form import Form
+from sekft_tui.widgets.form import Form, enter_label
 from sekft_tui.widgets.form_help import FormHelp
+from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
-_IDLE = ("no verdicts yet", "", "s evaluates the chosen subjects", "space chooses them")
+_IDLE = ("no verdicts yet", "", "{start} evaluates the chosen subjects", "{take} chooses them")
 
 
-class EvalPane(FormPane):
+class EvalPane(FormPane, SearchedPane):
     """Set-up to the left, grid and rates to the right; in narrow terminals one at a time."""
 
     place: ClassVar[Place] = "eval"
@@ -149,7 +152,10 @@ class EvalPane(FormPane):
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
         self.watch_found(self._job)
         view = self.opened if self.opened is not None else shared.eval
-        self.grid.empty = hint(self._job, _IDLE, "preparing the worlds", self.grid.content_width)
+        idle = tuple(
+            line.format(start=key_for("eval.start"), take=key_for("eval.take")) for line in _IDLE
+        )
+        self.grid.empty = hint(self._job, idle, "preparing the worlds", self.grid.content_width)
         self._fill_grid(view)
         self.rates.styles.height = max(2, len(self._table.lines(view, 80)))
         for lines in (self.grid_head, self.columns, self.rates):
@@ -183,6 +189,36 @@ class EvalPane(FormPane):
         return (((f" {name}", "strong"), (fit(about, room), "quiet"), (f" {state} ", style)),)
 
     # --- keys -------------------------------------------------------------------------------
+
+    def searched(self) -> LineList:
+        if self.narrow:
+            self.add_class("-no-form")
+        return self.grid
+
+    def row_text(self, y: int) -> str:
+        row = self.grid.grid[y]
+        return f"{row.scenario} {row.archetype}"
+
+    def footer(self) -> FooterState:
+        labels = self.match_labels()
+        if self._job is None or not self._job.active:
+            labels["stop"] = ""
+        elif self._job.status == "stopping":
+            labels["stop"] = "stopping"
+        if not self.is_on(self.grid):
+            labels["column(1)"] = ""
+        if not self.view.path:
+            labels["figures"] = ""
+        field = self.form.field
+        if not self.is_on(self.form) or field is None or field.kind != "check":
+            labels["take"] = ""
+        if self.has_class("-no-form"):
+            labels["setup"] = "show set-up"
+        enter = enter_label(field) if self.is_on(self.form) else "replay"
+        if self.is_on(self.grid) and self.grid.chosen is None:
+            enter = ""
+        first = (Item(key_for("motion.choose"), enter),) if enter else ()
+        return FooterState(labels, first)
 
     def _open(self) -> None:
         chosen = self.grid.chosen

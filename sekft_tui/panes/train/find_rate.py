@@ -1,4 +1,4 @@
-"""``f``: the loss over learning rates from far too low to far too high, and the one to take."""
+"""The loss over learning rates from far too low to far too high, and the one to take."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.containers import Vertical
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records import jobs
+from sekft_tui.input.actions import key_for
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.screens.box import BoxScreen
@@ -39,12 +40,12 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
     def taken(rate: float | None) -> None:
         if rate is not None:
             left.put("lr", f"{rate:g}")
-            host.note(f"lr {rate:g} is in the form; s starts a run with it")
+            host.note(f"lr {rate:g} is in the form; {key_for('train.start')} starts a run")
 
     def chosen(text: str) -> None:
         steps = int(text) if text.strip().isdecimal() else 0
         if steps < LEAST:
-            raise BadInput(f"a whole number of at least {LEAST} is needed")
+            raise BadInput(f"enter a whole number of at least {LEAST}")
         recipe = msgspec.structs.replace(form.recipe, max_steps=steps)
         job = host.bridge.submit(
             jobs.FindRate(
@@ -138,7 +139,7 @@ class FindRateScreen(BoxScreen[float]):
 
     def _text(self, width: int) -> tuple[Parts, ...]:
         job, view = self._job, self.view
-        about = clip(" an adapter is trained at a growing rate, and thrown away", width)
+        about = clip(" a throwaway adapter is trained at a rising learning rate", width)
         if job is not None and job.status == "failed":
             return ((clip(f" ✗ {visible(job.error)}", width), "bad"),), ()
         if view.found:
@@ -164,9 +165,9 @@ class FindRateScreen(BoxScreen[float]):
         if len(self.view):
             keys.append(("← →", "read the curve"))
         if self._job is not None and self._job.active:
-            keys += [("x", "stop"), ("esc", "close; the search continues")]
+            keys += [("x", "stop"), ("esc", "close (keeps running)")]
         else:
-            keys.append(("esc", "leave it"))
+            keys.append(("esc", "cancel"))
         return (tuple(part for key, label in keys
                       for part in ((key, "key"), (f" {label}   ", "quiet"))),)  # fmt: skip
 

@@ -15,7 +15,8 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import OpenTrajectory
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
@@ -31,14 +32,15 @@ from sekft_tui.widgets.chart import Chart
 from sekft_tui.widgets.chart import view as views
 from sekft_tui.widgets.chart.plot import Board
 from sekft_tui.widgets.chart.view import View
+from sekft_tui.widgets.form import enter_label
 from sekft_tui.widgets.lines import Lines
 
-_WAITING = ("no step yet", "", "s starts a run with this recipe", "enter edits a value")
+_WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
 #: The notes for what :meth:`Bridge.toggle_pause` returns.
 _PAUSED = {
-    True: "pausing at the next step; p resumes",
-    False: "the run continues",
+    True: "pausing at the next step; {pause} resumes",
+    False: "resumed",
     None: "nothing to pause: the run has ended",
 }
 #: From this height on, the batch in training is shown below the chart.
@@ -91,7 +93,7 @@ class TrainPane(FormPane):
             yield Part(self.chart_head, self.chart, self.stats, self.step_batch, id="train-right")
 
     def on_mount(self) -> None:
-        self.chart.hint = "\n".join(_WAITING)
+        self.chart.hint = "\n".join(self._waiting())
         self.chart.view = views.restored(self.before)
         self.host.pinned.refresh()
         self.show_last()
@@ -131,11 +133,36 @@ class TrainPane(FormPane):
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
         batch = self.view.batch
         begun = f"step {batch.step} is in training" if batch else "preparing the run"
-        self.chart.hint = hint(self._job, _WAITING, begun, self.chart.size.width - 10)
+        self.chart.hint = hint(self._job, self._waiting(), begun, self.chart.size.width - 10)
         self._fit_batch()
         self.chart.draw()
         self._below()
         self.chart_head.update()
+
+    def _waiting(self) -> tuple[str, ...]:
+        """The text of an empty chart."""
+        lines = [line.format(start=key_for("train.start")) for line in _WAITING]
+        if self.has_class("-no-form"):
+            lines.append(f"{key_for('train.recipe')} shows the recipe")
+        else:
+            lines.append(f"{key_for('motion.choose')} edits a value")
+        return tuple(lines)
+
+    def footer(self) -> FooterState:
+        labels: dict[str, str] = {}
+        status = self._job.status if self._job is not None and self._active else ""
+        if not status or status == "queued":
+            labels |= dict.fromkeys(("pause", "checkpoint"), "")
+        if not status:
+            labels["stop"] = ""
+        if status in ("paused", "pausing"):
+            labels["pause"] = "resume"
+        if status == "stopping":
+            labels |= {"stop": "stopping", "pause": "", "checkpoint": ""}
+        if self.has_class("-no-form"):
+            labels["recipe"] = "show recipe"
+        enter = enter_label(self.form.field) if self.is_on(self.form) else ""
+        return FooterState(labels, (Item(key_for("motion.choose"), enter),) if enter else ())
 
     def _build_board(self, view: View) -> Board:
         others = self.host.pinned.beside(self.view, self._earlier)
@@ -174,7 +201,8 @@ class TrainPane(FormPane):
             case events.JobDone(kind="setup"):
                 self.left.fill()
             case events.JobDone(result=FindRateResult() as found):
-                self.host.note(f"a learning rate is found: {found.suggested:g}; f shows it")
+                key = key_for("train.find-rate")
+                self.host.note(f"a learning rate is found: {found.suggested:g}; {key} shows it")
             case (
                 events.JobDone(kind="train" | "sweep")
                 | events.JobFailed(kind="train" | "sweep")
@@ -263,7 +291,7 @@ class TrainPane(FormPane):
             self.host.note("the run is stopping already")
         else:
             paused = self.host.bridge.toggle_pause(self._job.id)
-            self.host.note(_PAUSED[paused])
+            self.host.note(_PAUSED[paused].format(pause=key_for("train.pause")))
 
     def action_checkpoint(self) -> None:
         if not self._active:
@@ -316,7 +344,7 @@ class TrainPane(FormPane):
 
     def action_pan(self, by: float) -> None:
         if not self.chart.view.span:
-            self.host.note("all of it is in view; + zooms in")
+            self.host.note(f"all of it is in view; {key_for('train.zoom-in')} zooms in")
         self.chart.pan(by / 2)
 
     def action_cursor(self, by: int) -> None:

@@ -46,19 +46,19 @@ _RUN = (
 )  # fmt: skip
 _BUTTONS = (
     Field(
-        "reset", "", "set every value back to what it is in a new workspace",
+        "reset", "", "set every value back to its default",
         "button", label="▸ back to the defaults",
     ),
     Field(
-        "find_rate", "", "raise the rate step by step on this data and watch the loss (f)",
+        "find_rate", "", "raise the rate step by step on this data and watch the loss",
         "button", label="▸ find a learning rate",
     ),
     Field(
-        "sweep", "", "many recipes from a TOML file, one run after another (t)",
+        "sweep", "", "many recipes from a TOML file, one run after another",
         "button", label="▸ train a table of recipes",
     ),
     Field(
-        "start", "", "train an adapter on the base with this recipe (s)",
+        "start", "", "train an adapter on the base with this recipe",
         "button", label="▸ start the run",
     ),
 )  # fmt: skip

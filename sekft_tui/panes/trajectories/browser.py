@@ -17,6 +17,7 @@ from sekft_engine.data import filters
 from sekft_engine.data.filters import Filter
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
+from sekft_tui.input.actions import key_for
 from sekft_tui.library import Library, ListState, Rendered, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.panes.pane import Pane, Part
@@ -47,6 +48,7 @@ class Browser(Pane):
     Browser #tra-left { width: 44; border-right: solid $line; }
     .-narrow Browser #tra-split { layout: vertical; }
     .-narrow Browser #tra-left { width: 1fr; height: 8; border: none; }
+    Browser.-no-side #tra-left { display: none; }
     Browser .foot { height: 1; }
     Browser #tra-list-foot { height: 2; }
     .-narrow Browser #tra-list-foot { display: none; }
@@ -218,7 +220,9 @@ class Browser(Pane):
         elif not now.done:
             self.list.empty = "reading trajectories …" if now.reading else "filtering …"
         elif self.filter and now.total:
-            self.list.empty = f"nothing matches {self.filter}\npress esc to clear the filter"
+            self.list.empty = (
+                f"nothing matches {self.filter}\n{key_for('trajectories.back')} clears the filter"
+            )
         else:
             problems = self.library.index.problems if self.library else ()
             none = f"no trajectories in {self.host.data.name}"

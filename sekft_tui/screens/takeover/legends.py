@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.cells import cell_len
 
 from sekft_engine.takeover.view import TakeOverView
-from sekft_tui.input.actions import of, shown
+from sekft_tui.input.actions import Key, key_for, of, shown
+from sekft_tui.input.footer import Item, bar
 from sekft_tui.text import Parts, clip, duration, short_path, visible
 
-#: The keys that the foot shows in each state, most useful first.
+#: The keys that the foot shows in each state, most useful first; help and leaving come last.
 _FOOT: dict[str, tuple[str, ...]] = {
-    "ready": (
-        "type",
-        "hand_back(1)",
-        "hand_back(0)",
-        "who",
-        "undo",
-        "finish",
-        "differences",
-        "back",
-        "help",
-    ),
-    "over": ("keep", "keep_in", "undo", "differences", "back", "help"),
-    "failed": ("undo", "back", "help"),
-    "model": ("pause", "step", "take_over", "help"),
+    "ready": ("type", "step", "hand_back(0)", "who", "undo", "finish", "differences"),
+    "over": ("keep", "keep_in", "undo", "differences"),
+    "failed": ("undo",),
+    "model": ("pause", "step", "take_over"),
+    "running": ("type",),
 }
 #: The keys while text is typed: letters are text then.
-_TYPING: Parts = (
-    (" ⏎", "key"), (" type ", "quiet"), (" ↑↓", "key"), (" history ", "quiet"),
-    (" ⇥", "key"), (" let the model ", "quiet"), (" ^o", "key"), (" line break ", "quiet"),
-    (" ^c", "key"), (" clear ", "quiet"), (" esc", "key"), (" keys", "quiet"),
+_TYPING = (
+    Item("⏎", "type"), Item("↑↓", "history"), Item("⇥", "let the model"), Item("^o", "line break"),
+    Item("^c", "clear"), Item("esc", "keys"),
 )  # fmt: skip
 #: The same while a command runs, or the world is being made: the line is typed afterwards.
-TYPING_AHEAD: Parts = (
-    (" ⏎", "key"), (" type it next ", "quiet"), (" ^c", "key"), (" interrupt ", "quiet"),
-    (" esc", "key"), (" keys", "quiet"),
-)  # fmt: skip
-#: The keys while a command runs, or the checker does.
-BUSY: Parts = (
-    (" i", "key"), (" type ahead ", "quiet"), (" ^c", "key"), (" interrupt ", "quiet"),
-    (" q", "key"), (" leave ", "quiet"), (" ?", "key"), (" help", "quiet"),
-)  # fmt: skip
+TYPING_AHEAD = (Item("⏎", "type it next"), Item("^c", "interrupt"), Item("esc", "keys"))
+#: While a prompt asks for something.
+ASKED = (Item("⏎", "accept"), Item("esc", "cancel"))
+_INTERRUPT = Item("^c", "interrupt")
 
 
 def mode_chip(typing: bool) -> tuple[str, str]:
@@ -95,17 +82,17 @@ def _status_text(view: TakeOverView, waited: float, meanwhile: str, model: str) 
         case "running":
             return f"running, {duration(waited)} · ^c interrupts", "accent"
         case "model" if meanwhile and not view.typist:
-            return f"handed back: {meanwhile} · t takes over", "warn"
+            return f"handed back: {meanwhile} · {key_for('takeover.take-over')} takes over", "warn"
         case "model":
             typist, doing = view.typist or "the model", phase(view, clock(waited))
-            text = f"{typist} {doing} · t takes over"
+            text = f"{typist} {doing} · {key_for('takeover.take-over')} takes over"
             return (f"paused · {text}", "warn") if view.paused else (text, "accent")
         case "judging":
             return f"{view.running or 'judging'} … {duration(waited)}", "quiet"
         case "over":
             return _judged(view)
         case "failed":
-            return "the world is gone; u makes a new one", "bad"
+            return f"the world is gone; {key_for('takeover.undo')} makes a new one", "bad"
     return "", "quiet"
 
 
@@ -118,7 +105,7 @@ def _your_turn(view: TakeOverView, commands: int, model: str) -> tuple[str, str]
     elif model:
         facts.append(f"{model} types when you hand back")
     elif origin is not None and origin.missing:
-        facts.append("m chooses who types when you hand back")
+        facts.append(f"{key_for('takeover.who')} chooses the model for handing back")
     return " · ".join(facts), "text"
 
 
@@ -134,9 +121,9 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         return "", "quiet"
     why = view.finished.verdict.invalid or view.finished.verdict.why_not_kept
     if why:
-        return f"not worth training on: {why} · u goes back", "warn"
+        return f"not worth training on: {why} · {key_for('takeover.undo')} goes back", "warn"
     place = "beside the data, since its world is held out" if _heldout(view) else "with the data"
-    return f"worth training on · s keeps it {place}", "good"
+    return f"worth training on · {key_for('takeover.keep')} keeps it {place}", "good"
 
 
 def _heldout(view: TakeOverView) -> bool:
@@ -164,21 +151,22 @@ def runs(view: TakeOverView, time: str) -> str:
 def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     """The keys that matter now."""
     if typing:
-        return _TYPING if view.state == "ready" else TYPING_AHEAD
+        return bar(_TYPING if view.state == "ready" else TYPING_AHEAD, (), width).parts
     keys = {key.action: key for key in of("takeover")}
-    if view.state not in _FOOT:
-        return BUSY
-    parts: list[tuple[str, str]] = []
-    used = 0
-    for action in _FOOT[view.state]:
+    items = []
+    for action in _FOOT.get(view.state, ()):
         if action == "differences" and not view.differences:
             continue
         if action == "keep" and view.kept is not None:
             continue
-        key = keys[action]
-        pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
-        used += sum(cell_len(text) for text, _ in pieces)
-        if used > width:
-            break
-        parts += pieces
-    return tuple(parts)
+        label = "resume" if action == "pause" and view.paused else keys[action].label
+        items.append(Item(shown(keys[action].keys[0]), label))
+    if view.state in ("running", "model"):
+        items.append(_INTERRUPT)
+    return bar(items, last_of(keys), width).parts
+
+
+def last_of(keys: Mapping[str, Key]) -> tuple[Item, ...]:
+    """Help and leaving, at the right end in every state."""
+    leave = keys["back"].keys[-1]
+    return Item(shown(keys["help"].keys[0]), "help"), Item(shown(leave), "leave")

@@ -18,12 +18,13 @@ from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.host import SessionHost
 from sekft_tui.input.actions import bindings
+from sekft_tui.input.footer import bar
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
-from sekft_tui.screens.takeover.legends import foot, head, status
+from sekft_tui.screens.takeover.legends import ASKED, foot, head, status
 from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.prompt_line import PromptLine
@@ -183,6 +184,8 @@ class TakeOverScreen(ModalScreen[None]):
 
     def foot_line(self, width: int) -> Parts:
         """The keys that matter now."""
+        if self.prompt.typing:
+            return bar(ASKED, (), width).parts
         return foot(self.session.view, self.typing, width)
 
     def _tick(self) -> None:

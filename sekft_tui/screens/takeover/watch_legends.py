@@ -8,22 +8,29 @@ from rich.cells import cell_len
 
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.takeover.view import TakeOverView
-from sekft_tui.input.actions import of, shown
-from sekft_tui.screens.takeover.legends import BUSY, TYPING_AHEAD, clock, mode_chip, phase, runs
+from sekft_tui.input.actions import key_for, of, shown
+from sekft_tui.input.footer import Item, bar
+from sekft_tui.screens.takeover.legends import (
+    TYPING_AHEAD,
+    clock,
+    last_of,
+    mode_chip,
+    phase,
+    runs,
+)
 from sekft_tui.text import Parts, clip, short_path, visible, wrapped
 
-#: The keys that the foot shows in each state, most useful first.
+#: The keys that the foot shows in each state, most useful first; help and leaving come last.
 _FOOT: Mapping[str, tuple[str, ...]] = {
-    "model": ("pause", "step", "take_over", "end", "side", "back", "help"),
-    "ready": ("type", "hand_back(0)", "undo", "end", "side", "back", "help"),
-    "over": ("back", "side", "keep", "keep_in", "undo", "help"),
-    "failed": ("back", "help"),
+    "model": ("pause", "step", "take_over", "end", "side"),
+    "ready": ("type", "hand_back(0)", "undo", "end", "side"),
+    "over": ("side", "keep", "keep_in", "undo"),
+    "running": ("type",),
 }
-_TYPING: Parts = (
-    (" ⏎", "key"), (" type ", "quiet"), (" ⇥", "key"), (" hand back one turn ", "quiet"),
-    (" esc h", "key"), (" hand back ", "quiet"), (" ^c", "key"), (" clear ", "quiet"),
-    (" esc", "key"), (" keys", "quiet"),
+_TYPING = (
+    Item("⏎", "type"), Item("⇥", "hand back one turn"), Item("^c", "clear"), Item("esc", "keys"),
 )  # fmt: skip
+_INTERRUPT = Item("^c", "interrupt")
 
 
 def keyboard(view: TakeOverView, subject: str) -> tuple[str, str]:
@@ -91,7 +98,7 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         "verified" if verdict.verified else "not verified",
     ]
     if view.touched:
-        facts.append("touched, counts in no rate · s keeps it as data")
+        facts.append(f"touched, counts in no rate · {key_for('shell.keep')} keeps it as data")
     if view.recorded:
         facts.append("recorded")
     return " · ".join(facts), "good" if verdict.verified else "warn"
@@ -99,23 +106,21 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
 
 def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     """The keys that matter now."""
-    if typing:
-        return _TYPING if view.state == "ready" else TYPING_AHEAD
-    if view.state not in _FOOT:
-        return BUSY
     keys = {key.action: key for key in of("shell")}
-    parts: list[tuple[str, str]] = []
-    used = 0
-    for action in _FOOT[view.state]:
+    if typing:
+        if view.state != "ready":
+            return bar(TYPING_AHEAD, (), width).parts
+        back = Item(f"esc {shown(keys['hand_back(0)'].keys[0])}", "hand back")
+        return bar((*_TYPING[:2], back, *_TYPING[2:]), (), width).parts
+    items = []
+    for action in _FOOT.get(view.state, ()):
         if action.startswith("keep") and (view.kept is not None or not view.touched):
             continue
-        label = "go on" if action == "pause" and view.paused else keys[action].label
-        pieces = [(f" {shown(keys[action].keys[0])}", "key"), (f" {label} ", "quiet")]
-        used += sum(cell_len(text) for text, _ in pieces)
-        if used > width:
-            break
-        parts += pieces
-    return tuple(parts)
+        label = "resume" if action == "pause" and view.paused else keys[action].label
+        items.append(Item(shown(keys[action].keys[0]), label))
+    if view.state == "running":
+        items.append(_INTERRUPT)
+    return bar(items, last_of(keys), width).parts
 
 
 def side(view: TakeOverView, width: int) -> list[Parts]:

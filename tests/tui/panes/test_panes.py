@@ -154,7 +154,7 @@ async def test_a_recipe_is_edited_checked_and_run(
         assert re.search("[\u2801-\u28ff]{3}", shown), "a curve in Braille"
         await pilot.press("left", "left")
         await until_shown(pilot, "loss at step 1")
-        await pilot.press("v")
+        await pilot.press("A")
         await until_shown(pilot, "  log")
         await pilot.press("p")
         assert engine.paused
@@ -220,7 +220,7 @@ async def test_verdicts_fill_the_grid_and_open_in_replay(
         await until_shown(pilot, "no further marker")
         await pilot.press("home")
         assert pane.view.position == 0
-        await pilot.press("i", ">", "space")
+        await pilot.press("S", ">", "space")
         await until_shown(pilot, "waits as recorded", "2×")
         assert pane.view.playing
         await pilot.press("end")

@@ -79,9 +79,9 @@ async def test_one_writes_a_demonstration_by_hand_and_it_can_be_trained_on(
         await until_shown(pilot, "What was typed here is not kept.")
         await pilot.press("k")
         await until_gone(pilot, "What was typed")
-        await pilot.press("s")
+        await pilot.press("c")
         await until_shown(pilot, "kept, certified")
-        await pilot.press("s")  # once is enough
+        await pilot.press("c")  # once is enough
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
     (kept,) = load_trajectories(workspace.root / "takeovers").trajectories  # it was held out
@@ -120,7 +120,7 @@ async def test_from_a_command_in_replay_one_types_another_instead_of_it(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
         await until_shown(pilot, "1 episode", "verdict")
-        await pilot.press("c", "t")
+        await pilot.press("0", "t")
         await until_shown(pilot, "at turn 2", "0 commands so far", "base typed here: touch a")
         await pilot.press("escape", "q")
         await until_shown(pilot, "turn 2/6")
@@ -158,7 +158,7 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
 
         await pilot.press("ctrl+c")
         await until_shown(pilot, "exit 130", "1 command so far")
-        await pilot.press("escape", "f")
+        await pilot.press("escape", "x")
         await until_shown(pilot, "was ended by hand")
 
 
@@ -180,7 +180,7 @@ async def test_the_model_types_when_it_is_handed_back(workspace: Workspace) -> N
             assert mine.ids
             await pilot.press("escape", "m")
             await until_shown(pilot, "who types when you hand back", "without an adapter")
-            await pilot.press("enter", "B")
+            await pilot.press("enter", "b")
             await until(
                 pilot,
                 lambda: session.session.view.state in ("model", "over", "ready"),
