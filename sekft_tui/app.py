@@ -31,6 +31,7 @@ from sekft_tui.input.actions import Place, bindings, key_for
 from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.leaving import Leaving, farewell
+from sekft_tui.model.endings import name_of, stopped_text
 from sekft_tui.model.job_size import DataCount
 from sekft_tui.model.job_text import engine_text, job_state, left_over
 from sekft_tui.model.pinned_runs import PinnedRuns
@@ -265,9 +266,9 @@ class Workbench(PanesApp):
             case events.JobFailed():
                 self.error(event.error, event.trace)
             case events.JobCancelled():
-                self.note(f"{event.kind} stopped. {event.detail}".strip())
+                self.note(stopped_text(event), 8)
             case events.JobDone(kind="train" | "eval" | "setup"):
-                self.note(f"{event.kind} done")
+                self.note(f"{name_of(event.kind)} done")
         with self.bridge.shared() as shared:
             ended = shared.jobs.get(event.job) if isinstance(event, events.ENDINGS) else None
         if ended is not None and ended.started:

@@ -30,8 +30,8 @@ def test_a_recipe_may_be_typed_as_text() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"lr": "-1"}, "recipe: lr -1: a number > 0 is wanted"),
-        ({"lr": "inf"}, "lr inf: a number <= 1e.30 is wanted"),
+        ({"lr": "-1"}, "recipe: lr -1: enter a number > 0"),
+        ({"lr": "inf"}, "lr inf: enter a number <= 1e.30"),
         ({"alpha": "nan"}, "alpha nan: a number > 0 is wanted"),
         ({"epochs": "inf"}, "epochs inf: a number <= 100000 is wanted"),
         ({"seed": "9" * 30}, "seed 9+: a whole number <= 9007"),

@@ -110,7 +110,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),
-    Key("global", ("&",), "detach", "detach", "Let the engine go on in the background"),
+    Key("global", ("&",), "detach", "detach", "Let the engine run on in the background"),
     Key("global", ("ctrl+z",), "suspend", "suspend", "Go to the shell; fg there comes back"),
     Key(
         "global",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.text import visible, wrapped
+from sekft_tui.text import duration, visible, wrapped
 
 _STATES = {
     "queued": ("… queued", "quiet"),
@@ -44,10 +46,13 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     if job is None or not job.active:
         return "\n".join(idle)
     progress = job.progress
+    if progress is None and job.status == "queued":
+        return "waiting for the engine"
+    clock = f"  {duration(time.time() - job.started)}" if job.started else ""
     if progress is None:
-        return "waiting for the engine" if job.status == "queued" else begun
+        return f"{begun}{clock}"
     count = f" {progress.done}/{progress.total}" if progress.total else ""
-    return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
+    return f"{visible(progress.label)}{count}{clock}\n{visible(progress.detail)}"
 
 
 def engine_text(shared: Shared) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import AnyResult, FindRateResult
+from sekft_tui.model.endings import stopped_text
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.training import TrainEvent, TrainView
@@ -222,8 +223,7 @@ def _job_ended(
             shared.add_log(event.t, "error", f"{event.kind} failed: {event.error}")
         case events.JobCancelled():
             job.status, job.error = "cancelled", event.detail
-            text = f"{event.kind} stopped: {event.detail}".rstrip(": ")
-            shared.add_log(event.t, "warning", text)
+            shared.add_log(event.t, "warning", stopped_text(event))
         case events.JobDone():
             job.status, job.result = "done", event.result
             if isinstance(event.result, FindRateResult):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.records import events
+from sekft_engine.records.journal import decode_line
 from sekft_engine.records.runs import RunInfo, list_runs, read_events
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.reducer import replayed
 from sekft_tui.model.training import TrainView
+
+#: Bytes at the end of a journal in which its last step is looked for.
+_END_BYTES = 64 * 1024
 
 
 def stored_view(run: RunInfo) -> TrainView | EvalView:
@@ -19,6 +25,22 @@ def stored_view(run: RunInfo) -> TrainView | EvalView:
     """
     shared = replayed(list(read_events(run.events_path)))
     return shared.train if run.kind == "train" else shared.eval
+
+
+def last_step(run: RunInfo) -> str:
+    """The last step that the journal of a training run has, in words; "" = none. Reads its end."""
+    try:
+        with run.events_path.open("rb") as journal:
+            journal.seek(0, os.SEEK_END)
+            journal.seek(max(0, journal.tell() - _END_BYTES))
+            lines = journal.read(_END_BYTES).splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        event = decode_line(line)
+        if isinstance(event, events.StepDone):
+            return f"step {event.step} of {event.steps}  loss {event.loss:.3g}"
+    return ""
 
 
 def last_view(runs: Path, kind: str, wanted: str = "") -> TrainView | EvalView | None:

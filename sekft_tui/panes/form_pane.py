@@ -25,6 +25,18 @@ class FormPane(Pane):
 
     _found = False  #: a job of the engine was seen
 
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self._tick)
+
+    def _tick(self) -> None:
+        """Count the seconds while a job prepares: nothing else moves then."""
+        if self.display and self.is_preparing():
+            self.redraw()
+
+    @abstractmethod
+    def is_preparing(self) -> bool:
+        """Whether a job has begun and there is nothing to watch yet."""
+
     @work(exclusive=True, group="last-run")
     async def show_last(self) -> None:
         """Show the run that was shown last, else the newest one, until one is started or opened."""

@@ -22,7 +22,7 @@ from sekft_tui.input.actions import Place, bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.run_summary import summary
-from sekft_tui.model.stored_runs import stored_view
+from sekft_tui.model.stored_runs import last_step, stored_view
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.screens.box import Sheet
@@ -58,6 +58,7 @@ class RunsPane(SearchedPane):
         super().__init__(host)
         self.runs: list[RunInfo] = []
         self._wanted = self.before.get("run", "")
+        self._steps: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
@@ -93,6 +94,8 @@ class RunsPane(SearchedPane):
             self.host.error(str(error))
             found = ()
         self.runs = list(reversed(found))
+        cut = [run for run in self.runs if run.kind == "train" and not run.error and not run.result]
+        self._steps = await asyncio.to_thread(lambda: {run.id: last_step(run) for run in cut})
         ids = [run.id for run in self.runs]
         train, evals = key_for("global.pane-train"), key_for("global.pane-eval")
         start = key_for("train.start")
@@ -124,8 +127,12 @@ class RunsPane(SearchedPane):
             (fit(visible(run.id), name), "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(run.status, 10), style),
-            (clip(summary(run), max(0, width - name - 26)), "text"),
+            (clip(self._summary(run), max(0, width - name - 26)), "text"),
         )
+
+    def _summary(self, run: RunInfo) -> str:
+        """Its result; of a run that has none, how far it came."""
+        return summary(run) or self._steps.get(run.id, "")
 
     @on(LineList.Moved, "#runs-list")
     def _moved(self) -> None:
@@ -149,7 +156,7 @@ class RunsPane(SearchedPane):
 
     def row_text(self, y: int) -> str:
         run = self.runs[y]
-        return f"{run.id} {run.kind} {run.name} {run.status} {summary(run)}"
+        return f"{run.id} {run.kind} {run.name} {run.status} {self._summary(run)}"
 
     def footer(self) -> FooterState:
         run = self.current
@@ -218,8 +225,17 @@ class RunsPane(SearchedPane):
         run = self.current
         if run is None or run.status in ("done", "running"):
             self.host.note("nothing to resume: choose a run that was stopped or died")
+        elif self._is_queued(run):
+            key = key_for("global.queue")
+            self.host.note(f"{visible(run.id)} is in the queue already ({key} shows it)")
         else:
             self._resume(run)
+
+    def _is_queued(self, run: RunInfo) -> bool:
+        """Whether a job that resumes ``run`` waits, held or not."""
+        with self.host.bridge.shared() as shared:
+            waiting = shared.queue.waiting if shared.queue is not None else []
+            return any(str(job.spec.get("out", "")) == run.path for job in waiting)
 
     @work(exclusive=True, group="resume")
     async def _resume(self, run: RunInfo) -> None:

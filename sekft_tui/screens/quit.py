@@ -63,7 +63,7 @@ class QuitScreen(QuestionScreen):
         stop = ("s", "stop after this step, save, and leave")
         cancel = ("c", f"cancel {self.kind}, and stay")
         if self._attached:
-            detach = ("d", "detach: leave, and the engine goes on")
+            detach = ("d", "detach: leave, and the engine keeps running")
             return detach, stop, cancel, ("k", "keep it running and stay")
         if self.kind:
             detach = ("d", "hand it to an engine in the background, and leave")

@@ -98,6 +98,8 @@ class KeyBar(Lines):
         self._state = state
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
-        made = bar(items(self.pane, self._state()), last_items(), width)
+        state = self._state()
+        last = () if state.only else last_items()  # while one types, they are letters
+        made = bar(items(self.pane, state), last, width)
         self.clicks = made.clicks
         return (made.parts,)

@@ -103,6 +103,10 @@ class EvalPane(FormPane, SearchedPane):
             self.opened = view
             self.redraw()
 
+    def is_preparing(self) -> bool:
+        job = self._job
+        return job is not None and job.status == "running" and not self.view.cells
+
     def kept(self) -> dict[str, str]:
         return {"run": self.view.run if self.opened is not None else ""}
 
@@ -307,7 +311,7 @@ def _read_choices(runs: Path, scenarios: Path) -> tuple[tuple[Subject, ...], int
         found = [run for run in list_runs(runs) if run.kind == "train" and run.adapter]
     except (OSError, SekftError):
         found = []
-    adapters = tuple(Subject(run.id, run.adapter) for run in reversed(found))
+    adapters = tuple(Subject(run.id, run.adapter, run.status == "done") for run in reversed(found))
     return adapters, sum(1 for _ in scenarios.glob("*.json"))
 
 

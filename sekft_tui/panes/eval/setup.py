@@ -49,6 +49,7 @@ class Subject(NamedTuple):
 
     name: str
     path: str = ""
+    done: bool = True  # its run was not cut short
 
 
 class EvalSetup:
@@ -87,14 +88,14 @@ class EvalSetup:
         if wanted and wanted in known:
             self.chosen.add(wanted)
         elif adapters and self.chosen == {""}:
-            self.chosen.add(adapters[0].path)
+            self.chosen.add(next((each for each in adapters if each.done), adapters[0]).path)
 
     def fields(self, folder: Path) -> tuple[Field, ...]:
         """The lines of the form; ``folder`` is that of the scenarios."""
         values = self.values
         subjects = (
             Field(choice.path or "base", "yes" if choice.path in self.chosen else "",
-                  short_path(choice.path) if choice.path else "the base without an adapter",
+                  _about(choice),
                   "check", label=choice.name)
             for choice in self.choices
         )  # fmt: skip
@@ -136,14 +137,14 @@ class EvalSetup:
         """Why a value is invalid; "" = it is valid."""
         title = name.replace("_", " ")
         if name == "temperature":
-            return "" if _is_temperature(value) else f"{title}: a number of at least 0 is needed"
+            return "" if _is_temperature(value) else f"{title}: enter a number of at least 0"
         if name == "device":
             return device_fault(value)
         if name == "n" and value.isdecimal() and int(value) > self.scenarios > 0:
             return f"n: there are only {self.scenarios} held-out scenarios"
         low = 1 if name == "seeds" else _NUMBERS[name][1]
         if not (value.isascii() and value.isdecimal()) or int(value) < low:
-            return f"{title}: a whole number of at least {low} is needed"
+            return f"{title}: enter a whole number of at least {low}"
         return ""
 
     def changed(self, start: Mapping[str, str]) -> dict[str, str]:
@@ -201,6 +202,13 @@ class EvalSetup:
             sandbox=values["sandbox"],
             device=values["device"] or "auto",
         )
+
+
+def _about(choice: Subject) -> str:
+    if not choice.path:
+        return "the base without an adapter"
+    half = "" if choice.done else "; its run did not finish"
+    return short_path(choice.path) + half
 
 
 def _is_temperature(value: str) -> bool:

@@ -59,6 +59,10 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
         )
         host.push_screen(FindRateScreen(host.bridge, job), taken)
 
+    def checked(text: str) -> None:
+        if text.strip() and not text.strip().isdecimal():
+            raise BadInput(f"enter a whole number of at least {LEAST}")
+
     with host.bridge.shared() as shared:
         pending = next((job for job in shared.jobs.values() if _is_open(job, shared)), None)
     if pending is not None:
@@ -69,6 +73,7 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
             chosen,
             value=str(STEPS),
             hint="the rate grows with each step; more steps are finer",
+            changed=checked,
         )
 
 
@@ -141,12 +146,14 @@ class FindRateScreen(BoxScreen[float]):
         job, view = self._job, self.view
         about = clip(" a throwaway adapter is trained at a rising learning rate", width)
         if job is not None and job.status == "failed":
-            return ((clip(f" ✗ {visible(job.error)}", width), "bad"),), ()
+            rows = wrapped(f"✗ {job.error}", max(20, width - 2))
+            second = clip(" ".join(rows[1:]), width - 2)
+            return ((f" {rows[0]}", "bad"),), ((f" {second}", "bad"),)
         if view.found:
             found = f" {view.found:g}"
             why = " is suggested: a tenth of the rate at which the loss was lowest"
             least = float(np.nanmin(view.rows()[3]))
-            fell = clip(f" it fell to {least:.0%} of what the bare base makes of the data", width)
+            fell = clip(f" it fell to {least:.0%} of the base model's loss on the data", width)
             return ((found, "good"), (clip(why, width - len(found)), "text")), ((fell, "quiet"),)
         if job is not None and not job.active:
             return ((" stopped before a rate was found", "warn"),), ()

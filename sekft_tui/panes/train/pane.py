@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -75,6 +76,7 @@ class TrainPane(FormPane):
         self._earlier: list[TrainView] = []
         self._job: JobView | None = None
         self._smoother = plots.Smoother()
+        self._resumed = ""  # the run that the job resumes, before it says so itself
 
     def compose(self) -> ComposeResult:
         pressed = {
@@ -103,6 +105,10 @@ class TrainPane(FormPane):
             self.opened = view
             self.redraw()
 
+    def is_preparing(self) -> bool:
+        job = self._job
+        return job is not None and job.status == "running" and self.view.last is None
+
     def kept(self) -> dict[str, str]:
         run = self.view.run if self.opened is not None else ""
         return {"run": run, **views.kept(self.chart.view)}
@@ -128,6 +134,7 @@ class TrainPane(FormPane):
         if self._job is not None and not self._job.active and self.opened is not None:
             self._job = None
         self._earlier = [] if self.opened is not None else shared.earlier
+        self._resumed = _resumed(shared)
         before, self.view = self.view, self.opened or shared.train
         if before is not self.view:
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
@@ -216,7 +223,8 @@ class TrainPane(FormPane):
 
     def _chart_head(self, width: int) -> tuple[Parts, ...]:
         view, job = self.view, self._job
-        name = visible(view.run) or ("new run" if job and job.active else "no run yet")
+        name = visible(view.run or self._resumed)
+        name = name or ("new run" if job and job.active else "no run yet")
         name += f" · pinned as {letter}" if (letter := self.host.pinned.letter(view.run)) else ""
         state, style = state_text(job, loaded=view.last is not None)
         rows = view.rows
@@ -394,3 +402,11 @@ class TrainPane(FormPane):
         if self.is_on(self.form):
             return self.form.plain()
         return self.step_batch.plain() if self.is_on(self.step_batch.list) else self.chart.plain()
+
+
+def _resumed(shared: Shared) -> str:
+    """The run that the job of the queue's head resumes; "" = it is another job, or a new run."""
+    running = shared.queue.running if shared.queue is not None else None
+    if running is None or running.kind != "train" or not running.spec.get("resume"):
+        return ""
+    return Path(str(running.spec.get("out", ""))).name

@@ -137,7 +137,7 @@ async def test_a_recipe_is_edited_checked_and_run(
         await pilot.press("2")
         await until_shown(pilot, "max steps")
         await pilot.press("j", "j", "enter", "x")
-        await until_shown(pilot, "a whole number is wanted")
+        await until_shown(pilot, "enter a whole number")
         await pilot.press("enter")
         assert app.recipe.rank == 16
         await pilot.press("backspace", "backspace", "8", "enter")
