@@ -88,7 +88,7 @@ class Form(LineList):
         while 0 <= row < len(self.fields) and not self._is_line(row):
             row += by
         if not 0 <= row < len(self.fields):  # only titles are left: the line nearest to the end
-            row = next((y for y in range(len(self.fields))[::by] if self._is_line(y)), self.cursor)
+            row = next((y for y in range(len(self.fields))[::-by] if self._is_line(y)), self.cursor)
             self.scroll_to(y=0 if by < 0 else self.count, animate=False)
         super().move_to(row)
         self._update_help()

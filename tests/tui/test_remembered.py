@@ -138,7 +138,7 @@ async def test_train_and_eval_open_on_the_newest_run_and_later_on_the_one_shown(
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
         await until_shown(pilot, "002-train", "from its journal")
-        await pilot.press("v", "S")
+        await pilot.press("A", "S")
         await pilot.press("3")
         await until_shown(pilot, "003-eval", "2 of 2 episodes")
         await pilot.press("5")

@@ -53,7 +53,7 @@ class ReplayPane(SearchedPane):
     ReplayPane #replay-split { layout: horizontal; }
     ReplayPane #replay-left { width: 52; border-right: solid $line; }
     .-narrow ReplayPane #replay-split { layout: vertical; }
-    .-narrow ReplayPane #replay-left { width: 1fr; height: 7; border: none; }
+    .-narrow ReplayPane #replay-left { width: 1fr; height: 6; border: none; }
     ReplayPane.-two #replay-left { display: none; }
     ReplayPane.-no-side #replay-left { display: none; }
     """

@@ -47,7 +47,7 @@ class Browser(Pane):
     Browser #tra-split { layout: horizontal; }
     Browser #tra-left { width: 44; border-right: solid $line; }
     .-narrow Browser #tra-split { layout: vertical; }
-    .-narrow Browser #tra-left { width: 1fr; height: 8; border: none; }
+    .-narrow Browser #tra-left { width: 1fr; height: 7; border: none; }
     Browser.-no-side #tra-left { display: none; }
     Browser .foot { height: 1; }
     Browser #tra-list-foot { height: 2; }

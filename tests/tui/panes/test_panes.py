@@ -95,7 +95,7 @@ async def test_the_list_is_filtered_and_searched(make_app: Make, size: tuple[int
         await until(pilot, lambda: trajectories(pilot).current.id == "merge-007", "found")  # type: ignore[union-attr]
         await until_shown(pilot, "▌ cat notes-7")
         await pilot.press("f", *"nothing like it", "enter")
-        await until_shown(pilot, "nothing matches", "press esc")
+        await until_shown(pilot, "nothing matches", "esc clears the filter")
 
 
 async def test_keys_in_a_burst_arrive_in_their_order(make_app: Make) -> None:

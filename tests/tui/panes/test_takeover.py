@@ -227,7 +227,7 @@ async def test_escape_while_a_command_runs_only_changes_what_the_keys_are(make_a
         await typed(pilot, "cat")  # it waits for input that nobody gives
         await until_shown(pilot, "^c interrupts")
         await pilot.press("escape")
-        await until_shown(pilot, " KEYS ", "type ahead")
+        await until_shown(pilot, " KEYS ", "i type")
         await pilot.press("escape")  # the second one asks, and a third one stays
         await until_shown(pilot, "What was typed here is not kept.", "Still running: cat")
         await pilot.press("escape", "ctrl+c")

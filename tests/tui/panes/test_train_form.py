@@ -126,7 +126,7 @@ async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
         await until_gone(pilot, "at most 20")
         engine.say(*(tried(step, 1 - step / 20) for step in range(9, 17)), tried(17, 30.0))
         engine.say(events.JobDone(job="find_rate-1", kind="find_rate", result={"suggested": 1e-3}))
-        await until_shown(pilot, "a learning rate is found: 0.001; f shows it")
+        await until_shown(pilot, "a learning rate is found: 0.001; r shows it")
         await pilot.press("r")
         await until_shown(pilot, " 0.001 is suggested", "◆ lowest", "▲ suggested", "⏎ take 0.001")
         await pilot.press("left", "left")  # a person may see it otherwise

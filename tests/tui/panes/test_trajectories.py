@@ -115,7 +115,7 @@ async def test_what_cannot_be_read_and_what_is_noted_is_counted(show: Show) -> N
     rows[1]["turns"][1]["tool_calls"] = [{"id": "1"}]
     app = show(rows)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "3 trajectories", "1 dropped", "1 tool calls", "1 noted (s)")
+        await until_shown(pilot, "3 trajectories", "1 dropped", "1 tool calls", "1 noted (i)")
         await pilot.press("i")
         await until_shown(pilot, "1 trajectory: a field that is not used: source")
         await pilot.press("escape")
@@ -222,7 +222,7 @@ async def test_a_search_goes_through_the_open_one_and_then_through_the_others(sh
     async with show(rows).run_test(size=LARGE) as pilot:
         await until_shown(pilot, "✓ certified")
         await pilot.press("slash", *"Needle", "enter")
-        await until_shown(pilot, "good-004  good", "Needle: 1 of 3", "/: 2 match")
+        await until_shown(pilot, "good-004  good", "Needle: 1 of 3", "2 sessions contain it")
         await pilot.press("n", "n")
         await until_shown(pilot, "Needle: 3 of 3")
         await pilot.press("n")

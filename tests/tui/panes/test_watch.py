@@ -140,7 +140,7 @@ async def test_a_model_writes_token_by_token_is_paused_steps_and_is_ended(
         await until_shown(pilot, "keyboard: base")
         await until(pilot, lambda: bool(session.view.writing.strip()), "writing")
         await pilot.press("space")
-        await until_shown(pilot, "paused ·", "go on")
+        await until_shown(pilot, "paused ·", "resume")
         stopped = session.view
         assert stopped.phase == "types"
         await pilot.press("full_stop")
