@@ -185,6 +185,7 @@ class Workbench(PanesApp):
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
         self.set_interval(REMEMBER_S, self.remember)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
         fresh = self.demo and not is_set_up(self.workspace)
         await self.action_pane("trajectories" if fresh else wanted)

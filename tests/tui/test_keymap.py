@@ -146,8 +146,10 @@ async def test_own_keys_do_what_they_say_and_are_shown_in_footer_help_and_advice
     # h is train.cursor-back and others: the usual key stays, and that is said
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "trajectories.turn-back", "@ quit", "? help")
-        await pilot.press("2")
+        await until_shown(pilot, "@ quit", "? help")
+        await pilot.press("e")
+        await until_shown(pilot, "2: global.help: h is", "trajectories.turn-back", "the usual keys")
+        await pilot.press("escape", "2")
         await until_shown(pilot, "^r starts a run with this recipe", "^r start")
         await pilot.press("s")
         assert not engine.jobs

@@ -284,7 +284,9 @@ class TrainPane(FormPane):
     def action_sweep(self) -> None:
         job = self._job_from_form()
         if job is not None:
-            start_sweep.ask(self.host, job, self.show_started)
+            start_sweep.ask(
+                self.host, job, lambda sweep, size: self.start(sweep, self.show_started, size)
+            )
 
     def action_stop(self) -> None:
         if not self._active:
