@@ -392,7 +392,10 @@ class Workbench(PanesApp):
             job = shared.active
         if job is not None and self.bridge.remote is None:
             key = key_for("global.detach")
-            self.note(f"{job.kind} runs in this process and would stop, too; {key} moves it out", 6)
+            self.note(
+                f"{name_of(job.kind)} runs in this process and would stop, too; {key} moves it out",
+                6,
+            )
         else:
             self.action_suspend_process()
 

@@ -10,7 +10,7 @@ from sekft_tui.input.actions import key_for
 #: What people call a job of a kind.
 NAMES = {
     "train": "training",
-    "find_rate": "the search for a rate",
+    "find_rate": "the learning-rate search",
     "hand_back": "the model's turn",
     "measure_losses": "measuring losses",
     "prepare": "preparing the base",

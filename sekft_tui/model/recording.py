@@ -166,7 +166,7 @@ class Cast:
                 break
         terminal = self._terminal(commands[-1]) if commands else ""
         if terminal:
-            label = f"ends itself with {terminal}"
+            label = f"ends by itself with {terminal}"
             found.append(Marker(self.times[commands[-1]], "$", label, "good"))
         if self.part_at is not None and self.times:
             at = self.times[min(self.part_at, len(self.times) - 1)]

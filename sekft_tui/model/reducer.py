@@ -140,7 +140,7 @@ def _train_event(shared: Shared, event: TrainEvent) -> None:
         case events.StepBegan():
             _job(shared, event).progress = None  # what came before the step is over
         case events.RunResumed():
-            shared.add_log(event.t, "info", f"the run continues after step {event.step}")
+            shared.add_log(event.t, "info", f"resumed after step {event.step}")
         case events.AdapterSaved():
             text = f"adapter {event.name} saved at step {event.step}"
             shared.add_log(event.t, "info", text)

@@ -76,10 +76,10 @@ class Pane(Container):
         ``started``. Asks first where it may take very long, or where a run is alive elsewhere.
         Another of its kind within a moment is taken for a key that was pressed twice.
         """
-        (kind, when), now = self._started, time.monotonic()
+        (before, when), now = self._started, time.monotonic()
         self._started = (type(job), now)
-        if kind is type(job) and now - when < _TWICE:
-            self.host.note("started a moment ago; for another one press again")
+        if before is type(job) and now - when < _TWICE:
+            self.host.note("just started; press again to start another")
             return
 
         def submit() -> None:
@@ -100,7 +100,8 @@ class Pane(Container):
                  for run in elsewhere]  # fmt: skip
         if size is not None:
             facts += [line[:1].upper() + line[1:] for line in size.lines]
-        title = f"start this {kind_of(job).replace('find_rate', 'search')}?"
+        kind = kind_of(job)
+        title = f"start this {'training run' if kind == 'train' else kind}?"
         screen = StartScreen(title, facts)
         self.host.push_screen(screen, lambda answer: submit() if answer == "start" else None)
 

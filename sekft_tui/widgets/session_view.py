@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.takeover.view import TakeOverView
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.recording import verdict_of
 from sekft_tui.model.verdict_text import Ending, checker_of, limit_of
 from sekft_tui.text import Parts, chop, clip, visible, visible_lines
@@ -99,7 +100,15 @@ class SessionView(LineView):
                 *body, prompt = turn.content.split("\n")
                 lines = _output("\n".join(body), width) if body else []
                 if number < view.again and any(found.turn == number for found in view.differences):
-                    lines.append((("≠ ", "warn"), ("not as recorded: d shows", "warn")))
+                    lines.append(
+                        (
+                            ("≠ ", "warn"),
+                            (
+                                f"not as recorded: {key_for('takeover.differences')} shows how",
+                                "warn",
+                            ),
+                        )
+                    )
             self._lines += lines
             self._turn_of += [number] * len(lines)
         if view.state == "over" and view.finished is not None:

@@ -60,7 +60,7 @@ def test_markers_name_first_command_first_failure_end_and_verdict() -> None:
     assert [marker.label for marker in cast.markers] == [
         "first command",
         "first failure (exit 1)",
-        "ends itself with exit",
+        "ends by itself with exit",
         "verdict",
     ]
     second = cast.marker_from(0.0, 1)

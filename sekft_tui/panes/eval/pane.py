@@ -209,8 +209,10 @@ class EvalPane(FormPane, SearchedPane):
             labels["stop"] = ""
         elif self._job.status == "stopping":
             labels["stop"] = "stopping"
-        if not self.is_on(self.grid):
+        if not self.is_on(self.grid) or len(self.grid.subjects) < 2:
             labels["column(1)"] = ""
+        if not self.grid.rows:
+            labels["search"] = ""
         if not self.view.path:
             labels["figures"] = ""
         field = self.form.field
@@ -230,7 +232,7 @@ class EvalPane(FormPane, SearchedPane):
             return
         cell = self.view.cells.get(chosen)
         if cell is None or cell.status == "waiting":
-            self.host.note("this episode has not begun")
+            self.host.note("this episode has not started")
             return
         self.request(OpenEpisode(self.view, *chosen))
 

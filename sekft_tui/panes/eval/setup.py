@@ -9,6 +9,7 @@ from typing import NamedTuple, get_args
 from sekft_engine.evaluation.statistics.power import what_n_shows
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.job_size import JobSize, eval_size
 from sekft_tui.text import short_path
 from sekft_tui.widgets.form import Field
@@ -20,7 +21,7 @@ _NUMBERS = {
     "turn_tokens": ("tokens after which a command is cut off", 1),
     "seed": ("order of the scenarios, and sampling", 0),
 }
-_SEEDS = "episodes in each world, each with draws of its own (needs a temperature)"
+_SEEDS = "episodes per world, each sampled anew (needs a temperature)"
 _TEMPERATURE = "0 = greedy: the likeliest token each time"
 _UNTIL_DECIDED = (
     "stop as soon as the comparison with the first subject is decided, by a test that is valid at "
@@ -28,7 +29,7 @@ _UNTIL_DECIDED = (
 )
 _CONTROLS = (
     "operators without a model in the same worlds: the reference solution, always exit, always "
-    "panic, random commands; what they reach needs no skill"
+    "panic, random commands; what they achieve takes no skill"
 )
 _USERLAND = "the system in the worlds; auto = the host's own in bubblewrap, debian in containers"
 _SANDBOX = "what runs the worlds; auto = the first that works here"
@@ -104,7 +105,7 @@ class EvalSetup:
             for name, (text, _) in _NUMBERS.items()
         )
         return (
-            Field("subjects", "", "space chooses a subject or leaves it out", "head"),
+            Field("subjects", "", "the models that are evaluated", "head"),
             *subjects,
             Field("controls", values["controls"], _CONTROLS, "check"),
             Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
@@ -170,11 +171,11 @@ class EvalSetup:
     def problem(self) -> str:
         """Why this eval would show nothing; "" = it would show something."""
         if not self.chosen:
-            return "choose at least one subject with space"
+            return f"choose at least one subject ({key_for('eval.take')})"
         if int(self.values["seeds"]) > 1 and float(self.values["temperature"]) == 0:
             return "several seeds need a temperature: a greedy model does the same every time"
         if self.values["until_decided"] and len(self.chosen) < 2:
-            return "one subject alone decides nothing: choose another with space"
+            return f"one subject alone decides nothing: choose another ({key_for('eval.take')})"
         return ""
 
     def size(self, known: tuple[float, int]) -> JobSize:

@@ -287,7 +287,7 @@ class ReplayPane(SearchedPane):
         if self.beside is None:
             self.action_beside()
         if self.beside is not None and not self.view.jump("d"):
-            self.host.note("both typed the same so far")
+            self.host.note("both have typed the same so far")
         self.players.update()
 
     def action_difference(self) -> None:

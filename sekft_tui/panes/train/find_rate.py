@@ -134,7 +134,7 @@ class FindRateScreen(BoxScreen[float]):
     def _hint(self) -> str:
         job = self._job
         if job is None or job.status == "queued":
-            return "waits for what runs before it"
+            return "waiting for the job before it"
         if job.status == "failed":
             return "\n".join(wrapped(f"✗ {job.error}", max(20, self.chart.size.width - 14)))
         if job.progress is None:

@@ -51,7 +51,7 @@ def memory_line(
         None,
     )
     if not base or folder is None:
-        return MemoryLine("", "its memory is known once it is on this machine")
+        return MemoryLine("", "memory use is known once it is on this machine")
     try:
         place = where.place_here(device=device, measure=False)
         place = msgspec.structs.replace(place, free=place.free + resident)

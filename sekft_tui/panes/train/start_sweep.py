@@ -27,7 +27,7 @@ def ask(host: Host, form: jobs.Train, start: Callable[[jobs.Sweep, JobSize], Non
         varied = ", ".join(name.replace("_", " ") for name in table.fields)
         start(job_of(table, form), JobSize((f"a sweep of {len(table.points)} runs: {varied}",)))
 
-    host.prompt.ask("sweep", chosen, hint="a TOML table of recipes; its path")
+    host.prompt.ask("sweep", chosen, hint="path of a TOML table of recipes")
 
 
 def job_of(table: Table, form: jobs.Train) -> jobs.Sweep:

@@ -76,7 +76,7 @@ def _status_text(view: TakeOverView, waited: float, meanwhile: str, model: str) 
     commands = sum(turn.is_command for turn in view.turns)
     match view.state:
         case "opening":
-            return "making a new world, and typing the commands before that turn", "quiet"
+            return "making a new world and retyping the commands before that turn", "quiet"
         case "ready":
             return _your_turn(view, commands, model)
         case "running":

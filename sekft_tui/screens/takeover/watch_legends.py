@@ -153,5 +153,5 @@ def _checker(scenario: Scenario) -> str:
 def _certificate(view: TakeOverView) -> str:
     facts = view.certificate
     if facts is None:
-        return f"none: {view.uncertified}" if view.uncertified else "is made …"
+        return f"none: {view.uncertified}" if view.uncertified else "being made …"
     return f"whole: {facts['tokens']} tokens, {facts['trained_tokens']} of them trained"

@@ -99,7 +99,9 @@ async def test_ctrl_z_says_why_it_does_not_leave_while_a_job_runs_here(
     async with make_app().run_test(size=SMALL) as pilot:
         engine.say(events.JobStarted(job="train-1", kind="train"))
         await pilot.press("ctrl+z")
-        await until_shown(pilot, "train runs in this process and would stop, too; & moves it out")
+        await until_shown(
+            pilot, "training runs in this process and would stop, too; & moves it out"
+        )
 
 
 # --- lists and forms ------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ def test_figures_of_steps_that_were_thrown_away_are_gone_with_them() -> None:
         ("eval", "eval stopped (run it again with --resume to go on)",
          "eval stopped; u in Runs resumes"),
         ("train", "it had not begun", "training was removed from the queue"),
-        ("find_rate", "", "the search for a rate stopped"),
+        ("find_rate", "", "the learning-rate search stopped"),
     ],
 )  # fmt: skip
 def test_what_was_stopped_is_said_once_and_with_the_key_that_resumes_it(

@@ -250,14 +250,14 @@ async def test_leaving_while_a_job_runs_is_asked_for(
         engine.say(*training(upto=2))
         await until_shown(pilot, "train 2/60")
         await pilot.press("q")
-        await until_shown(pilot, "train is still running")
+        await until_shown(pilot, "training is still running")
         await pilot.press("k")
         await until_gone(pilot, "still running")
         await pilot.press("q")
         await until_shown(pilot, "still running")
         await pilot.press("s")
         assert engine.cancelled == [("train-1", True)]
-        await until_shown(pilot, "ends its step and saves")
+        await until_shown(pilot, "is finishing its step and saving")
         engine.say(events.JobCancelled(job="train-1", kind="train"))
         await until(pilot, lambda: not app.is_running, "left")
 
@@ -271,7 +271,7 @@ async def test_ctrl_c_asks_what_to_do_and_cancels_the_job(
         engine.say(*training(upto=2))
         await until_shown(pilot, "train 2/60")
         await pilot.press("ctrl+c")
-        await until_shown(pilot, "train is still running", "2 steps are not saved yet")
+        await until_shown(pilot, "training is still running", "2 steps are not saved yet")
         assert not engine.cancelled
         await pilot.press("c")
         await until_gone(pilot, "still running")
@@ -289,12 +289,12 @@ async def test_ctrl_c_twice_leaves_and_later_ones_do_not(
         await until_shown(pilot, "train 2/60")
         monkeypatch.setattr(quitting, "TWICE", -1.0)
         await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
-        await until_shown(pilot, "train is still running")
+        await until_shown(pilot, "training is still running")
         monkeypatch.setattr(quitting, "TWICE", 60.0)
         await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running, "left")
     assert "step 2 of 60" in app.farewell
-    assert "1 not finished" in app.farewell
+    assert "1 unfinished" in app.farewell
 
 
 async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_not(

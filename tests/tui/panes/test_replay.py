@@ -83,7 +83,7 @@ async def test_each_marker_has_a_key_that_jumps_to_it(make_app: Make, episodes: 
         await pilot.press("!")
         await until_shown(pilot, "! first failure (exit 127)")
         await pilot.press("$")
-        await until_shown(pilot, "$ ends itself with exit")
+        await until_shown(pilot, "$ ends by itself with exit")
         await pilot.press("v")
         await until_shown(
             pilot, "v verdict", "the checker failed", "output of the checker", "exit 1"

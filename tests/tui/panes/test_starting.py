@@ -69,11 +69,11 @@ async def test_a_run_that_may_take_long_is_not_started_by_a_slip(
         await until_shown(pilot, "tokens/s")
         app.data_count = DataCount(10_000_000, 90_000_000_000, counted=True)
         await pilot.press("s")
-        await until_shown(pilot, "start this train?", "steps of 8", "y  start")
+        await until_shown(pilot, "start this training run?", "steps of 8", "y  start")
         await pilot.press("s", "enter")  # pressing again answers nothing
-        await until_shown(pilot, "start this train?")
+        await until_shown(pilot, "start this training run?")
         await pilot.press("escape")
-        await until_gone(pilot, "start this train?")
+        await until_gone(pilot, "start this training run?")
         assert not engine.jobs
 
 

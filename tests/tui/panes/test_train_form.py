@@ -64,7 +64,7 @@ async def test_a_key_pressed_twice_starts_one_run_and_a_second_run_says_what_it_
         await pilot.press("2")
         await until_shown(pilot, "Recipe")
         await pilot.press("s", "s")
-        await until_shown(pilot, "started a moment ago")
+        await until_shown(pilot, "just started; press again")
         assert len(engine.jobs) == 1
         monkeypatch.setattr(pane, "_TWICE", 0.0)
         await pilot.press("s")
@@ -116,7 +116,7 @@ async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
         assert isinstance(job, jobs.FindRate)
         assert job.recipe.max_steps == 20
         assert job.data == str(app.workspace.trajectories)
-        await until_shown(pilot, "waits for what runs before it")
+        await until_shown(pilot, "waiting for the job before it")
         engine.say(events.JobStarted(job="find_rate-1", kind="find_rate"))
         engine.say(events.Progress(job="find_rate-1", label="rendering", done=3, total=12))
         await until_shown(pilot, "rendering 3/12")
