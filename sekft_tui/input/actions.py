@@ -86,7 +86,7 @@ VERBS: dict[str, str] = {
     "o": "show or hide the side panel",
     "i": "information",
     "E": "export",
-    "v": "next view",
+    "v": "view: the next one, or what it shows",
     "w": "put another one beside it",
     ".": "one step forward",
     ",": "one step back",
@@ -94,7 +94,6 @@ VERBS: dict[str, str] = {
     "[": "previous mark",
     "P": "pin",
     "F": "follow the newest",
-    "c": "save",
 }
 
 KEYS: tuple[Key, ...] = (
@@ -238,7 +237,7 @@ KEYS: tuple[Key, ...] = (
     Key("replay", ("escape",), "back", "back", "One player; the list; there, clear the filter"),
     # Runs.
     Key("runs", ("a",), "evaluate", "evaluate", "Choose this run's adapter in Eval", 2),
-    Key("runs", ("r",), "episodes", "replay", "Replay this run's episodes", 3),
+    Key("runs", ("v",), "episodes", "replay", "Replay this run's episodes", 3),
     Key("runs", ("u",), "resume", "resume", "Resume a run that was stopped or died", 4),
     Key("runs", ("P",), "pin", "pin", "Pin or unpin this run in Train's chart", 5),
     Key("runs", ("o",), "side", "facts", "Show or hide the facts of the run", 6),

@@ -21,8 +21,11 @@ _STATES = {
 }
 
 
-def state_text(job: JobView | None, *, loaded: bool) -> tuple[str, str]:
-    """Text and style of a job's state; without a job, whether a run was ``loaded`` from disk."""
+def state_text(job: JobView | None, *, loaded: bool, elsewhere: bool = False) -> tuple[str, str]:
+    """Text and style of a job's state; without a job, whether a run was ``loaded`` from disk, and
+    whether it runs ``elsewhere``, in another process."""
+    if job is None and elsewhere:
+        return "▸ in another process", "accent"
     if job is None:
         return ("from its journal" if loaded else "", "quiet")
     return job_state(job.status)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.records import events
-from sekft_engine.records.journal import decode_line
-from sekft_engine.records.runs import RunInfo, list_runs, read_events
+from sekft_engine.records.journal import decode_line, is_being_written, read_from
+from sekft_engine.records.runs import EVENTS, RunInfo, list_runs, read_events
 from sekft_tui.model.evaluation import EvalView
-from sekft_tui.model.reducer import replayed
+from sekft_tui.model.reducer import Shared, reduce, replayed
 from sekft_tui.model.training import TrainView
 
 #: Bytes at the end of a journal in which its last step is looked for.
@@ -25,6 +25,41 @@ def stored_view(run: RunInfo) -> TrainView | EvalView:
     """
     shared = replayed(list(read_events(run.events_path)))
     return shared.train if run.kind == "train" else shared.eval
+
+
+class FollowedRun:
+    """A run that another process writes, as far as its journal has been read.
+
+    Args:
+        folder: the run's.
+        kind: train or eval.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder = folder
+        self._kind = kind
+        self._shared = Shared()
+        self._offset = 0
+
+    @property
+    def view(self) -> TrainView | EvalView:
+        """What has been read so far."""
+        return self._shared.train if self._kind == "train" else self._shared.eval
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody writes it."""
+        return is_being_written(self.folder / EVENTS)
+
+    def advance(self) -> bool:
+        """Read what was written since the last time; whether there was anything."""
+        try:
+            found, self._offset = read_from(self.folder / EVENTS, self._offset)
+        except OSError:
+            return False
+        for event in found:
+            reduce(self._shared, event)
+        return bool(found)
 
 
 def last_step(run: RunInfo) -> str:

@@ -102,6 +102,15 @@ class EvalPane(FormPane, SearchedPane):
         if isinstance(view, EvalView) and self.opened is None and not self.view.cells:
             self.opened = view
             self.redraw()
+            self.follow(view.path)
+
+    @property
+    def opened_path(self) -> str:
+        return self.opened.path if self.opened is not None else ""
+
+    def put_followed(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, EvalView):
+            self.opened = view
 
     def is_preparing(self) -> bool:
         job = self._job
@@ -151,6 +160,7 @@ class EvalPane(FormPane, SearchedPane):
         """Show a run from its journal, until a new eval starts."""
         self.opened = view
         self.show_right()
+        self.follow(view.path)
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
@@ -183,7 +193,9 @@ class EvalPane(FormPane, SearchedPane):
 
     def _grid_head(self, width: int) -> tuple[Parts, ...]:
         view = self.view
-        state, style = state_text(self._job, loaded=bool(view.cells))
+        state, style = state_text(
+            self._job, loaded=bool(view.cells), elsewhere=self.followed is not None
+        )
         name = visible(view.run) or "no eval yet"
         about = f"  {view.done} of {view.total} episodes" if view.total else ""
         if self._job is not None and self._job.status == "running":

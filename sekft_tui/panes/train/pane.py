@@ -104,6 +104,15 @@ class TrainPane(FormPane):
         if isinstance(view, TrainView) and self.opened is None and not self.view.job:
             self.opened = view
             self.redraw()
+            self.follow(view.path)
+
+    @property
+    def opened_path(self) -> str:
+        return self.opened.path if self.opened is not None else ""
+
+    def put_followed(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, TrainView):
+            self.opened = view
 
     def is_preparing(self) -> bool:
         job = self._job
@@ -122,6 +131,7 @@ class TrainPane(FormPane):
         """Show a run from its journal, until a new run starts."""
         self.opened = view
         self.show_right()
+        self.follow(view.path)
 
     def show_running(self) -> None:
         """Show the run that is running."""
@@ -226,7 +236,9 @@ class TrainPane(FormPane):
         name = visible(view.run or self._resumed)
         name = name or ("new run" if job and job.active else "no run yet")
         name += f" · pinned as {letter}" if (letter := self.host.pinned.letter(view.run)) else ""
-        state, style = state_text(job, loaded=view.last is not None)
+        state, style = state_text(
+            job, loaded=view.last is not None, elsewhere=self.followed is not None
+        )
         rows = view.rows
         about = ""
         if job is not None and job.active and job.progress is not None and view.last is not None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.records import jobs
+from sekft_engine.records import events, jobs
 from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
 from sekft_tui.model.job_size import DataCount, eval_size, roughly, train_size
 from tests.tui.screen import until, until_gone, until_shown
-from tests.tui.scripted import ScriptedEngine
+from tests.tui.scripted import ScriptedEngine, training
 
 Make = Callable[[], Workbench]
 
@@ -75,6 +76,25 @@ async def test_a_run_that_may_take_long_is_not_started_by_a_slip(
         await pilot.press("escape")
         await until_gone(pilot, "start this training run?")
         assert not engine.jobs
+
+
+async def test_a_run_of_another_window_is_shown_and_followed(
+    make_app: Make, workspace: Workspace
+) -> None:
+    with closing(create_run(workspace.runs, "train", about={})) as run:
+        script = list(training(steps=9, upto=4, run=run.id))
+        for event in script:
+            if isinstance(event, events.RunCreated):
+                event = msgspec.structs.replace(event, path=str(run.folder))
+            run.journal.write(event)
+        async with make_app().run_test(size=(120, 40)) as pilot:
+            await pilot.press("2")
+            await until_shown(pilot, "001-train", "▸ in another process", "step 4/9")
+            step = next(event for event in script if isinstance(event, events.StepDone))
+            run.journal.write(msgspec.structs.replace(step, step=5))
+            await until_shown(pilot, "step 5/9")
+            run.close()
+            await until_shown(pilot, "from its journal")
 
 
 async def test_a_run_that_is_alive_in_another_window_is_asked_about(
