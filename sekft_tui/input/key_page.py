@@ -49,10 +49,11 @@ offered, because many terminals send something else.
 ## Other keyboards
 
 Letters are read by their place where the layout has another alphabet: on a Russian keyboard `ы`
-is `s`. Places of Russian, Ukrainian, Belarusian, Bulgarian, Greek and Hebrew are known. A
-terminal with the [kitty keyboard protocol](https://sw.kovidgoyal.net/kitty/keyboard-protocol/)
-tells those of any other, and of keys with ctrl. Signs (`/`, `[`, `!`) are those that the keyboard
-types; give them other keys where they are hard to reach.
+is `s`, and `х` is `[`. Places of Russian, Ukrainian, Belarusian, Bulgarian, Greek and Hebrew are
+known. A terminal with the [kitty keyboard
+protocol](https://sw.kovidgoyal.net/kitty/keyboard-protocol/) tells those of any other, and of
+keys with ctrl. Signs on the row of digits (`!`, `$`) and `/` are those that the keyboard types;
+give them other keys where they are hard to reach.
 
 """
 _TITLES: dict[Place, str] = {

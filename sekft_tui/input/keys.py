@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from textual import on
 from textual.events import Event, Key, Paste
+from textual.keys import _character_to_key
 from textual.widgets import Input
 
 from sekft_tui.input.layouts import by_place
@@ -76,7 +77,8 @@ class OrderedKeys(GuardedApp):
             return False
         bindings = self.screen.active_bindings
         # On a keyboard of another alphabet, the key at the place of the letter.
-        bound = bindings.get(event.key) or bindings.get(by_place(event.key) or "")
+        place = by_place(event.key)
+        bound = bindings.get(event.key) or bindings.get(_character_to_key(place) if place else "")
         if bound is None or not bound.enabled:
             return False
         return await self.run_action(bound.binding.action, bound.node)
