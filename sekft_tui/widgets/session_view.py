@@ -26,6 +26,7 @@ class SessionView(LineView):
         self._view = TakeOverView()
         self._edit: LineEdit | None = None
         self._ahead: tuple[str, ...] = ()
+        self._left = ""
         self._marked: int | None = None
         self._lines: list[Parts] = []
         self._turn_of: list[int] = []
@@ -38,10 +39,12 @@ class SessionView(LineView):
         edit: LineEdit | None,
         marked: int | None,
         ahead: tuple[str, ...] = (),
+        left: str = "",
     ) -> None:
         """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither.
-        ``ahead`` are commands that were entered while another one runs."""
-        self._ahead = ahead
+        ``ahead`` are commands that were entered while another one runs, ``left`` is a line that was
+        left for the keys of the screen."""
+        self._ahead, self._left = ahead, left
         before, at_end = self._view, self._at_end()
         grown = (len(view.turns), view.state) != (len(before.turns), before.state)
         grown = grown or view.against is not before.against or view.writing != before.writing
@@ -152,7 +155,7 @@ class SessionView(LineView):
         lead = (("▌ ", "trained"), ("then ", "quiet"))
         lines: list[Parts] = [
             (*lead, (clip(visible(command), max(8, width - 8)), "trained"))
-            for command in self._ahead
+            for command in (*self._ahead, *([self._left] if self._left.strip() else []))
         ]
         if self._edit is not None:
             lines.append((*lead, *self._edit.parts(max(8, width - 8), "trained")))
@@ -169,7 +172,8 @@ class SessionView(LineView):
         if state in ("running", "model") and self._view.running:
             style = "trained" if state == "running" else "special"
             return (*head, (clip(visible(self._view.running), room - 2), style), (" ▏", "accent"))
-        return (("  ", ""), (prompt, "note"))
+        left = clip(visible(self._left), room) if state == "ready" else ""
+        return (("  ", ""), (prompt, "note"), (" ", ""), (left, "quiet"))
 
     def line(self, y: int, width: int) -> Parts:
         del width

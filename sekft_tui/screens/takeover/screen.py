@@ -158,7 +158,8 @@ class TakeOverScreen(ModalScreen[None]):
                 self.marked = None
                 self.shell.remember(_history(view))  # what was typed ahead stays
         edit = self.shell.edit if self.typing else None
-        self.view.show(view, edit, self._mark, tuple(self.ahead))
+        left = "" if self.typing else self.shell.text
+        self.view.show(view, edit, self._mark, tuple(self.ahead), left)
         for lines in (self.head, self.status, self.foot):
             lines.update()
 

@@ -249,6 +249,10 @@ async def test_what_is_typed_while_a_command_runs_is_kept_for_the_prompt(make_ap
         await until_shown(pilot, "then panic plum.list is missing", " TYPING ")
         await pilot.press("n", "a", "m", "e")  # m would be a command, were it not typed
         await until_shown(pilot, "then name")
+        await pilot.press("escape")
+        await until_shown(pilot, " KEYS ", "then name")
+        await pilot.press("i")
+        await until_shown(pilot, " TYPING ", "then name")
         assert isinstance(pilot.app.screen, TakeOverScreen)
         await pilot.press("ctrl+c")  # as a terminal does, it forgets what was typed ahead, too
         await until_shown(pilot, "exit 130", "your turn · 1 command so far")
