@@ -289,6 +289,8 @@ KEYS: tuple[Key, ...] = (
 
 #: Keys that a user has chosen instead of those of the table, by id.
 _chosen: dict[str, tuple[str, ...]] = {}
+#: The table with them, by id.
+_table: dict[str, Key] = {key.id: key for key in KEYS}
 
 
 def remap(chosen: Mapping[str, Sequence[str]]) -> None:
@@ -296,6 +298,9 @@ def remap(chosen: Mapping[str, Sequence[str]]) -> None:
     to be told, too: :func:`textual_keymap`."""
     _chosen.clear()
     _chosen.update({identity: tuple(keys) for identity, keys in chosen.items()})
+    for key in KEYS:
+        keys = _chosen.get(key.id, key.keys)
+        _table[key.id] = key if keys == key.keys else msgspec.structs.replace(key, keys=keys)
 
 
 def textual_keymap() -> dict[str, str]:
@@ -335,21 +340,17 @@ def shown(name: str) -> str:
 
 def all_keys() -> tuple[Key, ...]:
     """The table with the keys that the user has chosen."""
-    return tuple(
-        msgspec.structs.replace(key, keys=_chosen[key.id]) if key.id in _chosen else key
-        for key in KEYS
-    )
+    return tuple(_table.values())
 
 
 def of(*places: Place) -> tuple[Key, ...]:
     """The keys of some places, with the user's choices."""
-    return tuple(key for key in all_keys() if key.place in places)
+    return tuple(key for key in _table.values() if key.place in places)
 
 
 def key_for(identity: str) -> str:
     """The key of an id, for a sentence: ``Q`` of ``global.queue``."""
-    key = next(key for key in all_keys() if key.id == identity)
-    return shown(key.keys[0])
+    return shown(_table[identity].keys[0])
 
 
 def footer(place: Place) -> tuple[Key, ...]:
