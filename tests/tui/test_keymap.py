@@ -17,7 +17,7 @@ from sekft_tui.input.actions import KEYS, VERBS, Place, key_for, of, remap
 from sekft_tui.input.key_page import page
 from sekft_tui.input.keymap import FILE, as_toml, load_keymap, user_file
 from tests.tui.screen import until, until_shown
-from tests.tui.scripted import ScriptedEngine
+from tests.tui.scripted import ScriptedEngine, training
 
 Make = Callable[[], Workbench]
 DOCUMENTS = Path(__file__).parents[2] / "docs"
@@ -155,6 +155,7 @@ async def test_own_keys_do_what_they_say_and_are_shown_in_footer_help_and_advice
         assert not engine.jobs
         await pilot.press("ctrl+r")
         await until(pilot, lambda: engine.jobs, "started")
+        engine.say(*training(steps=60, upto=2))
         await until_shown(pilot, "s stop")
         await pilot.press("?")
         await until_shown(pilot, "^r", "Start a run with this recipe")
