@@ -177,7 +177,7 @@ class RunsPane(SearchedPane):
         return FooterState(labels, first=(Item(key_for("motion.choose"), "open"),))
 
     def kept(self) -> dict[str, str]:
-        return {"run": self.current.id} if self.current else {}
+        return {"run": self.current.id if self.current else self._wanted}
 
     # --- keys -------------------------------------------------------------------------------
 
