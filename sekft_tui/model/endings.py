@@ -14,7 +14,7 @@ NAMES = {
     "hand_back": "the model's turn",
     "measure_losses": "measuring losses",
     "prepare": "preparing the base",
-    "setup": "the set-up",
+    "setup": "set-up",
 }
 #: Kinds of jobs that Runs can resume.
 _RESUMED = ("train", "eval", "sweep")
@@ -35,6 +35,6 @@ def stopped_text(event: events.JobCancelled) -> str:
     after = _AFTER.search(detail)
     if after:
         return f"{name} stopped after step {after[1]}; saved{resume}"
-    if resume:
-        return f"{name} stopped{resume}"
-    return f"{name} stopped: {detail}" if detail else f"{name} stopped"
+    if detail.startswith("eval stopped"):  # which goes on with a flag for the command line
+        detail = ""
+    return f"{name} stopped{': ' * bool(detail)}{detail}{resume}"

@@ -207,6 +207,7 @@ def test_figures_of_steps_that_were_thrown_away_are_gone_with_them() -> None:
         ("eval", "eval stopped (run it again with --resume to go on)",
          "eval stopped; u in Runs resumes"),
         ("train", "it had not begun", "training was removed from the queue"),
+        ("train", "saved at step 21", "training stopped: saved at step 21; u in Runs resumes"),
         ("find_rate", "", "the learning-rate search stopped"),
     ],
 )  # fmt: skip

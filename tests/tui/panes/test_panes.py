@@ -413,7 +413,7 @@ async def test_the_demo_is_set_up_with_progress_and_then_filled(
         await until_shown(pilot, "convert", "3/10", "layers")
         engine.say(events.JobDone(job="setup-1", kind="setup", result={}))
         await until_gone(pilot, "making the demo workspace")
-        await until_shown(pilot, "setup done")
+        await until_shown(pilot, "set-up done")
 
 
 async def test_theme_and_pane_are_remembered(make_app: Make) -> None:
