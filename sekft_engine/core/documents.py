@@ -49,8 +49,8 @@ def encode(value: Any, order: Literal["deterministic"] | None = None) -> bytes:
 
 
 def converted(value: object, kind: type[T]) -> T:
-    """As ``msgspec.convert``, for any thread. msgspec makes the plan of a type at its first use, and
-    two threads that do so at once end the interpreter (a segmentation fault, with msgspec 0.22)."""
+    """As ``msgspec.convert``, for any thread. msgspec plans a type at its first use, and two
+    threads that do so at once end the interpreter (a segmentation fault, with msgspec 0.22)."""
     if kind in _planned:
         return msgspec.convert(value, kind)
     with _planning:
