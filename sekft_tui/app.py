@@ -14,6 +14,7 @@ import msgspec
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
@@ -24,8 +25,10 @@ from sekft_engine.data.workspace import Workspace
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
 from sekft_tui.input import clipboard
-from sekft_tui.input.actions import PANES, Place, bindings
+from sekft_tui.input.actions import PANES, Place, bindings, key_for
+from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
+from sekft_tui.model.job_size import DataCount
 from sekft_tui.panes import pane_type
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.hangup import over_bare_ssh
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
     from sekft_tui.process.attachment import Chosen
     from sekft_tui.process.bridge import EngineLike
 
+#: Seconds between two looks at whether something is to be remembered: after a loss of power, what
+#: was changed since is lost.
+REMEMBER_S = 5.0
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
@@ -69,6 +75,8 @@ class Workbench(WorkspaceApp):
     TITLE = "sekft"
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar = App.COMMANDS | {KeyCommands}
+    #: What the large view of a part leaves in place.
+    ALLOW_IN_MAXIMIZED_VIEW = "#bottom, #tabs, #prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("global"),
         Binding("ctrl+q", "quit", show=False, priority=False),
@@ -79,6 +87,8 @@ class Workbench(WorkspaceApp):
     ]
     CSS = """
     #panes { height: 1fr; }
+    #bottom { dock: bottom; height: 2; }
+    #prompt { margin-bottom: 1; }
     ToastRack { align-horizontal: right; }
     Toast { max-width: 64; }
     """
@@ -97,13 +107,16 @@ class Workbench(WorkspaceApp):
         super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
         self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
+        self._saved = self.state
         self.remembered = Remembered(workspace.root)
         self.data_report = ""
+        self.data_count: DataCount | None = None
         self.recipe = Recipe()
         #: What the terminal that is left shows.
         self.farewell = ""
         self.prompt = PromptLine()
         self.attention = Attention(self.to_terminal, os.environ)
+        self._wrong_keys = use_own_keys(self, workspace.root)
         self._drawn: dict[Place, int] = {}
         self._timer: Timer | None = None
         self._last_error = ("", "")
@@ -137,8 +150,8 @@ class Workbench(WorkspaceApp):
     def compose(self) -> ComposeResult:
         yield self.tabs
         yield ContentSwitcher(id="panes")
-        yield self.keys
-        yield self.prompt  # covers the keys while it is open
+        yield Vertical(self.notes, self.keys, id="bottom")
+        yield self.prompt  # covers the notes while it is open
 
     def on_mount(self) -> None:
         begin = messages.Begin()
@@ -171,7 +184,12 @@ class Workbench(WorkspaceApp):
             gc.enable()
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
+        self.set_interval(REMEMBER_S, self.remember)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         await self.action_pane("trajectories" if fresh else self.pane)
+        self._report_keys()
+        if self.remembered.form("zoom").get(self.pane):
+            self.call_after_refresh(self.action_zoom)
         if fresh:
             from sekft_engine.records import jobs
             from sekft_tui.screens.setup import SetupScreen
@@ -179,15 +197,18 @@ class Workbench(WorkspaceApp):
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
         elif self.remark:
-            self.keys.note(self.remark, 10)
+            self.notes.note(self.remark, 10)
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
-        elif left := [job for job in self.engine.status().queued if job.held]:
-            waiting = "1 job waits" if len(left) == 1 else f"{len(left)} jobs wait"
-            self.keys.note(f"{waiting} since the last session: Q shows the queue", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
-            self.keys.note("in tmux this session would survive a dropped connection", 10)
+            self.notes.note("in tmux this session would survive a dropped connection", 10)
+
+    def _report_keys(self) -> None:
+        """Tell what is wrong in files of keys."""
+        if wrong := self._wrong_keys:
+            first = f"{wrong[0]}; the usual keys are used for what is wrong"
+            self.error(first, "\n".join(map(str, wrong)) if len(wrong) > 1 else "")
 
     def _set_up(self, done: bool | None) -> None:
         if done:
@@ -195,13 +216,17 @@ class Workbench(WorkspaceApp):
 
     def pull(self) -> None:
         """Draw the visible pane, if anything changed since the last time."""
+        from sekft_tui.model.job_text import left_over
+
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
         version = self.bridge.version
+        self.keys.update()
         if self._drawn.get(self.pane) == version:
             return
         self._drawn[self.pane] = version
         with self.bridge.shared() as shared, self.batch_update():
             self._draw_tabs(shared)
+            self.notes.stand(left_over(shared))
             pane = self.current_pane
             if pane is not None:
                 pane.draw(shared)
@@ -244,6 +269,7 @@ class Workbench(WorkspaceApp):
     @on(messages.EngineEvent)
     def _on_engine_event(self, message: messages.EngineEvent) -> None:
         from sekft_engine.records import events
+        from sekft_tui.model.endings import name_of, stopped_text
         from sekft_tui.model.job_text import job_state
 
         event = message.event
@@ -251,9 +277,9 @@ class Workbench(WorkspaceApp):
             case events.JobFailed():
                 self.error(event.error, event.trace)
             case events.JobCancelled():
-                self.note(f"{event.kind} stopped. {event.detail}".strip())
+                self.note(stopped_text(event), 8)
             case events.JobDone(kind="train" | "eval" | "setup"):
-                self.note(f"{event.kind} done")
+                self.note(f"{name_of(event.kind)} done")
         with self.bridge.shared() as shared:
             ended = shared.jobs.get(event.job) if isinstance(event, events.ENDINGS) else None
         if ended is not None and ended.started:
@@ -279,15 +305,19 @@ class Workbench(WorkspaceApp):
     # --- messages to the user-----------------------------------------------------------------
 
     def note(self, text: str, seconds: float = 4.0) -> None:
-        """Show a line in place of the keys, for so many seconds."""
-        self.keys.note(text, seconds)
+        """Show a line above the keys, for so many seconds."""
+        self.notes.note(text, seconds)
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
         self._last_error = (text, trace)
         self.log_line("error", text)
         self.notify(
-            text, title="error · e shows details", severity="error", markup=False, timeout=10
+            text,
+            title=f"error · {key_for('global.details')} shows details",
+            severity="error",
+            markup=False,
+            timeout=10,
         )
 
     def log_line(self, level: str, text: str) -> None:
@@ -374,11 +404,38 @@ class Workbench(WorkspaceApp):
         if self._driver is not None:
             self._driver.write(sequence)
 
+    def action_suspend(self) -> None:
+        """Go to the shell that started the workbench, unless that would stop a job, too."""
+        from sekft_tui.model.endings import name_of
+
+        with self.bridge.shared() as shared:
+            job = shared.active
+        if job is not None and self.bridge.remote is None:
+            key = key_for("global.detach")
+            self.note(
+                f"{name_of(job.kind)} runs in this process and would stop, too; {key} moves it out",
+                6,
+            )
+        else:
+            self.action_suspend_process()
+
     def action_interrupt(self) -> None:
         self.leaving.ask(interrupt=True)
 
     async def action_quit(self) -> None:
         self.leaving.ask()
+
+    def remember(self) -> None:
+        """Save the settings and what the panes show, as far as it has changed."""
+        for pane in self.made_panes():
+            pane.remember()
+        zoomed = self.screen.maximized if len(self.screen_stack) == 1 else None
+        if len(self.screen_stack) == 1:
+            self.remembered.keep_form("zoom", {self.pane: "yes"} if zoomed is not None else {})
+        state = msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane)
+        if state != self._saved:
+            self._saved = self.state = state
+            save_rest(state)
 
     def leave(self) -> None:
         """Save the settings and end."""
@@ -386,7 +443,7 @@ class Workbench(WorkspaceApp):
 
         with self.bridge.shared() as shared:
             self.farewell = farewell(shared)
-        save_rest(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
+        self.remember()
         self.bridge.close()
         self.attention.close()
         self.exit(0)

@@ -135,7 +135,7 @@ def _run(
     remote = app.bridge.remote
     if remote is not None and remote.state != "ended":
         print(
-            f"the engine goes on (process {remote.greeting.pid}): sekft tui shows it again, "
+            f"the engine keeps running (process {remote.greeting.pid}): sekft tui shows it again, "
             "sekft resident stop ends it"
         )
     elif app.farewell:

@@ -10,8 +10,9 @@ from textual.widgets import ContentSwitcher
 
 from sekft_tui import messages
 from sekft_tui.input.actions import Place
+from sekft_tui.input.footer import TYPING, FooterState
 from sekft_tui.input.keys import OrderedKeys
-from sekft_tui.widgets.bars import KeyBar, TabBar
+from sekft_tui.widgets.bars import KeyBar, NoteLine, TabBar
 
 if TYPE_CHECKING:
     from sekft_tui.panes.pane import Pane
@@ -25,8 +26,19 @@ class PanesApp(OrderedKeys):
     def __init__(self) -> None:
         super().__init__()
         self.tabs = TabBar()
-        self.keys = KeyBar()
+        self.keys = KeyBar(self.footer_state)
+        self.notes = NoteLine()
         self.pane: Place = "trajectories"
+
+    def footer_state(self) -> FooterState:
+        """What the keys do now."""
+        if self.typing_target() is not None:
+            return TYPING
+        pane = self.current_pane
+        return pane.footer() if pane is not None else FooterState()
+
+    def key_done(self) -> None:
+        self.keys.update()
 
     def make_pane(self, name: Place) -> Pane:
         """A pane that has not been visited yet."""

@@ -31,7 +31,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "cosine"
     warmup: Annotated[float, Meta(ge=0, lt=1, description="share of steps to warm up")] = 0.05
     epochs: Annotated[float, Meta(gt=0, le=1e5, description="passes over the trajectories")] = 3.0
-    max_steps: Annotated[int, Meta(ge=0, description="most steps; 0 = no limit")] = 0
+    max_steps: Annotated[int, Meta(ge=0, description="maximum steps (0 = no limit)")] = 0
     batch: Annotated[int, Meta(ge=1, description="trajectories per optimiser step")] = 8
     micro_batch: Annotated[int, Meta(ge=1, description="trajectories per forward pass")] = 4
     recompute: Annotated[
@@ -134,10 +134,10 @@ def wrong_value(error: msgspec.ValidationError, values: dict[str, Any]) -> tuple
     if match := _WANTED.match(what):
         kind = {"float": "a number", "int": "a whole number"}.get(match[1], match[1])
         limit = f" {match[2]} {match[3].removesuffix('.0')}" if match[2] else ""
-        what = f"{kind}{limit} is wanted"
+        what = f"enter {kind}{limit}"
     elif what.startswith("invalid enum"):
         field = next(field for field in recipe_fields() if field.name == name)
-        what = f"one of {', '.join(field.choices)} is wanted"
+        what = f"enter one of {', '.join(field.choices)}"
     return name, f"{values[name]}: {what}"
 
 

@@ -18,15 +18,21 @@ def summary(run: RunInfo) -> str:
     if run.error:
         return visible(run.error)
     match run.result:
+        case TrainResult(steps=0):
+            return "no step done"
         case TrainResult(steps=steps, loss=loss):
             figures = [f"loss {_figure(loss.first)} → {_figure(loss.last)}"]
             if loss.heldout is not None:
                 figures.append(f"held-out {_figure(loss.heldout)}")
             return f"{steps} steps  " + "  ".join(figures)
         case EvalResult(subjects=subjects):
-            return "  ".join(
-                f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
-                for subject in subjects
+            return (
+                "  ".join(
+                    f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
+                    for subject in subjects
+                    if subject.n
+                )
+                or "no episode judged"
             )
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points  best {visible(best or '-')}"

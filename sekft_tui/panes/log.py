@@ -9,9 +9,11 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState
 from sekft_tui.model.reducer import Shared
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.pane import Part
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -19,7 +21,7 @@ from sekft_tui.widgets.lines import Lines
 _STYLES = {"error": "bad", "warning": "warn", "info": "text", "debug": "quiet"}
 
 
-class LogPane(Pane):
+class LogPane(SearchedPane):
     """Follows the newest line until the cursor is moved away from it."""
 
     place: ClassVar[Place] = "log"
@@ -33,7 +35,7 @@ class LogPane(Pane):
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
-        self.list = LineList(lambda y, _: self._lines[y], empty="no messages yet", id="log-list")
+        self.list = LineList(lambda y, _: self._lines[y], empty="nothing logged yet", id="log-list")
         yield Part(self.head, self.list, id="log-part")
 
     def first_focus(self) -> Widget:
@@ -45,8 +47,10 @@ class LogPane(Pane):
 
     def _head(self, width: int) -> tuple[Parts, ...]:
         del width
-        state = ("following", "accent") if self._at_end else ("F follows", "quiet")
-        return (((" Log", "strong"), (f"  {self._logged} entries  ", "quiet"), state),)
+        follows = f"{key_for('log.follow')} follows"
+        state = ("following", "accent") if self._at_end else (follows, "quiet")
+        count = "1 entry" if self._logged == 1 else f"{self._logged} entries"
+        return (((" Log", "strong"), (f"  {count}  ", "quiet"), state),)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
@@ -65,6 +69,16 @@ class LogPane(Pane):
 
     def on_line_list_moved(self) -> None:
         self.head.update()
+
+    def searched(self) -> LineList:
+        return self.list
+
+    def row_text(self, y: int) -> str:
+        return "".join(text for text, _ in self._lines[y])
+
+    def footer(self) -> FooterState:
+        at_end = {"follow": ""} if self._at_end else {}
+        return FooterState({**self.match_labels(), **at_end})
 
     def action_follow(self) -> None:
         self.list.action_bottom()

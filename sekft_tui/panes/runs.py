@@ -18,12 +18,14 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.resuming import resuming_job
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
-from sekft_tui.model.reducer import replayed
 from sekft_tui.model.run_groups import ListedRun, grouped
 from sekft_tui.model.run_summary import summary
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.model.stored_runs import last_step, stored_view
+from sekft_tui.panes.pane import Part
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
@@ -41,7 +43,7 @@ _STATUS = {
 }
 
 
-class RunsPane(Pane):
+class RunsPane(SearchedPane):
     """A table above, the facts of the run under the cursor below."""
 
     place: ClassVar[Place] = "runs"
@@ -50,12 +52,15 @@ class RunsPane(Pane):
     DEFAULT_CSS = """
     RunsPane #runs-top { height: 3fr; }
     RunsPane #runs-below { height: 2fr; }
+    RunsPane.-no-side #runs-below { display: none; }
     """
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.runs: list[RunInfo] = []
         self.listed: list[ListedRun] = []
+        self._wanted = self.before.get("run", "")
+        self._steps: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
@@ -84,7 +89,7 @@ class RunsPane(Pane):
     async def _read_disk(self) -> None:
         from sekft_engine.records.runs import list_runs
 
-        under = self.current.id if self.current else ""
+        under = self.current.id if self.current else self._wanted
         try:
             found = await asyncio.to_thread(list_runs, self.host.workspace.runs)
         except (OSError, SekftError) as error:
@@ -92,8 +97,12 @@ class RunsPane(Pane):
             found = ()
         self.listed = grouped(found)
         self.runs = [each.run for each in self.listed]
+        cut = [run for run in self.runs if run.kind == "train" and not run.error and not run.result]
+        self._steps = await asyncio.to_thread(lambda: {run.id: last_step(run) for run in cut})
         ids = [run.id for run in self.runs]
-        self.list.empty = "no runs yet\n2 goes to Train, 3 to Eval; s starts one there"
+        train, evals = key_for("global.pane-train"), key_for("global.pane-eval")
+        start = key_for("train.start")
+        self.list.empty = f"no runs yet\n{train} goes to Train, {evals} to Eval; {start} starts one"
         self.list.set_rows(len(self.runs), ids.index(under) if under in ids else 0)
         self.head.update()
 
@@ -125,8 +134,12 @@ class RunsPane(Pane):
             ),
             (fit(_when(run.created), 13), "quiet"),
             (fit(run.status, 10), style),
-            (clip(listed.short(summary(run)), max(0, width - name - 26)), "text"),
+            (clip(listed.short(self._summary(run)), max(0, width - name - 26)), "text"),
         )
+
+    def _summary(self, run: RunInfo) -> str:
+        """Its result; of a run that has none, how far it came."""
+        return summary(run) or self._steps.get(run.id, "")
 
     @on(LineList.Moved, "#runs-list")
     def _moved(self) -> None:
@@ -145,7 +158,40 @@ class RunsPane(Pane):
             ),
         )
 
+    def searched(self) -> LineList:
+        return self.list
+
+    def row_text(self, y: int) -> str:
+        run = self.runs[y]
+        return f"{run.id} {run.kind} {run.name} {run.status} {self._summary(run)}"
+
+    def footer(self) -> FooterState:
+        run = self.current
+        labels = self.match_labels()
+        if run is None:
+            none = dict.fromkeys(("evaluate", "episodes", "resume", "pin", "side", "search"), "")
+            return FooterState({**labels, **none})
+        if not run.adapter:
+            labels["evaluate"] = ""
+        if run.kind == "train":
+            labels["episodes"] = ""
+            if self.host.pinned.letter(run.id):
+                labels["pin"] = "unpin"
+        else:
+            labels["pin"] = ""
+        if run.status in ("done", "running"):
+            labels["resume"] = ""
+        return FooterState(labels, first=(Item(key_for("motion.choose"), "open"),))
+
+    def kept(self) -> dict[str, str]:
+        return {"run": self.current.id if self.current else self._wanted}
+
     # --- keys -------------------------------------------------------------------------------
+
+    def action_side(self) -> None:
+        """Show or hide the facts."""
+        self.toggle_class("-no-side")
+        self.go_to(self.list)
 
     def action_open(self) -> None:
         if self.current is None:
@@ -159,7 +205,7 @@ class RunsPane(Pane):
     async def _open(self, run: RunInfo) -> None:
         """Show its journal in Train or Eval; of a sweep, an experiment or an improvement all
         training runs, one beside the other."""
-        from sekft_engine.records.runs import read_events, read_run
+        from sekft_engine.records.runs import read_run
 
         try:
             if run.kind in ("sweep", "experiment", "improve"):
@@ -169,12 +215,11 @@ class RunsPane(Pane):
                     return
                 self.host.pinned.replace(points)
                 run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
-            journal = await asyncio.to_thread(read_events, run.events_path)
+            view = await asyncio.to_thread(stored_view, run)
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
-        shared = await asyncio.to_thread(replayed, list(journal))
-        self.request(ShowRun(shared.train if run.kind == "train" else shared.eval))
+        self.request(ShowRun(view))
 
     def _training_runs(self, run: RunInfo) -> list[str]:
         """The ids of the training runs of a sweep, an experiment or an improvement, in order."""
@@ -195,8 +240,17 @@ class RunsPane(Pane):
         run = self.current
         if run is None or run.status in ("done", "running"):
             self.host.note("nothing to resume: choose a run that was stopped or died")
+        elif self._is_queued(run):
+            key = key_for("global.queue")
+            self.host.note(f"{visible(run.id)} is in the queue already ({key} shows it)")
         else:
             self._resume(run)
+
+    def _is_queued(self, run: RunInfo) -> bool:
+        """Whether a job that resumes ``run`` waits, held or not."""
+        with self.host.bridge.shared() as shared:
+            waiting = shared.queue.waiting if shared.queue is not None else []
+            return any(str(job.spec.get("out", "")) == run.path for job in waiting)
 
     @work(exclusive=True, group="resume")
     async def _resume(self, run: RunInfo) -> None:
@@ -206,12 +260,14 @@ class RunsPane(Pane):
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
-        if not self.start(job):
-            return
-        if run.kind == "train":
-            self.request(FollowTraining())
-        else:
-            self.host.note(f"{run.kind} resumes: {visible(run.id)}")
+
+        def begun() -> None:
+            if run.kind == "train":
+                self.request(FollowTraining())
+            else:
+                self.host.note(f"{run.kind} resumes: {visible(run.id)}")
+
+        self.start(job, begun)
 
     def action_evaluate(self) -> None:
         run = self.current

@@ -14,6 +14,7 @@ from textual.binding import Binding
 from sekft_engine.core import machine
 from sekft_engine.core.errors import SekftError
 from sekft_engine.records.results import LoadResult
+from sekft_tui.input.actions import key_for
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.process.workers import run_on_thread
@@ -125,7 +126,7 @@ class EngineScreen(BoxScreen[None]):
             yield from _lines("job", doing, width)
         status = self._bridge.engine.status()
         for waiting in status.queued:
-            why = "held: Q shows the queue" if waiting.held else "waits"
+            why = f"held ({key_for('global.queue')} shows the queue)" if waiting.held else "waits"
             yield "waiting", f"{waiting.kind} {short_path(visible(waiting.label))} ({why})"
 
 

@@ -1,4 +1,4 @@
-"""``f``: all figures of the eval that is shown, computed from its episodes as in the report."""
+"""All figures of the eval that is shown, computed from its episodes as in the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class FiguresScreen(BoxScreen[None]):
         subjects: in the order of the pane.
     """
 
-    BINDINGS = [Binding("escape,q,f", "dismiss", show=False)]
+    BINDINGS = [Binding("escape,q,i", "dismiss", show=False)]
+    #: Cells that the box may take.
+    WIDEST = 130
+    DEFAULT_CSS = f"FiguresScreen #box {{ width: {WIDEST}; }}"
     KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
 
     def __init__(self, folder: Path, subjects: Sequence[str]) -> None:
@@ -44,7 +47,7 @@ class FiguresScreen(BoxScreen[None]):
     @work(exclusive=True)
     async def _read(self) -> None:
         found = await asyncio.to_thread(facts_of, self._folder, self._subjects)
-        width = min(80, int(self.app.size.width * 0.96) - 5)
+        width = min(self.WIDEST - 4, int(self.app.size.width * 0.96) - 5)
         self.put(tuple(figures(found, width)))
 
 
@@ -99,7 +102,7 @@ def figures(found: Mapping[str, Any], width: int) -> list[Parts]:
         if any(counts):
             lines.append(_counts(name, counts, meaning, width))
     outcomes = found["outcomes"]
-    lines += [(), _title("expected, and the end", outcomes, width)]
+    lines += [(), _title("expected vs. actual ending", outcomes, width)]
     for subject in subjects:
         for expected, ended in subject.confusion.items():
             name = f"{subject.name}: {expected}"

@@ -138,10 +138,12 @@ class LineView(ScrollView, can_focus=True):
         number = y + round(self.scroll_y)
         if number >= self.count or width <= 0:
             return Strip.blank(width, self.rich_style)
-        key = (number, self.cache_key(number), width, self.has_focus)
+        # A scroll bar leaves less room: what was drawn beside none is drawn again.
+        room = self.content_width
+        key = (number, self.cache_key(number), width, room, self.has_focus)
         found = self._strips.get(key)
         if found is None:
-            parts = self.line(number, self.content_width)
+            parts = self.line(number, room)
             found = self.strip(parts, width, self.line_style(number))
             self._strips[key] = found
         return found

@@ -110,7 +110,7 @@ async def test_a_workbench_that_is_left_leaves_the_engine_at_work(
         job = seen.engine.submit(training())
         await until_shown(pilot, "⇄ ▸ train")
         await pilot.press("q")
-        await until_shown(pilot, "detach: leave, and the engine goes on")
+        await until_shown(pilot, "detach: leave, and the engine keeps running")
         await pilot.press("d")
         await until(pilot, lambda: not app.is_running, "left")
     app.engine.close()

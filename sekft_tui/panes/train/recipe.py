@@ -12,7 +12,9 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.panes.pane import Part
+from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
 from sekft_tui.text import Parts, short_path
 from sekft_tui.widgets.form import Field, Form
@@ -44,19 +46,19 @@ _RUN = (
 )  # fmt: skip
 _BUTTONS = (
     Field(
-        "reset", "", "set every value back to what it is in a new workspace",
+        "reset", "", "set every value back to its default",
         "button", label="▸ back to the defaults",
     ),
     Field(
-        "find_rate", "", "raise the rate step by step on this data and watch the loss (f)",
+        "find_rate", "", "raise the rate step by step on this data and watch the loss",
         "button", label="▸ find a learning rate",
     ),
     Field(
-        "sweep", "", "many recipes from a TOML file, one run after another (t)",
+        "sweep", "", "many recipes from a TOML file, one run after another",
         "button", label="▸ train a table of recipes",
     ),
     Field(
-        "start", "", "train an adapter on the base with this recipe (s)",
+        "start", "", "train an adapter on the base with this recipe",
         "button", label="▸ start the run",
     ),
 )  # fmt: skip
@@ -153,8 +155,27 @@ class RecipePart(Part):
         if not self._planned:
             self._planned = True
             self.fill()
+            if self._host.data_count is None:
+                self.run_worker(self._count())
             if not self.memory.speed:
                 self.run_worker(self._measure())
+
+    def run_size(self) -> JobSize:
+        """How large the run is that the form describes."""
+        self.plan()
+        memory = self.memory
+        return train_size(
+            self._host.recipe,
+            self._host.data_count,
+            memory.tokens_per_s,
+            memory.value and f"memory {memory.value}",
+            fits=memory.fits,
+        )
+
+    async def _count(self) -> None:
+        """Count what is trained on where the list of trajectories has not done so yet."""
+        found = await asyncio.to_thread(counted, self._host.data)
+        self._host.data_count = self._host.data_count or found
 
     async def _measure(self) -> None:
         """Have the processor measured without holding up a key, and show the speed."""

@@ -54,11 +54,11 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.until_shown("turn 1/")
         screen.press(">", ">", ">", " ")
         screen.until_shown("8×", "── verdict", "was cut off")
-        screen.press("d")
+        screen.press("i")
         screen.until_shown("final world against the reference's", "- ~/done  not there")
-        screen.press("s")
+        screen.press("w")
         screen.until_shown("base", "001-train", "turn")
-        screen.press("s")
+        screen.press("w")
 
         # The run is in the list, and its journal gives the same curve.
         screen.press("5")
