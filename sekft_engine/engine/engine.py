@@ -47,6 +47,7 @@ from sekft_engine.records.results import (
     StatusResult,
 )
 from sekft_engine.records.resuming import to_resume
+from sekft_engine.work.board import Board
 from sekft_engine.work.context import Stopped
 from sekft_engine.work.residence import Residence
 
@@ -75,6 +76,8 @@ class Engine:
     ) -> None:
         self.workspace = workspace
         self.residence = Residence(keep=keep_base)
+        #: What models are writing at this moment.
+        self.board = Board()
         self._nice = nice
         self._handlers = dict(HANDLERS) | dict(handlers or {})
         self._changed = threading.Condition()
@@ -171,6 +174,17 @@ class Engine:
                 return False
             running.ask_to_save()
             return True
+
+    def tell(self, job_id: str, message: bytes, number: int = 0) -> bool:
+        """Give the running job a message, which is JSON; False where it does not run.
+
+        With a ``number`` it is given once: each one has a greater number than the one before.
+        """
+        with self._changed:
+            running = self._running
+            if running is None or job_id != running.job.id:
+                return False
+            return running.tell(message, number)
 
     def pause(self, job_id: str = "") -> bool:
         """Hold a job: the running one (the default) at its next step, a waiting one where it is.
@@ -291,6 +305,7 @@ class Engine:
                     workspace=self.workspace,
                     residence=self.residence,
                     publisher=self._publisher,
+                    board=self.board,
                     handlers=self._handlers,
                     changed=self._changed,
                     opened=self._publish_queue,

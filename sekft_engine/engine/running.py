@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job, kind_of
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run
+from sekft_engine.work.board import Board
 from sekft_engine.work.context import Context, Stop, Stopped
 from sekft_engine.work.residence import Residence
+
+#: So many messages may wait for a job.
+MOST_MESSAGES = 4096
 
 
 class RunningJob:
@@ -32,6 +37,7 @@ class RunningJob:
         workspace: where runs go.
         residence: what is loaded.
         publisher: takes the job's events.
+        board: shows what models are writing.
         handlers: which function does which job.
         changed: the engine's lock; notified when something is asked of the job.
         opened: called when the job has a run.
@@ -44,6 +50,7 @@ class RunningJob:
         workspace: Workspace | None,
         residence: Residence,
         publisher: Publisher,
+        board: Board,
         handlers: Mapping[type[Job], str | Handler],
         changed: threading.Condition,
         opened: Callable[[], None],
@@ -51,6 +58,7 @@ class RunningJob:
         self.job = job
         self.workspace = workspace
         self.residence = residence
+        self.board = board
         self._publisher = publisher
         self._handlers = handlers
         self._changed = changed
@@ -60,6 +68,8 @@ class RunningJob:
         self.paused = False
         self._stop: Stop = ""
         self._save_wanted = False
+        self._messages: deque[bytes] = deque()
+        self._told = 0
         self._context = Context(self, job, kind_of(job))
 
     def do(self) -> AnyResult:
@@ -68,6 +78,7 @@ class RunningJob:
 
     def close(self) -> None:
         """Close the run, whose journal has the job's ending by now."""
+        self.board.clear(self.job.id)
         if self._context.run is not None:
             self._context.run.close()
 
@@ -78,6 +89,18 @@ class RunningJob:
             if self._stop != "now":
                 self._stop = "after step" if after_step else "now"
             self._changed.notify_all()
+
+    def tell(self, message: bytes, number: int = 0) -> bool:
+        """Leave a message for the job; False where too many wait already."""
+        with self._changed:
+            if 0 < number <= self._told:
+                return True
+            self._told = max(number, self._told)
+            if len(self._messages) >= MOST_MESSAGES:
+                return False
+            self._messages.append(message)
+            self._changed.notify_all()
+            return True
 
     def ask_to_save(self) -> None:
         with self._changed:
@@ -106,6 +129,11 @@ class RunningJob:
             while self.paused and not self._stop:
                 self._changed.wait()
             self.paused = False
+
+    def receive(self, timeout: float) -> bytes | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._stop, timeout)
+            return self._messages.popleft() if self._messages and not self._stop else None
 
     def take_checkpoint_request(self) -> bool:
         with self._changed:

@@ -344,6 +344,24 @@ class EpisodeDone(Event, frozen=True, kw_only=True, tag=True):
     kept: bool = False
 
 
+# --- take-over -------------------------------------------------------------------------------
+
+
+class CommandTyped(Event, frozen=True, kw_only=True, tag=True):
+    """A model has written the command turn ``number`` of a session that lives in another process:
+    its own record of it. ``adapter`` and ``base`` are digests."""
+
+    takeover: str
+    number: int
+    subject: str
+    text: str
+    adapter: str = ""
+    base: str = ""
+    ids: list[int] | None = None
+    logprobs: list[float] | None = None
+    cut: bool = False
+
+
 AnyEvent = (
     JobQueued
     | JobStarted
@@ -375,6 +393,7 @@ AnyEvent = (
     | EpisodeStarted
     | TurnDone
     | EpisodeDone
+    | CommandTyped
 )
 
 #: Events that end a job.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, assert_never
 import msgspec
 from msgspec import Meta
 
+from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.recipe import Recipe
 
 # Descriptions are the help texts of the options that commands make of these fields.
@@ -233,8 +234,19 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     ] = 0
 
 
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A take-over in another process, as far as a model needs to know it: its scenario, the prompt
+    of its world, and how its commands are chosen."""
+
+    scenario: str = ""
+    dialect: Dialect = DEFAULT_DIALECT
+    temperature: Annotated[float, Meta(ge=0)] = 0.0
+    turn_tokens: Annotated[int, Meta(ge=1)] = 64
+
+
 class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
-    """Let a model type in the take-over of that id, which lives in the engine's process.
+    """Let a model type in the take-over of that id, which lives in the engine's process; with
+    ``session``, in another one, which tells the job the turns and is told the commands.
 
     ``adapter`` is an adapter's folder, or the name of an attached one; empty = the bare base.
     ``turns`` = so many; 0 = until the session ends. Whether it is sampled or greedy, and how many
@@ -257,6 +269,7 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     model: str = ""
     api_key_env: str | None = None
     unchecked: bool = False
+    session: SessionFacts | None = None
 
 
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):

@@ -20,6 +20,7 @@ from sekft_engine.records.job_paths import absolute
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
+from sekft_engine.work.board import Board
 from sekft_engine.work.residence import Residence, Wanted, is_same_folder
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ class Control(Protocol):
 
     def take_checkpoint_request(self) -> bool:
         """Whether a checkpoint was asked for since this was last called."""
+
+    @property
+    def board(self) -> Board:
+        """Shows what models are writing."""
+
+    def receive(self, timeout: float) -> bytes | None:
+        """The next message to the job, or None: none came in so many seconds, or it is to stop."""
 
     def run_opened(self, run: Run, *, part: bool) -> None:
         """Send the job's events to its run, beginning with those it has caused so far."""
@@ -118,6 +126,16 @@ class Context:
     def checkpoint_wanted(self) -> bool:
         """Whether someone asked for a checkpoint since this was last called."""
         return self._control.take_checkpoint_request()
+
+    def receive(self, timeout: float) -> bytes | None:
+        """Wait for the next message to the job, which is JSON. None = none came in so many seconds,
+        or the job was asked to stop."""
+        return self._control.receive(timeout)
+
+    @property
+    def board(self) -> Board:
+        """Shows what models are writing."""
+        return self._control.board
 
     def pausing(self) -> bool:
         """Whether :meth:`wait_while_paused` would wait."""

@@ -122,8 +122,8 @@ def reduce(shared: Shared, event: Event) -> None:
             _base_event(shared, event)
         case events.RunCreated():
             _run_created(shared, event)
-        case events.LossesMeasured():
-            pass  # the pane that asked for them reads them from the run
+        case events.LossesMeasured() | events.CommandTyped():
+            pass  # who asked for them has them
         case _:
             _job_event(shared, event)
 

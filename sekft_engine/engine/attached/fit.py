@@ -22,7 +22,9 @@ from sekft_engine.records.runs import run_of
 from sekft_engine.work.residence import is_same_folder
 
 #: Jobs that act on the resident base.
-OnBase = jobs.Train | jobs.Sweep | jobs.FindRate | jobs.Evaluate | jobs.MeasureLosses
+OnBase = (
+    jobs.Train | jobs.Sweep | jobs.FindRate | jobs.Evaluate | jobs.MeasureLosses | jobs.HandBack
+)
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -75,6 +77,8 @@ def needs_base(job: Job) -> TypeGuard[OnBase]:
     """Whether the job acts on a resident base, so that it may share one."""
     if isinstance(job, jobs.Evaluate):
         return not job.endpoints and (job.with_base or bool(job.adapters))
+    if isinstance(job, jobs.HandBack):
+        return not job.endpoint
     return isinstance(job, OnBase)
 
 

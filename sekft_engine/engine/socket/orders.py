@@ -66,6 +66,10 @@ class Orders:
                 return protocol.ShutDown(after=params.after)
             case protocol.Submit():
                 return self._submit(params)
+            case protocol.Tell():
+                if not self._engine.tell(params.job, bytes(params.message), params.number):
+                    raise BadInput("no such job runs, or it does not listen", where=params.job)
+                return protocol.Told()
             case protocol.AdaptersAttach():
                 return self._queue(jobs.Attach(path=params.path, name=params.name))
             case protocol.AdaptersDetach():
