@@ -27,6 +27,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.FindRate: "sekft_engine.sweep.rate_search:run_find_rate",
     jobs.Evaluate: "sekft_engine.evaluation.job:run_evaluate",
     jobs.HandBack: "sekft_engine.takeover.job:run_hand_back",
+    jobs.Serve: "sekft_engine.serve.job:run_serve",
     jobs.MeasureLosses: "sekft_engine.training.token_losses.job:run_measure",
     jobs.Export: "sekft_engine.export.job:run_export",
     jobs.Setup: "sekft_engine.demo:run_setup",

@@ -14,6 +14,7 @@ import msgspec
 
 from sekft_engine.core.errors import BaseChanged, Interrupted, known_error
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Publisher
 from sekft_engine.engine.registry import Handler, handler_of
 from sekft_engine.records import events
@@ -22,7 +23,8 @@ from sekft_engine.records.jobs import Job, kind_of
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run
 from sekft_engine.work.board import Board
-from sekft_engine.work.context import Context, Stop, Stopped
+from sekft_engine.work.context import GUEST_MOST_S, Context, Stop, Stopped
+from sekft_engine.work.guest import Guest
 from sekft_engine.work.residence import Residence
 
 #: So many messages may wait for a job.
@@ -41,6 +43,7 @@ class RunningJob:
         handlers: which function does which job.
         changed: the engine's lock; notified when something is asked of the job.
         opened: called when the job has a run.
+        guests: who uses the base between its steps.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class RunningJob:
         handlers: Mapping[type[Job], str | Handler],
         changed: threading.Condition,
         opened: Callable[[], None],
+        guests: Guests,
     ) -> None:
         self.job = job
         self.workspace = workspace
@@ -63,6 +67,7 @@ class RunningJob:
         self._handlers = handlers
         self._changed = changed
         self._opened = opened
+        self._guests = guests
         # Read and written under ``changed``.
         self.folder: Path | None = None
         self.paused = False
@@ -125,10 +130,31 @@ class RunningJob:
             return self.paused
 
     def wait_while_paused(self) -> None:
+        while self._is_held():
+            self._guests.work(GUEST_MOST_S)
         with self._changed:
-            while self.paused and not self._stop:
-                self._changed.wait()
             self.paused = False
+
+    def _is_held(self) -> bool:
+        """Wait until the job is no longer paused, or the guest has something to do; True = that."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._goes_on or self._guests.wants_base)
+            return not self._goes_on
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self.paused or bool(self._stop)
+
+    @property
+    def guest(self) -> Guest | None:
+        return self._guests.guest
+
+    def host(self, guest: Guest) -> None:
+        self._guests.host(guest, self.job.id)
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def receive(self, timeout: float) -> bytes | None:
         with self._changed:

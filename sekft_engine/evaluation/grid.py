@@ -182,6 +182,7 @@ class Grid:
 
     def _between(self) -> None:
         self._context.wait_while_paused()
+        self._context.let_guest_work()
         if self._context.cancelled():
             raise Interrupted("eval stopped", mend="run it again with --resume to go on")
 

@@ -18,6 +18,7 @@ from sekft_engine.records.jobs import Control, Evaluate
 from sekft_engine.records.precision import trained_in_4bit
 from sekft_engine.records.runs import ADAPTER, adapter_folder
 from sekft_engine.work.context import Context
+from sekft_engine.work.guest import SERVED
 
 BASE = "base"
 
@@ -90,7 +91,8 @@ class Subjects:
         if any(other.digest == digest for other in self.acting):
             raise BadInput("named twice", where=spec, mend="name each adapter once")
         for known in self._before:
-            if folder is not None and self._base.adapters[known] == digest:
+            served = known.startswith(SERVED)  # it may be taken away, and has another name
+            if folder is not None and not served and self._base.adapters[known] == digest:
                 name, folder = known, None
         try:
             if folder is not None:

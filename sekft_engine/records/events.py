@@ -344,6 +344,17 @@ class EpisodeDone(Event, frozen=True, kw_only=True, tag=True):
     kept: bool = False
 
 
+# --- serving ---------------------------------------------------------------------------------
+
+
+class ServerChanged(Event, frozen=True, kw_only=True, tag=True):
+    """The engine serves ``models`` at ``url`` from now on; empty = nowhere any more, and why."""
+
+    url: str
+    models: list[str] = []
+    why: str = ""
+
+
 # --- take-over -------------------------------------------------------------------------------
 
 
@@ -394,6 +405,7 @@ AnyEvent = (
     | TurnDone
     | EpisodeDone
     | CommandTyped
+    | ServerChanged
 )
 
 #: Events that end a job.

@@ -272,6 +272,33 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     session: SessionFacts | None = None
 
 
+class Serve(Job, frozen=True, kw_only=True, tag="serve"):
+    """Serve the resident base and ``adapters`` (each ``NAME=PATH``, or a path) over HTTP, until
+    :class:`Unserve`. The job ends once the address answers; the engine goes on to do other jobs.
+
+    Where ``with_key``, requests must show a key, which the job is told as a message: it is written
+    into no journal. ``allowed`` are more names that the server may be called by.
+    """
+
+    base: str = ""
+    adapters: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    with_key: bool = False
+    allowed: tuple[str, ...] = ()
+    load_4bit: Load4bit = None
+    device: Device = "auto"
+    rows: Annotated[int, Meta(ge=0)] = 0
+    context: Annotated[int, Meta(ge=0)] = 0
+    queue: Annotated[int, Meta(ge=0)] = 64
+    body: Annotated[int, Meta(ge=1)] = 4 << 20
+    drain: Annotated[float, Meta(ge=1)] = 60.0
+
+
+class Unserve(Job, frozen=True, kw_only=True, tag="unserve"):
+    """Close the server: answers that are under way may end. Answered at once."""
+
+
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
     """Measure the loss of each trained token without and with the adapter of ``run`` (an id, or
     the folder of a run or of its adapter), and store it with the run.
@@ -391,6 +418,8 @@ AnyJob = (
     | FindRate
     | Evaluate
     | HandBack
+    | Serve
+    | Unserve
     | MeasureLosses
     | Export
     | Attach
@@ -431,7 +460,7 @@ def _labels(job: AnyJob) -> tuple[str, ...]:
             return job.run, job.data, job.hub, job.base
         case Export():
             return job.source, job.base
-        case Load() | Prepare() | HandBack():
+        case Load() | Prepare() | HandBack() | Serve():
             return (job.base,)
         case Attach():
             return job.name, job.path
@@ -439,7 +468,7 @@ def _labels(job: AnyJob) -> tuple[str, ...]:
             return (job.name,)
         case Setup():
             return (job.workspace,)
-        case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move():
+        case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move() | Unserve():
             return ()
         case _:
             assert_never(job)

@@ -90,6 +90,7 @@ def _turn(
             return None if context.cancelled() else answers[key]
         if isinstance(operator, ModelOperator):
             session.model_writes(operator.written(key))
+        context.let_guest_work()
         if not session.wait_while_paused(context.cancelled):
             break
     return None

@@ -118,7 +118,12 @@ def reduce(shared: Shared, event: Event) -> None:
             _job(shared, event).progress = event
         case events.Log():
             shared.add_log(event.t, event.level, event.text)
-        case events.BaseLoaded() | events.AdapterAttached() | events.AdapterDropped():
+        case (
+            events.BaseLoaded()
+            | events.AdapterAttached()
+            | events.AdapterDropped()
+            | events.ServerChanged()
+        ):
             _base_event(shared, event)
         case events.RunCreated():
             _run_created(shared, event)
@@ -147,9 +152,18 @@ def _train_event(shared: Shared, event: TrainEvent) -> None:
 
 
 def _base_event(
-    shared: Shared, event: events.BaseLoaded | events.AdapterAttached | events.AdapterDropped
+    shared: Shared,
+    event: events.BaseLoaded
+    | events.AdapterAttached
+    | events.AdapterDropped
+    | events.ServerChanged,
 ) -> None:
     match event:
+        case events.ServerChanged():
+            said = f"serves {', '.join(event.models)} at {event.url}"
+            if not event.url:
+                said = f"the server is closed{event.why and ': '}{event.why}"
+            shared.add_log(event.t, "info", said)
         case events.BaseLoaded():
             shared.base = event
             shared.adapters.clear()

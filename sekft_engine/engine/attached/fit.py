@@ -23,7 +23,13 @@ from sekft_engine.work.residence import is_same_folder
 
 #: Jobs that act on the resident base.
 OnBase = (
-    jobs.Train | jobs.Sweep | jobs.FindRate | jobs.Evaluate | jobs.MeasureLosses | jobs.HandBack
+    jobs.Train
+    | jobs.Sweep
+    | jobs.FindRate
+    | jobs.Evaluate
+    | jobs.MeasureLosses
+    | jobs.HandBack
+    | jobs.Serve
 )
 
 

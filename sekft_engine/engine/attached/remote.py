@@ -33,6 +33,7 @@ from sekft_engine.records.results import (
     PauseResult,
     ResumeResult,
     StatusResult,
+    UnserveResult,
 )
 from sekft_engine.work.board import Writing
 
@@ -183,6 +184,10 @@ class RemoteEngine:
             self._order("move", again=False, job=job_id, by=by)
         return moves
 
+    def unserve(self) -> None:
+        """Ask the server on the base to end."""
+        self._order("unserve")
+
     def shut_down(self, after: str = "step") -> None:
         """Ask the engine to end, after the running job's step or after the queue."""
         self._order("shutdown", after=after)
@@ -286,6 +291,9 @@ class RemoteEngine:
                 return ResumeResult(paused=False, found=self.resume(job.target))
             case jobs.Move():
                 return MoveResult(moved=self.move(job.target, job.by))
+            case jobs.Unserve():
+                self.unserve()
+                return UnserveResult(closing=True)
         return None
 
     def _refuse(

@@ -127,6 +127,10 @@ class Checkpoint(Params, frozen=True, kw_only=True):
     job: str = ""
 
 
+class Unserve(Params, frozen=True, kw_only=True):
+    """Closes the server on the base. Answers that are under way may end."""
+
+
 class Tell(Params, frozen=True, kw_only=True):
     """Gives the running job a message, which means something to it alone. A message whose
     ``number`` is not greater than that of the one before was given already; 0 = it never was."""
@@ -210,6 +214,7 @@ METHODS: dict[str, type[Params]] = {
     "cancel": Cancel,
     "checkpoint": Checkpoint,
     "tell": Tell,
+    "unserve": Unserve,
     "adapters.list": AdaptersList,
     "adapters.attach": AdaptersAttach,
     "adapters.detach": AdaptersDetach,

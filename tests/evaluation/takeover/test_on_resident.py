@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -153,6 +154,10 @@ def commands(view: TakeOverView) -> list[tuple[str, str]]:
     return [(str(turn.extra["by"]), turn.content) for turn in view.turns if turn.is_command]
 
 
+def paused_after(turns: int, view: TakeOverView) -> bool:
+    return view.paused and len(commands(view)) == turns
+
+
 def test_person_and_model_take_turns_and_the_ids_are_those_of_an_own_engine(
     start: Start, place: Workspace, take: Callable[..., tuple[TakeOver, Heard]]
 ) -> None:
@@ -196,7 +201,7 @@ def test_a_model_is_paused_takes_one_turn_and_loses_the_keyboard_and_gets_it_bac
     heard.wait(lambda view: view.paused and view.phase not in ("", "loads"))
     for turns in (1, 2):
         session.pace.step()
-        view = heard.wait(lambda view, turns=turns: view.paused and len(commands(view)) == turns)
+        view = heard.wait(functools.partial(paused_after, turns))
         assert view.state == "model", "it waits, with the keyboard"
     assert session.take_back()
     view = heard.wait(lambda view: view.state == "ready")
