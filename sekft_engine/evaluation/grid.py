@@ -30,6 +30,7 @@ from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult, Partial
 from sekft_engine.records.jobs import Evaluate
 from sekft_engine.records.runs import Run
+from sekft_engine.work.board import Phase, Writing
 from sekft_engine.work.context import Context
 from sekft_engine.worlds import World, open_world
 
@@ -123,6 +124,8 @@ class Grid:
             on_turn=self._turn,
             on_done=self._finished,
             between=self._between,
+            show=self._show,
+            watched=lambda: self._context.board.watched,
         )
 
     def _is_decided(self, subjects: Sequence[Subject], worlds: int) -> bool:
@@ -185,6 +188,18 @@ class Grid:
         self._context.let_guest_work()
         if self._context.cancelled():
             raise Interrupted("eval stopped", mend="run it again with --resume to go on")
+
+    def _show(self, episode: Episode, phase: Phase, text: str) -> None:
+        self._context.board.put(
+            Writing(
+                job=self._context.job.id,
+                subject=episode.subject,
+                scenario=episode.trial,
+                turn=len(episode.turns),
+                phase=phase,
+                text=text,
+            )
+        )
 
     def _started(self, episode: Episode) -> None:
         self._context.emit(

@@ -6,7 +6,7 @@ A model's episode is kept as token ids: what was sampled is never rendered again
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn, described
@@ -40,6 +40,15 @@ class Operator(Protocol):
 
     def close(self, keys: Sequence[str]) -> None:
         """End these episodes."""
+        ...
+
+
+@runtime_checkable
+class WritesLive(Protocol):
+    """An operator whose turns can be read before they are complete."""
+
+    def written(self, key: str) -> str:
+        """What is written of the open turn of ``key`` so far."""
         ...
 
 

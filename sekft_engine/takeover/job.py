@@ -15,7 +15,7 @@ import msgspec
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn
 from sekft_engine.operators.local import LocalOperators
-from sekft_engine.operators.operator import ModelOperator, Operator
+from sekft_engine.operators.operator import ModelOperator, Operator, WritesLive
 from sekft_engine.operators.runner import episode_seed
 from sekft_engine.operators.subjects import Subject, subjects_of
 from sekft_engine.records import jobs
@@ -88,7 +88,7 @@ def _turn(
         answers = operator.poll()
         if key in answers:
             return None if context.cancelled() else answers[key]
-        if isinstance(operator, ModelOperator):
+        if isinstance(operator, WritesLive):
             session.model_writes(operator.written(key))
         context.let_guest_work()
         if not session.wait_while_paused(context.cancelled):
@@ -123,7 +123,7 @@ def _behind_a_server(
     """A model that a server holds."""
     from sekft_engine.operators.remote import RemoteOperators
 
-    with RemoteOperators(_asked(job, session), context) as remote:
+    with RemoteOperators(_asked(job, session), context, live=lambda: True) as remote:
         subject = remote.subjects[0]
         operator, _ = remote(subject)
         operator.open(session.id, episode_seed(job.seed, session.facts.scenario))

@@ -18,8 +18,7 @@ from sekft_engine.episodes.episode import CommandTurn
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events
 from sekft_engine.records.jobs import HandBack, SessionFacts
-from sekft_engine.takeover.view import Phase
-from sekft_engine.work.board import Writing
+from sekft_engine.work.board import Phase, Writing
 from sekft_engine.work.context import Context
 
 #: How often the other process says that it is there, and after how much silence it counts as gone,

@@ -10,8 +10,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
+
+#: What a model is at. loads: it is not there yet. thinks: it reads what the world has shown. asks:
+#: a server was asked. types: it writes a command. runs: the world runs it. Empty: no model types.
+Phase = Literal["", "loads", "thinks", "asks", "types", "runs"]
 
 #: How often the text of one turn changes at most, in seconds.
 _EVERY_S = 0.05
@@ -34,7 +39,7 @@ class Writing(msgspec.Struct, frozen=True, kw_only=True):
     subject: str = ""
     scenario: str = ""
     turn: int = 0
-    phase: str = ""
+    phase: Phase = ""
     text: str = ""
     since: float = 0.0
 

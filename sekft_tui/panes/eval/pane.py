@@ -27,6 +27,7 @@ from sekft_tui.panes.eval.setup import EvalSetup, Subject
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.screens.figures import FiguresScreen
+from sekft_tui.screens.live import LiveScreen
 from sekft_tui.text import Parts, duration, fit, visible
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.form_help import FormHelp
@@ -182,7 +183,14 @@ class EvalPane(FormPane):
         if cell is None or cell.status == "waiting":
             self.host.note("this episode has not begun")
             return
-        self.request(OpenEpisode(self.view, *chosen))
+        if cell.status == "running" and self.opened is None:
+            self.host.push_screen(LiveScreen(self.host.bridge, chosen), self._replay)
+        else:
+            self._replay(chosen)
+
+    def _replay(self, chosen: tuple[str, str] | None) -> None:
+        if chosen is not None:
+            self.request(OpenEpisode(self.view, *chosen))
 
     def action_start(self) -> None:
         if self.form.typing and not self.form.commit():
