@@ -5,8 +5,8 @@ The app has these members, but does not name this Protocol; nothing below the ap
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from textual.screen import Screen
 
@@ -90,6 +90,9 @@ class Host(Protocol):
         self, screen: Screen[Answer], callback: Callable[[Answer | None], None] | None = None
     ) -> object:
         """Show ``screen`` over the panes; ``callback`` gets its answer."""
+
+    def run_worker(self, work: Coroutine[Any, Any, None]) -> object:
+        """Do ``work`` beside everything else."""
 
     def expect(self, request: Request) -> None:
         """``request`` is on its way to the app: keys pressed after it wait until it is done."""

@@ -23,14 +23,14 @@ def open_shell(
         Unavailable: this terminal cannot place text.
     """
     prepare_terminal("use sekft shell --plain")
-    from sekft_engine.engine.attached.for_shell import engine_for
+    from sekft_engine.engine.attached.for_session import engine_for_shell
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
     from sekft_tui.process.settings import state_path
     from sekft_tui.watch_app import WatchApp, Watcher
 
     watcher = Watcher()
-    engine, asked, text = engine_for(asked, workspace, resident=resident)
+    engine, asked, text = engine_for_shell(asked, workspace, resident=resident)
     if text:
         click.echo(f"sekft: info: {visible(text)}", err=True)
     watched = prepare(asked, workspace, engine, watcher.changed)

@@ -27,7 +27,7 @@ from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import Interrupted, JobFailed, Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.attached.for_shell import engine_for
+from sekft_engine.engine.attached.for_session import engine_for_shell
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records.events import Event, Log
@@ -119,7 +119,7 @@ def _plain(
         with told:
             told.notify_all()
 
-    engine, asked, text = engine_for(asked, place, resident=resident)
+    engine, asked, text = engine_for_shell(asked, place, resident=resident)
     if text:
         display.show(Log(job="", level="info", text=text))
     with contextlib.ExitStack() as stack:
