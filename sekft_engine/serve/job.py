@@ -52,6 +52,7 @@ def run_serve(job: Serve, context: Context) -> ServeResult:
         job.base, context.four_bits(job.base, job.load_4bit), device=job.device
     )
     holding = Holding(folder=base.path, adapters=adapters, rows=job.rows, context=job.context)
+    active = base.active
     with _undone_on_failure(base):
         held = hold_on(
             base,
@@ -70,6 +71,7 @@ def run_serve(job: Serve, context: Context) -> ServeResult:
             limits=Limits(queue=job.queue, body=job.body, drain=job.drain),
             scheduler=scheduler,
         )
+    base.activate(active)
     hosted = Hosted(server, scheduler, context.wake)
     context.host(hosted)
     hosted.start()

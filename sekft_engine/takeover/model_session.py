@@ -177,6 +177,7 @@ class DistantSession:
 
     def _listen(self, timeout: float) -> bool:
         """Take the next message; False where there is none."""
+        self._context.let_guest_work()
         data = self._context.receive(timeout)
         now = time.monotonic()
         if data is None:

@@ -31,7 +31,7 @@ JobEvent = (
     | events.QueueChanged
 )
 #: Jobs that are answered at once and not shown.
-_AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move")
+_AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move", "unserve")
 
 
 @dataclass

@@ -42,6 +42,7 @@ class Tile(Vertical):
 
     DEFAULT_CSS = """
     Tile { border: round $line; padding: 0 1; }
+    Tile.-alone { border: none; }
     Tile.-chosen { border: round $accent; }
     Tile SessionView { height: 1fr; }
     """
@@ -116,7 +117,7 @@ class LiveScreen(ModalScreen[Key | None]):
         self._job = ""
         self._status = ""
         self._cells: dict[Key, Cell] = {}
-        self._running: list[Key] = []
+        self._under_way: list[Key] = []
         self._lock = threading.Lock()
         self._writing: dict[Key, Writing] = {}
         self._stop: Callable[[], None] = lambda: None
@@ -155,8 +156,8 @@ class LiveScreen(ModalScreen[Key | None]):
         self._job = view.job
         job = shared.jobs.get(view.job)
         self._status = job.status if job is not None else ""
-        self._running = sorted(view.running, key=lambda key: _place(view, key))
-        self._cells = {key: view.cell(*key) for key in {*self._running, *self._keys}}
+        self._under_way = sorted(view.running, key=lambda key: _place(view, key))
+        self._cells = {key: view.cell(*key) for key in {*self._under_way, *self._keys}}
         self.call_later(self._arrange)
 
     async def on_resize(self) -> None:
@@ -165,8 +166,8 @@ class LiveScreen(ModalScreen[Key | None]):
     async def _arrange(self) -> None:
         """Choose the episodes, and make a tile for each."""
         columns, rows = self._room()
-        others = [key for key in self._running if key not in self._keys]
-        kept = [key for key in self._keys if key == self._chosen or key in self._running]
+        others = [key for key in self._under_way if key not in self._keys]
+        kept = [key for key in self._keys if key == self._chosen or key in self._under_way]
         self._keys = [*kept, *others][: columns * rows]
         if self._chosen not in self._keys:
             self._keys[-1:] = [self._chosen]
@@ -191,11 +192,12 @@ class LiveScreen(ModalScreen[Key | None]):
         for tile, key in zip(self.grid.query(Tile), self._keys, strict=False):
             cell = self._cells.get(key, Cell())
             tile.set_class(key == self._chosen and len(self._keys) > 1, "-chosen")
+            tile.set_class(len(self._keys) == 1, "-alone")
             tile.show(key, cell, writing.get(key))
         self.head.update()
 
     def _head_line(self, width: int) -> Parts:
-        count = len(self._running)
+        count = len(self._under_way)
         state = "paused" if self._status == "paused" else f"{count} running"
         text = clip(f" live: {visible(self._job)}", max(0, width - len(state) - 2))
         gap = max(1, width - cell_len(text) - len(state) - 1)
@@ -207,7 +209,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def action_next(self, by: int) -> None:
         """The next running episode."""
         several = self._room() != (1, 1)
-        keys = self._keys if several else self._running
+        keys = self._keys if several else self._under_way
         if not keys:
             return
         at = keys.index(self._chosen) if self._chosen in keys else -1

@@ -38,7 +38,7 @@ from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.journal import Line
 from sekft_engine.records.results import LoadResult
-from sekft_engine.work.board import Board
+from sekft_engine.work.board import Board, Writing
 
 #: So many messages may wait for a serving process that reads none, before it is given up.
 MOST_WAITING = 100_000
@@ -272,7 +272,12 @@ class Back:
             self._unwatch()
             self._unwatch = None
         if wanted:
-            self._unwatch = self._board.watch(lambda writing: self._put(Written(writing=writing)))
+            self._unwatch = self._board.watch(self._written)
+
+    def _written(self, writing: Writing) -> None:
+        """Pass on what a model is writing, unless the serving process is far behind."""
+        if self._outgoing.qsize() < MOST_WAITING // 100:
+            self._put(Written(writing=writing))
 
     def _answer(self, order: Order) -> bytes:
         try:
