@@ -169,7 +169,7 @@ def test_a_server_in_the_background_outlives_its_command_and_is_closed_by_anothe
     assert chat(found[0], "tiny")[0] == 200
     assert run(["resident", "status", *where]) == 0
     assert f"serves at {found[0]}" in capfd.readouterr().out
-    assert run(["serve", "--detach", "--port", "0", *where]) == 1
+    assert run(["serve", "--detach", "--port", "0", *where]) == 2
     assert "this engine serves already" in capfd.readouterr().err
     assert run(["serve", "--stop", *where]) == 0
     assert run(["serve", "--stop", *where]) in (0, 2), "it may not have closed yet"
@@ -178,7 +178,7 @@ def test_a_server_in_the_background_outlives_its_command_and_is_closed_by_anothe
 def test_without_an_engine_nothing_is_served_in_the_background(
     workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["serve", "--detach", "--workspace", str(workspace.root)]) == 1
+    assert run(["serve", "--detach", "--workspace", str(workspace.root)]) == 2
     assert "sekft resident --detach" in capfd.readouterr().err
 
 
@@ -321,6 +321,7 @@ def test_an_eval_beside_the_server_keeps_its_names_and_takes_nothing_from_it(
             adapters=(adapters[0].partition("=")[2],),
             with_base=False,
             scenarios=str(workspace.holdout_scenarios),
+            n=1,
             step_cap=2,
             turn_tokens=4,
         )
