@@ -5,12 +5,12 @@ A model's episode is kept as token ids: what was sampled is never rendered again
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn, described
-from sekft_engine.operators.decoder import Decoder, SampledTurn
+from sekft_engine.operators.decoder import Acting, Decoder, SampledTurn
 from sekft_engine.render import ChatTokenizer
 
 
@@ -61,6 +61,7 @@ class ModelOperator:
         turn_tokens: most ids in one command turn. A turn that reaches it is typed as it stands
             and closed with the end-of-turn id.
         context: most ids in one episode.
+        acting: who acts in an episode, where the decoder mixes adapters; None = the active one.
     """
 
     def __init__(
@@ -70,18 +71,20 @@ class ModelOperator:
         *,
         turn_tokens: int,
         context: int,
+        acting: Callable[[str], Acting] | None = None,
     ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._turn_tokens = turn_tokens
         self._context = context
+        self._acting = acting
         self._turns: dict[str, int] = {}
         self._unclosed: set[str] = set()
         self._full: list[str] = []
         self._recalled: dict[str, list[int]] = {}
 
     def open(self, key: str, seed: int) -> None:
-        self._decoder.add(key, seed)
+        self._decoder.add(key, seed, acting=self._acting(key) if self._acting else None)
         self._turns[key] = 0
 
     def recall(self, key: str, ids: Sequence[int], turns: int) -> None:

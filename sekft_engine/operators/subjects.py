@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -118,6 +118,23 @@ class Subjects:
         if subject.folder is not None and subject.adapter not in self._base.adapters:
             self._attach(str(subject.adapter), subject.folder)
         self._base.activate(subject.adapter)
+
+    def attach_all(self, subjects: Sequence[Subject]) -> bool:
+        """Put the adapters of all these subjects on the base at once.
+
+        Returns:
+            Whether they could be; else the base is as it was before.
+        """
+        try:
+            for subject in subjects:
+                if subject.folder is not None and subject.adapter not in self._base.adapters:
+                    self._base.attach(str(subject.adapter), subject.folder)
+        except BaseChanged:
+            raise
+        except Exception:  # noqa: BLE001 - whatever PEFT does, they can act one after another
+            self.leave()
+            return False
+        return True
 
     def leave(self) -> None:
         """Drop the adapters that were not on the base before."""
