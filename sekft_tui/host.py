@@ -5,8 +5,8 @@ The app has these members, but does not name this Protocol; nothing below the ap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from textual.screen import Screen
 
@@ -91,7 +91,7 @@ class Host(Protocol):
     ) -> object:
         """Show ``screen`` over the panes; ``callback`` gets its answer."""
 
-    def run_worker(self, work: Coroutine[Any, Any, None]) -> object:
+    def run_worker(self, work: Awaitable[None], *, group: str = "default") -> object:
         """Do ``work`` beside everything else."""
 
     def expect(self, request: Request) -> None:

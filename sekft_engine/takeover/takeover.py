@@ -28,7 +28,8 @@ from sekft_engine.takeover.keep import HAND, Draft, Keeper, draft_path, with_pro
 from sekft_engine.takeover.model_turns import ModelTurns, Server
 from sekft_engine.takeover.origin import Origin, upto
 from sekft_engine.takeover.pace import Pace
-from sekft_engine.takeover.view import CurrentView, EngineClient, Phase, State, TakeOverView
+from sekft_engine.takeover.view import CurrentView, EngineClient, State, TakeOverView
+from sekft_engine.work.board import Phase
 from sekft_engine.worlds import World, WorldBroken, open_world
 
 #: The subject of a taken-over session, where evals have a base or an adapter.

@@ -56,6 +56,7 @@ class Tile(Vertical):
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda _width: (self._head,))
         self.view = SessionView(id=f"live-{self._number}")
+        self.view.can_focus = False  # keys are those of the screen
         yield self.head
         yield self.view
 

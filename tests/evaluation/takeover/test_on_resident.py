@@ -18,13 +18,14 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import JOURNAL, Engine
-from sekft_engine.records import events
+from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.journal import read_events
 from sekft_engine.takeover.keep import Keeper
 from sekft_engine.takeover.origin import Origin, origin_of_scenario
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
+from sekft_engine.work.board import Writing
 from tests.engine.socket.conftest import PATIENCE, REAL, Start, runtime, start
 
 __all__ = ["runtime", "start"]
@@ -214,6 +215,43 @@ def test_a_model_is_paused_takes_one_turn_and_loses_the_keyboard_and_gets_it_bac
     heard.wait(lambda view: view.state == "ready")
     assert session.finish()
     assert heard.wait(lambda view: view.finished is not None).finished is not None
+
+
+def test_what_the_models_of_an_eval_write_is_seen_in_another_process(
+    start: Start, place: Workspace
+) -> None:
+    start("--base", "tiny", module=REAL)
+    remote = RemoteEngine(Where(place)).start()
+    written: list[Writing] = []
+    arrived = threading.Condition()
+    ended = threading.Event()
+
+    def take(writing: Writing) -> None:
+        with arrived:
+            written.append(writing)
+            arrived.notify_all()
+
+    remote.subscribe(lambda event: ended.set() if isinstance(event, events.ENDINGS) else None)
+    stop = remote.watch_writing(take)
+    job = remote.submit(
+        jobs.Evaluate(
+            base="tiny",
+            scenarios=str(place.holdout_scenarios),
+            n=1,
+            step_cap=20,
+            turn_tokens=48,
+        )
+    )
+    with arrived:
+        assert arrived.wait_for(
+            lambda: any(each.phase == "types" and each.text for each in written), PATIENCE
+        )
+    stop()
+    shown = written[-1]
+    assert (shown.job, shown.subject, shown.scenario) == (job, "base", "copy-1")
+    remote.cancel(job)
+    assert ended.wait(PATIENCE)
+    remote.close()
 
 
 def test_a_session_whose_process_is_killed_does_not_hold_up_the_engine(
