@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sekft_engine.core.errors import BadInput, JobFailed, Unavailable
+from sekft_engine.core.errors import BadInput, BaseChanged, Interrupted
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.model.device import device_of
 from sekft_engine.model.kernels.mixed_lora import MixedLora
@@ -134,7 +134,9 @@ class LocalOperators:
                 prove_mixing(
                     self._base, subject.adapter, make, self._stop_ids, lambda: self._kernels
                 )
-            except (JobFailed, Unavailable):
+            except (BaseChanged, Interrupted):
+                raise
+            except Exception:  # noqa: BLE001 - whatever PEFT does with it, it can act alone
                 self._proven[subject.name] = False
             else:
                 self._proven[subject.name] = True

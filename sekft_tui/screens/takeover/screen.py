@@ -182,8 +182,12 @@ class TakeOverScreen(ModalScreen[None]):
         self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
         self.meanwhile = ""
-        if active is not None and active.kind != "hand_back":
-            self.meanwhile = f"waits until {active.kind} is done"
+        queue = shared.queue
+        kind = active.kind if active is not None else ""
+        if queue is not None and queue.running is not None:
+            kind = queue.running.kind  # an engine of another process may have begun it before
+        if kind not in ("", "hand_back"):
+            self.meanwhile = f"waits until {kind} is done"
         elif active is not None and active.progress is not None:
             self.meanwhile = active.progress.label
         self.head.update()
