@@ -98,6 +98,7 @@ class Guests:
 
     def end(self) -> None:
         """Ask the guest to end, and wait for that as long as its answers may take."""
+        self.see_off()
         if not self.stop("the engine ends"):
             return
         until = time.monotonic() + _GOODBYE_S

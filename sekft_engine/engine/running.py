@@ -23,10 +23,12 @@ from sekft_engine.records.jobs import Job, kind_of
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run
 from sekft_engine.work.board import Board
-from sekft_engine.work.context import GUEST_MOST_S, Context, Stop, Stopped
+from sekft_engine.work.context import Context, Stop, Stopped
 from sekft_engine.work.guest import Guest
 from sekft_engine.work.residence import Residence
 
+#: How long the guest of the base works before a paused job looks whether it may go on, in seconds.
+_GUEST_TURN_S = 0.5
 #: So many messages may wait for a job.
 MOST_MESSAGES = 4096
 
@@ -131,7 +133,7 @@ class RunningJob:
 
     def wait_while_paused(self) -> None:
         while self._is_held():
-            self._guests.work(GUEST_MOST_S)
+            self._guests.work(_GUEST_TURN_S)
         with self._changed:
             self.paused = False
 
