@@ -82,6 +82,7 @@ class TakeOverScreen(ModalScreen[None]):
         self._since = time.monotonic()
         self._leaving = False
         self._state = ""
+        self._begun = False  # it may be asked to draw before that
 
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda width: (self.head_line(width),), id="takeover-head")
@@ -101,6 +102,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.session = self._begin(self._changed)
+        self._begun = True
         self.set_interval(1 / CLOCK, self._tick)
         self.set_focus(self.view)
         self.draw_session()
@@ -178,6 +180,8 @@ class TakeOverScreen(ModalScreen[None]):
 
     def draw(self, shared: Shared) -> None:
         """Show what the engine is doing."""
+        if not self._begun:
+            return
         text, style = engine_text(shared)
         self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
