@@ -84,7 +84,10 @@ class ModelOperator:
         self._recalled: dict[str, list[int]] = {}
 
     def open(self, key: str, seed: int) -> None:
-        self._decoder.add(key, seed, acting=self._acting(key) if self._acting else None)
+        if self._acting is None:
+            self._decoder.add(key, seed)
+        else:
+            self._decoder.add(key, seed, acting=self._acting(key))
         self._turns[key] = 0
 
     def recall(self, key: str, ids: Sequence[int], turns: int) -> None:
