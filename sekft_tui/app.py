@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual import on
@@ -17,50 +18,46 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
-from sekft_engine import demo as demo_jobs
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.records import events, jobs
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
-from sekft_tui.engine_switch import EngineSwitch
 from sekft_tui.input import clipboard
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import PANES, Place, bindings
 from sekft_tui.input.palette import KeyCommands
-from sekft_tui.leaving import Leaving, farewell
-from sekft_tui.model.job_text import engine_text, job_state
-from sekft_tui.model.pinned_runs import PinnedRuns
-from sekft_tui.model.reducer import Shared
-from sekft_tui.panes import PANE_TYPES
-from sekft_tui.panes.pane import Pane
-from sekft_tui.panes_app import PanesApp
-from sekft_tui.process import attachment
+from sekft_tui.panes import pane_type
 from sekft_tui.process.attention import Attention
-from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike, EngineState
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
-from sekft_tui.process.settings import State, load_state
-from sekft_tui.process.workers import KeyPriority
-from sekft_tui.screens.details import DetailsScreen
-from sekft_tui.screens.engine import EngineScreen
-from sekft_tui.screens.help import HelpScreen
-from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
-from sekft_tui.screens.queue import QueueScreen
-from sekft_tui.screens.setup import SetupScreen
+from sekft_tui.process.workers import KeyPriority, run_on_thread
+from sekft_tui.screens.protocols import DrawsState, HasTypingTarget, HearsEngine
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.workspace_app import WorkspaceApp
+
+# What is read after the first picture: tests/test_laws.py holds the start to that.
+if TYPE_CHECKING:
+    from sekft_tui.engine_switch import EngineSwitch
+    from sekft_tui.leaving import Leaving
+    from sekft_tui.model.reducer import Shared
+    from sekft_tui.panes.pane import Pane
+    from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.bridge import EngineLike
 
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
 
-class Workbench(PanesApp):
+class Workbench(WorkspaceApp):
     """``sekft tui``.
 
+    It paints its frame first, and then reads and makes what stands in it.
+
     Args:
-        engine: does the jobs. The app starts it; whoever made it closes it.
+        engine: does the jobs, or chooses which does. The app starts it; whoever made the app closes
+            it.
         workspace: the folder to show.
         base: the base to train and evaluate; "" = the workspace's.
         data: the trajectories to show and train on; "" = the workspace's.
@@ -88,7 +85,7 @@ class Workbench(PanesApp):
 
     def __init__(
         self,
-        engine: EngineLike,
+        engine: EngineLike | Callable[[], Chosen],
         workspace: Workspace,
         *,
         base: str = "",
@@ -97,26 +94,12 @@ class Workbench(PanesApp):
         hub: str = "",
         remark: str = "",
     ) -> None:
-        super().__init__()
-        self._remark = remark
+        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
         self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
-        self.workspace = workspace
-        self.demo = demo
-        self._base = base
-        self.state: State = load_state()
         self.remembered = Remembered(workspace.root)
-        self.pinned = PinnedRuns(
-            workspace.runs,
-            self.state.pinned.get(str(workspace.root), ()),
-            remember=self._remember_pinned,
-            in_background=self._read_pinned,
-        )
         self.data_report = ""
-        self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
-        self.bridge = Bridge(engine, self.post_message)
-        self.switch = EngineSwitch(self)
-        self.leaving = Leaving(self)
+        self.recipe = Recipe()
         #: What the terminal that is left shows.
         self.farewell = ""
         self.prompt = PromptLine()
@@ -127,37 +110,27 @@ class Workbench(PanesApp):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
+        self.pane = next((name for name, _ in PANES if name == self.state.pane), self.pane)
+        self.tabs.pane = self.keys.pane = self.pane
+        self.tabs.base = Path(self.base).name
+        self.tabs.state = ("starting …", "quiet")
 
-    # --- the workspace ----------------------------------------------------------------------
+    # --- parts that are made when they are first asked for ------------------------------------
 
-    @property
-    def base(self) -> str:
-        """The base to train and evaluate."""
-        return self._base or self.workspace.base
+    @cached_property
+    def switch(self) -> EngineSwitch:
+        from sekft_tui.engine_switch import EngineSwitch
 
-    @property
-    def is_demo(self) -> bool:
-        """Whether the demo's base is used, which needs the demo's recipe and limits."""
-        return self.demo or Path(self.base).name == demo_jobs.BASE
+        return EngineSwitch(self)
 
-    @property
-    def engine(self) -> EngineLike:
-        """The engine that is shown now."""
-        return self.bridge.engine
+    @cached_property
+    def leaving(self) -> Leaving:
+        from sekft_tui.leaving import Leaving
+
+        return Leaving(self)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults(self.current_theme.dark if self.theme else True)
-
-    def _remember_pinned(self, runs: tuple[str, ...]) -> None:
-        pinned = {**self.state.pinned, str(self.workspace.root): runs}
-        self.state = msgspec.structs.replace(self.state, pinned=pinned)
-
-    def _read_pinned(self, read: Callable[[], None]) -> None:
-        async def work() -> None:
-            await asyncio.to_thread(read)
-            self.redraw_pane()
-
-        self.run_worker(work(), group="pinned", exclusive=True)
 
     # --- starting ---------------------------------------------------------------------------
 
@@ -167,17 +140,46 @@ class Workbench(PanesApp):
         yield self.keys
         yield self.prompt  # covers the keys while it is open
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
+        begin = messages.Begin()
+        self.expect(begin)
+        self.call_after_refresh(self.post_message, begin)
+
+    def _read(self) -> bool:
+        """Read and make what the first pane needs; runs on a thread.
+
+        Returns:
+            Whether the demo has to be set up first.
+        """
+        from sekft_engine import demo
+        from sekft_tui.model import job_text
+        from sekft_tui.process import attachment
+
+        del job_text, attachment  # every picture needs them
+        fresh = self.demo and not is_set_up(self.workspace)
+        pane_type("trajectories" if fresh else self.pane)
+        _ = self.bridge, self.pinned
+        if self.is_demo:
+            self.recipe = demo.RECIPE
+        return fresh
+
+    @on(messages.Begin)
+    async def _begin(self) -> None:
+        fresh = await run_on_thread(self._read)
+        if not gc.isenabled():  # launch.py; each collection would look through all of it
+            gc.freeze()
+            gc.enable()
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
-        wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
-        fresh = self.demo and not is_set_up(self.workspace)
-        await self.action_pane("trajectories" if fresh else wanted)
+        await self.action_pane("trajectories" if fresh else self.pane)
         if fresh:
+            from sekft_engine.records import jobs
+            from sekft_tui.screens.setup import SetupScreen
+
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
-        elif self._remark:
-            self.keys.note(self._remark, 10)
+        elif self.remark:
+            self.keys.note(self.remark, 10)
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
         elif left := [job for job in self.engine.status().queued if job.held]:
@@ -214,14 +216,17 @@ class Workbench(PanesApp):
         self.pull()
 
     def _draw_tabs(self, shared: Shared) -> None:
+        from sekft_tui.model.job_text import engine_text
+        from sekft_tui.process import attachment
+
         self.tabs.base = Path(self.base).name
         remote = self.bridge.remote
-        self.tabs.engine = f"· process {remote.greeting.pid}" if remote is not None else ""
+        self.tabs.process = remote.greeting.pid if remote is not None else 0
         self.tabs.state = attachment.header(remote, engine_text(shared))
         self.tabs.update()
 
     def make_pane(self, name: Place) -> Pane:
-        return PANE_TYPES[name](self)
+        return pane_type(name)(self)
 
     @on(messages.TakeOver)
     def _take_over(self, message: messages.TakeOver) -> None:
@@ -236,8 +241,11 @@ class Workbench(PanesApp):
 
     # --- what the engine says ---------------------------------------------------------------
 
-    @on(EngineEvent)
-    def _on_engine_event(self, message: EngineEvent) -> None:
+    @on(messages.EngineEvent)
+    def _on_engine_event(self, message: messages.EngineEvent) -> None:
+        from sekft_engine.records import events
+        from sekft_tui.model.job_text import job_state
+
         event = message.event
         match event:
             case events.JobFailed():
@@ -252,13 +260,13 @@ class Workbench(PanesApp):
             how = job_state(ended.status)[0].partition(" ")[2]
             self.attention.ended(f"sekft: {ended.kind} {how}", ended.started, ended.ended)
         for screen in self.screen_stack:
-            if isinstance(screen, SetupScreen):
+            if isinstance(screen, HearsEngine):
                 screen.engine_event(event)
-        for pane in self.query(Pane).results(Pane):
+        for pane in self.made_panes():
             pane.engine_event(event)
 
-    @on(EngineState)
-    def _on_engine_state(self, message: EngineState) -> None:
+    @on(messages.EngineState)
+    def _on_engine_state(self, message: messages.EngineState) -> None:
         self.switch.state_changed(message)
 
     def action_detach(self) -> None:
@@ -299,15 +307,23 @@ class Workbench(PanesApp):
         return focused if isinstance(focused, Form) and focused.typing else None
 
     def action_help(self) -> None:
+        from sekft_tui.screens.help import HelpScreen
+
         self.push_screen(HelpScreen(self.pane))
 
     def action_queue(self) -> None:
+        from sekft_tui.screens.queue import QueueScreen
+
         self.push_screen(QueueScreen(self.bridge))
 
     def action_engine(self) -> None:
+        from sekft_tui.screens.engine import EngineScreen
+
         self.push_screen(EngineScreen(self.bridge, self.workspace.root))
 
     def action_details(self) -> None:
+        from sekft_tui.screens.details import DetailsScreen
+
         text, trace = self._last_error
         if text:
             self.push_screen(DetailsScreen(text, trace, lambda text: self._copy("error", text)))
@@ -327,7 +343,7 @@ class Workbench(PanesApp):
             self.screen.maximize(self.screen.focused)
 
     def action_reload(self) -> None:
-        for pane in self.query(Pane).results(Pane):
+        for pane in self.made_panes():
             pane.reload()
         self.redraw_pane()
 
@@ -366,6 +382,8 @@ class Workbench(PanesApp):
 
     def leave(self) -> None:
         """Save the settings and end."""
+        from sekft_tui.leaving import farewell
+
         with self.bridge.shared() as shared:
             self.farewell = farewell(shared)
         save_rest(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
@@ -384,4 +402,6 @@ class Workbench(PanesApp):
 
 def is_set_up(workspace: Workspace) -> bool:
     """Whether the workspace has a base, scenarios and trajectories."""
-    return bool(workspace.base and demo_jobs.has_data(workspace))
+    from sekft_engine import demo
+
+    return bool(workspace.base and demo.has_data(workspace))

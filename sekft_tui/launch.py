@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,10 +80,16 @@ def launch(
 
         data = str(Path(data).expanduser().absolute())
         open_index(data)  # so is data that cannot be read
-    from sekft_tui.process.attachment import choose_engine
 
-    chosen = choose_engine(place, base=base, attach=attach, resident=resident)
-    return _run(place, chosen, base or chosen.base, demo, data, hub)
+    def choose() -> Chosen:
+        from sekft_tui.process.attachment import choose_engine
+
+        return choose_engine(place, base=base, attach=attach, resident=resident)
+
+    if attach is not None:
+        chosen = choose()  # so is an engine that is not there
+        return _run(place, lambda: chosen, base, demo, data, hub)
+    return _run(place, choose, base, demo, data, hub)
 
 
 def prepare_terminal(without: str) -> None:
@@ -106,7 +114,10 @@ def prepare_terminal(without: str) -> None:
             os.environ.setdefault(name, value)
 
 
-def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub: str) -> int:
+def _run(
+    place: Workspace, choose: Callable[[], Chosen], base: str, demo: bool, data: str, hub: str
+) -> int:
+    gc.disable()  # what is imported stays: the app sets it aside, and turns the collector on again
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
@@ -114,9 +125,7 @@ def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub
 
     log = state_path().with_name("tui.log")
     with guarded(log):
-        app = Workbench(
-            chosen.engine, place, base=base, demo=demo, data=data, hub=hub, remark=chosen.remark
-        )
+        app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub)
         with on_hangup(lambda: app.engine, app):
             app.run()
     status = app.return_code or 0

@@ -51,7 +51,7 @@ from sekft_engine.records.results import (
 from sekft_engine.records.resuming import to_resume
 from sekft_engine.work.board import Board
 from sekft_engine.work.context import Stopped
-from sekft_engine.work.residence import Residence
+from sekft_engine.work.residence import Residence, is_same_folder
 
 JOURNAL = "engine.jsonl"
 #: How long the guest of the base works before the queue is looked at, in seconds.
@@ -330,7 +330,7 @@ class Engine:
             board=self.board,
             handlers=self._handlers,
             changed=self._changed,
-            opened=self._publish_queue,
+            opened=self._run_opened,
             guests=self._guests,
         )
 
@@ -371,6 +371,17 @@ class Engine:
         self._publish_queue()
         self._publish_for(job, ending, kind=kind_of(job), **fields)
         self._publisher.forget(job.id)
+
+    def _run_opened(self) -> None:
+        """The running job has a run. A held job that was to resume that run is done with."""
+        with self._changed:
+            running = self._running
+            folder = running.folder if running is not None else None
+            held = [] if folder is None else self._queue.take_held(lambda job: _is_of(job, folder))
+        for job in held:
+            by = running.job.id if running is not None else ""
+            self._end(job, events.JobCancelled, detail=f"{by} has resumed its run")
+        self._publish_queue()
 
     def _publish_queue(self) -> None:
         """Publish what runs and waits.
@@ -417,3 +428,11 @@ class Engine:
         self._publish_for(job, events.JobDone, kind=kind_of(job), result=result)
         self._publisher.forget(job.id)
         return True
+
+
+def _is_of(job: Job, folder: Path) -> bool:
+    """Whether the job names the run in ``folder`` as its own."""
+    out = getattr(job, "out", "")
+    resumes = bool(getattr(job, "resume", True))  # a sweep always does
+    named = isinstance(job, LASTING) and resumes and bool(out)
+    return named and is_same_folder(Path(out), folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -62,6 +62,13 @@ class JobQueue:
             self._jobs.remove(job)
             self._held.discard(job_id)
         return job
+
+    def take_held(self, which: Callable[[Job], bool]) -> list[Job]:
+        """Take out the held jobs of which ``which`` is true."""
+        taken = [job for job in self._jobs if job.id in self._held and which(job)]
+        for job in taken:
+            self.remove(job.id)
+        return taken
 
     def clear(self) -> list[Job]:
         """Take all of them out, held ones too."""

@@ -46,6 +46,31 @@ def absolute_adapters(specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(out)
 
 
+def moved(job: Job, here: Path, there: Path) -> Job:
+    """The job, with absolute paths, as it is said where the folder ``here`` lies at ``there``.
+
+    Paths outside the folder stay.
+    """
+    if not isinstance(job, AnyJob):
+        return job
+    changed: dict[str, Any] = {}
+    for name in job.__struct_fields__:
+        value = getattr(job, name)
+        if name in _PATHS | _NAMES:
+            several = isinstance(value, tuple)
+            new = tuple(_at(one, here, there) for one in value) if several else value
+            changed[name] = new if several else _at(value, here, there)
+    return msgspec.structs.replace(job, **changed)
+
+
+def _at(path: str, here: Path, there: Path) -> str:
+    """``path`` below ``there`` in place of ``here``."""
+    for root in (here.absolute(), here.resolve()):
+        if path.startswith("/") and Path(path).is_relative_to(root):
+            return str(there / Path(path).relative_to(root))
+    return path
+
+
 def _path(path: str) -> str:
     return str(Path(path).expanduser().absolute()) if path else ""
 

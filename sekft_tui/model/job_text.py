@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sekft_engine.records.events import Progress
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.text import visible, wrapped
+from sekft_tui.text import duration, percent, visible, wrapped
 
 _STATES = {
     "queued": ("… queued", "quiet"),
@@ -45,6 +46,15 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
 
 
+def _short(progress: Progress) -> str:
+    """How far a job is, in a few words: with the time that is left where that is known."""
+    label = visible(progress.label)
+    if not progress.left:
+        return label
+    share = percent(progress.done, progress.total)
+    return f"{label.partition(' ')[0]} {share}, {duration(progress.left)} left"
+
+
 def engine_text(shared: Shared) -> tuple[str, str]:
     """What the engine is doing, in a few words, and their style."""
     job = shared.active
@@ -58,7 +68,7 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     elif job.kind == "find_rate" and len(shared.rate):
         progress = f" {shared.rate.step}/{shared.rate.steps}"
     elif job.progress is not None:
-        progress = f" {visible(job.progress.label)}"
+        progress = f" {_short(job.progress)}"
     glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
     queue = shared.queue
     waiting = sum(not job.held for job in queue.waiting) if queue is not None else 0

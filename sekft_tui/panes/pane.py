@@ -31,6 +31,7 @@ class Part(Vertical):
     DEFAULT_CSS = """
     Part { height: 1fr; width: 1fr; }
     Part > .head { background: $panel; height: 1; }
+    Part:focus-within { width: 1fr; }  /* Textual restyles what has such a rule itself */
     Part:focus-within > .head { background: $cursor-background; }
     """
 

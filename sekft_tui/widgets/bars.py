@@ -20,8 +20,8 @@ class TabBar(Lines):
         self.pane: Place = "trajectories"
         self.badges: dict[Place, str] = {}
         self.base = ""
-        #: Which engine it is, where it is one of another process.
-        self.engine = ""
+        #: The process of the engine, where it is another one; named where there is room for it.
+        self.process = 0
         self.state: tuple[str, str] = ("", "quiet")
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
@@ -42,9 +42,14 @@ class TabBar(Lines):
             at += size
         self.clicks = tuple(clicks)
         text, style = self.state
-        base = f" {self.base} " if self.base and width - at - cell_len(text) > 24 else ""
-        if self.engine and width - at - cell_len(text) - cell_len(base) > len(self.engine) + 2:
-            base = f"{base}{self.engine} "
+        room = width - at - cell_len(text) - 1
+        base = f" {self.base} " if self.base and room > max(23, cell_len(self.base) + 1) else ""
+        room -= cell_len(base)
+        if self.process and room > len(named := f"· process {self.process} "):
+            base += named
+        elif self.process and room > len(named := f"{self.process} "):
+            sign, _, doing = text.partition(" ")
+            text = f"{sign} {named}{doing}"
         right = clip(text, max(0, width - at - cell_len(base) - 1))
         gap = width - at - cell_len(base) - cell_len(right) - 1
         parts += [(" " * max(0, gap), ""), (base, "quiet"), (right, style)]

@@ -16,7 +16,7 @@ from sekft_tui.input.actions import (
     of,
     shown,
 )
-from sekft_tui.panes import PANE_TYPES
+from sekft_tui.panes import pane_type
 from sekft_tui.screens.takeover import TakeOverScreen
 from sekft_tui.screens.takeover.watch import WatchScreen
 from sekft_tui.widgets.line_view import LineView
@@ -49,7 +49,7 @@ def test_no_key_is_one_that_terminals_do_not_deliver() -> None:
 
 def test_every_key_has_an_action_where_it_says() -> None:
     targets: dict[str, type] = {"global": Workbench, "motion": LineView}
-    targets |= {str(place): kind for place, kind in PANE_TYPES.items()}
+    targets |= {str(place): pane_type(place) for place in PLACES}
     targets |= {"takeover": TakeOverScreen, "shell": WatchScreen}
     for key in KEYS:
         method = key.action.split("(")[0]

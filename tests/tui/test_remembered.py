@@ -77,6 +77,7 @@ async def test_filter_and_place_in_the_list_are_there_again(make_app: Make) -> N
         app.leave()
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "certified")
         pane = app.query_one(TrajectoriesPane)
         await until(pilot, lambda: bool(pane.current and pane.current.id == name), "its place")
 

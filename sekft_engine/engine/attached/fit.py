@@ -69,6 +69,9 @@ def offer(job: Job, workspace: Workspace | None) -> Offer:
     said = engine.greeting
     queue = engine.queue()
     why = ""
+    if (stuck := engine.silence) is not None:
+        engine.close(0.0)
+        return Offer(None, f"the engine of this workspace is not used: {stuck}")
     if said.engine != f"sekft {__version__}":
         why = f"is {said.engine}, and this is {__version__}"
     else:

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from sekft_engine.records import events, jobs
 from sekft_tui.app import Workbench
 from sekft_tui.input.clipboard import requests
+from sekft_tui.panes.pane import Part
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
@@ -426,3 +427,19 @@ async def test_theme_and_pane_are_remembered(make_app: Make) -> None:
         await until(pilot, lambda: bool(pilot.app.query(TrainPane)), "the Train pane")
         assert app.theme == "sekft-light"
         assert app.pane == "train"
+
+
+async def test_the_title_of_the_part_that_has_the_focus_stands_out(make_app: Make) -> None:
+    async with make_app().run_test(size=(160, 48)) as pilot:
+        await until_shown(pilot, "12 trajectories", "certified")
+        pane = trajectories(pilot)
+
+        def colours() -> list[str]:
+            return [part.query_one(".head").styles.background.hex for part in pane.query(Part)]
+
+        first = colours()
+        assert len(set(first)) == 2
+        await pilot.press("enter")
+        await until(pilot, lambda: colours() == first[::-1], "the other title")
+        await pilot.press("escape")
+        await until(pilot, lambda: colours() == first, "the first title")
