@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -25,7 +25,6 @@ class App(Host, Protocol):
 
     @property
     def screen_stack(self) -> list[Screen[object]]: ...
-    def run_worker(self, work: Awaitable[None], *, group: str) -> object: ...
     def action_reload(self) -> None: ...
     def redraw_pane(self) -> None: ...
     def leave(self) -> None: ...

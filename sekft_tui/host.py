@@ -5,7 +5,7 @@ The app has these members, but does not name this Protocol; nothing below the ap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from textual.screen import Screen
@@ -93,6 +93,9 @@ class Host(Protocol):
         self, screen: Screen[Answer], callback: Callable[[Answer | None], None] | None = None
     ) -> object:
         """Show ``screen`` over the panes; ``callback`` gets its answer."""
+
+    def run_worker(self, work: Awaitable[None], *, group: str = "default") -> object:
+        """Do ``work`` beside everything else."""
 
     def expect(self, request: Request) -> None:
         """``request`` is on its way to the app: keys pressed after it wait until it is done."""

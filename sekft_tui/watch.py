@@ -13,7 +13,9 @@ from sekft_engine.takeover.shell import Shell, prepare
 from sekft_tui.launch import prepare_terminal
 
 
-def open_shell(asked: Shell, workspace: Workspace | None, cast: Path | None) -> int:
+def open_shell(
+    asked: Shell, workspace: Workspace | None, cast: Path | None, resident: bool = True
+) -> int:
     """Watch a model on this terminal; returns the exit status.
 
     Raises:
@@ -21,13 +23,16 @@ def open_shell(asked: Shell, workspace: Workspace | None, cast: Path | None) -> 
         Unavailable: this terminal cannot place text.
     """
     prepare_terminal("use sekft shell --plain")
-    from sekft_engine.engine.engine import Engine
+    from sekft_engine.engine.attached.for_session import engine_for_shell
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
     from sekft_tui.process.settings import state_path
     from sekft_tui.watch_app import WatchApp, Watcher
 
-    engine, watcher = Engine(workspace, nice=0), Watcher()
+    watcher = Watcher()
+    engine, asked, text = engine_for_shell(asked, workspace, resident=resident)
+    if text:
+        click.echo(f"sekft: info: {visible(text)}", err=True)
     watched = prepare(asked, workspace, engine, watcher.changed)
     if cast is not None:
         path = cast.expanduser().absolute()

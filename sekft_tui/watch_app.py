@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.takeover.cast import LiveCast
 from sekft_engine.takeover.shell import Watched
 from sekft_engine.takeover.takeover import TakeOver
@@ -40,7 +41,8 @@ class WatchApp(OrderedKeys):
     """The app of ``sekft shell``.
 
     Args:
-        engine: does the work of the model. The app starts it; whoever made it closes it.
+        engine: does the work of the model. The app starts one of this process; whoever made it
+            closes it.
         watched: the session; the app starts it.
         watcher: is told of its changes.
         workspace: where sessions are kept.
@@ -71,7 +73,8 @@ class WatchApp(OrderedKeys):
         return theme.defaults(self.current_theme.dark if self.theme else True)
 
     def on_mount(self) -> None:
-        self.engine.start()
+        if not isinstance(self.engine, RemoteEngine):  # that of another process is at work
+            self.engine.start()
         self.set_interval(1 / PULLS, self._pull)
         screen = WatchScreen(self, self._begin, self._watched.adapter, self._watched.subject)
         self.push_screen(screen, lambda _: self.exit(0))

@@ -314,6 +314,8 @@ def _described(now: EngineStatus) -> list[str]:
     active = f", adapter {held.active}" if held is not None and held.active else ""
     base = "no base is loaded" if held is None else f"{held.base} ({held.dtype}){active}"
     lines = [f"{now.state}: {base}"]
+    if held is not None and held.server:
+        lines.append(f"serves at {held.server}")
     if now.running is not None:
         job = now.running
         far = f" of {job.total}" if job.total else ""

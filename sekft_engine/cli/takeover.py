@@ -10,11 +10,19 @@ import click
 import msgspec
 from msgspec import Meta
 
-from sekft_engine.cli.options import find_workspace, json_option, struct_options, workspace_option
+from sekft_engine.cli.options import (
+    find_workspace,
+    json_option,
+    no_resident_option,
+    struct_options,
+    workspace_option,
+)
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, Interrupted, JobFailed
-from sekft_engine.core.text import plain
+from sekft_engine.core.text import plain, visible
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.for_session import engine_for
+from sekft_engine.engine.engine import Engine
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import find_episode
 from sekft_engine.records import jobs
@@ -83,10 +91,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.argument("episode", default="")
 @struct_options(Options)
 @click.option("-q", "--quiet", is_flag=True, help="Show only the world's answers.")
+@no_resident_option
 @json_option
 @workspace_option
 def command(
-    run: str, episode: str, quiet: bool, as_json: bool, workspace: Path | None, **values: Any
+    run: str,
+    episode: str,
+    quiet: bool,
+    no_resident: bool,
+    as_json: bool,
+    workspace: Path | None,
+    **values: Any,
 ) -> int:
     """Take over EPISODE of RUN at a turn and continue by hand.
 
@@ -94,13 +109,16 @@ def command(
     file of any session. With --scenario you begin in an untouched world. What you type is read from
     standard input; ~help lists what else you can do.
     """
-    from sekft_engine.engine.engine import Engine
-
     options = Options(**values)
     place = find_workspace(workspace)
     base = options.base or (place.base if place is not None else "")
     origin = _origin(run, episode, options, place)
-    engine = Engine(place, nice=0).start()
+    job = jobs.HandBack(takeover="", base=base, load_4bit=options.load_4bit, device=options.device)
+    engine, base, text = engine_for(job, place, resident=not no_resident)
+    if text and not quiet:
+        click.echo(f"sekft: info: {visible(text)}", err=True)
+    if isinstance(engine, Engine):
+        engine.start()
     session = TakeOver(
         lambda: origin,
         keeper=Keeper(base, place),

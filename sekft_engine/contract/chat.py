@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,8 @@ _ROOM = 64 << 10
 #: Most bytes of a token as escaped JSON, thoughts included; and the share of the request that the
 #: answer may repeat.
 _PER_TOKEN, _ECHO = 1 << 10, 4
+#: Answers to a streamed request that may be another one without a stream.
+_NO_STREAM = ("refused", "no_completion", "no_choices", "not_there", "server_error")
 
 
 class Chat:
@@ -43,6 +45,7 @@ class Chat:
         self._fields = Fields(needed, more)
         self._lock = threading.Lock()
         self._rows: Counter[str] = Counter()
+        self._streams = True
 
     @property
     def rows(self) -> dict[str, int]:
@@ -56,7 +59,12 @@ class Chat:
         return self._fields.now
 
     def ask(
-        self, messages: Sequence[Mapping[str, str]], *, seed: int, least: int = 0
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        seed: int,
+        least: int = 0,
+        written: Callable[[str], None] | None = None,
     ) -> JudgedAnswer:
         """Ask for one command turn.
 
@@ -64,14 +72,19 @@ class Chat:
             messages: the session so far.
             seed: of the draws.
             least: the fewest tokens that the prompt has; 0 = unknown.
+            written: takes the words of the answer so far, as they come; None = it is not streamed.
 
         Raises:
             FieldNeeded: the server refuses a field without which this would be another eval.
         """
         sent = self._fields.now
         while True:
-            answer = self._post(messages, sent, seed, least)
+            streams = written if self._streams else None
+            answer = self._post(messages, sent, seed, least, streams)
             judged = judge(answer, room=self._room, least=least)
+            if streams is not None and judged.kind in _NO_STREAM:
+                self._streams = False  # it may be the stream that the server does not like
+                continue
             try:
                 following = self._after(sent, answer, judged)
             except FieldNeeded:
@@ -86,9 +99,16 @@ class Chat:
             sent = following
 
     def _post(
-        self, messages: Sequence[Mapping[str, str]], sent: SentFields, seed: int, least: int
+        self,
+        messages: Sequence[Mapping[str, str]],
+        sent: SentFields,
+        seed: int,
+        least: int,
+        written: Callable[[str], None] | None,
     ) -> Answer | Fault:
         body = {"model": self.model, "messages": messages, "stream": False, **sent.fields}
+        if written is not None:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         if "seed" in body:
             body["seed"] = seed & 0x7FFFFFFF
         size = len(msgspec.json.encode(body))
@@ -102,7 +122,11 @@ class Chat:
 
         try:
             return self.client.post(
-                PATH, body, limit=_ROOM + _PER_TOKEN * self._room + _ECHO * size, again=again
+                PATH,
+                body,
+                limit=_ROOM + _PER_TOKEN * self._room + _ECHO * size,
+                again=again,
+                written=written,
             )
         except Fault as fault:
             return fault

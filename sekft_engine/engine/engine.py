@@ -20,6 +20,7 @@ from sekft_engine.core.errors import Interrupted, SekftError, Unexpected, known_
 from sekft_engine.core.machine import limit_spinning
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Observer, Publisher
 from sekft_engine.engine.queue import (
     LASTING,
@@ -45,14 +46,18 @@ from sekft_engine.records.results import (
     ResumeResult,
     RunningStatus,
     StatusResult,
+    UnserveResult,
 )
 from sekft_engine.records.resuming import to_resume
+from sekft_engine.work.board import Board
 from sekft_engine.work.context import Stopped
 from sekft_engine.work.residence import Residence, is_same_folder
 
 JOURNAL = "engine.jsonl"
 #: Jobs that train, so that a checkpoint may be asked of them.
 _TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
+#: How long the guest of the base works before the queue is looked at, in seconds.
+GUEST_TURN_S = 1.0
 
 
 class Engine:
@@ -77,6 +82,8 @@ class Engine:
     ) -> None:
         self.workspace = workspace
         self.residence = Residence(keep=keep_base)
+        #: What models are writing at this moment.
+        self.board = Board()
         self._nice = nice
         self._handlers = dict(HANDLERS) | dict(handlers or {})
         self._changed = threading.Condition()
@@ -86,6 +93,7 @@ class Engine:
         self._leaving = False
         self._numbers = itertools.count(1)
         self._publisher = Publisher()
+        self._guests = Guests(self.residence, self._publisher.publish)
         self._thread = threading.Thread(target=self._main, name=ENGINE_THREAD, daemon=True)
 
     # --- what front ends call, from any thread --------------------------------------------
@@ -173,6 +181,24 @@ class Engine:
                 return False
             running.ask_to_save()
             return True
+
+    def unserve(self) -> bool:
+        """Ask the server on the base to end; False where there is none. Does not wait."""
+        closing = self._guests.stop("it was closed")
+        with self._changed:
+            self._changed.notify_all()
+        return closing
+
+    def tell(self, job_id: str, message: bytes, number: int = 0) -> bool:
+        """Give the running job a message, which is JSON; False where it does not run.
+
+        With a ``number`` it is given once: each one has a greater number than the one before.
+        """
+        with self._changed:
+            running = self._running
+            if running is None or job_id != running.job.id:
+                return False
+            return running.tell(message, number)
 
     def pause(self, job_id: str = "") -> bool:
         """Hold a job: the running one (the default) at its next step, a waiting one where it is.
@@ -281,23 +307,34 @@ class Engine:
 
     def _main(self) -> None:
         step_back(self._nice)
+        guests = self._guests
         while True:
             with self._changed:
-                while not self._queue.ready and not self._closing:
-                    self._changed.wait()
-                job = self._queue.take()
-                if job is None:
-                    return
-                running = self._running = RunningJob(
-                    job,
-                    workspace=self.workspace,
-                    residence=self.residence,
-                    publisher=self._publisher,
-                    handlers=self._handlers,
-                    changed=self._changed,
-                    opened=self._run_opened,
-                )
-            self._run(running)
+                self._changed.wait_for(lambda: self._queue.ready or self._closing or guests.wants)
+                job = None if guests.leaving else self._queue.take()
+                running = self._running = None if job is None else self._running_job(job)
+                if running is None and self._closing and not self._queue.ready:
+                    break
+            if running is not None:
+                guests.job_is(running.job.id)
+                self._run(running)
+                guests.job_is("")
+            guests.see_off()
+            guests.work(GUEST_TURN_S)
+        guests.end()
+
+    def _running_job(self, job: Job) -> RunningJob:
+        return RunningJob(
+            job,
+            workspace=self.workspace,
+            residence=self.residence,
+            publisher=self._publisher,
+            board=self.board,
+            handlers=self._handlers,
+            changed=self._changed,
+            opened=self._run_opened,
+            guests=self._guests,
+        )
 
     def _run(self, running: RunningJob) -> None:
         job, kind = running.job, kind_of(running.job)
@@ -386,6 +423,8 @@ class Engine:
                 result = ResumeResult(paused=False, found=self.resume(job.target))
             case jobs.Move():
                 result = MoveResult(moved=self.move(job.target, job.by))
+            case jobs.Unserve():
+                result = UnserveResult(closing=self.unserve())
             case _:
                 return False
         self._publish_for(job, events.JobDone, kind=kind_of(job), result=result)

@@ -29,6 +29,7 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Experiment: "sekft_engine.experiment.job:run_experiment",
     jobs.Improve: "sekft_engine.improvement.job:run_improve",
     jobs.HandBack: "sekft_engine.takeover.job:run_hand_back",
+    jobs.Serve: "sekft_engine.serve.job:run_serve",
     jobs.MeasureLosses: "sekft_engine.training.token_losses.job:run_measure",
     jobs.Export: "sekft_engine.export.job:run_export",
     jobs.Setup: "sekft_engine.demo:run_setup",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 
 from sekft_engine.core.errors import BaseChanged, Interrupted, known_error
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Publisher
 from sekft_engine.engine.registry import Handler, handler_of
 from sekft_engine.records import events
@@ -20,8 +22,15 @@ from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job, kind_of
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run
+from sekft_engine.work.board import Board
 from sekft_engine.work.context import Context, Stop, Stopped
+from sekft_engine.work.guest import Guest
 from sekft_engine.work.residence import Residence
+
+#: How long the guest of the base works before a paused job looks whether it may go on, in seconds.
+_GUEST_TURN_S = 0.5
+#: So many messages may wait for a job.
+MOST_MESSAGES = 4096
 
 
 class RunningJob:
@@ -32,9 +41,11 @@ class RunningJob:
         workspace: where runs go.
         residence: what is loaded.
         publisher: takes the job's events.
+        board: shows what models are writing.
         handlers: which function does which job.
         changed: the engine's lock; notified when something is asked of the job.
         opened: called when the job has a run.
+        guests: who uses the base between its steps.
     """
 
     def __init__(
@@ -44,22 +55,28 @@ class RunningJob:
         workspace: Workspace | None,
         residence: Residence,
         publisher: Publisher,
+        board: Board,
         handlers: Mapping[type[Job], str | Handler],
         changed: threading.Condition,
         opened: Callable[[], None],
+        guests: Guests,
     ) -> None:
         self.job = job
         self.workspace = workspace
         self.residence = residence
+        self.board = board
         self._publisher = publisher
         self._handlers = handlers
         self._changed = changed
         self._opened = opened
+        self._guests = guests
         # Read and written under ``changed``.
         self.folder: Path | None = None
         self.paused = False
         self._stop: Stop = ""
         self._save_wanted = False
+        self._messages: deque[bytes] = deque()
+        self._told = 0
         self._context = Context(self, job, kind_of(job))
 
     def do(self) -> AnyResult:
@@ -68,6 +85,7 @@ class RunningJob:
 
     def close(self) -> None:
         """Close the run, whose journal has the job's ending by now."""
+        self.board.clear(self.job.id)
         if self._context.run is not None:
             self._context.run.close()
 
@@ -78,6 +96,18 @@ class RunningJob:
             if self._stop != "now":
                 self._stop = "after step" if after_step else "now"
             self._changed.notify_all()
+
+    def tell(self, message: bytes, number: int = 0) -> bool:
+        """Leave a message for the job; False where too many wait already."""
+        with self._changed:
+            if 0 < number <= self._told:
+                return True
+            self._told = max(number, self._told)
+            if len(self._messages) >= MOST_MESSAGES:
+                return False
+            self._messages.append(message)
+            self._changed.notify_all()
+            return True
 
     def ask_to_save(self) -> None:
         with self._changed:
@@ -102,10 +132,36 @@ class RunningJob:
             return self.paused
 
     def wait_while_paused(self) -> None:
+        while self._is_held():
+            self._guests.work(_GUEST_TURN_S)
         with self._changed:
-            while self.paused and not self._stop:
-                self._changed.wait()
             self.paused = False
+
+    def _is_held(self) -> bool:
+        """Wait until the job is no longer paused, or the guest has something to do; True = that."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._goes_on or self._guests.wants_base)
+            return not self._goes_on
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self.paused or bool(self._stop)
+
+    @property
+    def guest(self) -> Guest | None:
+        return self._guests.guest
+
+    def host(self, guest: Guest) -> None:
+        self._guests.host(guest, self.job.id)
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def receive(self, timeout: float) -> bytes | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._stop, timeout)
+            return self._messages.popleft() if self._messages and not self._stop else None
 
     def take_checkpoint_request(self) -> bool:
         with self._changed:

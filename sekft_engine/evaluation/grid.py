@@ -31,11 +31,15 @@ from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult, Partial
 from sekft_engine.records.jobs import Evaluate
 from sekft_engine.records.runs import Run
+from sekft_engine.work.board import Phase, Writing
 from sekft_engine.work.context import Context
 from sekft_engine.worlds import World, open_world
 
 #: Makes the operator of a subject; also gives the most episodes that it runs at once.
 Operators = Callable[[Subject], tuple[Operator, int]]
+#: The same for the episodes of several subjects; None = they cannot act together. The function says
+#: who acts in an episode.
+Together = Callable[[Sequence[Subject], Callable[[str], Subject]], tuple[Operator, int] | None]
 
 
 class Grid:
@@ -68,8 +72,17 @@ class Grid:
         self._decisions: dict[str, Decision] = {}
         self._controls: frozenset[str] = frozenset()
 
-    def fill(self, subjects: Sequence[Subject], operators: Operators) -> None:
-        """Run every episode that is not done yet, or as many as a decision takes."""
+    def fill(
+        self,
+        subjects: Sequence[Subject],
+        operators: Operators,
+        together: Together = lambda _subjects, _subject_of: None,
+    ) -> None:
+        """Run every episode that is not done yet, or as many as a decision takes.
+
+        Models that can act together share decoding steps: episodes of the next one fill the rows
+        that those of the one before leave.
+        """
         job = self._job
         self._done = {subject.name: {} for subject in subjects}
         self._controls = frozenset(subject.name for subject in subjects if subject.control)
@@ -82,14 +95,32 @@ class Grid:
                     self._add(subject.name, trial, finished, kept=True)
         size = BLOCK if job.until_decided else len(self._scenarios)
         for first in range(0, len(self._scenarios), size):
-            for subject in subjects:
-                self._evaluate(subject, operators, self._scenarios[first : first + size])
+            self._run_block(subjects, operators, together, self._scenarios[first : first + size])
             if job.until_decided and self._is_decided(subjects, first + size):
                 break
 
-    def _evaluate(
-        self, subject: Subject, operators: Operators, scenarios: Sequence[Scenario]
+    def _run_block(
+        self,
+        subjects: Sequence[Subject],
+        operators: Operators,
+        together: Together,
+        scenarios: Sequence[Scenario],
     ) -> None:
+        """Run the episodes in these worlds."""
+        waiting = {subject.name: self._episodes(subject, scenarios) for subject in subjects}
+        models = [one for one in subjects if not one.control and waiting[one.name]]
+        made = None
+        if len(models) > 1:
+            who = {episode.key: one for one in models for episode in waiting[one.name]}
+            made = together(models, who.__getitem__)
+        if made is not None:
+            self._evaluate([episode for one in models for episode in waiting[one.name]], *made)
+        for subject in subjects:
+            if waiting[subject.name] and (made is None or subject not in models):
+                self._evaluate(waiting[subject.name], *operators(subject))
+
+    def _episodes(self, subject: Subject, scenarios: Sequence[Scenario]) -> list[Episode]:
+        """The episodes of a subject that are not done yet."""
         job = self._job
         about = {
             "seed": job.seed,
@@ -99,7 +130,7 @@ class Grid:
             "dialect": self._about["dialect"],
             "adapter_digest": subject.digest,
         }
-        episodes = [
+        return [
             Episode(
                 scenario,
                 subject.name,
@@ -112,18 +143,19 @@ class Grid:
             for draw in range(job.seeds)
             if trial_name(scenario.id, draw) not in self._done[subject.name]
         ]
-        if not episodes:
-            return
-        operator, rows = operators(subject)
+
+    def _evaluate(self, episodes: Sequence[Episode], operator: Operator, rows: int) -> None:
         run_episodes(
             episodes,
             operator,
             rows=rows,
-            seed=job.seed,
+            seed=self._job.seed,
             on_start=self._started,
             on_turn=self._turn,
             on_done=self._finished,
             between=self._between,
+            show=self._show,
+            watched=lambda: self._context.board.watched,
         )
 
     def _is_decided(self, subjects: Sequence[Subject], worlds: int) -> bool:
@@ -183,8 +215,21 @@ class Grid:
 
     def _between(self) -> None:
         self._context.wait_while_paused()
+        self._context.let_guest_work()
         if self._context.cancelled():
             raise Interrupted("eval stopped", mend="run it again with --resume to go on")
+
+    def _show(self, episode: Episode, phase: Phase, text: str) -> None:
+        self._context.board.put(
+            Writing(
+                job=self._context.job.id,
+                subject=episode.subject,
+                scenario=episode.trial,
+                turn=len(episode.turns),
+                phase=phase,
+                text=text,
+            )
+        )
 
     def _started(self, episode: Episode) -> None:
         self._context.emit(

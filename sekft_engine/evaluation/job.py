@@ -16,7 +16,7 @@ from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.choose import choose_scenarios, scenarios_digest
 from sekft_engine.episodes.episode import trial_name
-from sekft_engine.evaluation.grid import Grid, Operators
+from sekft_engine.evaluation.grid import Grid, Operators, Together
 from sekft_engine.evaluation.refuse import (
     DEFAULTS,
     REFUSED,
@@ -90,7 +90,7 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
             return stage.operators(subject)
 
         try:
-            grid.fill(subjects, operators)
+            grid.fill(subjects, operators, stage.together)
         except Interrupted as stop:
             raise Stopped(str(stop), result=grid.document(began, stopped=True)) from stop
         return grid.document(began)
@@ -98,13 +98,15 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
 
 class Stage(NamedTuple):
     """Who is evaluated, what makes them act, what identifies them in what the run is about, how
-    they acted, and what sets the clock that the chat template prints."""
+    they acted, what sets the clock that the chat template prints, and what makes several of them
+    act together."""
 
     subjects: list[Subject]
     operators: Operators
     about: dict[str, Any]
     conditions: Callable[[], Conditions]
     set_clock: Callable[[Clock], None] = lambda _: None
+    together: Together = lambda _subjects, _subject_of: None
 
 
 @contextlib.contextmanager
@@ -144,7 +146,18 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
             precision={subject.name: subject.precision for subject in subjects.acting},
             refused={refused.name: str(refused.error) for refused in subjects.refused},
         )
-        yield Stage(subjects.acting, local, about, lambda: conditions, base.set_clock)
+
+        def together(
+            several: Sequence[Subject], subject_of: Callable[[str], Subject]
+        ) -> tuple[Operator, int] | None:
+            if job.exact or not subjects.attach_all(several):
+                return None
+            made = local.together(several, subject_of)
+            if made is None:
+                subjects.leave()  # each is attached by itself when it is its turn
+            return made
+
+        yield Stage(subjects.acting, local, about, lambda: conditions, base.set_clock, together)
 
 
 def _nobody(subject: Subject) -> tuple[Operator, int]:

@@ -10,7 +10,8 @@ import msgspec
 
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import episodes_of
-from sekft_engine.evaluation.report.document import differences, subject_facts
+from sekft_engine.evaluation.report.comparisons import differences
+from sekft_engine.evaluation.report.document import subject_facts
 from sekft_engine.evaluation.statistics.paired import compare
 from sekft_engine.experiment.presets import HELD_OUT
 from sekft_engine.records.evals import EvalResult, PairedComparison

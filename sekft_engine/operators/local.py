@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sekft_engine.core.errors import BadInput
+from sekft_engine.core.errors import BadInput, BaseChanged, Interrupted
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.model.device import device_of
+from sekft_engine.model.kernels.mixed_lora import MixedLora
 from sekft_engine.model.kernels.packed_linear import PackedLinears
 from sekft_engine.model.resident import ResidentBase
+from sekft_engine.operators.decode import BatchedDecoder
+from sekft_engine.operators.mixing import acting, prove_mixing
 from sekft_engine.operators.operator import ModelOperator
 from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.subjects import Subject
@@ -50,6 +53,7 @@ class LocalOperators:
         self._job, self._context, self._base = job, context, base
         self._activate = activate or (lambda subject: base.activate(subject.adapter))
         self._kernels = PackedLinears(base.model)
+        self._proven: dict[str, bool] = {}
         self._limit = context_limit(base.model.config, job.context)
         self._stop_ids = sorted(base.tokenizer.end_of_turn_ids)
         _refuse_no_room(self._limit, job.turn_tokens, base)
@@ -81,6 +85,62 @@ class LocalOperators:
         if job.exact:
             return operator, 1
         return operator, device_of(base.device).rows
+
+    def together(
+        self, subjects: Sequence[Subject], subject_of: Callable[[str], Subject]
+    ) -> tuple[ModelOperator, int] | None:
+        """One operator for the episodes of several subjects, which share decoding steps. Their
+        adapters are all on the base.
+
+        Each of them is shown first to get in a mixed batch what it gets alone.
+
+        Args:
+            subjects: who act.
+            subject_of: who acts in an episode.
+
+        Returns:
+            The operator and the most episodes at a time; None = one of them has to act alone.
+        """
+        base, job = self._base, self._job
+        if job.exact or base.sharded or self._decoding.make is not BatchedDecoder:
+            return None
+        if not all(self._shares(subject) for subject in subjects):
+            return None
+        who = {subject.name: acting(base, subject.adapter) for subject in subjects}
+        decoder = self._decoding.make(
+            base.model,
+            stop_ids=self._stop_ids,
+            temperature=job.temperature,
+            cancelled=self._context.cancelled,
+            kernels=self._kernels,
+            mixing=MixedLora(base.model),
+        )
+        operator = ModelOperator(
+            decoder,
+            base.tokenizer,
+            turn_tokens=job.turn_tokens,
+            context=self._limit.limit,
+            acting=lambda key: who[subject_of(key).name],
+        )
+        return operator, device_of(base.device).rows
+
+    def _shares(self, subject: Subject) -> bool:
+        """Whether the adapter of ``subject`` gets in a mixed batch what it gets alone."""
+        if subject.adapter is None:
+            return True
+        if subject.name not in self._proven:
+            make = self._decoding.make
+            try:
+                prove_mixing(
+                    self._base, subject.adapter, make, self._stop_ids, lambda: self._kernels
+                )
+            except (BaseChanged, Interrupted):
+                raise
+            except Exception:  # noqa: BLE001 - whatever PEFT does with it, it can act alone
+                self._proven[subject.name] = False
+            else:
+                self._proven[subject.name] = True
+        return self._proven[subject.name]
 
     @property
     def context_limit(self) -> ContextLimit:

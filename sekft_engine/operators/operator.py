@@ -5,12 +5,12 @@ A model's episode is kept as token ids: what was sampled is never rendered again
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn, described
-from sekft_engine.operators.decoder import Decoder, SampledTurn
+from sekft_engine.operators.decoder import Acting, Decoder, SampledTurn
 from sekft_engine.render import ChatTokenizer
 
 
@@ -43,6 +43,15 @@ class Operator(Protocol):
         ...
 
 
+@runtime_checkable
+class WritesLive(Protocol):
+    """An operator whose turns can be read before they are complete."""
+
+    def written(self, key: str) -> str:
+        """What is written of the open turn of ``key`` so far."""
+        ...
+
+
 class ModelOperator:
     """A model on this machine. Each episode is kept as ids; only new ids are fed.
 
@@ -52,6 +61,7 @@ class ModelOperator:
         turn_tokens: most ids in one command turn. A turn that reaches it is typed as it stands
             and closed with the end-of-turn id.
         context: most ids in one episode.
+        acting: who acts in an episode, where the decoder mixes adapters; None = the active one.
     """
 
     def __init__(
@@ -61,18 +71,23 @@ class ModelOperator:
         *,
         turn_tokens: int,
         context: int,
+        acting: Callable[[str], Acting] | None = None,
     ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._turn_tokens = turn_tokens
         self._context = context
+        self._acting = acting
         self._turns: dict[str, int] = {}
         self._unclosed: set[str] = set()
         self._full: list[str] = []
         self._recalled: dict[str, list[int]] = {}
 
     def open(self, key: str, seed: int) -> None:
-        self._decoder.add(key, seed)
+        if self._acting is None:
+            self._decoder.add(key, seed)
+        else:
+            self._decoder.add(key, seed, acting=self._acting(key))
         self._turns[key] = 0
 
     def recall(self, key: str, ids: Sequence[int], turns: int) -> None:

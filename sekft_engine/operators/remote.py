@@ -48,6 +48,7 @@ class RemoteOperators:
     Args:
         job: the eval.
         context: of the job.
+        live: whether answers are wanted word by word; None = while someone watches.
 
     Raises:
         DigestMismatch: a server does not feed its model what training fed.
@@ -55,8 +56,11 @@ class RemoteOperators:
         BadInput: no address, or no key where one was promised.
     """
 
-    def __init__(self, job: Evaluate, context: Context) -> None:
+    def __init__(
+        self, job: Evaluate, context: Context, live: Callable[[], bool] | None = None
+    ) -> None:
         self._job, self._context = job, context
+        self._live = live or (lambda: context.board.watched)
         self._clients: list[Client] = []
         self._closing = threading.Event()
         with contextlib.ExitStack() as undo:
@@ -118,6 +122,7 @@ class RemoteOperators:
             self._context.log,
             size=self._size,
             checked=not self._job.unchecked,
+            live=self._live,
         )
         return operator, self._job.concurrency
 
@@ -213,6 +218,7 @@ class RemoteOperator:
         log: shows users a text at a level, such as a server's failure.
         size: the least size of prompts; None = unknown, prompts are only compared with each other.
         checked: the servers' prompts were compared with training's, and are equal.
+        live: whether answers are wanted word by word.
     """
 
     def __init__(
@@ -223,9 +229,12 @@ class RemoteOperator:
         *,
         size: PromptSize | None,
         checked: bool,
+        live: Callable[[], bool] = lambda: False,
     ) -> None:
         self._chats, self._fleet, self._log = chats, fleet, log
         self._size, self._checked = size, checked
+        self._live = live
+        self._written: dict[str, str] = {}
         self._turns: dict[str, list[Turn]] = {}
         self._seeds: dict[str, int] = {}
         #: The server that answered last, and the number of tokens that it counted for the prompt.
@@ -261,12 +270,17 @@ class RemoteOperator:
                 self._turns[key].append(Turn(role="assistant", content=turn.text))
         return answers
 
+    def written(self, key: str) -> str:
+        """What is written of the open turn of ``key`` so far, where answers are streamed."""
+        return self._written.get(key, "")
+
     def close(self, keys: Sequence[str]) -> None:
         self._fleet.leave(keys)
         for key in keys:
             self._turns.pop(key, None)
             self._seeds.pop(key, None)
             self._fed.pop(key, None)
+            self._written.pop(key, None)
 
     def _ask(self, key: str) -> CommandTurn:
         turns: Sequence[Turn] = self._turns[key]
@@ -276,10 +290,15 @@ class RemoteOperator:
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         least = self._size.least(turns) if self._size else 0
         why = ""
+        written = partial(self._written.__setitem__, key) if self._live() else None
         for member in self._fleet.order(key):
+            self._written.pop(key, None)
             chat = self._chats[member.client.endpoint]
             judged = chat.ask(
-                messages, seed=self._seeds[key], least=self._least(key, chat, turns, least)
+                messages,
+                seed=self._seeds[key],
+                least=self._least(key, chat, turns, least),
+                written=written,
             )
             row = ANSWERS[judged.kind]
             why = _why(judged, member)

@@ -19,7 +19,8 @@ from zlib import crc32
 from sekft_engine.core.errors import Interrupted
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import Episode, FinishedEpisode
-from sekft_engine.operators.operator import Operator
+from sekft_engine.operators.operator import Operator, WritesLive
+from sekft_engine.work.board import Phase
 
 
 def run_episodes(
@@ -32,6 +33,8 @@ def run_episodes(
     on_turn: Callable[[Episode, int, Turn], None] = lambda _episode, _number, _turn: None,
     on_done: Callable[[Episode, FinishedEpisode], None] = lambda _episode, _finished: None,
     between: Callable[[], None] = lambda: None,
+    show: Callable[[Episode, Phase, str], None] = lambda _episode, _phase, _text: None,
+    watched: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run ``episodes``, at most ``rows`` at a time.
 
@@ -45,6 +48,8 @@ def run_episodes(
         on_start, on_turn, on_done: called on the calling thread when an episode starts, has a new
             turn (its number and the turn), and is finished.
         between: called between steps of the operator.
+        show: takes what is at work in an episode, and what is written of its command so far,
+            while it is ``watched``.
 
     Raises:
         Interrupted: ``between`` or the operator was asked to stop.
@@ -56,6 +61,7 @@ def run_episodes(
     thinking: set[str] = set()
     reported: dict[str, int] = {}
     worlds = _Worlds(rows)
+    shown = _Shown(show, watched, operator)
 
     def report(episode: Episode) -> None:
         for number in range(reported.get(episode.key, 0), len(episode.turns)):
@@ -71,6 +77,7 @@ def run_episodes(
                 worlds.ask(episode, episode.open)
             for episode, answer in worlds.answers(wait=not thinking):
                 if isinstance(answer, FinishedEpisode):
+                    shown.at(episode, "")
                     on_done(episode, answer)
                     operator.close([episode.key])
                     del live[episode.key]
@@ -90,10 +97,37 @@ def run_episodes(
             for key, turn in answers.items():
                 if key in thinking:
                     worlds.ask(live[key], partial(live[key].type, turn))
+                    shown.at(live[key], "runs", turn.text)
             thinking -= answers.keys()
+            shown.writing(live[key] for key in thinking)
     finally:
         worlds.close()
         _close(live.values())
+
+
+class _Shown:
+    """Shows what is written in episodes, while someone watches."""
+
+    def __init__(
+        self,
+        show: Callable[[Episode, Phase, str], None],
+        watched: Callable[[], bool],
+        operator: Operator,
+    ) -> None:
+        self._show, self._watched = show, watched
+        self._operator = operator if isinstance(operator, WritesLive) else None
+
+    def at(self, episode: Episode, phase: Phase, text: str = "") -> None:
+        if self._watched():
+            self._show(episode, phase, text)
+
+    def writing(self, episodes: Iterable[Episode]) -> None:
+        """Show how far the turns of these episodes are."""
+        if self._operator is None or not self._watched():
+            return
+        for episode in episodes:
+            text = self._operator.written(episode.key)
+            self._show(episode, "types" if text else "thinks", text)
 
 
 def _close(episodes: Iterable[Episode]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -18,6 +18,7 @@ from sekft_engine.records.jobs import Control, Evaluate
 from sekft_engine.records.precision import trained_in_4bit
 from sekft_engine.records.runs import ADAPTER, adapter_folder
 from sekft_engine.work.context import Context
+from sekft_engine.work.guest import SERVED
 
 BASE = "base"
 
@@ -90,7 +91,8 @@ class Subjects:
         if any(other.digest == digest for other in self.acting):
             raise BadInput("named twice", where=spec, mend="name each adapter once")
         for known in self._before:
-            if folder is not None and self._base.adapters[known] == digest:
+            served = known.startswith(SERVED)  # it may be taken away, and has another name
+            if folder is not None and not served and self._base.adapters[known] == digest:
                 name, folder = known, None
         try:
             if folder is not None:
@@ -116,6 +118,23 @@ class Subjects:
         if subject.folder is not None and subject.adapter not in self._base.adapters:
             self._attach(str(subject.adapter), subject.folder)
         self._base.activate(subject.adapter)
+
+    def attach_all(self, subjects: Sequence[Subject]) -> bool:
+        """Put the adapters of all these subjects on the base at once.
+
+        Returns:
+            Whether they could be; else the base is as it was before.
+        """
+        try:
+            for subject in subjects:
+                if subject.folder is not None and subject.adapter not in self._base.adapters:
+                    self._base.attach(str(subject.adapter), subject.folder)
+        except BaseChanged:
+            raise
+        except Exception:  # noqa: BLE001 - whatever PEFT does, they can act one after another
+            self.leave()
+            return False
+        return True
 
     def leave(self) -> None:
         """Drop the adapters that were not on the base before."""

@@ -345,6 +345,35 @@ class EpisodeDone(Event, frozen=True, kw_only=True, tag=True):
     kept: bool = False
 
 
+# --- serving ---------------------------------------------------------------------------------
+
+
+class ServerChanged(Event, frozen=True, kw_only=True, tag=True):
+    """The engine serves ``models`` at ``url`` from now on; empty = nowhere any more, and why."""
+
+    url: str
+    models: list[str] = []
+    why: str = ""
+
+
+# --- take-over -------------------------------------------------------------------------------
+
+
+class CommandTyped(Event, frozen=True, kw_only=True, tag=True):
+    """A model has written the command turn ``number`` of a session that lives in another process:
+    its own record of it. ``adapter`` and ``base`` are digests."""
+
+    takeover: str
+    number: int
+    subject: str
+    text: str
+    adapter: str = ""
+    base: str = ""
+    ids: list[int] | None = None
+    logprobs: list[float] | None = None
+    cut: bool = False
+
+
 AnyEvent = (
     JobQueued
     | JobStarted
@@ -376,6 +405,8 @@ AnyEvent = (
     | EpisodeStarted
     | TurnDone
     | EpisodeDone
+    | CommandTyped
+    | ServerChanged
 )
 
 #: Events that end a job.

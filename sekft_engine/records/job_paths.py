@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def absolute(job: Job) -> Job:
             several = isinstance(value, tuple)
             changed[name] = tuple(map(_if_there, value)) if several else _if_there(value)
     return msgspec.structs.replace(job, **changed)
+
+
+def absolute_adapters(specs: Sequence[str]) -> tuple[str, ...]:
+    """Adapters, each ``NAME=PATH`` or a path, with absolute paths."""
+    out = []
+    for spec in specs:
+        name, equals, path = spec.partition("=")
+        if equals and not Path(spec).expanduser().exists():
+            out.append(f"{name}={_if_there(path)}")
+        else:
+            out.append(_if_there(spec))
+    return tuple(out)
 
 
 def moved(job: Job, here: Path, there: Path) -> Job:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.recipe import Recipe
 
 # Descriptions are the help texts of the options that commands make of these fields.
@@ -338,8 +339,19 @@ class Improve(Job, frozen=True, kw_only=True, tag="improve"):
     device: Device = "auto"
 
 
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A take-over in another process, as far as a model needs to know it: its scenario, the prompt
+    of its world, and how its commands are chosen."""
+
+    scenario: str = ""
+    dialect: Dialect = DEFAULT_DIALECT
+    temperature: Annotated[float, Meta(ge=0)] = 0.0
+    turn_tokens: Annotated[int, Meta(ge=1)] = 64
+
+
 class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
-    """Let a model type in the take-over of that id, which lives in the engine's process.
+    """Let a model type in the take-over of that id, which lives in the engine's process; with
+    ``session``, in another one, which tells the job the turns and is told the commands.
 
     ``adapter`` is an adapter's folder, or the name of an attached one; empty = the bare base.
     ``turns`` = so many; 0 = until the session ends. Whether it is sampled or greedy, and how many
@@ -362,6 +374,34 @@ class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     model: str = ""
     api_key_env: str | None = None
     unchecked: bool = False
+    session: SessionFacts | None = None
+
+
+class Serve(Job, frozen=True, kw_only=True, tag="serve"):
+    """Serve the resident base and ``adapters`` (each ``NAME=PATH``, or a path) over HTTP, until
+    :class:`Unserve`. The job ends once the address answers; the engine goes on to do other jobs.
+
+    Where ``with_key``, requests must show a key, which the job is told as a message: it is written
+    into no journal. ``allowed`` are more names that the server may be called by.
+    """
+
+    base: str = ""
+    adapters: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    with_key: bool = False
+    allowed: tuple[str, ...] = ()
+    load_4bit: Load4bit = None
+    device: Device = "auto"
+    rows: Annotated[int, Meta(ge=0)] = 0
+    context: Annotated[int, Meta(ge=0)] = 0
+    queue: Annotated[int, Meta(ge=0)] = 64
+    body: Annotated[int, Meta(ge=1)] = 4 << 20
+    drain: Annotated[float, Meta(ge=1)] = 60.0
+
+
+class Unserve(Job, frozen=True, kw_only=True, tag="unserve"):
+    """Close the server: answers that are under way may end. Answered at once."""
 
 
 class MeasureLosses(Job, frozen=True, kw_only=True, tag="measure_losses"):
@@ -485,6 +525,8 @@ AnyJob = (
     | Experiment
     | Improve
     | HandBack
+    | Serve
+    | Unserve
     | MeasureLosses
     | Export
     | Attach
@@ -519,6 +561,7 @@ _LABELS: dict[type[Job], tuple[str, ...]] = {
     Load: ("base",),
     Prepare: ("base",),
     HandBack: ("base",),
+    Serve: ("base",),
     Attach: ("name", "path"),
     Swap: ("name",),
     Drop: ("name",),

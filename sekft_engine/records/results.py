@@ -27,7 +27,8 @@ else:
 
 
 class LoadResult(Result, frozen=True, kw_only=True):
-    """The resident base. ``adapters`` are digests by name; ``active`` None = the bare base."""
+    """The resident base. ``adapters`` are digests by name; ``active`` None = the bare base.
+    ``server`` is the address at which they are served; empty = nowhere."""
 
     base: str = ""
     digest: str = ""
@@ -36,6 +37,7 @@ class LoadResult(Result, frozen=True, kw_only=True):
     quantised: bool = False
     adapters: dict[str, str] = {}
     active: str | None = None
+    server: str = ""
 
 
 class PrepareResult(Result, frozen=True, kw_only=True):
@@ -243,6 +245,19 @@ class HandBackResult(Result, frozen=True, kw_only=True):
     stopped: str = ""
 
 
+class ServeResult(Result, frozen=True, kw_only=True):
+    """Where which models are served."""
+
+    url: str = ""
+    models: list[str] = []
+
+
+class UnserveResult(Result, frozen=True, kw_only=True):
+    """Whether a server was open."""
+
+    closing: bool = False
+
+
 class ShellResult(Result, frozen=True, kw_only=True):
     """A session of ``sekft shell``. ``path`` is the episode's file in the run, '' where it was not
     recorded; ``touched`` says that a person typed in it, so that it counts in no rate."""
@@ -357,6 +372,8 @@ RESULTS: dict[str, type[Result]] = {
     "experiment": ExperimentResult,
     "improve": ImproveResult,
     "hand_back": HandBackResult,
+    "serve": ServeResult,
+    "unserve": UnserveResult,
     "shell": ShellResult,
     "measure_losses": MeasureResult,
     "export": ExportResult,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ class Held:
         rows: most answers that are made together.
         make: makes the decoder.
         kernels: a context in which all steps run.
+        tokenizer: makes prompts and reads answers; None = the base's.
         why_single: why rows do not share steps; empty = they do.
     """
 
@@ -108,17 +109,15 @@ class Held:
         rows: int,
         make: Callable[[], Decoder[Any]],
         kernels: AbstractContextManager[None],
+        tokenizer: ChatTokenizer | None = None,
         why_single: str = "",
     ) -> None:
         self.base, self.models = base, models
         self.limit, self.rows = limit, rows
         self.make, self.kernels = make, kernels
         self.why_single = why_single
+        self.tokenizer = tokenizer or base.tokenizer
         self.since = int(time.time())
-
-    @property
-    def tokenizer(self) -> ChatTokenizer:
-        return self.base.tokenizer
 
 
 def named_adapters(folder: Path, adapters: Sequence[str]) -> tuple[tuple[str, Path], ...]:
@@ -162,7 +161,29 @@ def hold(holding: Holding, warn: Warn) -> Held:
     import_torch()
     place = choose_device(holding.device)
     wanted = Wanted(holding.folder, holding.load_4bit, device=str(place))
-    base = load_base(wanted, lambda _event: None)
+    return hold_on(load_base(wanted, lambda _event: None), holding, warn)
+
+
+def hold_on(
+    base: ResidentBase,
+    holding: Holding,
+    warn: Warn,
+    *,
+    prefix: str = "",
+    tokenizer: ChatTokenizer | None = None,
+) -> Held:
+    """Attach the adapters to a base that is loaded, and prove that each row gets its own.
+
+    Args:
+        base: also used by others, perhaps.
+        holding: the adapters, and how they are served.
+        warn: takes warnings.
+        prefix: of the adapters' names on the base.
+        tokenizer: for the server alone; None = the base's.
+
+    Raises:
+        SekftError: an adapter cannot be served.
+    """
     stop_ids = sorted(base.tokenizer.end_of_turn_ids)
     limit = context_limit(base.model.config, holding.context).limit
     packed = PackedLinears(base.model)
@@ -171,17 +192,18 @@ def hold(holding: Holding, warn: Warn) -> Held:
         warn(decoding.note)
     models = {base.name: ServedModel(name=base.name, digest=base.digest)}
     for name, folder in holding.adapters:
-        base.attach(name, folder)
-        prove_mixing(base, name, decoding.make, stop_ids, lambda: packed)
-        for doubt in (base.doubt(name), other_precision(trained_in_4bit(folder), base)):
+        there = prefix + name
+        base.attach(there, folder)
+        prove_mixing(base, there, decoding.make, stop_ids, lambda: packed)
+        for doubt in (base.doubt(there), other_precision(trained_in_4bit(folder), base)):
             if doubt:
                 warn(f"{name}: {doubt}")
         models[name] = ServedModel(
             name=name,
-            acting=acting(base, name),
-            digest=base.adapters[name],
-            meta=base.meta(name),
-            doubt=base.doubt(name),
+            acting=acting(base, there),
+            digest=base.adapters[there],
+            meta=base.meta(there),
+            doubt=base.doubt(there),
         )
     base.activate(None)
     base.prove()
@@ -201,14 +223,23 @@ def hold(holding: Holding, warn: Warn) -> Held:
         limit=limit,
         rows=rows,
         make=make,
-        kernels=_all(packed, mixing),
+        kernels=_All(packed, mixing),
+        tokenizer=tokenizer,
         why_single=decoding.why,
     )
 
 
-@contextmanager
-def _all(*contexts: AbstractContextManager[None]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for each in contexts:
-            stack.enter_context(each)
-        yield
+class _All(AbstractContextManager[None]):
+    """Several contexts as one, which may be entered again and again."""
+
+    def __init__(self, *contexts: AbstractContextManager[None]) -> None:
+        self._contexts = contexts
+
+    def __enter__(self) -> None:
+        with ExitStack() as stack:
+            for each in self._contexts:
+                stack.enter_context(each)
+            self._entered = stack.pop_all()
+
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()

@@ -26,19 +26,26 @@ class Scheduler:
         load: loads what is served; called on the thread.
         queue: most answers that wait for a row.
         on_state: called on the thread when the base is loaded, or cannot be.
-
-    This is the seam to the engine: it needs a base, a thread that may use it, and nothing else.
+        on_work: called on any thread when there is something to do.
     """
 
     def __init__(
-        self, load: Callable[[], Held], *, queue: int, on_state: Callable[[], None] = lambda: None
+        self,
+        load: Callable[[], Held],
+        *,
+        queue: int,
+        on_state: Callable[[], None] = lambda: None,
+        on_work: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
         self._most = queue
         self._on_state = on_state
+        self._on_work = on_work
         self.figures = Figures()
         self.held: Held | None = None
         self.error: SekftError | None = None
+        #: The job that the base is lent to; empty = none.
+        self.busy_with = ""
         self._waiting: deque[Generation] = deque()
         self._live: dict[str, Generation] = {}
         self._keys = itertools.count()
@@ -109,12 +116,14 @@ class Scheduler:
                 )
             self._waiting.extend(generations)
             self._wake.notify()
+        self._on_work()
 
     def leave(self, generation: Generation) -> None:
         """Give up an answer that nobody waits for; its row is free after the running step."""
         generation.leave()
         with self._wake:
             self._wake.notify()
+        self._on_work()
 
     # --- on the thread ------------------------------------------------------------------------
 
@@ -130,15 +139,23 @@ class Scheduler:
             self.held = held
             self._on_state()
             while self._admit(decoder, held):
-                try:
-                    self._step(decoder)
-                except Exception as error:  # noqa: BLE001 - it costs these answers, not the server
-                    self._fail_all(known_error(error))
-                    decoder = held.make()
+                decoder = self._guarded_step(decoder, held)
         self._fail_all(SekftError("the server is shutting down"))
 
-    def _admit(self, decoder: Decoder[Any], held: Held) -> bool:
+    def _guarded_step(self, decoder: Decoder[Any], held: Held) -> Decoder[Any]:
+        """A step; one that fails costs its answers, and the decoder, but not the server."""
+        try:
+            self._step(decoder)
+        except Exception as error:  # noqa: BLE001
+            self._fail_all(known_error(error))
+            return held.make()
+        return decoder
+
+    def _admit(self, decoder: Decoder[Any], held: Held, *, wait: bool = True) -> bool:
         """Give free rows to those who wait, and take them from those who left; wait for work.
+
+        Args:
+            wait: wait where there is none.
 
         Returns:
             Whether to go on.
@@ -160,6 +177,8 @@ class Scheduler:
                 if self._closing:
                     return False
                 if not self._live and not gone:
+                    if not wait:
+                        return False
                     self._wake.wait()
                     continue
             for generation in gone:

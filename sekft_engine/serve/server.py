@@ -76,6 +76,7 @@ class HttpServer:
         limits: its bounds.
         on_ready: called once when the base is loaded, on the decoder's thread.
         render: makes prompts.
+        scheduler: makes the answers; None = one with a thread of its own, which calls ``load``.
 
     Raises:
         BadInput: a key is needed.
@@ -93,6 +94,7 @@ class HttpServer:
         limits: Limits | None = None,
         on_ready: Callable[[Held], None] = lambda _held: None,
         render: Render = certified,
+        scheduler: Scheduler | None = None,
     ) -> None:
         if not key and not is_loopback(host):
             raise BadInput(
@@ -103,7 +105,7 @@ class HttpServer:
         limits = limits or Limits()
         self._on_ready = on_ready
         self._socket = _bound(host, port)
-        self.scheduler = Scheduler(load, queue=limits.queue, on_state=self._loaded)
+        self.scheduler = scheduler or Scheduler(load, queue=limits.queue, on_state=self._loaded)
         service = Service(self.scheduler, render)
         app = make_app(service, host=host, allowed=allowed, key=key, largest=limits.body)
         config = uvicorn.Config(

@@ -15,14 +15,15 @@ import msgspec
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn
 from sekft_engine.operators.local import LocalOperators
-from sekft_engine.operators.operator import ModelOperator, Operator
+from sekft_engine.operators.operator import ModelOperator, Operator, WritesLive
 from sekft_engine.operators.runner import episode_seed
 from sekft_engine.operators.subjects import Subject, subjects_of
 from sekft_engine.records import jobs
 from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.render import ChatTokenizer
-from sekft_engine.takeover.takeover import TakeOver, find_takeover
+from sekft_engine.takeover.model_session import DistantSession, ModelSession
+from sekft_engine.takeover.takeover import find_takeover
 from sekft_engine.work.context import Context
 
 
@@ -45,11 +46,14 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
     Returns:
         Who typed how many turns, and why it stopped before their end, where it did.
     """
-    session = find_takeover(job.takeover)
+    if job.session is None:
+        session: ModelSession = find_takeover(job.takeover)
+    else:
+        session = DistantSession(job, context)
     found = _behind_a_server if job.endpoint else _on_this_machine
     with found(job, context, session) as typist:
         subject = typist.subject
-        shown: str | None = session.view.turns[-1].content
+        shown: str | None = session.turns[-1].content if session.turns else None
         typed, stopped = 0, ""
         while shown is not None and typed < (job.turns or typed + 1):
             context.wait_while_paused()
@@ -64,43 +68,48 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
                 break
             shown = session.model_types(subject, typist.base, turn)
             typed += 1
-            session.pace.turn_done()
+            session.turn_done()
     return HandBackResult(
         subject=subject.name, adapter=subject.digest, turns=typed, stopped=stopped
     )
 
 
-def _turn(typist: Typist, shown: str, session: TakeOver, context: Context) -> CommandTurn | None:
+def _turn(
+    typist: Typist, shown: str, session: ModelSession, context: Context
+) -> CommandTurn | None:
     """The answer to ``shown``, shown while it is written; None where the job is to stop."""
     key, operator = session.id, typist.operator
     local = isinstance(operator, ModelOperator)
     session.model_waits(typist.subject.name, "thinks" if local else "asks")
-    if context.cancelled() or not session.pace.wait(context.cancelled):
+    if context.cancelled() or not session.wait_while_paused(context.cancelled):
         return None
     operator.observe({key: shown})
     while not context.cancelled():
         answers = operator.poll()
         if key in answers:
             return None if context.cancelled() else answers[key]
-        if isinstance(operator, ModelOperator):
+        if isinstance(operator, WritesLive):
             session.model_writes(operator.written(key))
-        if not session.pace.wait(context.cancelled):
+        context.let_guest_work()
+        if not session.wait_while_paused(context.cancelled):
             break
     return None
 
 
 @contextlib.contextmanager
-def _on_this_machine(job: jobs.HandBack, context: Context, session: TakeOver) -> Iterator[Typist]:
+def _on_this_machine(
+    job: jobs.HandBack, context: Context, session: ModelSession
+) -> Iterator[Typist]:
     """The base, or an adapter on it."""
     adapters = (job.adapter,) if job.adapter else ()
     four_bits = context.four_bits(job.base, job.load_4bit, recorded_precision(adapters))
     base = context.load_base(job.base, four_bits, device=job.device)
     asked = _asked(job, session)
-    with subjects_of(asked, context, base, session.origin.dialect) as subjects:
+    with subjects_of(asked, context, base, session.facts.dialect) as subjects:
         (subject,) = subjects.acting
         operator, _ = LocalOperators(asked, context, base, subjects.activate)(subject)
-        operator.open(session.id, episode_seed(job.seed, session.origin.scenario.id))
-        turns = session.view.turns
+        operator.open(session.id, episode_seed(job.seed, session.facts.scenario))
+        turns = session.turns
         if len(turns) > 1:
             before = with_ids(turns[:-1], base.tokenizer)
             operator.recall(session.id, base.tokenizer.encode_sampled(before), len(before))
@@ -108,19 +117,21 @@ def _on_this_machine(job: jobs.HandBack, context: Context, session: TakeOver) ->
 
 
 @contextlib.contextmanager
-def _behind_a_server(job: jobs.HandBack, context: Context, session: TakeOver) -> Iterator[Typist]:
+def _behind_a_server(
+    job: jobs.HandBack, context: Context, session: ModelSession
+) -> Iterator[Typist]:
     """A model that a server holds."""
     from sekft_engine.operators.remote import RemoteOperators
 
-    with RemoteOperators(_asked(job, session), context) as remote:
+    with RemoteOperators(_asked(job, session), context, live=lambda: True) as remote:
         subject = remote.subjects[0]
         operator, _ = remote(subject)
-        operator.open(session.id, episode_seed(job.seed, session.origin.scenario.id))
-        operator.recall(session.id, session.view.turns[:-1])
+        operator.open(session.id, episode_seed(job.seed, session.facts.scenario))
+        operator.recall(session.id, session.turns[:-1])
         yield Typist(subject, "", operator)
 
 
-def _asked(job: jobs.HandBack, session: TakeOver) -> jobs.Evaluate:
+def _asked(job: jobs.HandBack, session: ModelSession) -> jobs.Evaluate:
     """The eval of one episode that it is like."""
     return jobs.Evaluate(
         base=job.base,
@@ -128,8 +139,8 @@ def _asked(job: jobs.HandBack, session: TakeOver) -> jobs.Evaluate:
         with_base=not job.adapter,
         scenarios="",
         exact=True,
-        temperature=session.origin.temperature,
-        turn_tokens=session.origin.turn_tokens,
+        temperature=session.facts.temperature,
+        turn_tokens=session.facts.turn_tokens,
         endpoints=(job.endpoint,) if job.endpoint else (),
         models=(job.model,) if job.model else (),
         api_key_env=job.api_key_env,

@@ -11,6 +11,7 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.takeover.keep import HAND
+from sekft_engine.takeover.relay import DistantEngine, Relay, RelayedSession
 from sekft_engine.takeover.view import EngineClient
 
 
@@ -35,6 +36,7 @@ class ModelTurns:
         server: holds the model that types; None = the base and its adapters do.
         done: called with the problem, or an empty text, when a job has ended; on a thread of the
             engine.
+        session: the take-over itself, which an engine of another process is told about.
     """
 
     def __init__(
@@ -47,16 +49,20 @@ class ModelTurns:
         device: str,
         server: Server | None,
         done: Callable[[str], None],
+        session: Callable[[], RelayedSession],
     ) -> None:
         self._takeover = takeover
         self._engine = engine
         self._base, self._load_4bit, self._device = base, load_4bit, device
         self._server = server
         self._done = done
+        self._session = session
         self._models: dict[str, dict[str, str]] = {}
         self._job = ""
         self._requests = 0
-        self._unsubscribe = engine.subscribe(self._on_event) if engine is not None else lambda: None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        if engine is not None and not isinstance(engine, DistantEngine):
+            self._unsubscribe = engine.subscribe(self._on_event)
 
     @property
     def possible(self) -> bool:
@@ -85,6 +91,11 @@ class ModelTurns:
             **(msgspec.structs.asdict(self._server) if self._server is not None else {}),
         )
         self._requests += 1
+        if isinstance(self._engine, DistantEngine):
+            relay = Relay(self._engine, self._session(), self._ended)
+            self._job = ""  # until it is known
+            self._job = relay.begin(job)
+            return
         self._engine.submit(job)
 
     def cancel(self) -> bool:
@@ -103,10 +114,13 @@ class ModelTurns:
         self._unsubscribe()
 
     def _on_event(self, event: Event) -> None:
-        if event.job != self._job or not isinstance(event, events.ENDINGS):
-            return
-        problem = event.error if isinstance(event, events.JobFailed) else ""
+        if event.job == self._job and isinstance(event, events.ENDINGS):
+            self._ended(event)
+
+    def _ended(self, event: Event, problem: str = "") -> None:
+        if isinstance(event, events.JobFailed):
+            problem = event.error
         if isinstance(event, events.JobDone) and isinstance(event.result, HandBackResult):
-            problem = event.result.stopped
+            problem = event.result.stopped or problem
         self._job = ""
         self._done(problem)

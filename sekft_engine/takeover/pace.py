@@ -21,6 +21,7 @@ class Pace:
         self._condition = threading.Condition()
         self._paused = False
         self._turns = 0  # that it may finish although it is paused
+        self._follow: Callable[[bool, int], None] | None = None
 
     def pause(self) -> None:
         """Stop it where it is, also in the middle of a command."""
@@ -34,10 +35,24 @@ class Pace:
         """Let it finish the turn that it is in, or type one, and pause it then."""
         self._set(paused=True, turns=1)
 
+    def follow(self, callback: Callable[[bool, int], None]) -> Callable[[], None]:
+        """Call ``callback`` with whether it is paused, and the turns that it may finish first: now,
+        and at each change, in order. It must be quick. Returns the way to stop."""
+        with self._condition:
+            self._follow = callback
+            callback(self._paused, self._turns)
+
+        def stop() -> None:
+            with self._condition:
+                self._follow = None
+
+        return stop
+
     def _set(self, *, paused: bool, turns: int) -> None:
         with self._condition:
             self._paused, self._turns = paused, turns
             self._condition.notify_all()
+            self._tell()
         self._changed(paused and not turns)
 
     # --- the model's side -----------------------------------------------------------------------
@@ -57,5 +72,11 @@ class Pace:
             stepped = self._turns > 0
             self._turns = 0
             paused = self._paused
+            if stepped:
+                self._tell()
         if stepped:
             self._changed(paused)
+
+    def _tell(self) -> None:
+        if self._follow is not None:
+            self._follow(self._paused, self._turns)

@@ -22,12 +22,14 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.command_turn import excess
 from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode, described
 from sekft_engine.operators.subjects import Subject
+from sekft_engine.records.jobs import SessionFacts
 from sekft_engine.takeover.difference import against_reference, differences
 from sekft_engine.takeover.keep import HAND, Draft, Keeper, draft_path, with_provenance
 from sekft_engine.takeover.model_turns import ModelTurns, Server
 from sekft_engine.takeover.origin import Origin, upto
 from sekft_engine.takeover.pace import Pace
-from sekft_engine.takeover.view import CurrentView, EngineClient, Phase, State, TakeOverView
+from sekft_engine.takeover.view import CurrentView, EngineClient, State, TakeOverView
+from sekft_engine.work.board import Phase
 from sekft_engine.worlds import World, WorldBroken, open_world
 
 #: The subject of a taken-over session, where evals have a base or an adapter.
@@ -103,6 +105,7 @@ class TakeOver:
             device=device,
             server=server,
             done=lambda problem: self._work.put(lambda: self._model_is_done(problem)),
+            session=lambda: self,
         )
         self._thread = threading.Thread(target=self._main, name="sekft-takeover", daemon=True)
 
@@ -365,6 +368,30 @@ class TakeOver:
         self._current.update(state="closed", running="", problem=problem)
 
     # --- on the engine's thread, while a model types --------------------------------------------
+
+    @property
+    def facts(self) -> SessionFacts:
+        """What a model needs to know of it."""
+        origin = self.origin
+        return SessionFacts(
+            scenario=origin.scenario.id,
+            dialect=origin.dialect,
+            temperature=origin.temperature,
+            turn_tokens=origin.turn_tokens,
+        )
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """The session so far."""
+        return self.view.turns
+
+    def wait_while_paused(self, cancelled: Callable[[], bool]) -> bool:
+        """Wait while the model is paused; False where its job was asked to stop meanwhile."""
+        return self.pace.wait(cancelled)
+
+    def turn_done(self) -> None:
+        """Note that a turn was typed, and its command has run."""
+        self.pace.turn_done()
 
     def model_types(self, subject: Subject, base_digest: str, turn: CommandTurn) -> str | None:
         """Type a command turn of ``subject``.

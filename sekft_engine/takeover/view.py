@@ -17,6 +17,7 @@ from sekft_engine.records.jobs import Job
 from sekft_engine.takeover.difference import TurnDifference
 from sekft_engine.takeover.keep import HAND, SavedSession
 from sekft_engine.takeover.origin import Origin
+from sekft_engine.work.board import Phase
 
 #: opening: the world is made, and the recorded commands are typed again. ready: the person may
 #: type. running: their command runs. model: a model types. judging: the checker runs, or the
@@ -31,11 +32,6 @@ class EngineClient(Protocol):
     def submit(self, job: Job) -> str: ...
     def cancel(self, job_id: str = "", *, after_step: bool = False) -> bool: ...
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
-
-
-#: What a model is at. loads: it is not there yet. thinks: it reads what the world has shown. asks:
-#: a server was asked. types: it writes a command. runs: the world runs it. Empty: no model types.
-Phase = Literal["", "loads", "thinks", "asks", "types", "runs"]
 
 
 class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):

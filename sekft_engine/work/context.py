@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,12 +21,17 @@ from sekft_engine.records.job_paths import absolute
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
+from sekft_engine.work.board import Board
+from sekft_engine.work.guest import Guest
 from sekft_engine.work.residence import Residence, Wanted, is_same_folder
 
 if TYPE_CHECKING:
     import torch
 
     from sekft_engine.model.resident import ResidentBase
+
+#: How long a guest has the base between two steps of a job, in seconds.
+GUEST_LEAST_S, GUEST_MOST_S = 0.02, 10.0
 
 #: Whether a job was asked to stop, and whether it may finish its step first.
 Stop = Literal["", "after step", "now"]
@@ -56,6 +62,23 @@ class Control(Protocol):
 
     def take_checkpoint_request(self) -> bool:
         """Whether a checkpoint was asked for since this was last called."""
+
+    @property
+    def board(self) -> Board:
+        """Shows what models are writing."""
+
+    @property
+    def guest(self) -> Guest | None:
+        """Who uses the base between jobs."""
+
+    def host(self, guest: Guest) -> None:
+        """Let ``guest`` use the base between jobs and their steps, from now on."""
+
+    def wake(self) -> None:
+        """Look whether the guest has something to do. From any thread."""
+
+    def receive(self, timeout: float) -> bytes | None:
+        """The next message to the job, or None: none came in so many seconds, or it is to stop."""
 
     def run_opened(self, run: Run, *, part: bool) -> None:
         """Send the job's events to its run, beginning with those it has caused so far."""
@@ -88,6 +111,7 @@ class Context:
         self.job = job
         self.kind = kind
         self.run: Run | None = None
+        self._guest_left = time.monotonic()
 
     @property
     def workspace(self) -> Workspace | None:
@@ -118,6 +142,49 @@ class Context:
     def checkpoint_wanted(self) -> bool:
         """Whether someone asked for a checkpoint since this was last called."""
         return self._control.take_checkpoint_request()
+
+    def receive(self, timeout: float) -> bytes | None:
+        """Wait for the next message to the job, which is JSON. None = none came in so many seconds,
+        or the job was asked to stop."""
+        return self._control.receive(timeout)
+
+    @property
+    def board(self) -> Board:
+        """Shows what models are writing."""
+        return self._control.board
+
+    # --- the guest ----------------------------------------------------------------------------
+
+    @property
+    def guest(self) -> Guest | None:
+        """Who uses the base between jobs: a server."""
+        return self._control.guest
+
+    @property
+    def guest_wants(self) -> bool:
+        """Whether the guest has something to do: then :meth:`let_guest_work` should be called soon,
+        where nothing of the job is on the model."""
+        guest = self._control.guest
+        return guest is not None and guest.wants
+
+    def let_guest_work(self) -> None:
+        """Let the guest use the base, if it wants to, for as long as the job did since the last
+        time, so that each has half of the time."""
+        guest = self._control.guest
+        if guest is None or not guest.wants:
+            return
+        mine = time.monotonic() - self._guest_left
+        guest.work(self._control.residence, min(max(mine, GUEST_LEAST_S), GUEST_MOST_S))
+        self._guest_left = time.monotonic()
+
+    def host(self, guest: Guest) -> None:
+        """Let ``guest`` use the base between jobs and their steps, until it is over."""
+        self._control.host(guest)
+
+    @property
+    def wake(self) -> Callable[[], None]:
+        """To be called, from any thread, when the guest has something to do."""
+        return self._control.wake
 
     def pausing(self) -> bool:
         """Whether :meth:`wait_while_paused` would wait."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput
 from sekft_engine.model.device import device_of
@@ -53,6 +55,8 @@ class Residence:
     def __init__(self, *, keep: bool = False) -> None:
         self._keep = keep
         self._base: ResidentBase | None = None
+        #: The address at which it is served; empty = it is not.
+        self.server = ""
         self._lock = threading.Lock()
         self._facts: LoadResult | None = None
 
@@ -114,6 +118,8 @@ class Residence:
     def refresh(self) -> None:
         """Let :attr:`facts` say what is loaded now."""
         facts = self._base.describe() if self._base is not None else None
+        if facts is not None and self.server:
+            facts = msgspec.structs.replace(facts, server=self.server)
         with self._lock:
             self._facts = facts
 

@@ -32,7 +32,7 @@ JobEvent = (
     | events.QueueChanged
 )
 #: Jobs that are answered at once and not shown.
-_AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move")
+_AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move", "unserve")
 
 
 @dataclass
@@ -121,12 +121,17 @@ def reduce(shared: Shared, event: Event) -> None:
             _job(shared, event).progress = event
         case events.Log():
             shared.add_log(event.t, event.level, event.text)
-        case events.BaseLoaded() | events.AdapterAttached() | events.AdapterDropped():
+        case (
+            events.BaseLoaded()
+            | events.AdapterAttached()
+            | events.AdapterDropped()
+            | events.ServerChanged()
+        ):
             _base_event(shared, event)
         case events.RunCreated():
             _run_created(shared, event)
-        case events.LossesMeasured():
-            pass  # the pane that asked for them reads them from the run
+        case events.LossesMeasured() | events.CommandTyped():
+            pass  # who asked for them has them
         case _:
             _job_event(shared, event)
 
@@ -150,9 +155,18 @@ def _train_event(shared: Shared, event: TrainEvent) -> None:
 
 
 def _base_event(
-    shared: Shared, event: events.BaseLoaded | events.AdapterAttached | events.AdapterDropped
+    shared: Shared,
+    event: events.BaseLoaded
+    | events.AdapterAttached
+    | events.AdapterDropped
+    | events.ServerChanged,
 ) -> None:
     match event:
+        case events.ServerChanged():
+            said = f"serves {', '.join(event.models)} at {event.url}"
+            if not event.url:
+                said = f"the server is closed{event.why and ': '}{event.why}"
+            shared.add_log(event.t, "info", said)
         case events.BaseLoaded():
             shared.base = event
             shared.adapters.clear()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from textual.message import Message
 
@@ -18,6 +18,7 @@ from sekft_engine.records.jobs import Job
 from sekft_engine.records.journal import decode_line
 from sekft_engine.records.results import StatusResult
 from sekft_engine.records.runs import EVENTS
+from sekft_engine.work.board import Board, Writing
 from sekft_tui.messages import EngineEvent, EngineState
 from sekft_tui.model import reducer
 from sekft_tui.model.carrying import carry
@@ -40,6 +41,14 @@ class EngineLike(Protocol):
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
     def status(self) -> StatusResult: ...
     def close(self, timeout: float = 30.0) -> bool: ...
+
+
+@runtime_checkable
+class HasBoard(Protocol):
+    """An engine of this process, which shows what models are writing."""
+
+    @property
+    def board(self) -> Board: ...
 
 
 class Bridge:
@@ -107,6 +116,14 @@ class Bridge:
         """The state, locked while it is drawn."""
         with self._lock:
             yield self._shared
+
+    def watch_writing(self, callback: Callable[[Writing], None]) -> Callable[[], None]:
+        """Call ``callback`` with what models write, on any thread; returns the way to stop."""
+        if self.remote is not None:
+            return self.remote.watch_writing(callback)
+        if not isinstance(self.engine, HasBoard):
+            return lambda: None
+        return self.engine.board.watch(callback)
 
     def submit(self, job: Job) -> str:
         return self.engine.submit(job)

@@ -22,6 +22,13 @@ class Choice(NamedTuple):
     about: str
 
 
+def choice_line(choice: Choice, width: int) -> Parts:
+    """The line of a choice."""
+    title = clip(f" {visible(choice.title)}", width)
+    about = clip(f"  {visible(choice.about)}", max(0, width - len(title)))
+    return ((title, "text"), (about, "quiet"))
+
+
 class ChooseScreen(BoxScreen[str]):
     """Enter answers with the choice under the cursor; Escape closes without an answer."""
 
@@ -52,10 +59,7 @@ class ChooseScreen(BoxScreen[str]):
         self.set_focus(self.list)
 
     def _row(self, y: int, width: int) -> Parts:
-        choice = self._choices[y]
-        title = clip(f" {visible(choice.title)}", width)
-        about = clip(f"  {visible(choice.about)}", max(0, width - len(title)))
-        return ((title, "text"), (about, "quiet"))
+        return choice_line(self._choices[y], width)
 
     def _chosen(self) -> None:
         self.dismiss(self._choices[self.list.cursor].answer)

@@ -58,6 +58,7 @@ class EngineScreen(BoxScreen[None]):
         self._workspace = workspace
         self._memory = 0
         self._clients = 0
+        self._server = ""
 
     def on_mount(self) -> None:
         self._look()
@@ -67,7 +68,7 @@ class EngineScreen(BoxScreen[None]):
     async def _look(self) -> None:
         """Measure, on a thread: asking another process can take its time."""
         remote = self._bridge.remote
-        self._memory, self._clients = await run_on_thread(lambda: _measured(remote))
+        self._memory, self._clients, self._server = await run_on_thread(lambda: _measured(remote))
         self.post_message(RedrawPane())
 
     def draw(self, shared: Shared) -> None:
@@ -114,6 +115,8 @@ class EngineScreen(BoxScreen[None]):
         for adapter, digest in held.adapters.items():
             active = ", active" if adapter == held.active else ""
             yield "adapter", f"{visible(adapter)} ({digest[:12]}{active})"
+        if self._server:
+            yield "served", f"at {visible(self._server)}"
 
     def _work(self, shared: Shared, width: int) -> Iterator[tuple[str, str]]:
         job = shared.active
@@ -130,18 +133,22 @@ class EngineScreen(BoxScreen[None]):
             yield "waiting", f"{waiting.kind} {short_path(visible(waiting.label))} ({why})"
 
 
-def _measured(remote: RemoteEngine | None) -> tuple[int, int]:
-    """Bytes of the engine's process, and its clients; 0 = unknown."""
+def _measured(remote: RemoteEngine | None) -> tuple[int, int, str]:
+    """Bytes of the engine's process, and its clients; 0 = unknown. The address at which its base is
+    served; empty = nowhere."""
     if remote is None:
-        return machine.memory_used(), 0
+        return machine.memory_used(), 0, ""
     try:
         with remote.where.connect() as client:
-            clients = int(client.call("status")["clients"])
-    except (SekftError, KeyError, TypeError, ValueError):
-        return 0, 0
+            said = client.call("status")
+            clients = int(said["clients"])
+            server = str((said["resident"] or {}).get("server") or "")
+    except (SekftError, KeyError, TypeError, ValueError, AttributeError):
+        return 0, 0, ""
     here = not remote.where.is_away
     # Asking is being a client for a moment.
-    return machine.process_memory(remote.greeting.pid) if here else 0, max(0, clients - 1)
+    memory = machine.process_memory(remote.greeting.pid) if here else 0
+    return memory, max(0, clients - 1), server
 
 
 def _lines(name: str, value: str, width: int) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from sekft_engine.records.results import (
     RunningStatus,
     StatusResult,
 )
+from sekft_engine.work.board import Board
 
 
 class ScriptedEngine:
@@ -42,6 +43,7 @@ class ScriptedEngine:
         self.started = False
         self.closed = False
         self.paused = False
+        self.board = Board()
         self._running: Queued | None = None
         self._waiting: list[Queued] = []
         self._subscribers: list[Callable[[Event], None]] = []

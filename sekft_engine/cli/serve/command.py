@@ -6,10 +6,19 @@ from pathlib import Path
 
 import click
 
-from sekft_engine.cli.options import device_option, find_workspace, workspace_option
+from sekft_engine.cli.options import (
+    device_option,
+    find_workspace,
+    no_resident_option,
+    workspace_option,
+)
 from sekft_engine.cli.serve.key import KEY, read_key
+from sekft_engine.cli.serve.there import serve_there, stop_there
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.core.text import visible
+from sekft_engine.engine.attached.fit import Offer, offer
+from sekft_engine.records import jobs
+from sekft_engine.records.job_paths import absolute_adapters
 
 
 @click.command("serve")
@@ -77,6 +86,15 @@ from sekft_engine.core.text import visible
     type=click.FloatRange(min=1),
     help="Seconds that running answers have after SIGTERM or Ctrl-C.",
 )
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Open the server on the workspace's engine (sekft resident), and return.",
+)
+@click.option(
+    "--stop", is_flag=True, help="Close the server of the workspace's engine, and return."
+)
+@no_resident_option
 @workspace_option
 def command(
     base: str,
@@ -92,6 +110,9 @@ def command(
     context: int,
     body_limit: int,
     drain: float,
+    detach: bool,
+    stop: bool,
+    no_resident: bool,
     workspace: Path | None,
 ) -> int:
     """Serve a base and its adapters over HTTP, as OpenAI's API: chat, completions, tokens.
@@ -99,11 +120,41 @@ def command(
     Each adapter is a model under its own name, and so is the base. Requests of different models
     share decoding steps. Prompts are rendered as training rendered them, so that sekft contract
     check passes. SIGTERM lets running answers end.
+
+    Where an engine is alive in the workspace, it serves on the base that it has, between its jobs
+    and their steps.
     """
     from sekft_engine.bases import resolve_base
 
-    key = read_key(api_key_file)
     place = find_workspace(workspace)
+    if stop:
+        return stop_there(place)
+    key = read_key(api_key_file)
+    job = jobs.Serve(
+        base=base,
+        adapters=absolute_adapters(adapters),
+        host=host,
+        port=port,
+        with_key=bool(key),
+        allowed=allowed,
+        load_4bit=load_4bit or None,
+        device=device,
+        rows=rows,
+        context=context,
+        queue=queue,
+        body=body_limit << 20,
+        drain=drain,
+    )
+    found = Offer(None) if no_resident else offer(job, place)
+    if found.text:
+        click.echo(f"sekft: info: {visible(found.text)}", err=True)
+    if found.engine is not None and isinstance(found.job, jobs.Serve):
+        return serve_there(found.engine, found.job, key, detach=detach)
+    if detach:
+        raise Unavailable(
+            "there is no engine that could serve in the background",
+            mend="start one: sekft resident --detach --base BASE",
+        )
     folder = resolve_base(base, place)
     try:
         from sekft_engine.serve.server import HttpServer, Limits

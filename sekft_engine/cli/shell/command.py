@@ -17,6 +17,7 @@ from sekft_engine.cli.options import (
     api_key_option,
     find_workspace,
     json_option,
+    no_resident_option,
     struct_options,
     workspace_option,
 )
@@ -26,13 +27,17 @@ from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import Interrupted, JobFailed, Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.for_session import engine_for_shell
+from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.engine.engine import Engine
+from sekft_engine.records.events import Event, Log
 from sekft_engine.takeover.cast import LiveCast
 from sekft_engine.takeover.shell import Shell, Watched, prepare, result_of
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 
 #: What a screen for this command is given, and what it returns: the exit status.
-Screen = Callable[[Shell, Workspace | None, Path | None], int]
+Screen = Callable[[Shell, Workspace | None, Path | None, bool], int]
 
 
 @click.command("shell")
@@ -51,12 +56,14 @@ Screen = Callable[[Shell, Workspace | None, Path | None], int]
     "where stdout is not a terminal.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="With --plain: only the turns and errors.")
+@no_resident_option
 @json_option
 @workspace_option
 def command(
     cast: Path | None,
     as_lines: bool,
     quiet: bool,
+    no_resident: bool,
     as_json: bool,
     workspace: Path | None,
     **values: Any,
@@ -70,8 +77,8 @@ def command(
     asked = Shell(**values)
     place = find_workspace(workspace)
     if not (as_lines or as_json) and sys.stdout.isatty() and sys.stdin.isatty():
-        return _screen()(asked, place, cast)
-    return _plain(asked, place, cast, quiet=quiet, as_json=as_json)
+        return _screen()(asked, place, cast, not no_resident)
+    return _plain(asked, place, cast, quiet=quiet, as_json=as_json, resident=not no_resident)
 
 
 def _screen() -> Screen:
@@ -87,10 +94,14 @@ def _screen() -> Screen:
 
 
 def _plain(
-    asked: Shell, place: Workspace | None, cast: Path | None, *, quiet: bool, as_json: bool
+    asked: Shell,
+    place: Workspace | None,
+    cast: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+    resident: bool,
 ) -> int:
-    from sekft_engine.engine.engine import Engine
-
     display = Display(quiet=quiet)
 
     def out(line: str) -> None:
@@ -108,15 +119,17 @@ def _plain(
         with told:
             told.notify_all()
 
-    engine = Engine(place, nice=0)
+    engine, asked, text = engine_for_shell(asked, place, resident=resident)
+    if text:
+        display.show(Log(job="", level="info", text=text))
     with contextlib.ExitStack() as stack:
+        stack.callback(engine.close)
         watched = prepare(asked, place, engine, changed)
         stack.callback(watched.record.close)
         if cast is not None:
             recording = LiveCast(cast.expanduser().absolute(), f"sekft shell: {watched.subject}")
         stack.enter_context(display)
-        engine.subscribe(display.show)
-        stack.callback(engine.start().close)
+        _begin(engine, display)
         session = watched.session.start()
         stack.callback(session.join, 30.0)
         stack.callback(session.close, discard=True)
@@ -131,6 +144,19 @@ def _plain(
     elif view.recorded and not quiet:
         click.echo(f"recorded: {visible(view.recorded)}", err=True)
     return 0
+
+
+def _begin(engine: Engine | RemoteEngine, display: Display) -> None:
+    """Start the engine, and show what it does; of one that others use too, what concerns models in
+    sessions."""
+
+    def show(event: Event) -> None:
+        if isinstance(engine, Engine) or event.job.startswith("hand_back-"):
+            display.show(event)
+
+    engine.subscribe(show)
+    if isinstance(engine, Engine):
+        engine.start()
 
 
 def _watch(watched: Watched, told: threading.Condition, lines: SessionLines) -> TakeOverView:

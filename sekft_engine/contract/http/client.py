@@ -22,6 +22,7 @@ import msgspec
 from sekft_engine.contract.http import words
 from sekft_engine.contract.http.address import is_local, parse, sent
 from sekft_engine.contract.http.proxies import proxy_for
+from sekft_engine.contract.http.stream import MEDIA_TYPE, StreamedCompletion
 from sekft_engine.contract.http.trust import trusted, why_not
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.text import visible
@@ -181,10 +182,12 @@ class Client:
         *,
         limit: int | None = None,
         again: Callable[[Answer], bool] = _asked_again,
+        written: Callable[[str], None] | None = None,
     ) -> Answer:
         """Send ``body`` as JSON.
 
         Args:
+            written: takes the words of a streamed answer so far, whenever there are more.
             limit: most bytes of the answer; None = by the size of what is sent.
             again: whether to retry after an answer, if attempts remain.
 
@@ -194,7 +197,7 @@ class Client:
         """
         content = msgspec.json.encode(body)
         room = _ROOM + _TIMES * len(content) if limit is None else limit
-        return self._ask("POST", path, content, room, again)
+        return self._ask("POST", path, content, room, again, written)
 
     def _ask(
         self,
@@ -203,12 +206,13 @@ class Client:
         content: bytes | None,
         limit: int,
         again: Callable[[Answer], bool],
+        written: Callable[[str], None] | None = None,
     ) -> Answer:
         pause, wait = _FIRST_PAUSE, 0.0
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
-                answer, wait = self._once(method, path, content, min(limit, self._limit))
+                answer, wait = self._once(method, path, content, min(limit, self._limit), written)
             except Fault as fault:
                 if last or not fault.again:
                     raise
@@ -220,7 +224,12 @@ class Client:
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _once(
-        self, method: str, path: str, content: bytes | None, limit: int
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        limit: int,
+        written: Callable[[str], None] | None,
     ) -> tuple[Answer, float]:
         """One attempt; returns the answer, and the seconds that the server asks to wait."""
         import httpcore
@@ -236,6 +245,7 @@ class Client:
                 content=content,
                 seconds=self._timeout,
                 limit=limit,
+                tap=None if written is None else self._tap(written),
             )
         except Late:
             raise Fault(
@@ -264,8 +274,45 @@ class Client:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
             raise self._fault(error) from None  # the original may contain headers
         target = reply.headers.get("location", "") if 300 <= reply.status < 400 else ""
-        answer = self._read(reply.status, reply.data, target)
+        data = reply.data
+        if reply.headers.get("content-type", "").lower().startswith(MEDIA_TYPE):
+            data = self._joined(data)
+        answer = self._read(reply.status, data, target)
         return answer, _seconds(reply.headers.get("retry-after", ""))
+
+    def _tap(self, written: Callable[[str], None]) -> Callable[[str], Callable[[bytes], None]]:
+        """Shows the words of a stream as they come."""
+
+        def tap(kind: str) -> Callable[[bytes], None]:
+            streamed = StreamedCompletion()
+
+            def take(piece: bytes) -> None:
+                if kind == MEDIA_TYPE:
+                    streamed.feed(piece)
+                    written(self._clean(streamed.text))
+
+            return take
+
+        return tap
+
+    def _joined(self, data: bytes) -> bytes:
+        """A stream as the answer that it would have been without one.
+
+        Raises:
+            Fault: it broke off.
+        """
+        streamed = StreamedCompletion()
+        streamed.feed(data)
+        streamed.close()
+        if not streamed.whole:
+            raise Fault(
+                "lost",
+                "the stream of the answer broke off",
+                where=self.endpoint,
+                mend="look at the server's log",
+                again=True,
+            )
+        return msgspec.json.encode(streamed.body())
 
     def _read(self, status: int, data: bytes, target: str) -> Answer:
         if target:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -77,8 +77,13 @@ class Wire:
         content: bytes | None,
         seconds: float,
         limit: int,
+        tap: Callable[[str], Callable[[bytes], None]] | None = None,
     ) -> Reply:
         """Send a request, and read the whole answer.
+
+        Args:
+            tap: is told the media type of a good answer, and gives what takes its pieces as they
+                come.
 
         Raises:
             Late: it takes longer than ``seconds``.
@@ -100,7 +105,11 @@ class Wire:
                     for name, value in response.headers
                 }
                 chunks = _bounded(response.iter_stream(), limit)
-                data = _joined(_bounded(_unpacked(chunks, found), limit), response.status)
+                pieces = _bounded(_unpacked(chunks, found), limit)
+                if tap is not None and 200 <= response.status < 300:
+                    kind = found.get("content-type", "").partition(";")[0].strip().lower()
+                    pieces = _tapped(pieces, tap(kind))
+                data = _joined(pieces, response.status)
             return Reply(status=response.status, headers=found, data=data)
         except httpcore.TimeoutException as error:
             raise Late from error
@@ -130,6 +139,12 @@ def _joined(pieces: Iterable[bytes], status: int) -> bytes:
         if status < 400:
             raise
     return b"".join(held)
+
+
+def _tapped(pieces: Iterable[bytes], take: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        take(piece)
+        yield piece
 
 
 def _bounded(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:

@@ -30,6 +30,8 @@ OnBase = (
     | jobs.MeasureLosses
     | jobs.Experiment
     | jobs.Improve
+    | jobs.HandBack
+    | jobs.Serve
 )
 
 
@@ -86,6 +88,8 @@ def needs_base(job: Job) -> TypeGuard[OnBase]:
     """Whether the job acts on a resident base, so that it may share one."""
     if isinstance(job, jobs.Evaluate):
         return not job.endpoints and (job.with_base or bool(job.adapters))
+    if isinstance(job, jobs.HandBack):
+        return not job.endpoint
     return isinstance(job, OnBase)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import threading
 import time
@@ -18,6 +19,7 @@ from sekft_engine.engine.attached.known import Known
 from sekft_engine.engine.attached.sender import Order, Sender
 from sekft_engine.engine.attached.silence import silence
 from sekft_engine.engine.attached.where import Where
+from sekft_engine.engine.attached.writing import WritingFollower
 from sekft_engine.engine.queue import LASTING
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
@@ -33,7 +35,9 @@ from sekft_engine.records.results import (
     PauseResult,
     ResumeResult,
     StatusResult,
+    UnserveResult,
 )
+from sekft_engine.work.board import Writing
 
 _IN_ANOTHER_PROCESS = "a model types in the process of the engine, which has not got this session"
 
@@ -64,6 +68,7 @@ class RemoteEngine:
         self._sender = Sender(where)
         self._lock = threading.RLock()
         self._subscribers: list[Callable[[Event], None]] = []
+        self._messages = itertools.count(1)
         self._settled = threading.Event()
         self._attached = threading.Event()
 
@@ -122,7 +127,7 @@ class RemoteEngine:
             job_id = job.id or f"{kind}-{secrets.token_hex(5)}"
             self._publish(events.JobDone(job=job_id, t=time.time(), kind=kind, result=answer))
             return job_id
-        if isinstance(job, jobs.HandBack):
+        if isinstance(job, jobs.HandBack) and job.session is None:
             self._refuse(job.id, kind, error=_IN_ANOTHER_PROCESS, mend="sekft tui --no-resident")
             return job.id
         # The key makes the id, so that it is known before the engine has answered.
@@ -161,6 +166,17 @@ class RemoteEngine:
             return True
         return False
 
+    def tell(self, job_id: str, message: bytes) -> None:
+        """Give the running job a message, which is JSON. One that ends before it comes is not
+        told."""
+        params = {"job": job_id, "message": msgspec.Raw(message), "number": next(self._messages)}
+        self._sender.send(Order("tell", params, lambda _error: None))
+
+    def watch_writing(self, callback: Callable[[Writing], None]) -> Callable[[], None]:
+        """Call ``callback`` with what models are writing, on a thread of its own; returns the way
+        to stop."""
+        return WritingFollower(self.where, callback).start().stop
+
     def pause(self, job_id: str = "") -> bool:
         """Hold a job: the running one (the default) at its next step, a waiting one where it is."""
         found = self._known.asked_to_pause(job_id, paused=True)
@@ -181,6 +197,10 @@ class RemoteEngine:
         if moves:
             self._order("move", again=False, job=job_id, by=by)
         return moves
+
+    def unserve(self) -> None:
+        """Ask the server on the base to end."""
+        self._order("unserve")
 
     def shut_down(self, after: str = "step") -> None:
         """Ask the engine to end, after the running job's step or after the queue."""
@@ -288,6 +308,9 @@ class RemoteEngine:
                 return ResumeResult(paused=False, found=self.resume(job.target))
             case jobs.Move():
                 return MoveResult(moved=self.move(job.target, job.by))
+            case jobs.Unserve():
+                self.unserve()
+                return UnserveResult(closing=True)
         return None
 
     def _refuse(

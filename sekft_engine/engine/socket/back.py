@@ -18,6 +18,7 @@ from sekft_engine.core.errors import JobFailed
 from sekft_engine.core.process import own_environment, python_module
 from sekft_engine.engine.socket.address import Address, Claim
 from sekft_engine.engine.socket.link import (
+    NOBODY,
     Alive,
     Begin,
     Closing,
@@ -29,6 +30,7 @@ from sekft_engine.engine.socket.link import (
     Reply,
     Resident,
     Unpacker,
+    Written,
     first_word,
     pack,
 )
@@ -37,6 +39,7 @@ from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.journal import Line
 from sekft_engine.records.results import LoadResult
+from sekft_engine.work.board import Board, Writing
 
 #: So many messages may wait for a serving process that reads none, before it is given up.
 MOST_WAITING = 100_000
@@ -61,6 +64,7 @@ class Back:
     Args:
         claim: its sockets are made here, before any thread is started.
         resident: what is loaded, without waiting.
+        board: shows what models are writing.
         log_path: the file that messages of this process go to, for the pointer.
 
     Raises:
@@ -68,10 +72,16 @@ class Back:
     """
 
     def __init__(
-        self, claim: Claim, resident: Callable[[], LoadResult | None], log_path: str = ""
+        self,
+        claim: Claim,
+        resident: Callable[[], LoadResult | None],
+        board: Board,
+        log_path: str = "",
     ) -> None:
         self._claim = claim
         self._resident = resident
+        self._board = board
+        self._unwatch: Callable[[], None] | None = None
         self._listeners = claim.bind(PROTOCOL, log_path)
         self.address: Address = claim.address
         #: A reply goes only to the serving process whose order it answers.
@@ -271,11 +281,28 @@ class Back:
             with contextlib.suppress(OSError):
                 while data := link.recv(1 << 16):
                     for order in unpacker.orders(data):
+                        if order.client == NOBODY:
+                            self._watch(wanted=order.params == b"true")
+                            continue
                         with self._doing:
                             reply = Reply(client=order.client, line=self._answer(order))
                             self._put((generation, reply))
+            self._watch(wanted=False)
             if not self._begin_again():
                 return
+
+    def _watch(self, *, wanted: bool) -> None:
+        """Tell the serving process what models are writing, or no longer."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        if wanted:
+            self._unwatch = self._board.watch(self._written)
+
+    def _written(self, writing: Writing) -> None:
+        """Pass on what a model is writing, unless the serving process is far behind."""
+        if self._outgoing.qsize() < MOST_WAITING // 100:
+            self._put(Written(writing=writing))
 
     def _answer(self, order: Order) -> bytes:
         try:

@@ -102,8 +102,9 @@ class Client:
             self._peer.shutdown(socket.SHUT_RDWR)
         self._peer.close()
 
-    def wait_at_most(self, seconds: float) -> None:
-        """How long it may be silent from here on, where something is waited for."""
+    def wait_at_most(self, seconds: float | None) -> None:
+        """How long it may be silent from here on, where something is waited for; None = for
+        ever."""
         self._peer.settimeout(seconds)
 
     def call(self, method: str, **params: object) -> Any:

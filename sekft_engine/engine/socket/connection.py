@@ -93,6 +93,11 @@ class Connection:
         """Bytes that wait for the client to read."""
         return self._unsent
 
+    @property
+    def watches(self) -> bool:
+        """Whether it is told what models are writing."""
+        return self.subscription is not None and self.subscription.wants_writing
+
     def send(self, *lines: bytes) -> None:
         self._outgoing.extend(lines)
         self._unsent += sum(map(len, lines))

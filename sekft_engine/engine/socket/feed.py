@@ -21,6 +21,7 @@ from sekft_engine.engine.socket.protocol import (
     notification_line,
 )
 from sekft_engine.records import events
+from sekft_engine.work.board import Writing
 
 #: The tail in memory holds no more bytes and events than these.
 TAIL_BYTES = 1 << 19
@@ -109,6 +110,8 @@ class Subscription:
         self._kinds = frozenset(asked.kinds)
         self._wants_events = "events" in asked.what
         self._gauges: dict[str, int] | None = {} if "gauges" in asked.what else None
+        self.wants_writing = "writing" in asked.what
+        self._shown = 0
         self._live = False
         #: Said before anything else: the cursor was no use.
         self.preface = b""
@@ -138,6 +141,8 @@ class Subscription:
             lines += self._next_events(tail, most_bytes)
         if self._gauges is not None and not lines:
             lines += self._next_gauges(self._gauges)
+        if self.wants_writing and not lines:
+            lines += self._next_writing()
         return lines
 
     def behind(self, tail: Tail) -> bool:
@@ -192,6 +197,15 @@ class Subscription:
                 sent[name] = version
                 lines.append(notification_line("gauge", {"name": name, "value": event}))
         return lines
+
+    def _next_writing(self) -> list[bytes]:
+        new = [each for each in self._picture.writing.values() if each[0] > self._shown]
+        self._shown = max([self._shown, *(number for number, _ in new)])
+        return [notification_line("writing", writing) for _, writing in sorted(new, key=_number)]
+
+
+def _number(each: tuple[int, Writing]) -> int:
+    return each[0]
 
 
 KINDS = frozenset(kind.__name__ for kind in events.Event.__subclasses__())

@@ -16,6 +16,7 @@ import msgspec
 from sekft_engine.engine.socket.address import Address
 from sekft_engine.engine.socket.protocol import RequestId
 from sekft_engine.records.results import LoadResult
+from sekft_engine.work.board import Writing
 
 _LENGTH = struct.Struct(">I")
 
@@ -66,6 +67,12 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     facts: LoadResult | None
 
 
+class Written(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What a model is writing."""
+
+    writing: Writing
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The answer to an order, as a line for the client."""
 
@@ -87,6 +94,11 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     why: str
 
 
+#: The client of an order of the serving process itself, and its method: whether someone watches
+#: what models write (the parameter is true or false).
+NOBODY, WATCHED = 0, "watched"
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asks of the engine; the only message in the other direction."""
 
@@ -96,7 +108,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     params: bytes
 
 
-Message = Begin | Happened | Resident | Reply | Alive | Closing | Leave
+Message = Begin | Happened | Resident | Written | Reply | Alive | Closing | Leave
 
 _encode = msgspec.msgpack.Encoder().encode
 _message = msgspec.msgpack.Decoder(Message).decode

@@ -24,6 +24,7 @@ from sekft_engine.records.results import (
     MoveResult,
     PauseResult,
     ResumeResult,
+    UnserveResult,
 )
 
 #: Jobs that are answered at once, with the method that says the same.
@@ -34,6 +35,7 @@ _METHOD_INSTEAD: dict[type[Job], str] = {
     jobs.Pause: "pause",
     jobs.Resume: "resume",
     jobs.Move: "move",
+    jobs.Unserve: "unserve",
 }
 #: So many keys of this engine's own jobs are known without a look into the journal.
 MOST_KEYS = 4096
@@ -66,6 +68,14 @@ class Orders:
                 return protocol.ShutDown(after=params.after)
             case protocol.Submit():
                 return self._submit(params)
+            case protocol.Unserve():
+                if not self._engine.unserve():
+                    raise BadInput("no server is open", mend="sekft serve opens one")
+                return UnserveResult(closing=True)
+            case protocol.Tell():
+                if not self._engine.tell(params.job, bytes(params.message), params.number):
+                    raise BadInput("no such job runs, or it does not listen", where=params.job)
+                return protocol.Told()
             case protocol.AdaptersAttach():
                 return self._queue(jobs.Attach(path=params.path, name=params.name))
             case protocol.AdaptersDetach():

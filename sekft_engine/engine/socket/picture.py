@@ -11,6 +11,7 @@ from sekft_engine.engine.socket.protocol import AdaptersOnBase, EngineStatus, Ru
 from sekft_engine.records import events
 from sekft_engine.records.events import Event, QueueChanged, Queued
 from sekft_engine.records.results import LoadResult, QueuedStatus
+from sekft_engine.work.board import Writing
 
 #: Kinds of events that are also gauges: only the newest of each is worth showing.
 GAUGES = (
@@ -35,6 +36,7 @@ class Picture:
         resident: what is loaded.
         closing: whether no job is taken any more.
         gauges: the newest event of each kind in :data:`GAUGES`, with how many there were.
+        writing: what models are writing now, by episode, with the number of the change.
     """
 
     def __init__(self, history: History) -> None:
@@ -43,6 +45,8 @@ class Picture:
         self.resident: LoadResult | None = None
         self.closing = False
         self.gauges: dict[str, tuple[int, Event]] = {}
+        self.writing: dict[tuple[str, str, str], tuple[int, Writing]] = {}
+        self._changes = 0
         self._present: Queued | None = None
         self._waiting: list[Queued] = []
 
@@ -53,6 +57,12 @@ class Picture:
             name = type(event).__name__
             version = self.gauges[name][0] + 1 if name in self.gauges else 1
             self.gauges[name] = (version, event)
+
+    def show(self, writing: Writing) -> None:
+        """Take in what a model is writing. Episodes that have ended are told, and forgotten with
+        their job."""
+        self._changes += 1
+        self.writing[writing.key] = (self._changes, writing)
 
     def queue(self) -> QueueChanged:
         """What runs and waits, ready to be submitted again."""
@@ -103,6 +113,7 @@ class Picture:
                     self._waiting = [one for one in self._waiting if one.id != event.job]
             case events.JobDone() | events.JobFailed() | events.JobCancelled():
                 self.running = self._present = None
+                self.writing.clear()
             case events.JobPaused() | events.JobResumed():
                 paused = isinstance(event, events.JobPaused)
                 self.running = msgspec.structs.replace(running, paused=paused)

@@ -127,6 +127,19 @@ class Checkpoint(Params, frozen=True, kw_only=True):
     job: str = ""
 
 
+class Unserve(Params, frozen=True, kw_only=True):
+    """Closes the server on the base. Answers that are under way may end."""
+
+
+class Tell(Params, frozen=True, kw_only=True):
+    """Gives the running job a message, which means something to it alone. A message whose
+    ``number`` is not greater than that of the one before was given already; 0 = it never was."""
+
+    job: str
+    message: msgspec.Raw
+    number: Annotated[int, Meta(ge=0)] = 0
+
+
 class AdaptersList(Params, frozen=True, kw_only=True):
     """The adapters on the base, by name, and the active one."""
 
@@ -161,7 +174,7 @@ class Subscribe(Params, frozen=True, kw_only=True):
     harmless = True
     journal: str = ""
     after: Annotated[int, Meta(ge=0)] | None = None
-    what: tuple[Literal["events", "gauges"], ...] = ("events",)
+    what: tuple[Literal["events", "gauges", "writing"], ...] = ("events",)
     kinds: tuple[str, ...] = ()
 
 
@@ -175,6 +188,12 @@ class Detach(Params, frozen=True, kw_only=True):
     """Closes this connection. Nothing else changes."""
 
     harmless = True
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """The message was given to the job, now or before."""
+
+    told: bool = True
 
 
 class Shutdown(Params, frozen=True, kw_only=True):
@@ -194,6 +213,8 @@ METHODS: dict[str, type[Params]] = {
     "stop_after_step": StopAfterStep,
     "cancel": Cancel,
     "checkpoint": Checkpoint,
+    "tell": Tell,
+    "unserve": Unserve,
     "adapters.list": AdaptersList,
     "adapters.attach": AdaptersAttach,
     "adapters.detach": AdaptersDetach,

@@ -44,7 +44,7 @@ def serve(
     forget_signals = stop_on_signals(leave, hangup=source is not None)
     try:
         engine = new_resident(claim.workspace)
-        back = Back(claim, lambda: engine.residence.facts, log)
+        back = Back(claim, lambda: engine.residence.facts, engine.board, log)
         orders = Orders(
             engine,
             lambda: leave.asked or leave.drain,

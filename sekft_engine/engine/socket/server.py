@@ -19,6 +19,8 @@ from sekft_engine.engine.socket.connection import Connection, TooLong
 from sekft_engine.engine.socket.feed import Tail
 from sekft_engine.engine.socket.history import History
 from sekft_engine.engine.socket.link import (
+    NOBODY,
+    WATCHED,
     Alive,
     Closing,
     Happened,
@@ -28,6 +30,7 @@ from sekft_engine.engine.socket.link import (
     Reply,
     Resident,
     Unpacker,
+    Written,
     pack,
 )
 from sekft_engine.engine.socket.picture import Picture
@@ -101,6 +104,8 @@ class Server:
         self._more: set[int] = set()
         self._orders: deque[bytes] = deque()
         self._under_way = 0
+        #: Whether the engine tells what models are writing.
+        self._watched = False
         #: There is more to do at once.
         self._again = False
         self._accept_again = 0.0
@@ -188,6 +193,8 @@ class Server:
                     self._picture.observe(event)
             case Resident():
                 self._picture.resident = message.facts
+            case Written():
+                self._picture.show(message.writing)
             case Reply():
                 self._under_way -= 1
                 client = self._clients.get(message.client)
@@ -239,6 +246,14 @@ class Server:
             self._until = time.monotonic() + GOODBYE_S
 
     def _serve_subscribers(self) -> None:
+        watched = any(client.watches for client in self._clients.values())
+        if watched != self._watched and self._until is None:
+            self._watched = watched
+            self._picture.writing.clear()
+            params = b"true" if watched else b"false"
+            order = Order(client=NOBODY, number=0, method=WATCHED, params=params)
+            self._orders.append(pack(order))
+            self._send_orders()
         followed = any(client.subscription is not None for client in self._clients.values())
         if followed and self._tail.pull():
             self._again = True

@@ -52,13 +52,16 @@ def _model(held: Held, model: ServedModel) -> dict[str, Any]:
 
 
 async def health(service: Service, exchange: Exchange) -> None:
-    """Say whether the server answers: 503 while it loads, 200 when it is ready or busy."""
+    """Say whether the server answers: 503 while it loads, 200 when it is ready or busy. ``job`` is
+    what else the engine does on the base, which answers then share it with."""
     scheduler = service.scheduler
     state: str = scheduler.state
     running, waiting = scheduler.load
-    if state == "ready" and waiting:
+    if state == "ready" and (waiting or scheduler.busy_with):
         state = "busy"
-    body = {"status": state, "running": running, "waiting": waiting}
+    body: dict[str, Any] = {"status": state, "running": running, "waiting": waiting}
+    if scheduler.busy_with:
+        body["job"] = scheduler.busy_with
     await exchange.send_json(body, 200 if state in ("ready", "busy") else 503)
 
 

@@ -168,6 +168,7 @@ class Session:
             if not self._is_saved() and (requested or self._save_due()):
                 self.save()
             self.context.wait_while_paused()
+            self.context.let_guest_work()
 
     def _log_compiling(self) -> None:
         if self.trainer.recompute:

@@ -105,6 +105,7 @@ def measure_rates(
 
     def wait_or_stop() -> None:
         context.wait_while_paused()
+        context.let_guest_work()
         if context.cancelled():
             raise Interrupted("the eval was stopped")
 

@@ -30,6 +30,7 @@ from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.screens.figures import FiguresScreen
+from sekft_tui.screens.live import LiveScreen
 from sekft_tui.text import Parts, duration, fit, visible
 from sekft_tui.widgets.form import Form, enter_label
 from sekft_tui.widgets.form_help import FormHelp
@@ -246,7 +247,14 @@ class EvalPane(FormPane, SearchedPane):
         if cell is None or cell.status == "waiting":
             self.host.note("this episode has not started")
             return
-        self.request(OpenEpisode(self.view, *chosen))
+        if cell.status == "running" and self.opened is None:
+            self.host.push_screen(LiveScreen(self.host.bridge, chosen), self._replay)
+        else:
+            self._replay(chosen)
+
+    def _replay(self, chosen: tuple[str, str] | None) -> None:
+        if chosen is not None:
+            self.request(OpenEpisode(self.view, *chosen))
 
     def action_start(self) -> None:
         if self.form.typing and not self.form.commit():

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.episodes.store import read_episode
-from sekft_engine.records.runs import list_runs
 from sekft_engine.sources import load_scenarios
 from sekft_engine.takeover.keep import Keeper, drafts, drafts_folder
 from sekft_engine.takeover.origin import (
@@ -20,7 +19,13 @@ from sekft_engine.takeover.origin import (
 )
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_tui.host import Host
-from sekft_tui.screens.choose import Choice, ChooseScreen
+from sekft_tui.screens.choose import Choice
+from sekft_tui.screens.takeover.log_in import (
+    ChooseWorldScreen,
+    WorldAnswer,
+    choose_model,
+    typists,
+)
 from sekft_tui.screens.takeover.screen import TakeOverScreen
 
 
@@ -54,7 +59,15 @@ async def choose_world(host: Host) -> None:
         elif name:
             host.push_screen(_screen(host, lambda: origin_of_scenario(name, host.workspace)))
 
-    host.push_screen(ChooseScreen("type by hand in which world?", worlds), chosen)
+    def answered(answer: WorldAnswer | None) -> None:
+        if answer is None or not answer.model:
+            chosen(answer.world if answer is not None else None)
+        elif Path(answer.world).is_absolute():
+            host.note("a model begins in a new world; this one is a session of yours")
+        else:
+            choose_model(host, answer.world)
+
+    host.push_screen(ChooseWorldScreen(worlds), answered)
 
 
 def _screen(host: Host, find: Callable[[], Origin]) -> TakeOverScreen:
@@ -70,7 +83,7 @@ def _screen(host: Host, find: Callable[[], Origin]) -> TakeOverScreen:
             drafts=drafts_folder(place),
         ).start()
 
-    return TakeOverScreen(host, begin, lambda: _typists(host))
+    return TakeOverScreen(host, begin, lambda: typists(host))
 
 
 def _worlds(host: Host) -> tuple[Choice, ...]:
@@ -95,12 +108,3 @@ def _worlds(host: Host) -> tuple[Choice, ...]:
                 for scenario in load_scenarios(folder)
             ]
     return tuple(found)
-
-
-def _typists(host: Host) -> tuple[Choice, ...]:
-    """The bare base, and every adapter of the workspace, newest first."""
-    adapters = [run for run in reversed(list_runs(host.workspace.runs)) if run.adapter]
-    return (
-        Choice("", "base", "without an adapter"),
-        *(Choice(run.adapter, run.id, f"{run.status}, {run.created[:10]}") for run in adapters),
-    )

@@ -85,6 +85,7 @@ class TakeOverScreen(ModalScreen[None]):
         self._since = time.monotonic()
         self._leaving = False
         self._state = ""
+        self._begun = False  # it may be asked to draw before that
 
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda width: (self.head_line(width),), id="takeover-head")
@@ -104,6 +105,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.session = self._begin(self._changed)
+        self._begun = True
         self.set_interval(1 / CLOCK, self._tick)
         self.set_focus(self.view)
         self.draw_session()
@@ -195,12 +197,18 @@ class TakeOverScreen(ModalScreen[None]):
 
     def draw(self, shared: Shared) -> None:
         """Show what the engine is doing."""
+        if not self._begun:
+            return
         text, style = engine_text(shared)
         self._engine = (text.replace("hand_back", "hand back"), style)
         active = shared.active
         self.meanwhile = ""
-        if active is not None and active.kind != "hand_back":
-            self.meanwhile = f"waits until {active.kind} is done"
+        queue = shared.queue
+        kind = active.kind if active is not None else ""
+        if queue is not None and queue.running is not None:
+            kind = queue.running.kind  # an engine of another process may have begun it before
+        if kind not in ("", "hand_back"):
+            self.meanwhile = f"waits until {kind} is done"
         elif active is not None and active.progress is not None:
             self.meanwhile = active.progress.label
         self.head.update()

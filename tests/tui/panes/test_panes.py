@@ -237,9 +237,11 @@ async def test_a_running_episode_is_followed_live(make_app: Make, engine: Script
         engine.say(*script[:cut])
         await until_shown(pilot, "▸ 3")
         await pilot.press("enter")
-        await until_shown(pilot, "usage: warden")
+        await until_shown(pilot, "usage: warden", "live: eval-1", "1 running")
         engine.say(*script[cut:])
-        await until_shown(pilot, "── verdict", "the checker passed")
+        await until_shown(pilot, "verified", "0 running")
+        await pilot.press("enter")
+        await until_shown(pilot, "── verdict", "commands only")
 
 
 async def test_leaving_while_a_job_runs_is_asked_for(

@@ -14,12 +14,14 @@ from textual.pilot import Pilot
 
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
+from sekft_engine.records import events, jobs
 from sekft_engine.records.runs import create_run
 from sekft_engine.sources import load_trajectories
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver
 from sekft_tui.screens.takeover import TakeOverScreen
 from tests.tui.screen import screen_text, until, until_gone, until_shown
+from tests.tui.scripted import ScriptedEngine
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
 Make = Callable[[], Workbench]
@@ -57,6 +59,26 @@ def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit
     run.write(status="done")
     run.close()
     return path
+
+
+async def test_a_model_is_let_log_in_from_the_list_of_worlds(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("W")
+        await until_shown(pilot, "let a model log in", "held-001")
+        await pilot.press("m")
+        await until_shown(pilot, "who logs in?", "without an adapter", "a served model")
+        await pilot.press("enter")
+        await until_shown(pilot, "held-000", "keyboard: base", "Ask warden.")
+
+        def asked() -> list[jobs.HandBack]:
+            return [job for job in engine.jobs if isinstance(job, jobs.HandBack)]
+
+        await until(pilot, asked, "the model types")
+        assert asked()[0].adapter == ""
+        engine.say(events.JobCancelled(job=asked()[0].id, kind="hand_back"))
+        await until_shown(pilot, "keyboard: you")
 
 
 @SIZES
