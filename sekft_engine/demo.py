@@ -23,7 +23,7 @@ FOLDER = "demo"
 BASE = "smollm2-135m"
 #: A base of 135 M weights wants a higher rate than a large one. More different sessions teach more
 #: than a second pass over the same ones does.
-RECIPE = Recipe(lr=1e-3, epochs=1, batch=2, dropout=0.0, heldout=0.03, heldout_every=0)
+RECIPE = Recipe(lr=2e-3, epochs=1, batch=2, dropout=0.0, heldout=0.03, heldout_every=0)
 EPISODES = 16
 #: What the longest reference session of a held-out world needs, and more tokens than nearly all of
 #: its commands have. The base rambles on and is stopped at these.

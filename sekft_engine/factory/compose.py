@@ -184,6 +184,7 @@ class _Composer:
                 before=before,
                 slip=slip if here else "",
                 calm=calm,
+                wary=kind.can_lack,
             )
             if any(step.mistake for step in steps):
                 slip = ""

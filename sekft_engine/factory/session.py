@@ -24,6 +24,7 @@ def work_on(
     before: tuple[str, ...] = (),
     slip: str = "",
     calm: float = 1.0,
+    wary: bool = False,
 ) -> list[Step]:
     """The commands that do ``part``.
 
@@ -35,9 +36,11 @@ def work_on(
         slip: ``wrong``: the first act is wrong and a look shows that; ``fails``: it fails;
             ``mistyped``: its input's name is mistyped.
         calm: how likely looks and verifications are, from 0 to 1.
+        wary: whether a look shows in other worlds that such work cannot be done. Then most sessions
+            look here, too, so that the look alone is no sign for ``panic``.
     """
     steps = [Step(command) for command in before]
-    if not before and part.looks and rng.random() < 0.25 * calm:
+    if not before and part.looks and rng.random() < (0.7 if wary else 0.25 * calm):
         steps.append(Step(rng.choice(part.looks)))
     first, *rest = part.acts
     guessed = [command for command in part.fails if command not in part.acts]

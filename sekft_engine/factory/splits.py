@@ -31,7 +31,7 @@ _TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
 _COUNTS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4)
 _TRAINING_COUNTS = (1, 2, 2, 3, 3, 4, 4, 5, 6)
 #: Why a world cannot be done. The reason shows only when something is tried or read.
-BLOCKS = ("missing", "lacking", "readonly", "absent", "contradiction", "sealed", "lacking")
+BLOCKS = ("missing", "lacking", "readonly", "absent", "contradiction", "sealed")
 #: What gets in the way although the work can be done, with the same first signs as the blocks.
 TWISTS = (
     *("",) * 6,
