@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +20,7 @@ from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from sekft_engine import demo as demo_jobs
+from sekft_engine.core.crash import write_report
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
@@ -281,6 +284,11 @@ class Workbench(PanesApp):
         self.notify(
             text, title="error · e shows details", severity="error", markup=False, timeout=10
         )
+
+    def worker_failed(self, error: Exception) -> None:
+        report = write_report("".join(traceback.format_exception(error)), sys.argv[1:])
+        where = f" (the report is {report})" if report is not None else ""
+        self.error(f"unexpected {type(error).__name__}: {error}{where}")
 
     def log_line(self, level: str, text: str) -> None:
         """Add a line to the log pane."""

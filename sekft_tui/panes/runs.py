@@ -117,7 +117,7 @@ class RunsPane(Pane):
             (f"{letter or ' '} ", "accent"),
             (fit(visible(run.id), name), "strong"),
             (fit(_when(run.created), 13), "quiet"),
-            (fit(run.status, 10), style),
+            (fit(visible(run.status), 10), style),
             (clip(summary(run), max(0, width - name - 26)), "text"),
         )
 
@@ -229,7 +229,7 @@ def _when(created: str) -> str:
     try:
         return dt.datetime.fromisoformat(created).astimezone().strftime("%d %b %H:%M")
     except ValueError:
-        return created[:12]
+        return visible(created[:12])
 
 
 def _facts(run: RunInfo) -> list[Parts]:

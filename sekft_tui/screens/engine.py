@@ -114,7 +114,7 @@ class EngineScreen(BoxScreen[None]):
         status = self._bridge.engine.status()
         for waiting in status.queued:
             why = "held: Q shows the queue" if waiting.held else "waits"
-            yield "waiting", f"{waiting.kind} {short_path(visible(waiting.label))} ({why})"
+            yield "waiting", f"{visible(waiting.kind)} {short_path(visible(waiting.label))} ({why})"
 
 
 def _measured(remote: RemoteEngine | None) -> tuple[int, int]:

@@ -42,7 +42,7 @@ class TabBar(Lines):
             at += size
         self.clicks = tuple(clicks)
         text, style = self.state
-        base = f" {self.base} " if self.base and width - at - cell_len(text) > 24 else ""
+        base = f" {visible(self.base)} " if self.base and width - at - cell_len(text) > 24 else ""
         if self.engine and width - at - cell_len(text) - cell_len(base) > len(self.engine) + 2:
             base = f"{base}{self.engine} "
         right = clip(text, max(0, width - at - cell_len(base) - 1))

@@ -1,0 +1,99 @@
+"""Whatever a name or a text holds, it reaches the terminal as text: never as a control sequence, a
+link, a copy to the clipboard, or markup. Looked at byte by byte, in a real terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.data.workspace import Workspace
+from tests.tui.hostile import ALL, TEXTS, faults, markup_faults
+from tests.tui.hostile_stage import hostile_workspace
+from tests.tui.terminal import Terminal, terminal
+
+STAGE = "from tests.tui.hostile_stage import main; main()"
+
+#: What is pressed, and what is on the screen then; together all panes and the screens over them.
+WALK: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("sessions", (), "18 trajectories"),
+    ("token edges", ("v",), "token edges"),
+    ("ids", ("v",), "ids 3/6"),
+    ("white space made visible", ("v",), "4/6"),
+    ("labels", ("v",), "labels"),
+    ("the certificate", ("v",), "Certified"),
+    ("statistics", ("s",), "what would be trained on"),
+    ("other sessions", ("escape", "v", "L", "L", "L"), "turn 1/6"),
+    ("a filter", ("f", "evil", "enter"), "f: evil"),
+    ("a search", ("/", "evil", "enter", "n", "n"), "evil: "),
+    ("the losses of a run", ("escape", "o"), "evil"),
+    ("the form of a run", ("escape", "2"), "Recipe"),
+    ("a run", ("s",), "step 12/12"),
+    ("its batch", ("b",), "evil"),
+    ("marks of its curve", ("b", "]", "]", "[", "l"), "step "),
+    ("runs to show beside it", ("w",), "evil"),
+    ("the queue", ("escape", "Q"), "queue"),
+    ("the engine", ("escape", "I"), "workspace"),
+    ("the set-up of an eval", ("escape", "3"), "subjects"),
+    ("an eval that failed", ("s",), "36 of 54 episodes"),
+    ("the error in full", ("e",), "esc close"),
+    ("the figures of an eval", ("escape", "escape", "f"), "esc close"),
+    ("an episode of it", ("escape", "escape", "l", "enter"), "evil"),
+    ("recorded episodes", ("4", "escape", "escape", "j", "enter", "v"), "evil"),
+    ("how its world differs", ("d",), "evil"),
+    ("runs", ("5", "j", "j"), "evil"),
+    ("the facts of other runs", ("j", "j", "j", "j", "j", "j", "j", "j"), "evil"),
+    ("the log", ("6", "g"), "entries"),
+    ("the keys", ("?",), "keys"),
+    ("the palette", ("escape", "ctrl+p", "evil"), "evil"),
+    ("a choice of worlds", ("escape", "W"), "which world"),
+)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, tiny_base: Path) -> Workspace:
+    return hostile_workspace(tmp_path / "workspace", tiny_base)
+
+
+def walk(shown: Terminal) -> list[str]:
+    """Goes through the workbench; what was read as markup on the way."""
+    found = []
+    for place, keys, expected in WALK:
+        for key in keys:
+            shown.press(key)
+            if key in ("escape", "i"):  # a letter after an escape would be one key with alt
+                shown.settle()
+        text = shown.until_shown(expected)
+        found += [f"{place}: {line}" for line in markup_faults(text)]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(80, 24), (140, 44)], ids=["80x24", "140x44"])
+def test_nothing_hostile_acts_on_the_terminal_in_any_pane_or_screen(
+    hostile: Workspace, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    arguments = (str(hostile.root),)
+    with terminal(*arguments, cwd=tmp_path, size=size, environ=environ, code=STAGE) as shown:
+        assert walk(shown) == []
+        shown.press("escape")
+        shown.settle()
+        shown.press("ctrl+c", "ctrl+c")
+        shown.ended()
+        shown.let_go()
+        sent = bytes(shown.sent)
+    assert faults(sent) == []
+    assert not (tmp_path / "crash").exists(), (tmp_path / "crash").read_text()
+    # Each part cleans its own text, or its columns would not align.
+    assert not (tmp_path / "unclean").exists(), (tmp_path / "unclean").read_text()
+
+
+def test_the_check_itself_finds_what_acts() -> None:
+    clean = "\x1b[1;1H\x1b[38;2;1;2;3mtext\x1b[0m\x1b]2;sekft\x07"
+    assert faults(clean.encode()) == []
+    for text in TEXTS:
+        if any(not letter.isprintable() for letter in text):
+            assert faults((clean + text).encode()), text
+    assert faults(ALL.encode())
+    assert markup_faults(" evil click ")
