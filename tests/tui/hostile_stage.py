@@ -26,10 +26,11 @@ def hostile_workspace(root: Path, base: Path) -> Workspace:
     (made.bases / NAMES[0]).symlink_to(base)
     for number, text in enumerate(TEXTS):
         _write(made.trajectories, number, _session(text, number))
-        world = scenario(number) | {"id": text, "archetype": text, "directives": text + ALL}
-        world["provider"] |= {"name": text}
-        world["announcement"] = {"channel": "motd", "text": text + ALL}
-        _write(made.holdout_scenarios, number, world)
+    typed = ALL.replace("\0", "")
+    world = scenario(90) | {"id": "[u]evil brackets[/u]", "directives": typed}
+    world |= {"announcement": {"channel": "motd", "text": typed}, "archetype": TEXTS[0]}
+    world |= {"fixtures": [{"path": "said", "content": typed}]}
+    (made.holdout_scenarios / "world.json").write_text(json.dumps(world))
     _write(made.trajectories, 90, {"id": ALL, "turns": ALL})
     (Path(os.fsdecode(bytes(made.trajectories) + b"/" + BYTES_NAME + b".json"))).write_text("{")
     for number, name in enumerate(NAMES):

@@ -78,13 +78,6 @@ class Terminal:
     def until_shown(self, *texts: str) -> str:
         return self.until(lambda text: all(one in text for one in texts), " and ".join(texts))
 
-    def settle(self) -> None:
-        """Wait until nothing is sent for a moment, so that keys do not run into one another."""
-        before = -1
-        while before != self.received and self.program.poll() is None:
-            before = self.received
-            time.sleep(0.15)
-
     def ended(self) -> int:
         """Wait for the program's end; its exit status."""
         return self.program.wait(DEADLINE_S)
