@@ -107,11 +107,11 @@ class GuardedApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         """Work in the background that failed is reported, and the app goes on. In tests, which have
         no terminal, it ends the app as any other error does."""
-        if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
-            if not self.is_headless:
-                self.worker_failed(error.error)
-                return
-        super()._handle_exception(error)
+        cause = error.error if isinstance(error, WorkerFailed) else None
+        if isinstance(cause, Exception) and not self.is_headless:
+            self.worker_failed(cause)
+        else:
+            super()._handle_exception(error)
 
     def worker_failed(self, error: Exception) -> None:
         """Tell the user that background work failed in a way that nobody foresaw."""

@@ -91,7 +91,7 @@ def _trained() -> Iterable[Event]:
             case events.BaseLoaded():
                 event = msgspec.structs.replace(event, base=ALL, dtype=TEXTS[0], device=TEXTS[2])
             case events.RowsReady():
-                event = msgspec.structs.replace(event, dropped={text: 1 for text in TEXTS})
+                event = msgspec.structs.replace(event, dropped=dict.fromkeys(TEXTS, 1))
             case events.AdapterSaved():
                 event = msgspec.structs.replace(event, name=TEXTS[3], path=f"/{ALL}")
             case events.StepDone():

@@ -61,7 +61,13 @@ class Terminal:
             return "\n".join(line.rstrip() for line in self._screen.display)
 
     def press(self, *keys: str) -> None:
-        names = {"enter": "\r", "escape": "\x1b", "ctrl+u": "\x15", "ctrl+c": "\x03", "ctrl+p": "\x10"}
+        names = {
+            "enter": "\r",
+            "escape": "\x1b",
+            "ctrl+u": "\x15",
+            "ctrl+c": "\x03",
+            "ctrl+p": "\x10",
+        }
         os.write(self._master, "".join(names.get(key, key) for key in keys).encode())
 
     def until(self, true: Callable[[str], object], what: str) -> str:
