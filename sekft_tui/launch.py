@@ -38,6 +38,7 @@ def launch(
     hub: str = "",
     attach: str | None = None,
     resident: bool = True,
+    mouse: bool | None = None,
 ) -> int:
     """Open the workbench on ``workspace`` and return the exit status.
 
@@ -50,6 +51,7 @@ def launch(
         attach: only a living engine will do: the workspace's where it is "", or the one behind this
             socket.
         resident: use the living engine of the workspace, if there is one.
+        mouse: whether the mouse is used; None = as the settings say.
 
     Raises:
         BadInput: the workspace or the data cannot be read.
@@ -81,7 +83,7 @@ def launch(
     from sekft_tui.process.attachment import choose_engine
 
     chosen = choose_engine(place, base=base, attach=attach, resident=resident)
-    return _run(place, chosen, base or chosen.base, demo, data, hub)
+    return _run(place, chosen, base or chosen.base, demo, data, hub, mouse)
 
 
 def prepare_terminal(without: str) -> None:
@@ -106,7 +108,15 @@ def prepare_terminal(without: str) -> None:
             os.environ.setdefault(name, value)
 
 
-def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub: str) -> int:
+def _run(
+    place: Workspace,
+    chosen: Chosen,
+    base: str,
+    demo: bool,
+    data: str,
+    hub: str,
+    mouse: bool | None,
+) -> int:
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
@@ -118,7 +128,7 @@ def _run(place: Workspace, chosen: Chosen, base: str, demo: bool, data: str, hub
             chosen.engine, place, base=base, demo=demo, data=data, hub=hub, remark=chosen.remark
         )
         with on_hangup(lambda: app.engine, app):
-            app.run()
+            app.run(mouse=app.preferences.mouse if mouse is None else mouse)
     status = app.return_code or 0
     # If the user chose not to wait, a running step ends with the process. The journal on disk is
     # whole up to its last event.

@@ -55,6 +55,14 @@ def state_folder() -> Path:
     return _usable("state", lambda: platformdirs.user_state_path(APP), named)
 
 
+def config_folder() -> Path:
+    """What a user chose. A relative ``XDG_CONFIG_HOME`` is ignored."""
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    if named and not named.startswith("/"):
+        return _usable("config", lambda: Path.home() / ".config" / APP)
+    return _usable("config", lambda: platformdirs.user_config_path(APP), named)
+
+
 def _usable(kind: str, usual: Callable[[], Path], named: str = "") -> Path:
     """The usual folder of a kind, or one in the temporary folder where that is not there and cannot
     be made.

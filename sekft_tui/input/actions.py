@@ -72,6 +72,12 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),
+    Key("global", ("E",), "export", "export", "Write what is shown to a file: text, picture, data"),
+    Key("global", ("|",), "pager", "pager", "Read what the cursor is on in $PAGER"),
+    Key("global", ("ctrl+e",), "editor", "editor", "Open what the cursor is on in $EDITOR"),
+    Key("global", ("ctrl+o",), "settings", "settings", "Theme, mouse, bell, title, chart glyphs"),
+    Key("global", ("ctrl+g",), "tour", "tour", "A tour of the workbench, step by step"),
+    Key("global", ("ctrl+z",), "suspend", "suspend", "Back to the shell; fg returns here"),
     Key("global", ("&",), "detach", "detach", "Let the engine go on in the background"),
     Key(
         "global",
@@ -125,7 +131,6 @@ KEYS: tuple[Key, ...] = (
     Key("trajectories", ("[",), "marked(-1)", "previous mark", "To the previous marked turn"),
     Key("trajectories", ("o",), "losses", "losses", "Show the token losses of a run"),
     Key("trajectories", ("M",), "measure", "measure", "Measure this trajectory's losses with it"),
-    Key("trajectories", ("E",), "export", "export", "Write this view as a page or a picture"),
     Key("trajectories", ("escape",), "back", "back", "Stop the search; to the list; clear filter"),
     # Train.
     Key("train", ("s",), "start", "start", "Start a run with this recipe", 1),
@@ -186,7 +191,7 @@ KEYS: tuple[Key, ...] = (
     Key("replay", ("[",), "marker(-1)", "marker back", "To the previous marker"),
     Key("replay", ("c",), "jump('c')", "first", "To the first command"),
     Key("replay", ("x",), "jump('x')", "failure", "To the first command that failed"),
-    Key("replay", ("E",), "jump('E')", "end", "To where it ends by itself"),
+    Key("replay", ("$",), "jump('E')", "end", "To where it ends by itself"),
     Key("replay", ("v",), "jump('v')", "verdict", "To the verdict and the checker's output"),
     Key("replay", (">",), "speed(1)", "faster", "Play faster"),
     Key("replay", ("<",), "speed(-1)", "slower", "Play slower"),
@@ -212,6 +217,7 @@ KEYS: tuple[Key, ...] = (
     Key("runs", ("c",), "comment", "note", "Write a note about this run"),
     Key("runs", ("t",), "tag", "tags", "Give this run tags"),
     Key("runs", ("d",), "delete", "delete", "Move this run to the workspace's folder trash"),
+    Key("runs", ("O",), "shell", "folder", "A shell in this run's folder; exit comes back"),
     Key("runs", ("U",), "undelete", "undelete", "Take back what was deleted last"),
     Key("runs", ("escape",), "back", "back", "Remove the marks; clear the filter"),
     # Log.
@@ -255,7 +261,7 @@ KEYS: tuple[Key, ...] = (
     Key("shell", ("?", "f1"), "help", "help", "Show these keys"),
 )
 
-_TEXTUAL_NAMES = {",": "comma"}
+_TEXTUAL_NAMES = {",": "comma", "$": "dollar_sign", "|": "vertical_line"}
 _SHOWN_NAMES = {
     "space": "␣", "enter": "⏎", "escape": "esc", "left": "←", "right": "→", "up": "↑", "down": "↓",
     "pagedown": "PgDn", "pageup": "PgUp", "home": "Home", "end": "End", "f1": "F1",

@@ -42,7 +42,8 @@ class CompareScreen(BoxScreen[str]):
     TITLE_TEXT = "runs side by side"
     BINDINGS = [
         Binding("escape,q,C", "dismiss('')", show=False),
-        Binding("enter,c", "dismiss('curves')", show=False),
+        # The lines have a use for enter, too.
+        Binding("enter,c", "dismiss('curves')", show=False, priority=True),
     ]
     KEYS_TEXT = (
         ("⏎", "key"), (" curves in one chart   ", "quiet"), ("j k", "key"), (" scroll   ", "quiet"),

@@ -29,7 +29,8 @@ from sekft_tui.model.reducer import replayed
 from sekft_tui.model.run_summary import summary
 from sekft_tui.panes.pane import Pane, Part
 from sekft_tui.panes.runs.facts import facts
-from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows
+from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of
+from sekft_tui.process.exporting import Writer, as_csv, as_json
 from sekft_tui.screens.box import Sheet
 from sekft_tui.screens.compare import MOST, CompareScreen
 from sekft_tui.text import Parts, clip, fit, short_path, visible
@@ -438,6 +439,31 @@ class RunsPane(Pane):
     def folder(self) -> Path | None:
         """The folder of the run under the cursor, also where it cannot be read."""
         return self.row.folder if self.row is not None else None
+
+    def action_shell(self) -> None:
+        folder = self.folder()
+        if folder is not None:
+            self.host.open_shell(folder)
+
+    def file(self) -> Path | None:
+        """The notes on the run under the cursor are changed here; its manifest is for reading."""
+        row = self.row
+        return None if row is None else row.folder / "run.json"
+
+    def exports(self) -> dict[str, Writer]:
+        rows = [row for row in self.rows.shown if row.run is not None]
+        columns: dict[str, list[object]] = {
+            "run": [row.id for row in rows],
+            "title": [row.notes.title for row in rows],
+            "kind": [row.run.kind for row in rows if row.run],
+            "status": [row.run.status for row in rows if row.run],
+            "created": [row.run.created for row in rows if row.run],
+            "loss": [loss_of(row.run) for row in rows],
+            "result": [summary(row.run) for row in rows if row.run],
+            "tags": [" ".join(row.notes.tags) for row in rows],
+            "note": [row.notes.note for row in rows],
+        }
+        return {".csv": lambda: as_csv(columns), ".json": lambda: as_json(columns)}
 
     def copied(self) -> tuple[str, str]:
         """With the cursor in the list, the path of the run's folder."""
