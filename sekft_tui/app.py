@@ -137,6 +137,7 @@ class Workbench(PanesApp):
         self.preferences = load_preferences()
         self._apply_preferences()
         self._drawn: dict[Place, int] = {}
+        self._alarms_read = 0
         self._timer: Timer | None = None
         self._last_error = ("", "")
         for own in theme.THEMES:
@@ -233,6 +234,10 @@ class Workbench(PanesApp):
         self.pull()
 
     def _draw_tabs(self, shared: Shared) -> None:
+        if self.pane == "log":
+            self._alarms_read = shared.alarms
+        unread = shared.alarms - self._alarms_read
+        self.tabs.badges["log"] = f" ({unread})" if unread > 0 else ""
         self.tabs.base = Path(self.base).name
         remote = self.bridge.remote
         self.tabs.engine = f"· process {remote.greeting.pid}" if remote is not None else ""

@@ -222,6 +222,9 @@ KEYS: tuple[Key, ...] = (
     Key("runs", ("escape",), "back", "back", "Remove the marks; clear the filter"),
     # Log.
     Key("log", ("F",), "follow", "follow", "Follow the newest line", 1),
+    Key("log", ("v",), "level", "levels", "Show all, or only warnings and errors", 2),
+    Key("log", ("f",), "filter", "filter", "Show only entries with some words", 3),
+    Key("log", ("escape",), "back", "back", "Show all entries again"),
     # Take over.
     Key("takeover", ("i",), "type", "type", "Back to the prompt; esc leaves it for these keys", 1),
     Key("takeover", ("b",), "hand_back(1)", "one turn", "Let the model type one turn (tab)", 2),

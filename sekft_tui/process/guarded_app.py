@@ -8,6 +8,7 @@ from typing import Any
 
 from textual._xterm_parser import XTermParser
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -108,6 +109,8 @@ class GuardedApp(App[int]):
         """Work in the background that failed is reported, and the app goes on. In tests, which have
         no terminal, it ends the app as any other error does."""
         cause = error.error if isinstance(error, WorkerFailed) else None
+        if isinstance(cause, NoMatches) and "CommandPalette" in str(cause):
+            return  # the palette was closed while it searched
         if isinstance(cause, Exception) and not self.is_headless:
             self.worker_failed(cause)
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from sekft_tui.text import Parts, clip, clip_left, fit, visible
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_list import LineList
@@ -17,7 +19,7 @@ class Field(NamedTuple):
 
     Enter goes to the next of ``choices``, toggles a ``kind`` of "check", presses a "button" and
     opens a "text" for typing; a "fact" is only shown, and a "head" is a title. ``empty`` is shown
-    in place of an empty text.
+    in place of an empty text, ``default`` beside a value that was changed.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Field(NamedTuple):
     changed: bool = False
     label: str = ""
     empty: str = ""
+    default: str = ""
 
 
 class Form(LineList):
@@ -115,7 +118,10 @@ class Form(LineList):
         if not field.value:
             return (head, (clip(visible(field.empty), room), "quiet"))
         style = "accent" if field.changed else "strong"
-        return (head, (clip(visible(field.value), room), style))
+        value = clip(visible(field.value), room)
+        beside = f"  not {visible(field.default)}" if field.changed and field.default else ""
+        beside = beside if cell_len(beside) <= room - cell_len(value) else ""
+        return (head, (value, style), (beside, "quiet"))
 
     def _update_help(self, problem: str = "") -> None:
         field = self.field

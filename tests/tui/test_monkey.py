@@ -104,9 +104,11 @@ async def recover(pilot: Pilot[int], pressed: list[str]) -> None:
     for _ in range(40):
         if len(app.screen_stack) == 1 and app.typing_target() is None:
             break
-        for key in ("escape", "x" if len(app.screen_stack) > 2 else "escape"):
-            app.post_message(Key(key, key if len(key) == 1 else None))
+        app.post_message(Key("escape", None))
         await pilot.pause(0.05)
+        if len(app.screen_stack) > 2:  # a question before a take-over is left
+            app.post_message(Key("x", "x"))
+            await pilot.pause(0.05)
     assert len(app.screen_stack) == 1, (app.screen_stack, pressed[-60:], screen_text(app))
     for number, place in enumerate(("trajectories", "train", "eval", "replay", "runs", "log"), 1):
         app.post_message(Key(str(number), str(number)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,16 @@ _RUN = (
         label="adapter name", empty="the run's id",
     ),
 )  # fmt: skip
+#: The title above each group of lines, by its first field.
+_GROUPS = {
+    "rank": "adapter",
+    "lr": "learning rate and length",
+    "batch": "batch and memory",
+    "weight_decay": "stability",
+    "heldout": "checks while it trains",
+    "limit": "which data",
+    "device": "this run",
+}
 _BUTTONS = (
     Field(
         "reset", "", "set every value back to what it is in a new workspace",
@@ -182,11 +192,12 @@ class RecipePart(Part):
                 f"{field.help} (default {shown(field.default)})",
                 choices=field.choices,
                 changed=self.values[field.name] != shown(field.default),
+                default=shown(field.default),
             )
             for field in recipe_fields()
         ]
         run = [field._replace(value=self.run[field.name]) for field in _RUN]
-        self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
+        self.form.set_fields((*facts, *_grouped([*fields, *run]), *_BUTTONS))
 
     def _head(self, width: int) -> tuple[Parts, ...]:
         """The title, whether the run fits into memory, and how fast it may be."""
@@ -237,6 +248,14 @@ class RecipePart(Part):
             self._host.recipe = recipe_from(self.values)
         self._keep()
         self.fill()
+
+
+def _grouped(fields: Iterable[Field]) -> Iterator[Field]:
+    """The fields with a title before the first of each group."""
+    for field in fields:
+        if title := _GROUPS.get(field.name):
+            yield Field(f"group {title}", "", kind="head", label=title)
+        yield field
 
 
 def _about_data(host: Host) -> str:
