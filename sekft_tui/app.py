@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 import traceback
@@ -23,7 +22,6 @@ from textual.widgets import ContentSwitcher
 from sekft_engine import demo as demo_jobs
 from sekft_engine.core.crash import write_report
 from sekft_engine.core.errors import SekftError
-from sekft_engine.core.text import plain
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
@@ -39,17 +37,10 @@ from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes import PANE_TYPES
 from sekft_tui.panes.pane import Pane
-from sekft_tui.panes_app import PanesApp
-from sekft_tui.process import attachment, exporting, outside
+from sekft_tui.process import attachment
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike, EngineState
 from sekft_tui.process.hangup import over_bare_ssh
-from sekft_tui.process.preferences import (
-    Preferences,
-    drawing,
-    load_preferences,
-    save_preferences,
-)
 from sekft_tui.process.remembered import Remembered, save_rest
 from sekft_tui.process.settings import State, load_state
 from sekft_tui.process.workers import KeyPriority
@@ -58,9 +49,8 @@ from sekft_tui.screens.engine import EngineScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
 from sekft_tui.screens.queue import QueueScreen
-from sekft_tui.screens.settings import SettingsScreen
 from sekft_tui.screens.setup import SetupScreen
-from sekft_tui.widgets.chart.raster import set_glyphs
+from sekft_tui.tools_app import ToolsApp
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
@@ -69,7 +59,7 @@ from sekft_tui.widgets.prompt_line import PromptLine
 PULLS = 6
 
 
-class Workbench(PanesApp):
+class Workbench(ToolsApp):
     """``sekft tui``.
 
     Args:
@@ -134,8 +124,7 @@ class Workbench(PanesApp):
         self.farewell = ""
         self.prompt = PromptLine()
         self.attention = Attention(self.to_terminal, os.environ)
-        self.preferences = load_preferences()
-        self._apply_preferences()
+        self.apply_preferences()
         self._drawn: dict[Place, int] = {}
         self._alarms_read = 0
         self._timer: Timer | None = None
@@ -143,10 +132,6 @@ class Workbench(PanesApp):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
-
-    def _apply_preferences(self) -> None:
-        self.attention.preferences = self.preferences
-        set_glyphs(drawing(self.preferences).glyphs)
 
     # --- the workspace ----------------------------------------------------------------------
 
@@ -185,6 +170,7 @@ class Workbench(PanesApp):
         yield self.tabs
         yield ContentSwitcher(id="panes")
         yield self.keys
+        yield self.tour
         yield self.prompt  # covers the keys while it is open
 
     async def on_mount(self) -> None:
@@ -196,6 +182,8 @@ class Workbench(PanesApp):
         if fresh:
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+        elif self.is_empty:
+            self.welcome()
         elif self._remark:
             self.keys.note(self._remark, 10)
         elif self.bridge.remote is not None:
@@ -203,6 +191,9 @@ class Workbench(PanesApp):
         elif left := [job for job in self.engine.status().queued if job.held]:
             waiting = "1 job waits" if len(left) == 1 else f"{len(left)} jobs wait"
             self.keys.note(f"{waiting} since the last session: Q shows the queue", 10)
+        elif self.is_demo and not self.state.tour_offered:
+            self.state = msgspec.structs.replace(self.state, tour_offered=True)
+            self.keys.note("ctrl+g: a tour of five minutes", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
             self.keys.note("in tmux this session would survive a dropped connection", 10)
@@ -369,110 +360,6 @@ class Workbench(PanesApp):
         pane = self.current_pane
         if pane is not None:
             self._report(lambda: clipboard.save(pane.whole(), f"sekft-{pane.place}"))
-
-    # --- files, other programs, settings ----------------------------------------------------
-
-    def action_export(self) -> None:
-        """Ask for a file, and write to it what the visible pane shows."""
-        pane = self.current_pane
-        if pane is None or pane.ask_export():
-            return
-        text, picture = pane.whole(), self.export_screenshot()
-        writers = {
-            ".txt": lambda: text.encode("utf-8", "replace") + b"\n",
-            ".svg": picture.encode,
-        } | pane.exports()
-        endings = tuple(writers)
-
-        def write(typed: str) -> None:
-            path = exporting.target(typed, endings)
-            exporting.write(path, writers[path.suffix.lower()], self.post_message)
-
-        first = next((ending for ending in pane.exports()), ".txt")
-        name = f"{pane.export_name()}{first}"
-        self.prompt.ask("export to", write, value=name, hint=f"also {' '.join(endings)}")
-
-    @on(exporting.Exported)
-    def _exported(self, message: exporting.Exported) -> None:
-        if message.error:
-            self.error(message.error)
-        else:
-            self.note(f"written to {message.path}")
-
-    def action_pager(self) -> None:
-        pane = self.current_pane
-        if pane is not None:
-            name, text = pane.copied()
-            self._outside(lambda: self._page(name, text))
-
-    def _page(self, name: str, text: str) -> None:
-        """Read a text in the pager: a copy in which nothing acts on the terminal."""
-        if not text:
-            self.note("nothing to read here")
-            return
-        command = outside.pager(os.environ)
-        with outside.text_file(plain(text), f"{exporting.file_name(name)}.txt") as path:
-            outside.run_outside(self, [*command, str(path)])
-
-    def action_editor(self) -> None:
-        pane = self.current_pane
-        if pane is not None:
-            self._outside(lambda: self._edit(pane))
-
-    def _edit(self, pane: Pane) -> None:
-        """Open the file under the cursor in the editor; of a text without one a copy."""
-        command = outside.editor(os.environ)
-        path = pane.file()
-        if path is not None and path.is_file():
-            outside.run_outside(self, [*command, str(path)])
-            self.action_reload()
-            return
-        name, text = pane.copied()
-        if not text:
-            self.note("nothing to open here")
-            return
-        with outside.text_file(text, f"{exporting.file_name(name)}.txt") as copy:
-            outside.run_outside(self, [*command, str(copy)])
-        self.note("that was a copy: what is shown has no file of its own")
-
-    def open_shell(self, folder: Path) -> None:
-        """Give the terminal to a shell in ``folder``."""
-        shell = os.environ.get("SHELL") or "/bin/sh"
-        self._outside(lambda: outside.run_outside(self, [shell], folder))
-
-    def _outside(self, do: Callable[[], object]) -> None:
-        try:
-            do()
-        except SekftError as error:
-            self.error(str(error))
-
-    def action_suspend(self) -> None:
-        """Stop the process where nothing runs in it: a job would stop, too."""
-        with self.bridge.shared() as shared:
-            job = shared.active
-        if job is not None and self.bridge.remote is None:
-            self.note(f"{job.kind} would stop, too: & lets the engine go on in the background", 8)
-        elif self._driver is None or not self._driver.can_suspend:
-            self.note("this terminal cannot be suspended")
-        else:
-            self.app_suspend_signal.publish(self)
-            os.killpg(0, signal.SIGTSTP)  # with make or another parent, or the shell waits on
-
-    def action_settings(self) -> None:
-        def keep(preferences: Preferences) -> None:
-            save_preferences(preferences)
-            self.preferences = preferences
-            self._apply_preferences()
-            self.redraw_pane()
-
-        own = tuple(own.name for own in theme.THEMES)
-        others = tuple(name for name in sorted(self.available_themes) if name not in own)
-        themes = own + others
-        screen = SettingsScreen(self.preferences, self.theme, themes, keep, self._set_theme)
-        self.push_screen(screen)
-
-    def _set_theme(self, name: str) -> None:
-        self.theme = name
 
     def _copy(self, name: str, text: str) -> str:
         if not text:

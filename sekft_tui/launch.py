@@ -83,7 +83,8 @@ def launch(
     from sekft_tui.process.attachment import choose_engine
 
     chosen = choose_engine(place, base=base, attach=attach, resident=resident)
-    return _run(place, chosen, base or chosen.base, demo, data, hub, mouse)
+    status, then = _run(place, chosen, base or chosen.base, demo, data, hub, mouse)
+    return launch(then, resident=resident, mouse=mouse) if then else status
 
 
 def prepare_terminal(without: str) -> None:
@@ -116,7 +117,8 @@ def _run(
     data: str,
     hub: str,
     mouse: bool | None,
-) -> int:
+) -> tuple[int, str]:
+    """Run the workbench; the exit status, and the workspace to open next."""
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
@@ -143,4 +145,4 @@ def _run(
         print(app.farewell)
     if app.crash is not None:
         raise app.crash
-    return status
+    return status, app.next_workspace

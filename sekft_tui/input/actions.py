@@ -77,6 +77,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("ctrl+e",), "editor", "editor", "Open what the cursor is on in $EDITOR"),
     Key("global", ("ctrl+o",), "settings", "settings", "Theme, mouse, bell, title, chart glyphs"),
     Key("global", ("ctrl+g",), "tour", "tour", "A tour of the workbench, step by step"),
+    Key("global", ("ctrl+x",), "end_tour", "end tour", "End the tour"),
     Key("global", ("ctrl+z",), "suspend", "suspend", "Back to the shell; fg returns here"),
     Key("global", ("&",), "detach", "detach", "Let the engine go on in the background"),
     Key(

@@ -45,13 +45,13 @@ _RUN = (
 #: The title above each group of lines, by its first field.
 _GROUPS = {
     "rank": "adapter",
-    "lr": "learning rate and length",
+    "lr": "optimiser",
     "batch": "batch and memory",
-    "weight_decay": "stability",
     "heldout": "checks while it trains",
-    "limit": "which data",
-    "device": "this run",
+    "limit": "data and place",
 }
+#: Fields that stand after another one than in the recipe, beside their like.
+_AFTER = {"weight_decay": "max_steps", "clip": "weight_decay"}
 _BUTTONS = (
     Field(
         "reset", "", "set every value back to what it is in a new workspace",
@@ -252,7 +252,13 @@ class RecipePart(Part):
 
 def _grouped(fields: Iterable[Field]) -> Iterator[Field]:
     """The fields with a title before the first of each group."""
-    for field in fields:
+    ordered = list(fields)
+    for name, before in _AFTER.items():
+        field = ordered.pop(next(n for n, field in enumerate(ordered) if field.name == name))
+        ordered.insert(
+            1 + next(n for n, other in enumerate(ordered) if other.name == before), field
+        )
+    for field in ordered:
         if title := _GROUPS.get(field.name):
             yield Field(f"group {title}", "", kind="head", label=title)
         yield field
