@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from textual import on
+from textual.command import CommandPalette
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
@@ -16,6 +17,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
 from sekft_tui import theme
 from sekft_tui.dataset import DataSet
+from sekft_tui.input.palette import Palette
 from sekft_tui.panes.pane import Pane
 from sekft_tui.panes_app import PanesApp
 from sekft_tui.process import exporting, outside
@@ -168,6 +170,10 @@ class ToolsApp(PanesApp):
 
     def _set_theme(self, name: str) -> None:
         self.theme = name
+
+    def action_command_palette(self) -> None:
+        if not CommandPalette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     # --- tour and welcome -------------------------------------------------------------------
 

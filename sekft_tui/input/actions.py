@@ -192,7 +192,7 @@ KEYS: tuple[Key, ...] = (
     Key("replay", ("[",), "marker(-1)", "marker back", "To the previous marker"),
     Key("replay", ("c",), "jump('c')", "first", "To the first command"),
     Key("replay", ("x",), "jump('x')", "failure", "To the first command that failed"),
-    Key("replay", ("$",), "jump('E')", "end", "To where it ends by itself"),
+    Key("replay", ("$",), "jump('$')", "end", "To where it ends by itself"),
     Key("replay", ("v",), "jump('v')", "verdict", "To the verdict and the checker's output"),
     Key("replay", (">",), "speed(1)", "faster", "Play faster"),
     Key("replay", ("<",), "speed(-1)", "slower", "Play slower"),

@@ -167,7 +167,7 @@ class Cast:
         terminal = self._terminal(commands[-1]) if commands else ""
         if terminal:
             label = f"ends itself with {terminal}"
-            found.append(Marker(self.times[commands[-1]], "E", label, "good"))
+            found.append(Marker(self.times[commands[-1]], "$", label, "good"))
         if self.part_at is not None and self.times:
             at = self.times[min(self.part_at, len(self.times) - 1)]
             found.append(Marker(at, "p", "here they part", "accent"))

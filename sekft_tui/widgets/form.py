@@ -154,7 +154,7 @@ class Form(LineList):
         if field is None or edit is None:
             return True
         typed = edit.text.strip()
-        problem = self._check(field.name, typed)
+        problem = self._why_not(field.name, typed)
         if problem:
             self._update_help(problem)
             return False
@@ -164,6 +164,13 @@ class Form(LineList):
             self._changed(field.name, typed)
         self._update_help()
         return True
+
+    def _why_not(self, name: str, value: str) -> str:
+        """Why a value is invalid; a path may be one that no system takes."""
+        try:
+            return self._check(name, value)
+        except (OSError, ValueError, RuntimeError) as error:
+            return str(getattr(error, "strerror", None) or error)
 
     def cancel_edit(self) -> bool:
         """Discard what is being typed; whether there was an edit."""
@@ -193,7 +200,7 @@ class Form(LineList):
     def _edited(self) -> None:
         field, edit = self.field, self._edit
         if field is not None and edit is not None:
-            self._update_help(self._check(field.name, edit.text.strip()))
+            self._update_help(self._why_not(field.name, edit.text.strip()))
         self.redraw()
 
     def on_blur(self) -> None:

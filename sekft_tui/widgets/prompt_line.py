@@ -96,6 +96,9 @@ class PromptLine(Lines):
         except SekftError as error:
             self._problem = visible(str(error))
             return False
+        except (OSError, ValueError, RuntimeError) as error:  # of a path: too long, ~nobody, NUL
+            self._problem = visible(getattr(error, "strerror", None) or str(error))
+            return False
         return True
 
     def _bar(self, width: int) -> tuple[Parts, ...]:

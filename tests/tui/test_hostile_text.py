@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 
 from sekft_engine.data.workspace import Workspace
+from sekft_tui.app import Workbench
 from tests.tui.hostile import ALL, TEXTS, faults, markup_faults
 from tests.tui.hostile_stage import hostile_workspace
+from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.terminal import Terminal, terminal
 
 STAGE = "from tests.tui.hostile_stage import main; main()"
@@ -111,3 +114,31 @@ def test_the_check_itself_finds_what_acts() -> None:
             assert faults((clean + text).encode()), text
     assert faults(ALL.encode())
     assert markup_faults("an evil click")
+
+
+async def test_a_path_that_no_system_takes_is_refused_in_the_prompt_and_in_forms(
+    make_app: Callable[[], Workbench],
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("6")
+        for typed in ("~nobody-of-this-name/x.txt", "y" * 300 + ".txt"):
+            await pilot.press("E", "ctrl+u")
+            pilot.app.post_message(Paste(typed))
+            await pilot.press("enter")
+            await until(pilot, lambda: pilot.app.screen.query("PromptLine.-open"), "still open")
+            await pilot.press("escape")
+        await pilot.press("2", "G", "k", "k", "k", "k", "k", "enter")
+        pilot.app.post_message(Paste("z" * 5000))
+        await pilot.press("enter")
+        await until_shown(pilot, "✗ File name too long")
+
+
+async def test_a_palette_without_a_match_can_be_paged_through(
+    make_app: Callable[[], Workbench],
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+p", *"zzzzzz")
+        await until_shown(pilot, "No matches found")
+        await pilot.press("pageup", "pagedown", "home", "end", "enter")
+        await pilot.press("escape")
+        await until_gone(pilot, "🔎")

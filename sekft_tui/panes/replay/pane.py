@@ -34,7 +34,7 @@ from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.replay_view import ReplayView
 
-_MARKERS = {"c": "no command", "x": "no failure", "E": "no own end", "v": "no verdict"}
+_MARKERS = {"c": "no command", "x": "no failure", "$": "no own end", "v": "no verdict"}
 
 
 class ReplayPane(Pane):

@@ -82,14 +82,14 @@ async def test_each_marker_has_a_key_that_jumps_to_it(make_app: Make, episodes: 
         assert "checker" not in shown
         await pilot.press("x")
         await until_shown(pilot, "x first failure (exit 127)")
-        await pilot.press("E")
-        await until_shown(pilot, "E ends itself with exit")
+        await pilot.press("dollar_sign")
+        await until_shown(pilot, "$ ends itself with exit")
         await pilot.press("v")
         await until_shown(
             pilot, "v verdict", "the checker failed", "output of the checker", "exit 1"
         )
         bar = pane_of(app).view.bar(80)
-        assert [text for text, _ in bar if text in "cxEv"] == ["c", "x", "E", "v"]
+        assert [text for text, _ in bar if text in "cx$v"] == ["c", "x", "$", "v"]
         await pilot.press("L", "L", "x")
         await until_shown(pilot, "no failure in this session")
 

@@ -181,7 +181,7 @@ async def test_folders_that_are_no_runs_are_listed_with_the_reason_and_never_han
     os.mkfifo(filled.runs / "002-train" / "events.jsonl")
     os.mkfifo(filled.runs / "003-eval" / "episodes" / "pipe.json")
     app = make_app()
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.press("5")
         shown = await until_shown(pilot, "5 folders cannot be read", "023-pipe", "unreadable")
         assert "not a regular file" in shown
@@ -191,7 +191,7 @@ async def test_folders_that_are_no_runs_are_listed_with_the_reason_and_never_han
         await pilot.press("enter")
         await until_shown(pilot, "cannot be read as a run")
         await pilot.press("slash", *"002-train", "enter", "enter")
-        await until_shown(pilot, "not a regular file")
+        await until_shown(pilot, "error", "events.jsonl")
         await pilot.press("4")
         await until_shown(pilot, "12 episodes")
         assert "reading" not in screen_text(app)
@@ -203,7 +203,7 @@ async def test_a_run_that_runs_cannot_be_deleted(filled: Workspace, make_app: Ma
 
     run = create_run(filled.runs, "train", about={})
     try:
-        async with make_app().run_test(size=(120, 40)) as pilot:
+        async with make_app().run_test(size=(120, 40), notifications=True) as pilot:
             await pilot.press("5")
             await until_shown(pilot, "8 runs", "running")
             await pilot.press("g", "d")
