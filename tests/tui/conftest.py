@@ -58,6 +58,7 @@ def scenario(number: int) -> dict[str, Any]:
 def workspace(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Twelve sessions of three archetypes, two worlds, and the tiny base."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     made = Workspace(tmp_path / "workspace").create()
     (made.bases / "tiny").symlink_to(tiny_base)
     for number in range(12):
