@@ -151,7 +151,7 @@ class RunsPane(Pane):
 
     def _head(self, width: int) -> tuple[Parts, ...]:
         name = _name_width(width)
-        titles = fit("    run", name + 4) + fit("when", 13) + fit("status", 10) + "result"
+        titles = fit("   run", name + 3) + fit("when", 13) + fit("status", 10) + "result"
         return (((clip(titles, width), "quiet"),),)
 
     def _row(self, y: int, width: int) -> Parts:
@@ -161,19 +161,19 @@ class RunsPane(Pane):
         indent = "  " * min(row.depth, 4) + ("└ " if row.depth else "")
         title = fit(indent + visible(row.title), name - 1) + " "
         if row.run is None:
-            why = clip(visible(row.why), max(0, width - name - 27))
-            return (("?", "warn"), mark, ("  ", ""), (title, "quiet"), (fit("", 13), ""),
+            why = clip(visible(row.why), max(0, width - name - 26))
+            return (("?", "warn"), ("  ", ""), (title, "quiet"), (fit("", 13), ""),
                     (fit("unreadable", 11), "warn"), (why, "warn"))  # fmt: skip
         run = row.run
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         letter = self.host.pinned.letter(run.id)
         tags = "".join(f"#{visible(tag)} " for tag in row.notes.tags)
         tags = clip(tags, 20)
-        room = max(0, width - name - 27)
+        room = max(0, width - name - 26)
         return (
             (glyph, style),
+            (letter or " ", "accent"),
             mark,
-            (f"{letter or ' '} ", "accent"),
             (title, "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(visible(run.status), 10), style),
