@@ -187,12 +187,8 @@ def loss_of(run: RunInfo | None) -> float | None:
         case TrainResult(loss=loss):
             return loss.heldout if loss.heldout is not None else loss.last
         case SweepResult(points=points):
-            losses = [
-                loss
-                for point in points
-                if (loss := point.heldout if point.heldout is not None else point.loss) is not None
-            ]
-            return min(losses, default=None)
+            known = (point.loss if point.heldout is None else point.heldout for point in points)
+            return min((value for value in known if value is not None), default=None)
     return None
 
 

@@ -121,7 +121,7 @@ def drawn(dots: Dots) -> Codes:
         return braille(dots)
     rows, columns = dots.shape
     # The upper and the lower half of each cell.
-    halves = dots.reshape(rows // 4, 2, 2, columns // 2, 2).any(axis=(2, 4))
+    halves: Dots = np.asarray(dots.reshape(rows // 4, 2, 2, columns // 2, 2).any(axis=(2, 4)))
     table = _ASCII if _glyphs == "ascii" else _BLOCKS
     codes: Codes = table[halves[:, 0] * 1 + halves[:, 1] * 2]
     return codes
