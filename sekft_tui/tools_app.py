@@ -18,6 +18,7 @@ from sekft_engine.records import jobs
 from sekft_tui import theme
 from sekft_tui.dataset import DataSet
 from sekft_tui.input.palette import Palette
+from sekft_tui.input.tour import Tour
 from sekft_tui.panes.pane import Pane
 from sekft_tui.panes_app import PanesApp
 from sekft_tui.process import exporting, outside
@@ -34,7 +35,6 @@ from sekft_tui.screens.setup import SetupScreen
 from sekft_tui.screens.welcome import WelcomeScreen, is_empty
 from sekft_tui.widgets.chart.raster import set_glyphs
 from sekft_tui.widgets.prompt_line import PromptLine
-from sekft_tui.widgets.tour import Tour
 
 
 class ToolsApp(PanesApp):
@@ -172,7 +172,7 @@ class ToolsApp(PanesApp):
         self.theme = name
 
     def action_command_palette(self) -> None:
-        if not CommandPalette.is_open(self):
+        if not isinstance(self.screen, CommandPalette):
             self.push_screen(Palette(id="--command-palette"))
 
     # --- tour and welcome -------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
+from sekft_tui.input.tour import STOPS
 from sekft_tui.process.preferences import (
     Preferences,
     drawing,
@@ -18,7 +19,6 @@ from sekft_tui.process.preferences import (
     path_of_preferences,
     save_preferences,
 )
-from sekft_tui.widgets.tour import STOPS
 from tests.tui.conftest import trajectory
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine

@@ -28,11 +28,11 @@ from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.reducer import replayed
 from sekft_tui.model.run_summary import summary
 from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.runs.compare import MOST, CompareScreen
 from sekft_tui.panes.runs.facts import facts
 from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of
 from sekft_tui.process.exporting import Writer, as_csv, as_json
 from sekft_tui.screens.box import Sheet
-from sekft_tui.screens.compare import MOST, CompareScreen
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
