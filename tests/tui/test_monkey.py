@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -112,7 +113,11 @@ async def recover(pilot: Pilot[int], pressed: list[str]) -> None:
     assert len(app.screen_stack) == 1, (app.screen_stack, pressed[-60:], screen_text(app))
     for number, place in enumerate(("trajectories", "train", "eval", "replay", "runs", "log"), 1):
         app.post_message(Key(str(number), str(number)))
-        await until(pilot, lambda place=place: app.pane == place, f"{place} after {pressed[-60:]}")
+        await until(pilot, partial(is_at, app, place), f"{place} after {pressed[-60:]}")
+
+
+def is_at(app: Workbench, place: str) -> bool:
+    return app.pane == place
 
 
 #: Threads of the process, not of one workbench: pools, and the one that limits chat templates.

@@ -9,6 +9,7 @@ import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -96,7 +97,7 @@ async def test_an_export_never_overwrites_and_says_what_the_ending_may_be(
 
 
 def test_a_cell_is_no_formula_and_numbers_that_are_not_finite_are_empty() -> None:
-    columns = {"a": ["=1+1", "x"], "b": [float("nan"), 2.5]}
+    columns: dict[str, list[Any]] = {"a": ["=1+1", "x"], "b": [float("nan"), 2.5]}
     assert as_csv(columns) == b"a,b\n'=1+1,\nx,2.5\n"
     assert json.loads(as_json(columns, run="r"))["rows"][0] == {"a": "=1+1", "b": None}
 

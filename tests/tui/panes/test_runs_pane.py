@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,12 @@ def filled(workspace: Workspace) -> Workspace:
         workspace, "002-train", watched(60), recipe={"rank": 32, "lr": 0.001, "epochs": 3},
         result=trained(0.4, 0.7),
     )  # fmt: skip
-    conditions = {"userland": "host", "dialect": "d", "step_cap": 24, "temperature": 0}
+    conditions: dict[str, Any] = {
+        "userland": "host",
+        "dialect": "d",
+        "step_cap": 24,
+        "temperature": 0,
+    }
     for name, subject, ends in (("003-eval", "base", "panic"), ("004-eval", "tuned", "exit")):
         subjects = [
             {"name": subject, "n": 6, "clean_termination": 6 if ends == "exit" else 0,
@@ -51,7 +57,7 @@ def filled(workspace: Workspace) -> Workspace:
         )  # fmt: skip
         for number in range(6):
             scenario = f"held-{number:03}"
-            meta = {"scenario_digest": scenario, "outcome": ends}
+            meta: dict[str, Any] = {"scenario_digest": scenario, "outcome": ends}
             path = stored_episode(run, subject, scenario, ("ls", "a"), (ends, ""), **meta)
             raw = json.loads(path.read_text()) | {"outcome": ends}
             path.write_text(json.dumps(raw))
