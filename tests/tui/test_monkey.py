@@ -120,8 +120,8 @@ def is_at(app: Workbench, place: str) -> bool:
     return app.pane == place
 
 
-#: Threads of the process, not of one workbench: pools, and the one that limits chat templates.
-_SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "MainThread", "template limits")
+#: Threads of the process, not of one workbench: pools, and those that guard templates and worlds.
+_SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "MainThread", "template limits", "world-")
 
 
 def threads() -> set[threading.Thread]:
