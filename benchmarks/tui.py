@@ -4,9 +4,11 @@ Each program runs in a pseudo-terminal of its own; every byte it writes is stamp
 An answer is when what the key is to change is seen changed, not when any byte comes. At 80x24 and
 160x48 the states are:
 
-idle: a workspace with some sessions; the cursor of the list moves.
+idle: a workspace with some sessions; the cursor of the list moves. How long it takes until the
+    list has rows is measured, too: the frame is painted before.
 browsing: a file of 100,000 trajectories, while they are still counted and certified; the same.
 train: the real base is trained on all cores in the same process; the chart changes its x axis.
+attached: the same training in an engine of another process, which has the base already.
 eval: the real base acts in real worlds in the same process; the cursor of the grid moves.
 
 Bytes per second are those that come without a key, but for browsing: there keys are pressed.
@@ -23,6 +25,8 @@ import argparse
 import os
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +35,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.shared.console import Console, console
+from benchmarks.shared.console import ROOT, Console, console
 from benchmarks.shared.report import arguments, p50_p95, run_main, tell
 from benchmarks.sources import generate
 from sekft_engine.data.workspace import Workspace
@@ -54,6 +58,7 @@ class Place:
         self.folder = folder
         self.base = str(resolve_base(options.base))
         self.options = options
+        self._sockets = {"XDG_RUNTIME_DIR": tempfile.mkdtemp(dir=folder)}
         self.file = folder / "many.jsonl"
         generate(self.file, options.rows)
         old = time.time() - 3600  # nobody is writing it any more
@@ -63,13 +68,30 @@ class Place:
     @contextmanager
     def open(self, words: list[str], size: tuple[int, int]) -> Iterator[Console]:
         kept = tempfile.mkdtemp(dir=self.folder)  # nothing is known from the time before
-        state = {"XDG_STATE_HOME": kept, "SEKFT_CACHE": kept}
+        state = {"XDG_STATE_HOME": kept, "SEKFT_CACHE": kept, **self._sockets}
         with console(words, cwd=self.folder, size=size, environ=state) as shown:
             yield shown
 
+    @contextmanager
+    def resident(self) -> Iterator[None]:
+        """An engine in the background, with the base loaded."""
+        self._sekft("resident", "--detach", "--base", self.base, "--workspace", self._made)
+        try:
+            yield
+        finally:
+            self._sekft("resident", "stop", "--workspace", self._made)
+
+    def _sekft(self, *words: str) -> None:
+        command = [sys.executable, "-c", SEKFT, *words]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._sockets}
+        subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+
+    @property
+    def _made(self) -> str:
+        return str(self.folder / "made")
+
     def workbench(self, *words: str) -> list[str]:
-        at = ("--workspace", str(self.folder / "made"), "--base", self.base)
-        return ["-c", SEKFT, "tui", *at, *words]
+        return ["-c", SEKFT, "tui", "--workspace", self._made, "--base", self.base, *words]
 
     def peer(self, *words: str) -> list[str]:
         return ["-m", "benchmarks.plain_apps", *words]
@@ -78,13 +100,18 @@ class Place:
 # --- what is measured ----------------------------------------------------------------------------
 
 
-def first_paint(place: Place, words: list[str], size: tuple[int, int], text: str) -> float:
-    """Seconds from the start of the process to what it shows first; the median of several."""
-    found = []
+def first_paints(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    """Seconds from the start of the process to what it shows first, by the clock and of processor
+    time; sekft and the minimal app in turn, the medians of several."""
+    programs = {"sekft": (place.workbench(), FIRST), "minimal": (place.peer("minimal"), "ready")}
+    found: dict[str, list[float]] = {}
     for _ in range(place.options.starts):
-        with place.open(words, size) as shown:
-            found.append(shown.until_shown(text) - shown.began)
-    return statistics.median(found)
+        for name, (words, text) in programs.items():
+            with place.open(words, size) as shown:
+                painted = shown.until_shown(text) - shown.began
+                found.setdefault(f"{name}_cpu", []).append(shown.processor_s())
+                found.setdefault(name, []).append(painted)
+    return {name: statistics.median(times) for name, times in found.items()}
 
 
 def keys(
@@ -104,11 +131,13 @@ def keys(
 
 def idle(place: Place, size: tuple[int, int]) -> dict[str, float]:
     with place.open(place.workbench(), size) as shown:
+        rows = shown.until_shown("trajectories ·") - shown.began
         shown.until_shown("certified")
         shown.quiet()
         told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
         shown.quiet()
-        return told | {"bytes_per_s": shown.bytes_per_s(place.options.seconds)}
+        rate = shown.bytes_per_s(place.options.seconds)
+        return told | {"bytes_per_s": rate, "first_rows_s": rows}
 
 
 def browsing(place: Place, size: tuple[int, int]) -> dict[str, float]:
@@ -119,17 +148,36 @@ def browsing(place: Place, size: tuple[int, int]) -> dict[str, float]:
 
 
 def training(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    """Also how long it takes from ``s`` until the first step is done, and in a second run."""
+    return _training(place, place.workbench("--no-resident"), size)
+
+
+def attached(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    """The same, where another process has the base and trains."""
+    with place.resident():
+        return _training(place, place.workbench("--attach"), size)
+
+
+def _training(place: Place, words: list[str], size: tuple[int, int]) -> dict[str, float]:
     last = size[1] - 1
-    with place.open(place.workbench(), size) as shown:
+    with place.open(words, size) as shown:
         shown.until_shown("certified")
         shown.type("2")
         shown.until_shown("max steps")
-        shown.type("s")
-        shown.until_shown("step 1/")
+        first = _until_first_step(shown)
         rate = shown.bytes_per_s(place.options.seconds)
         told = keys(shown, ("a",), lambda one: one.line(last), place.options.keys)
         _still(shown, "running")
-        return told | {"bytes_per_s": rate}
+        shown.type("x")
+        shown.until_shown("stopped")
+        again = _until_first_step(shown)
+        return told | {"bytes_per_s": rate, "first_step_s": first, "next_first_step_s": again}
+
+
+def _until_first_step(shown: Console) -> float:
+    began = time.perf_counter()
+    shown.type("s")
+    return shown.until_shown("step 1/") - began
 
 
 def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
@@ -180,6 +228,7 @@ STATES: dict[str, Way] = {
     "idle": idle,
     "browsing": browsing,
     "train": training,
+    "attached": attached,
     "eval": evaluating,
 }
 PEERS: dict[str, Way] = {"OptionList": option_list, "RichLog": richlog}
@@ -196,10 +245,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         place = Place(Path(folder), options)
         for size in SIZES:
             name = f"{size[0]}x{size[1]}"
-            paints[name] = {
-                "sekft": first_paint(place, place.workbench(), size, FIRST),
-                "minimal": first_paint(place, place.peer("minimal"), size, "ready"),
-            }
+            paints[name] = first_paints(place, size)
             ways = STATES | (PEERS if size == SIZES[-1] else {})
             states[name] = {state: way(place, size) for state, way in ways.items()}
     return {
@@ -222,6 +268,7 @@ def _ratios(paint: dict[str, float], told: dict[str, dict[str, float]]) -> dict[
 
     return {
         "ratio_minimal_first_paint": round(paint["minimal"] / paint["sekft"], 2),
+        "ratio_minimal_first_paint_cpu": round(paint["minimal_cpu"] / paint["sekft_cpu"], 2),
         "ratio_optionlist_first_rows": ratio("OptionList", "browsing", "first_rows_s"),
         "ratio_optionlist_key_p50": ratio("OptionList", "browsing", "key_p50_ms"),
         "ratio_richlog_key_p50": ratio("RichLog", "train", "key_p50_ms"),
@@ -234,10 +281,17 @@ def show(result: dict[str, Any]) -> None:
     for size, told in result["sizes"].items():
         painted = told["first_paint_s"]
         ours, theirs = painted["sekft"], painted["minimal"]
-        print(f"{size}: first paint {ours:.2f} s; a minimal app {theirs:.2f} s")
+        cpu, their_cpu = painted["sekft_cpu"], painted["minimal_cpu"]
+        print(
+            f"{size}: first paint {ours:.2f} s ({cpu:.2f} s of processor time); "
+            f"a minimal app {theirs:.2f} s ({their_cpu:.2f} s)"
+        )
         print(f"  {'':12}{'key p50 ms':>12}{'key p95 ms':>12}{'bytes/s':>10}{'first rows s':>14}")
         for name, state in told["states"].items():
             rows = f"{state['first_rows_s']:.2f}" if "first_rows_s" in state else ""
+            if "first_step_s" in state:
+                first, again = state["first_step_s"], state["next_first_step_s"]
+                rows += f"   first step after {first:.1f} s, of a second run {again:.1f} s"
             print(
                 f"  {name:12}{state['key_p50_ms']:>12.1f}{state['key_p95_ms']:>12.1f}"
                 f"{state['bytes_per_s']:>10.0f}{rows:>14}"

@@ -92,13 +92,13 @@ async def main(root: str) -> None:
     await take(workspace, "trajectories", large, to_command)
     await take(workspace, "small", small, to_command)
     # Needs losses of the first session: sekft mask --loss RUN --measure --id ID
-    await take(workspace, "loss", large, ["enter", "o", "enter", "l", "l", "l"])
+    await take(workspace, "loss", large, ["enter", "O", "enter", "l", "l", "l"])
     await take(workspace, "certificate", large, ["enter", "v", "v", "v", "v", "v"])
     # Best of a run of: sekft train --heldout-every 5 --eval-every 20
     await take(workspace, "train", (160, 48), ["5", "j", "enter"])
     await take(workspace, "eval", large, ["5", "enter", "l"])
     await take(workspace, "replay", large, ["5", "enter", "l", "j", "j", "enter"])
-    await take(workspace, "beside", large, ["5", "enter", "j", "j", "enter", "s", "p", ".", "."])
+    await take(workspace, "beside", large, ["5", "enter", "j", "j", "enter", "w", "d", ".", "."])
 
 
 if __name__ == "__main__":

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import get_args
-
-import msgspec
 
 from sekft_engine.core.errors import Interrupted
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
-from sekft_engine.records.evals import EvalResult, SubjectFacts
-from sekft_engine.records.jobs import Job
-from sekft_engine.records.results import AnyResult, SetupResult, TrainResult, expect
+from sekft_engine.records.results import SetupResult
 from sekft_engine.work.context import Context
 
+#: Sessions that the factory has recorded so far, so that a stopped set-up goes on where it was.
+KEPT = ".factory.jsonl"
 #: The default folder of the demo.
 FOLDER = "demo"
 BASE = "smollm2-135m"
@@ -32,19 +29,6 @@ EPISODES = 16
 #: its commands have. The base rambles on and is stopped at these.
 STEP_CAP = 20
 TURN_TOKENS = 64
-
-
-class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """The document of ``sekft demo --run``: what the base, the adapter and the controls did in the
-    same worlds, how long each part took, and the runs."""
-
-    base: SubjectFacts
-    adapter: SubjectFacts
-    controls: list[SubjectFacts]
-    seconds: dict[str, float]
-    workspace: str
-    train: TrainResult
-    runs: dict[str, str]
 
 
 def run_setup(job: jobs.Setup, context: Context) -> SetupResult:
@@ -64,8 +48,10 @@ def run_setup(job: jobs.Setup, context: Context) -> SetupResult:
             seed=job.seed,
             core=True,
             dialect=workspace.dialect,
+            keep=workspace.root / KEPT,
             progress=_stoppable(context),
         )
+        (workspace.root / KEPT).unlink(missing_ok=True)
     return SetupResult(
         workspace=str(workspace.root),
         base=base.base.path,
@@ -79,68 +65,6 @@ def has_data(workspace: Workspace) -> bool:
     """Whether sessions and scenarios of both kinds are there."""
     folders = (workspace.trajectories, workspace.train_scenarios, workspace.holdout_scenarios)
     return all(any(folder.glob("*.json*")) for folder in folders)
-
-
-def evaluate_base(workspace: Workspace) -> jobs.Evaluate:
-    """The bare base on held-out scenarios."""
-    return jobs.Evaluate(
-        base=str(workspace.bases / BASE),
-        scenarios=str(workspace.holdout_scenarios),
-        n=EPISODES,
-        step_cap=STEP_CAP,
-        turn_tokens=TURN_TOKENS,
-    )
-
-
-def train_adapter(workspace: Workspace, name: str = "") -> jobs.Train:
-    """The demo's fine-tune."""
-    return jobs.Train(
-        base=str(workspace.bases / BASE),
-        data=str(workspace.trajectories),
-        name=name,
-        recipe=RECIPE,
-    )
-
-
-def evaluate_adapter(workspace: Workspace, adapter: str) -> jobs.Evaluate:
-    """The adapter on the same worlds as the base, and all controls."""
-    return msgspec.structs.replace(
-        evaluate_base(workspace),
-        adapters=(adapter,),
-        with_base=False,
-        controls=get_args(jobs.Control),
-    )
-
-
-def prove(workspace: Workspace, do: Callable[[Job], AnyResult]) -> Proof:
-    """Set up, evaluate the base, train, evaluate the adapter on the same worlds.
-
-    Args:
-        workspace: where all of it is made.
-        do: runs one job to its end and gives its result.
-    """
-    seconds: dict[str, float] = {}
-
-    def timed(part: str, job: Job) -> AnyResult:
-        began = time.monotonic()
-        result = do(job)
-        seconds[part] = round(time.monotonic() - began, 1)
-        return result
-
-    timed("setup", jobs.Setup(workspace=str(workspace.root)))
-    base = expect(timed("base_eval", evaluate_base(workspace)), EvalResult)
-    train = expect(timed("train", train_adapter(workspace)), TrainResult)
-    again = evaluate_adapter(workspace, train.adapter)
-    adapter = expect(timed("adapter_eval", again), EvalResult)
-    return Proof(
-        base=base.subjects[0],
-        adapter=adapter.subjects[0],
-        controls=adapter.subjects[1:],
-        seconds=seconds,
-        workspace=str(workspace.root),
-        train=train,
-        runs={"base_eval": base.run, "train": train.run, "adapter_eval": adapter.run},
-    )
 
 
 def _stoppable(context: Context) -> Callable[[str, int, int], None]:

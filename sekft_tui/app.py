@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
-from sekft_engine import demo as demo_jobs
-from sekft_engine.core.crash import write_report
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.records import events, jobs
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
-from sekft_tui.engine_switch import EngineSwitch
 from sekft_tui.input import clipboard
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import PANES, Place, bindings, key_for
+from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
-from sekft_tui.leaving import Leaving, farewell
-from sekft_tui.model.job_text import engine_text, job_state
-from sekft_tui.model.pinned_runs import PinnedRuns
-from sekft_tui.model.reducer import Shared
-from sekft_tui.panes import PANE_TYPES
-from sekft_tui.panes.pane import Pane
-from sekft_tui.process import attachment
+from sekft_tui.model.job_size import DataCount
+from sekft_tui.panes import pane_type
 from sekft_tui.process.attention import Attention
-from sekft_tui.process.bridge import Bridge, EngineEvent, EngineLike, EngineState
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
-from sekft_tui.process.settings import State, load_state
-from sekft_tui.process.workers import KeyPriority
-from sekft_tui.screens.details import DetailsScreen
-from sekft_tui.screens.engine import EngineScreen
-from sekft_tui.screens.help import HelpScreen
-from sekft_tui.screens.protocols import DrawsState, HasTypingTarget
-from sekft_tui.screens.queue import QueueScreen
-from sekft_tui.screens.setup import SetupScreen
+from sekft_tui.process.workers import KeyPriority, run_on_thread
+from sekft_tui.screens.protocols import DrawsState, HasTypingTarget, HearsEngine
 from sekft_tui.tools_app import ToolsApp
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
 
+# What is read after the first picture: tests/test_laws.py holds the start to that.
+if TYPE_CHECKING:
+    from sekft_tui.engine_switch import EngineSwitch
+    from sekft_tui.leaving import Leaving
+    from sekft_tui.model.reducer import Shared
+    from sekft_tui.panes.pane import Pane
+    from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.bridge import EngineLike
+
+#: Seconds between two looks at whether something is to be remembered: after a loss of power, what
+#: was changed since is lost.
+REMEMBER_S = 5.0
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
@@ -62,8 +60,11 @@ PULLS = 6
 class Workbench(ToolsApp):
     """``sekft tui``.
 
+    It paints its frame first, and then reads and makes what stands in it.
+
     Args:
-        engine: does the jobs. The app starts it; whoever made it closes it.
+        engine: does the jobs, or chooses which does. The app starts it; whoever made the app closes
+            it.
         workspace: the folder to show.
         base: the base to train and evaluate; "" = the workspace's.
         data: the trajectories to show and train on; "" = the workspace's.
@@ -75,6 +76,8 @@ class Workbench(ToolsApp):
     TITLE = "sekft"
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar = App.COMMANDS | {KeyCommands}
+    #: What the large view of a part leaves in place.
+    ALLOW_IN_MAXIMIZED_VIEW = "#bottom, #tabs, #prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("global"),
         Binding("ctrl+q", "quit", show=False, priority=False),
@@ -85,13 +88,15 @@ class Workbench(ToolsApp):
     ]
     CSS = """
     #panes { height: 1fr; }
+    #bottom { dock: bottom; height: 2; }
+    #prompt { margin-bottom: 1; }
     ToastRack { align-horizontal: right; }
     Toast { max-width: 64; }
     """
 
     def __init__(
         self,
-        engine: EngineLike,
+        engine: EngineLike | Callable[[], Chosen],
         workspace: Workspace,
         *,
         base: str = "",
@@ -100,31 +105,20 @@ class Workbench(ToolsApp):
         hub: str = "",
         remark: str = "",
     ) -> None:
-        super().__init__()
-        self._remark = remark
+        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
         self.key_priority = KeyPriority()
         self.data = DataSet("" if hub else data or str(workspace.trajectories), hub)
-        self.workspace = workspace
-        self.demo = demo
-        self._base = base
-        self.state: State = load_state()
+        self._saved = self.state
         self.remembered = Remembered(workspace.root)
-        self.pinned = PinnedRuns(
-            workspace.runs,
-            self.state.pinned.get(str(workspace.root), ()),
-            remember=self._remember_pinned,
-            in_background=self._read_pinned,
-        )
         self.data_report = ""
-        self.recipe = demo_jobs.RECIPE if self.is_demo else Recipe()
-        self.bridge = Bridge(engine, self.post_message)
-        self.switch = EngineSwitch(self)
-        self.leaving = Leaving(self)
+        self.data_count: DataCount | None = None
+        self.recipe = Recipe()
         #: What the terminal that is left shows.
         self.farewell = ""
         self.prompt = PromptLine()
         self.attention = Attention(self.to_terminal, os.environ)
-        self.apply_preferences()
+        self.attention.preferences = self.preferences
+        self._wrong_keys = use_own_keys(self, workspace.root)
         self._drawn: dict[Place, int] = {}
         self._alarms_read = 0
         self._timer: Timer | None = None
@@ -132,71 +126,99 @@ class Workbench(ToolsApp):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
+        self.pane = next((name for name, _ in PANES if name == self.state.pane), self.pane)
+        self.tabs.pane = self.keys.pane = self.pane
+        self.tabs.base = Path(self.base).name
+        self.tabs.state = ("starting …", "quiet")
 
-    # --- the workspace ----------------------------------------------------------------------
+    # --- parts that are made when they are first asked for ------------------------------------
 
-    @property
-    def base(self) -> str:
-        """The base to train and evaluate."""
-        return self._base or self.workspace.base
+    @cached_property
+    def switch(self) -> EngineSwitch:
+        from sekft_tui.engine_switch import EngineSwitch
 
-    @property
-    def is_demo(self) -> bool:
-        """Whether the demo's base is used, which needs the demo's recipe and limits."""
-        return self.demo or Path(self.base).name == demo_jobs.BASE
+        return EngineSwitch(self)
 
-    @property
-    def engine(self) -> EngineLike:
-        """The engine that is shown now."""
-        return self.bridge.engine
+    @cached_property
+    def leaving(self) -> Leaving:
+        from sekft_tui.leaving import Leaving
+
+        return Leaving(self)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults(self.current_theme.dark if self.theme else True)
-
-    def _remember_pinned(self, runs: tuple[str, ...]) -> None:
-        pinned = {**self.state.pinned, str(self.workspace.root): runs}
-        self.state = msgspec.structs.replace(self.state, pinned=pinned)
-
-    def _read_pinned(self, read: Callable[[], None]) -> None:
-        async def work() -> None:
-            await asyncio.to_thread(read)
-            self.redraw_pane()
-
-        self.run_worker(work(), group="pinned", exclusive=True)
 
     # --- starting ---------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         yield self.tabs
         yield ContentSwitcher(id="panes")
-        yield self.keys
+        yield Vertical(self.notes, self.keys, id="bottom")
         yield self.tour
-        yield self.prompt  # covers the keys while it is open
+        yield self.prompt  # covers the notes while it is open
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
+        begin = messages.Begin()
+        self.expect(begin)
+        self.call_after_refresh(self.post_message, begin)
+
+    def _read(self) -> bool:
+        """Read and make what the first pane needs; runs on a thread.
+
+        Returns:
+            Whether the demo has to be set up first.
+        """
+        from sekft_engine import demo
+        from sekft_tui.model import job_text
+        from sekft_tui.process import attachment
+
+        del job_text, attachment  # every picture needs them
+        fresh = self.demo and not is_set_up(self.workspace)
+        pane_type("trajectories" if fresh else self.pane)
+        _ = self.bridge, self.pinned
+        self.apply_preferences()
+        if self.is_demo:
+            self.recipe = demo.RECIPE
+        return fresh
+
+    @on(messages.Begin)
+    async def _begin(self) -> None:
+        fresh = await run_on_thread(self._read)
+        if not gc.isenabled():  # launch.py; each collection would look through all of it
+            gc.freeze()
+            gc.enable()
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
-        wanted: Place = next((p for p in PANE_TYPES if p == self.state.pane), "trajectories")
-        fresh = self.demo and not is_set_up(self.workspace)
-        await self.action_pane("trajectories" if fresh else wanted)
+        self.set_interval(REMEMBER_S, self.remember)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        await self.action_pane("trajectories" if fresh else self.pane)
+        self._report_keys()
+        if self.remembered.form("zoom").get(self.pane):
+            self.call_after_refresh(self.action_zoom)
         if fresh:
+            from sekft_engine.records import jobs
+            from sekft_tui.screens.setup import SetupScreen
+
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
         elif self.is_empty:
             self.welcome()
-        elif self._remark:
-            self.keys.note(self._remark, 10)
+        elif self.remark:
+            self.notes.note(self.remark, 10)
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
-        elif left := [job for job in self.engine.status().queued if job.held]:
-            waiting = "1 job waits" if len(left) == 1 else f"{len(left)} jobs wait"
-            self.keys.note(f"{waiting} since the last session: Q shows the queue", 10)
         elif self.is_demo and not self.state.tour_offered:
             self.state = msgspec.structs.replace(self.state, tour_offered=True)
-            self.keys.note("ctrl+g: a tour of five minutes", 10)
+            self.notes.note(f"{key_for('global.tour')}: a tour of five minutes", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
-            self.keys.note("in tmux this session would survive a dropped connection", 10)
+            self.notes.note("in tmux this session would survive a dropped connection", 10)
+
+    def _report_keys(self) -> None:
+        """Tell what is wrong in files of keys."""
+        if wrong := self._wrong_keys:
+            first = f"{wrong[0]}; the usual keys are used for what is wrong"
+            self.error(first, "\n".join(map(str, wrong)) if len(wrong) > 1 else "")
 
     def _set_up(self, done: bool | None) -> None:
         if done:
@@ -204,13 +226,17 @@ class Workbench(ToolsApp):
 
     def pull(self) -> None:
         """Draw the visible pane, if anything changed since the last time."""
+        from sekft_tui.model.job_text import left_over
+
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
         version = self.bridge.version
+        self.keys.update()
         if self._drawn.get(self.pane) == version:
             return
         self._drawn[self.pane] = version
         with self.bridge.shared() as shared, self.batch_update():
             self._draw_tabs(shared)
+            self.notes.stand(left_over(shared))
             pane = self.current_pane
             if pane is not None:
                 pane.draw(shared)
@@ -225,18 +251,21 @@ class Workbench(ToolsApp):
         self.pull()
 
     def _draw_tabs(self, shared: Shared) -> None:
+        from sekft_tui.model.job_text import engine_text
+        from sekft_tui.process import attachment
+
         if self.pane == "log":
             self._alarms_read = shared.alarms
         unread = shared.alarms - self._alarms_read
         self.tabs.badges["log"] = f" ({unread})" if unread > 0 else ""
         self.tabs.base = Path(self.base).name
         remote = self.bridge.remote
-        self.tabs.engine = f"· process {remote.greeting.pid}" if remote is not None else ""
+        self.tabs.process = remote.greeting.pid if remote is not None else 0
         self.tabs.state = attachment.header(remote, engine_text(shared))
         self.tabs.update()
 
     def make_pane(self, name: Place) -> Pane:
-        return PANE_TYPES[name](self)
+        return pane_type(name)(self)
 
     @on(messages.TakeOver)
     def _take_over(self, message: messages.TakeOver) -> None:
@@ -251,29 +280,33 @@ class Workbench(ToolsApp):
 
     # --- what the engine says ---------------------------------------------------------------
 
-    @on(EngineEvent)
-    def _on_engine_event(self, message: EngineEvent) -> None:
+    @on(messages.EngineEvent)
+    def _on_engine_event(self, message: messages.EngineEvent) -> None:
+        from sekft_engine.records import events
+        from sekft_tui.model.endings import name_of, stopped_text
+        from sekft_tui.model.job_text import job_state
+
         event = message.event
         match event:
             case events.JobFailed():
                 self.error(event.error, event.trace)
             case events.JobCancelled():
-                self.note(f"{event.kind} stopped. {event.detail}".strip())
+                self.note(stopped_text(event), 8)
             case events.JobDone(kind="train" | "eval" | "setup"):
-                self.note(f"{event.kind} done")
+                self.note(f"{name_of(event.kind)} done")
         with self.bridge.shared() as shared:
             ended = shared.jobs.get(event.job) if isinstance(event, events.ENDINGS) else None
         if ended is not None and ended.started:
             how = job_state(ended.status)[0].partition(" ")[2]
             self.attention.ended(f"sekft: {ended.kind} {how}", ended.started, ended.ended)
         for screen in self.screen_stack:
-            if isinstance(screen, SetupScreen):
+            if isinstance(screen, HearsEngine):
                 screen.engine_event(event)
-        for pane in self.query(Pane).results(Pane):
+        for pane in self.made_panes():
             pane.engine_event(event)
 
-    @on(EngineState)
-    def _on_engine_state(self, message: EngineState) -> None:
+    @on(messages.EngineState)
+    def _on_engine_state(self, message: messages.EngineState) -> None:
         self.switch.state_changed(message)
 
     def action_detach(self) -> None:
@@ -286,18 +319,26 @@ class Workbench(ToolsApp):
     # --- messages to the user-----------------------------------------------------------------
 
     def note(self, text: str, seconds: float = 4.0) -> None:
-        """Show a line in place of the keys, for so many seconds."""
-        self.keys.note(text, seconds)
+        """Show a line above the keys, for so many seconds."""
+        self.notes.note(text, seconds)
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
         self._last_error = (text, trace)
         self.log_line("error", text)
         self.notify(
-            text, title="error · e shows details", severity="error", markup=False, timeout=10
+            text,
+            title=f"error · {key_for('global.details')} shows details",
+            severity="error",
+            markup=False,
+            timeout=10,
         )
 
     def worker_failed(self, error: Exception) -> None:
+        import traceback
+
+        from sekft_engine.core.crash import write_report
+
         report = write_report("".join(traceback.format_exception(error)), sys.argv[1:])
         where = f" (the report is {report})" if report is not None else ""
         self.error(f"unexpected {type(error).__name__}: {error}{where}")
@@ -319,15 +360,23 @@ class Workbench(ToolsApp):
         return focused if isinstance(focused, Form) and focused.typing else None
 
     def action_help(self) -> None:
+        from sekft_tui.screens.help import HelpScreen
+
         self.push_screen(HelpScreen(self.pane))
 
     def action_queue(self) -> None:
+        from sekft_tui.screens.queue import QueueScreen
+
         self.push_screen(QueueScreen(self.bridge))
 
     def action_engine(self) -> None:
+        from sekft_tui.screens.engine import EngineScreen
+
         self.push_screen(EngineScreen(self.bridge, self.workspace.root))
 
     def action_details(self) -> None:
+        from sekft_tui.screens.details import DetailsScreen
+
         text, trace = self._last_error
         if text:
             self.push_screen(DetailsScreen(text, trace, lambda text: self._copy("error", text)))
@@ -347,7 +396,7 @@ class Workbench(ToolsApp):
             self.screen.maximize(self.screen.focused)
 
     def action_reload(self) -> None:
-        for pane in self.query(Pane).results(Pane):
+        for pane in self.made_panes():
             pane.reload()
         self.redraw_pane()
 
@@ -384,11 +433,25 @@ class Workbench(ToolsApp):
     async def action_quit(self) -> None:
         self.leaving.ask()
 
+    def remember(self) -> None:
+        """Save the settings and what the panes show, as far as it has changed."""
+        for pane in self.made_panes():
+            pane.remember()
+        zoomed = self.screen.maximized if len(self.screen_stack) == 1 else None
+        if len(self.screen_stack) == 1:
+            self.remembered.keep_form("zoom", {self.pane: "yes"} if zoomed is not None else {})
+        state = msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane)
+        if state != self._saved:
+            self._saved = self.state = state
+            save_rest(state)
+
     def leave(self) -> None:
         """Save the settings and end."""
+        from sekft_tui.leaving import farewell
+
         with self.bridge.shared() as shared:
             self.farewell = farewell(shared)
-        save_rest(msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane))
+        self.remember()
         self.bridge.close()
         self.attention.close()
         self.exit(0)
@@ -404,4 +467,6 @@ class Workbench(ToolsApp):
 
 def is_set_up(workspace: Workspace) -> bool:
     """Whether the workspace has a base, scenarios and trajectories."""
-    return bool(workspace.base and demo_jobs.has_data(workspace))
+    from sekft_engine import demo
+
+    return bool(workspace.base and demo.has_data(workspace))

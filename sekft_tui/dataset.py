@@ -22,8 +22,11 @@ class DataSet(NamedTuple):
         """Its name on the screen."""
         return f"hub: {visible(self.hub)}" if self.hub else short_path(self.path)
 
-    def open(self) -> Index:
+    def open(self, *, keep_only: bool = False) -> Index:
         """Open an index over it; no trajectory is read yet.
+
+        Args:
+            keep_only: leave out what training leaves out: recordings whose ``keep`` is not true.
 
         Raises:
             SekftError: there is nothing that can be read.
@@ -31,4 +34,6 @@ class DataSet(NamedTuple):
         import_module("sekft_engine.sources.index.index")
         from sekft_engine.sources import open_index
 
-        return open_index(hub=self.hub) if self.hub else open_index(self.path)
+        if self.hub:
+            return open_index(hub=self.hub, keep_only=keep_only)
+        return open_index(self.path, keep_only=keep_only)

@@ -11,8 +11,9 @@ from textual.screen import Screen
 from sekft_engine.core.errors import SekftError
 from sekft_engine.engine.engine import Engine
 from sekft_tui.host import Host
+from sekft_tui.messages import EngineState
 from sekft_tui.process.attachment import about, move_out, start_again
-from sekft_tui.process.bridge import EngineLike, EngineState
+from sekft_tui.process.bridge import EngineLike
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.engine_gone import EngineGoneScreen
 
@@ -45,6 +46,8 @@ class EngineSwitch:
         gone = next((one for one in app.screen_stack if isinstance(one, EngineGoneScreen)), None)
         if message.state == "ended" and gone is None:
             app.push_screen(EngineGoneScreen(message.why), self._go_on)
+        elif message.state == "silent":
+            app.note(message.why, 30)
         elif message.state == "live":
             if gone is not None:
                 gone.dismiss("stay")

@@ -15,6 +15,7 @@ from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.dataset import DataSet
 from sekft_tui.messages import Request
+from sekft_tui.model.job_size import DataCount
 from sekft_tui.model.pinned_runs import PinnedRuns
 from sekft_tui.process.bridge import Bridge
 from sekft_tui.process.remembered import Remembered
@@ -42,6 +43,8 @@ class Host(Protocol):
     recipe: Recipe
     #: What reading and certifying the data came to so far; Trajectories writes it.
     data_report: str
+    #: What a run would train on, as far as it is counted; None = not yet.
+    data_count: DataCount | None
 
     @property
     def workspace(self) -> Workspace: ...

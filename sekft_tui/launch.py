@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,10 +82,17 @@ def launch(
 
         data = str(Path(data).expanduser().absolute())
         open_index(data)  # so is data that cannot be read
-    from sekft_tui.process.attachment import choose_engine
 
-    chosen = choose_engine(place, base=base, attach=attach, resident=resident)
-    status, then = _run(place, chosen, base or chosen.base, demo, data, hub, mouse)
+    def choose() -> Chosen:
+        from sekft_tui.process.attachment import choose_engine
+
+        return choose_engine(place, base=base, attach=attach, resident=resident)
+
+    if attach is not None:
+        chosen = choose()  # so is an engine that is not there
+        status, then = _run(place, lambda: chosen, base, demo, data, hub, mouse)
+    else:
+        status, then = _run(place, choose, base, demo, data, hub, mouse)
     return launch(then, resident=resident, mouse=mouse) if then else status
 
 
@@ -111,7 +120,7 @@ def prepare_terminal(without: str) -> None:
 
 def _run(
     place: Workspace,
-    chosen: Chosen,
+    choose: Callable[[], Chosen],
     base: str,
     demo: bool,
     data: str,
@@ -119,6 +128,7 @@ def _run(
     mouse: bool | None,
 ) -> tuple[int, str]:
     """Run the workbench; the exit status, and the workspace to open next."""
+    gc.disable()  # what is imported stays: the app sets it aside, and turns the collector on again
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
     from sekft_tui.process.hangup import on_hangup
@@ -126,9 +136,7 @@ def _run(
 
     log = state_path().with_name("tui.log")
     with guarded(log):
-        app = Workbench(
-            chosen.engine, place, base=base, demo=demo, data=data, hub=hub, remark=chosen.remark
-        )
+        app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub)
         with on_hangup(lambda: app.engine, app):
             app.run(mouse=app.preferences.mouse if mouse is None else mouse)
     status = app.return_code or 0
@@ -138,7 +146,7 @@ def _run(
     remote = app.bridge.remote
     if remote is not None and remote.state != "ended":
         print(
-            f"the engine goes on (process {remote.greeting.pid}): sekft tui shows it again, "
+            f"the engine keeps running (process {remote.greeting.pid}): sekft tui shows it again, "
             "sekft resident stop ends it"
         )
     elif app.farewell:

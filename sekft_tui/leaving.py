@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from textual.screen import Screen
 
 from sekft_tui.host import Host
+from sekft_tui.input.actions import key_for
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.text import duration, visible
 
@@ -67,7 +68,7 @@ class Leaving:
         elif answer == "detach":
             app.switch.move_out(then_leave=True)
         elif answer == "cancel" and app.bridge.stop(after_step=False):
-            app.note("cancelling: the step that runs is given up")
+            app.note("cancelling: the running step is discarded")
 
 
 def losses(shared: Shared) -> list[str]:
@@ -78,8 +79,8 @@ def losses(shared: Shared) -> list[str]:
         out.append(unsaved)
     waiting = shared.queue.waiting if shared.queue is not None else []
     if waiting:
-        some = "1 job waits" if len(waiting) == 1 else f"{len(waiting)} jobs wait"
-        out.append(f"{some}, and would be offered again next time")
+        some = "1 job is" if len(waiting) == 1 else f"{len(waiting)} jobs are"
+        out.append(f"{some} waiting; sekft tui would offer to resume next time")
     if (base := shared.base) is not None:
         name = visible(Path(base.base).name)
         out.append(f"{name} is loaded; loading it took {duration(base.seconds)}")
@@ -110,7 +111,8 @@ def farewell(shared: Shared) -> str:
     waiting = len(shared.queue.waiting) if shared.queue is not None else 0
     waiting += shared.active is not None
     if waiting:
-        parts.append(f"{waiting} not finished: sekft tui offers to resume (Q, or u in Runs)")
+        keys = f"{key_for('global.queue')}, or {key_for('runs.resume')} in Runs"
+        parts.append(f"{waiting} unfinished: sekft tui offers to resume ({keys})")
     return "; ".join(parts)
 
 

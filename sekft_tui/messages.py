@@ -1,13 +1,17 @@
-"""What panes and screens post up to the app, which alone knows all panes."""
+"""What panes, screens and the bridge post up to the app, which alone knows all panes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from sekft_tui.model.evaluation import EvalView
-from sekft_tui.model.training import TrainView
+if TYPE_CHECKING:
+    from sekft_engine.engine.attached.follower import State
+    from sekft_engine.records.events import Event
+    from sekft_tui.model.evaluation import EvalView
+    from sekft_tui.model.training import TrainView
 
 
 class RedrawPane(Message):
@@ -19,6 +23,10 @@ class RedrawPane(Message):
 
 class Request(Message):
     """Something to be done before the next key; posted by :meth:`Pane.request`."""
+
+
+class Begin(Request):
+    """The first picture is on the screen: read what the panes need."""
 
 
 class OpenTrajectory(Request):
@@ -79,3 +87,20 @@ class TakeOver(Request):
         super().__init__()
         self.path = path
         self.turn = turn
+
+
+class EngineEvent(Message):
+    """One of the bridge's rare events arrived: the end of a job, a new run, …"""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__()
+        self.event = event
+
+
+class EngineState(Message):
+    """How the workbench stands to the engine of another process has changed."""
+
+    def __init__(self, state: State, why: str) -> None:
+        super().__init__()
+        self.state = state
+        self.why = why

@@ -30,7 +30,7 @@ __all__ = [
     "wrapped",
 ]
 
-#: A line as pieces of (text, style name); style names are those of ``LineView.COMPONENT_CLASSES``.
+#: A line as pieces of (text, style name); style names are those of ``widgets/text_styles.py``.
 Parts = tuple[tuple[str, str], ...]
 
 

@@ -7,47 +7,52 @@ import signal
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import on
-from textual.command import CommandPalette
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.records import jobs
 from sekft_tui import theme
 from sekft_tui.dataset import DataSet
-from sekft_tui.input.palette import Palette
+from sekft_tui.input.actions import key_for
 from sekft_tui.input.tour import Tour
-from sekft_tui.panes.pane import Pane
-from sekft_tui.panes_app import PanesApp
 from sekft_tui.process import exporting, outside
 from sekft_tui.process.attention import Attention
-from sekft_tui.process.bridge import Bridge
 from sekft_tui.process.preferences import (
     Preferences,
     drawing,
     load_preferences,
     save_preferences,
 )
-from sekft_tui.screens.settings import SettingsScreen
-from sekft_tui.screens.setup import SetupScreen
-from sekft_tui.screens.welcome import WelcomeScreen, is_empty
-from sekft_tui.widgets.chart.raster import set_glyphs
 from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.workspace_app import WorkspaceApp
+
+# What is read after the first picture: tests/test_laws.py holds the start to that.
+if TYPE_CHECKING:
+    from sekft_tui.panes.pane import Pane
+    from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.bridge import EngineLike
 
 
-class ToolsApp(PanesApp):
+class ToolsApp(WorkspaceApp):
     """What works the same in every pane."""
 
-    bridge: Bridge
-    workspace: Workspace
     data: DataSet
     prompt: PromptLine
     attention: Attention
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        engine: EngineLike | Callable[[], Chosen],
+        workspace: Workspace,
+        *,
+        base: str = "",
+        demo: bool = False,
+        remark: str = "",
+    ) -> None:
+        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
         self.preferences = load_preferences()
         self.tour = Tour()
         #: The workspace to open after this one was left; "" = none.
@@ -64,6 +69,8 @@ class ToolsApp(PanesApp):
 
     def apply_preferences(self) -> None:
         """Have what the user chose take effect."""
+        from sekft_tui.widgets.chart.raster import set_glyphs
+
         self.attention.preferences = self.preferences
         set_glyphs(drawing(self.preferences).glyphs)
 
@@ -144,11 +151,17 @@ class ToolsApp(PanesApp):
             self.error(str(error))
 
     def action_suspend(self) -> None:
-        """Stop the process where nothing runs in it: a job would stop, too."""
+        """Go to the shell that started the workbench, unless that would stop a job, too."""
+        from sekft_tui.model.endings import name_of
+
         with self.bridge.shared() as shared:
             job = shared.active
         if job is not None and self.bridge.remote is None:
-            self.note(f"{job.kind} would stop, too: & lets the engine go on in the background", 8)
+            key = key_for("global.detach")
+            self.note(
+                f"{name_of(job.kind)} runs in this process and would stop, too; {key} moves it out",
+                6,
+            )
         elif self._driver is None or not self._driver.can_suspend:
             self.note("this terminal cannot be suspended")
         else:
@@ -156,6 +169,8 @@ class ToolsApp(PanesApp):
             os.killpg(0, signal.SIGTSTP)  # with make or another parent, or the shell waits on
 
     def action_settings(self) -> None:
+        from sekft_tui.screens.settings import SettingsScreen
+
         def keep(preferences: Preferences) -> None:
             save_preferences(preferences)
             self.preferences = preferences
@@ -172,6 +187,10 @@ class ToolsApp(PanesApp):
         self.theme = name
 
     def action_command_palette(self) -> None:
+        from textual.command import CommandPalette
+
+        from sekft_tui.input.palette import Palette
+
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(Palette(id="--command-palette"))
 
@@ -181,7 +200,7 @@ class ToolsApp(PanesApp):
         """Begin the tour, or go to its next stop."""
         stop = self.tour.step()
         if stop is None:
-            self.note("the tour is over; ? shows all keys of a pane")
+            self.note(f"the tour is over; {key_for('global.help')} shows all keys of a pane")
         else:
             await self.action_pane(stop.place)
 
@@ -191,15 +210,22 @@ class ToolsApp(PanesApp):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show in this workspace."""
+        from sekft_tui.screens.welcome import is_empty
+
         place = self.workspace
         own = self.data.path == str(place.trajectories)
         return own and is_empty(place.bases, place.trajectories, place.runs)
 
     def welcome(self) -> None:
         """Offer what can be done with an empty workspace."""
+        from sekft_tui.screens.welcome import WelcomeScreen
+
         self.push_screen(WelcomeScreen(self.workspace.root), self._welcomed)
 
     def _welcomed(self, answer: str | None) -> None:
+        from sekft_engine.records import jobs
+        from sekft_tui.screens.setup import SetupScreen
+
         match answer:
             case "demo":
                 self.push_screen(SetupScreen(), lambda done: self.action_reload() if done else None)

@@ -10,6 +10,7 @@ from sekft_engine.takeover.shell import Watched
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_tui import theme
 from sekft_tui.input.keys import OrderedKeys
+from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.process.bridge import Bridge, EngineLike
 from sekft_tui.process.settings import load_state
 from sekft_tui.process.workers import KeyPriority
@@ -60,6 +61,7 @@ class WatchApp(OrderedKeys):
         self._watched, self._watcher = watched, watcher
         self.bridge = Bridge(engine, self.post_message)
         self._drawn = -1
+        self._wrong_keys = use_own_keys(self, workspace.root if workspace is not None else None)
         for own in theme.THEMES:
             self.register_theme(own)
         wanted = load_state().theme
@@ -73,6 +75,8 @@ class WatchApp(OrderedKeys):
         self.set_interval(1 / PULLS, self._pull)
         screen = WatchScreen(self, self._begin, self._watched.adapter, self._watched.subject)
         self.push_screen(screen, lambda _: self.exit(0))
+        for wrong in self._wrong_keys[:1]:
+            self.notify(str(wrong), severity="error", markup=False, timeout=10)
 
     def _begin(self, changed: Callable[[], None]) -> TakeOver:
         self._watcher.draw = changed

@@ -84,11 +84,14 @@ def family_model(family: str) -> Any:
 
 def weights_digest(base: ResidentBase) -> str:
     """SHA-256 over every weight of the base as it lies in memory, adapters left out."""
-    from sekft_engine.model.attaching.layers import is_adapter_weight, raw_bytes
+    import torch
+
+    from sekft_engine.model.attaching.layers import is_adapter_weight
 
     total = hashlib.sha256()
     for name, tensor in sorted(base.model.state_dict().items()):
         if not is_adapter_weight(name):
             total.update(f"{name.replace('.base_layer', '')} {tuple(tensor.shape)}".encode())
-            total.update(raw_bytes(tensor))
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            total.update(flat.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()

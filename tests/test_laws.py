@@ -48,6 +48,16 @@ def test_sekft_help_needs_neither_torch_nor_textual() -> None:
     assert not loaded & {"textual", "rich", *HEAVY}
 
 
+def test_the_workbench_paints_its_frame_before_it_reads_what_stands_in_it(tmp_path: Path) -> None:
+    loaded = modules_after(
+        "from sekft_engine.data.workspace import Workspace\n"
+        "from sekft_tui.app import Workbench\n"
+        f"list(Workbench(lambda: 1 / 0, Workspace({str(tmp_path)!r})).compose())"
+    )
+    assert "textual" in loaded
+    assert not loaded & {"numpy", "psutil", "pynvml", *HEAVY}
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_tells_its_flags_without_torch(name: str) -> None:
     loaded = modules_after(

@@ -125,6 +125,13 @@ class Console:
         stamp = self.until(lambda one: look(one) != before, f"an answer to {key}", KEY_S)
         return 1000 * (stamp - began)
 
+    def processor_s(self) -> float:
+        """Processor time that the program took so far, in seconds."""
+        user, system = (
+            Path(f"/proc/{self.program.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        )
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def bytes_per_s(self, seconds: float) -> float:
         """What arrives while nothing is typed."""
         before, began = self.received, time.perf_counter()

@@ -53,6 +53,22 @@ COMMANDS = {
     "factory": ("sekft_engine.cli.factory", "Make scenarios and record trajectories."),
     "worlds": ("sekft_engine.cli.worlds", "Build userlands, and try worlds in every sandbox."),
     "demo": ("sekft_engine.cli.demo", "Make the demo workspace; --run runs the whole loop."),
+    "experiment": (
+        "sekft_engine.cli.experiment.command",
+        "Run the whole experiment, its controls, ablations and report.",
+    ),
+    "improve": (
+        "sekft_engine.cli.experiment.improve",
+        "Let an adapter learn from what it did rightly.",
+    ),
+    "pairs": (
+        "sekft_engine.cli.experiment.pairs",
+        "Write preference pairs of an eval's sessions, for DPO.",
+    ),
+    "gate": (
+        "sekft_engine.cli.experiment.gate",
+        "Pass or fail by the bounds of a run's rates, for CI.",
+    ),
     "export": ("sekft_engine.cli.export", "Export an adapter: merged, for GGUF, or for the Hub."),
     "queue": ("sekft_engine.cli.queue", "List, reorder and run waiting jobs."),
     "runs": ("sekft_engine.cli.runs.command", "List, show, compare, replay and export runs."),

@@ -13,14 +13,13 @@ from sekft_engine.cli.eval import EvalDisplay
 from sekft_engine.cli.options import device_option, json_option, no_resident_option
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.attached.where import Where
-from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.run_job import run_job
+from sekft_engine.experiment.proof import Proof, proof_of
 from sekft_engine.model.device import choose_device
 from sekft_engine.model.imports import import_torch
 from sekft_engine.records import jobs
-from sekft_engine.records.jobs import Job
-from sekft_engine.records.results import AnyResult, SetupResult, expect
+from sekft_engine.records.experiments import ExperimentResult
+from sekft_engine.records.results import SetupResult, expect
 
 
 @click.command("demo")
@@ -50,35 +49,29 @@ def command(
 
     With --run the whole loop follows: the base is evaluated in 16 worlds with kinds of work that
     training never shows, an adapter is trained, and the adapter is evaluated in the same worlds.
+    It is the smallest preset of sekft experiment: stopped anywhere, the same command goes on there.
     """
     if prove:  # a wrong device is refused before anything is made
         import_torch()
         choose_device(device)
     place = Workspace(workspace)
-    # Made here already, so that one engine can serve all the jobs and keep its journal there.
+    # Made here already, so that the engine can keep its journal there.
     place.create()
-    # Each job asks for the living engine of the workspace; without one, one here does them all.
-    alive = not no_resident and Where(place).is_there()
-    engine = None if alive else Engine(place, nice=0).start()
-    try:
-        with EvalDisplay(quiet=quiet, verbose=verbose) as display:
-
-            def do(job: Job) -> AnyResult:
-                if isinstance(job, jobs.Train | jobs.Evaluate):
-                    job = msgspec.structs.replace(job, device=device)
-                return run_job(job, place, display.show, engine=engine)
-
-            result: demo.Proof | SetupResult
-            if prove:
-                result = demo.prove(place, do)
-            else:
-                result = expect(do(jobs.Setup(workspace=str(place.root))), SetupResult)
-    finally:
-        if engine is not None:
-            engine.close(timeout=10.0)
+    result: Proof | SetupResult
+    with EvalDisplay(quiet=quiet, verbose=verbose) as display:
+        job = (
+            jobs.Experiment(preset="proof", device=device)
+            if prove
+            else jobs.Setup(workspace=str(place.root))
+        )
+        done = run_job(job, place, display.show, resident=not no_resident)
+    if prove:
+        result = proof_of(expect(done, ExperimentResult), place.root)
+    else:
+        result = expect(done, SetupResult)
     if as_json:
         print_json(result)
-    elif isinstance(result, demo.Proof):
+    elif isinstance(result, Proof):
         click.echo(_proof(result))
     elif not quiet:
         click.echo(f"workspace: {result.workspace}  ({result.seconds:.0f} s)")
@@ -86,22 +79,25 @@ def command(
     return 0
 
 
-def _proof(result: demo.Proof) -> str:
+def _proof(result: Proof) -> str:
     from sekft_engine.evaluation.report.tables import breakdown_table, kinds_table, rates_table
 
-    subjects = [result.base, result.adapter, *result.controls]
+    adapter = msgspec.structs.replace(result.adapter, name="adapter")
+    subjects = [result.base, adapter, *result.controls]
     total = sum(result.seconds.values())
     parts = ", ".join(
         f"{part.replace('_', ' ')} {_clock(seconds)}" for part, seconds in result.seconds.items()
     )
-    return "\n\n".join(
+    places = f"\nworkspace: {result.workspace}\nreport: {result.report}"
+    tables = "\n\n".join(
         (
             rates_table(subjects),
             kinds_table(subjects),
             breakdown_table(subjects),
-            f"{_clock(total)} in all: {parts}\nworkspace: {result.workspace}",
+            f"{_clock(total)} in all: {parts}",
         )
     )
+    return tables + places
 
 
 def _clock(seconds: float) -> str:

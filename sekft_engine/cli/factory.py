@@ -269,3 +269,49 @@ def leakage_command(training: Path, held_out: Path, as_json: bool) -> None:
             click.echo(visible(f"in both: {example}"))
     if report.held_out.directives.exact:
         click.get_current_context().exit(1)
+
+
+@command.command("convert")
+@click.argument("source")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The folder to write to."
+)
+@click.option("--hub", is_flag=True, help="SOURCE is a Hub data set, or a folder of one.")
+@click.option("--split", default="train", show_default=True, help="Of the data set.")
+@json_option
+def convert_command(source: str, out: Path, hub: bool, split: str, as_json: bool) -> None:
+    """Convert scenarios and trajectories of posix-sdc into sekft's form, below --out.
+
+    SOURCE is a folder with scenarios/, trajectories/ or both, a file, or with --hub a data set,
+    whose configs are all read. The report says for each field in how many records it was present,
+    was derived from others, or is absent. Fields that nobody knows are kept.
+
+    Exit status 1 if a record could not be read.
+    """
+    import msgspec
+
+    from sekft_engine.factory.sdc import convert
+
+    report = convert(source, out, hub=hub, split=split)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        click.echo(f"{report.scenarios} scenarios and {report.trajectories} trajectories in {out}")
+        width = max(len(each.field) for each in report.fields)
+        for kind in dict.fromkeys(each.kind for each in report.fields):
+            click.echo(f"{kind}: {'field':<{width}}  present  derived  absent")
+            for each in report.fields:
+                if each.kind == kind:
+                    counts = f"{each.present:>7}  {each.derived:>7}  {each.absent:>6}"
+                    click.echo(f"{'':{len(kind) + 2}}{each.field:<{width}}  {counts}")
+        for kind, unknown in report.unknown.items():
+            listed = ", ".join(f"{name} {count}" for name, count in unknown.items())
+            click.echo(visible(f"kept, but not known, in {kind}: {listed}"))
+        for what, count in report.lacking.items():
+            click.echo(f"{count} scenarios lack {what}: no world can be made of them and judged")
+        for reason, count in report.refused.items():
+            click.echo(visible(f"{count} refused: {reason}"))
+        for example in report.examples:
+            click.echo(f"  {example}")
+    if report.refused:
+        click.get_current_context().exit(1)

@@ -22,6 +22,8 @@ from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable, known_error
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.silence import silence
+from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.socket.address import (
     Claim,
     is_locked,
@@ -29,7 +31,7 @@ from sekft_engine.engine.socket.address import (
     read_pointer,
     workspace_key,
 )
-from sekft_engine.engine.socket.client import Client, connect, wait_until_gone
+from sekft_engine.engine.socket.client import Client, wait_until_gone
 from sekft_engine.engine.socket.detach import resident_arguments, start_detached, tell_ready
 from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.engine.socket.resident import serve, serve_without_socket
@@ -104,30 +106,49 @@ def command(
     return _serve(workspace, first, socket_only=socket_only)
 
 
+socket_option = click.option(
+    "--socket",
+    "path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The engine behind this socket, such as one that ssh -L made, not the workspace's.",
+)
+
+
 @command.command("status")
 @json_option
 @workspace_option
+@socket_option
 @click.pass_context
-def status(context: click.Context, as_json: bool, workspace: Path | None) -> int:
-    """Say what the workspace's engine holds, does, and has yet to do."""
-    place = _place(workspace or context.obj)
-    if not is_locked(place):
+def status(context: click.Context, as_json: bool, workspace: Path | None, path: Path | None) -> int:
+    """Say what the workspace's engine holds, does, and has yet to do.
+
+    The status is 1 where there is no engine, and where its process is stopped or hangs.
+    """
+    place = _place(workspace or context.obj) if path is None else None
+    if place is not None and not is_locked(place):
         if as_json:
             print_json({"alive": False, "workspace": str(place.root)})
         else:
             click.echo(f"{place.root}: no engine is at work here")
         return 1
-    with connect(place) as client:
+    with Where(place or Workspace("."), path).connect() as client:
         found = client.call("status")
-        pid, engine = client.greeting.pid, client.greeting.engine
+        said = client.greeting
+    now = msgspec.convert(found, EngineStatus)
+    stuck = silence(now, said.pid, away=path is not None)
     if as_json:
-        about = {"alive": True, "workspace": str(place.root), "pid": pid, "engine": engine}
-        print_json(about | found)
-        return 0
-    for line in _described(msgspec.convert(found, EngineStatus)):
+        root = said.workspace if place is None else str(place.root)
+        about = {"alive": True, "workspace": root, "pid": said.pid}
+        print_json(about | {"engine": said.engine} | found)
+        return 0 if stuck is None else 1
+    for line in _described(now):
         click.echo(visible(line))
-    click.echo(f"pid {pid}, {engine}")
-    return 0
+    where = f", in {said.workspace}" if path is not None else ""
+    click.echo(visible(f"pid {said.pid}, {said.engine}{where}"))
+    if stuck is not None:
+        click.echo(f"sekft: error: {visible(str(stuck))}", err=True)
+    return 0 if stuck is None else 1
 
 
 @command.command("stop")
@@ -142,14 +163,31 @@ def status(context: click.Context, as_json: bool, workspace: Path | None) -> int
     "--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait for its end."
 )
 @workspace_option
+@socket_option
 @click.pass_context
-def stop(context: click.Context, after: str, timeout: float, workspace: Path | None) -> int:
-    """End the workspace's engine, and wait until it has ended."""
-    place = _place(workspace or context.obj)
-    with connect(place) as client:
+def stop(
+    context: click.Context,
+    after: str,
+    timeout: float,
+    workspace: Path | None,
+    path: Path | None,
+) -> int:
+    """End the workspace's engine, and wait until it has ended.
+
+    With --socket it is asked to end, and not waited for.
+    """
+    place = _place(workspace or context.obj) if path is None else None
+    with Where(place or Workspace("."), path).connect() as client:
         pid = client.greeting.pid
+        now = msgspec.convert(client.call("status"), EngineStatus)
+        if (stuck := silence(now, pid, away=path is not None)) is not None:
+            raise stuck
         with contextlib.suppress(Unavailable):  # it may end before it answers
             client.call("shutdown", after=after)
+        there = client.greeting.workspace
+    if place is None:
+        click.echo(visible(f"{there}: the engine was asked to end (pid {pid})"))
+        return 0
     gone = wait_until_gone(place, min(_QUIET_S, timeout))
     if not gone:
         what = "all jobs" if after == "queue" else "the running step"
@@ -190,9 +228,8 @@ def list_(as_json: bool) -> int:
             click.echo(visible(f"{address.pid:<8} {'silent':<8} {address.workspace}"))
             continue
         doing = f"{now.running.kind} {now.running.label}" if now.running is not None else ""
-        click.echo(
-            visible(f"{address.pid:<8} {now.state:<8} {address.workspace}  {doing}".rstrip())
-        )
+        state = "stopped" if now.stopped else "silent" if now.silent else now.state
+        click.echo(visible(f"{address.pid:<8} {state:<8} {address.workspace}  {doing}".rstrip()))
     return 0
 
 
@@ -282,6 +319,7 @@ def _described(now: EngineStatus) -> list[str]:
         far = f" of {job.total}" if job.total else ""
         far = f" {job.done}{far}" if job.done or job.total else ""
         far = f", {job.doing}{far}" if job.doing else ""
+        far += f" ({job.detail})" if job.detail else ""
         seconds = max(0, round(time.time() - job.since))
         lines.append(f"{job.id}: {job.label or job.kind}{far}, for {seconds} s")
     waiting = ((one, "held" if one.held else "waits") for one in now.queued)

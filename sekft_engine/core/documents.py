@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -13,6 +14,9 @@ T = TypeVar("T")
 
 #: What reading JSON may raise, nesting without end included.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+#: The types whose plan msgspec has made, and who may make one.
+_planned: set[object] = set()
+_planning = threading.RLock()
 
 
 def decode(
@@ -44,6 +48,18 @@ def encode(value: Any, order: Literal["deterministic"] | None = None) -> bytes:
         return json.dumps(msgspec.to_builtins(value, order=order)).encode()
 
 
+def converted(value: object, kind: type[T]) -> T:
+    """As ``msgspec.convert``, for any thread. msgspec plans a type at its first use, and two
+    threads that do so at once end the interpreter (a segmentation fault, with msgspec 0.22)."""
+    if kind in _planned:
+        return msgspec.convert(value, kind)
+    with _planning:
+        try:
+            return msgspec.convert(value, kind)
+        finally:
+            _planned.add(kind)
+
+
 def convert(value: object, kind: type[T], *, what: str, where: str, mend: str) -> T:
     """A value that is parsed already, as a ``kind``.
 
@@ -54,7 +70,7 @@ def convert(value: object, kind: type[T], *, what: str, where: str, mend: str) -
         BadInput: it does not fit; names ``where`` and the field.
     """
     try:
-        return msgspec.convert(value, kind)
+        return converted(value, kind)
     except msgspec.ValidationError as error:
         raise BadInput(f"{what}: {error}", where=where, mend=mend) from error
     except UnicodeEncodeError as error:  # half a surrogate pair where no text belongs

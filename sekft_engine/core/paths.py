@@ -56,7 +56,7 @@ def state_folder() -> Path:
 
 
 def config_folder() -> Path:
-    """What a user chose. A relative ``XDG_CONFIG_HOME`` is ignored."""
+    """What the user has set for all workspaces. A relative ``XDG_CONFIG_HOME`` is ignored."""
     named = os.environ.get("XDG_CONFIG_HOME", "")
     if named and not named.startswith("/"):
         return _usable("config", lambda: Path.home() / ".config" / APP)
@@ -68,7 +68,7 @@ def _usable(kind: str, usual: Callable[[], Path], named: str = "") -> Path:
     be made.
 
     Args:
-        kind: cache or state.
+        kind: cache, state or config.
         usual: gives the folder, where there is a home or it is ``named``.
         named: what the environment names; empty = nothing.
     """

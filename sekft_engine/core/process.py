@@ -70,6 +70,16 @@ class ProcessMark(NamedTuple):
         return began is not None and abs(began - self.began) < 2.0
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal (SIGSTOP, or a debugger) has stopped the process."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    # Its name stands before, in brackets, and may have any character in it.
+    return status.rpartition(b")")[2].split(None, 1)[:1] in ([b"T"], [b"t"])
+
+
 def _began(pid: int) -> float | None:
     import psutil
 

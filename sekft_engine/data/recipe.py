@@ -10,6 +10,9 @@ from msgspec import Meta
 
 from sekft_engine.core.errors import BadInput
 
+#: What can be left out of the render contract, for comparison.
+Ablation = Literal["none", "mask", "end-of-turn", "normaliser"]
+
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyperparameters of one run. Defaults suit a 7B base; the demo raises the learning rate."""
@@ -28,7 +31,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "cosine"
     warmup: Annotated[float, Meta(ge=0, lt=1, description="share of steps to warm up")] = 0.05
     epochs: Annotated[float, Meta(gt=0, le=1e5, description="passes over the trajectories")] = 3.0
-    max_steps: Annotated[int, Meta(ge=0, description="most steps; 0 = no limit")] = 0
+    max_steps: Annotated[int, Meta(ge=0, description="maximum steps (0 = no limit)")] = 0
     batch: Annotated[int, Meta(ge=1, description="trajectories per optimiser step")] = 8
     micro_batch: Annotated[int, Meta(ge=1, description="trajectories per forward pass")] = 4
     recompute: Annotated[
@@ -79,6 +82,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: Annotated[
         int, Meta(ge=0, lt=2**53, description="seed of data order, initialisation, dropout")
     ] = 0
+    ablation: Annotated[
+        Ablation,
+        Meta(
+            description="leave a part of the render contract out, to measure what it is worth: "
+            "train on every token, not on the end of a turn, or without folding the login"
+        ),
+    ] = "none"
 
 
 class RecipeField(msgspec.Struct, frozen=True):
@@ -124,10 +134,10 @@ def wrong_value(error: msgspec.ValidationError, values: dict[str, Any]) -> tuple
     if match := _WANTED.match(what):
         kind = {"float": "a number", "int": "a whole number"}.get(match[1], match[1])
         limit = f" {match[2]} {match[3].removesuffix('.0')}" if match[2] else ""
-        what = f"{kind}{limit} is wanted"
+        what = f"enter {kind}{limit}"
     elif what.startswith("invalid enum"):
         field = next(field for field in recipe_fields() if field.name == name)
-        what = f"one of {', '.join(field.choices)} is wanted"
+        what = f"enter one of {', '.join(field.choices)}"
     return name, f"{values[name]}: {what}"
 
 

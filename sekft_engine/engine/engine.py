@@ -48,9 +48,11 @@ from sekft_engine.records.results import (
 )
 from sekft_engine.records.resuming import to_resume
 from sekft_engine.work.context import Stopped
-from sekft_engine.work.residence import Residence
+from sekft_engine.work.residence import Residence, is_same_folder
 
 JOURNAL = "engine.jsonl"
+#: Jobs that train, so that a checkpoint may be asked of them.
+_TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
 
 
 class Engine:
@@ -167,7 +169,7 @@ class Engine:
             running = self._running
             if running is None or job_id not in ("", running.job.id):
                 return False
-            if not isinstance(running.job, jobs.Train | jobs.Sweep):
+            if not isinstance(running.job, _TRAINING):
                 return False
             running.ask_to_save()
             return True
@@ -293,7 +295,7 @@ class Engine:
                     publisher=self._publisher,
                     handlers=self._handlers,
                     changed=self._changed,
-                    opened=self._publish_queue,
+                    opened=self._run_opened,
                 )
             self._run(running)
 
@@ -334,6 +336,17 @@ class Engine:
         self._publish_queue()
         self._publish_for(job, ending, kind=kind_of(job), **fields)
         self._publisher.forget(job.id)
+
+    def _run_opened(self) -> None:
+        """The running job has a run. A held job that was to resume that run is done with."""
+        with self._changed:
+            running = self._running
+            folder = running.folder if running is not None else None
+            held = [] if folder is None else self._queue.take_held(lambda job: _is_of(job, folder))
+        for job in held:
+            by = running.job.id if running is not None else ""
+            self._end(job, events.JobCancelled, detail=f"{by} has resumed its run")
+        self._publish_queue()
 
     def _publish_queue(self) -> None:
         """Publish what runs and waits.
@@ -378,3 +391,11 @@ class Engine:
         self._publish_for(job, events.JobDone, kind=kind_of(job), result=result)
         self._publisher.forget(job.id)
         return True
+
+
+def _is_of(job: Job, folder: Path) -> bool:
+    """Whether the job names the run in ``folder`` as its own."""
+    out = getattr(job, "out", "")
+    resumes = bool(getattr(job, "resume", True))  # a sweep always does
+    named = isinstance(job, LASTING) and resumes and bool(out)
+    return named and is_same_folder(Path(out), folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,14 @@ from sekft_engine.records.journal import decode_line
 from sekft_engine.records.runs import read_run
 
 #: Jobs worth doing later. The others concern what is resident at the moment.
-LASTING = (jobs.Train, jobs.Evaluate, jobs.Sweep, jobs.MeasureLosses)
+LASTING = (
+    jobs.Train,
+    jobs.Evaluate,
+    jobs.Sweep,
+    jobs.MeasureLosses,
+    jobs.Experiment,
+    jobs.Improve,
+)
 
 
 class JobQueue:
@@ -62,6 +69,13 @@ class JobQueue:
             self._jobs.remove(job)
             self._held.discard(job_id)
         return job
+
+    def take_held(self, which: Callable[[Job], bool]) -> list[Job]:
+        """Take out the held jobs of which ``which`` is true."""
+        taken = [job for job in self._jobs if job.id in self._held and which(job)]
+        for job in taken:
+            self.remove(job.id)
+        return taken
 
     def clear(self) -> list[Job]:
         """Take all of them out, held ones too."""
@@ -118,12 +132,13 @@ def unfinished_jobs(journal: Path) -> list[Job]:
     return found
 
 
-def _is_done(job: jobs.Train | jobs.Sweep | jobs.Evaluate | jobs.MeasureLosses) -> bool:
+def _is_done(job: Job) -> bool:
     """Whether the run that the job would resume is done."""
-    if isinstance(job, jobs.MeasureLosses) or not job.out:
+    out = getattr(job, "out", "")
+    if not out:
         return False
     try:
-        return read_run(Path(job.out)).status == "done"
+        return read_run(Path(out)).status == "done"
     except (BadInput, OSError):
         return False
 

@@ -26,6 +26,8 @@ HANDLERS: Mapping[type[Job], str | Handler] = {
     jobs.Sweep: "sekft_engine.sweep.job:run_sweep",
     jobs.FindRate: "sekft_engine.sweep.rate_search:run_find_rate",
     jobs.Evaluate: "sekft_engine.evaluation.job:run_evaluate",
+    jobs.Experiment: "sekft_engine.experiment.job:run_experiment",
+    jobs.Improve: "sekft_engine.improvement.job:run_improve",
     jobs.HandBack: "sekft_engine.takeover.job:run_hand_back",
     jobs.MeasureLosses: "sekft_engine.training.token_losses.job:run_measure",
     jobs.Export: "sekft_engine.export.job:run_export",

@@ -105,13 +105,15 @@ def follow_job(
     """
     arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
     unsubscribe = engine.subscribe(arrived.put)
+    own = isinstance(engine, Engine)
+    trouble = _Trouble(own=own)
     requests = 0
     patience = math.inf
     try:
         with _signals_counted() as (signalled, hung_up):
             job_id = submit()
             while True:
-                if hung_up() and not isinstance(engine, Engine):
+                if hung_up() and not own:
                     raise Stopped(f"the terminal hung up; {job_id} goes on in the engine")
                 if signalled() > requests:
                     requests = signalled()
@@ -126,14 +128,33 @@ def follow_job(
                     event = arrived.get(timeout=0.2)
                 except queue.Empty:
                     continue
+                if on_event is not None and (event.job == job_id or trouble.concerns(event)):
+                    on_event(event)
                 if event.job != job_id:
                     continue
-                if on_event is not None:
-                    on_event(event)
                 if isinstance(event, events.ENDINGS):
                     return _result(event)
     finally:
         unsubscribe()
+
+
+class _Trouble:
+    """Tells what becomes of the connection to another process's engine, once there is trouble.
+
+    Args:
+        own: the engine is of this process.
+    """
+
+    def __init__(self, *, own: bool) -> None:
+        self._own = own
+        self._begun = False
+
+    def concerns(self, event: Event) -> bool:
+        """Whether the event, which is of no job, is about that."""
+        if self._own or event.job or not isinstance(event, events.Log):
+            return False
+        self._begun = self._begun or event.level == "warning"
+        return self._begun
 
 
 def _result(event: events.JobDone | events.JobFailed | events.JobCancelled) -> AnyResult:

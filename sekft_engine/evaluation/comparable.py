@@ -11,7 +11,7 @@ import msgspec
 from sekft_engine.core.errors import BadInput
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import episodes_of
-from sekft_engine.evaluation.report.document import comparisons
+from sekft_engine.evaluation.report.comparisons import comparisons
 from sekft_engine.records.evals import PairedComparison
 from sekft_engine.records.runs import RunInfo
 

@@ -16,7 +16,8 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.choose import scenario_digest
 from sekft_engine.episodes.episode import Episode, FinishedEpisode, trial_name
 from sekft_engine.episodes.store import episode_path, finished_already, write_episode
-from sekft_engine.evaluation.report.document import Conditions, differences, document
+from sekft_engine.evaluation.report.comparisons import differences
+from sekft_engine.evaluation.report.document import Conditions, document
 from sekft_engine.evaluation.statistics.paired import (
     ALPHA,
     BLOCK,

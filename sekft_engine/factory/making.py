@@ -16,10 +16,13 @@ from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.factory.compose import compose
 from sekft_engine.factory.gate import Admission, admit_one
+from sekft_engine.factory.kept import KeptSessions
 from sekft_engine.factory.splits import SPLITS, Spec, Split, specs
 from sekft_engine.records.results import FactoryReport
 
 Progress = Callable[[str, int, int], None]
+#: So many times more specs than are wanted are tried to find those of some kinds.
+_MOST_TRIED = 64
 #: Splits that may be asked for by name; training worlds come with their sessions.
 NAMED_SPLITS: tuple[Split, ...] = tuple(split for split in SPLITS if split != "train")
 
@@ -32,10 +35,12 @@ def make(
     seed: int,
     splits: Mapping[Split, int] | None = None,
     core: bool = False,
+    kinds: frozenset[str] | None = None,
     workers: int = 2,
     sandbox: str = "auto",
     userland: str = "auto",
     dialect: Dialect = DEFAULT_DIALECT,
+    keep: Path | None = None,
     progress: Progress | None = None,
 ) -> FactoryReport:
     """Write ``out/scenarios/{train,holdout}``, ``out/trajectories`` and further splits.
@@ -50,9 +55,12 @@ def make(
         splits: number of scenarios of single splits, each written to ``out/scenarios/SPLIT``.
         seed: fixes all choices.
         core: of training's kinds of work, take only the most usual ones.
+        kinds: take only training worlds whose parts are all of these kinds; None = any.
         workers: number of worlds at a time.
         sandbox, userland: of the worlds.
         dialect: how outputs and prompts are shown in environment turns.
+        keep: a file for the sessions that are recorded, so that what was stopped, or is made in a
+            larger number later, records none of them again; None = there is none.
         progress: called with (label, done, total).
 
     Raises:
@@ -64,7 +72,7 @@ def make(
     if min(train, holdout, *named.values()) < 0:
         raise BadInput("counts cannot be negative", where="sekft factory make")
     folders: dict[str, list[Spec]] = {
-        "train": specs("train", train, seed, core=core),
+        "train": _training(train, seed, core=core, kinds=kinds),
         "holdout": [
             *specs("compositions", holdout - holdout // 2, seed, core=core),
             *specs("primitives", holdout // 2, seed, core=core),
@@ -76,7 +84,17 @@ def make(
     _must_be_free(out / "trajectories")
     made = {name: [compose(spec) for spec in wanted] for name, wanted in folders.items()}
     bundles = [bundle for each in made.values() for bundle in each]
-    admissions = _gate(bundles, workers, sandbox, userland, dialect, progress)
+    with KeptSessions.open(keep, (sandbox, userland, dialect.digest)) as kept:
+
+        def admit(bundle: Scenario) -> Admission:
+            found = kept.find(bundle)
+            if found is not None:
+                return found
+            admission = admit_one(bundle, sandbox=sandbox, userland=userland, dialect=dialect)
+            kept.add(bundle, admission)
+            return admission
+
+        admissions = _gate(bundles, workers, admit, progress)
     refused = {each.scenario: each.reason for each in admissions if not each.admitted}
     if refused:
         first, reason = next(iter(refused.items()))
@@ -100,6 +118,31 @@ def make(
     )
 
 
+def _training(count: int, seed: int, *, core: bool, kinds: frozenset[str] | None) -> list[Spec]:
+    """The first ``count`` training specs of these kinds.
+
+    Raises:
+        BadInput: there are too few.
+    """
+    if kinds is None:
+        return specs("train", count, seed, core=core)
+    tried = max(count, 1)
+    while tried <= max(count, 1) * _MOST_TRIED:
+        tried *= 4
+        found = [
+            spec
+            for spec in specs("train", tried, seed, core=core)
+            if {part for name in spec.archetypes for part in name.split("+")} <= kinds
+        ]
+        if len(found) >= count:
+            return found[:count]
+    raise BadInput(
+        f"too few worlds have only {', '.join(sorted(kinds)[:3])}, ...",
+        where="sekft factory make",
+        mend="name more kinds of work",
+    )
+
+
 def _must_be_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadInput(
@@ -114,17 +157,12 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 def _gate(
     bundles: list[Scenario],
     workers: int,
-    sandbox: str,
-    userland: str,
-    dialect: Dialect,
+    admit: Callable[[Scenario], Admission],
     progress: Progress | None,
 ) -> list[Admission]:
     out: list[Admission] = []
     with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="factory") as pool:
-        results = pool.map(
-            lambda bundle: admit_one(bundle, sandbox=sandbox, userland=userland, dialect=dialect),
-            bundles,
-        )
+        results = pool.map(admit, bundles)
         try:
             for admission in results:
                 out.append(admission)

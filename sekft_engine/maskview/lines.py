@@ -178,9 +178,7 @@ def legend(
     return ((" ", ""), *parts, (fit(title + " ", max(0, width - used), right=True), "accent"))
 
 
-def _with_bar(
-    samples: Parts, view: View, mode: Mode, views: tuple[View, ...], width: int
-) -> Parts:
+def _with_bar(samples: Parts, view: View, mode: Mode, views: tuple[View, ...], width: int) -> Parts:
     """The samples, and the names of all views with that of the present one bright."""
     here = f"{VIEW_TITLES[view]} {views.index(view) + 1}/{len(views)}"
     if view != "certificate":

@@ -113,11 +113,6 @@ class CachingDecoder(BatchedDecoder):
         """The number of ids of row ``key`` that did not go through the model again."""
         return self._row_of(key).shared
 
-    def prefilling(self, key: str) -> bool:
-        """Whether the prompt of row ``key`` has not gone through the model yet."""
-        row = self._row_of(key)
-        return bool(row.pending) and not row.turn
-
     def _row(self, acting: Acting, sampling: Sampling, seed: int) -> CachedRow:
         row = super()._row(acting, sampling, seed)
         return CachedRow(row.at, acting, sampling, seed)

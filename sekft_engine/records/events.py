@@ -35,12 +35,13 @@ class JobStarted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class Progress(Event, frozen=True, kw_only=True, tag=True):
-    """A long task moved on; ``total`` 0 = unknown."""
+    """A long task moved on; ``total`` 0 = unknown. ``left``: seconds until its end; 0 = unknown."""
 
     label: str
     done: int
     total: int = 0
     detail: str = ""
+    left: float = 0.0
 
 
 class Log(Event, frozen=True, kw_only=True, tag=True):

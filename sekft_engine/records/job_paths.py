@@ -10,7 +10,9 @@ import msgspec
 from sekft_engine.records.jobs import AnyJob, Job
 
 #: Fields of jobs that are paths.
-_PATHS = frozenset({"data", "file", "out", "path", "scenarios", "target", "workspace"})
+_PATHS = frozenset(
+    {"data", "evaluate", "file", "out", "pairs", "path", "scenarios", "target", "workspace"}
+)
 #: Fields that may be paths, or names: of a base, an adapter, a run.
 _NAMES = frozenset({"adapter", "adapters", "base", "run", "source"})
 
@@ -31,6 +33,31 @@ def absolute(job: Job) -> Job:
             several = isinstance(value, tuple)
             changed[name] = tuple(map(_if_there, value)) if several else _if_there(value)
     return msgspec.structs.replace(job, **changed)
+
+
+def moved(job: Job, here: Path, there: Path) -> Job:
+    """The job, with absolute paths, as it is said where the folder ``here`` lies at ``there``.
+
+    Paths outside the folder stay.
+    """
+    if not isinstance(job, AnyJob):
+        return job
+    changed: dict[str, Any] = {}
+    for name in job.__struct_fields__:
+        value = getattr(job, name)
+        if name in _PATHS | _NAMES:
+            several = isinstance(value, tuple)
+            new = tuple(_at(one, here, there) for one in value) if several else value
+            changed[name] = new if several else _at(value, here, there)
+    return msgspec.structs.replace(job, **changed)
+
+
+def _at(path: str, here: Path, there: Path) -> str:
+    """``path`` below ``there`` in place of ``here``."""
+    for root in (here.absolute(), here.resolve()):
+        if path.startswith("/") and Path(path).is_relative_to(root):
+            return str(there / Path(path).relative_to(root))
+    return path
 
 
 def _path(path: str) -> str:

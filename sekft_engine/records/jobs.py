@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -233,6 +233,111 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     ] = 0
 
 
+#: Sizes of an experiment, see :mod:`sekft_engine.experiment.presets`.
+PresetName = Literal["proof", "laptop", "gpu-7b"]
+#: What is left out of training to see what it is worth.
+AblationName = Literal["mask", "end-of-turn", "normaliser", "verify", "archetypes"]
+
+
+class Experiment(Job, frozen=True, kw_only=True, tag="experiment"):
+    """Make worlds and sessions, evaluate the base, train with several seeds, improve, evaluate all
+    of it and the controls in the same worlds, leave parts out, and write a report.
+
+    What is left open (0, -1 rounds, none) is as in the ``preset``. What is finished is not done
+    again: the same job continues
+    the experiment of the workspace (or in ``out``) that did not come to its end. ``flags`` are
+    recipe fields that hold for all training.
+    """
+
+    preset: Annotated[PresetName, Meta(description="The size of it.")] = "laptop"
+    base: Annotated[
+        str,
+        Meta(description="A folder, a .gguf file, a known base, or a Hub id [default: preset]."),
+    ] = ""
+    budget: Annotated[
+        str,
+        Meta(
+            description="Time for all of it, such as 60m or 2h: the number of sessions is chosen "
+            "by measured speed so that it is kept.",
+            extra={"metavar": "TIME"},
+        ),
+    ] = ""
+    sessions: Annotated[int, Meta(ge=0, description="Training sessions [default: preset].")] = 0
+    worlds: Annotated[
+        int, Meta(ge=0, description="Worlds of each evaluated split [default: preset].")
+    ] = 0
+    seeds: Annotated[int, Meta(ge=0, description="Training seeds [default: preset].")] = 0
+    rounds: Annotated[int, Meta(ge=-1, description="Rounds of improvement [default: preset].")] = -1
+    ablations: Annotated[
+        tuple[AblationName, ...],
+        Meta(
+            description="Leave this out in a training run of its own; may be given more than once "
+            "[default: preset]."
+        ),
+    ] = ()
+    no_ablations: Annotated[bool, Meta(description="Leave nothing out.")] = False
+    step_cap: Annotated[
+        int, Meta(ge=0, description="Most commands in one episode [default: preset].")
+    ] = 0
+    turn_tokens: Annotated[
+        int, Meta(ge=0, description="Most tokens in one command [default: preset].")
+    ] = 0
+    seed: Annotated[int, Meta(description="Fixes the worlds, their choice and all sampling.")] = 0
+    new: Annotated[
+        bool, Meta(description="Begin a new one, also where the same one is there already.")
+    ] = False
+    flags: dict[str, Any] = {}
+    out: Out = ""
+    load_4bit: Load4bit = None
+    device: Device = "auto"
+
+
+class Improve(Job, frozen=True, kw_only=True, tag="improve"):
+    """Expert iteration: ``adapter`` acts in training worlds, its verified clean sessions join the
+    data, and a new adapter is trained from the base; ``rounds`` times.
+
+    The same job continues the improvement in the workspace (or in ``out``) that did not come to its
+    end. ``evaluate`` is a folder of worlds in which each round's adapter is measured; empty = the
+    workspace's ``scenarios/valid`` where there is one, else none.
+    """
+
+    adapter: Annotated[str, Meta(description="The adapter to begin with: its folder, or its run.")]
+    base: Base = ""
+    data: Annotated[
+        str, Meta(description="The sessions it was trained on [default: the workspace's].")
+    ] = ""
+    scenarios: Annotated[
+        str, Meta(description="Training worlds [default: scenarios/train of the workspace].")
+    ] = ""
+    evaluate: Annotated[
+        str,
+        Meta(
+            description="Worlds in which each round is measured "
+            "[default: scenarios/valid of the workspace, if there]."
+        ),
+    ] = ""
+    rounds: Annotated[int, Meta(ge=1, description="How many rounds.")] = 1
+    n: Annotated[int, Meta(ge=0, description="Training worlds to act in each round; 0 = all.")] = 0
+    draws: Annotated[int, Meta(ge=1, description="Sessions in each world.")] = 4
+    temperature: Annotated[float, Meta(gt=0, description="Sampling temperature.")] = 0.7
+    per_world: Annotated[int, Meta(ge=1, description="Most new sessions of one world.")] = 2
+    share: Annotated[
+        float, Meta(gt=0, description="Most new sessions of a round, as a share of the data.")
+    ] = 0.5
+    pairs: Annotated[
+        str,
+        Meta(description="Also write preference pairs to this .jsonl file, in TRL's format."),
+    ] = ""
+    recipe: Recipe = Recipe()
+    eval_n: Annotated[int, Meta(ge=0, description="Worlds of --evaluate; 0 = all.")] = 0
+    step_cap: Annotated[int, Meta(ge=1, description="Most commands in one episode.")] = 24
+    turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
+    seed: Annotated[int, Meta(description="Fixes the choice of worlds and all sampling.")] = 0
+    out: Out = ""
+    load_4bit: Load4bit = None
+    device: Device = "auto"
+
+
 class HandBack(Job, frozen=True, kw_only=True, tag="hand_back"):
     """Let a model type in the take-over of that id, which lives in the engine's process.
 
@@ -377,6 +482,8 @@ AnyJob = (
     | Sweep
     | FindRate
     | Evaluate
+    | Experiment
+    | Improve
     | HandBack
     | MeasureLosses
     | Export
@@ -399,37 +506,31 @@ def kind_of(job: Job) -> str:
     return str(job.__struct_config__.tag)
 
 
+#: The fields of a job that say what it is about, the best one first.
+_LABELS: dict[type[Job], tuple[str, ...]] = {
+    Train: ("name", "data", "hub", "scenarios", "base"),
+    Sweep: ("file", "data", "hub", "base"),
+    FindRate: ("data", "hub", "base"),
+    Evaluate: ("scenarios", "base"),
+    Experiment: ("preset", "base"),
+    Improve: ("adapter", "scenarios", "base"),
+    MeasureLosses: ("run", "data", "hub", "base"),
+    Export: ("source", "base"),
+    Load: ("base",),
+    Prepare: ("base",),
+    HandBack: ("base",),
+    Attach: ("name", "path"),
+    Swap: ("name",),
+    Drop: ("name",),
+    Rename: ("name",),
+    Setup: ("workspace",),
+}
+
+
 def label_of(job: Job) -> str:
     """What a person calls the job: the name, data, run, adapter or base it is about."""
-    return next(filter(None, _labels(job)), "") if isinstance(job, AnyJob) else ""
-
-
-def _labels(job: AnyJob) -> tuple[str, ...]:
-    match job:
-        case Train():
-            return job.name, job.data, job.hub, job.scenarios, job.base
-        case Sweep():
-            return job.file, job.data, job.hub, job.base
-        case FindRate():
-            return job.data, job.hub, job.base
-        case Evaluate():
-            return job.scenarios, job.base
-        case MeasureLosses():
-            return job.run, job.data, job.hub, job.base
-        case Export():
-            return job.source, job.base
-        case Load() | Prepare() | HandBack():
-            return (job.base,)
-        case Attach():
-            return job.name, job.path
-        case Swap() | Drop() | Rename():
-            return (job.name,)
-        case Setup():
-            return (job.workspace,)
-        case Status() | Cancel() | Checkpoint() | Pause() | Resume() | Move():
-            return ()
-        case _:
-            assert_never(job)
+    fields = _LABELS.get(type(job), ())
+    return next(filter(None, (str(getattr(job, name)) for name in fields)), "")
 
 
 decode = msgspec.json.Decoder(AnyJob).decode

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from sekft_engine.core.documents import converted
 from sekft_engine.records.evals import EvalResult, Interval
+from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.exports import ExportResult
 from sekft_engine.records.result import Result
 
@@ -352,6 +354,8 @@ RESULTS: dict[str, type[Result]] = {
     "sweep": SweepResult,
     "find_rate": FindRateResult,
     "eval": EvalResult,
+    "experiment": ExperimentResult,
+    "improve": ImproveResult,
     "hand_back": HandBackResult,
     "shell": ShellResult,
     "measure_losses": MeasureResult,
@@ -384,7 +388,7 @@ def read_result(kind: str, document: AnyResult) -> AnyResult:
     if not set(known.__struct_encode_fields__) & document.keys():
         return document
     try:
-        return msgspec.convert(document, known)
+        return converted(document, known)
     except msgspec.ValidationError:
         return document
 

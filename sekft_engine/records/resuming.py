@@ -17,7 +17,7 @@ def to_resume(job: Job, run: Path) -> Job:
     match job:
         case jobs.Train() | jobs.Evaluate():
             return msgspec.structs.replace(job, out=str(run), resume=True)
-        case jobs.Sweep():
+        case jobs.Sweep() | jobs.Experiment() | jobs.Improve():
             return msgspec.structs.replace(job, out=str(run))
         case _:
             return job
@@ -34,7 +34,7 @@ def resuming_job(run: RunInfo) -> Job:
         raise BadInput("this run is running", where=where, mend="stop it first")
     if run.status == "done":
         raise BadInput("this run is done", where=where, mend="start a new one")
-    if run.kind not in ("train", "eval", "sweep"):
+    if run.kind not in ("train", "eval", "sweep", "experiment", "improve"):
         raise BadInput(f"a run of {run.kind} is not resumed", where=where, mend="start it again")
     try:
         job = msgspec.convert(run.job, jobs.AnyJob)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sekft_engine.data.clock import Clock
 from sekft_engine.records import jobs
 from sekft_engine.records.results import SweepResult
 from sekft_engine.records.runs import MANIFEST, Run, RunFacts, RunInfo, read_run
+from sekft_engine.records.stages import key_of, same_run
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.sweep.results import (
     KIND,
@@ -23,7 +23,6 @@ from sekft_engine.sweep.results import (
     eval_folder,
     point_folder,
     point_runs,
-    same_sweep,
 )
 from sekft_engine.sweep.table import Point, Table, read_table
 from sekft_engine.training.run.resume import recorded_clock
@@ -94,7 +93,7 @@ class _Sweep:
             "data": job.hub or str(Path(job.data).expanduser().absolute()),
             "eval": self.evaluation,
         }
-        key = hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:16]
+        key = key_of(what)
         return {key: what[key] for key in ("fields", "data", "eval")} | {
             "key": key,
             "base": str(self.folder),
@@ -130,7 +129,8 @@ class _Sweep:
     def _earlier(self) -> RunInfo | None:
         workspace = self.context.workspace
         if not self.job.out:
-            return same_sweep(workspace.runs, self.about["key"]) if workspace is not None else None
+            runs = workspace.runs if workspace is not None else None
+            return same_run(runs, KIND, self.about["key"])
         folder = Path(self.job.out).expanduser().absolute()
         if not (folder / MANIFEST).is_file():
             return None

@@ -30,6 +30,8 @@ from sekft_engine.work.context import Context
 LOWEST, HIGHEST = 1e-6, 1.0
 #: Steps of a sweep where the recipe sets no limit.
 STEPS = 60
+#: The fewest steps that a rate is chosen from.
+LEAST = 10
 #: How much of the smoothed loss stays from one step to the next.
 SMOOTHING = 0.7
 #: A smoothed loss so many times that of the bare base has diverged.
@@ -137,11 +139,13 @@ def lowest(curve: Sequence[RatePoint]) -> RatePoint:
 
 def suggested(curve: Sequence[RatePoint]) -> float:
     """A tenth of the rate at the lowest loss, to two digits."""
+    where = f"{len(curve)} steps from {LOWEST:g} on"
+    mend = "try more steps, or a larger batch"
     best = lowest(curve) if curve else None
-    if best is None or best.step == 1 or len(curve) < 10:
+    if best is None or len(curve) < LEAST:
         raise JobFailed(
-            "no learning rate makes the loss fall",
-            where=f"{len(curve)} steps from {LOWEST:g} on",
-            mend="give it more steps with --max-steps, or a larger --batch",
+            "the loss diverged too early to choose a learning rate", where=where, mend=mend
         )
+    if best.step == 1:
+        raise JobFailed("no learning rate makes the loss fall", where=where, mend=mend)
     return float(f"{best.lr / 10:.1e}")

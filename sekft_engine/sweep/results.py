@@ -18,7 +18,8 @@ from sekft_engine.records.results import (
     SweepResult,
     TrainResult,
 )
-from sekft_engine.records.runs import RunInfo, list_runs, read_events, read_run
+from sekft_engine.records.runs import RunInfo, read_events, read_run
+from sekft_engine.records.stages import stage_folder
 
 KIND = "sweep"
 
@@ -26,8 +27,7 @@ KIND = "sweep"
 def point_folder(sweep: Path, number: int, workspace_runs: Path | None) -> Path:
     """Where the run of point ``number`` (from 1) lies: beside its sweep among the workspace's runs,
     else inside the sweep's own folder."""
-    beside = workspace_runs is not None and sweep.parent == workspace_runs
-    return (sweep.parent if beside else sweep) / f"{sweep.name}-{number:02d}"
+    return stage_folder(sweep, f"{number:02d}", workspace_runs)
 
 
 def eval_folder(point: Path) -> Path:
@@ -60,12 +60,6 @@ def point_runs(sweep: RunInfo) -> list[tuple[PlannedPoint, RunInfo | None]]:
         runs = (_run_in(place / point.run) for place in (folder.parent, folder))
         found.append((point, next((run for run in runs if run is not None), None)))
     return found
-
-
-def same_sweep(runs: Path, key: str) -> RunInfo | None:
-    """The newest sweep of this key among ``runs``."""
-    of_key = (run for run in list_runs(runs) if run.kind == KIND and run.about.get("key") == key)
-    return next(reversed(list(of_key)), None)
 
 
 def document(sweep: RunInfo, *, seconds: float, done_now: int) -> SweepResult:

@@ -13,9 +13,11 @@ from sekft_engine.bases import base_digest
 from sekft_engine.core.errors import BadInput
 from sekft_engine.model.device import device_of
 from sekft_engine.model.imports import import_torch
+from sekft_engine.model.reading import counted_reads, weight_bytes
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import LoadResult
+from sekft_engine.work.loading import Loading, told
 
 if TYPE_CHECKING:
     from sekft_engine.model.resident import ResidentBase
@@ -149,8 +151,9 @@ def load_base(wanted: Wanted, emit: Callable[[Event], None]) -> ResidentBase:
     import torch
 
     place = torch.device(device)
-    emit(events.Progress(job="", label="loading the base", done=0, detail=folder.name))
-    loaded = ResidentBase.load(folder, place=place, load_4bit=load_4bit, sharded=sharded)
+    loading = Loading(folder.name, weight_bytes(folder))
+    with told(loading, emit), counted_reads(loading.read):
+        loaded = ResidentBase.load(folder, place=place, load_4bit=load_4bit, sharded=sharded)
     emit(
         events.BaseLoaded(
             job="",

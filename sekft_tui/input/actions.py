@@ -1,7 +1,9 @@
-"""The one table of keys: bindings, footer, help screen and command palette come from it."""
+"""The one table of keys: bindings, footer, help screen, palette, ``sekft keys`` and the page of
+keys in the documents come from it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -37,7 +39,8 @@ class Key(msgspec.Struct, frozen=True):
     """One thing a key does. ``show`` is its place in the footer (1 is first); 0 = not there.
 
     ``action`` is the Textual action without namespace: the app's for ``global``, the focused
-    list or text's for ``motion``, the pane's otherwise.
+    list or text's for ``motion``, the pane's otherwise. ``name`` is the last part of the id where
+    the action does not give it.
     """
 
     place: Place
@@ -46,10 +49,20 @@ class Key(msgspec.Struct, frozen=True):
     label: str
     description: str
     show: int = 0
+    name: str = ""
 
     @property
     def id(self) -> str:
-        return f"{self.place}.{self.action}"
+        """The name under which a file gives it other keys: ``train.start``."""
+        return f"{self.place}.{self.name or _name_of(self.action)}"
+
+
+def _name_of(action: str) -> str:
+    """``turn(1)`` is ``turn``, ``turn(-1)`` is ``turn-back``, ``pane('log')`` is ``pane-log``."""
+    name, _, rest = action.rstrip(")").partition("(")
+    argument = rest.strip("'")
+    tail = "" if argument.isdecimal() else "-back" if argument[:1] == "-" else f"-{argument}"
+    return name.replace("_", "-") + (tail if argument else "")
 
 
 def _panes() -> tuple[Key, ...]:
@@ -59,6 +72,30 @@ def _panes() -> tuple[Key, ...]:
     )
 
 
+#: What a key is for wherever it is used, so that a hand that knows one pane knows them all.
+#: Screens over the panes may use one otherwise where a shell or vi does.
+VERBS: dict[str, str] = {
+    "s": "start",
+    "x": "stop",
+    "p": "pause, or resume what is paused",
+    "u": "resume a run; undo",
+    "f": "filter",
+    "/": "search",
+    "n": "next match",
+    "N": "previous match",
+    "o": "show or hide the side panel",
+    "i": "information",
+    "E": "export",
+    "v": "view: the next one, or what it shows",
+    "w": "put another one beside it",
+    ".": "one step forward",
+    ",": "one step back",
+    "]": "next mark",
+    "[": "previous mark",
+    "P": "pin",
+    "F": "follow the newest",
+}
+
 KEYS: tuple[Key, ...] = (
     *_panes(),
     Key("global", ("?", "f1"), "help", "help", "Show every key of this pane", 90),
@@ -66,7 +103,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("y",), "copy", "copy", "Copy what the cursor is on to the clipboard"),
     Key("global", ("Y",), "copy_file", "save text", "Write what is shown to a text file"),
     Key("global", ("z",), "zoom", "zoom", "Give the focused part the whole screen, and back"),
-    Key("global", ("T",), "next_theme", "theme", "Next theme: dark, light, colour-blind"),
+    Key("global", ("T",), "next_theme", "theme", "Next theme (dark, light, colour-blind)"),
     Key("global", ("Q",), "queue", "queue", "The job queue: reorder, hold, remove"),
     Key("global", ("I",), "engine", "engine", "The engine: base, memory, job, queue, adapters"),
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
@@ -78,8 +115,8 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("ctrl+o",), "settings", "settings", "Theme, mouse, bell, title, chart glyphs"),
     Key("global", ("ctrl+g",), "tour", "tour", "A tour of the workbench, step by step"),
     Key("global", ("ctrl+x",), "end_tour", "end tour", "End the tour"),
-    Key("global", ("ctrl+z",), "suspend", "suspend", "Back to the shell; fg returns here"),
-    Key("global", ("&",), "detach", "detach", "Let the engine go on in the background"),
+    Key("global", ("ctrl+z",), "suspend", "suspend", "Go to the shell; fg there comes back"),
+    Key("global", ("&",), "detach", "detach", "Let the engine run on in the background"),
     Key(
         "global",
         ("ctrl+c",),
@@ -107,110 +144,112 @@ KEYS: tuple[Key, ...] = (
     Key("trajectories", (")",), "trained(1)", "trained", "To the next trained span", 3),
     Key("trajectories", ("(",), "trained(-1)", "trained back", "To the previous trained span"),
     Key("trajectories", ("}",), "boundary(1)", "border", "To the next mask boundary"),
-    Key("trajectories", ("{",), "boundary(-1)", "boundary back", "To the previous mask boundary"),
-    Key("trajectories", ("w",), "token(1)", "token", "To the next token; its id is shown below"),
-    Key("trajectories", ("b",), "token(-1)", "token back", "To the previous token"),
+    Key("trajectories", ("{",), "boundary(-1)", "border back", "To the previous mask boundary"),
+    Key("trajectories", (".",), "token(1)", "token", "To the next token; its id is shown below"),
+    Key("trajectories", (",",), "token(-1)", "token back", "To the previous token"),
     Key("trajectories", ("d",), "dropped(1)", "dropped", "To the next dropped trajectory", 4),
     Key("trajectories", ("D",), "dropped(-1)", "dropped back", "To the previous dropped one"),
-    Key("trajectories", ("x",), "failed(1)", "failed", "To the next failed certificate line"),
-    Key("trajectories", ("X",), "failed(-1)", "failed back", "To the previous failed line"),
-    Key("trajectories", ("f",), "filter", "filter", "Filter the list; the prompt says how", 5),
+    Key("trajectories", ("!",), "failed(1)", "failed", "To the next failed certificate line"),
+    Key("trajectories", ("#",), "failed(-1)", "failed back", "To the previous failed line"),
+    Key("trajectories", ("f",), "filter", "filter", "Filter the list; syntax in the prompt", 5),
     Key("trajectories", ("/",), "search", "search", "Find text in all trajectories", 6),
-    Key(
-        "trajectories",
-        ("n",),
-        "match(1)",
-        "next match",
-        "To the next match, in this or a later one",
-    ),
+    Key("trajectories", ("n",), "match(1)", "next match", "To the next match, here or further on"),
     Key("trajectories", ("N",), "match(-1)", "previous match", "To the previous match"),
-    Key(
-        "trajectories", ("s",), "statistics", "statistics", "Statistics of what would be trained on"
-    ),
+    Key("trajectories", ("i",), "statistics", "statistics", "Statistics of what is trained on", 7),
     Key("trajectories", ("space",), "mark", "mark", "Mark this turn, or remove the mark"),
     Key("trajectories", ("]",), "marked(1)", "next mark", "To the next marked turn"),
     Key("trajectories", ("[",), "marked(-1)", "previous mark", "To the previous marked turn"),
-    Key("trajectories", ("o",), "losses", "losses", "Show the token losses of a run"),
+    Key("trajectories", ("o",), "side", "list", "Show or hide the list"),
+    Key("trajectories", ("O",), "losses", "losses", "Show the token losses of a run"),
     Key("trajectories", ("M",), "measure", "measure", "Measure this trajectory's losses with it"),
     Key("trajectories", ("escape",), "back", "back", "Stop the search; to the list; clear filter"),
     # Train.
     Key("train", ("s",), "start", "start", "Start a run with this recipe", 1),
     Key("train", ("x",), "stop", "stop", "Finish the step, save, and stop", 2),
-    Key("train", ("p",), "pause", "pause", "Pause at the next step, or continue", 3),
+    Key("train", ("p",), "pause", "pause", "Pause at the next step, or resume", 3),
     Key("train", ("c",), "checkpoint", "save", "Save after this step, and continue", 4),
-    Key("train", ("f",), "find_rate", "find lr", "Find a learning rate for this base and data"),
-    Key("train", ("t",), "sweep", "sweep", "Train a table of recipes, from a TOML file"),
     Key("train", ("o",), "recipe", "recipe", "Show or hide the recipe", 5),
-    Key("train", ("m",), "metric(1)", "curve", "The next curve large: loss, behaviour, …", 6),
-    Key("train", ("M",), "metric(-1)", "curve back", "The curve before"),
+    Key("train", ("v",), "metric(1)", "curve", "The next curve large: loss, behaviour, …", 6),
+    Key("train", ("V",), "metric(-1)", "curve back", "The curve before"),
+    Key("train", ("r",), "find_rate", "find rate", "Find a learning rate for this base and data"),
+    Key("train", ("t",), "sweep", "sweep", "Train a table of recipes, from a TOML file"),
     Key("train", ("b",), "batch", "batch", "The batch in training, or at the cursor's step"),
-    Key("train", ("v",), "log_y", "log", "Logarithmic or linear axis"),
     Key("train", ("a",), "axis", "x axis", "Over steps, tokens or time"),
+    Key("train", ("A",), "log_y", "y axis", "Logarithmic or linear"),
     Key("train", ("S",), "smooth", "smoothing", "More or less smoothing of the curve"),
     Key("train", ("+", "="), "zoom_in", "zoom in", "Show less, around the cursor"),
     Key("train", ("-",), "zoom_out", "zoom out", "Show more"),
-    Key("train", ("L",), "pan(1)", "pan", "Move the view to later steps"),
-    Key("train", ("H",), "pan(-1)", "pan back", "Move the view to earlier steps"),
+    Key("train", ("0",), "reset", "reset", "The whole curve, without a cursor"),
+    Key("train", ("L",), "pan(1)", "later", "Move the view to later steps"),
+    Key("train", ("H",), "pan(-1)", "earlier", "Move the view to earlier steps"),
     Key("train", ("right", "l"), "cursor(1)", "read", "Read the curves: cursor to the right"),
-    Key("train", ("left", "h"), "cursor(-1)", "read", "Read the curves: cursor to the left"),
+    Key("train", ("left", "h"), "cursor(-1)", "read back", "Read the curves: cursor to the left"),
     Key("train", ("]",), "mark(1)", "mark", "To the next checkpoint, trial or warning"),
     Key("train", ("[",), "mark(-1)", "mark back", "To the mark before"),
-    Key("train", ("w",), "beside", "with", "Choose runs to show beside this one"),
+    Key("train", ("w",), "beside", "beside", "Choose runs to show beside this one"),
     Key("train", ("P",), "pin", "pin", "Pin or unpin this run: it stays in the chart"),
     Key("train", ("F",), "follow", "follow", "Follow the newest step"),
-    Key("train", ("r",), "reset", "reset view", "Whole curve, no cursor"),
-    Key("train", ("escape",), "back", "back", "Close the edit; then batch, cursor, run"),
+    Key("train", ("escape",), "back", "back", "Cancel edit, close batch, clear cursor, leave run"),
     # Eval.
     Key("eval", ("s",), "start", "start", "Evaluate the chosen subjects", 1),
     Key("eval", ("x",), "stop", "stop", "Stop; finished episodes are kept", 2),
     Key("eval", ("o",), "setup", "set-up", "Show or hide the set-up", 3),
-    Key("eval", ("space",), "take", "choose", "Include this subject, or leave it out", 4),
+    Key("eval", ("space",), "take", "choose", "Include or exclude this subject", 4),
     Key("eval", ("right", "l"), "column(1)", "subject", "To the next subject's verdicts", 5),
-    Key("eval", ("f",), "figures", "figures", "Rates by archetype, channel, …; endings; pass@k", 6),
+    Key("eval", ("i",), "figures", "figures", "Rates by archetype, channel, …; endings; pass@k", 6),
     Key("eval", ("left", "h"), "column(-1)", "subject back", "To the previous subject's verdicts"),
     Key("eval", ("]",), "differing(1)", "differ", "To the next world in which subjects differ"),
     Key("eval", ("[",), "differing(-1)", "differ back", "To the previous such world"),
-    Key("eval", ("escape",), "back", "back", "From the verdicts to the set-up"),
+    Key("eval", ("/",), "search", "search", "Find a world by its name", 7),
+    Key("eval", ("n",), "match(1)", "next match", "To the next world that was searched for"),
+    Key("eval", ("N",), "match(-1)", "previous match", "To the previous one"),
+    Key("eval", ("escape",), "back", "back", "Back to the set-up"),
     # Replay.
     Key("replay", ("space",), "play", "play", "Play or pause", 1),
     Key("replay", (".",), "step(1)", "step", "One turn forward", 2),
     Key("replay", (",",), "step(-1)", "step back", "One turn back"),
     Key("replay", ("right", "l"), "seek(5)", "+5 s", "Five seconds forward"),
     Key("replay", ("left", "h"), "seek(-5)", "-5 s", "Five seconds back"),
-    Key("replay", ("s",), "beside", "beside", "Another subject in the same world beside it", 3),
-    Key("replay", ("p",), "parting", "part", "To the first turn at which the two differ", 4),
-    Key("replay", ("d",), "difference", "world", "What differs in its final world", 5),
-    Key(
-        "replay",
-        ("t",),
-        "take_over",
-        "take over",
-        "Type by hand from this turn on",
-        6,
-    ),
+    Key("replay", ("w",), "beside", "beside", "Another subject in the same world beside it", 3),
+    Key("replay", ("d",), "parting", "part", "To the first turn at which the two differ", 4),
+    Key("replay", ("i",), "difference", "world", "What is missing or extra in its final world", 5),
+    Key("replay", ("t",), "take_over", "take over", "Type by hand from this turn on", 6),
     Key("replay", ("]",), "marker(1)", "marker", "To the next marker"),
     Key("replay", ("[",), "marker(-1)", "marker back", "To the previous marker"),
-    Key("replay", ("c",), "jump('c')", "first", "To the first command"),
-    Key("replay", ("x",), "jump('x')", "failure", "To the first command that failed"),
-    Key("replay", ("$",), "jump('$')", "end", "To where it ends by itself"),
-    Key("replay", ("v",), "jump('v')", "verdict", "To the verdict and the checker's output"),
+    Key("replay", ("0",), "jump('0')", "first", "To the first command", name="first-command"),
+    Key(
+        "replay", ("!",), "jump('!')", "failure", "To the first command that failed", name="failure"
+    ),
+    Key("replay", ("$",), "jump('$')", "end", "To where it ends by itself", name="end"),
+    Key(
+        "replay",
+        ("v",),
+        "jump('v')",
+        "verdict",
+        "To the verdict and the checker's output",
+        name="verdict",
+    ),
     Key("replay", (">",), "speed(1)", "faster", "Play faster"),
     Key("replay", ("<",), "speed(-1)", "slower", "Play slower"),
-    Key("replay", ("i",), "idle", "idle limit", "Shorten long waits to two seconds, or not"),
+    Key("replay", ("S",), "idle", "idle limit", "Shorten long waits to two seconds, or not"),
     Key("replay", ("L",), "episode(1)", "next", "To the next episode"),
     Key("replay", ("H",), "episode(-1)", "previous", "To the previous episode"),
-    Key("replay", ("f",), "filter", "filter", "Filter the episodes"),
+    Key("replay", ("o",), "side", "list", "Show or hide the list"),
+    Key("replay", ("f",), "filter", "filter", "Filter the episodes", 7),
+    Key("replay", ("/",), "search", "search", "Find text in the listed episodes"),
+    Key("replay", ("n",), "match(1)", "next match", "To the next episode that has it"),
+    Key("replay", ("N",), "match(-1)", "previous match", "To the previous episode that has it"),
     Key("replay", ("escape",), "back", "back", "One player; the list; there, clear the filter"),
     # Runs.
-    Key("runs", ("o",), "open", "show", "Show this run in Train or Eval", 1),
     Key("runs", ("a",), "evaluate", "evaluate", "Choose this run's adapter in Eval", 2),
-    Key("runs", ("p",), "episodes", "replay", "Replay this run's episodes", 3),
+    Key("runs", ("v",), "episodes", "replay", "Replay this run's episodes", 3),
     Key("runs", ("u",), "resume", "resume", "Resume a run that was stopped or died", 4),
-    Key("runs", ("space",), "pin", "pin", "Pin or unpin this run in Train's chart", 5),
+    Key("runs", ("P",), "pin", "pin", "Pin or unpin this run in Train's chart", 5),
     Key("runs", ("f",), "filter", "filter", "Filter the runs: words, kind:, status:, tag:, …", 6),
-    Key("runs", ("/",), "search", "search", "Find a run by words"),
-    Key("runs", ("n",), "match(1)", "next match", "To the next run that is found"),
-    Key("runs", ("N",), "match(-1)", "previous match", "To the previous run that is found"),
+    Key("runs", ("/",), "search", "search", "Find text in the list", 7),
+    Key("runs", ("n",), "match(1)", "next match", "To the next match"),
+    Key("runs", ("N",), "match(-1)", "previous match", "To the previous match"),
+    Key("runs", ("o",), "side", "facts", "Show or hide the facts of the run", 8),
     Key("runs", ("S",), "sort", "sort", "Sort by time, name, kind, status, loss, clean end"),
     Key("runs", ("m",), "mark", "mark", "Mark this run, to compare it with others"),
     Key("runs", ("C",), "compare", "compare", "The marked runs side by side"),
@@ -225,21 +264,23 @@ KEYS: tuple[Key, ...] = (
     Key("log", ("F",), "follow", "follow", "Follow the newest line", 1),
     Key("log", ("v",), "level", "levels", "Show all, or only warnings and errors", 2),
     Key("log", ("f",), "filter", "filter", "Show only entries with some words", 3),
+    Key("log", ("/",), "search", "search", "Find text in the log", 4),
+    Key("log", ("n",), "match(1)", "next match", "To the next match", 5),
+    Key("log", ("N",), "match(-1)", "previous match", "To the previous match"),
     Key("log", ("escape",), "back", "back", "Show all entries again"),
     # Take over.
     Key("takeover", ("i",), "type", "type", "Back to the prompt; esc leaves it for these keys", 1),
-    Key("takeover", ("b",), "hand_back(1)", "one turn", "Let the model type one turn (tab)", 2),
-    Key("takeover", ("B",), "hand_back(0)", "to the end", "Let the model type until the end", 3),
-    Key("takeover", ("m",), "who", "who", "Choose who types when you hand back", 4),
+    Key("takeover", (".",), "step", "one turn", "Let the model type one turn (also tab)", 2),
+    Key("takeover", ("b",), "hand_back(0)", "hand back", "Let the model type until the end", 3),
+    Key("takeover", ("m",), "who", "model", "Choose the model that types when you hand back", 4),
     Key("takeover", ("t",), "take_over", "take over", "Stop the model and type yourself (also ^c)"),
-    Key("takeover", ("space",), "pause", "pause", "Pause the model where it is, or let it go on"),
-    Key("takeover", (".",), "step", "one turn", "Let it type one turn, and pause then"),
+    Key("takeover", ("space", "p"), "pause", "pause", "Pause the model, or let it type on"),
     Key("takeover", ("u",), "undo", "undo", "Fork the world again before the marked command", 5),
     Key("takeover", ("h", "left"), "turn(-1)", "earlier", "Mark the command before"),
     Key("takeover", ("l", "right"), "turn(1)", "later", "Mark the command after"),
-    Key("takeover", ("f",), "finish", "finish", "End the session here, as a limit would", 6),
-    Key("takeover", ("s",), "keep", "keep", "Certify the judged session, and keep it", 7),
-    Key("takeover", ("S",), "keep_in", "keep in", "Keep it in a folder that you name"),
+    Key("takeover", ("x",), "finish", "end", "End the session here, as a limit would", 6),
+    Key("takeover", ("c",), "keep", "keep", "Certify the judged session, and keep it", 7),
+    Key("takeover", ("C",), "keep_in", "keep in", "Keep it in a folder that you name"),
     Key("takeover", ("d",), "differences", "differences", "Show what differs from the recording"),
     Key(
         "takeover",
@@ -251,21 +292,42 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("takeover", ("?", "f1"), "help", "help", "Show these keys"),
     # Watch a model.
-    Key("shell", ("space",), "pause", "pause", "Pause the model where it is, or let it go on", 1),
-    Key("shell", (".",), "step", "one turn", "Let it type one turn, and pause then", 2),
-    Key("shell", ("t",), "take_over", "take the keyboard", "Type yourself; it stops writing", 3),
-    Key("shell", ("h",), "hand_back(0)", "hand back", "Let the model type on, to the end", 4),
+    Key("shell", ("space", "p"), "pause", "pause", "Pause the model, or let it type on", 1),
+    Key("shell", (".",), "step", "one turn", "Let it type one turn, then pause", 2),
+    Key("shell", ("t",), "take_over", "take over", "Take the keyboard; the model stops", 3),
+    Key("shell", ("b", "h"), "hand_back(0)", "hand back", "Let the model type until the end", 4),
     Key("shell", ("i",), "type", "type", "Back to the prompt; esc leaves it for these keys", 5),
     Key("shell", ("u",), "undo", "undo", "Make the world again before your last command"),
-    Key("shell", ("d",), "side", "directives", "Show or hide directives, verdict, certificate", 6),
-    Key("shell", ("s",), "keep", "keep", "Keep the judged session as training data", 7),
-    Key("shell", ("S",), "keep_in", "keep in", "Keep it in a folder that you name"),
-    Key("shell", ("Q",), "end", "end", "End the session here, as a limit would, and judge it", 8),
+    Key("shell", ("o",), "side", "side", "Show or hide directives, verdict, certificate", 6),
+    Key("shell", ("c",), "keep", "keep", "Keep the judged session as training data", 7),
+    Key("shell", ("C",), "keep_in", "keep in", "Keep it in a folder that you name"),
+    Key("shell", ("x",), "end", "end", "End the session here, as a limit would, and judge it", 8),
     Key("shell", ("q",), "back", "leave", "Leave; asks first if you typed and nothing is kept", 9),
     Key("shell", ("?", "f1"), "help", "help", "Show these keys"),
 )
 
-_TEXTUAL_NAMES = {",": "comma", "$": "dollar_sign", "|": "vertical_line"}
+#: Keys that a user has chosen instead of those of the table, by id.
+_chosen: dict[str, tuple[str, ...]] = {}
+#: The table with them, by id.
+_table: dict[str, Key] = {key.id: key for key in KEYS}
+
+
+def remap(chosen: Mapping[str, Sequence[str]]) -> None:
+    """Use other keys for some ids from now on, wherever keys are named; the app that is shown has
+    to be told, too: :func:`textual_keymap`."""
+    _chosen.clear()
+    _chosen.update({identity: tuple(keys) for identity, keys in chosen.items()})
+    for key in KEYS:
+        keys = _chosen.get(key.id, key.keys)
+        _table[key.id] = key if keys == key.keys else msgspec.structs.replace(key, keys=keys)
+
+
+def textual_keymap() -> dict[str, str]:
+    """The chosen keys as Textual takes them."""
+    return {identity: _textual_keys(keys) for identity, keys in _chosen.items()}
+
+
+_TEXTUAL_NAMES = {",": "comma"}
 _SHOWN_NAMES = {
     "space": "␣", "enter": "⏎", "escape": "esc", "left": "←", "right": "→", "up": "↑", "down": "↓",
     "pagedown": "PgDn", "pageup": "PgUp", "home": "Home", "end": "End", "f1": "F1",
@@ -273,18 +335,16 @@ _SHOWN_NAMES = {
 
 
 def bindings(place: Place) -> list[BindingType]:
-    """Textual's bindings for one place."""
+    """Textual's bindings for one place, before any is remapped."""
     return [
-        Binding(
-            ",".join(_TEXTUAL_NAMES.get(name, name) for name in key.keys),
-            key.action,
-            key.label,
-            show=False,
-            id=key.id,
-        )
+        Binding(_textual_keys(key.keys), key.action, key.label, show=False, id=key.id)
         for key in KEYS
         if key.place == place
     ]
+
+
+def _textual_keys(keys: Sequence[str]) -> str:
+    return ",".join(_TEXTUAL_NAMES.get(name, name) for name in keys)
 
 
 def action_of(key: Key) -> str:
@@ -297,11 +357,22 @@ def shown(name: str) -> str:
     return _SHOWN_NAMES.get(name, name.replace("ctrl+", "^"))
 
 
+def all_keys() -> tuple[Key, ...]:
+    """The table with the keys that the user has chosen."""
+    return tuple(_table.values())
+
+
 def of(*places: Place) -> tuple[Key, ...]:
-    return tuple(key for key in KEYS if key.place in places)
+    """The keys of some places, with the user's choices."""
+    return tuple(key for key in _table.values() if key.place in places)
+
+
+def key_for(identity: str) -> str:
+    """The key of an id, for a sentence: ``Q`` of ``global.queue``."""
+    return shown(_table[identity].keys[0])
 
 
 def footer(place: Place) -> tuple[Key, ...]:
-    """The few keys that the footer of a place shows, in order."""
+    """The few keys that the footer of a place shows, in order; help and quit come last."""
     chosen = [key for key in of("global", place) if key.show]
     return tuple(sorted(chosen, key=lambda key: key.show))

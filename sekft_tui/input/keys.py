@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from textual import on
 from textual.events import Event, Key, Paste
+from textual.keys import _character_to_key
 from textual.widgets import Input
 
 from sekft_tui.input.layouts import by_place
@@ -47,6 +48,9 @@ class OrderedKeys(GuardedApp):
     def typing_target(self) -> TypingTarget | None:
         """What text is being typed into; None = nothing."""
 
+    def key_done(self) -> None:
+        """A key has done what it does: what the keys do may be something else now."""
+
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key | Paste) and not event.is_forwarded and self._expected:
             self._waiting.append(event)
@@ -54,9 +58,11 @@ class OrderedKeys(GuardedApp):
         if isinstance(event, Key) and not event.is_forwarded:
             self.key_priority.key_pressed()
             if await self._key(event):
+                self.key_done()
                 return
         if isinstance(event, Paste) and not event.is_forwarded and (target := self.typing_target()):
             target.type_text(event.text)
+            self.key_done()
             return
         await super().on_event(event)
 
@@ -71,7 +77,8 @@ class OrderedKeys(GuardedApp):
             return False
         bindings = self.screen.active_bindings
         # On a keyboard of another alphabet, the key at the place of the letter.
-        bound = bindings.get(event.key) or bindings.get(by_place(event.key) or "")
+        place = by_place(event.key)
+        bound = bindings.get(event.key) or bindings.get(_character_to_key(place) if place else "")
         if bound is None or not bound.enabled:
             return False
         return await self.run_action(bound.binding.action, bound.node)

@@ -9,6 +9,9 @@ letter; for the commonest layouts the place is known all the same.
 from __future__ import annotations
 
 _STANDARD = "`qwertyuiop[]asdfghjkl;'zxcvbnm,."
+#: The same keys with shift.
+_SHIFTED = '~QWERTYUIOP{}ASDFGHJKL:"ZXCVBNM<>'
+_SHIFTED_OF = dict(zip(_STANDARD, _SHIFTED, strict=True))
 #: What the keys of the standard layout give, in its order, without and with shift.
 _LAYOUTS = (
     "ёйцукенгшщзхъфывапролджэячсмитьбю",  # Russian
@@ -24,10 +27,10 @@ def _table() -> dict[str, str]:
     found: dict[str, str] = {}
     for layout in _LAYOUTS:
         for letter, place in zip(layout, _STANDARD, strict=True):
-            if letter.isalpha() and not letter.isascii() and place.isalpha():
+            if letter.isalpha() and not letter.isascii():
                 found.setdefault(letter, place)
                 if letter.upper() != letter:
-                    found.setdefault(letter.upper(), place.upper())
+                    found.setdefault(letter.upper(), _SHIFTED_OF[place])
     return found
 
 
@@ -35,13 +38,14 @@ _PLACES = _table()
 
 
 def by_place(letter: str) -> str | None:
-    """The letter of the standard layout where the keyboard has ``letter``; None = unknown."""
+    """The letter or sign of the standard layout where the keyboard has ``letter``; None =
+    unknown."""
     return _PLACES.get(letter)
 
 
 def learn(letter: str, place: str) -> None:
     """Note that a terminal reported ``place`` as the standard layout's key of ``letter``."""
-    if len(letter) == 1 and letter.isalpha() and not letter.isascii() and place.isalpha():
+    if len(letter) == 1 and letter.isalpha() and not letter.isascii() and place in _SHIFTED_OF:
         _PLACES[letter] = place
         if len(letter.upper()) == 1 and letter.upper() != letter:
-            _PLACES[letter.upper()] = place.upper()
+            _PLACES[letter.upper()] = _SHIFTED_OF[place]

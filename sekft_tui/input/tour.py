@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-from sekft_tui.input.actions import Place
+from sekft_tui.input.actions import Place, key_for
 from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.lines import Lines
 
 
 class Stop(NamedTuple):
-    """One step of the tour: where it is, and what is said there."""
+    """One step of the tour: where it is, and what is said there, with ids of keys in braces."""
 
     place: Place
     title: str
     text: str
+
+    @property
+    def said(self) -> str:
+        """The text with the keys that are in use."""
+        return re.sub(r"\{([a-z.-]+)\}", lambda found: key_for(found[1]), self.text)
 
 
 STOPS = (
@@ -27,46 +33,51 @@ STOPS = (
     Stop(
         "trajectories",
         "Every view of a token",
-        "Press v a few times: token edges, ids, special tokens, labels, and the certificate that "
-        "proves the mask. f filters the list (try outcome:panic), / finds text in all sessions.",
+        "Press {trajectories.view} a few times: token edges, ids, special tokens, labels, and the "
+        "certificate that proves the mask. {trajectories.filter} filters the list (try "
+        "outcome:panic), {trajectories.search} finds text in all sessions.",
     ),
     Stop(
         "train",
         "A training run",
-        "To the left is the recipe: Enter edits a line, its help is below. Set max steps to 8, and "
-        "press s to start. The base is loaded once and stays in memory.",
+        "To the left is the recipe: Enter edits a line, its help is below. Set max steps to 8, "
+        "and press {train.start} to start. The base is loaded once and stays in memory.",
     ),
     Stop(
         "train",
         "Watching it",
-        "The curve is drawn as it comes. m shows other curves, h and l read it step by step, b "
-        "shows the batch with its masks. p pauses, c saves, x stops after the step. Other panes "
-        "work meanwhile.",
+        "The curve is drawn as it comes. {train.metric} shows other curves, {train.cursor-back} "
+        "and {train.cursor} read it step by step, {train.batch} shows the batch with its masks. "
+        "{train.pause} pauses, {train.checkpoint} saves, {train.stop} stops after the step. Other "
+        "panes work meanwhile.",
     ),
     Stop(
         "eval",
         "What it can do",
-        "Space chooses the base and adapters, s lets them act in sandboxed worlds that "
-        "training never saw. The rates below have 95 % intervals and a paired test. Enter "
-        "replays an episode.",
+        "Space chooses the base and adapters, {eval.start} lets them act in sandboxed worlds that "
+        "training never saw. The rates below have 95 % intervals and a paired test. Enter replays "
+        "an episode.",
     ),
     Stop(
         "replay",
         "What it did",
-        "Space plays a session as it was typed, . steps through it, v goes to the verdict. s puts "
-        "another subject in the same world beside it, t lets you type yourself from that turn on.",
+        "Space plays a session as it was typed, {replay.step} steps through it, {replay.verdict} "
+        "goes to the verdict. {replay.beside} puts another subject in the same world beside it, "
+        "{replay.take-over} lets you type yourself from that turn on.",
     ),
     Stop(
         "runs",
         "Everything that was done",
-        "Enter shows a run again from its journal, u resumes one that was stopped. m marks runs, C "
-        "puts them side by side. r gives a title, t tags, d moves a run to the trash.",
+        "Enter shows a run again from its journal, {runs.resume} resumes one that was stopped. "
+        "{runs.mark} marks runs, {runs.compare} puts them side by side. {runs.rename} gives a "
+        "title, {runs.tag} tags, {runs.delete} moves a run to the trash.",
     ),
     Stop(
         "log",
         "That is all",
-        "? shows every key of a pane, ctrl+p finds a command by name, E writes what is shown to a "
-        "file, q leaves and asks before anything is lost. ctrl+o has the settings.",
+        "{global.help} shows every key of a pane, {global.command-palette} finds a command by "
+        "name, {global.export} writes what is shown to a file, {global.quit} leaves and asks "
+        "before anything is lost. {global.settings} has the settings.",
     ),
 )
 
@@ -75,7 +86,7 @@ class Tour(Lines):
     """Hidden until it begins."""
 
     DEFAULT_CSS = """
-    Tour { dock: bottom; height: 5; margin-bottom: 1; display: none; background: $surface; }
+    Tour { dock: bottom; height: 5; margin-bottom: 2; display: none; background: $surface; }
     Tour.-on { display: block; }
     """
 
@@ -106,10 +117,10 @@ class Tour(Lines):
         head: Parts = (
             (f" Tour {self.at + 1}/{len(STOPS)}  ", "chip"),
             (f" {stop.title}", "strong"),
-            ("   ctrl+g ", "key"),
+            (f"   {key_for('global.tour')} ", "key"),
             ("ends it" if last else "next", "quiet"),
-            ("" if last else "   ctrl+x ", "key"),
+            ("" if last else f"   {key_for('global.end-tour')} ", "key"),
             ("" if last else "ends it", "quiet"),
         )
-        rows = wrapped(stop.text, max(20, width - 2))[:4]
+        rows = wrapped(stop.said, max(20, width - 2))[:4]
         return (head, *(((f" {row}", "text"),) for row in rows))

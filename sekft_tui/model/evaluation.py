@@ -221,6 +221,15 @@ class EvalView:
             return None
         return left + sum(waiting.values()) * sum(each) / len(each)
 
+    @property
+    def pace(self) -> tuple[float, int]:
+        """The seconds from the first episode's begin to the last one's end, and how many ended."""
+        spans = [tally for tally in self.tallies.values() if tally.done and tally.first]
+        if not spans:
+            return 0.0, 0
+        seconds = max(each.last for each in spans) - min(each.first for each in spans)
+        return seconds, sum(each.done for each in spans)
+
     def pairs(self, first: str, other: str) -> Comparison:
         """Clean terminations of ``other`` against ``first`` in the worlds where both are judged.
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
+from sekft_engine.records.events import Progress
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.text import visible, wrapped
+from sekft_tui.text import duration, percent, visible, wrapped
 
 _STATES = {
     "queued": ("… queued", "quiet"),
@@ -18,8 +22,11 @@ _STATES = {
 }
 
 
-def state_text(job: JobView | None, *, loaded: bool) -> tuple[str, str]:
-    """Text and style of a job's state; without a job, whether a run was ``loaded`` from disk."""
+def state_text(job: JobView | None, *, loaded: bool, elsewhere: bool = False) -> tuple[str, str]:
+    """Text and style of a job's state; without a job, whether a run was ``loaded`` from disk, and
+    whether it runs ``elsewhere``, in another process."""
+    if job is None and elsewhere:
+        return "▸ in another process", "accent"
     if job is None:
         return ("from its journal" if loaded else "", "quiet")
     return job_state(job.status)
@@ -34,15 +41,31 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     """The text of an empty chart or grid: the job's progress, its error, or which key to press."""
     if job is not None and job.status == "failed":
         return "\n".join(
-            [*wrapped(f"✗ {job.error}", max(20, width - 4))[:6], "", "e shows details"]
+            [
+                *wrapped(f"✗ {job.error}", max(20, width - 4))[:6],
+                "",
+                f"{key_for('global.details')} shows details",
+            ]
         )
     if job is None or not job.active:
         return "\n".join(idle)
     progress = job.progress
+    if progress is None and job.status == "queued":
+        return "waiting for the engine"
+    clock = f"  {duration(time.time() - job.started)}" if job.started else ""
     if progress is None:
-        return "waiting for the engine" if job.status == "queued" else begun
+        return f"{begun}{clock}"
     count = f" {progress.done}/{progress.total}" if progress.total else ""
-    return f"{visible(progress.label)}{count}\n{visible(progress.detail)}"
+    return f"{visible(progress.label)}{count}{clock}\n{visible(progress.detail)}"
+
+
+def _short(progress: Progress) -> str:
+    """How far a job is, in a few words: with the time that is left where that is known."""
+    label = visible(progress.label)
+    if not progress.left:
+        return label
+    share = percent(progress.done, progress.total)
+    return f"{label.partition(' ')[0]} {share}, {duration(progress.left)} left"
 
 
 def engine_text(shared: Shared) -> tuple[str, str]:
@@ -58,9 +81,19 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     elif job.kind == "find_rate" and len(shared.rate):
         progress = f" {shared.rate.step}/{shared.rate.steps}"
     elif job.progress is not None:
-        progress = f" {visible(job.progress.label)}"
+        progress = f" {_short(job.progress)}"
     glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
     queue = shared.queue
     waiting = sum(not job.held for job in queue.waiting) if queue is not None else 0
     more = f" +{waiting}" if waiting else ""
     return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"
+
+
+def left_over(shared: Shared) -> str:
+    """A line about jobs that an earlier session left waiting; "" = there are none."""
+    waiting = shared.queue.waiting if shared.queue is not None else []
+    held = sum(job.held for job in waiting)
+    if not held:
+        return ""
+    jobs = "1 job is" if held == 1 else f"{held} jobs are"
+    return f"{jobs} held ({key_for('global.queue')} shows the queue)"

@@ -157,20 +157,20 @@ class Cast:
         commands = [n for n, frame in enumerate(self.frames) if frame.kind == "command"]
         found: list[Marker] = []
         if commands:
-            found.append(Marker(self.times[commands[0]], "c", "first command", "key"))
+            found.append(Marker(self.times[commands[0]], "0", "first command", "key"))
         for number in commands:
             status = self.frames[number].status
             if status:
                 label = f"first failure (exit {status})"
-                found.append(Marker(self.times[number], "x", label, "warn"))
+                found.append(Marker(self.times[number], "!", label, "warn"))
                 break
         terminal = self._terminal(commands[-1]) if commands else ""
         if terminal:
-            label = f"ends itself with {terminal}"
+            label = f"ends by itself with {terminal}"
             found.append(Marker(self.times[commands[-1]], "$", label, "good"))
         if self.part_at is not None and self.times:
             at = self.times[min(self.part_at, len(self.times) - 1)]
-            found.append(Marker(at, "p", "here they part", "accent"))
+            found.append(Marker(at, "d", "here they part", "accent"))
         verdict = self.verdict
         if verdict is not None and self.judged_at is not None:
             good = verdict.clean_termination and verdict.verified

@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import AnyResult, FindRateResult
+from sekft_tui.model.endings import stopped_text
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.training import TrainEvent, TrainView
@@ -74,6 +75,8 @@ class Shared:
     #: How many warnings and errors were logged.
     alarms: int = 0
     version: int = 0
+    #: The folders of the runs that this engine has written.
+    run_paths: set[str] = field(default_factory=set)
 
     @property
     def active(self) -> JobView | None:
@@ -140,7 +143,7 @@ def _train_event(shared: Shared, event: TrainEvent) -> None:
         case events.StepBegan():
             _job(shared, event).progress = None  # what came before the step is over
         case events.RunResumed():
-            shared.add_log(event.t, "info", f"the run continues after step {event.step}")
+            shared.add_log(event.t, "info", f"resumed after step {event.step}")
         case events.AdapterSaved():
             text = f"adapter {event.name} saved at step {event.step}"
             shared.add_log(event.t, "info", text)
@@ -223,8 +226,7 @@ def _job_ended(
             shared.add_log(event.t, "error", f"{event.kind} failed: {event.error}")
         case events.JobCancelled():
             job.status, job.error = "cancelled", event.detail
-            text = f"{event.kind} stopped: {event.detail}".rstrip(": ")
-            shared.add_log(event.t, "warning", text)
+            shared.add_log(event.t, "warning", stopped_text(event))
         case events.JobDone():
             job.status, job.result = "done", event.result
             if isinstance(event.result, FindRateResult):
@@ -237,6 +239,7 @@ def _job_ended(
 
 
 def _run_created(shared: Shared, event: events.RunCreated) -> None:
+    shared.run_paths.add(event.path)
     # A journal on disk begins with this event: the start of the job may be missing.
     match event.kind:
         case "train":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.results import ShellResult, SweepResult, TrainResult
 from sekft_tui.text import visible
 
@@ -13,22 +14,30 @@ if TYPE_CHECKING:
 
 
 def summary(run: RunInfo) -> str:
-    """The result of a training run, an eval, a sweep or a session; its error, if it failed."""
+    """The result of a run of any kind; its error, if it failed."""
     if run.error:
         return visible(run.error)
     match run.result:
+        case TrainResult(steps=0):
+            return "no step done"
         case TrainResult(steps=steps, loss=loss):
             figures = [f"loss {_figure(loss.first)} → {_figure(loss.last)}"]
             if loss.heldout is not None:
                 figures.append(f"held-out {_figure(loss.heldout)}")
             return f"{steps} steps  " + "  ".join(figures)
         case EvalResult(subjects=subjects):
-            return "  ".join(
-                f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
-                for subject in subjects
+            return (
+                "  ".join(
+                    f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
+                    for subject in subjects
+                    if subject.n
+                )
+                or "no episode judged"
             )
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points  best {visible(best or '-')}"
+        case ExperimentResult() | ImproveResult():
+            return visible(run.result.in_words)
         case ShellResult():
             return visible(run.result.in_words)
         case _:

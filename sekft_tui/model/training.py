@@ -69,6 +69,7 @@ class TrainView:
     machine: events.MachineSeen | None = None
     adapter: str = ""
     saved_step: int = 0
+    _last_saved: events.StepDone | None = None
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -143,6 +144,7 @@ class TrainView:
                 self._mark(event.step, kind, event.sign)
             case events.AdapterSaved():
                 self.adapter, self.saved_step = event.path, event.step
+                self._last_saved = self.last
                 self._mark(event.step, "saved", "checkpoint")
             case events.BoundMeasured():
                 self.bound = event
@@ -193,6 +195,9 @@ class TrainView:
         """Forget all steps beyond ``after``: the resumed run does them again."""
         for table in (self.steps, self.heldout, self.rates, self.machines):
             table.cut(after)
+        saved = self._last_saved
+        if self.last is not None and self.last.step > after:
+            self.last = saved if saved is not None and saved.step == after else None
         self.marks = [mark for mark in self.marks if mark.step <= after]
         self.batches = {step: rows for step, rows in self.batches.items() if step <= after}
         self.batch = None

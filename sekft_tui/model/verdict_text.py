@@ -17,9 +17,9 @@ _HOME = "/home/user/"
 _CHECKER_LINES, _FILE_LINES = 40, 12
 #: How a session ended, by the name of the limit.
 _LIMITS = {
-    "commands": "was cut off: it may type no more commands",
-    "context": "was cut off: its context was full",
-    "time": "was cut off: its session time was up",
+    "commands": "was cut off at the command limit",
+    "context": "was cut off: the context was full",
+    "time": "was cut off at the time limit",
     "hand": "was ended by hand",
 }
 _SIGNS = {"+": "good", "-": "bad", "~": "warn"}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
+from pathlib import Path
 
+from textual import work
 from textual.widget import Widget
 
+from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.reducer import JobView
+from sekft_tui.model.stored_runs import FollowedRun, last_view
+from sekft_tui.model.training import TrainView
 from sekft_tui.panes.pane import Pane
 from sekft_tui.widgets.form import Form
 
@@ -18,7 +24,71 @@ class FormPane(Pane):
     form: Form
     _watched: Widget | None = None  #: the widget of the right side that had the focus last
 
+    followed: FollowedRun | None = None  #: the run that is shown while another process writes it
     _found = False  #: a job of the engine was seen
+
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self._tick)
+
+    def _tick(self) -> None:
+        """Follow what another process writes; else count the seconds while a job prepares, when
+        nothing else moves."""
+        run = self.followed
+        if run is not None and str(run.folder) != self.opened_path:
+            run = self.followed = None
+        if run is not None and self.display:
+            over = not run.alive
+            if run.advance() or over:
+                self.put_followed(run.view)
+                self.redraw()
+            if over:
+                self.followed = None
+        elif self.display and self.is_preparing():
+            self.redraw()
+
+    @abstractmethod
+    def is_preparing(self) -> bool:
+        """Whether a job has begun and there is nothing to watch yet."""
+
+    @work(exclusive=True, group="last-run")
+    async def show_last(self) -> None:
+        """Show the run that was shown last, else the newest one, until one is started or opened."""
+        wanted = self.before.get("run", "")
+        runs = self.host.workspace.runs
+        view = await asyncio.to_thread(last_view, runs, self.place, wanted)
+        if view is not None:
+            self.put_last(view)
+
+    def follow(self, path: str) -> None:
+        """If the run in the folder ``path`` is alive in another process, show what it does."""
+        with self.host.bridge.shared() as shared:
+            own = path in shared.run_paths
+        self.followed = None
+        if path and not own:
+            run = FollowedRun(Path(path), self.place)
+            if run.alive:
+                self._begin_following(run)
+
+    @work(exclusive=True, group="follow")
+    async def _begin_following(self, run: FollowedRun) -> None:
+        await asyncio.to_thread(run.advance)
+        if str(run.folder) == self.opened_path:
+            self.followed = run
+            self.put_followed(run.view)
+            self.redraw()
+
+    @property
+    @abstractmethod
+    def opened_path(self) -> str:
+        """The folder of the run that is shown from its journal; "" = none is."""
+
+    @abstractmethod
+    def put_followed(self, view: TrainView | EvalView) -> None:
+        """Show ``view`` in place of the same run as it was before."""
+
+    @abstractmethod
+    def put_last(self, view: TrainView | EvalView) -> None:
+        """Show ``view`` if nothing else is shown."""
 
     @abstractmethod
     def watchable(self) -> tuple[Widget, ...]:

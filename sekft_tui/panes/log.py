@@ -9,9 +9,11 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState
 from sekft_tui.model.reducer import Shared
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.pane import Part
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.text import Parts, clip, visible, wrapped
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -27,12 +29,10 @@ _SHOWS = {
 }
 #: A word before each entry that is not plain, so that colour is not needed.
 _WORDS = {"error": "error", "warning": "warn", "debug": "debug"}
+_EMPTY = "nothing logged yet"
 
 
-_EMPTY = "no messages yet"
-
-
-class LogPane(Pane):
+class LogPane(SearchedPane):
     """Follows the newest line until the cursor is moved away from it."""
 
     place: ClassVar[Place] = "log"
@@ -61,11 +61,13 @@ class LogPane(Pane):
         return self.list.cursor >= self.list.rows - 1
 
     def _head(self, width: int) -> tuple[Parts, ...]:
-        state = ("following", "accent") if self._at_end else ("F follows", "quiet")
+        follows = f"{key_for('log.follow')} follows"
+        state = ("following", "accent") if self._at_end else (follows, "quiet")
         of = f"{self._shown} of " if self._shown != self._logged else ""
         chosen = "" if self._from == LEVELS[0] else f"  {_SHOWS[self._from]}"
         words = f"  f: {visible(' '.join(self._words))}" if self._words else ""
-        count = f"  {of}{self._logged} entries  "
+        count = "1 entry" if self._logged == 1 and not of else f"{of}{self._logged} entries"
+        count = f"  {count}  "
         return (
             ((" Log", "strong"), (count, "quiet"), state,
              (clip(chosen + words, max(0, width - len(count) - 20)), "accent")),
@@ -113,13 +115,23 @@ class LogPane(Pane):
             self.redraw()
 
         value = " ".join(self._words)
-        hint = "words that an entry has; v chooses levels"
+        hint = f"words that an entry has; {key_for('log.level')} chooses levels"
         self.host.prompt.ask("filter", change, value=value, hint=hint, changed=change)
 
     def action_back(self) -> None:
         """Show all levels and all words again."""
         self._words, self._from = (), LEVELS[0]
         self.redraw()
+
+    def searched(self) -> LineList:
+        return self.list
+
+    def row_text(self, y: int) -> str:
+        return "".join(text for text, _ in self._lines[y])
+
+    def footer(self) -> FooterState:
+        at_end = {"follow": ""} if self._at_end else {}
+        return FooterState({**self.match_labels(), **at_end})
 
     def action_follow(self) -> None:
         self.list.action_bottom()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
+from sekft_engine.records.jobs import kind_of
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place
+from sekft_tui.input.actions import Place, key_for
+from sekft_tui.input.footer import FooterState
 from sekft_tui.messages import RedrawPane, Request
+from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.process.exporting import Writer
+from sekft_tui.screens.start import StartScreen
 from sekft_tui.text import short_path, visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
@@ -20,9 +25,12 @@ from sekft_tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from sekft_engine.records.events import Event
     from sekft_engine.records.jobs import Job
-    from sekft_tui.model.reducer import Shared
+    from sekft_tui.model.job_size import JobSize
+    from sekft_tui.model.reducer import JobView, Shared
 
 
+#: The name under which it is remembered what a pane shows.
+_SHOWN = "shown in {}"
 #: Seconds within which another start is a slip.
 _TWICE = 1.0
 
@@ -33,6 +41,7 @@ class Part(Vertical):
     DEFAULT_CSS = """
     Part { height: 1fr; width: 1fr; }
     Part > .head { background: $panel; height: 1; }
+    Part:focus-within { width: 1fr; }  /* Textual restyles what has such a rule itself */
     Part:focus-within > .head { background: $cursor-background; }
     """
 
@@ -52,6 +61,8 @@ class Pane(Container):
         super().__init__(id=self.place)
         self.host = host
         self._started: tuple[type[Job] | None, float] = (None, 0.0)
+        #: What :meth:`kept` returned in the session before.
+        self.before = host.remembered.form(_SHOWN.format(self.place))
 
     @property
     def narrow(self) -> bool:
@@ -63,26 +74,47 @@ class Pane(Container):
         if self.post_message(message):
             self.host.expect(message)
 
-    def start(self, job: Job) -> bool:
-        """Submit a job that takes long, and say what it waits for. Another of its kind within a
-        moment is taken for a key that was pressed twice.
-
-        Returns:
-            Whether it was submitted.
+    def start(self, job: Job, started: Callable[[], None], size: JobSize | None = None) -> None:
+        """Submit a job that takes long, say how large it is, and what it waits for; then call
+        ``started``. Asks first where it may take very long, or where a run is alive elsewhere.
+        Another of its kind within a moment is taken for a key that was pressed twice.
         """
-        (kind, when), now = self._started, time.monotonic()
+        (before, when), now = self._started, time.monotonic()
         self._started = (type(job), now)
-        if kind is type(job) and now - when < _TWICE:
-            self.host.note("started a moment ago; for another one press again")
-            return False
+        if before is type(job) and now - when < _TWICE:
+            self.host.note("just started; press again to start another")
+            return
+
+        def submit() -> None:
+            self._started = (type(job), time.monotonic())
+            with self.host.bridge.shared() as shared:
+                running = shared.active
+            self.host.bridge.submit(job)
+            started()
+            self._say_started(running, size)
+
         with self.host.bridge.shared() as shared:
-            running = shared.active
-        self.host.bridge.submit(job)
+            own = set(shared.run_paths)
+        elsewhere = running_elsewhere(self.host.workspace.runs, own)
+        if not elsewhere and (size is None or not size.is_long):
+            submit()
+            return
+        facts = [f"{visible(run.id)} is running in another process, on the same machine."
+                 for run in elsewhere]  # fmt: skip
+        if size is not None:
+            facts += [line[:1].upper() + line[1:] for line in size.lines]
+        kind = kind_of(job)
+        title = f"start this {'training run' if kind == 'train' else kind}?"
+        screen = StartScreen(title, facts)
+        self.host.push_screen(screen, lambda answer: submit() if answer == "start" else None)
+
+    def _say_started(self, running: JobView | None, size: JobSize | None) -> None:
         if running is not None:
             label = short_path(running.label) if running.label.startswith("/") else running.label
             name = f"{running.kind} {visible(label)}".strip()
-            self.host.note(f"queued behind {name}: Q shows the queue")
-        return True
+            self.host.note(f"queued behind {name} ({key_for('global.queue')} shows the queue)")
+        elif size is not None and size.lines:
+            self.host.note(f"started: {size.summary}")
 
     def redraw(self) -> None:
         """Have the app draw this pane again, even if no event arrived."""
@@ -96,6 +128,10 @@ class Pane(Container):
 
     def reload(self) -> None:
         """Read from disk again."""
+
+    def footer(self) -> FooterState:
+        """What the pane's keys do now, where that is not what the table says."""
+        return FooterState()
 
     def first_focus(self) -> Widget | None:
         """The widget that gets the focus when the pane is shown."""
@@ -113,6 +149,16 @@ class Pane(Container):
 
     def hidden(self) -> None:
         """Another pane is visible now: stop every timer."""
+
+    def kept(self) -> dict[str, str]:
+        """What is shown and how, for the next session; empty texts need not be kept."""
+        return {}
+
+    def remember(self) -> None:
+        """Keep what is shown, if it has changed."""
+        if self.is_mounted:
+            kept = {name: value for name, value in self.kept().items() if value}
+            self.host.remembered.keep_form(_SHOWN.format(self.place), kept)
 
     def plain(self) -> str:
         """The focused view's text."""

@@ -21,6 +21,7 @@ from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import jobs
 from sekft_engine.records.events import QueueChanged
 from sekft_engine.records.results import LoadResult
+from sekft_tui.input.actions import key_for
 from sekft_tui.process.bridge import EngineLike
 
 
@@ -86,6 +87,8 @@ def header(remote: RemoteEngine | None, doing: tuple[str, str]) -> tuple[str, st
         case "reading":
             at, last = remote.position
             return f"⇄ reading {at}/{last}", "quiet"
+        case "silent":
+            return "⇄ engine silent", "bad"
         case "lost":
             return "⇄ engine sought", "warn"
         case "ended":
@@ -99,9 +102,11 @@ def about(remote: RemoteEngine) -> str:
     since = time.strftime("%d %b %H:%M", time.localtime(said.started))
     held = sum(job.held for job in status.queued)
     waiting = len(status.queued) - held
+    if remote.where.is_away:
+        return f"on an engine elsewhere (process {said.pid}): its files are not here; I says more"
     parts = [f"on the engine of this workspace: process {said.pid}, since {since}"]
     parts += [f"{waiting} waiting"] if waiting else []
-    parts += [f"{held} held: Q shows them"] if held else []
+    parts += [f"{held} held ({key_for('global.queue')} shows them)"] if held else []
     return ", ".join(parts)
 
 
@@ -113,10 +118,10 @@ def start_again(remote: RemoteEngine) -> None:
     """
     place, resident = remote.where.workspace, remote.status().resident
     facts = resident if isinstance(resident, LoadResult) else None
+    if remote.where.is_away:
+        raise Unavailable("the engine is behind a socket", mend="start it on its own machine")
     if remote.where.is_there():
         return  # someone else has
-    if remote.where.path is not None:
-        raise Unavailable("the engine is behind a socket", mend="start it on its own machine")
     start_detached(place, resident_options(facts))
 
 

@@ -18,7 +18,9 @@ from sekft_engine.records.jobs import Job
 from sekft_engine.records.journal import decode_line
 from sekft_engine.records.results import StatusResult
 from sekft_engine.records.runs import EVENTS
+from sekft_tui.messages import EngineEvent, EngineState
 from sekft_tui.model import reducer
+from sekft_tui.model.carrying import carry
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import TrainView
 
@@ -40,23 +42,6 @@ class EngineLike(Protocol):
     def close(self, timeout: float = 30.0) -> bool: ...
 
 
-class EngineEvent(Message):
-    """One of the :data:`RARE` events arrived."""
-
-    def __init__(self, event: Event) -> None:
-        super().__init__()
-        self.event = event
-
-
-class EngineState(Message):
-    """How the workbench stands to the engine of another process has changed."""
-
-    def __init__(self, state: State, why: str) -> None:
-        super().__init__()
-        self.state = state
-        self.why = why
-
-
 class Bridge:
     """Applies events to the shared state, on their own thread; never waits for the screen.
 
@@ -67,6 +52,8 @@ class Bridge:
         self._post = post
         self._lock = threading.Lock()
         self._shared = Shared()
+        #: What the engine before did, until the history of the present one is read.
+        self._before: Shared | None = None
         self._begin(engine)
 
     def _begin(self, engine: EngineLike) -> None:
@@ -82,21 +69,33 @@ class Bridge:
         with self._lock:
             before, self._shared = self._shared, Shared(version=self._shared.version + 1)
             self._shared.log, self._shared.logged = before.log, before.logged
+            self._before = before
         self._begin(engine)
+        if self.remote is None:
+            self._carry()
 
     def _receive(self, event: Event) -> None:
         remote = self.remote
         if remote is not None and remote.state != self._state:
             self._state = remote.state
-            self._past = self._past and self._state in ("reading", "lost")
+            self._past = self._past and self._state in ("reading", "silent", "lost")
             self._post(EngineState(self._state, remote.why))
-        before = _earlier_part(event)
+        away = remote is not None and remote.where.is_away
+        before = None if away else _earlier_part(event)
         with self._lock:
             if before is not None and self._shared.train.path != before.path:
                 self._shared.train = before
             reducer.reduce(self._shared, event)
+        if self._state == "live":
+            self._carry()
         if isinstance(event, RARE) and not self._past:
             self._post(EngineEvent(event))
+
+    def _carry(self) -> None:
+        with self._lock:
+            before, self._before = self._before, None
+            if before is not None:
+                carry(before, self._shared)
 
     @property
     def version(self) -> int:

@@ -47,7 +47,8 @@ def placed(sequence: str) -> str:
         learn(letter, chr(int(found[3])))
     parts = found[4].split(";")[1:]
     modifiers = (int(parts[0].partition(":")[0] or 1) if parts else 1) - 1
-    if modifiers & 0b111110 and (place := by_place(letter)):  # more than shift
+    place = by_place(letter)
+    if modifiers & 0b111110 and place is not None and place.isalpha():  # more than shift
         letter = place
     if parts:
         parts[0] = parts[0].partition(":")[0]

@@ -14,11 +14,12 @@ from textual.binding import Binding
 from sekft_engine.core import machine
 from sekft_engine.core.errors import SekftError
 from sekft_engine.records.results import LoadResult
+from sekft_tui.input.actions import key_for
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.box import BoxScreen
-from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible
+from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible, wrapped
 
 if TYPE_CHECKING:
     from sekft_engine.engine.attached.remote import RemoteEngine
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 #: Seconds between two looks at the memory.
 _PAUSE = 2.0
 _GIB = 1 << 30
+#: The width of the names of facts.
+NAMES = 11
+_ELSEWHERE = "the engine's sessions, runs and episodes are in"
 _WORDS = {
     "reading": "its history is being read",
+    "silent": "without a sign of life",
     "lost": "not connected",
     "ended": "ended",
 }
@@ -67,22 +72,29 @@ class EngineScreen(BoxScreen[None]):
 
     def draw(self, shared: Shared) -> None:
         width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
-        facts = [*self._engine(), *self._base(shared), *self._work(shared)]
+        facts = [*self._engine(width), *self._base(shared), *self._work(shared, width)]
         self.put(tuple(_line(name, value, width) for name, value in facts))
 
-    def _engine(self) -> Iterator[tuple[str, str]]:
+    def _engine(self, width: int) -> Iterator[tuple[str, str]]:
         remote = self._bridge.remote
         if remote is None:
             yield "engine", f"in this workbench (process {os.getpid()}): it ends with it"
         else:
             said = remote.greeting
             since = time.strftime("%d %b %H:%M", time.localtime(said.started))
+            yield "engine", f"process {said.pid} since {since}, {visible(said.engine)}"
             state = _WORDS.get(remote.state, "connected")
-            yield "engine", f"process {said.pid} since {since}, {visible(said.engine)}, {state}"
+            if remote.state in _WORDS and remote.why:
+                state = f"{state}: {visible(remote.why)}"
+            yield from _lines("state", state, width)
         here = self._workspace.resolve()
         yield "workspace", visible(str(here)) if here == Path.cwd() else short_path(str(here))
-        if remote is not None and remote.where.path is not None:
-            yield "socket", short_path(str(remote.where.path))
+        if remote is not None and (path := remote.where.socket_path):
+            yield "socket", visible(path)
+        if remote is not None and remote.where.is_away:
+            there = visible(remote.greeting.workspace)
+            text = f"{_ELSEWHERE} {there} and not on this machine; those here are of this workspace"
+            yield from _lines("files", text, width)
         if self._clients:
             yield "clients", f"open connections: {self._clients}, with this workbench's"
         if self._memory:
@@ -103,17 +115,18 @@ class EngineScreen(BoxScreen[None]):
             active = ", active" if adapter == held.active else ""
             yield "adapter", f"{visible(adapter)} ({digest[:12]}{active})"
 
-    def _work(self, shared: Shared) -> Iterator[tuple[str, str]]:
+    def _work(self, shared: Shared, width: int) -> Iterator[tuple[str, str]]:
         job = shared.active
         if job is None:
             yield "job", "none"
         else:
             spent = f", for {duration(time.time() - job.started)}" if job.started else ""
             detail = visible(job.progress.detail) if job.progress is not None else ""
-            yield "job", f"{engine_text(shared)[0]}{spent}" + (f": {detail}" if detail else "")
+            doing = f"{engine_text(shared)[0]}{spent}" + (f": {detail}" if detail else "")
+            yield from _lines("job", doing, width)
         status = self._bridge.engine.status()
         for waiting in status.queued:
-            why = "held: Q shows the queue" if waiting.held else "waits"
+            why = f"held ({key_for('global.queue')} shows the queue)" if waiting.held else "waits"
             yield "waiting", f"{visible(waiting.kind)} {short_path(visible(waiting.label))} ({why})"
 
 
@@ -126,10 +139,16 @@ def _measured(remote: RemoteEngine | None) -> tuple[int, int]:
             clients = int(client.call("status")["clients"])
     except (SekftError, KeyError, TypeError, ValueError):
         return 0, 0
-    here = remote.where.path is None
+    here = not remote.where.is_away
     # Asking is being a client for a moment.
     return machine.process_memory(remote.greeting.pid) if here else 0, max(0, clients - 1)
 
 
+def _lines(name: str, value: str, width: int) -> Iterator[tuple[str, str]]:
+    """A fact that may need several lines."""
+    for number, line in enumerate(wrapped(value, width - NAMES)):
+        yield "" if number else name, line
+
+
 def _line(name: str, value: str, width: int) -> Parts:
-    return ((fit(name, 11), "quiet"), (clip(value, width - 11), "text"))
+    return ((fit(name, NAMES), "quiet"), (clip(value, width - NAMES), "text"))

@@ -1,4 +1,4 @@
-"""``f``: all figures of the eval that is shown, computed from its episodes as in the report."""
+"""All figures of the eval that is shown, computed from its episodes as in the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class FiguresScreen(BoxScreen[None]):
         subjects: in the order of the pane.
     """
 
-    BINDINGS = [Binding("escape,q,f", "dismiss", show=False)]
+    BINDINGS = [Binding("escape,q,i", "dismiss", show=False)]
+    #: Cells that the box may take.
+    WIDEST = 130
+    DEFAULT_CSS = f"FiguresScreen #box {{ width: {WIDEST}; }}"
     KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
 
     def __init__(self, folder: Path, subjects: Sequence[str]) -> None:
@@ -49,7 +52,7 @@ class FiguresScreen(BoxScreen[None]):
         except (OSError, SekftError, ValueError) as error:
             self.put((((f" {visible(str(error))}", "bad"),),))
             return
-        width = min(80, int(self.app.size.width * 0.96) - 5)
+        width = min(self.WIDEST - 4, int(self.app.size.width * 0.96) - 5)
         self.put(tuple(figures(found, width)))
 
 
@@ -104,7 +107,7 @@ def figures(found: Mapping[str, Any], width: int) -> list[Parts]:
         if any(counts):
             lines.append(_counts(name, counts, meaning, width))
     outcomes = found["outcomes"]
-    lines += [(), _title("expected, and the end", outcomes, width)]
+    lines += [(), _title("expected vs. actual ending", outcomes, width)]
     for subject in subjects:
         for expected, ended in subject.confusion.items():
             name = f"{subject.name}: {expected}"

@@ -9,9 +9,9 @@ from textual.binding import Binding
 
 from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
-from sekft_tui.input.actions import PANES, SCREENS, Key, Place, of, shown
+from sekft_tui.input.actions import PANES, SCREENS, Place, of, shown
 from sekft_tui.screens.box import BoxScreen
-from sekft_tui.text import Parts, fit
+from sekft_tui.text import Parts, fit, wrapped
 
 
 class HelpScreen(BoxScreen[None]):
@@ -29,32 +29,43 @@ class HelpScreen(BoxScreen[None]):
         return min(80, int(self.app.size.width * 0.96) - 5)
 
     def on_mount(self) -> None:
-        title = dict(PANES + SCREENS)[self.place]
-        lines: list[Parts] = [((f"{title}", "head"),)]
-        lines += [self._key(key) for key in of(self.place)]
-        if self.place == "trajectories":
-            lines += LEGEND + filter_lines(filters.TRAJECTORY)
-        if self.place == "replay":
-            lines += filter_lines(filters.EPISODE)
-        if self.place == "eval":
-            lines += VERDICTS
-        if self.place == "takeover":
-            lines += TYPING
-        lines += [(), (("Lists and texts", "head"),)]
-        lines += [self._key(key) for key in of("motion")]
-        if self.place in dict(PANES):
-            lines += [(), (("Everywhere", "head"),)]
-            lines += [self._key(key) for key in of("global")]
-            lines += [
-                (("  " + fit("tab", 14), "key"), ("To the next part, shift+tab back", "text")),
-            ]
         self.query_one("#box").border_title = "keys"
-        self.put(tuple(lines))
+        self._put()
         self.sheet.focus()
 
-    def _key(self, key: Key) -> Parts:
-        names = "  ".join(shown(name) for name in key.keys)
-        return (("  " + fit(names, 14), "key"), (fit(key.description, self._width - 16), "text"))
+    def on_resize(self) -> None:
+        self._put()
+
+    def _put(self) -> None:
+        """Show the text, wrapped to the present width."""
+        title = dict(PANES + SCREENS)[self.place]
+        lines: list[Parts] = [((f"{title}", "head"),)]
+        lines += self._keys(self.place)
+        if self.place == "trajectories":
+            lines += LEGEND + filter_lines(filters.TRAJECTORY, self._width)
+        if self.place == "replay":
+            lines += filter_lines(filters.EPISODE, self._width)
+        if self.place == "eval":
+            lines += VERDICTS
+        if self.place in dict(SCREENS):
+            lines += TYPING
+        lines += [(), (("Lists and texts", "head"),)]
+        lines += self._keys("motion")
+        if self.place in dict(PANES):
+            lines += [(), (("Everywhere", "head"),)]
+            lines += self._keys("global")
+            lines += explained("tab", "To the next part, shift+tab back", self._width)
+            lines += [(), (("Keys of your own: sekft keys, docs/keys.md", "quiet"),)]
+        self.put(tuple(lines))
+
+    def _keys(self, place: Place) -> list[Parts]:
+        return [
+            line
+            for key in of(place)
+            for line in explained(
+                "  ".join(shown(name) for name in key.keys), key.description, self._width
+            )
+        ]
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
@@ -106,13 +117,13 @@ TYPING: list[Parts] = [
 ]
 
 
-def filter_lines(known: Mapping[str, FilterField]) -> list[Parts]:
+def filter_lines(known: Mapping[str, FilterField], width: int) -> list[Parts]:
     """The syntax of filters, and every field."""
     each = dict.fromkeys(known.values())
-    lines: list[Parts] = [
-        (),
-        (("Filters", "head"), ("  all conditions must hold", "quiet")),
-        *(_explained(how, what) for how, what in filters.SYNTAX),
+    lines: list[Parts] = [(), (("Filters", "head"), ("  all terms must match", "quiet"))]
+    for how, what in filters.SYNTAX:
+        lines += explained(how, what, width, 23)
+    lines += [
         (),
         (("Fields", "head"), ("  a name may be shortened as long as it is unique", "quiet")),
     ]
@@ -122,12 +133,15 @@ def filter_lines(known: Mapping[str, FilterField]) -> list[Parts]:
             says += ": " + ", ".join(field.choices)
         if field.aliases:
             says += f"; also {field.aliases[0]}"
-        lines.append(_explained(field.usage, says))
+        lines += explained(field.usage, says, width, 23)
     if any(field.late for field in each):
         late = ", ".join(field.name for field in each if field.late)
         lines.append(((f"  {late}: known once certified", "quiet"),))
     return lines
 
 
-def _explained(how: str, what: str) -> Parts:
-    return (fit(f"  {how}", 25), "key"), (what, "text")
+def explained(how: str, what: str, width: int, room: int = 14) -> list[Parts]:
+    """A key or a word in ``room`` cells, and what it does, in as many lines as that takes."""
+    rows = wrapped(what, max(12, width - room - 3)) or [""]
+    lead = [fit(f"  {how}", room + 2), *[" " * (room + 2)] * (len(rows) - 1)]
+    return [((start, "key"), (row, "text")) for start, row in zip(lead, rows, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from sekft_engine.records.events import Event
     from sekft_tui.model.reducer import Shared
     from sekft_tui.widgets.line_edit import TypingTarget
 
@@ -15,6 +16,14 @@ class DrawsState(Protocol):
 
     def draw(self, shared: Shared) -> None:
         """Draw ``shared``; the bridge's lock is held meanwhile, so this must be quick."""
+
+
+@runtime_checkable
+class HearsEngine(Protocol):
+    """A screen that reacts to events of the engine, and does not only draw what follows."""
+
+    def engine_event(self, event: Event) -> None:
+        """One of the bridge's rare events arrived."""
 
 
 @runtime_checkable

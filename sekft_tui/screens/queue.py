@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -9,6 +10,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 
 from sekft_engine.records.events import Queued
+from sekft_tui.input.actions import key_for
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text, job_state
 from sekft_tui.screens.box import BoxScreen, plain_title
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
     from sekft_tui.process.bridge import Bridge
 
-_EMPTY = "no job is running or waiting\ns in Train or Eval starts one; further ones wait here"
+_EMPTY = "no job is running or waiting\n{start} in Train or Eval starts one; further ones wait here"
 
 
 class QueueScreen(BoxScreen[None]):
@@ -38,7 +40,7 @@ class QueueScreen(BoxScreen[None]):
     ]
     KEYS_TEXT = (
         ("K J", "key"),
-        (" sooner, later   ", "quiet"),
+        (" move up, down   ", "quiet"),
         ("p", "key"),
         (" hold, release   ", "quiet"),
         ("x", "key"),
@@ -54,7 +56,9 @@ class QueueScreen(BoxScreen[None]):
         self._active = ""
 
     def compose(self) -> ComposeResult:
-        self.list = LineList(self._row, empty=_EMPTY, id="queue")
+        self.list = LineList(
+            self._row, empty=_EMPTY.format(start=key_for("train.start")), id="queue"
+        )
         self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
         box = Vertical(self.list, self.foot, id="box")
         box.border_title = "queue"
@@ -98,7 +102,9 @@ class QueueScreen(BoxScreen[None]):
         job, status = self._rows[y]
         text, style = job_state(status)
         label = short_path(job.label) if job.label.startswith("/") else visible(job.label)
-        again = "resumes  " if job.spec.get("resume") and status == "held" else ""
+        again = "resumes  " if job.spec.get("resume") else ""
+        if again and job.spec.get("out"):
+            label = visible(Path(str(job.spec["out"])).name)
         return (
             (fit(f" {text}", 14), style),
             (fit(visible(job.kind), 10), "strong"),

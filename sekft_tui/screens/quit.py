@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
+from sekft_tui.model.endings import name_of
 from sekft_tui.screens.question import QuestionScreen
 
 if TYPE_CHECKING:
@@ -56,14 +57,16 @@ class QuitScreen(QuestionScreen):
         self._interrupted = time.monotonic() if interrupt else float("-inf")
 
     def on_mount(self) -> None:
-        question = f"{self.kind} is still running." if self.kind else "Leave the workbench?"
+        question = (
+            f"{name_of(self.kind)} is still running." if self.kind else "Leave the workbench?"
+        )
         self.ask("leave?", "\n".join([question, *self._lost]), self._answers())
 
     def _answers(self) -> tuple[tuple[str, str], ...]:
         stop = ("s", "stop after this step, save, and leave")
-        cancel = ("c", f"cancel {self.kind}, and stay")
+        cancel = ("c", f"cancel {name_of(self.kind)}, and stay")
         if self._attached:
-            detach = ("d", "detach: leave, and the engine goes on")
+            detach = ("d", "detach: leave, and the engine keeps running")
             return detach, stop, cancel, ("k", "keep it running and stay")
         if self.kind:
             detach = ("d", "hand it to an engine in the background, and leave")
@@ -76,7 +79,7 @@ class QuitScreen(QuestionScreen):
         if not self.kind:
             return
         self._stopping = True
-        question = f"{self.kind} ends its step and saves …"
+        question = f"{name_of(self.kind)} is finishing its step and saving …"
         self.ask("leave?", question, (("q", "leave now, without waiting"),))
         self._stop()
 

@@ -25,7 +25,7 @@ _BAR = 24
 class StatisticsScreen(BoxScreen[None]):
     """Counts again while the data set is being certified."""
 
-    BINDINGS = [Binding("escape,q,s", "dismiss", show=False)]
+    BINDINGS = [Binding("escape,q,i", "dismiss", show=False)]
     KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
 
     class Counted(Message):

@@ -1,11 +1,14 @@
-"""The tab bar at the top and the key bar at the bottom, both drawn from the key table."""
+"""The tab bar at the top; the notes and the keys at the bottom."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from rich.cells import cell_len
 from textual.timer import Timer
 
-from sekft_tui.input.actions import PANES, Place, action_of, footer, shown
+from sekft_tui.input.actions import PANES, Place
+from sekft_tui.input.footer import FooterState, bar, items, last_items
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 
@@ -20,8 +23,8 @@ class TabBar(Lines):
         self.pane: Place = "trajectories"
         self.badges: dict[Place, str] = {}
         self.base = ""
-        #: Which engine it is, where it is one of another process.
-        self.engine = ""
+        #: The process of the engine, where it is another one; named where there is room for it.
+        self.process = 0
         self.state: tuple[str, str] = ("", "quiet")
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
@@ -42,28 +45,34 @@ class TabBar(Lines):
             at += size
         self.clicks = tuple(clicks)
         text, style = self.state
-        base = f" {visible(self.base)} " if self.base and width - at - cell_len(text) > 24 else ""
-        if self.engine and width - at - cell_len(text) - cell_len(base) > len(self.engine) + 2:
-            base = f"{base}{self.engine} "
+        room = width - at - cell_len(text) - 1
+        base = f" {visible(self.base)} " if self.base else ""
+        base = base if room > max(23, cell_len(base) - 1) else ""
+        room -= cell_len(base)
+        if self.process and room > len(named := f"· process {self.process} "):
+            base += named
+        elif self.process and room > len(named := f"{self.process} "):
+            sign, _, doing = text.partition(" ")
+            text = f"{sign} {named}{doing}"
         right = clip(text, max(0, width - at - cell_len(base) - 1))
         gap = width - at - cell_len(base) - cell_len(right) - 1
         parts += [(" " * max(0, gap), ""), (base, "quiet"), (right, style)]
         return (tuple(parts),)
 
 
-class KeyBar(Lines):
-    """The most important keys of the visible pane."""
+class NoteLine(Lines):
+    """A line above the keys for what was done, and for what waits while nothing was."""
 
-    DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; }"
+    DEFAULT_CSS = "NoteLine { background: $background; }"
 
     def __init__(self) -> None:
-        super().__init__(self._bar, id="keys")
-        self.pane: Place = "trajectories"
+        super().__init__(self._line, id="note")
         self._note = ""
+        self._standing = ""
         self._timer: Timer | None = None
 
-    def note(self, text: str, seconds: float = 4.0) -> None:
-        """Show a text in place of the keys for ``seconds``: it covers nothing else."""
+    def note(self, text: str, seconds: float) -> None:
+        """Show a text for ``seconds``."""
         self._note = text
         if self._timer is not None:
             self._timer.stop()
@@ -74,20 +83,29 @@ class KeyBar(Lines):
         self._note = ""
         self.update()
 
-    def _bar(self, width: int) -> tuple[Parts, ...]:
+    def stand(self, text: str) -> None:
+        """Show a text whenever there is no note; "" = none."""
+        if text != self._standing:
+            self._standing = text
+            self.update()
+
+    def _line(self, width: int) -> tuple[Parts, ...]:
         if self._note:
-            self.clicks = ()
             return (((" › ", "accent"), (clip(visible(self._note), width - 4), "strong")),)
-        parts: list[tuple[str, str]] = []
-        clicks: list[tuple[int, int, int, str]] = []
-        at = 0
-        for key in footer(self.pane):
-            pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
-            size = sum(cell_len(text) for text, _ in pieces)
-            if at + size > width:
-                break
-            clicks.append((0, at, at + size, action_of(key)))
-            parts += pieces
-            at += size
-        self.clicks = tuple(clicks)
-        return (tuple(parts),)
+        return (((clip(f"   {visible(self._standing)}", width - 1), "quiet"),),)
+
+
+class KeyBar(Lines):
+    """The most important keys of the visible pane, as they are now."""
+
+    def __init__(self, state: Callable[[], FooterState]) -> None:
+        super().__init__(self._bar, id="keys")
+        self.pane: Place = "trajectories"
+        self._state = state
+
+    def _bar(self, width: int) -> tuple[Parts, ...]:
+        state = self._state()
+        last = () if state.only else last_items()  # while one types, they are letters
+        made = bar(items(self.pane, state), last, width)
+        self.clicks = made.clicks
+        return (made.parts,)

@@ -33,6 +33,14 @@ class Field(NamedTuple):
     default: str = ""
 
 
+def enter_label(field: Field | None) -> str:
+    """What Enter does on a line, for the keys at the bottom; "" = nothing."""
+    kinds = {"button": "press", "check": "change", "text": "edit", "choice": "next value"}
+    if field is None:
+        return ""
+    return "next value" if field.choices else kinds.get(field.kind, "")
+
+
 class Form(LineList):
     """Fields with a cursor.
 
@@ -80,13 +88,16 @@ class Form(LineList):
             return
         by = 1 if row > self.cursor else -1
         row = max(0, min(row, len(self.fields) - 1))
-        while 0 <= row < len(self.fields) and self.fields[row].kind == "head":
+        while 0 <= row < len(self.fields) and not self._is_line(row):
             row += by
-        if 0 <= row < len(self.fields):
-            super().move_to(row)
-        else:
+        if not 0 <= row < len(self.fields):  # only titles are left: the line nearest to the end
+            row = next((y for y in range(len(self.fields))[::-by] if self._is_line(y)), self.cursor)
             self.scroll_to(y=0 if by < 0 else self.count, animate=False)
+        super().move_to(row)
         self._update_help()
+
+    def _is_line(self, y: int) -> bool:
+        return self.fields[y].kind != "head"
 
     def cache_key(self, y: int) -> Hashable:
         edit = self._edit if y == self.cursor else None

@@ -16,51 +16,7 @@ from textual.strip import Strip
 
 from sekft_tui.input.actions import bindings
 from sekft_tui.text import Parts, visible
-
-_STYLES = {
-    "text": "color: $foreground;",
-    "strong": "color: $foreground; text-style: bold;",
-    "quiet": "color: $quiet;",
-    "rule": "color: $line;",
-    "key": "color: $primary; text-style: bold;",
-    "head": "color: $primary; text-style: bold;",
-    "accent": "color: $accent; text-style: bold;",
-    "good": "color: $good; text-style: bold;",
-    "bad": "color: $bad; text-style: bold;",
-    "warn": "color: $warn; text-style: bold;",
-    "note": "color: $note;",
-    "trained": "color: $trained; text-style: bold;",
-    "trained-edge": "color: $trained; background: $trained-edge; text-style: bold underline;",
-    "masked": "color: $masked; text-style: dim;",
-    "masked-edge": "color: $masked; background: $masked-edge; text-style: dim underline;",
-    "special": "color: $special;",
-    "special-edge": "color: $special; background: $masked-edge; text-style: underline;",
-    "special-trained": "color: $special; text-style: bold reverse;",
-    "special-trained-edge": "color: $special; text-style: bold reverse underline;",
-    "mark": "color: $mark;",
-    "label": "color: $trained;",
-    "token": "color: $foreground; text-style: bold reverse;",
-    "match": "color: $warn; text-style: bold reverse;",
-    "match-now": "color: $match-now; text-style: bold reverse underline;",
-    "blame": "color: $bad; text-style: bold underline;",
-    "worse": "color: $bad; text-style: bold;",
-    **{f"loss-{step}": f"color: $loss-{step};" for step in range(8)},
-    "curve": "color: $curve; text-style: bold;",
-    "curve-raw": "color: $curve-raw; text-style: dim;",
-    "curve-heldout": "color: $curve-heldout; text-style: bold;",
-    **{f"hue-{number}": f"color: $hue-{number};" for number in range(6)},
-    "read": "color: $foreground; text-style: reverse;",
-    "chip": "background: $primary; color: $background; text-style: bold;",
-    "chip-good": "background: $good; color: $background; text-style: bold;",
-    "chip-bad": "background: $bad; color: $background; text-style: bold;",
-    "cursor": "background: $cursor-background;",
-    "cursor-off": "background: $panel;",
-}  # fmt: skip
-
-
-def style_css(selector: str) -> str:
-    """Component styles for ``selector``, one per style name."""
-    return "\n".join(f"{selector} > .line--{name} {{ {css} }}" for name, css in _STYLES.items())
+from sekft_tui.widgets.text_styles import text_style
 
 
 def changed(old: Parts, new: Parts, width: int) -> tuple[int, int]:
@@ -98,13 +54,12 @@ class LineView(ScrollView, can_focus=True):
     number changes and :meth:`redraw` when their content does.
     """
 
-    COMPONENT_CLASSES = {f"line--{name}" for name in _STYLES}
     DEFAULT_CSS = """
     LineView {
         height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: auto;
         scrollbar-size-vertical: 1; background: $background;
     }
-    """ + style_css("LineView")
+    """
     BINDINGS = bindings("motion")
 
     count = reactive(0, layout=False, repaint=False)
@@ -164,7 +119,7 @@ class LineView(ScrollView, can_focus=True):
     def style(self, name: str) -> Style:
         found = self._styles.get(name)
         if found is None:
-            found = self.get_component_rich_style(f"line--{name}", partial=True)
+            found = text_style(name, self.app.theme_variables)
             self._styles[name] = found
         return found
 
@@ -189,10 +144,12 @@ class LineView(ScrollView, can_focus=True):
         number = y + round(self.scroll_y)
         if number >= self.count or width <= 0:
             return Strip.blank(width, self.rich_style)
-        key = (number, self.cache_key(number), width, self.has_focus)
+        # A scroll bar leaves less room: what was drawn beside none is drawn again.
+        room = self.content_width
+        key = (number, self.cache_key(number), width, room, self.has_focus)
         found = self._strips.get(key)
         if found is None:
-            parts = self.line(number, self.content_width)
+            parts = self.line(number, room)
             found = self.strip(parts, width, self.line_style(number))
             self._strips[key] = found
         return found

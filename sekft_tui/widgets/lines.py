@@ -8,13 +8,13 @@ from textual import events
 from textual.strip import Strip
 
 from sekft_tui.text import Parts
-from sekft_tui.widgets.line_view import LineView, style_css
+from sekft_tui.widgets.line_view import LineView
 
 
 class Lines(LineView, can_focus=False):
     """Lines that are set with :meth:`show`, or made by a function of the width."""
 
-    DEFAULT_CSS = "Lines { height: 1; overflow: hidden; background: $panel; }" + style_css("Lines")
+    DEFAULT_CSS = "Lines { height: 1; overflow: hidden; background: $panel; }"
 
     def __init__(
         self,

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.cells import cell_len
+from textual.timer import Timer
 
 from sekft_engine.core.errors import SekftError
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.lines import Lines
+
+#: Nobody types more into one line: what comes beyond it is left out.
+LONGEST = 4000
+#: Seconds without a key after which a text is looked at while it is typed.
+REST_S = 0.05
 
 
 class PromptLine(Lines):
@@ -28,6 +34,7 @@ class PromptLine(Lines):
         self._initial = ""
         self._problem = ""
         self._done: Callable[[str], None] | None = None
+        self._timer: Timer | None = None
         self._changed: Callable[[str], None] | None = None
 
     def ask(
@@ -63,31 +70,51 @@ class PromptLine(Lines):
 
     def type_key(self, key: str, character: str | None) -> bool:
         if key == "enter":
+            self._rest_over()
             done = self._done
             if done is None or self._try(done, self._edit.text):
                 self.remove_class("-open")
             self.update()
         elif key in ("escape", "ctrl+c"):
             self.remove_class("-open")
+            self._rest_over()
             if self._changed is not None:
                 self._try(self._changed, self._initial)
         else:
             before = self._edit.text
-            self._edit.press(key, character)
+            if character is None or len(before) < LONGEST:
+                self._edit.press(key, character)
             if self._edit.text != before:
                 self._text_changed()
-            self.update()
+                self.update()
+            elif character is None:
+                self.update()
         return True
 
     def type_text(self, text: str) -> None:
-        self._edit.insert(text)
+        self._edit.insert(text[: max(0, LONGEST - len(self._edit.text))])
         self._text_changed()
         self.update()
 
     def _text_changed(self) -> None:
+        """Tell of the text once no further key of a burst is on its way: a paste into a terminal
+        that does not mark it comes as keys."""
         self._problem = ""
+        if self._timer is not None:
+            self._timer.stop()
         if self._changed is not None:
+            self._timer = self.set_timer(REST_S, self._settled)
+
+    def _rest_over(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _settled(self) -> None:
+        self._timer = None
+        if self._changed is not None and self.typing:
             self._try(self._changed, self._edit.text)
+            self.update()
 
     def _try(self, callback: Callable[[str], None], text: str) -> bool:
         """Call ``callback``; False = it refused the text, and the reason is shown."""

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.takeover.view import TakeOverView
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.recording import verdict_of
 from sekft_tui.model.verdict_text import Ending, checker_of, limit_of
 from sekft_tui.text import Parts, chop, clip, visible, visible_lines
@@ -24,14 +25,26 @@ class SessionView(LineView):
         super().__init__(id=id)
         self._view = TakeOverView()
         self._edit: LineEdit | None = None
+        self._ahead: tuple[str, ...] = ()
+        self._left = ""
         self._marked: int | None = None
         self._lines: list[Parts] = []
         self._turn_of: list[int] = []
         self._width = 0
         self._going_to_end = False
 
-    def show(self, view: TakeOverView, edit: LineEdit | None, marked: int | None) -> None:
-        """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither."""
+    def show(
+        self,
+        view: TakeOverView,
+        edit: LineEdit | None,
+        marked: int | None,
+        ahead: tuple[str, ...] = (),
+        left: str = "",
+    ) -> None:
+        """Show ``view``; ``edit`` is the text being typed, ``marked`` a turn; None = neither.
+        ``ahead`` are commands that were entered while another one runs, ``left`` is a line that was
+        left for the keys of the screen."""
+        self._ahead, self._left = ahead, left
         before, at_end = self._view, self._at_end()
         grown = (len(view.turns), view.state) != (len(before.turns), before.state)
         grown = grown or view.against is not before.against or view.writing != before.writing
@@ -49,7 +62,8 @@ class SessionView(LineView):
         self._edit = edit
         if not self._lines:
             return
-        self._lines[-1] = self._prompt_line(self._width)
+        typed_ahead = self._ahead_lines(self._width)
+        self._lines[-1] = typed_ahead[-1] if typed_ahead else self._prompt_line(self._width)
         self.refresh_line(len(self._lines) - 1)
 
     def to_end(self) -> None:
@@ -89,7 +103,15 @@ class SessionView(LineView):
                 *body, prompt = turn.content.split("\n")
                 lines = _output("\n".join(body), width) if body else []
                 if number < view.again and any(found.turn == number for found in view.differences):
-                    lines.append((("≠ ", "warn"), ("not as recorded: d shows", "warn")))
+                    lines.append(
+                        (
+                            ("≠ ", "warn"),
+                            (
+                                f"not as recorded: {key_for('takeover.differences')} shows how",
+                                "warn",
+                            ),
+                        )
+                    )
             self._lines += lines
             self._turn_of += [number] * len(lines)
         if view.state == "over" and view.finished is not None:
@@ -107,6 +129,7 @@ class SessionView(LineView):
             self._lines.append(self._prompt_line(width))
         else:
             self._lines += [(), (("  making the world …", "quiet"),)]
+        self._lines += self._ahead_lines(width)
         self.relines(len(self._lines))
 
     def _writing(self, width: int) -> list[Parts]:
@@ -125,18 +148,32 @@ class SessionView(LineView):
         ]
         return [*lines[:-1], (*lines[-1], ("▏", "accent"))]
 
+    def _ahead_lines(self, width: int) -> list[Parts]:
+        """What is typed while there is no prompt, below what runs."""
+        if self._view.state not in ("opening", "running"):
+            return []
+        lead = (("▌ ", "trained"), ("then ", "quiet"))
+        lines: list[Parts] = [
+            (*lead, (clip(visible(command), max(8, width - 8)), "trained"))
+            for command in (*self._ahead, *([self._left] if self._left.strip() else []))
+        ]
+        if self._edit is not None:
+            lines.append((*lead, *self._edit.parts(max(8, width - 8), "trained")))
+        return lines
+
     def _prompt_line(self, width: int) -> Parts:
         turns, state = self._view.turns, self._view.state
         prompt = "" if not turns or turns[-1].is_command else turns[-1].content.split("\n")[-1]
         prompt = clip(visible(prompt), max(0, width - 12))
         head: Parts = (("▌ ", "trained"), (prompt, "note"), (" ", ""))
         room = max(8, width - cell_len(prompt) - 4)
-        if self._edit is not None:
+        if self._edit is not None and state == "ready":
             return (*head, *self._edit.parts(room, "trained"))
         if state in ("running", "model") and self._view.running:
             style = "trained" if state == "running" else "special"
             return (*head, (clip(visible(self._view.running), room - 2), style), (" ▏", "accent"))
-        return (("  ", ""), (prompt, "note"))
+        left = clip(visible(self._left), room) if state == "ready" else ""
+        return (("  ", ""), (prompt, "note"), (" ", ""), (left, "quiet"))
 
     def line(self, y: int, width: int) -> Parts:
         del width

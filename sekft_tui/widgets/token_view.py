@@ -17,7 +17,16 @@ from textual import events
 from sekft_engine.core.errors import BadInput
 from sekft_engine.maskview import lines as token_lines
 from sekft_engine.maskview.document import Document
-from sekft_engine.maskview.layout import GUTTER, MODES, MaskLayout, MaskLine, Mode, View, views_of
+from sekft_engine.maskview.layout import (
+    GUTTER,
+    MODES,
+    VIEWS,
+    MaskLayout,
+    MaskLine,
+    Mode,
+    View,
+    views_of,
+)
 from sekft_engine.maskview.paint import Overlay, paint
 from sekft_engine.maskview.search import Matches
 from sekft_tui.text import Parts, visible_lines
@@ -143,6 +152,16 @@ class TokenView(TokenMotion):
     def views(self) -> tuple[View, ...]:
         """The views of this document, in the order of the key."""
         return views_of(self.doc) if self.doc is not None else ("context",)
+
+    @property
+    def wanted(self) -> View:
+        """The view that was chosen, also where this document does not have it."""
+        return self._wanted
+
+    def restore(self, view: str, mode: str) -> None:
+        """Choose a view and a mode of an earlier session, if there are such."""
+        self._wanted = next((name for name in VIEWS if name == view), self._wanted)
+        self.mode = next((name for name in MODES if name == mode), self.mode)
 
     def set_view(self, name: View) -> None:
         self._wanted = name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import typing
 
 import msgspec
@@ -83,3 +85,32 @@ def test_the_facts_of_a_run_keep_the_names_they_have_on_disk() -> None:
     facts = RunFacts(data=DataFacts(source="here", sha256="1"))
     assert document(facts)["data"]["from"] == "here"
     assert msgspec.convert(document(facts), RunFacts) == facts
+
+
+AT_ONCE = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from sekft_engine.records import results
+
+documents = {
+    kind: dict.fromkeys(known.__struct_encode_fields__) for kind, known in results.RESULTS.items()
+}
+gate = threading.Barrier(12)
+
+def read():
+    gate.wait()
+    for kind, document in documents.items():
+        results.read_result(kind, document)
+
+threads = [threading.Thread(target=read) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_that_read_results_for_the_first_time_at_once_do_not_end_the_process() -> None:
+    for _ in range(4):
+        done = subprocess.run([sys.executable, "-c", AT_ONCE], check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]

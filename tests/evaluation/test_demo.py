@@ -78,8 +78,17 @@ def test_the_whole_loop_runs_from_one_command(
         assert document[subject]["intervals"]["clean_termination"][1] > 0.5
     assert document["workspace"] == str(tmp_path / "demo")
     assert "n=2" in err
-    kinds = [info.kind for info in list_runs(tmp_path / "demo" / "runs")]
-    assert kinds == ["eval", "train", "eval"]
-    base_run, _, adapter_run = list_runs(tmp_path / "demo" / "runs")
+    whole, *parts = list_runs(tmp_path / "demo" / "runs")
+    assert whole.id == document["experiment"]
+    assert (tmp_path / "demo" / "runs" / whole.id / "report.html").is_file()
+    by_name = {info.id.removeprefix(f"{whole.id}-"): info for info in parts}
+    assert {name: info.kind for name, info in by_name.items()} == {
+        "base-holdout": "eval",
+        "train-0": "train",
+        "adapters-holdout": "eval",
+    }
+    base_run, adapter_run = by_name["base-holdout"], by_name["adapters-holdout"]
+    assert document["runs"]["train"] == by_name["train-0"].id
+    assert document["controls"][0]["name"] == "oracle"
     for fact in ("scenarios_digest", "seed", "step_cap", "turn_tokens", "dialect", "base_digest"):
         assert base_run.about[fact] == adapter_run.about[fact]

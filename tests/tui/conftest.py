@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.app import Workbench
+from sekft_tui.input.actions import remap
 from tests.tui.scripted import ScriptedEngine
 
 GREETING = "Welcome. warden has work for you.\nuser@box:~$"
@@ -70,6 +71,14 @@ def workspace(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) 
         path = made.holdout_scenarios / f"held-{number:03}.json"
         path.write_text(json.dumps(scenario(number)))
     return made
+
+
+@pytest.fixture(autouse=True)
+def usual_keys() -> Iterator[None]:
+    """The keys of the table before and after each test."""
+    remap({})
+    yield
+    remap({})
 
 
 @pytest.fixture

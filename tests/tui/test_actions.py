@@ -11,12 +11,14 @@ from sekft_tui.input.actions import (
     PANES,
     SCREENS,
     Place,
+    action_of,
     bindings,
     footer,
     of,
     shown,
 )
-from sekft_tui.panes import PANE_TYPES
+from sekft_tui.input.footer import FooterState, bar, items, last_items
+from sekft_tui.panes import pane_type
 from sekft_tui.screens.takeover import TakeOverScreen
 from sekft_tui.screens.takeover.watch import WatchScreen
 from sekft_tui.widgets.line_view import LineView
@@ -49,7 +51,7 @@ def test_no_key_is_one_that_terminals_do_not_deliver() -> None:
 
 def test_every_key_has_an_action_where_it_says() -> None:
     targets: dict[str, type] = {"global": Workbench, "motion": LineView}
-    targets |= {str(place): kind for place, kind in PANE_TYPES.items()}
+    targets |= {str(place): pane_type(place) for place in PLACES}
     targets |= {"takeover": TakeOverScreen, "shell": WatchScreen}
     for key in KEYS:
         method = key.action.split("(")[0]
@@ -65,12 +67,16 @@ def test_ids_are_unique() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_footer_has_at_most_eight_keys_and_fits_80_columns(place: Place) -> None:
-    keys = footer(place)
-    assert 3 <= len(keys) <= 8
-    assert keys[-1].action == "quit"
-    width = sum(cell_len(f" {shown(key.keys[0])} {key.label} ") for key in keys)
-    assert width <= 80
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_footer_has_few_keys_and_ends_with_help_and_quit(place: Place, width: int) -> None:
+    assert 3 <= len(footer(place)) <= 9
+    made = bar(items(place, FooterState()), last_items(), width)
+    text = "".join(part for part, _ in made.parts)
+    assert cell_len(text) == width
+    assert text.endswith(" ? help  q quit ")
+    for _, start, end, action in made.clicks:
+        key = next(key for key in of("global", place) if action_of(key) == action)
+        assert text[start:end] == f" {shown(key.keys[0])} {key.label} "
 
 
 def test_every_key_of_the_table_is_bound_once() -> None:

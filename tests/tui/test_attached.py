@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,9 +19,12 @@ from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.socket.client import connect, live_engine, wait_until_gone
 from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
+from sekft_tui.process import attention
 from sekft_tui.process.attachment import choose_engine
+from sekft_tui.process.attention import Attention
 from tests.engine.attached.conftest import Heard, training
-from tests.engine.socket.conftest import PATIENCE, Start, running, runtime, start
+from tests.engine.socket.conftest import PATIENCE, Start, command, running, runtime, start
+from tests.engine.socket.scripted import train as scripted_train
 from tests.tui.screen import until, until_gone, until_shown
 
 __all__ = ["runtime", "start"]
@@ -106,7 +110,7 @@ async def test_a_workbench_that_is_left_leaves_the_engine_at_work(
         job = seen.engine.submit(training())
         await until_shown(pilot, "⇄ ▸ train")
         await pilot.press("q")
-        await until_shown(pilot, "detach: leave, and the engine goes on")
+        await until_shown(pilot, "detach: leave, and the engine keeps running")
         await pilot.press("d")
         await until(pilot, lambda: not app.is_running, "left")
     app.engine.close()
@@ -231,3 +235,69 @@ async def test_the_engine_is_described_from_every_pane(start: Start, workspace: 
         app.bridge.stop(after_step=False)
         await pilot.press("escape")
         await until_shown(pilot, "⇄ idle")
+
+
+@pytest.mark.usefixtures("background")
+async def test_a_finished_run_stays_in_view_when_the_engine_is_handed_over(
+    workspace: Workspace,
+) -> None:
+    handlers: Any = {jobs.Train: scripted_train}
+    app = Workbench(Engine(workspace, handlers=handlers), workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        app.bridge.submit(training(5))
+        await until_shown(pilot, "step 5/5", "✓ done")
+        await pilot.press("ampersand")
+        await until_shown(pilot, "⇄ idle")
+        await until_shown(pilot, "step 5/5", "✓ done")
+    app.engine.close()
+    with connect(workspace) as client:
+        client.call("shutdown")
+    assert wait_until_gone(workspace, PATIENCE)
+
+
+async def test_the_header_names_the_process_also_in_a_small_terminal(
+    start: Start, workspace: Workspace
+) -> None:
+    one = start()
+    app = attached(workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, f"⇄ {one.process.pid} idle")
+        job = app.bridge.submit(training())
+        await until_shown(pilot, "▸ train")
+        app.engine.cancel(job)
+        await until_shown(pilot, f"⇄ {one.process.pid} idle")
+
+
+async def test_loading_shows_what_is_read_and_how_long_the_rest_takes_and_keys_answer(
+    start: Start, workspace: Workspace, tmp_path: Path
+) -> None:
+    one = start("--base", str(tmp_path))
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ ▸ load loading 25", "left")
+        await pilot.press("I")
+        await until_shown(pilot, "0.5 of 2.0 GB", "left")
+        await pilot.press("I", "6")
+        await until(pilot, lambda: app.pane == "log", "a key is answered")
+    told = command(
+        "resident", "status", "--workspace", str(workspace.root), environment=one.environment
+    ).stdout
+    assert "loading the base 500 of 2000 (0.5 of 2.0 GB, " in told
+    assert " left, " in told
+
+
+async def test_a_long_job_of_an_engine_elsewhere_rings_when_it_ends(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "LONG", 0.0)
+    start()
+    app = attached(workspace)
+    written: list[str] = []
+    app.attention = Attention(written.append, {"TERM": "xterm-256color"})
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        app.bridge.submit(training(3))
+        await until(pilot, lambda: any("]9;sekft: train done" in each for each in written))
+        assert "\x07" in written
+        await until(pilot, lambda: any("]2;sekft workspace: ⇄" in each for each in written))

@@ -177,6 +177,8 @@ async def test_ctrl_z_says_why_it_does_not_stop_a_run(
         engine.say(*watched(60, upto=5))
         await until_shown(pilot, "step 5/60")
         await pilot.press("ctrl+z")
-        await until_shown(pilot, "train would stop, too: & lets the engine go on")
+        await until_shown(
+            pilot, "training runs in this process and would stop, too; & moves it out"
+        )
     assert psutil.Process(os.getpid()).status() != psutil.STATUS_STOPPED
     assert signal.getsignal(signal.SIGTSTP) is not None

@@ -60,7 +60,7 @@ def test_markers_name_first_command_first_failure_end_and_verdict() -> None:
     assert [marker.label for marker in cast.markers] == [
         "first command",
         "first failure (exit 1)",
-        "ends itself with exit",
+        "ends by itself with exit",
         "verdict",
     ]
     second = cast.marker_from(0.0, 1)
@@ -85,9 +85,9 @@ def test_the_limit_that_ended_a_session_is_named() -> None:
         trajectory = Trajectory.from_json(raw, "x")
         return "\n".join(screen(cast_of(trajectory, verdict_of(trajectory)), 99))
 
-    assert "may type no more commands" in ended(limit="commands")
-    assert "its context was full" in ended(limit="context")
-    assert "its session time was up" in ended(limit="time")
+    assert "cut off at the command limit" in ended(limit="commands")
+    assert "the context was full" in ended(limit="context")
+    assert "cut off at the time limit" in ended(limit="time")
     assert "cut off by a limit" in ended()
 
 

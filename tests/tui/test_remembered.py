@@ -9,12 +9,15 @@ from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.app import Workbench
 from sekft_tui.panes.eval import EvalPane
+from sekft_tui.panes.replay import ReplayPane
+from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.recipe import RecipePart
 from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.process.remembered import Remembered
 from sekft_tui.process.settings import load_state, state_path
 from tests.tui.screen import until, until_shown
-from tests.tui.scripted import ScriptedEngine
+from tests.tui.scripted import ScriptedEngine, evaluation, training
+from tests.tui.stored import stored_episode, stored_run
 
 Make = Callable[..., Workbench]
 
@@ -77,6 +80,7 @@ async def test_filter_and_place_in_the_list_are_there_again(make_app: Make) -> N
         app.leave()
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "certified")
         pane = app.query_one(TrajectoriesPane)
         await until(pilot, lambda: bool(pane.current and pane.current.id == name), "its place")
 
@@ -105,3 +109,82 @@ def test_a_damaged_state_file_costs_what_was_remembered_and_nothing_else(tmp_pat
     path.write_text('{"forms": 7}')
     Remembered(tmp_path).keep_form("train", {"lr": "0.1"})
     assert load_state().forms == {str(tmp_path): {"train": {"lr": "0.1"}}}
+
+
+async def test_view_and_kind_of_tokens_are_there_again(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "certified")
+        await pilot.press("v", "v", "m")
+        view = app.query_one(TrajectoriesPane).view
+        chosen = view.view_name, view.mode
+        assert chosen == ("ids", "trained")
+        app.leave()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "certified")
+        view = app.query_one(TrajectoriesPane).view
+        assert (view.view_name, view.mode) == chosen
+
+
+async def test_train_and_eval_open_on_the_newest_run_and_later_on_the_one_shown(
+    make_app: Make, workspace: Workspace
+) -> None:
+    for number in range(1, 3):
+        name = f"{number:03}-train"
+        stored_run(workspace, name, training(steps=20 * number, upto=20 * number, run=name))
+    evaluated = evaluation({"base": ["good", "cap"]}, 2, run="003-eval")
+    stored_run(workspace, "003-eval", evaluated, kind="eval")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "002-train", "from its journal")
+        await pilot.press("A", "S")
+        await pilot.press("3")
+        await until_shown(pilot, "003-eval", "2 of 2 episodes")
+        await pilot.press("5")
+        await until_shown(pilot, "001-train")
+        await pilot.press("G", "enter")
+        await until_shown(pilot, "001-train", "from its journal")
+        app.remember()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "001-train", "from its journal")
+        chart = app.query_one(TrainPane).chart
+        assert chart.view.log
+        assert chart.view.smoothing == 0.9
+        await pilot.press("5")
+        await until_shown(pilot, " 001-train")
+
+
+async def test_the_episode_that_was_replayed_and_the_large_part_are_there_again(
+    make_app: Make, workspace: Workspace
+) -> None:
+    run = stored_run(workspace, "001-eval", (), kind="eval")
+    for world in ("held-000", "held-001"):
+        stored_episode(run, "base", world, ("warden", "go\nuser@box:~$"), ("exit", ""))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("4")
+        await until_shown(pilot, "2 episodes")
+        await pilot.press("j", "z")
+        await until(pilot, lambda: app.screen.maximized is not None, "large")
+        app.remember()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.screen.maximized is not None, "large again")
+        pane = app.query_one(ReplayPane)
+        await until(pilot, lambda: pane.current is not None, "read")
+        assert pane.current is not None
+        assert pane.current.path.endswith("held-001.json")
+
+
+async def test_a_workbench_that_is_killed_has_kept_what_it_showed(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "certified")
+        await pilot.press("T", "3")
+        await until_shown(pilot, "Set-up")
+        theme = app.theme
+        app.remember()  # done every few seconds; nothing is done at the end
+        assert (load_state().theme, load_state().pane) == (theme, "eval")

@@ -59,6 +59,11 @@ def test_letters_stay_what_they_are_and_have_a_place() -> None:
     assert by_place("ы") == "s"
     assert by_place("Й") == "Q"
     assert by_place("é") is None
+    assert [by_place(letter) for letter in "хъюбХЮ"] == ["[", "]", ".", ",", "{", ">"]
+
+
+def test_ctrl_with_a_letter_at_the_place_of_a_sign_is_no_escape() -> None:
+    assert "escape" not in [name for name, _ in keys("\x1b[1093::91;5u")]
 
 
 def test_a_terminal_teaches_the_places_of_a_layout_that_nobody_knew() -> None:

@@ -15,9 +15,9 @@ from sekft_engine.cli.runs.shared import print_text, runs_root
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.journal import effective_events
 from sekft_engine.records.results import Losses, ShellResult, SweepResult, TrainResult
-from sekft_engine.records.run_notes import RunNotes, read_notes, tags_in, write_notes
 from sekft_engine.records.runs import (
     RunInfo,
     export_run,
@@ -25,8 +25,9 @@ from sekft_engine.records.runs import (
     read_events,
     survey_runs,
 )
-from sekft_engine.records.trash import discard
-from sekft_engine.records.trash import restore as take_back
+from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes, tags_in, write_notes
+from sekft_engine.records.upkeep.trash import discard
+from sekft_engine.records.upkeep.trash import restore as take_back
 
 
 @click.group("runs")
@@ -175,10 +176,18 @@ def export(identity: str, target: Path, as_json: bool, workspace: Path | None) -
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @workspace_option
 def report(identity: str, target: Path, workspace: Path | None) -> int:
-    """Write an eval's report to TARGET, a self-contained HTML page."""
+    """Write the report of an eval or an experiment to TARGET, a self-contained HTML page."""
     from sekft_engine.evaluation.report.page import write_page
 
     info = find_run(runs_root(workspace, identity), identity)
+    if isinstance(info.result, ExperimentResult):
+        from sekft_engine.core.files import write_whole
+        from sekft_engine.experiment.report.write import html_of
+
+        path = target.expanduser().absolute()
+        write_whole(path, html_of(info, info.result, path.parent).encode())
+        print_text(f"{info.id} -> {path}")
+        return 0
     print_text(f"{info.id} -> {write_page(info, target.expanduser().absolute())}")
     return 0
 
@@ -264,7 +273,7 @@ def _gist(info: RunInfo) -> str:
             )
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points, best {best}"
-        case ShellResult():
+        case ShellResult() | ExperimentResult() | ImproveResult():
             return info.result.in_words
         case _:
             return info.error

@@ -22,7 +22,15 @@ from sekft_engine.records.runs import run_of
 from sekft_engine.work.residence import is_same_folder
 
 #: Jobs that act on the resident base.
-OnBase = jobs.Train | jobs.Sweep | jobs.FindRate | jobs.Evaluate | jobs.MeasureLosses
+OnBase = (
+    jobs.Train
+    | jobs.Sweep
+    | jobs.FindRate
+    | jobs.Evaluate
+    | jobs.MeasureLosses
+    | jobs.Experiment
+    | jobs.Improve
+)
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -61,6 +69,9 @@ def offer(job: Job, workspace: Workspace | None) -> Offer:
     said = engine.greeting
     queue = engine.queue()
     why = ""
+    if (stuck := engine.silence) is not None:
+        engine.close(0.0)
+        return Offer(None, f"the engine of this workspace is not used: {stuck}")
     if said.engine != f"sekft {__version__}":
         why = f"is {said.engine}, and this is {__version__}"
     else:

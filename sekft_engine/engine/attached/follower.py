@@ -10,22 +10,27 @@ from typing import Literal, Protocol
 import msgspec
 
 from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.engine.attached.silence import silence
 from sekft_engine.engine.attached.where import Where
-from sekft_engine.engine.socket.client import Client
+from sekft_engine.engine.socket.client import Client, Silent
 from sekft_engine.engine.socket.protocol import EngineStatus, request_line
 from sekft_engine.records.events import Event, QueueChanged
 from sekft_engine.records.journal import decode_line
 
 #: How a front end stands to the engine: it reads what happened before, it hears what happens, the
-#: connection was lost and is sought, or the engine has ended.
-State = Literal["reading", "live", "lost", "ended"]
+#: engine gives no sign of life although its socket answers, the connection was lost and is sought,
+#: or the engine has ended.
+State = Literal["reading", "live", "silent", "lost", "ended"]
 #: How long an engine that holds its lock is called again before it counts as ended, in seconds.
 SEEK_S = 20.0
+#: After so many seconds in which nothing was said the socket is asked whether the engine lives; it
+#: has so many for the answer before the connection counts as lost.
+ASK_S, ANSWER_S = 2.0, 6.0
 #: How often an engine is looked for, in seconds.
 _LOOK_S = 0.2
-_LOOK_AFTER_END_S = 1.0
+_LOOK_LATER_S = 1.0
 
-_SUBSCRIBE = "subscribe"
+_SUBSCRIBE, _ALIVE = "subscribe", "alive"
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,7 @@ class _Said(msgspec.Struct, frozen=True):
     id: int | str | None = None
     method: str = ""
     params: msgspec.Raw = msgspec.Raw(b"{}")
+    result: msgspec.Raw = msgspec.Raw(b"{}")
     error: msgspec.Raw | None = None
 
 
@@ -75,6 +81,7 @@ class _Bye(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+_status = msgspec.json.Decoder(EngineStatus).decode
 _said = msgspec.json.Decoder(_Said).decode
 _event = msgspec.json.Decoder(_Event).decode
 
@@ -96,6 +103,7 @@ class Follower:
         self._journal = first.greeting.journal
         self._cursor = first.greeting.first - 1 if history else first.greeting.last
         self._state: State = "reading"
+        self._before_silence: State = "reading"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._main, name="sekft-follow", daemon=True)
 
@@ -118,36 +126,38 @@ class Follower:
         lost_since = 0.0
         why = "it does not answer"
         while not self._stopped.is_set():
-            client = self._client or self._where.find()
-            if client is not None:
-                self._client = client
-                lost_since = 0.0
-                gone = False
-                try:
-                    self._follow(client)
-                except _Ended as end:
-                    why, gone = end.why, True
-                except (SekftError, OSError) as error:
-                    why = str(error)
-                except Exception as error:  # whatever it says, the front end lives on
-                    log.exception("following the engine failed")
-                    why = str(error)
-                finally:
-                    client.close()
+            gone = False
+            try:
+                self._client = self._client or self._where.connect()
+                self._follow(self._client)
+            except _Ended as end:
+                why, gone = end.why, True
+            except (SekftError, OSError) as error:
+                why = str(error)
+                if self._where.is_away and "is the line up" not in why:
+                    why = f"{why}; is the line up (ssh -N -L)?"
+            except Exception as error:  # whatever it says, the front end lives on
+                log.exception("following the engine failed")
+                why = str(error)
+            finally:
+                if self._client is not None:
+                    self._client.close()
                     self._client = None
-                if self._stopped.is_set():
-                    return
-                if gone:
-                    self._tell("ended", why)
+                    lost_since = 0.0
+            if self._stopped.is_set():
+                return
+            if gone:
+                self._tell("ended", why)
             now = time.monotonic()
             lost_since = lost_since or now
             if not self._where.is_there():
                 self._tell("ended", "it was killed")
-            elif now - lost_since > SEEK_S:
+            elif now - lost_since > SEEK_S and not self._where.is_away:
                 self._tell("ended", why)
             elif self._state != "ended":
                 self._tell("lost", why)
-            self._stopped.wait(_LOOK_S if self._state == "lost" else _LOOK_AFTER_END_S)
+            soon = self._state == "lost" and now - lost_since < SEEK_S
+            self._stopped.wait(_LOOK_S if soon else _LOOK_LATER_S)
 
     def _tell(self, state: State, why: str = "") -> None:
         if state != self._state:
@@ -164,19 +174,48 @@ class Follower:
         self._tell("reading")
         asked = {"journal": self._journal, "after": self._cursor}
         client.send(request_line(_SUBSCRIBE, "subscribe", asked))
-        client.wait_for_ever()
+        client.wait_at_most(ASK_S)
+        since = 0.0  # when it was asked whether the engine lives; 0 = it has answered
         while True:
-            self._take(client.next_line())
+            try:
+                said = _said(client.next_line())
+            except Silent:
+                if self._stopped.is_set():
+                    return
+                now = time.monotonic()
+                if not since:
+                    client.send(request_line(_ALIVE, "status", {}))
+                    since = now
+                elif now - since > ANSWER_S:
+                    raise
+                continue
+            if said.id == _ALIVE and said.error is None:
+                since = 0.0
+                self._take_sign(client, _status(said.result))
+            else:
+                self._take(said)
 
-    def _take(self, line: bytes) -> None:
-        said = _said(line)
+    def _take_sign(self, client: Client, status: EngineStatus) -> None:
+        """Tell whether the engine is stopped or hangs, and when it goes on."""
+        why = silence(status, client.greeting.pid, away=self._where.is_away)
+        if why is not None and self._state in ("reading", "live"):
+            self._before_silence = self._state
+            self._tell("silent", str(why))
+        elif why is None and self._state == "silent":
+            self._tell(self._before_silence)
+
+    def _take(self, said: _Said) -> None:
         match said.method:
             case "event":
                 found = _event(said.params)
                 self._cursor = found.seq
+                if self._state == "silent":
+                    self._tell(self._before_silence)
                 event = decode_line(bytes(found.event))
                 if event is not None:
                     self._hears.heard(found.seq, event)
+            case "live" if self._state == "silent":
+                self._before_silence = "live"
             case "live":
                 self._tell("live")
             case "reset":

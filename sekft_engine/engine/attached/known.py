@@ -27,11 +27,14 @@ class Known:
         self._seen = 0
         self._unended: dict[str, events.JobQueued | events.JobStarted] = {}
         self.resident: LoadResult | None = None
+        #: Of the engine, when it was last asked.
+        self.status_said: EngineStatus | None = None
 
     def begin(self, status: EngineStatus, queue: QueueChanged) -> None:
         """Take over what the engine says of itself."""
         with self._lock:
             self._seen = status.last
+            self.status_said = status
             self.resident = status.resident
             now = status.running
             self._running = None

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,13 +16,14 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.engine.attached.follower import Follower, State
 from sekft_engine.engine.attached.known import Known
 from sekft_engine.engine.attached.sender import Order, Sender
+from sekft_engine.engine.attached.silence import silence
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.queue import LASTING
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event, QueueChanged, Queued
-from sekft_engine.records.job_paths import absolute
+from sekft_engine.records.job_paths import absolute, moved
 from sekft_engine.records.jobs import Job, kind_of, label_of
 from sekft_engine.records.result import Result
 from sekft_engine.records.results import (
@@ -78,7 +80,8 @@ class RemoteEngine:
 
     @property
     def why(self) -> str:
-        """Why the connection is lost, or the engine has ended."""
+        """Why nothing is heard: the engine gives no sign of life, the connection is lost, or the
+        engine has ended."""
         return self._why
 
     @property
@@ -89,6 +92,15 @@ class RemoteEngine:
     def wait_until_live(self, timeout: float) -> bool:
         """Whether the whole history was heard, or the engine had ended, within so many seconds."""
         return self._settled.wait(timeout)
+
+    @property
+    def silence(self) -> SekftError | None:
+        """Why the engine gave no sign of life when it was attached to; None = it did."""
+        self._attached.wait(10.0)
+        said = self._known.status_said
+        if said is None:
+            return None
+        return silence(said, self._greeting.pid, away=self.where.is_away)
 
     def queue(self) -> QueueChanged:
         """What runs and waits, each ready to be submitted again."""
@@ -120,6 +132,8 @@ class RemoteEngine:
             self._refuse(job_id, kind, error=f"the engine has ended: {self._why}", mend=_START)
             return job_id
         sent = absolute(msgspec.structs.replace(job, id=""))
+        if self.where.is_away:
+            sent = moved(sent, self.where.workspace.root, Path(self._greeting.workspace))
         entry = Queued(id=job_id, kind=kind, label=label_of(sent))
         self._known.sent(entry)
 
@@ -142,7 +156,7 @@ class RemoteEngine:
         """Ask a training job (default: the running one) to save after its step and continue."""
         running = self._known.status().running
         found = running is not None and job_id in ("", running.id)
-        if found and running is not None and running.kind in ("train", "sweep"):
+        if found and running is not None and running.kind in _TRAINING_KINDS:
             self._order("checkpoint", job=job_id)
             return True
         return False
@@ -218,11 +232,14 @@ class RemoteEngine:
                     job=begun.job, t=begun.t, kind=begun.kind, detail=_ELSEWHERE
                 )
                 self._publish(ending)
+        before = self._state
         self._state, self._why = state, why
         if state == "ended":
             self._end_all(why)
+        again = "the engine goes on" if before == "silent" else ""
         said = {
-            "live": f"attached to the engine, process {self._greeting.pid}",
+            "live": again or f"attached to the engine, process {self._greeting.pid}",
+            "silent": why,
             "lost": f"the connection to the engine was lost ({why}); it is sought",
             "ended": f"the engine has ended: {why}",
         }.get(state)
@@ -298,6 +315,8 @@ class RemoteEngine:
 
 _ELSEWHERE = "this engine has not got it; if it had a run, that says how it ended"
 _START = "sekft resident --detach starts another one"
+#: Jobs that train, so that a checkpoint may be asked of them.
+_TRAINING_KINDS = ("train", "sweep", "experiment", "improve")
 _LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 import msgspec
 
 from sekft_engine import __version__
 from sekft_engine.core.errors import Unexpected, known_error
+from sekft_engine.core.process import is_stopped
 from sekft_engine.engine.socket import protocol
 from sekft_engine.engine.socket.address import Address
 from sekft_engine.engine.socket.connection import Connection
@@ -25,6 +27,10 @@ from sekft_engine.engine.socket.protocol import (
     result_line,
 )
 
+#: After so many seconds without a sign of life the engine counts as silent. Loading a library can
+#: hold the interpreter for a second or two.
+SILENT_S = 5.0
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +43,7 @@ class Answers:
         picture: the engine's state.
         order: passes a request on to the engine, which answers later; may raise.
         clients: how many there are.
+        heard: when the engine gave its last sign of life, in seconds of the monotonic clock.
     """
 
     def __init__(
@@ -47,12 +54,14 @@ class Answers:
         *,
         order: Callable[[Connection, Request], None],
         clients: Callable[[], int],
+        heard: Callable[[], float],
     ) -> None:
         self._address = address
         self._history = history
         self._picture = picture
         self._order = order
         self._clients = clients
+        self._heard = heard
 
     def greeting(self, *, read_only: bool) -> Greeting:
         """What the server says first."""
@@ -105,7 +114,7 @@ class Answers:
         """The answer to a request; None = it comes later."""
         match params:
             case protocol.Status():
-                return self._picture.status(self._clients())
+                return self._status()
             case protocol.Queue():
                 now = self._picture.queue()
                 return {"running": now.running, "waiting": now.waiting}
@@ -125,6 +134,14 @@ class Answers:
                 return {}
         self._order(client, request)
         return None
+
+    def _status(self) -> protocol.EngineStatus:
+        silent = time.monotonic() - self._heard()
+        return msgspec.structs.replace(
+            self._picture.status(self._clients()),
+            silent=round(silent, 1) if silent > SILENT_S else 0.0,
+            stopped=is_stopped(self._address.pid),
+        )
 
     def _agree(self, client: Connection, params: protocol.Hello) -> dict[str, object]:
         if params.protocol != protocol.PROTOCOL:

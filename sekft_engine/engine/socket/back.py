@@ -18,6 +18,7 @@ from sekft_engine.core.errors import JobFailed
 from sekft_engine.core.process import own_environment, python_module
 from sekft_engine.engine.socket.address import Address, Claim
 from sekft_engine.engine.socket.link import (
+    Alive,
     Begin,
     Closing,
     Happened,
@@ -27,8 +28,8 @@ from sekft_engine.engine.socket.link import (
     Place,
     Reply,
     Resident,
-    Shown,
     Unpacker,
+    first_word,
     pack,
 )
 from sekft_engine.engine.socket.protocol import PROTOCOL, error_line, result_line
@@ -44,6 +45,8 @@ MOST_WAITING = 100_000
 MOST_TOLD_AGAIN = 4096
 #: A serving process that dies more often than this within so many seconds is given up.
 MOST_RESTARTS, WITHIN_S = 5, 60.0
+#: Seconds between two signs of life.
+SIGN_S = 1.0
 #: How long a serving process may take to begin, in seconds.
 _BEGIN_S = 60.0
 #: Events that say what is the case until another one of their kind, or the job's end.
@@ -76,10 +79,13 @@ class Back:
         self._facts: LoadResult | None = None
         self._closing = False
         self._leaving = False
+        self._left = threading.Event()
         self._broken = False
         #: Held while the serving process is replaced, and while something is sent to it.
         self._sending = threading.Lock()
         self._told: deque[Place] = deque(maxlen=MOST_TOLD_AGAIN)
+        #: The sequence of events, and the number of the last one that was told.
+        self._journal, self._last = "", 0
         self._state: dict[type[Event], bytes] = {}
         self._generation = 0
         self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
@@ -94,7 +100,11 @@ class Back:
             do: carries out an order, on a thread of its own; may wait, and may raise.
         """
         self._do = do
-        for work, name in ((self._send_all, "sekft-socket"), (self._take_all, "sekft-orders")):
+        for work, name in (
+            (self._send_all, "sekft-socket"),
+            (self._take_all, "sekft-orders"),
+            (self._give_signs, "sekft-signs"),
+        ):
             threading.Thread(target=work, name=name, daemon=True).start()
 
     def observe(self, event: Event, line: Line | None) -> None:
@@ -120,6 +130,7 @@ class Back:
         """Let the serving process say goodbye, and wait for its end."""
         answered = self._doing.acquire(timeout=2.0)  # who asked for the end should be answered
         self._leaving = True
+        self._left.set()
         self._put(Leave(why=why))
         self._put(None)
         if answered:
@@ -149,17 +160,28 @@ class Back:
         link.settimeout(_BEGIN_S)
         root = self.address.workspace
         try:
-            link.sendall(pack(Begin(address=self.address, root=root, told=list(self._told))))
-            began = link.recv(1) == b"r"
+            begin = Begin(
+                address=self.address,
+                root=root,
+                told=list(self._told),
+                journal=self._journal,
+                last=self._last,
+                shown=list(self._state.values()),
+                resident=self._facts,
+                closing=self._closing,
+            )
+            link.sendall(pack(begin))
+            ready = first_word(link)
         except OSError:
-            began = False
-        if not began:
+            ready = None
+        if ready is None:
             process.kill()
             process.wait()
             link.close()
             raise JobFailed("the process for the engine's socket did not start")
         link.settimeout(None)
         self._link, self._process = link, process
+        self._journal, self._last = ready.journal, ready.last
 
     def _begin_again(self) -> bool:
         """Replace the serving process, which is gone; False where that is no use."""
@@ -179,11 +201,6 @@ class Back:
             self._generation += 1
             try:
                 self._begin()
-                self._link.sendall(pack(Resident(facts=self._facts)))
-                for event in list(self._state.values()):
-                    self._link.sendall(pack(Shown(event=event)))
-                if self._closing:
-                    self._link.sendall(pack(Closing()))
             except (OSError, JobFailed) as error:
                 self._give_up(str(error))
                 return False
@@ -225,12 +242,20 @@ class Back:
                     generation, message = message
                     if generation != self._generation:
                         continue  # who asked is gone with the process
-                if isinstance(message, Happened) and message.path:
-                    self._told.append(Place(message.path, message.offset, message.size))
+                if isinstance(message, Happened):
+                    self._last += 1
+                    if message.path:
+                        self._told.append(Place(message.path, message.offset, message.size))
                 try:
                     self._link.sendall(pack(message))
                 except OSError:
                     continue  # reading tells, and begins again; what was told is told again
+
+    def _give_signs(self) -> None:
+        """Let the serving process know that this one is neither stopped nor hangs."""
+        while not self._left.wait(SIGN_S):
+            if self._outgoing.empty():  # else there are signs enough
+                self._put(Alive())
 
     def _give_up(self, why: str) -> None:
         """The engine goes on without its socket; its jobs are worth more."""

@@ -15,12 +15,15 @@ import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import JobFailed, SekftError, Unavailable
+from sekft_engine.core.process import is_stopped
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.socket.address import Address, is_locked, peer_uid, read_pointer
 from sekft_engine.engine.socket.protocol import PROTOCOL, Fault, Greeting, request_line
 
 #: How long an engine may take for its greeting before it counts as dead, in seconds.
 PATIENCE_S = 5.0
+#: The longest line that is taken from whoever answers, in bytes. An event has some kilobytes.
+LONGEST_SAID = 1 << 25
 NO_ENGINE = "no engine is at work here"
 
 
@@ -30,6 +33,10 @@ class RequestFailed(JobFailed):
     def __init__(self, code: int, fault: Fault) -> None:
         super().__init__(fault.what, where=fault.where or None, mend=fault.mend or None)
         self.code = code
+
+
+class Silent(Unavailable):
+    """Nothing was said for as long as is waited; the connection stands."""
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -95,9 +102,9 @@ class Client:
             self._peer.shutdown(socket.SHUT_RDWR)
         self._peer.close()
 
-    def wait_for_ever(self) -> None:
-        """Take no silence for the engine's end from here on."""
-        self._peer.settimeout(None)
+    def wait_at_most(self, seconds: float) -> None:
+        """How long it may be silent from here on, where something is waited for."""
+        self._peer.settimeout(seconds)
 
     def call(self, method: str, **params: object) -> Any:
         """The result of a method.
@@ -144,7 +151,10 @@ class Client:
         message = self._next()
         if message.error is not None:
             raise Unavailable(message.error.message, where=path)
-        greeting = msgspec.convert(message.params, Greeting, strict=False)
+        try:
+            greeting = msgspec.convert(message.params, Greeting, strict=False)
+        except msgspec.ValidationError as error:
+            raise Unavailable(f"no engine answers: {error}", where=path) from error
         if greeting.protocol != PROTOCOL:
             raise Unavailable(
                 f"the engine speaks protocol {greeting.protocol}, and this sekft {PROTOCOL}",
@@ -158,6 +168,7 @@ class Client:
         :meth:`call` has passed over are not among it.
 
         Raises:
+            Silent: it said nothing for as long as is waited. What has come of a line is kept.
             Unavailable: the engine left.
         """
         start = 0
@@ -174,6 +185,11 @@ class Client:
             if not data:
                 raise Unavailable("the engine left", where=self.path)
             self._held += data
+            if len(self._held) > LONGEST_SAID and b"\n" not in data:
+                raise Unavailable(
+                    f"no engine answers: a line of more than {LONGEST_SAID >> 20} MiB",
+                    where=self.path,
+                )
         line = bytes(self._held[:end])
         del self._held[: end + 1]
         return line
@@ -185,8 +201,8 @@ class Client:
             raise Unavailable(f"no engine answers: {error}") from error
 
 
-def _silent(timeout: float, path: str) -> Unavailable:
-    return Unavailable(
+def _silent(timeout: float, path: str) -> Silent:
+    return Silent(
         f"the engine has not answered for {timeout:.0f} s",
         where=path,
         mend="its process may be stopped, or the machine overloaded",
@@ -218,7 +234,16 @@ def connect(workspace: Workspace, timeout: float | None = PATIENCE_S) -> Client:
         raise Unavailable(NO_ENGINE, where=where, mend=start)
     if address is None:
         raise Unavailable("an engine is starting or ending here", where=where, mend="try again")
-    return Client(address.socket, timeout)
+    try:
+        return Client(address.socket, timeout)
+    except Silent as error:
+        if not is_stopped(address.pid):
+            raise
+        raise Unavailable(
+            f"{error.what}: its process is stopped, by SIGSTOP or a debugger",
+            where=f"pid {address.pid}",
+            mend=f"kill -CONT {address.pid} lets it go on",
+        ) from error
 
 
 def wait_until_gone(workspace: Workspace, timeout: float) -> bool:

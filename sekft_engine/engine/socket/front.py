@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from sekft_engine.engine.socket.history import History
-from sekft_engine.engine.socket.link import Begin, Message, Unpacker
+from sekft_engine.engine.socket.link import Begin, Message, Ready, Unpacker, pack
 from sekft_engine.engine.socket.picture import Picture
 from sekft_engine.engine.socket.server import Server
+from sekft_engine.records.journal import decode_line
 
 
 def main(descriptors: list[int]) -> int:
@@ -34,15 +35,22 @@ def main(descriptors: list[int]) -> int:
     begin, *early = early
     if not isinstance(begin, Begin):
         return 1
-    history = History(Path(begin.root), begin.told)
-    link.send(b"r")  # the engine's events are numbered from here on
+    history = History(Path(begin.root), begin.told, journal=begin.journal, last=begin.last)
+    picture = Picture(history)
+    picture.resident, picture.closing = begin.resident, begin.closing
+    for line in begin.shown:  # events of before, which have their numbers already
+        event = decode_line(line)
+        if event is not None:
+            picture.observe(event)
+    # The engine's events are numbered from here on.
+    link.sendall(pack(Ready(journal=history.journal, last=history.span[1])))
     server = Server(
         begin.address,
         (listener, viewers),
         link=link,
         unpacker=unpacker,
         history=history,
-        picture=Picture(history),
+        picture=picture,
     )
     server.run()
     history.close()

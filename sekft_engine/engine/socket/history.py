@@ -73,18 +73,25 @@ class History:
     Args:
         root: the workspace's folder. Its index is read, continued and written.
         told: the newest events, in order, of which the process before this one was told.
+        journal: the id of the sequence that process gave, and ``last`` the number of the last of
+            ``told``: where its index is lost, the sequence goes on all the same. "" = there was no
+            such process.
     """
 
-    def __init__(self, root: Path, told: Sequence[Place] = ()) -> None:
+    def __init__(
+        self, root: Path, told: Sequence[Place] = (), *, journal: str = "", last: int = 0
+    ) -> None:
         self._root = root
         self._pieces: list[Piece] = []
         self._last = 0
         self.journal = secrets.token_hex(8)
         self._index: int | None = None
-        with contextlib.suppress(OSError, ValueError, *NOT_JSON):
+        try:
             self._load(root / INDEX, told)
-            told = ()
-        self._add_told(told)  # there was no index that could be read
+        except (OSError, ValueError, *NOT_JSON):  # there is no index that can be read
+            if journal:
+                self.journal, self._last = journal, max(0, last - len(told))
+            self._add_told(told)
         try:
             self._store(root / INDEX)
         except OSError as error:
@@ -136,6 +143,7 @@ class History:
 
     def close(self) -> None:
         """Write down where the sequence ends: what others add to its last journal is not of it."""
+        self._restore()
         if self._index is None:
             return
         newest = self._pieces[-1] if self._pieces else None
@@ -175,6 +183,7 @@ class History:
         piece.lines += 1
 
     def _begin(self, piece: Piece) -> None:
+        self._restore()
         self._pieces.append(piece)
         if len(self._pieces) > MOST_PIECES:
             del self._pieces[: MOST_PIECES // 2]
@@ -187,6 +196,15 @@ class History:
                 self._index = None
                 with contextlib.suppress(OSError):
                     (self._root / INDEX).unlink()
+
+    def _restore(self) -> None:
+        """Write the index again where someone has removed it."""
+        if self._index is None or os.fstat(self._index).st_nlink:
+            return
+        os.close(self._index)
+        self._index = None
+        with contextlib.suppress(OSError):
+            self._store(self._root / INDEX)
 
     def _entry(self, piece: Piece, *, closed: bool = False) -> bytes:
         path = piece.path

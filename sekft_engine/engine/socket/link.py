@@ -7,6 +7,7 @@ asks for what changes something. Messages are msgpack behind their length.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterator
 
@@ -29,11 +30,25 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first message: whose sockets these are. ``told``: the newest events that a serving
-    process before this one was told of, which it may not have numbered before it died."""
+    process before this one was told of, which it may not have numbered before it died; ``journal``
+    and ``last`` are the id of its sequence, and the number of the last of them. The rest is what
+    is the case, so that the first client hears it."""
 
     address: Address
     root: str
     told: list[Place] = []
+    journal: str = ""
+    last: int = 0
+    shown: list[bytes] = []
+    resident: LoadResult | None = None
+    closing: bool = False
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The serving process's first word: its sequence of events, and the last number in it."""
+
+    journal: str
+    last: int
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -43,12 +58,6 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     path: str = ""
     offset: int = 0
     size: int = 0
-
-
-class Shown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An event of before that says what is the case now; it has its number already."""
-
-    event: bytes
 
 
 class Resident(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -62,6 +71,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     client: int
     line: bytes
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A sign of life, sent every second."""
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -83,17 +96,36 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     params: bytes
 
 
-Message = Begin | Happened | Shown | Resident | Reply | Closing | Leave
+Message = Begin | Happened | Resident | Reply | Alive | Closing | Leave
 
 _encode = msgspec.msgpack.Encoder().encode
 _message = msgspec.msgpack.Decoder(Message).decode
+_ready = msgspec.msgpack.Decoder(Ready).decode
 _order = msgspec.msgpack.Decoder(Order).decode
 
 
-def pack(message: Message | Order) -> bytes:
+def pack(message: Message | Order | Ready) -> bytes:
     """The message with its length before it."""
     data = _encode(message)
     return _LENGTH.pack(len(data)) + data
+
+
+def first_word(link: socket.socket) -> Ready | None:
+    """What a serving process says first, and nothing of what follows; None = it has ended."""
+    head = _exactly(link, _LENGTH.size)
+    body = _exactly(link, _LENGTH.unpack(head)[0]) if head else b""
+    return _ready(body) if body else None
+
+
+def _exactly(link: socket.socket, size: int) -> bytes:
+    """So many bytes; b"" = the other end has closed before."""
+    held = b""
+    while len(held) < size:
+        data = link.recv(size - len(held))
+        if not data:
+            return b""
+        held += data
+    return held
 
 
 class Unpacker:

@@ -108,9 +108,13 @@ class Picture:
                 self.running = msgspec.structs.replace(running, paused=paused)
             case events.Progress():
                 self.running = msgspec.structs.replace(
-                    running, doing=event.label, done=event.done, total=event.total
+                    running,
+                    doing=event.label,
+                    done=event.done,
+                    total=event.total,
+                    detail=event.detail,
                 )
             case events.StepDone():
                 self.running = msgspec.structs.replace(
-                    running, doing="step", done=event.step, total=event.steps
+                    running, doing="step", done=event.step, total=event.steps, detail=""
                 )

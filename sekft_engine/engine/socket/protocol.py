@@ -210,7 +210,7 @@ METHODS: dict[str, type[Params]] = {
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """The job that runs. ``since`` is when it began; ``doing`` its last word on how far it is, with
-    ``done`` of ``total`` (0 = unknown)."""
+    ``done`` of ``total`` (0 = unknown) and ``detail``."""
 
     id: str
     kind: str
@@ -220,10 +220,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     doing: str = ""
     done: int = 0
     total: int = 0
+    detail: str = ""
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """``state``: ``idle``, ``busy``, ``paused``, or ``closing`` (no job is taken any more)."""
+    """``state``: ``idle``, ``busy``, ``paused``, or ``closing`` (no job is taken any more).
+
+    ``silent``: for so many seconds the engine's process has given no sign of life; 0 = it does.
+    ``stopped``: a signal (SIGSTOP) has stopped it. What else is said is then from before.
+    """
 
     state: Literal["idle", "busy", "paused", "closing"]
     resident: LoadResult | None
@@ -233,6 +238,8 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     last: int
     clients: int = 0
+    silent: float = 0.0
+    stopped: bool = False
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from sekft_engine.engine.socket.connection import Connection, TooLong
 from sekft_engine.engine.socket.feed import Tail
 from sekft_engine.engine.socket.history import History
 from sekft_engine.engine.socket.link import (
+    Alive,
     Closing,
     Happened,
     Leave,
@@ -26,7 +27,6 @@ from sekft_engine.engine.socket.link import (
     Order,
     Reply,
     Resident,
-    Shown,
     Unpacker,
     pack,
 )
@@ -85,8 +85,15 @@ class Server:
         self._allowed = os.geteuid() if allowed is None else allowed
         self._tail = Tail(history)
         self._answers = Answers(
-            address, history, picture, order=self._order, clients=lambda: len(self._clients)
+            address,
+            history,
+            picture,
+            order=self._order,
+            clients=lambda: len(self._clients),
+            heard=lambda: self._heard,
         )
+        #: When the engine gave its last sign of life.
+        self._heard = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._clients: dict[int, Connection] = {}
         self._numbers = itertools.count(1)
@@ -126,8 +133,11 @@ class Server:
             timeout = 0.0 if busy else 0.1
         self._again = False
         arrived = self._selector.select(timeout)
-        # New clients last: those that have left by now make room for them.
-        arrived.sort(key=lambda each: isinstance(each[0].data, bool))
+        # The engine first: what it says is the answer to what clients ask. New clients last: those
+        # that have left by now make room for them.
+        arrived.sort(
+            key=lambda each: (isinstance(each[0].data, bool), each[0].fileobj is not self._link)
+        )
         for key, mask in arrived:
             if key.fileobj is self._link:
                 self._attend_link(mask)
@@ -164,16 +174,15 @@ class Server:
             self._take(message)
 
     def _take(self, message: Message) -> None:
+        self._heard = time.monotonic()
         match message:
+            case Alive():
+                pass
             case Happened():
                 if message.path:
                     self._history.record(message.path, message.offset, message.size)
                 else:
                     self._history.record_unwritten(message.event)
-                event = decode_line(message.event)
-                if event is not None:
-                    self._picture.observe(event)
-            case Shown():
                 event = decode_line(message.event)
                 if event is not None:
                     self._picture.observe(event)

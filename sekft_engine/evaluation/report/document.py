@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +14,9 @@ from sekft_engine.episodes.endings import ENDINGS, ending_of
 from sekft_engine.episodes.episode import FinishedEpisode, draw_of
 from sekft_engine.episodes.verdict import KINDS, MEASURES, fulfils
 from sekft_engine.evaluation.report.caveats import causes_of, caveats, limits_of
+from sekft_engine.evaluation.report.comparisons import Episodes, Trial, comparisons, holds
 from sekft_engine.evaluation.statistics.intervals import pass_at, wilson_clustered
-from sekft_engine.evaluation.statistics.paired import Decision, compare, settled
+from sekft_engine.evaluation.statistics.paired import Decision
 from sekft_engine.records.evals import (
     ContextLimit,
     Counts,
@@ -25,15 +25,10 @@ from sekft_engine.records.evals import (
     EvalResult,
     EvalWarning,
     KindCounts,
-    PairedComparison,
     Partial,
     ServedFacts,
     SubjectFacts,
 )
-
-Episodes = Mapping[str, Sequence[FinishedEpisode]]
-#: A scenario, and the number of a draw in it.
-Trial = tuple[str, int]
 
 #: What rates are broken down by, besides the archetype.
 BREAKDOWNS: Mapping[str, Callable[[FinishedEpisode], str]] = {
@@ -224,95 +219,6 @@ def _pass_at(most: int, won: Sequence[int], draws: Sequence[int]) -> dict[str, f
     return {str(k): round(pass_at(k, won, draws), 4) for k in range(1, most + 1)}
 
 
-def comparisons(
-    episodes: Episodes,
-    *,
-    any_time: bool = False,
-    order: Sequence[Trial] | None = None,
-    controls: Container[str] = (),
-) -> list[PairedComparison]:
-    """Compare each pair of subjects on the worlds that count for both.
-
-    Controls are not compared with each other. Where there are any, the worlds that were solved are
-    compared too.
-
-    Args:
-        episodes: the finished episodes of each subject.
-        any_time: use the test that is valid at any time.
-        order: the trials of an eval that is not at its end, in the order fixed beforehand: only
-            worlds :func:`~sekft_engine.evaluation.statistics.paired.settled` for both are taken.
-    """
-    measures = ["clean_termination"]
-    if any(name in controls for name in episodes):
-        measures.append("solved")
-    return [
-        _compare(a, b, episodes, measure, any_time, order)
-        for measure in measures
-        for a, b in combinations(episodes, 2)
-        if episodes[a] and episodes[b] and not (a in controls and b in controls)
-    ]
-
-
-def differences(
-    of_a: Sequence[FinishedEpisode],
-    of_b: Sequence[FinishedEpisode],
-    measure: str = "clean_termination",
-) -> dict[str, int]:
-    """World -> the successes of b minus those of a, over the draws that count for both."""
-    a, b = _results(of_a, measure), _results(of_b, measure)
-    out: dict[str, int] = {}
-    for world, draw in a.keys() & b.keys():
-        out[world] = out.get(world, 0) + b[world, draw] - a[world, draw]
-    return out
-
-
-def _compare(
-    a: str,
-    b: str,
-    episodes: Episodes,
-    measure: str,
-    any_time: bool,
-    order: Sequence[Trial] | None,
-) -> PairedComparison:
-    by_world = differences(episodes[a], episodes[b], measure)
-    if order is not None:
-        done = [
-            {(each.trajectory.scenario, draw_of(each)) for each in episodes[name]}
-            for name in (a, b)
-        ]
-        worlds = settled((trial[0], all(trial in trials for trials in done)) for trial in order)
-        by_world = {world: by for world, by in by_world.items() if world in worlds}
-    found = compare([*by_world.values()], any_time=any_time)
-    return PairedComparison(
-        a=a,
-        b=b,
-        measure=measure,
-        pairs=found.pairs,
-        only_a=found.only_a,
-        only_b=found.only_b,
-        p=float(f"{found.p:.3g}"),
-        test=found.test,
-        evidence=float(f"{found.evidence:.3g}"),
-    )
-
-
-def _results(done: Sequence[FinishedEpisode], measure: str) -> dict[tuple[str, int], bool]:
-    kind = KINDS.get(measure)
-    return {
-        (finished.trajectory.scenario, draw_of(finished)): _holds(finished, measure)
-        for finished in done
-        if not finished.verdict.invalid
-        and (kind is None or finished.verdict.expected == kind.terminal)
-    }
-
-
-def _holds(finished: FinishedEpisode, measure: str) -> bool:
-    if measure in KINDS:
-        return fulfils(finished.verdict, measure)
-    held: bool = getattr(finished.verdict, measure)
-    return held
-
-
 def _valid(done: Sequence[FinishedEpisode]) -> list[FinishedEpisode]:
     return [finished for finished in done if not finished.verdict.invalid]
 
@@ -329,7 +235,7 @@ def _by_world(counted: Sequence[FinishedEpisode], measure: str) -> tuple[list[in
     won: dict[str, list[int]] = {}
     for finished in counted:
         results = won.setdefault(finished.trajectory.scenario, [])
-        results.append(_holds(finished, measure))
+        results.append(holds(finished, measure))
     return [sum(results) for results in won.values()], [len(results) for results in won.values()]
 
 

@@ -66,11 +66,3 @@ def fill(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
 def is_adapter_weight(name: str) -> bool:
     """Whether a parameter of this name is an adapter's."""
     return ".lora_" in name
-
-
-def raw_bytes(tensor: Tensor) -> bytes:
-    """All bits of a tensor."""
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

@@ -93,6 +93,7 @@ def run_train(job: jobs.Train, context: Context) -> TrainResult:
         context, run, base, name, plan.data, meta, plan.recipe, plan.trials, plan.ranks
     )
     session.trainer.recompute = recompute
+    context.progress("the first step", 0)
     try:
         if plan.earlier is not None:
             session.resume(checkpoint)
@@ -178,10 +179,17 @@ def _plan_memory(plan: Plan, context: Context) -> bool:
     if job.shard_base:  # all processes would have to load it before this is known
         return plan.recipe.recompute == "always"
     before = context.base  # the other processes keep a base from run to run as well
+    if before is None:
+        context.progress("loading the base", 0)
     base = context.load_base(str(plan.folder), job.load_4bit, device=job.device)
     refuse_undecodable(plan.trials, base)
     fit = plan_memory(
-        base, plan.data.train, plan.recipe, plan.ranks, others_load=base is not before
+        base,
+        plan.data.train,
+        plan.recipe,
+        plan.ranks,
+        others_load=base is not before,
+        report=lambda done, total: context.progress("measuring memory", done, total),
     )
     context.log(fit.summary)
     return fit.recompute

@@ -12,7 +12,7 @@ length. So they are measured apart and added: an upper bound.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -27,6 +27,7 @@ from sekft_engine.model.kernels.parallel_parts import parallel_parts
 from sekft_engine.model.kernels.recompute import RECOMPUTED
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.training.planning.step import Passes, StepMemory
+from sekft_engine.training.run.measured_memory import known_memory, remember_memory
 from sekft_engine.training.run.peak import peak_bytes
 from sekft_engine.training.trainer.data import TrainRow
 from sekft_engine.training.trainer.loss import (
@@ -46,8 +47,14 @@ HEAD_TOKENS, TRAINED = 48, (23, 47)
 #: The name of the adapter that is measured.
 _NAME = "probing"
 GIB = 2**30
-#: What was measured in this process.
+#: Called with what is done, and how much there is.
+Report = Callable[[int, int], None]
+#: What was measured in this process, or found on disk.
 _KNOWN: dict[tuple[object, ...], StepMemory] = {}
+
+
+def _unreported(done: int, total: int) -> None:
+    del done, total
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +71,14 @@ def plan_memory(
     ranks: Ranks = ALONE,
     *,
     others_load: bool = True,
+    report: Report = _unreported,
 ) -> MemoryPlan:
     """Decide how the steps of a run fit into memory: directly, or with activations recomputed if
     the recipe allows it. With several processes it runs in the first, which has the longest rows.
 
     Args:
         others_load: whether the other processes have not loaded their bases yet.
+        report: called with the number of passes measured so far, and of those to be measured.
 
     Raises:
         BadInput: the recipe's targets are not layers of this base.
@@ -86,7 +95,7 @@ def plan_memory(
         choices = (False,)
     measured: list[StepMemory] = []
     for recompute in choices:
-        measured.append(_measured(base, recipe, recompute=recompute))
+        measured.append(_measured(base, recipe, recompute=recompute, report=report))
         heaviest = run.heaviest(measured[-1])
         needed = measured[-1].bytes_of(heaviest)
         text = f"{needed / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
@@ -108,22 +117,26 @@ def _without_recomputing(memory: StepMemory, free: int, run: Passes) -> str:
     return f" (with --micro-batch {count} they need not be)" if count else ""
 
 
-def _measured(base: ResidentBase, recipe: Recipe, *, recompute: bool) -> StepMemory:
-    """:func:`measure_step`, once in a process for the same base and the same shape of adapter."""
+def _measured(base: ResidentBase, recipe: Recipe, *, recompute: bool, report: Report) -> StepMemory:
+    """:func:`measure_step`, once for the same base and the same shape of adapter."""
     import torch
 
     key = (
-        *(base.digest, base.quantised, str(base.model.dtype), str(base.device)),
+        *(base.digest, base.quantised, str(base.model.dtype), device_of(base.device).description),
         *(recipe.rank, recipe.targets, recipe.dropout),
         *(recompute, torch.get_num_threads()),
     )
-    found = _KNOWN.get(key)
+    found = _KNOWN.get(key) or known_memory(key)
     if found is None:
-        found = _KNOWN[key] = measure_step(base, recipe, recompute=recompute)
+        found = measure_step(base, recipe, recompute=recompute, report=report)
+        remember_memory(key, found)
+    _KNOWN[key] = found
     return found
 
 
-def measure_step(base: ResidentBase, recipe: Recipe, *, recompute: bool = False) -> StepMemory:
+def measure_step(
+    base: ResidentBase, recipe: Recipe, *, recompute: bool = False, report: Report = _unreported
+) -> StepMemory:
     """Measure passes of a few tokens through the base with an adapter of this recipe."""
     active = base.active
     base.new_adapter(_NAME, recipe)
@@ -131,8 +144,13 @@ def measure_step(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         weights = base.trainable(_NAME)
         logits = trained_token_logits(base.model)
         logits.recompute = recompute
-        by_length = [_peak(base, logits, tokens, 1, head=False) for tokens in LENGTHS]
-        few, many = (_peak(base, logits, HEAD_TOKENS, trained, head=True) for trained in TRAINED)
+        passes = [(tokens, 1, False) for tokens in LENGTHS]
+        passes += [(HEAD_TOKENS, trained, True) for trained in TRAINED]
+        peaks = []
+        for done, (tokens, trained, head) in enumerate(passes):
+            report(done, len(passes))
+            peaks.append(_peak(base, logits, tokens, trained, head=head))
+        *by_length, few, many = peaks
         held = sum(weight.numel() * weight.element_size() for weight in weights)
         for weight in weights:
             weight.grad = None
@@ -141,13 +159,13 @@ def measure_step(base: ResidentBase, recipe: Recipe, *, recompute: bool = False)
         base.activate(active)
         release_memory()
     square, token, fixed = np.polyfit(LENGTHS, by_length, 2)
-    trained = max(0.0, (many - few) / (TRAINED[1] - TRAINED[0]))
+    per_trained = max(0.0, (many - few) / (TRAINED[1] - TRAINED[0]))
     return StepMemory(
         # Two moments of the optimiser, and the last good weights.
         fixed=max(0.0, float(fixed)) + 3 * held,
         per_token=max(0.0, float(token)),
         per_squared_length=max(0.0, float(square)),
-        per_trained=trained,
+        per_trained=per_trained,
         # The logits of a chunk are computed while those of the chunk before still exist.
         logits_at_once=2 * max(1, MAX_LOGITS // base.model.config.get_text_config().vocab_size),
         packs=logits.packs,

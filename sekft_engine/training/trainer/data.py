@@ -13,30 +13,22 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.published import refuse_two_sources
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.trajectory import Trajectory
-from sekft_engine.render import ChatTokenizer, Dropped, Row
+from sekft_engine.render import ChatTokenizer, Dropped
 from sekft_engine.render.bulk.cache import cached_rows
-from sekft_engine.render.rows.row import IntArray
 from sekft_engine.sources.read.source import DataSource, HubSource
 from sekft_engine.sources.read.trajectories import Counting, Reading
+from sekft_engine.training.trainer.ablation import ablated
+from sekft_engine.training.trainer.train_row import TrainRow, train_row
 
-
-class TrainRow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A row as the trainer needs it, cut after the last trained token.
-
-    The cut changes no loss, since attention is causal. ``at`` are the positions whose next token
-    is trained.
-    """
-
-    id: str
-    ids: IntArray
-    at: IntArray
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def trained(self) -> int:
-        return len(self.at)
+__all__ = [
+    "Data",
+    "TrainRow",
+    "choose_heldout",
+    "load_data",
+    "read_data",
+    "refuse_nothing",
+    "train_row",
+]
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,11 +96,12 @@ def load_data(
     counting = Counting(reading, recipe.limit)
     rows = []
     untrained = 0
+    whole = recipe.ablation == "none"
     for number, row in enumerate(cached_rows(counting, tokenizer, max_length=recipe.max_length), 1):
         if isinstance(row, Dropped):
             counting.drop(row)
         else:
-            rows.append(train_row(row))
+            rows.append(train_row(row) if whole else ablated(row, recipe.ablation, tokenizer))
             untrained += row.certificate.untrained_commands
         if number % 256 == 0:
             report(number, 0)  # how many there are is known when all are read
@@ -132,12 +125,6 @@ def load_data(
         passed_over=reading.passed_over,
         untrained_commands=untrained,
     )
-
-
-def train_row(row: Row) -> TrainRow:
-    end = row.spans[-1].end
-    at = np.flatnonzero(row.trained[:end]) - 1
-    return TrainRow(id=row.id, ids=row.ids[:end], at=at.astype(np.int32))
 
 
 def choose_heldout(count: int, recipe: Recipe) -> frozenset[int]:

@@ -18,27 +18,31 @@ from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
 from sekft_tui.model.reducer import JobView, Shared
+from sekft_tui.model.training import TrainView
 from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import EvalSetup, Subject
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
 from sekft_tui.screens.figures import FiguresScreen
 from sekft_tui.text import Parts, duration, fit, visible
-from sekft_tui.widgets.form import Form
+from sekft_tui.widgets.form import Form, enter_label
 from sekft_tui.widgets.form_help import FormHelp
+from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
-_IDLE = ("no verdicts yet", "", "s evaluates the chosen subjects", "space chooses them")
+_IDLE = ("no verdicts yet", "", "{start} evaluates the chosen subjects", "{take} chooses them")
 
 
-class EvalPane(FormPane):
+class EvalPane(FormPane, SearchedPane):
     """Set-up to the left, grid and rates to the right; in narrow terminals one at a time."""
 
     place: ClassVar[Place] = "eval"
@@ -94,6 +98,28 @@ class EvalPane(FormPane):
         self.setup.restore(self.host.remembered.form("eval"))
         self._fill()
         self.reload()
+        self.show_last()
+
+    def put_last(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, EvalView) and self.opened is None and not self.view.cells:
+            self.opened = view
+            self.redraw()
+            self.follow(view.path)
+
+    @property
+    def opened_path(self) -> str:
+        return self.opened.path if self.opened is not None else ""
+
+    def put_followed(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, EvalView):
+            self.opened = view
+
+    def is_preparing(self) -> bool:
+        job = self._job
+        return job is not None and job.status == "running" and not self.view.cells
+
+    def kept(self) -> dict[str, str]:
+        return {"run": self.view.run if self.opened is not None else ""}
 
     def watchable(self) -> tuple[Widget, ...]:
         return (self.grid,)
@@ -136,12 +162,16 @@ class EvalPane(FormPane):
         """Show a run from its journal, until a new eval starts."""
         self.opened = view
         self.show_right()
+        self.follow(view.path)
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
         self.watch_found(self._job)
         view = self.opened if self.opened is not None else shared.eval
-        self.grid.empty = hint(self._job, _IDLE, "preparing the worlds", self.grid.content_width)
+        idle = tuple(
+            line.format(start=key_for("eval.start"), take=key_for("eval.take")) for line in _IDLE
+        )
+        self.grid.empty = hint(self._job, idle, "preparing the worlds", self.grid.content_width)
         self._fill_grid(view)
         self.rates.styles.height = max(2, len(self._table.lines(view, 80)))
         for lines in (self.grid_head, self.columns, self.rates):
@@ -165,7 +195,9 @@ class EvalPane(FormPane):
 
     def _grid_head(self, width: int) -> tuple[Parts, ...]:
         view = self.view
-        state, style = state_text(self._job, loaded=bool(view.cells))
+        state, style = state_text(
+            self._job, loaded=bool(view.cells), elsewhere=self.followed is not None
+        )
         name = visible(view.run) or "no eval yet"
         about = f"  {view.done} of {view.total} episodes" if view.total else ""
         if self._job is not None and self._job.status == "running":
@@ -176,13 +208,45 @@ class EvalPane(FormPane):
 
     # --- keys -------------------------------------------------------------------------------
 
+    def searched(self) -> LineList:
+        if self.narrow:
+            self.add_class("-no-form")
+        return self.grid
+
+    def row_text(self, y: int) -> str:
+        row = self.grid.grid[y]
+        return f"{row.scenario} {row.archetype}"
+
+    def footer(self) -> FooterState:
+        labels = self.match_labels()
+        if self._job is None or not self._job.active:
+            labels["stop"] = ""
+        elif self._job.status == "stopping":
+            labels["stop"] = "stopping"
+        if not self.is_on(self.grid) or len(self.grid.subjects) < 2:
+            labels["column(1)"] = ""
+        if not self.grid.rows:
+            labels["search"] = ""
+        if not self.view.path:
+            labels["figures"] = ""
+        field = self.form.field
+        if not self.is_on(self.form) or field is None or field.kind != "check":
+            labels["take"] = ""
+        if self.has_class("-no-form"):
+            labels["setup"] = "show set-up"
+        enter = enter_label(field) if self.is_on(self.form) else "replay"
+        if self.is_on(self.grid) and self.grid.chosen is None:
+            enter = ""
+        first = (Item(key_for("motion.choose"), enter),) if enter else ()
+        return FooterState(labels, first)
+
     def _open(self) -> None:
         chosen = self.grid.chosen
         if chosen is None:
             return
         cell = self.view.cells.get(chosen)
         if cell is None or cell.status == "waiting":
-            self.host.note("this episode has not begun")
+            self.host.note("this episode has not started")
             return
         self.request(OpenEpisode(self.view, *chosen))
 
@@ -195,9 +259,12 @@ class EvalPane(FormPane):
         if why := self.setup.problem():
             host.note(why)
             return
-        if self.start(self.setup.job(host.base, host.workspace.holdout_scenarios)):
-            self.opened = None
-            self.watch_started()
+        job = self.setup.job(host.base, host.workspace.holdout_scenarios)
+        self.start(job, self._begun, self.setup.size(self.view.pace))
+
+    def _begun(self) -> None:
+        self.opened = None
+        self.watch_started()
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:
@@ -281,7 +348,7 @@ def _read_choices(runs: Path, scenarios: Path) -> tuple[tuple[Subject, ...], int
         found = [run for run in list_runs(runs) if run.kind == "train" and run.adapter]
     except (OSError, SekftError):
         found = []
-    adapters = tuple(Subject(run.id, run.adapter) for run in reversed(found))
+    adapters = tuple(Subject(run.id, run.adapter, run.status == "done") for run in reversed(found))
     return adapters, sum(1 for _ in scenarios.glob("*.json"))
 
 

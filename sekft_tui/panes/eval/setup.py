@@ -9,6 +9,8 @@ from typing import NamedTuple, get_args
 from sekft_engine.evaluation.statistics.power import what_n_shows
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_tui.input.actions import key_for
+from sekft_tui.model.job_size import JobSize, eval_size
 from sekft_tui.text import short_path
 from sekft_tui.widgets.form import Field
 
@@ -19,7 +21,7 @@ _NUMBERS = {
     "turn_tokens": ("tokens after which a command is cut off", 1),
     "seed": ("order of the scenarios, and sampling", 0),
 }
-_SEEDS = "episodes in each world, each with draws of its own (needs a temperature)"
+_SEEDS = "episodes per world, each sampled anew (needs a temperature)"
 _TEMPERATURE = "0 = greedy: the likeliest token each time"
 _UNTIL_DECIDED = (
     "stop as soon as the comparison with the first subject is decided, by a test that is valid at "
@@ -27,7 +29,7 @@ _UNTIL_DECIDED = (
 )
 _CONTROLS = (
     "operators without a model in the same worlds: the reference solution, always exit, always "
-    "panic, random commands; what they reach needs no skill"
+    "panic, random commands; what they achieve takes no skill"
 )
 _USERLAND = "the system in the worlds; auto = the host's own in bubblewrap, debian in containers"
 _SANDBOX = "what runs the worlds; auto = the first that works here"
@@ -48,6 +50,7 @@ class Subject(NamedTuple):
 
     name: str
     path: str = ""
+    done: bool = True  # its run was not cut short
 
 
 class EvalSetup:
@@ -86,14 +89,14 @@ class EvalSetup:
         if wanted and wanted in known:
             self.chosen.add(wanted)
         elif adapters and self.chosen == {""}:
-            self.chosen.add(adapters[0].path)
+            self.chosen.add(next((each for each in adapters if each.done), adapters[0]).path)
 
     def fields(self, folder: Path) -> tuple[Field, ...]:
         """The lines of the form; ``folder`` is that of the scenarios."""
         values = self.values
         subjects = (
             Field(choice.path or "base", "yes" if choice.path in self.chosen else "",
-                  short_path(choice.path) if choice.path else "the base without an adapter",
+                  _about(choice),
                   "check", label=choice.name)
             for choice in self.choices
         )  # fmt: skip
@@ -102,7 +105,7 @@ class EvalSetup:
             for name, (text, _) in _NUMBERS.items()
         )
         return (
-            Field("subjects", "", "space chooses a subject or leaves it out", "head"),
+            Field("subjects", "", "the models that are evaluated", "head"),
             *subjects,
             Field("controls", values["controls"], _CONTROLS, "check"),
             Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
@@ -135,14 +138,14 @@ class EvalSetup:
         """Why a value is invalid; "" = it is valid."""
         title = name.replace("_", " ")
         if name == "temperature":
-            return "" if _is_temperature(value) else f"{title}: a number of at least 0 is needed"
+            return "" if _is_temperature(value) else f"{title}: enter a number of at least 0"
         if name == "device":
             return device_fault(value)
         if name == "n" and value.isdecimal() and int(value) > self.scenarios > 0:
             return f"n: there are only {self.scenarios} held-out scenarios"
         low = 1 if name == "seeds" else _NUMBERS[name][1]
         if not (value.isascii() and value.isdecimal()) or int(value) < low:
-            return f"{title}: a whole number of at least {low} is needed"
+            return f"{title}: enter a whole number of at least {low}"
         return ""
 
     def changed(self, start: Mapping[str, str]) -> dict[str, str]:
@@ -168,12 +171,18 @@ class EvalSetup:
     def problem(self) -> str:
         """Why this eval would show nothing; "" = it would show something."""
         if not self.chosen:
-            return "choose at least one subject with space"
+            return f"choose at least one subject ({key_for('eval.take')})"
         if int(self.values["seeds"]) > 1 and float(self.values["temperature"]) == 0:
             return "several seeds need a temperature: a greedy model does the same every time"
         if self.values["until_decided"] and len(self.chosen) < 2:
-            return "one subject alone decides nothing: choose another with space"
+            return f"one subject alone decides nothing: choose another ({key_for('eval.take')})"
         return ""
+
+    def size(self, known: tuple[float, int]) -> JobSize:
+        """How large this eval is; ``known`` as in :func:`eval_size`."""
+        controls = len(get_args(jobs.Control)) if self.values["controls"] else 0
+        worlds = int(self.values["n"]) or self.scenarios
+        return eval_size(worlds, len(self.chosen) + controls, int(self.values["seeds"]), known)
 
     def job(self, base: str, scenarios: Path) -> jobs.Evaluate:
         values = self.values
@@ -194,6 +203,13 @@ class EvalSetup:
             sandbox=values["sandbox"],
             device=values["device"] or "auto",
         )
+
+
+def _about(choice: Subject) -> str:
+    if not choice.path:
+        return "the base without an adapter"
+    half = "" if choice.done else "; its run did not finish"
+    return short_path(choice.path) + half
 
 
 def _is_temperature(value: str) -> bool:

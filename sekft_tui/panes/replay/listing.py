@@ -47,9 +47,10 @@ class Listing:
             found: filters.Value = getattr(episode.trajectory, field)
             return found
 
-        return filters.matches(wanted, ask, lambda: self._text(episode))
+        return filters.matches(wanted, ask, lambda: self.text(episode))
 
-    def _text(self, episode: Episode) -> str:
+    def text(self, episode: Episode) -> str:
+        """All that is written in an episode, in small letters."""
         found = self._texts.get(episode.path)
         if found is None:
             turns = (turn.content for turn in episode.trajectory.turns)

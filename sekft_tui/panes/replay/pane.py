@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,27 +18,34 @@ from sekft_engine.data import filters
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import TakeOver
 from sekft_tui.model.episodes import Episode, final_difference
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.recording import IDLE_LIMIT_S
 from sekft_tui.model.reducer import Shared
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.panes.pane import Part
 from sekft_tui.panes.replay.listing import HINT, Listing
 from sekft_tui.panes.replay.pair import Pair
 from sekft_tui.panes.replay.played_episode import PlayedEpisode, file_of
 from sekft_tui.panes.replay.players import Players
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.process.exporting import Writer, file_name
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.replay_view import ReplayView
 
-_MARKERS = {"c": "no command", "x": "no failure", "$": "no own end", "v": "no verdict"}
+_MARKERS = {
+    "0": "no command",
+    "!": "no command failed",
+    "$": "it did not end by itself",
+    "v": "no verdict",
+}
 
 
-class ReplayPane(Pane):
+class ReplayPane(SearchedPane):
     """Episodes to the left, the player to the right; two players take the whole width."""
 
     place: ClassVar[Place] = "replay"
@@ -47,8 +55,9 @@ class ReplayPane(Pane):
     ReplayPane #replay-split { layout: horizontal; }
     ReplayPane #replay-left { width: 52; border-right: solid $line; }
     .-narrow ReplayPane #replay-split { layout: vertical; }
-    .-narrow ReplayPane #replay-left { width: 1fr; height: 7; border: none; }
+    .-narrow ReplayPane #replay-left { width: 1fr; height: 6; border: none; }
     ReplayPane.-two #replay-left { display: none; }
+    ReplayPane.-no-side #replay-left { display: none; }
     """
 
     def __init__(self, host: Host) -> None:
@@ -59,6 +68,7 @@ class ReplayPane(Pane):
         self._opened_elsewhere = (
             False  # by another pane: reading the list again does not replace it
         )
+        self._wanted = self.before.get("episode", "")
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self.listing.head)
@@ -70,7 +80,14 @@ class ReplayPane(Pane):
             yield self.players
 
     def on_mount(self) -> None:
+        with suppress(filters.BadFilter):
+            filters.parse(self.before.get("filter", ""), filters.EPISODE)
+            self.listing.filter = self.before.get("filter", "")
         self.reload()
+
+    def kept(self) -> dict[str, str]:
+        here = self.main.episode if self.main is not None else self.current
+        return {"episode": here.path if here else self._wanted, "filter": self.listing.filter}
 
     def first_focus(self) -> Widget:
         return self.view if self._opened_elsewhere else self.list
@@ -107,11 +124,14 @@ class ReplayPane(Pane):
         here = self.main.episode if self.main is not None else self.current
         listing.apply_filter()
         if listing.all:
-            self.list.empty = f"nothing matches {listing.filter!r}\npress esc to clear the filter"
+            clear = key_for("replay.back")
+            self.list.empty = f"nothing matches {listing.filter!r}\n{clear} clears the filter"
         else:
-            self.list.empty = "no episodes yet\n3 goes to Eval, s there starts one"
+            evals, start = key_for("global.pane-eval"), key_for("eval.start")
+            self.list.empty = f"no episodes yet\n{evals} goes to Eval, {start} there starts one"
             self.view.empty = "an episode plays here"
-        self.list.set_rows(len(listing.rows), listing.row_of(here.path) if here else 0)
+        row = listing.row_of(here.path if here else self._wanted)
+        self.list.set_rows(len(listing.rows), row if here else row or 0)
         self.list_head.update()
 
     @property
@@ -234,7 +254,7 @@ class ReplayPane(Pane):
 
     def action_jump(self, key: str) -> None:
         if not self.view.jump(key):
-            self.host.note(f"{_MARKERS[key]} in this session")
+            self.host.note(_MARKERS[key])
         self.players.update()
 
     def action_speed(self, by: int) -> None:
@@ -268,8 +288,8 @@ class ReplayPane(Pane):
     def action_parting(self) -> None:
         if self.beside is None:
             self.action_beside()
-        if self.beside is not None and not self.view.jump("p"):
-            self.host.note("both typed the same so far")
+        if self.beside is not None and not self.view.jump("d"):
+            self.host.note("both have typed the same so far")
         self.players.update()
 
     def action_difference(self) -> None:
@@ -313,6 +333,30 @@ class ReplayPane(Pane):
 
     # --- the list, by keys ------------------------------------------------------------------
 
+    def searched(self) -> LineList:
+        self.remove_class("-no-side")
+        return self.list
+
+    def row_text(self, y: int) -> str:
+        return self.listing.text(self.listing.rows[y])
+
+    def footer(self) -> FooterState:
+        if self.main is None:
+            nothing = ("play", "step(1)", "beside", "parting", "difference", "take_over", "filter")
+            return FooterState(dict.fromkeys(nothing, ""))
+        labels = {"play": "pause"} if self.view.playing else {}
+        if self.beside is None:
+            labels["parting"] = ""
+        first = (Item(key_for("motion.choose"), "play"),) if self.is_on(self.list) else ()
+        return FooterState({**self.match_labels(), **labels}, first)
+
+    def action_side(self) -> None:
+        """Show or hide the list."""
+        hidden = not self.has_class("-no-side")
+        if hidden and self.is_on(self.list):
+            self.go_to(self.view)
+        self.set_class(hidden, "-no-side")
+
     def action_episode(self, by: int) -> None:
         self._opened_elsewhere = False
         before = self.list.cursor
@@ -335,6 +379,7 @@ class ReplayPane(Pane):
             self._second_changed()
         elif not self.is_on(self.list):
             self._opened_elsewhere = False
+            self.remove_class("-no-side")
             self.players.stop()
             self.go_to(self.list)
             self._moved()

@@ -1,4 +1,4 @@
-"""Runs: every training run, eval and sweep of the workspace, with its result."""
+"""Runs: every training run, eval, sweep and experiment of the workspace, with its result."""
 
 from sekft_tui.panes.runs.pane import RunsPane
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sekft_tui.model.run_summary import summary
+from sekft_tui.input.actions import key_for
 from sekft_tui.panes.runs.rows import Row
 from sekft_tui.text import Parts, fit, short_path, visible, wrapped
 
@@ -27,13 +27,19 @@ def facts(row: Row, width: int) -> list[Parts]:
     if row.run is None:
         problem = wrapped(row.why, max(20, width - 19))
         lines += [_fact("problem" if not n else "", line) for n, line in enumerate(problem)]
-        lines.append(_fact("way out", "restore run.json from a copy, or d moves the folder away"))
+        lines.append(
+            _fact(
+                "way out",
+                f"restore run.json from a copy, or {key_for('runs.delete')} moves the folder away",
+            )
+        )
         return lines
+    lines.append(_fact("result", row.result or "-"))
     return lines + _of_run(row.run)
 
 
 def _of_run(run: RunInfo) -> list[Parts]:
-    lines: list[Parts] = [_fact("result", summary(run) or "-")]
+    lines: list[Parts] = []
     if run.adapter:
         lines.append(_fact("adapter", short_path(run.adapter)))
     recipe = run.about.get("recipe", run.about)

@@ -20,17 +20,18 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.resuming import resuming_job
-from sekft_engine.records.run_notes import RunNotes, tags_in, write_notes
-from sekft_engine.records.trash import TRASH, discard, restore
+from sekft_engine.records.upkeep.run_notes import RunNotes, tags_in, write_notes
+from sekft_engine.records.upkeep.trash import TRASH, discard, restore
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
-from sekft_tui.model.reducer import replayed
-from sekft_tui.model.run_summary import summary
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.model.stored_runs import stored_view
+from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.compare import MOST, CompareScreen
 from sekft_tui.panes.runs.facts import facts
-from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of
+from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of, text_of
+from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
@@ -49,7 +50,7 @@ _STATUS = {
 }
 
 
-class RunsPane(Pane):
+class RunsPane(SearchedPane):
     """A table above, the facts of the run under the cursor below."""
 
     place: ClassVar[Place] = "runs"
@@ -58,13 +59,14 @@ class RunsPane(Pane):
     DEFAULT_CSS = """
     RunsPane #runs-top { height: 3fr; }
     RunsPane #runs-below { height: 2fr; }
+    RunsPane.-no-side #runs-below { display: none; }
     """
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.rows = Rows()
         self.marked: list[str] = []
-        self._sought = ""
+        self._wanted = self.before.get("run", "")
         self._deleted: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -94,7 +96,7 @@ class RunsPane(Pane):
     @work(exclusive=True, group="runs")
     async def _read_disk(self, under: str = "") -> None:
         row = self.row
-        under = under or (row.id if row else "")
+        under = under or (row.id if row else self._wanted)
         self.rows.put(await asyncio.to_thread(self.rows.read, self.host.workspace.runs))
         ids = {row.id for row in self.rows.all}
         self.marked = [name for name in self.marked if name in ids]
@@ -103,9 +105,14 @@ class RunsPane(Pane):
     def _fill(self, under: str = "") -> None:
         """Show the rows again, with the cursor on the run ``under``."""
         if self.rows.all and not self.rows.shown:
-            self.list.empty = f"nothing matches {self.rows.filter!r}\npress esc to clear the filter"
+            clears = f"press {key_for('runs.back')} to clear the filter"
+            self.list.empty = f"nothing matches {self.rows.filter!r}\n{clears}"
         else:
-            self.list.empty = "no runs yet\n2 goes to Train, 3 to Eval; s starts one there"
+            train, evals = key_for("global.pane-train"), key_for("global.pane-eval")
+            start = key_for("train.start")
+            self.list.empty = (
+                f"no runs yet\n{train} goes to Train, {evals} to Eval; {start} starts one"
+            )
         self.list.set_rows(len(self.rows.shown), self.rows.position(under))
         self._heads()
 
@@ -136,7 +143,9 @@ class RunsPane(Pane):
         of = f" of {len(rows.all)}" if rows.filter else ""
         broken = rows.unreadable
         unread = f"  {count(broken, 'folder')} cannot be read" if broken else ""
-        marked = f"  {len(self.marked)} marked: C compares" if self.marked else ""
+        marked = ""
+        if self.marked:
+            marked = f"  {len(self.marked)} marked: {key_for('runs.compare')} compares"
         how = f"  f: {visible(rows.filter)}" if rows.filter else ""
         order = f"  by {rows.order}" if rows.order != ORDERS[0] else ""
         parts = [
@@ -159,7 +168,7 @@ class RunsPane(Pane):
         name = _name_width(width)
         mark = ("+" if row.id in self.marked else " ", "accent")
         indent = "  " * min(row.depth, 4) + ("└ " if row.depth else "")
-        title = fit(indent + visible(row.title), name - 1) + " "
+        title = fit(indent + visible(row.listed), name - 1) + " "
         if row.run is None:
             why = clip(visible(row.why), max(0, width - name - 26))
             return (("?", "warn"), ("  ", ""), (title, "quiet"), (fit("", 13), ""),
@@ -174,11 +183,11 @@ class RunsPane(Pane):
             (glyph, style),
             (letter or " ", "accent"),
             mark,
-            (title, "strong"),
+            (title, "text" if row.depth else "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(visible(run.status), 10), style),
             (clip(tags, room), "note"),
-            (clip(summary(run), max(0, room - len(tags))), "text"),
+            (clip(row.short_result, max(0, room - len(tags))), "text"),
         )
 
     @on(LineList.Moved, "#runs-list")
@@ -202,6 +211,35 @@ class RunsPane(Pane):
         path = clip("  " + short_path(str(row.folder)), max(0, width - len(name)))
         return (((name, "strong"), (path, "quiet")),)
 
+    def searched(self) -> LineList:
+        return self.list
+
+    def row_text(self, y: int) -> str:
+        return text_of(self.rows.shown[y])
+
+    def footer(self) -> FooterState:
+        run = self.current
+        labels = self.match_labels()
+        if run is None:
+            labels |= dict.fromkeys(("evaluate", "episodes", "resume", "pin"), "")
+            if not self.rows.all:
+                labels |= dict.fromkeys(("side", "search", "filter"), "")
+            return FooterState(labels)
+        if not run.adapter:
+            labels["evaluate"] = ""
+        if run.kind == "train":
+            labels["episodes"] = ""
+            if self.host.pinned.letter(run.id):
+                labels["pin"] = "unpin"
+        else:
+            labels["pin"] = ""
+        if run.status in ("done", "running"):
+            labels["resume"] = ""
+        return FooterState(labels, first=(Item(key_for("motion.choose"), "open"),))
+
+    def kept(self) -> dict[str, str]:
+        return {"run": self.row.id if self.row is not None else self._wanted}
+
     # --- keys: going there ------------------------------------------------------------------
 
     def action_open(self) -> None:
@@ -219,24 +257,34 @@ class RunsPane(Pane):
 
     @work(exclusive=True, group="open")
     async def _open(self, run: RunInfo) -> None:
-        """Show its journal in Train or Eval; of a sweep all runs, one beside the other."""
-        from sekft_engine.records.runs import read_events, read_run
-        from sekft_engine.sweep.results import planned_points
+        """Show its journal in Train or Eval; of a sweep, an experiment or an improvement all
+        training runs, one beside the other."""
+        from sekft_engine.records.runs import read_run
 
         try:
-            if run.kind == "sweep":
-                points = [point.run for point in planned_points(run) if point.run]
+            if run.kind in ("sweep", "experiment", "improve"):
+                points = self._training_runs(run)
                 if not points:
-                    self.host.note("this sweep has no runs yet")
+                    self.host.note(f"this {run.kind} has no training runs yet")
                     return
                 self.host.pinned.replace(points)
                 run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
-            journal = await asyncio.to_thread(read_events, run.events_path)
+            view = await asyncio.to_thread(stored_view, run)
         except (OSError, SekftError, ValueError) as error:
             self.host.error(str(error))
             return
-        shared = await asyncio.to_thread(replayed, list(journal))
-        self.request(ShowRun(shared.train if run.kind == "train" else shared.eval))
+        self.request(ShowRun(view))
+
+    def _training_runs(self, run: RunInfo) -> list[str]:
+        """The ids of the training runs of a sweep, an experiment or an improvement, in order."""
+        from sekft_engine.sweep.results import planned_points
+
+        if run.kind == "sweep":
+            return [point.run for point in planned_points(run) if point.run]
+        runs = (row.run for row in self.rows.all if row.run is not None)
+        parts = [each for each in runs if each.id.startswith(f"{run.id}-")]
+        parts.sort(key=lambda part: (part.created, part.id))
+        return [part.id for part in parts if part.kind == "train"]
 
     def action_pin(self) -> None:
         run = self.current
@@ -250,8 +298,17 @@ class RunsPane(Pane):
         run = self.current
         if run is None or run.status in ("done", "running"):
             self.host.note("nothing to resume: choose a run that was stopped or died")
+        elif self._is_queued(run):
+            key = key_for("global.queue")
+            self.host.note(f"{visible(run.id)} is in the queue already ({key} shows it)")
         else:
             self._resume(run)
+
+    def _is_queued(self, run: RunInfo) -> bool:
+        """Whether a job that resumes ``run`` waits, held or not."""
+        with self.host.bridge.shared() as shared:
+            waiting = shared.queue.waiting if shared.queue is not None else []
+            return any(str(job.spec.get("out", "")) == run.path for job in waiting)
 
     @work(exclusive=True, group="resume")
     async def _resume(self, run: RunInfo) -> None:
@@ -261,12 +318,14 @@ class RunsPane(Pane):
         except (OSError, SekftError) as error:
             self.host.error(str(error))
             return
-        if not self.start(job):
-            return
-        if run.kind == "train":
-            self.request(FollowTraining())
-        else:
-            self.host.note(f"{run.kind} resumes: {visible(run.id)}")
+
+        def begun() -> None:
+            if run.kind == "train":
+                self.request(FollowTraining())
+            else:
+                self.host.note(f"{run.kind} resumes: {visible(run.id)}")
+
+        self.start(job, begun)
 
     def action_evaluate(self) -> None:
         run = self.current
@@ -279,6 +338,11 @@ class RunsPane(Pane):
         run = self.current
         if run is not None:
             self.request(ShowEpisodes(run.id))
+
+    def action_side(self) -> None:
+        """Show or hide the facts."""
+        self.toggle_class("-no-side")
+        self.go_to(self.list)
 
     # --- keys: the list ---------------------------------------------------------------------
 
@@ -295,24 +359,6 @@ class RunsPane(Pane):
             self._fill(self.row.id if self.row else "")
 
         self.host.prompt.ask("filter", change, value=before, hint=HINT, changed=change)
-
-    def action_search(self) -> None:
-        def search(text: str) -> None:
-            self._sought = text or self._sought
-            self.action_match(1)
-
-        again = f"⏎ {visible(self._sought)!r} again  " if self._sought else ""
-        self.host.prompt.ask("search", search, hint=f"{again}n next  N previous")
-
-    def action_match(self, by: int) -> None:
-        if not self._sought:
-            self.action_search()
-            return
-        found = self.rows.find(self._sought, self.list.cursor, by)
-        if found is None:
-            self.host.note(f"{self._sought!r} is in no run of this list")
-        else:
-            self.list.move_to(found)
 
     def action_sort(self) -> None:
         under = self.row.id if self.row else ""
@@ -354,7 +400,10 @@ class RunsPane(Pane):
             names.append(run.id)
         rows = [row for name in names for row in self.rows.all if row.id == name and row.run]
         if len(rows) < 2:
-            self.host.note("mark two or more runs with m, then C shows them side by side")
+            mark, compare = key_for("runs.mark"), key_for("runs.compare")
+            self.host.note(
+                f"mark two or more runs with {mark}, then {compare} shows them side by side"
+            )
             return
         runs = [row.run for row in rows if row.run is not None]
 
@@ -385,7 +434,10 @@ class RunsPane(Pane):
             return msgspec.structs.replace(notes, tags=tags_in(text))
 
         self._annotate(
-            "tags", lambda notes: " ".join(notes.tags), change, "words; f tag:word lists them"
+            "tags",
+            lambda notes: " ".join(notes.tags),
+            change,
+            f"words; {key_for('runs.filter')} tag:word lists them",
         )
 
     def _annotate(
@@ -419,7 +471,8 @@ class RunsPane(Pane):
         self._deleted.append(row.folder.name)
         shown = self.rows.shown
         after = shown[min(self.list.cursor + 1, len(shown) - 1)].id
-        self.host.note(f"moved to {short_path(str(place))}; U takes it back", 8)
+        back = key_for("runs.undelete")
+        self.host.note(f"moved to the workspace's {TRASH}/{place.name}; {back} takes it back", 8)
         self._read_disk(after)
 
     def action_undelete(self) -> None:
@@ -459,7 +512,7 @@ class RunsPane(Pane):
             "status": [row.run.status for row in rows if row.run],
             "created": [row.run.created for row in rows if row.run],
             "loss": [loss_of(row.run) for row in rows],
-            "result": [summary(row.run) for row in rows if row.run],
+            "result": [row.result for row in rows],
             "tags": [" ".join(row.notes.tags) for row in rows],
             "note": [row.notes.note for row in rows],
         }

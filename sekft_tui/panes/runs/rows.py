@@ -10,14 +10,16 @@ from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.results import SweepResult, TrainResult
-from sekft_engine.records.run_notes import RunNotes, read_notes
 from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
+from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes
 from sekft_tui.model.run_summary import summary
+from sekft_tui.model.stored_runs import last_step
+from sekft_tui.panes.runs.run_groups import grouped
 
 HINT = "words -not kind:eval status:done tag:… adapter:yes loss<1.5 steps>100"
 RUN = filters.fields(
     FilterField("id", "its id"),
-    FilterField("kind", "what it is: train, eval, sweep, shell"),
+    FilterField("kind", "what it is: train, eval, sweep, experiment, improve, shell"),
     FilterField("status", "running, done, failed, stopped or died"),
     FilterField("title", "the title that somebody gave it"),
     FilterField("tag", "a tag that somebody gave it", aliases=("tags",)),
@@ -31,13 +33,27 @@ ORDERS = ("newest", "name", "kind", "status", "loss", "clean end")
 
 
 class Row(NamedTuple):
-    """A run, or a folder that cannot be read as one (``run`` is None)."""
+    """A run, or a folder that cannot be read as one (``run`` is None).
+
+    Attributes:
+        folder: where it lies.
+        run: what its manifest says.
+        notes: what somebody wrote about it.
+        why: why it cannot be read.
+        step: the last step of a training run that has no result.
+        depth: how many runs it is part of.
+        name: what it adds to the id of the run that it is part of.
+        whole: the id of the outermost of them.
+    """
 
     folder: Path
     run: RunInfo | None
     notes: RunNotes = RunNotes()
     why: str = ""
+    step: str = ""
     depth: int = 0
+    name: str = ""
+    whole: str = ""
 
     @property
     def id(self) -> str:
@@ -46,6 +62,21 @@ class Row(NamedTuple):
     @property
     def title(self) -> str:
         return self.notes.title or self.id
+
+    @property
+    def listed(self) -> str:
+        """What it is called in the list: below a sweep or an experiment, what it adds to its id."""
+        return self.notes.title or self.name or self.id
+
+    @property
+    def result(self) -> str:
+        """Its result; of a run that has none, how far it came."""
+        return (summary(self.run) or self.step) if self.run is not None else ""
+
+    @property
+    def short_result(self) -> str:
+        """The result without the beginning that the ids of all parts of one run share."""
+        return self.result.replace(f"{self.whole}-", "") if self.depth else self.result
 
 
 class Rows:
@@ -62,7 +93,10 @@ class Rows:
         """Read the folder of runs, on a thread."""
         found, broken = survey_runs(runs)
         return (
-            *(Row(Path(run.path), run, read_notes(Path(run.path))) for run in found),
+            *(
+                Row(Path(run.path), run, read_notes(Path(run.path)), step=_step(run))
+                for run in found
+            ),
             *(_broken(folder) for folder in broken),
         )
 
@@ -81,7 +115,7 @@ class Rows:
         readable.sort(key=lambda row: row.folder.name, reverse=True)
         readable.sort(key=key)
         self.shown = [
-            *(_tree(readable) if self.order == ORDERS[0] else readable),
+            *(_tree(reversed(readable)) if self.order == ORDERS[0] else readable),
             *(row for row in rows if row.run is None),
         ]
 
@@ -95,14 +129,10 @@ class Rows:
         """Where the run with this id is shown; 0 = nowhere."""
         return next((y for y, row in enumerate(self.shown) if row.id == name), 0)
 
-    def find(self, text: str, start: int, by: int) -> int | None:
-        """The next row, in a circle, in which ``text`` stands; None = in none."""
-        count = len(self.shown)
-        for ahead in range(1, count + 1):
-            y = (start + by * ahead) % count
-            if text.lower() in _text(self.shown[y]):
-                return y
-        return None
+
+def _step(run: RunInfo) -> str:
+    """How far a training run without a result came."""
+    return last_step(run) if run.kind == "train" and not run.error and not run.result else ""
 
 
 def _broken(folder: Unreadable) -> Row:
@@ -110,49 +140,25 @@ def _broken(folder: Unreadable) -> Row:
 
 
 def _tree(rows: Iterable[Row]) -> list[Row]:
-    """Runs whose id begins with that of a sweep, as its points' do, below it and in their order."""
-    rows = list(rows)
-    parents = {row.id for row in rows if row.run is not None and row.run.kind not in _LEAVES}
-    below: dict[str, list[Row]] = {}
-    top = []
-    for row in rows:
-        parent = next((name for name in _beginnings(row.id) if name in parents), "")
-        if parent:
-            below.setdefault(parent, []).append(row)
-        else:
-            top.append(row)
-    out: list[Row] = []
-    for row in top:
-        _add(row, 0, below, out)
-    return out
-
-
-_LEAVES = ("train", "eval", "shell")
-
-
-def _beginnings(name: str) -> Iterable[str]:
-    """``a-b`` and ``a`` of ``a-b-c``: the longest first."""
-    while "-" in name:
-        name = name.rpartition("-")[0]
-        yield name
-
-
-def _add(row: Row, depth: int, below: Mapping[str, list[Row]], out: list[Row]) -> None:
-    out.append(row._replace(depth=depth))
-    for child in reversed(below.get(row.id, [])):
-        _add(child, depth + 1, below, out)
+    """The rows, oldest first, as :func:`grouped` lists them: the parts of a run follow it."""
+    by_path = {row.run.path: row for row in rows if row.run is not None}
+    listed = grouped([row.run for row in by_path.values() if row.run is not None])
+    return [
+        by_path[each.run.path]._replace(depth=each.depth, name=each.name, whole=each.whole)
+        for each in listed
+    ]
 
 
 def _matches(wanted: filters.Filter, row: Row) -> bool:
-    return filters.matches(wanted, lambda field: _value(row, field), lambda: _text(row))
+    return filters.matches(wanted, lambda field: _value(row, field), lambda: text_of(row))
 
 
-def _text(row: Row) -> str:
+def text_of(row: Row) -> str:
     """What words of a filter and a search look into, in lower case."""
     notes, run = row.notes, row.run
     said = [row.id, notes.title, notes.note, *notes.tags, row.why]
     if run is not None:
-        said += [run.kind, run.status, run.name, summary(run)]
+        said += [run.kind, run.status, run.name, row.result]
     return " ".join(said).lower()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from textual.containers import Vertical
 
 from sekft_engine.records.events import BatchRow
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.training import TrainView
 from sekft_tui.text import Parts, fit, visible
 from sekft_tui.widgets.line_list import LineList
@@ -64,7 +65,7 @@ class Batch(Vertical):
         if tokens:
             about += f" · {trained:,} of {tokens:,} tokens trained"
         title = (self._title, "strong")
-        hint = "  b list · ⏎ opens · █ trained ─ masked"
+        hint = f"  {key_for('train.batch')} list · ⏎ opens · █ trained ─ masked"
         return ((title, (fit(about + hint, max(0, width - len(self._title))), "quiet")),)
 
     def _row(self, y: int, width: int) -> Parts:

@@ -53,9 +53,9 @@ def _progress(train: TrainView, active: bool, width: int) -> Parts:
     last = train.last
     if last is None:
         return ()
-    left = duration(last.eta_s) if active else "-"
+    left = duration(last.eta_s) if active else "–"
     head = f" step {last.step}/{last.steps} "
-    tail = f" {percent(last.step, last.steps)}   eta {left}   {duration(last.seconds)}/step "
+    tail = f" {percent(last.step, last.steps)}   ETA {left}   {duration(last.seconds)}/step "
     share = last.step / last.steps if last.steps else 0.0
     filled, empty = bar(share, max(0, width - len(head) - len(tail)))
     return ((head, "strong"), (filled, "accent"), (empty, "rule"), (tail, "quiet"))
@@ -119,14 +119,14 @@ def _machine(train: TrainView, width: int) -> Parts:
             parts.append((*_gauge(full, cells, "memory"), (f"{used} ", "strong")))
             if gpu.watts:
                 parts.append(_figure("", f"{gpu.watts:.0f} W {gpu.celsius}°"))
-            parts.append(_figure("most of ours", _bytes(machine.cuda_most)))
+            parts.append(_figure("our peak", _bytes(machine.cuda_most)))
         else:
             parts.append((*_gauge(machine.cpu, cells, "CPU"), (f"{machine.cpu:.0%} ", "strong")))
             full = machine.rss / machine.memory if machine.memory else 0.0
             used = f"{_bytes(machine.rss)} of {_bytes(machine.memory)}"
             gauge = _gauge(full, cells, "memory") if width > NARROW else ((" memory ", "quiet"),)
             parts.append((*gauge, (f"{used} ", "strong")))
-            parts.append(_figure("most", _bytes(machine.rss_most)))
+            parts.append(_figure("peak", _bytes(machine.rss_most)))
     out: list[tuple[str, str]] = []
     used_cells = 0
     for part in parts:

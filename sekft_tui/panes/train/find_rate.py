@@ -1,4 +1,4 @@
-"""``f``: the loss over learning rates from far too low to far too high, and the one to take."""
+"""The loss over learning rates from far too low to far too high, and the one to take."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.containers import Vertical
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records import jobs
+from sekft_tui.input.actions import key_for
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.screens.box import BoxScreen
@@ -39,12 +40,12 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
     def taken(rate: float | None) -> None:
         if rate is not None:
             left.put("lr", f"{rate:g}")
-            host.note(f"lr {rate:g} is in the form; s starts a run with it")
+            host.note(f"lr {rate:g} is in the form; {key_for('train.start')} starts a run")
 
     def chosen(text: str) -> None:
         steps = int(text) if text.strip().isdecimal() else 0
         if steps < LEAST:
-            raise BadInput(f"a whole number of at least {LEAST} is needed")
+            raise BadInput(f"enter a whole number of at least {LEAST}")
         recipe = msgspec.structs.replace(form.recipe, max_steps=steps)
         job = host.bridge.submit(
             jobs.FindRate(
@@ -58,6 +59,10 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
         )
         host.push_screen(FindRateScreen(host.bridge, job), taken)
 
+    def checked(text: str) -> None:
+        if text.strip() and not text.strip().isdecimal():
+            raise BadInput(f"enter a whole number of at least {LEAST}")
+
     with host.bridge.shared() as shared:
         pending = next((job for job in shared.jobs.values() if _is_open(job, shared)), None)
     if pending is not None:
@@ -68,6 +73,7 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
             chosen,
             value=str(STEPS),
             hint="the rate grows with each step; more steps are finer",
+            changed=checked,
         )
 
 
@@ -128,7 +134,7 @@ class FindRateScreen(BoxScreen[float]):
     def _hint(self) -> str:
         job = self._job
         if job is None or job.status == "queued":
-            return "waits for what runs before it"
+            return "waiting for the job before it"
         if job.status == "failed":
             return "\n".join(wrapped(f"✗ {job.error}", max(20, self.chart.size.width - 14)))
         if job.progress is None:
@@ -138,14 +144,16 @@ class FindRateScreen(BoxScreen[float]):
 
     def _text(self, width: int) -> tuple[Parts, ...]:
         job, view = self._job, self.view
-        about = clip(" an adapter is trained at a growing rate, and thrown away", width)
+        about = clip(" a throwaway adapter is trained at a rising learning rate", width)
         if job is not None and job.status == "failed":
-            return ((clip(f" ✗ {visible(job.error)}", width), "bad"),), ()
+            rows = wrapped(f"✗ {job.error}", max(20, width - 2))
+            second = clip(" ".join(rows[1:]), width - 2)
+            return ((f" {rows[0]}", "bad"),), ((f" {second}", "bad"),)
         if view.found:
             found = f" {view.found:g}"
             why = " is suggested: a tenth of the rate at which the loss was lowest"
             least = float(np.nanmin(view.rows()[3]))
-            fell = clip(f" it fell to {least:.0%} of what the bare base makes of the data", width)
+            fell = clip(f" it fell to {least:.0%} of the base model's loss on the data", width)
             return ((found, "good"), (clip(why, width - len(found)), "text")), ((fell, "quiet"),)
         if job is not None and not job.active:
             return ((" stopped before a rate was found", "warn"),), ()
@@ -164,9 +172,9 @@ class FindRateScreen(BoxScreen[float]):
         if len(self.view):
             keys.append(("← →", "read the curve"))
         if self._job is not None and self._job.active:
-            keys += [("x", "stop"), ("esc", "close; the search continues")]
+            keys += [("x", "stop"), ("esc", "close (keeps running)")]
         else:
-            keys.append(("esc", "leave it"))
+            keys.append(("esc", "cancel"))
         return (tuple(part for key, label in keys
                       for part in ((key, "key"), (f" {label}   ", "quiet"))),)  # fmt: skip
 

@@ -22,12 +22,13 @@ _GIB = 2**30
 
 class MemoryLine(NamedTuple):
     """What the form shows: a few words, the help below, whether the run fits, and the range of its
-    speed (empty = nobody knows)."""
+    speed (empty = nobody knows), also in tokens per second."""
 
     value: str
     help: str
     fits: bool = True
     speed: str = ""
+    tokens_per_s: tuple[float, float] = (0.0, 0.0)
 
 
 def memory_line(
@@ -50,14 +51,14 @@ def memory_line(
         None,
     )
     if not base or folder is None:
-        return MemoryLine("", "its memory is known once it is on this machine")
+        return MemoryLine("", "memory use is known once it is on this machine")
     try:
         place = where.place_here(device=device, measure=False)
         place = msgspec.structs.replace(place, free=place.free + resident)
         plan = planning.plan_run(base, shape.read_shape(folder), recipe, place, load_4bit=load_4bit)
     except SekftError as error:
         return MemoryLine("", error.what)
-    return MemoryLine(_value(plan), _help(plan), plan.fits, _speed(plan))
+    return MemoryLine(_value(plan), _help(plan), plan.fits, _speed(plan), _tokens_per_s(plan))
 
 
 def measure_processor() -> None:
@@ -70,6 +71,11 @@ def _speed(plan: Plan) -> str:
     if way is None or way.speed is None:
         return ""
     return f"about {way.speed.rounded('-')} tokens/s (estimate)"
+
+
+def _tokens_per_s(plan: Plan) -> tuple[float, float]:
+    way = next((way for way in plan.ways if way.fits), None)
+    return (way.speed.low, way.speed.high) if way is not None and way.speed else (0.0, 0.0)
 
 
 def _value(plan: Plan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -15,8 +16,10 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import OpenTrajectory
+from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.model.training import COLUMNS, TrainView
@@ -31,14 +34,15 @@ from sekft_tui.widgets.chart import Chart
 from sekft_tui.widgets.chart import view as views
 from sekft_tui.widgets.chart.plot import Board
 from sekft_tui.widgets.chart.view import View
+from sekft_tui.widgets.form import enter_label
 from sekft_tui.widgets.lines import Lines
 
-_WAITING = ("no step yet", "", "s starts a run with this recipe", "enter edits a value")
+_WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
 #: The notes for what :meth:`Bridge.toggle_pause` returns.
 _PAUSED = {
-    True: "pausing at the next step; p resumes",
-    False: "the run continues",
+    True: "pausing at the next step; {pause} resumes",
+    False: "resumed",
     None: "nothing to pause: the run has ended",
 }
 #: From this height on, the batch in training is shown below the chart.
@@ -73,6 +77,7 @@ class TrainPane(FormPane):
         self._earlier: list[TrainView] = []
         self._job: JobView | None = None
         self._smoother = plots.Smoother()
+        self._resumed = ""  # the run that the job resumes, before it says so itself
 
     def compose(self) -> ComposeResult:
         pressed = {
@@ -91,8 +96,32 @@ class TrainPane(FormPane):
             yield Part(self.chart_head, self.chart, self.stats, self.step_batch, id="train-right")
 
     def on_mount(self) -> None:
-        self.chart.hint = "\n".join(_WAITING)
+        self.chart.hint = "\n".join(self._waiting())
+        self.chart.view = views.restored(self.before)
         self.host.pinned.refresh()
+        self.show_last()
+
+    def put_last(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, TrainView) and self.opened is None and not self.view.job:
+            self.opened = view
+            self.redraw()
+            self.follow(view.path)
+
+    @property
+    def opened_path(self) -> str:
+        return self.opened.path if self.opened is not None else ""
+
+    def put_followed(self, view: TrainView | EvalView) -> None:
+        if isinstance(view, TrainView):
+            self.opened = view
+
+    def is_preparing(self) -> bool:
+        job = self._job
+        return job is not None and job.status == "running" and self.view.last is None
+
+    def kept(self) -> dict[str, str]:
+        run = self.view.run if self.opened is not None else ""
+        return {"run": run, **views.kept(self.chart.view)}
 
     def shown(self) -> None:
         self.left.plan()
@@ -103,6 +132,7 @@ class TrainPane(FormPane):
         """Show a run from its journal, until a new run starts."""
         self.opened = view
         self.show_right()
+        self.follow(view.path)
 
     def show_running(self) -> None:
         """Show the run that is running."""
@@ -115,16 +145,42 @@ class TrainPane(FormPane):
         if self._job is not None and not self._job.active and self.opened is not None:
             self._job = None
         self._earlier = [] if self.opened is not None else shared.earlier
+        self._resumed = _resumed(shared)
         before, self.view = self.view, self.opened or shared.train
         if before is not self.view:
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
         batch = self.view.batch
         begun = f"step {batch.step} is in training" if batch else "preparing the run"
-        self.chart.hint = hint(self._job, _WAITING, begun, self.chart.size.width - 10)
+        self.chart.hint = hint(self._job, self._waiting(), begun, self.chart.size.width - 10)
         self._fit_batch()
         self.chart.draw()
         self._below()
         self.chart_head.update()
+
+    def _waiting(self) -> tuple[str, ...]:
+        """The text of an empty chart."""
+        lines = [line.format(start=key_for("train.start")) for line in _WAITING]
+        if self.has_class("-no-form"):
+            lines.append(f"{key_for('train.recipe')} shows the recipe")
+        else:
+            lines.append(f"{key_for('motion.choose')} edits a value")
+        return tuple(lines)
+
+    def footer(self) -> FooterState:
+        labels: dict[str, str] = {}
+        status = self._job.status if self._job is not None and self._active else ""
+        if not status or status == "queued":
+            labels |= dict.fromkeys(("pause", "checkpoint"), "")
+        if not status:
+            labels["stop"] = ""
+        if status in ("paused", "pausing"):
+            labels["pause"] = "resume"
+        if status == "stopping":
+            labels |= {"stop": "stopping", "pause": "", "checkpoint": ""}
+        if self.has_class("-no-form"):
+            labels["recipe"] = "show recipe"
+        enter = enter_label(self.form.field) if self.is_on(self.form) else ""
+        return FooterState(labels, (Item(key_for("motion.choose"), enter),) if enter else ())
 
     def _build_board(self, view: View) -> Board:
         others = self.host.pinned.beside(self.view, self._earlier)
@@ -163,7 +219,8 @@ class TrainPane(FormPane):
             case events.JobDone(kind="setup"):
                 self.left.fill()
             case events.JobDone(result=FindRateResult() as found):
-                self.host.note(f"a learning rate is found: {found.suggested:g}; f shows it")
+                key = key_for("train.find-rate")
+                self.host.note(f"a learning rate is found: {found.suggested:g}; {key} shows it")
             case (
                 events.JobDone(kind="train" | "sweep")
                 | events.JobFailed(kind="train" | "sweep")
@@ -177,9 +234,12 @@ class TrainPane(FormPane):
 
     def _chart_head(self, width: int) -> tuple[Parts, ...]:
         view, job = self.view, self._job
-        name = visible(view.run) or ("new run" if job and job.active else "no run yet")
+        name = visible(view.run or self._resumed)
+        name = name or ("new run" if job and job.active else "no run yet")
         name += f" · pinned as {letter}" if (letter := self.host.pinned.letter(view.run)) else ""
-        state, style = state_text(job, loaded=view.last is not None)
+        state, style = state_text(
+            job, loaded=view.last is not None, elsewhere=self.followed is not None
+        )
         rows = view.rows
         about = ""
         if job is not None and job.active and job.progress is not None and view.last is not None:
@@ -217,9 +277,12 @@ class TrainPane(FormPane):
 
     def action_start(self) -> None:
         job = self._job_from_form()
-        if job is not None and self.start(job):
-            self.left.put("name", "")  # the base can have only one adapter of a name
-            self.show_started()
+        if job is not None:
+            self.start(job, self._begun, self.left.run_size())
+
+    def _begun(self) -> None:
+        self.left.put("name", "")  # the base can have only one adapter of a name
+        self.show_started()
 
     def show_started(self) -> None:
         """Show the run that was just started."""
@@ -234,7 +297,9 @@ class TrainPane(FormPane):
     def action_sweep(self) -> None:
         job = self._job_from_form()
         if job is not None:
-            start_sweep.ask(self.host, job, self.show_started)
+            start_sweep.ask(
+                self.host, job, lambda sweep, size: self.start(sweep, self.show_started, size)
+            )
 
     def action_stop(self) -> None:
         if not self._active:
@@ -249,7 +314,7 @@ class TrainPane(FormPane):
             self.host.note("the run is stopping already")
         else:
             paused = self.host.bridge.toggle_pause(self._job.id)
-            self.host.note(_PAUSED[paused])
+            self.host.note(_PAUSED[paused].format(pause=key_for("train.pause")))
 
     def action_checkpoint(self) -> None:
         if not self._active:
@@ -302,7 +367,7 @@ class TrainPane(FormPane):
 
     def action_pan(self, by: float) -> None:
         if not self.chart.view.span:
-            self.host.note("all of it is in view; + zooms in")
+            self.host.note(f"all of it is in view; {key_for('train.zoom-in')} zooms in")
         self.chart.pan(by / 2)
 
     def action_cursor(self, by: int) -> None:
@@ -368,3 +433,11 @@ class TrainPane(FormPane):
         if self.is_on(self.form):
             return self.form.plain()
         return self.step_batch.plain() if self.is_on(self.step_batch.list) else self.chart.plain()
+
+
+def _resumed(shared: Shared) -> str:
+    """The run that the job of the queue's head resumes; "" = it is another job, or a new run."""
+    running = shared.queue.running if shared.queue is not None else None
+    if running is None or running.kind != "train" or not running.spec.get("resume"):
+        return ""
+    return Path(str(running.spec.get("out", ""))).name

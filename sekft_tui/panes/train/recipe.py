@@ -12,7 +12,9 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.panes.pane import Part
+from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
 from sekft_tui.text import Parts, short_path
 from sekft_tui.widgets.form import Field, Form
@@ -54,19 +56,19 @@ _GROUPS = {
 _AFTER = {"weight_decay": "max_steps", "clip": "weight_decay"}
 _BUTTONS = (
     Field(
-        "reset", "", "set every value back to what it is in a new workspace",
+        "reset", "", "set every value back to its default",
         "button", label="▸ back to the defaults",
     ),
     Field(
-        "find_rate", "", "raise the rate step by step on this data and watch the loss (f)",
+        "find_rate", "", "raise the rate step by step on this data and watch the loss",
         "button", label="▸ find a learning rate",
     ),
     Field(
-        "sweep", "", "many recipes from a TOML file, one run after another (t)",
+        "sweep", "", "many recipes from a TOML file, one run after another",
         "button", label="▸ train a table of recipes",
     ),
     Field(
-        "start", "", "train an adapter on the base with this recipe (s)",
+        "start", "", "train an adapter on the base with this recipe",
         "button", label="▸ start the run",
     ),
 )  # fmt: skip
@@ -131,7 +133,7 @@ class RecipePart(Part):
 
     def _defaults(self) -> list[tuple[RecipeField, Any]]:
         recipe = self._host.recipe
-        return [(field, getattr(recipe, field.name)) for field in recipe_fields()]
+        return [(field, getattr(recipe, field.name)) for field in _fields()]
 
     def recipe(self) -> Recipe:
         """The recipe in the form. Raises SekftError if a value is invalid."""
@@ -163,8 +165,27 @@ class RecipePart(Part):
         if not self._planned:
             self._planned = True
             self.fill()
+            if self._host.data_count is None:
+                self.run_worker(self._count())
             if not self.memory.speed:
                 self.run_worker(self._measure())
+
+    def run_size(self) -> JobSize:
+        """How large the run is that the form describes."""
+        self.plan()
+        memory = self.memory
+        return train_size(
+            self._host.recipe,
+            self._host.data_count,
+            memory.tokens_per_s,
+            memory.value and f"memory {memory.value}",
+            fits=memory.fits,
+        )
+
+    async def _count(self) -> None:
+        """Count what is trained on where the list of trajectories has not done so yet."""
+        found = await asyncio.to_thread(counted, self._host.data)
+        self._host.data_count = self._host.data_count or found
 
     async def _measure(self) -> None:
         """Have the processor measured without holding up a key, and show the speed."""
@@ -194,7 +215,7 @@ class RecipePart(Part):
                 changed=self.values[field.name] != shown(field.default),
                 default=shown(field.default),
             )
-            for field in recipe_fields()
+            for field in _fields()
         ]
         run = [field._replace(value=self.run[field.name]) for field in _RUN]
         self.form.set_fields((*facts, *_grouped([*fields, *run]), *_BUTTONS))
@@ -248,6 +269,11 @@ class RecipePart(Part):
             self._host.recipe = recipe_from(self.values)
         self._keep()
         self.fill()
+
+
+def _fields() -> list[RecipeField]:
+    """The fields of the form: all of the recipe's but what is for comparisons only."""
+    return [field for field in recipe_fields() if field.name != "ablation"]
 
 
 def _grouped(fields: Iterable[Field]) -> Iterator[Field]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records import jobs
 from sekft_engine.sweep.table import Table, read_table
+from sekft_tui.model.job_size import JobSize
 
 if TYPE_CHECKING:
     from sekft_tui.host import Host
 
 
-def ask(host: Host, form: jobs.Train, started: Callable[[], None]) -> None:
+def ask(host: Host, form: jobs.Train, start: Callable[[jobs.Sweep, JobSize], None]) -> None:
     """Ask for the file, check all of it, and start the sweep. Base and data are those of the form
     unless the table names its own."""
 
@@ -23,12 +24,10 @@ def ask(host: Host, form: jobs.Train, started: Callable[[], None]) -> None:
         if not text.strip():
             raise BadInput("type the path of the sweep's table")
         table = read_table(path)
-        host.bridge.submit(job_of(table, form))
         varied = ", ".join(name.replace("_", " ") for name in table.fields)
-        host.note(f"a sweep of {len(table.points)} runs: {varied}")
-        started()
+        start(job_of(table, form), JobSize((f"a sweep of {len(table.points)} runs: {varied}",)))
 
-    host.prompt.ask("sweep", chosen, hint="a TOML table of recipes; its path")
+    host.prompt.ask("sweep", chosen, hint="path of a TOML table of recipes")
 
 
 def job_of(table: Table, form: jobs.Train) -> jobs.Sweep:

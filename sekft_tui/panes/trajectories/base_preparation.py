@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import PrepareResult
+from sekft_tui.input.actions import key_for
 
 if TYPE_CHECKING:
     from sekft_tui.panes.trajectories.browser import Browser
@@ -43,5 +44,8 @@ class BasePreparation:
             self._pane.reopen()
         elif isinstance(event, (events.JobFailed, events.JobCancelled)):
             self.job = ""
+            again = key_for("global.reload")
             why = event.error if isinstance(event, events.JobFailed) else "stopped"
-            self._pane.view.show(None, f"the base could not be prepared: {why}\n\nR tries again")
+            self._pane.view.show(
+                None, f"the base could not be prepared: {why}\n\n{again} tries again"
+            )

@@ -17,6 +17,7 @@ from sekft_engine.data import filters
 from sekft_engine.data.filters import Filter
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
+from sekft_tui.input.actions import key_for
 from sekft_tui.library import Library, ListState, Rendered, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.panes.pane import Pane, Part
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from sekft_engine.maskview.layout import View
     from sekft_engine.sources import Facts
 
-#: The name under which the list's state is remembered.
-_REMEMBERED = "trajectories"
 #: Seconds for which the trajectory before stays in view while the next one is rendered.
 LATE_S = 0.15
 
@@ -48,7 +47,8 @@ class Browser(Pane):
     Browser #tra-split { layout: horizontal; }
     Browser #tra-left { width: 44; border-right: solid $line; }
     .-narrow Browser #tra-split { layout: vertical; }
-    .-narrow Browser #tra-left { width: 1fr; height: 8; border: none; }
+    .-narrow Browser #tra-left { width: 1fr; height: 7; border: none; }
+    Browser.-no-side #tra-left { display: none; }
     Browser .foot { height: 1; }
     Browser #tra-list-foot { height: 2; }
     .-narrow Browser #tra-list-foot { display: none; }
@@ -95,24 +95,27 @@ class Browser(Pane):
             )
 
     def on_mount(self) -> None:
-        before = self.host.remembered.form(_REMEMBERED)
+        before = self.before
         with suppress(filters.BadFilter):
             self.filter = filters.parse(before.get("filter", ""))
+        self.view.restore(before.get("view", ""), before.get("tokens", ""))
         self.reload()
         if name := before.get("trajectory", ""):
             self._cursor_wanted = (name, -1)
 
     def on_unmount(self) -> None:
-        self._remember()
         if self.library is not None:
             self.library.close()
 
-    def _remember(self) -> None:
-        """Keep the filter and the place for the next time."""
+    def kept(self) -> dict[str, str]:
+        wanted = self._cursor_wanted[0] if self._cursor_wanted is not None else ""
         facts = self.current
-        kept = {"filter": str(self.filter), "trajectory": facts.id if facts else ""}
-        kept = {name: value for name, value in kept.items() if value}
-        self.host.remembered.keep_form(_REMEMBERED, kept)
+        return {
+            "filter": str(self.filter),
+            "trajectory": wanted or (facts.id if facts else ""),
+            "view": self.view.wanted,
+            "tokens": self.view.mode,
+        }
 
     def first_focus(self) -> Widget:
         return self.list
@@ -221,7 +224,9 @@ class Browser(Pane):
         elif not now.done:
             self.list.empty = "reading trajectories …" if now.reading else "filtering …"
         elif self.filter and now.total:
-            self.list.empty = f"nothing matches {self.filter}\npress esc to clear the filter"
+            self.list.empty = (
+                f"nothing matches {self.filter}\n{key_for('trajectories.back')} clears the filter"
+            )
         else:
             problems = self.library.index.problems if self.library else ()
             none = f"no trajectories in {self.host.data.name}"
@@ -336,6 +341,7 @@ class Browser(Pane):
     def _update_heads(self) -> None:
         if self.library is not None:
             self.host.data_report = listing.report(self.library)
+            self.host.data_count = listing.count(self.library) or self.host.data_count
         for lines in (self.list_head, self.list_foot, self.view_head):
             lines.update()
 

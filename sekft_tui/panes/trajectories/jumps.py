@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sekft_engine.data.reasons import LINES
+from sekft_tui.input.actions import key_for
 from sekft_tui.library import ListState
 from sekft_tui.library.scan import CodeTable, Order, next_hit
 
@@ -134,8 +135,8 @@ class Jumps:
             return ""
         if self._waiting[0] == "match" and library.text_search is not None:
             _, looked = library.text_search.count(self._target.listed.order(0, 1))
-            return f"searched {looked:,} · esc stops"
-        return f"certified {library.certifier.known:,} · esc stops"
+            return f"searched {looked:,} · {key_for('trajectories.back')} stops"
+        return f"certified {library.certifier.known:,} · {key_for('trajectories.back')} stops"
 
     def match_count(self) -> str:
         """How many trajectories have a match; "" = not known."""
@@ -145,4 +146,5 @@ class Jumps:
         count, looked = library.text_search.count(self._target.listed.order(0, 1))
         if not looked:
             return ""
-        return f"/: {count:,}" + (" …" if looked < self._target.listed.rows else " match")
+        verb = "session contains it" if count == 1 else "sessions contain it"
+        return f"{count:,} {verb}" + (" …" if looked < self._target.listed.rows else "")

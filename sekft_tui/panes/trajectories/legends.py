@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from sekft_engine.data.reasons import as_shown
+from sekft_tui.input.actions import key_for
 from sekft_tui.library import Library, Rendered
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.token_view import TokenView
@@ -61,7 +62,8 @@ def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
 
 def nothing_to_show(why: str) -> str:
     """Why the list is empty, and what the user can do."""
-    return f"{why}\n\nsekft tui --demo makes a workspace to try\nR reads this one again"
+    again = key_for("global.reload")
+    return f"{why}\n\nsekft tui --demo makes a workspace to try\n{again} reads this one again"
 
 
 def waiting(preparing: bool, library: Library | None) -> str:

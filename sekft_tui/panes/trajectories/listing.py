@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.cells import cell_len
 
 from sekft_engine.data.read_report import passed_over_text
+from sekft_tui.input.actions import key_for
 from sekft_tui.library import ListState
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.library.verdicts import PASSES
+from sekft_tui.model.job_size import DataCount
 from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
@@ -98,7 +101,8 @@ def head(listed: ListState, more: Parts, width: int) -> Parts:
     if listed.reading or listed.checked < listed.total:
         state = " read …" if listed.shown is None else f" · {listed.checked:,} filtered …"
     else:
-        state = f" trajectories · {listed.kept:,} kept"
+        plural = "trajectory" if listed.rows == 1 and listed.shown is None else "trajectories"
+        state = f" {plural} · {listed.kept:,} kept"
     start = ((f" {count}", "strong"), (state, "quiet"))
     used = sum(cell_len(text) for text, _ in start)
     return (*start, *fitted(more, width - used - 1))
@@ -132,6 +136,16 @@ def report(library: Library) -> str:
     return ", ".join(parts)
 
 
+def count(library: Library) -> DataCount | None:
+    """What would be trained on; None until all is certified."""
+    if not library.index.complete or library.certifier.known < len(library.index):
+        return None
+    verdicts = library.certifier.verdicts
+    kept = verdicts.codes[: len(library.index)] == PASSES
+    tokens = verdicts.tokens[: len(library.index)][kept]
+    return DataCount(len(tokens), int(tokens.sum(dtype=np.int64)), counted=True)
+
+
 def foot(
     certified: int,
     total: int,
@@ -152,5 +166,5 @@ def foot(
     if passed_over:
         each += ((f"passed over: {visible(passed_over_text(passed_over))}", "warn"),)
     if notes:
-        each += ((f"{sum(notes.values()):,} noted (s)", "warn"),)
+        each += ((f"{sum(notes.values()):,} noted ({key_for('trajectories.statistics')})", "warn"),)
     return (*start, *fitted(each, width - used - 1))

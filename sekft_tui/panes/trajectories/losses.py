@@ -12,6 +12,7 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
+from sekft_tui.input.actions import key_for
 from sekft_tui.screens.choose import Choice, ChooseScreen
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ class RunLosses:
     def offer(self, message: Runs) -> None:
         """Ask the user to choose one of these runs."""
         if not message.choices:
-            self._pane.host.note("no run with an adapter yet; 2 goes to Train")
+            self._pane.host.note(
+                f"no run with an adapter yet; {key_for('global.pane-train')} goes to Train"
+            )
             return
-        none = (Choice("", "no losses", ""),) if self.run else ()
+        none = (Choice("", "show no losses", ""),) if self.run else ()
 
         def chosen(run: str | None) -> None:
             if run is not None:
@@ -128,6 +131,10 @@ class RunLosses:
         self._pane.rerender("loss" if message.run else "context")
         then, self._then = self._then, lambda: None
         then()
+        facts = self._pane.current
+        if message.run and facts is not None and not self.known(facts.id) and not self._job:
+            key = key_for("trajectories.measure")
+            self._pane.host.note(f"not measured for this trajectory: {key} measures it")
 
     def measure(self) -> None:
         """Have the engine measure the trajectory under the cursor with the chosen run's adapter."""

@@ -9,7 +9,8 @@ from typing import ClassVar
 from textual import on
 
 from sekft_engine.data import filters
-from sekft_tui.input.actions import Place, bindings
+from sekft_tui.input.actions import Place, bindings, key_for, of
+from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.panes.trajectories import export
 from sekft_tui.panes.trajectories.browser import Browser
 from sekft_tui.panes.trajectories.jumps import Kind
@@ -35,7 +36,8 @@ class TrajectoriesPane(Browser):
             self._cursor_wanted = (name, -1)
             self.go_to(self.view)
         else:
-            why = "esc clears the filter" if self.filter else "another data set was trained on"
+            clear = key_for("trajectories.back")
+            why = f"{clear} clears the filter" if self.filter else "another data set was trained on"
             self.host.note(f"{visible(name)} is not in this list; {why}")
 
     def action_view(self, by: int) -> None:
@@ -74,7 +76,9 @@ class TrajectoriesPane(Browser):
         self._when_shown(mark)
 
     def action_marked(self, by: int) -> None:
-        self._step(self.view.step_marked, by, "no further mark; space sets one")
+        self._step(
+            self.view.step_marked, by, f"no further mark; {key_for('trajectories.mark')} sets one"
+        )
 
     def action_dropped(self, by: int) -> None:
         self._jump("dropped", by)
@@ -154,6 +158,7 @@ class TrajectoriesPane(Browser):
             if self.library is not None:
                 self.library.search("")
         elif self.is_on(self.view):
+            self.remove_class("-no-side")
             self.go_to(self.list)
         elif self.filter:
             self.set_filter("")
@@ -165,6 +170,19 @@ class TrajectoriesPane(Browser):
         if self.library is not None:
             self.library.certifier.request()
             self.host.push_screen(StatisticsScreen(self.library))
+
+    def footer(self) -> FooterState:
+        if self.library is None:
+            return FooterState(dict.fromkeys((key.action for key in of(self.place)), ""))
+        on_list = self.is_on(self.list)
+        return FooterState(first=(Item(key_for("motion.choose"), "tokens"),) if on_list else ())
+
+    def action_side(self) -> None:
+        """Show or hide the list."""
+        hidden = not self.has_class("-no-side")
+        if hidden and self.is_on(self.list):
+            self.go_to(self.view)
+        self.set_class(hidden, "-no-side")
 
     def action_losses(self) -> None:
         self.losses.choose()

@@ -10,7 +10,7 @@ from textual.binding import Binding
 from sekft_engine.takeover.difference import TurnDifference
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.screens.question import QuestionScreen
-from sekft_tui.text import Parts, chop, visible_lines, wrapped
+from sekft_tui.text import Parts, chop, clip, visible, visible_lines, wrapped
 
 
 class DifferencesScreen(BoxScreen[str]):
@@ -73,7 +73,13 @@ def _chopped(lines: Sequence[str], width: int) -> list[str]:
 
 
 class LeaveScreen(QuestionScreen):
-    """Asked before a session that is not kept is thrown away."""
+    """Asked before a session that is not kept is thrown away.
+
+    Args:
+        judged: the session is over.
+        running: the person's command that runs; empty = none does.
+        unsent: what is typed and not entered yet.
+    """
 
     BINDINGS = [
         Binding("s", "answer('keep')", show=False),
@@ -82,14 +88,26 @@ class LeaveScreen(QuestionScreen):
     ]
     WIDTH = 62
 
-    def __init__(self, judged: bool) -> None:
+    def __init__(self, judged: bool, running: str = "", unsent: str = "") -> None:
         super().__init__()
         self._judged = judged
+        self._command = running
+        self._unsent = unsent
 
     def on_mount(self) -> None:
+        lines = ["What was typed here is not kept."]
+        if self._command:
+            lines.append(f"Still running: {_in_a_line(self._command)}")
+        if self._unsent:
+            lines.append(f"Not entered yet: {_in_a_line(self._unsent)}")
         end = "" if self._judged else "end it here, judge and "
-        self.ask(
-            "leave?",
-            "What was typed here is not kept.",
-            (("s", f"{end}keep it, and leave"), ("x", "throw it away"), ("k", "stay")),
-        )
+        keep = () if self._command else (("s", f"{end}keep it, and leave"),)
+        self.ask("leave?", "\n".join(lines), (*keep, ("x", "throw it away"), ("k", "stay")))
+
+    def action_answer(self, answer: str) -> None:
+        if answer != "keep" or not self._command:
+            self.dismiss(answer)
+
+
+def _in_a_line(command: str) -> str:
+    return clip(visible(command), 36)

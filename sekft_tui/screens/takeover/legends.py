@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.cells import cell_len
 
 from sekft_engine.takeover.view import TakeOverView
-from sekft_tui.input.actions import of, shown
+from sekft_tui.input.actions import Key, key_for, of, shown
+from sekft_tui.input.footer import Item, bar
 from sekft_tui.text import Parts, clip, duration, short_path, visible
 
-#: The keys that the foot shows in each state, most useful first.
+#: The keys that the foot shows in each state, most useful first; help and leaving come last.
 _FOOT: dict[str, tuple[str, ...]] = {
-    "ready": (
-        "type",
-        "hand_back(1)",
-        "hand_back(0)",
-        "who",
-        "undo",
-        "finish",
-        "differences",
-        "back",
-        "help",
-    ),
-    "over": ("keep", "keep_in", "undo", "differences", "back", "help"),
-    "failed": ("undo", "back", "help"),
-    "model": ("pause", "step", "take_over", "help"),
+    "ready": ("type", "step", "hand_back(0)", "who", "undo", "finish", "differences"),
+    "over": ("keep", "keep_in", "undo", "differences"),
+    "failed": ("undo",),
+    "model": ("pause", "step", "take_over"),
+    "running": ("type",),
 }
 #: The keys while text is typed: letters are text then.
-_TYPING: Parts = (
-    (" ⏎", "key"), (" type ", "quiet"), (" ↑↓", "key"), (" history ", "quiet"),
-    (" ⇥", "key"), (" let the model ", "quiet"), (" ^o", "key"), (" line break ", "quiet"),
-    (" ^c", "key"), (" clear ", "quiet"), (" esc", "key"), (" keys", "quiet"),
+_TYPING = (
+    Item("⏎", "type"), Item("↑↓", "history"), Item("⇥", "let the model"), Item("^o", "line break"),
+    Item("^c", "clear"), Item("esc", "keys"),
 )  # fmt: skip
-_RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
+#: The same while a command runs, or the world is being made: the line is typed afterwards.
+TYPING_AHEAD = (Item("⏎", "type it next"), Item("^c", "interrupt"), Item("esc", "keys"))
+#: While a prompt asks for something.
+ASKED = (Item("⏎", "accept"), Item("esc", "cancel"))
+_INTERRUPT = Item("^c", "interrupt")
+
+
+def mode_chip(typing: bool) -> tuple[str, str]:
+    """What the keys are now: text for the prompt, or commands."""
+    return (" TYPING ", "chip-good") if typing else (" KEYS ", "chip")
 
 
 def head(view: TakeOverView, engine: tuple[str, str], width: int) -> Parts:
@@ -61,38 +62,37 @@ def head(view: TakeOverView, engine: tuple[str, str], width: int) -> Parts:
 
 
 def status(
-    view: TakeOverView, mode: str, waited: float, meanwhile: str, model: str, width: int
+    view: TakeOverView, typing: bool, waited: float, meanwhile: str, model: str, width: int
 ) -> Parts:
-    """Whose turn it is, or the result."""
-    text, style = _status_text(view, mode, waited, meanwhile, model)
+    """What the keys are now, and whose turn it is, or the result."""
+    text, style = _status_text(view, waited, meanwhile, model)
     if view.problem:
         text, style = f"! {view.problem}", "bad"
-    return ((clip(f" {visible(text)}", width), style),)
+    chip = mode_chip(typing)
+    return chip, (clip(f" {visible(text)}", max(0, width - cell_len(chip[0]))), style)
 
 
-def _status_text(
-    view: TakeOverView, mode: str, waited: float, meanwhile: str, model: str
-) -> tuple[str, str]:
+def _status_text(view: TakeOverView, waited: float, meanwhile: str, model: str) -> tuple[str, str]:
     commands = sum(turn.is_command for turn in view.turns)
-    match mode:
+    match view.state:
         case "opening":
-            return "making a new world, and typing the commands before that turn", "quiet"
-        case "typing" | "ready":
+            return "making a new world and retyping the commands before that turn", "quiet"
+        case "ready":
             return _your_turn(view, commands, model)
         case "running":
             return f"running, {duration(waited)} · ^c interrupts", "accent"
         case "model" if meanwhile and not view.typist:
-            return f"handed back: {meanwhile} · t takes over", "warn"
+            return f"handed back: {meanwhile} · {key_for('takeover.take-over')} takes over", "warn"
         case "model":
             typist, doing = view.typist or "the model", phase(view, clock(waited))
-            text = f"{typist} {doing} · t takes over"
+            text = f"{typist} {doing} · {key_for('takeover.take-over')} takes over"
             return (f"paused · {text}", "warn") if view.paused else (text, "accent")
         case "judging":
             return f"{view.running or 'judging'} … {duration(waited)}", "quiet"
         case "over":
             return _judged(view)
         case "failed":
-            return "the world is gone; u makes a new one", "bad"
+            return f"the world is gone; {key_for('takeover.undo')} makes a new one", "bad"
     return "", "quiet"
 
 
@@ -105,7 +105,7 @@ def _your_turn(view: TakeOverView, commands: int, model: str) -> tuple[str, str]
     elif model:
         facts.append(f"{model} types when you hand back")
     elif origin is not None and origin.missing:
-        facts.append("m chooses who types when you hand back")
+        facts.append(f"{key_for('takeover.who')} chooses the model for handing back")
     return " · ".join(facts), "text"
 
 
@@ -121,9 +121,9 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         return "", "quiet"
     why = view.finished.verdict.invalid or view.finished.verdict.why_not_kept
     if why:
-        return f"not worth training on: {why} · u goes back", "warn"
+        return f"not worth training on: {why} · {key_for('takeover.undo')} goes back", "warn"
     place = "beside the data, since its world is held out" if _heldout(view) else "with the data"
-    return f"worth training on · s keeps it {place}", "good"
+    return f"worth training on · {key_for('takeover.keep')} keeps it {place}", "good"
 
 
 def _heldout(view: TakeOverView) -> bool:
@@ -148,24 +148,25 @@ def runs(view: TakeOverView, time: str) -> str:
     return f"runs {program} {time}, ^c interrupts"
 
 
-def foot(view: TakeOverView, mode: str, width: int) -> Parts:
+def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     """The keys that matter now."""
-    if mode == "typing":
-        return _TYPING
+    if typing:
+        return bar(_TYPING if view.state == "ready" else TYPING_AHEAD, (), width).parts
     keys = {key.action: key for key in of("takeover")}
-    if mode not in _FOOT:
-        return _RUNNING
-    parts: list[tuple[str, str]] = []
-    used = 0
-    for action in _FOOT[mode]:
+    items = []
+    for action in _FOOT.get(view.state, ()):
         if action == "differences" and not view.differences:
             continue
         if action == "keep" and view.kept is not None:
             continue
-        key = keys[action]
-        pieces = [(f" {shown(key.keys[0])}", "key"), (f" {key.label} ", "quiet")]
-        used += sum(cell_len(text) for text, _ in pieces)
-        if used > width:
-            break
-        parts += pieces
-    return tuple(parts)
+        label = "resume" if action == "pause" and view.paused else keys[action].label
+        items.append(Item(shown(keys[action].keys[0]), label))
+    if view.state in ("running", "model"):
+        items.append(_INTERRUPT)
+    return bar(items, last_of(keys), width).parts
+
+
+def last_of(keys: Mapping[str, Key]) -> tuple[Item, ...]:
+    """Help and leaving, at the right end in every state."""
+    leave = keys["back"].keys[-1]
+    return Item(shown(keys["help"].keys[0]), "help"), Item(shown(leave), "leave")

@@ -18,13 +18,14 @@ from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.host import SessionHost
 from sekft_tui.input.actions import bindings
+from sekft_tui.input.footer import bar
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
-from sekft_tui.screens.takeover.legends import foot, head, status
-from sekft_tui.text import Parts
+from sekft_tui.screens.takeover.legends import ASKED, foot, head, status
+from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.prompt_line import PromptLine
 from sekft_tui.widgets.session_view import SessionView
@@ -73,6 +74,8 @@ class TakeOverScreen(ModalScreen[None]):
         self._choices = choices
         self.shell = ShellLine()
         self.asking = True  # keys are typed into the line
+        #: Commands that were entered while another one was running; they are typed in their order.
+        self.ahead: list[str] = []
         self.marked: int | None = None
         self.adapter: str | None = None
         self.model = ""
@@ -114,17 +117,10 @@ class TakeOverScreen(ModalScreen[None]):
     # --- drawing ----------------------------------------------------------------------------
 
     @property
-    def mode(self) -> str:
-        """The view's state; while the person types, ``typing``."""
-        state = self.session.view.state
-        if state == "ready":
-            return "typing" if self.asking else "ready"
-        return state
-
-    @property
     def typing(self) -> bool:
-        """Whether keys are typed into the line."""
-        return self.mode == "typing"
+        """Whether keys are typed into the line. As in a shell, that begins before the prompt is
+        there."""
+        return self.asking and self.session.view.state in ("opening", "ready", "running")
 
     def on_take_over_screen_changed(self) -> None:
         view = self.session.view
@@ -133,8 +129,25 @@ class TakeOverScreen(ModalScreen[None]):
             return
         if view.state == "ready" and view.differences is not self._shown_differences:
             self._shown_differences = view.differences
-            self.action_differences()
+            if not self._unsent:  # its keys would be those of a command that is being typed
+                self.action_differences()
+        elif view.state == "ready" and self.ahead:
+            if not self.session.type(self.ahead.pop(0)):
+                self.ahead.clear()  # the status says why; what follows may rest on it
+        elif view.state in ("over", "failed") and self._unsent:
+            unsent = visible(self._unsent)
+            self.notify(f"the session ended before this was typed: {unsent}", markup=False)
+            self._forget_line()
         self.draw_session()
+
+    @property
+    def _unsent(self) -> str:
+        """What was typed and has not reached the world; "" = nothing."""
+        return "\n".join([*self.ahead, self.shell.text]).strip()
+
+    def _forget_line(self) -> None:
+        self.ahead.clear()
+        self.shell.start(_history(self.session.view))
 
     def draw_session(self) -> None:
         """Show the session as it is now."""
@@ -144,15 +157,17 @@ class TakeOverScreen(ModalScreen[None]):
             self._since = time.monotonic()
             if view.state == "ready":
                 self.marked = None
-                self.shell.start(_history(view))
-        self.view.show(view, self.shell.edit if self.typing else None, self._mark)
+                self.shell.remember(_history(view))  # what was typed ahead stays
+        edit = self.shell.edit if self.typing else None
+        left = "" if self.typing else self.shell.text
+        self.view.show(view, edit, self._mark, tuple(self.ahead), left)
         for lines in (self.head, self.status, self.foot):
             lines.update()
 
     @property
     def _mark(self) -> int | None:
         """The command that undo goes back to; None while text is typed."""
-        if self.mode not in ("ready", "over", "failed"):
+        if self.typing or self.session.view.state not in ("ready", "over", "failed"):
             return None
         commands = _commands(self.session.view)
         if self.marked in commands:
@@ -167,11 +182,13 @@ class TakeOverScreen(ModalScreen[None]):
         """Whose turn it is, or the result."""
         view = self.session.view
         waited = time.monotonic() - (view.since or self._since)
-        return status(self.session.view, self.mode, waited, self.meanwhile, self.model, width)
+        return status(view, self.typing, waited, self.meanwhile, self.model, width)
 
     def foot_line(self, width: int) -> Parts:
         """The keys that matter now."""
-        return foot(self.session.view, self.mode, width)
+        if self.prompt.typing:
+            return bar(ASKED, (), width).parts
+        return foot(self.session.view, self.typing, width)
 
     def _tick(self) -> None:
         if self.session.view.state in ("opening", "running", "model", "judging"):
@@ -207,20 +224,30 @@ class TakeOverScreen(ModalScreen[None]):
 
     def type_key(self, key: str, character: str | None) -> bool:
         if key == "enter":
-            self.session.type(self.shell.text)
+            self._enter()
         elif key == "escape":
             self.asking = False
             self.draw_session()
         elif key == "tab":
             self.action_hand_back(1)
         elif key == "ctrl+c":
-            self.shell.start(_history(self.session.view))
-            self.view.typed(self.shell.edit)
+            self.action_interrupt()
         elif self.shell.press(key, character):
             self.view.typed(self.shell.edit)
         else:
             return False
         return True
+
+    def _enter(self) -> None:
+        """Type the line into the world, or once the command that runs is done."""
+        text = self.shell.text
+        if self.session.view.state == "ready":
+            if self.session.type(text):
+                self.shell.start(_history(self.session.view))
+        elif text.strip():
+            self.ahead.append(text)
+            self.shell.start(_history(self.session.view))
+        self.draw_session()
 
     def type_text(self, text: str) -> None:
         self.shell.edit.insert(text)
@@ -260,8 +287,12 @@ class TakeOverScreen(ModalScreen[None]):
             self.action_hand_back(1)
 
     def action_interrupt(self) -> None:
+        """Interrupt the command that runs, and forget what was typed, as a terminal does."""
         if self.session.view.state == "model":
             self.action_take_over()
+        if self._unsent:
+            self._forget_line()
+            self.draw_session()
         self.session.interrupt()
 
     def action_who(self) -> None:
@@ -333,12 +364,14 @@ class TakeOverScreen(ModalScreen[None]):
     # --- leaving ----------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """Leave; asks first if something is not kept."""
+        """Leave; asks first if something is not kept, runs, or was only typed."""
         view = self.session.view
-        if not view.unsaved:
-            self.leave(view)
+        running = view.running if view.state == "running" else ""
+        if view.unsaved or running or self._unsent:
+            screen = LeaveScreen(view.state == "over", running, self._unsent)
+            self.app.push_screen(screen, self._answered)
         else:
-            self.app.push_screen(LeaveScreen(view.state == "over"), self._answered)
+            self.leave(view)
 
     def on_unmount(self) -> None:
         self.session.close()  # if the workbench itself is closed
@@ -347,6 +380,7 @@ class TakeOverScreen(ModalScreen[None]):
         if answer == "leave":
             self.leave(self.session.view)
         elif answer == "keep":
+            self._forget_line()
             self._leaving = True
             if not self.session.finish():
                 self.on_take_over_screen_changed()

@@ -124,7 +124,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
     def status_line(self, width: int) -> Parts:
         view = self.session.view
         waited = time.monotonic() - view.since if view.since else 0.0
-        return watch_legends.status(view, waited, self.meanwhile, width)
+        return watch_legends.status(view, self.typing, waited, self.meanwhile, width)
 
     def foot_line(self, width: int) -> Parts:
         return watch_legends.foot(self.session.view, self.typing, width)
@@ -171,7 +171,8 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
     def action_back(self) -> None:
         """Leave; asks first where the person typed and that is not kept."""
         view = self.session.view
-        if view.touched and view.unsaved and view.state != "model":
+        own = (view.touched and view.unsaved) or view.state == "running" or self._unsent
+        if own and view.state != "model":
             super().action_back()
         else:
             self.leave(view)

@@ -8,23 +8,29 @@ from rich.cells import cell_len
 
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.takeover.view import TakeOverView
-from sekft_tui.input.actions import of, shown
-from sekft_tui.screens.takeover.legends import clock, phase, runs
+from sekft_tui.input.actions import key_for, of, shown
+from sekft_tui.input.footer import Item, bar
+from sekft_tui.screens.takeover.legends import (
+    TYPING_AHEAD,
+    clock,
+    last_of,
+    mode_chip,
+    phase,
+    runs,
+)
 from sekft_tui.text import Parts, clip, short_path, visible, wrapped
 
-#: The keys that the foot shows in each state, most useful first.
+#: The keys that the foot shows in each state, most useful first; help and leaving come last.
 _FOOT: Mapping[str, tuple[str, ...]] = {
-    "model": ("pause", "step", "take_over", "end", "side", "back", "help"),
-    "ready": ("type", "hand_back(0)", "undo", "end", "side", "back", "help"),
-    "over": ("back", "side", "keep", "keep_in", "undo", "help"),
-    "failed": ("back", "help"),
+    "model": ("pause", "step", "take_over", "end", "side"),
+    "ready": ("type", "hand_back(0)", "undo", "end", "side"),
+    "over": ("side", "keep", "keep_in", "undo"),
+    "running": ("type",),
 }
-_TYPING: Parts = (
-    (" ⏎", "key"), (" type ", "quiet"), (" ⇥", "key"), (" hand back one turn ", "quiet"),
-    (" esc h", "key"), (" hand back ", "quiet"), (" ^c", "key"), (" clear ", "quiet"),
-    (" esc", "key"), (" keys", "quiet"),
+_TYPING = (
+    Item("⏎", "type"), Item("⇥", "hand back one turn"), Item("^c", "clear"), Item("esc", "keys"),
 )  # fmt: skip
-_RUNNING: Parts = ((" ^c", "key"), (" interrupt", "quiet"))
+_INTERRUPT = Item("^c", "interrupt")
 
 
 def keyboard(view: TakeOverView, subject: str) -> tuple[str, str]:
@@ -48,12 +54,13 @@ def head(view: TakeOverView, subject: str, width: int) -> Parts:
     return ((text, "strong"), (about, "warn"), (" " * gap, ""), (holder, style))
 
 
-def status(view: TakeOverView, waited: float, meanwhile: str, width: int) -> Parts:
-    """What happens now, and for how long."""
-    if view.problem:
-        return ((clip(f" ! {visible(view.problem)}", width), "bad"),)
+def status(view: TakeOverView, typing: bool, waited: float, meanwhile: str, width: int) -> Parts:
+    """What the keys are now, what happens, and for how long."""
     text, style = _status(view, clock(waited), meanwhile)
-    return ((clip(f" {visible(text)}", width), style),)
+    if view.problem:
+        text, style = f"! {view.problem}", "bad"
+    chip = mode_chip(typing)
+    return chip, (clip(f" {visible(text)}", max(0, width - cell_len(chip[0]))), style)
 
 
 def _status(view: TakeOverView, time: str, meanwhile: str) -> tuple[str, str]:
@@ -91,7 +98,7 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         "verified" if verdict.verified else "not verified",
     ]
     if view.touched:
-        facts.append("touched, counts in no rate · s keeps it as data")
+        facts.append(f"touched, counts in no rate · {key_for('shell.keep')} keeps it as data")
     if view.recorded:
         facts.append("recorded")
     return " · ".join(facts), "good" if verdict.verified else "warn"
@@ -99,23 +106,21 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
 
 def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     """The keys that matter now."""
-    if typing:
-        return _TYPING
-    if view.state not in _FOOT:
-        return _RUNNING
     keys = {key.action: key for key in of("shell")}
-    parts: list[tuple[str, str]] = []
-    used = 0
-    for action in _FOOT[view.state]:
+    if typing:
+        if view.state != "ready":
+            return bar(TYPING_AHEAD, (), width).parts
+        back = Item(f"esc {shown(keys['hand_back(0)'].keys[0])}", "hand back")
+        return bar((*_TYPING[:2], back, *_TYPING[2:]), (), width).parts
+    items = []
+    for action in _FOOT.get(view.state, ()):
         if action.startswith("keep") and (view.kept is not None or not view.touched):
             continue
-        label = "go on" if action == "pause" and view.paused else keys[action].label
-        pieces = [(f" {shown(keys[action].keys[0])}", "key"), (f" {label} ", "quiet")]
-        used += sum(cell_len(text) for text, _ in pieces)
-        if used > width:
-            break
-        parts += pieces
-    return tuple(parts)
+        label = "resume" if action == "pause" and view.paused else keys[action].label
+        items.append(Item(shown(keys[action].keys[0]), label))
+    if view.state == "running":
+        items.append(_INTERRUPT)
+    return bar(items, last_of(keys), width).parts
 
 
 def side(view: TakeOverView, width: int) -> list[Parts]:
@@ -148,5 +153,5 @@ def _checker(scenario: Scenario) -> str:
 def _certificate(view: TakeOverView) -> str:
     facts = view.certificate
     if facts is None:
-        return f"none: {view.uncertified}" if view.uncertified else "is made …"
+        return f"none: {view.uncertified}" if view.uncertified else "being made …"
     return f"whole: {facts['tokens']} tokens, {facts['trained_tokens']} of them trained"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sekft_tui.widgets.chart.plot import AXES, Axis, Board
@@ -24,6 +25,31 @@ class View(NamedTuple):
     right: float = 0.0
     follow: bool = True
     cursor: int = 0
+
+
+def kept(view: View) -> dict[str, str]:
+    """What of ``view`` is for every run, as texts that :func:`restored` reads."""
+    start = View()
+    texts = {
+        "metric": view.metric,
+        "axis": view.axis,
+        "log": "yes" if view.log else "",
+        "smoothing": f"{view.smoothing:g}",
+    }
+    usual = {"metric": start.metric, "axis": start.axis, "smoothing": f"{start.smoothing:g}"}
+    return {name: text for name, text in texts.items() if text != usual.get(name, "")}
+
+
+def restored(texts: Mapping[str, str]) -> View:
+    """The view of an earlier session; what is no choice any more is as usual."""
+    start = View()
+    smoothing = {f"{weight:g}": weight for weight in SMOOTHINGS}
+    return View(
+        metric=texts.get("metric", start.metric),
+        axis=next((axis for axis in AXES if axis == texts.get("axis")), start.axis),
+        log=texts.get("log") == "yes",
+        smoothing=smoothing.get(texts.get("smoothing", ""), start.smoothing),
+    )
 
 
 def window(view: View, board: Board) -> tuple[float, float]:

@@ -16,7 +16,10 @@ from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import JOURNAL
 from sekft_engine.engine.socket.address import read_pointer
 from sekft_engine.engine.socket.client import live_engine
+from sekft_engine.engine.socket.history import INDEX
 from sekft_engine.records import events, jobs
+from sekft_engine.records.resuming import resuming_job
+from sekft_engine.records.runs import list_runs
 from tests.engine.attached.conftest import Attach, Heard, training
 from tests.engine.socket.conftest import PATIENCE, Resident, Start
 
@@ -236,3 +239,59 @@ def test_what_commands_did_by_themselves_between_two_engines_is_not_the_engines(
     late.ending(late.engine.submit(jobs.Prepare(base="emit:3")))
     assert not late.of("train-1")
     assert early.engine.wait_until_live(PATIENCE)
+
+
+def test_an_index_that_is_removed_under_an_engine_harms_nobody(
+    start: Start, attach: Attach
+) -> None:
+    one = start()
+    heard = attach()
+    index = one.place.root / INDEX
+    first = heard.engine.submit(training(600))
+    heard.ending(first)
+    job = heard.engine.submit(training())
+    heard.wait(lambda: len(heard.steps(job)) > 20)
+    journal = heard.engine.greeting.journal
+    for _ in range(2):
+        index.unlink()
+        serving(one).kill()
+        so_far = len(heard.steps(job))
+        heard.wait(lambda: len(heard.steps(job)) > so_far + 20, "it is read on")  # noqa: B023
+        assert index.exists(), "it is written again"
+    heard.engine.cancel(job, after_step=True)
+    heard.ending(job)
+    assert steps_are_whole(heard, job), "nothing is lost, and nothing said twice"
+    assert heard.engine.greeting.journal == journal
+    late = attach()
+    late.ending(job)
+    assert late.steps(job) == heard.steps(job)
+    index.unlink()
+    one.end()
+    start()
+    heard.wait(lambda: heard.engine.state == "live")
+    assert heard.engine.greeting.journal == journal, "also for the next engine"
+
+
+def test_a_held_job_leaves_the_queue_when_its_run_is_resumed_otherwise(
+    start: Start, attach: Attach, workspace: Workspace
+) -> None:
+    one = start()
+    heard = attach()
+    first = heard.engine.submit(training())
+    heard.wait(lambda: len(heard.steps(first)) > 2)
+    one.end(signal.SIGKILL)
+    heard.ending(first)
+    start()
+    heard.wait(lambda: [job.held for job in heard.engine.status().queued] == [True], "offered")
+    (held,) = heard.engine.status().queued
+    (run,) = list_runs(workspace.runs)
+    other = heard.engine.submit(training(2))
+    heard.ending(other)
+    assert heard.engine.status().queued == [held], "another run is no reason"
+    resumed = heard.engine.submit(resuming_job(run))
+    heard.wait(lambda: heard.of(held.id, events.JobCancelled), "it has left")
+    (left,) = heard.of(held.id, events.JobCancelled)
+    assert f"{resumed} has resumed its run" in str(left)
+    assert heard.engine.status().queued == []
+    heard.engine.cancel(resumed, after_step=True)
+    heard.ending(resumed)

@@ -1,17 +1,20 @@
 """``sekft resident`` whose jobs do as they are told: no torch, no weights.
 
 A ``prepare`` job does as its base says: ``emit:N`` publishes N events, ``wait`` runs until it is
-told to stop and says each turn that it is there, ``full`` lets no file of this process grow any
-more, and ``fail`` fails. A ``train`` job takes ``max_steps`` steps, or with 0 steps until it is
-told to stop, and a ``load`` job says that it began and lasts as long.
+told to stop and says each turn that it is there, ``hang:N`` holds the interpreter for N seconds,
+``full`` lets no file of this process grow any more, and ``fail`` fails. A ``train`` job takes
+``max_steps`` steps, or with 0 steps until it is told to stop, and a ``load`` job says that it began
+and lasts as long.
 """
 
 from __future__ import annotations
 
+import ctypes
 import random
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import cast
 
 from sekft_engine.cli.main import run
@@ -20,6 +23,7 @@ from sekft_engine.engine.registry import HANDLERS, Handler
 from sekft_engine.records import events, jobs
 from sekft_engine.records.results import LoadResult, Losses, PrepareResult, TrainResult
 from sekft_engine.work.context import Context, Stopped
+from sekft_engine.work.loading import Loading, told
 
 PADDING = "x" * 200
 
@@ -37,6 +41,8 @@ def prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
         if not context.cancelled_now():
             raise Stopped("after its step")
         raise Stopped("at once")
+    elif what == "hang":
+        ctypes.PyDLL(None).sleep(int(argument))
     elif what == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
     elif what == "fail":
@@ -45,14 +51,20 @@ def prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
 
 
 def load(job: jobs.Load, context: Context) -> LoadResult:
-    context.progress("loading", 0)
-    while not context.cancelled():
-        time.sleep(0.01)
+    loading = Loading(Path(job.base).name, 2_000_000_000)
+    with told(loading, context.emit):
+        time.sleep(0.05)
+        loading.read(500_000_000)
+        while not context.cancelled():
+            time.sleep(0.01)
     raise Stopped("nothing was loaded")
 
 
 def train(job: jobs.Train, context: Context) -> TrainResult:
-    run = context.open_run("train", about={"recipe": {"rank": 16}}, out=job.out, name=job.name)
+    if job.resume:
+        run = context.reopen_run(Path(job.out))
+    else:
+        run = context.open_run("train", about={"recipe": {"rank": 16}}, out=job.out, name=job.name)
     dice = random.Random(run.id)
     step, steps = 0, job.recipe.max_steps or 1000
     loss = 3.0

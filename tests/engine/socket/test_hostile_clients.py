@@ -98,6 +98,28 @@ def test_garbage_is_answered_and_the_connection_lives_on(
         assert raw.line()["id"] == 7
 
 
+def test_floods_of_garbage_and_halves_of_lines_cost_no_memory(shared: Resident) -> None:
+    garbage = b"".join(os.urandom(400).replace(b"\n", b"") + b"\n" for _ in range(100))
+    with shared.client() as other:
+        before = memory_of(shared)
+        for _ in range(20):
+            with Raw(shared) as raw:
+                raw.peer.setblocking(False)
+                for _ in range(100):
+                    try:
+                        raw.peer.send(garbage)
+                    except OSError:  # it is not listened to before it has read
+                        break
+            other.call("status")
+        with ExitStack() as stack:
+            for _ in range(100):
+                raw = stack.enter_context(Raw(shared))
+                raw.say(b'{"jsonrpc":"2.0","id":1,"method":"' + b"x" * 50_000)
+            other.call("status")
+            assert memory_of(shared) < before + 24 * MIB, "what was said, and no more"
+        assert other.call("status")["clients"] == 1
+
+
 def test_half_a_line_waits_for_its_other_half(shared: Resident) -> None:
     whole = request(1)
     with Raw(shared) as raw, shared.client() as other:
@@ -120,6 +142,7 @@ def test_a_line_of_a_hundred_megabytes_is_cut_off_and_costs_no_memory(shared: Re
 
 def test_clients_that_vanish_in_the_middle_leave_nothing_behind(shared: Resident) -> None:
     with shared.client() as other:
+        before = memory_of(shared)
         for number in range(50):
             with Raw(shared) as raw:
                 raw.say(request(1, "subscribe", after=0))
@@ -128,6 +151,7 @@ def test_clients_that_vanish_in_the_middle_leave_nothing_behind(shared: Resident
                 raw.say(request(1, "submit", job=prepare("orphan")))
         ended(other, submit(other, "last"))
         assert other.call("status")["clients"] == 1
+        assert memory_of(shared) < before + 8 * MIB
 
 
 def test_who_asks_and_never_reads_is_not_listened_to_any_more(shared: Resident) -> None:
@@ -186,8 +210,11 @@ def test_a_full_disk_ends_a_job_and_neither_the_engine_nor_its_socket(start: Sta
         end = ended(client, job)
         assert end["event"] in ("JobDone", "JobFailed"), "told, though no journal has it"
         client.call("status")
-        with pytest.raises(Exception, match=r"grows over a limit|disk"):
-            client.call("submit", job=prepare("more"))
+        before = memory_of(one)
+        for _ in range(300):
+            with pytest.raises(Exception, match=r"grows over a limit|disk"):
+                client.call("submit", job=prepare("more"))
+        assert memory_of(one) < before + 8 * MIB
         assert client.call("status")["queued"] == []
         client.call("shutdown")
     assert one.process.wait(PATIENCE) == 0

@@ -79,8 +79,8 @@ targets = "q_proj"
     [
         ("[grid]\nlr = [1e-3,", 2, "not TOML"),
         ("[grid]\nlr = [1e-3]\nrnak = [8]\n", 3, "grid.rnak: not known; is rank meant?"),
-        ("[grid]\nlr = [1e-3]\n\n[recipe]\nlr = -1\n", 5, "recipe.lr: -1: a number > 0 is wanted"),
-        ("[grid]\nlr = [1e-3, 'fast']\n", 2, "grid.lr: fast: a number is wanted"),
+        ("[grid]\nlr = [1e-3]\n\n[recipe]\nlr = -1\n", 5, "recipe.lr: -1: enter a number > 0"),
+        ("[grid]\nlr = [1e-3, 'fast']\n", 2, "grid.lr: fast: enter a number"),
         ("[grid]\nlr = 1e-3\n", 2, "put one value for all points under [recipe]"),
         ("[grid]\nlr = []\n", 2, "a list of values is wanted"),
         ("[[point]]\nlr = 1\n[[point]]\nbatch = 0\n", 4, "point.batch: 0: a whole number >= 1"),

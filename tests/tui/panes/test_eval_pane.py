@@ -162,7 +162,7 @@ async def test_a_key_opens_all_figures_of_the_eval_that_is_shown(
 ) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("3", "f")
+        await pilot.press("3", "i")
         await until_shown(pilot, "no eval is shown")
         engine.say(
             events.JobStarted(job="eval-1", kind="eval"),
@@ -175,7 +175,7 @@ async def test_a_key_opens_all_figures_of_the_eval_that_is_shown(
             ),
         )  # fmt: skip
         await until_shown(pilot, "eval 0/2")
-        await pilot.press("f")
+        await pilot.press("i")
         await until_shown(
             pilot, run_folder.name, "rates [95 %]", "0/4 [0,66]", "4/4 [34,100]",
             "@1 1.00  @2 1.00", "decided: tuned is better", "not done",
@@ -220,7 +220,7 @@ async def test_a_terminal_made_small_keeps_what_had_the_focus(
         await until_shown(pilot, "2 of 2", "start the eval")
         await pilot.resize_terminal(80, 24)
         await until_gone(pilot, "start the eval")
-        await pilot.press("f")
+        await pilot.press("i")
         await until_shown(pilot, "no episode has ended yet")
         await pilot.press("escape", "escape")
         await until_shown(pilot, "start the eval")

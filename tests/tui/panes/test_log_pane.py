@@ -26,6 +26,7 @@ async def test_warnings_and_errors_are_counted_in_the_tab_until_they_are_seen(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
         said(engine)
         await until_shown(pilot, "6 Log (2)")
         await pilot.press("6")
@@ -39,6 +40,7 @@ async def test_warnings_and_errors_are_counted_in_the_tab_until_they_are_seen(
 async def test_the_log_shows_levels_and_words(make_app: Make, engine: ScriptedEngine) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
         said(engine)
         await pilot.press("6")
         shown = await until_shown(pilot, "4 entries", "debug a detail", "warn  memory is short")

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from sekft_engine.records import events, jobs
 from sekft_tui.app import Workbench
 from sekft_tui.input.clipboard import requests
+from sekft_tui.panes.pane import Part
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
@@ -95,7 +96,7 @@ async def test_the_list_is_filtered_and_searched(make_app: Make, size: tuple[int
         await until(pilot, lambda: trajectories(pilot).current.id == "merge-007", "found")  # type: ignore[union-attr]
         await until_shown(pilot, "▌ cat notes-7")
         await pilot.press("f", *"nothing like it", "enter")
-        await until_shown(pilot, "nothing matches", "press esc")
+        await until_shown(pilot, "nothing matches", "esc clears the filter")
 
 
 async def test_keys_in_a_burst_arrive_in_their_order(make_app: Make) -> None:
@@ -137,7 +138,7 @@ async def test_a_recipe_is_edited_checked_and_run(
         await pilot.press("2")
         await until_shown(pilot, "max steps")
         await pilot.press("j", "j", "enter", "x")
-        await until_shown(pilot, "a whole number is wanted")
+        await until_shown(pilot, "enter a whole number")
         await pilot.press("enter")
         assert app.recipe.rank == 16
         await pilot.press("backspace", "backspace", "8", "enter")
@@ -154,7 +155,7 @@ async def test_a_recipe_is_edited_checked_and_run(
         assert re.search("[\u2801-\u28ff]{3}", shown), "a curve in Braille"
         await pilot.press("left", "left")
         await until_shown(pilot, "loss at step 1")
-        await pilot.press("v")
+        await pilot.press("A")
         await until_shown(pilot, "  log")
         await pilot.press("p")
         assert engine.paused
@@ -220,7 +221,7 @@ async def test_verdicts_fill_the_grid_and_open_in_replay(
         await until_shown(pilot, "no further marker")
         await pilot.press("home")
         assert pane.view.position == 0
-        await pilot.press("i", ">", "space")
+        await pilot.press("S", ">", "space")
         await until_shown(pilot, "waits as recorded", "2×")
         assert pane.view.playing
         await pilot.press("end")
@@ -250,14 +251,14 @@ async def test_leaving_while_a_job_runs_is_asked_for(
         engine.say(*training(upto=2))
         await until_shown(pilot, "train 2/60")
         await pilot.press("q")
-        await until_shown(pilot, "train is still running")
+        await until_shown(pilot, "training is still running")
         await pilot.press("k")
         await until_gone(pilot, "still running")
         await pilot.press("q")
         await until_shown(pilot, "still running")
         await pilot.press("s")
         assert engine.cancelled == [("train-1", True)]
-        await until_shown(pilot, "ends its step and saves")
+        await until_shown(pilot, "is finishing its step and saving")
         engine.say(events.JobCancelled(job="train-1", kind="train"))
         await until(pilot, lambda: not app.is_running, "left")
 
@@ -271,7 +272,7 @@ async def test_ctrl_c_asks_what_to_do_and_cancels_the_job(
         engine.say(*training(upto=2))
         await until_shown(pilot, "train 2/60")
         await pilot.press("ctrl+c")
-        await until_shown(pilot, "train is still running", "2 steps are not saved yet")
+        await until_shown(pilot, "training is still running", "2 steps are not saved yet")
         assert not engine.cancelled
         await pilot.press("c")
         await until_gone(pilot, "still running")
@@ -289,12 +290,12 @@ async def test_ctrl_c_twice_leaves_and_later_ones_do_not(
         await until_shown(pilot, "train 2/60")
         monkeypatch.setattr(quitting, "TWICE", -1.0)
         await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
-        await until_shown(pilot, "train is still running")
+        await until_shown(pilot, "training is still running")
         monkeypatch.setattr(quitting, "TWICE", 60.0)
         await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running, "left")
     assert "step 2 of 60" in app.farewell
-    assert "1 not finished" in app.farewell
+    assert "1 unfinished" in app.farewell
 
 
 async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_not(
@@ -415,7 +416,7 @@ async def test_the_demo_is_set_up_with_progress_and_then_filled(
         await until_shown(pilot, "convert", "3/10", "layers")
         engine.say(events.JobDone(job="setup-1", kind="setup", result={}))
         await until_gone(pilot, "making the demo workspace")
-        await until_shown(pilot, "setup done")
+        await until_shown(pilot, "set-up done")
 
 
 async def test_theme_and_pane_are_remembered(make_app: Make) -> None:
@@ -426,3 +427,19 @@ async def test_theme_and_pane_are_remembered(make_app: Make) -> None:
         await until(pilot, lambda: bool(pilot.app.query(TrainPane)), "the Train pane")
         assert app.theme == "sekft-light"
         assert app.pane == "train"
+
+
+async def test_the_title_of_the_part_that_has_the_focus_stands_out(make_app: Make) -> None:
+    async with make_app().run_test(size=(160, 48)) as pilot:
+        await until_shown(pilot, "12 trajectories", "certified")
+        pane = trajectories(pilot)
+
+        def colours() -> list[str]:
+            return [part.query_one(".head").styles.background.hex for part in pane.query(Part)]
+
+        first = colours()
+        assert len(set(first)) == 2
+        await pilot.press("enter")
+        await until(pilot, lambda: colours() == first[::-1], "the other title")
+        await pilot.press("escape")
+        await until(pilot, lambda: colours() == first, "the first title")

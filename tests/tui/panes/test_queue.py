@@ -63,7 +63,7 @@ async def test_a_pause_is_taken_back_before_the_step_ends_as_after_it(
         await until_shown(pilot, "‖ pausing", "p resumes")
         assert document(engine.status())["running"]["paused"]
         await pilot.press("p")
-        await until_shown(pilot, "▸ running", "the run continues")
+        await until_shown(pilot, "▸ running", "resumed")
         assert not document(engine.status())["running"]["paused"]
         await pilot.press("Q", "p")
         await until(pilot, lambda: "pausing" in _shown(app)[0], "pausing in the queue")

@@ -77,21 +77,21 @@ async def test_each_marker_has_a_key_that_jumps_to_it(make_app: Make, episodes: 
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("c")
-        shown = await until_shown(pilot, "c first command", "turn 2/")
+        await pilot.press("0")
+        shown = await until_shown(pilot, "0 first command", "turn 2/")
         assert "checker" not in shown
-        await pilot.press("x")
-        await until_shown(pilot, "x first failure (exit 127)")
-        await pilot.press("dollar_sign")
-        await until_shown(pilot, "$ ends itself with exit")
+        await pilot.press("!")
+        await until_shown(pilot, "! first failure (exit 127)")
+        await pilot.press("$")
+        await until_shown(pilot, "$ ends by itself with exit")
         await pilot.press("v")
         await until_shown(
             pilot, "v verdict", "the checker failed", "output of the checker", "exit 1"
         )
         bar = pane_of(app).view.bar(80)
-        assert [text for text, _ in bar if text in "cx$v"] == ["c", "x", "$", "v"]
-        await pilot.press("L", "L", "x")
-        await until_shown(pilot, "no failure in this session")
+        assert [text for text, _ in bar if text in "0!$v"] == ["0", "!", "$", "v"]
+        await pilot.press("L", "L", "!")
+        await until_shown(pilot, "no command failed")
 
 
 @SIZES
@@ -101,10 +101,10 @@ async def test_two_subjects_play_in_step_and_a_key_jumps_to_where_they_part(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        await pilot.press("s")
+        await pilot.press("w")
         await until_shown(pilot, "base", "tuned", "part at turn 4")
-        await pilot.press("p")
-        shown = await until_shown(pilot, "≠", "p here they part", "turn 4/")
+        await pilot.press("d")
+        shown = await until_shown(pilot, "≠", "d here they part", "turn 4/")
         assert "touch '␛[31mdo" in shown, "it is shown and not obeyed"
         pane = pane_of(app)
         assert pane.view.turn == pane.second_view.turn == 4
@@ -123,7 +123,7 @@ async def test_two_subjects_play_in_step_and_a_key_jumps_to_where_they_part(
         await until(pilot, lambda: pane.main is not None and pane.main.scenario == "held-001")
         assert pane.beside is not None
         assert (pane.beside.scenario, pane.beside.subject) == ("held-001", "tuned")
-        await pilot.press("s")
+        await pilot.press("w")
         await until_gone(pilot, "part at turn")
         await until_shown(pilot, "4 episodes")
 
@@ -135,14 +135,14 @@ async def test_the_final_world_is_shown_against_the_references(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        await pilot.press("d")
+        await pilot.press("i")
         shown = await until_shown(pilot, "+ ~/␛[31mdone2", "- ~/done  not there: a file of 0 bytes")
         assert "\x1b" not in shown
-        await pilot.press("s")
+        await pilot.press("w")
         await until_shown(pilot, "✓ as the reference solution leaves it")
         pane = pane_of(app)
         assert "~/done" in pane.plain(), "it is copied too"
-        await pilot.press("d")
+        await pilot.press("i")
         await until_gone(pilot, "final world")
         await pilot.press("escape")
         await until_shown(pilot, "4 episodes")
@@ -174,7 +174,7 @@ async def test_why_a_difference_cannot_be_told_is_said(make_app: Make, episodes:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("d")
+        await pilot.press("i")
         await until_shown(pilot, "not known: its final state was not stored with it")
 
 
@@ -206,7 +206,7 @@ async def test_an_episode_that_ends_while_one_watches_gets_its_checker(
         await until_shown(pilot, "▸ 2")
         await pilot.press("enter")
         await until_shown(pilot, "▸ base", "Ask warden")
-        await pilot.press("d")
+        await pilot.press("i")
         await until_shown(pilot, "it is still running")
         done = verdict("base", "held-000", "unverified", job=job)
         engine.say(*said[2:], events.EpisodeDone(**{

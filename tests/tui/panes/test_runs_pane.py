@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.records.run_notes import read_notes
 from sekft_engine.records.runs import list_runs, survey_runs
+from sekft_engine.records.upkeep.run_notes import read_notes
 from sekft_tui.app import Workbench
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import evaluation, training, watched
@@ -74,8 +74,10 @@ async def test_runs_are_listed_newest_first_and_those_of_a_sweep_below_it(
 ) -> None:
     async with make_app().run_test(size=size) as pilot:
         await pilot.press("5")
-        shown = await until_shown(pilot, "7 runs", "005-sweep", "└ 005-")
-        places = [shown.index(name) for name in ("005-sweep ", "└ 005-", "004-eval", "001-train")]
+        shown = await until_shown(pilot, "7 runs", "005-sweep", "└ 01 ")
+        places = [
+            shown.index(name) for name in ("005-sweep ", "└ 01 ", "└ 02 ", "004-eval", "001-train")
+        ]
         assert places == sorted(places)
 
 

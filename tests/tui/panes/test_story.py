@@ -54,11 +54,11 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.until_shown("turn 1/")
         screen.press(">", ">", ">", " ")
         screen.until_shown("8×", "── verdict", "was cut off")
-        screen.press("d")
+        screen.press("i")
         screen.until_shown("final world against the reference's", "- ~/done  not there")
-        screen.press("s")
+        screen.press("w")
         screen.until_shown("base", "001-train", "turn")
-        screen.press("s")
+        screen.press("w")
 
         # The run is in the list, and its journal gives the same curve.
         screen.press("5")
@@ -133,8 +133,8 @@ NOISY = """
 import os, sys, threading, time
 import sekft_tui.app as app
 mounted = app.Workbench.on_mount
-async def on_mount(self):
-    await mounted(self)
+def on_mount(self):
+    mounted(self)
     os.write(2, b"NATIVE NOISE ON STDERR")
     os.write(1, b"NATIVE NOISE ON STDOUT")
 app.Workbench.on_mount = on_mount
@@ -222,6 +222,17 @@ def test_the_first_paint_needs_neither_torch_nor_tokenizers(
         screen.press("q")
         assert screen.ended() == 0
     assert json.loads((tmp_path / "seen").read_text()) == []
+
+
+def test_keys_that_come_before_the_panes_are_there_do_what_they_say(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
+        screen.until_shown("1 Trajectories")
+        screen.press("6", "2", "j", "j")
+        screen.until_shown("LoRA rank r")
+        screen.press("q")
+        assert screen.ended() == 0
 
 
 def test_without_a_terminal_there_is_a_clear_refusal(workspace: Workspace) -> None:

@@ -79,9 +79,9 @@ async def test_one_writes_a_demonstration_by_hand_and_it_can_be_trained_on(
         await until_shown(pilot, "What was typed here is not kept.")
         await pilot.press("k")
         await until_gone(pilot, "What was typed")
-        await pilot.press("s")
+        await pilot.press("c")
         await until_shown(pilot, "kept, certified")
-        await pilot.press("s")  # once is enough
+        await pilot.press("c")  # once is enough
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
     (kept,) = load_trajectories(workspace.root / "takeovers").trajectories  # it was held out
@@ -120,7 +120,7 @@ async def test_from_a_command_in_replay_one_types_another_instead_of_it(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
         await until_shown(pilot, "1 episode", "verdict")
-        await pilot.press("c", "t")
+        await pilot.press("0", "t")
         await until_shown(pilot, "at turn 2", "0 commands so far", "base typed here: touch a")
         await pilot.press("escape", "q")
         await until_shown(pilot, "turn 2/6")
@@ -158,7 +158,7 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
 
         await pilot.press("ctrl+c")
         await until_shown(pilot, "exit 130", "1 command so far")
-        await pilot.press("escape", "f")
+        await pilot.press("escape", "x")
         await until_shown(pilot, "was ended by hand")
 
 
@@ -180,7 +180,7 @@ async def test_the_model_types_when_it_is_handed_back(workspace: Workspace) -> N
             assert mine.ids
             await pilot.press("escape", "m")
             await until_shown(pilot, "who types when you hand back", "without an adapter")
-            await pilot.press("enter", "B")
+            await pilot.press("enter", "b")
             await until(
                 pilot,
                 lambda: session.session.view.state in ("model", "over", "ready"),
@@ -218,3 +218,53 @@ async def test_what_was_lost_with_the_terminal_is_offered_again(
     (kept,) = load_trajectories(workspace.root / "takeovers").trajectories
     assert kept.meta["takeover"]["hand"] == [1, 3]
     assert not [*(workspace.root / "takeovers").glob(".takeover-*")]
+
+
+async def test_escape_while_a_command_runs_only_changes_what_the_keys_are(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await until_shown(pilot, " TYPING ")
+        await typed(pilot, "cat")  # it waits for input that nobody gives
+        await until_shown(pilot, "^c interrupts")
+        await pilot.press("escape")
+        await until_shown(pilot, " KEYS ", "i type")
+        await pilot.press("escape")  # the second one asks, and a third one stays
+        await until_shown(pilot, "What was typed here is not kept.", "Still running: cat")
+        await pilot.press("escape", "ctrl+c")
+        await until_shown(pilot, "exit 130", "1 command so far", " KEYS ")
+        await pilot.press("escape")
+        await until_shown(pilot, "What was typed here is not kept.")
+        await pilot.press("x")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
+
+
+async def test_what_is_typed_while_a_command_runs_is_kept_for_the_prompt(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(
+            pilot, "until [ -e go ]; do sleep 0.1; done & wait $!; cat name 2>&1 | tr a-z A-Z"
+        )
+        await until_shown(pilot, "^c interrupts")
+        await typed(pilot, "panic plum.list is missing")
+        await until_shown(pilot, "then panic plum.list is missing", " TYPING ")
+        await pilot.press("n", "a", "m", "e")  # m would be a command, were it not typed
+        await until_shown(pilot, "then name")
+        await pilot.press("escape")
+        await until_shown(pilot, " KEYS ", "then name")
+        await pilot.press("i")
+        await until_shown(pilot, " TYPING ", "then name")
+        assert isinstance(pilot.app.screen, TakeOverScreen)
+        await pilot.press("ctrl+c")  # as a terminal does, it forgets what was typed ahead, too
+        await until_shown(pilot, "exit 130", "your turn · 1 command so far")
+        assert "panic" not in screen_text(pilot.app)
+
+
+async def test_commands_entered_ahead_run_one_after_another(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(pilot, "sleep 1; echo one")
+        await typed(pilot, "echo two")
+        await typed(pilot, "echo three")
+        await pilot.press(*"echo")
+        shown = await until_shown(pilot, "3 commands so far", "~$ echo ")
+        assert shown.index("  one") < shown.index("  two") < shown.index("  three")

@@ -64,7 +64,7 @@ async def test_a_key_pressed_twice_starts_one_run_and_a_second_run_says_what_it_
         await pilot.press("2")
         await until_shown(pilot, "Recipe")
         await pilot.press("s", "s")
-        await until_shown(pilot, "started a moment ago")
+        await until_shown(pilot, "just started; press again")
         assert len(engine.jobs) == 1
         monkeypatch.setattr(pane, "_TWICE", 0.0)
         await pilot.press("s")
@@ -109,14 +109,14 @@ async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
 ) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("2", "f", "ctrl+u", "5", "enter")
+        await pilot.press("2", "r", "ctrl+u", "5", "enter")
         await until_shown(pilot, "a whole number of at least 10")
         await pilot.press("ctrl+u", "2", "0", "enter")
         job = engine.jobs[0]
         assert isinstance(job, jobs.FindRate)
         assert job.recipe.max_steps == 20
         assert job.data == str(app.workspace.trajectories)
-        await until_shown(pilot, "waits for what runs before it")
+        await until_shown(pilot, "waiting for the job before it")
         engine.say(events.JobStarted(job="find_rate-1", kind="find_rate"))
         engine.say(events.Progress(job="find_rate-1", label="rendering", done=3, total=12))
         await until_shown(pilot, "rendering 3/12")
@@ -126,15 +126,15 @@ async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
         await until_gone(pilot, "at most 20")
         engine.say(*(tried(step, 1 - step / 20) for step in range(9, 17)), tried(17, 30.0))
         engine.say(events.JobDone(job="find_rate-1", kind="find_rate", result={"suggested": 1e-3}))
-        await until_shown(pilot, "a learning rate is found: 0.001; f shows it")
-        await pilot.press("f")
+        await until_shown(pilot, "a learning rate is found: 0.001; r shows it")
+        await pilot.press("r")
         await until_shown(pilot, " 0.001 is suggested", "◆ lowest", "▲ suggested", "⏎ take 0.001")
         await pilot.press("left", "left")  # a person may see it otherwise
         await until_shown(pilot, "at step 16 · 1e-2 rate", "⏎ take 0.01")
         await pilot.press("enter")
         await until_shown(pilot, "lr 0.01 is in the form")
         assert app.recipe.lr == 0.01
-        await pilot.press("f")  # what was seen is not shown again: another search
+        await pilot.press("r")  # what was seen is not shown again: another search
         await until_shown(pilot, "steps: 60")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, FindRateScreen), "the next search")

@@ -75,16 +75,16 @@ async def test_a_run_is_saved_and_its_curves_looked_at_by_keys_in_a_small_termin
         assert isinstance(engine.jobs[-1], jobs.Checkpoint)
         chart = app.query_one(TrainPane).chart
         for title in ("behaviour", "gradient norm", "learning rate", "tokens/s", "CPU busy"):
-            await pilot.press("m")
+            await pilot.press("v")
             await until_shown(pilot, f" {title}")
-        await pilot.press("M", "a")
+        await pilot.press("V", "a")
         await until_shown(pilot, "over tokens", "150k")
         await pilot.press("[")
         await until_shown(pilot, "step 45: checkpoint", "tokens/s at step 45 · 135k tokens")
         await pilot.press("+", "+", "H")
         await until_shown(pilot, "zoomed")
         assert not chart.view.follow
-        await pilot.press("r", "a", "a", "m", "m", "b")
+        await pilot.press("0", "a", "a", "v", "v", "b")
         await until_shown(pilot, "step 46 in training", "tidy-")
         await pilot.press("escape")
         await until_shown(pilot, " loss  ━ smoothed")
@@ -128,7 +128,7 @@ async def test_pinned_runs_stay_beside_others_and_are_remembered(
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("5")
         await until_shown(pilot, "003-sweep")
-        await pilot.press("j", "space")  # 002-train
+        await pilot.press("j", "P")  # 002-train
         await until_shown(pilot, "002-train is pinned", "✓A 002-train")
         await pilot.press("j", "enter")
         await until_shown(pilot, "001-train", "with  A 002-train lr 0.003")

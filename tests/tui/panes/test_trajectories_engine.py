@@ -89,7 +89,7 @@ async def test_the_losses_of_a_run_are_shown_and_what_is_missing_is_measured(
     run = measured_run(workspace, tmp_path / "data.jsonl", tiny_base)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "✓ certified")
-        await pilot.press("o")
+        await pilot.press("O")
         await until_shown(pilot, "losses of which run?", run, "1 measured")
         await pilot.press("enter")
         await until_shown(pilot, "loss 4.00 → 0.25 nats")
@@ -102,7 +102,7 @@ async def test_the_losses_of_a_run_are_shown_and_what_is_missing_is_measured(
         assert isinstance(job, jobs.MeasureLosses)
         assert (job.run, job.ids) == (run, ("good-001",))
         assert job.data == str(tmp_path / "data.jsonl")
-        await pilot.press("o", "j", "enter")
+        await pilot.press("O", "j", "enter")
         await pilot.press("k")
         await until_shown(pilot, "good-000  good", "✓ certified")
         assert "nats" not in screen_text(app)

@@ -99,23 +99,23 @@ async def test_one_watches_takes_the_keyboard_hands_it_back_and_keeps_the_sessio
             await until_shown(pilot, "held-000", "keyboard: served", "asks served 0:0")
             served.let()
             await until_shown(pilot, "make the file done, then exit", "served")
-            await pilot.press("x")  # a key that means nothing
+            await pilot.press("z")  # a key that means nothing
             await until_shown(pilot, "take the keyboard?")
             await pilot.press("t")
             await until_shown(pilot, "keyboard: you", "your turn 0:0", "1 command so far")
             await typed(pilot, "touch done")
             await until_shown(pilot, "2 commands so far", "touched")
-            await pilot.press("escape", "h")
+            await pilot.press("escape", "b")
             await until_shown(pilot, "keyboard: served")
             served.let(2)  # the question that was pending when the keyboard was taken, and the next
             await until_shown(pilot, "exit after 3", "verified", "the checker passed")
             if size[0] < 110:
-                await pilot.press("d")
+                await pilot.press("o")
             await until_shown(pilot, "directives", "certificate", "whole:")
             if size[0] < 110:
                 await pilot.press("escape")
             await until_shown(pilot, "counts in no rate")
-            await pilot.press("s")
+            await pilot.press("c")
             await until_shown(pilot, "kept, certified")
             await pilot.press("q")
             await until(pilot, lambda: app.return_value is not None or not app.is_running, "left")
@@ -140,7 +140,7 @@ async def test_a_model_writes_token_by_token_is_paused_steps_and_is_ended(
         await until_shown(pilot, "keyboard: base")
         await until(pilot, lambda: bool(session.view.writing.strip()), "writing")
         await pilot.press("space")
-        await until_shown(pilot, "paused ·", "go on")
+        await until_shown(pilot, "paused ·", "resume")
         stopped = session.view
         assert stopped.phase == "types"
         await pilot.press("full_stop")
@@ -152,7 +152,7 @@ async def test_a_model_writes_token_by_token_is_paused_steps_and_is_ended(
         assert commands[-1].content.startswith(stopped.writing.strip())
         await pilot.press("space")
         await until_gone(pilot, "paused ·")
-        await pilot.press("Q")
+        await pilot.press("x")
         await until_shown(pilot, "cap after", "verdict")
         assert "keyboard: nobody" in screen_text(app)
         await pilot.press("q")
@@ -181,7 +181,7 @@ async def test_who_scrolls_back_while_a_model_types_is_left_there(
             await pilot.press("G")
             await until_shown(pilot, "69")
             served.let(10)
-            await pilot.press("Q")
+            await pilot.press("x")
             await until_shown(pilot, "verdict")
 
 
@@ -227,7 +227,7 @@ def test_the_command_opens_it_on_a_terminal_and_says_where_the_session_is_record
         shown.until_shown("held-000", "keyboard: served", "asks served 0:0")
         served.let()
         shown.until_shown("make the file done, then exit")
-        shown.press("Q")
+        shown.press("x")
         shown.until_shown("was ended by hand", "keyboard: nobody")
         served.let()
         shown.press("q")

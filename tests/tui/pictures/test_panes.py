@@ -101,7 +101,7 @@ def test_log_shows_what_the_engine_said(
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         noon = 12 * 3600.0
         base = events.BaseLoaded(
             job="train-1", t=noon + 1, base="tiny", digest="0", parameters=1, dtype="float32",
@@ -134,7 +134,7 @@ def test_log_shows_what_the_engine_said(
         ("eval", "[x] base"),
         ("replay", "no episodes yet"),
         ("runs", "no runs yet"),
-        ("log", "no messages yet"),
+        ("log", "nothing logged yet"),
     ],
     ids=("trajectories", "train", "eval", "replay", "runs", "log"),
 )

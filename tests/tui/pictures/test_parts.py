@@ -119,7 +119,7 @@ def test_a_run_beside_another_one(
 
     async def steps(pilot: Pilot[int]) -> None:
         await until_shown(pilot, "002-train")
-        await pilot.press("space", "j", "enter")
+        await pilot.press("P", "j", "enter")
         await until_shown(pilot, "A 002-train lr 0.003", "step 40/40")
         await until_gone(pilot, "is pinned")
 
@@ -135,7 +135,7 @@ def test_two_subjects_in_the_same_world_side_by_side(
 
     async def steps(pilot: Pilot[int]) -> None:
         await until_shown(pilot, "4 episodes", "verdict")
-        await pilot.press("s", "p")
+        await pilot.press("w", "d")
         await until_shown(pilot, "tuned", "≠")
 
     picture(make_app(), size, steps)
@@ -149,7 +149,7 @@ def test_a_final_world_against_that_of_the_reference(
 
     async def steps(pilot: Pilot[int]) -> None:
         await until_shown(pilot, "4 episodes", "verdict")
-        await pilot.press("d")
+        await pilot.press("i")
         await until_shown(pilot, "+ ~/done2", "- ~/done ")
 
     picture(make_app(), SMALL, steps)

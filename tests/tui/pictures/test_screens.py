@@ -44,7 +44,7 @@ def test_leaving_while_a_job_runs_is_asked_for(
         engine.say(*training(upto=2))
         await until_shown(pilot, "step 2/60")
         await pilot.press("q")
-        await until_shown(pilot, "train is still running")
+        await until_shown(pilot, "training is still running")
 
     picture(make_app(), size, steps)
 
@@ -56,7 +56,7 @@ def test_the_queue_shows_what_runs_and_what_waits(
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         queued = [
             events.Queued(id="eval-2", kind="eval", label="001-train"),
             events.Queued(id="train-3", kind="train", label="second", held=True),
@@ -136,7 +136,7 @@ def test_making_the_demo_workspace_is_shown_task_by_task(
 def test_the_figures_of_a_data_set(make_app: Make, picture: Picture, size: Size) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await until_shown(pilot, "12 trajectories", "✓ certified")
-        await pilot.press("s")
+        await pilot.press("i")
         await until_shown(pilot, "trained share", "archetypes")
         await until_gone(pilot, "of 12 certified")
 
@@ -161,7 +161,7 @@ def test_the_figures_of_an_eval(
             ),
         )  # fmt: skip
         await until_shown(pilot, "eval 0/4")
-        await pilot.press("f")
+        await pilot.press("i")
         await until_shown(pilot, "rates [95 %]")
 
     picture(make_app(), size, steps)
@@ -175,7 +175,7 @@ def test_a_search_for_a_learning_rate_and_what_it_suggests(
 
     async def steps(pilot: Pilot[int]) -> None:
         await until_shown(pilot, "epochs")
-        await pilot.press("j", "j", "f", "enter")
+        await pilot.press("j", "j", "r", "enter")
         engine.say(*rate_search("find_rate-1"))
         await until_shown(pilot, "0.0021")
         await until_gone(pilot, "is found")
@@ -189,7 +189,7 @@ def test_a_command_is_found_by_its_name(
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         await pilot.press("ctrl+p")
         await until_shown(pilot, "Search")
         pilot.app.screen.query_one(Input).cursor_blink = False
@@ -222,7 +222,7 @@ def test_the_worlds_in_which_one_may_type_by_hand(
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         await pilot.press("W")
         await until_shown(pilot, "held-001")
 
@@ -234,7 +234,7 @@ def test_a_session_typed_by_hand(make_app: Make, picture: Picture, size: Size) -
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         await _typed(pilot, "bin/warden", "touch done")
         await pilot.press(*"exi")
 
@@ -245,7 +245,7 @@ def test_a_session_typed_by_hand_is_judged(make_app: Make, picture: Picture) -> 
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         await _typed(pilot, "seq 40", "touch done", "exit")
         await until_shown(pilot, "worth training on", "keep in")
         await pilot.press("g")  # the end says how long it took
@@ -258,7 +258,7 @@ def test_leaving_what_was_typed_by_hand_is_asked_for(make_app: Make, picture: Pi
     begin("log")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "no messages yet")
+        await until_shown(pilot, "nothing logged yet")
         await _typed(pilot, "touch done")
         await pilot.press("escape", "q")
         await until_shown(pilot, "is not kept")

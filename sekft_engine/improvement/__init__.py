@@ -1,0 +1,1 @@
+"""Learning beyond imitation: sessions of the adapter itself, and preference pairs."""

@@ -1,0 +1,40 @@
+"""What is said when a job has stopped: short, and with the key that resumes it."""
+
+from __future__ import annotations
+
+import re
+
+from sekft_engine.records import events
+from sekft_tui.input.actions import key_for
+
+#: What people call a job of a kind.
+NAMES = {
+    "train": "training",
+    "find_rate": "the learning-rate search",
+    "hand_back": "the model's turn",
+    "measure_losses": "measuring losses",
+    "prepare": "preparing the base",
+    "setup": "set-up",
+}
+#: Kinds of jobs that Runs can resume.
+_RESUMED = ("train", "eval", "sweep")
+_AFTER = re.compile(r"stopped after step (\d+)")
+
+
+def name_of(kind: str) -> str:
+    """What people call a job of this kind."""
+    return NAMES.get(kind, kind.replace("_", " "))
+
+
+def stopped_text(event: events.JobCancelled) -> str:
+    """A line about a job that was stopped."""
+    name, detail = name_of(event.kind), event.detail.strip()
+    if detail.startswith("it had not begun"):
+        return f"{name} was removed from the queue"
+    resume = f"; {key_for('runs.resume')} in Runs resumes" if event.kind in _RESUMED else ""
+    after = _AFTER.search(detail)
+    if after:
+        return f"{name} stopped after step {after[1]}; saved{resume}"
+    if detail.startswith("eval stopped"):  # which goes on with a flag for the command line
+        detail = ""
+    return f"{name} stopped{': ' * bool(detail)}{detail}{resume}"

@@ -1,0 +1,33 @@
+"""Asked before a job is started that takes long, or beside one that runs elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.binding import Binding
+
+from sekft_tui.screens.question import QuestionScreen
+
+
+class StartScreen(QuestionScreen):
+    """Start it, or not. The key is not one of those that lead here, so that pressing those twice
+    does not answer.
+
+    Args:
+        title: what is to be started.
+        facts: its size, and what speaks against it, each in a line; the first is the question.
+    """
+
+    BINDINGS = [
+        Binding("y", "answer('start')", show=False),
+        Binding("n,escape,q", "answer('')", show=False),
+    ]
+    WIDTH = 70
+
+    def __init__(self, title: str, facts: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._facts = facts
+
+    def on_mount(self) -> None:
+        self.ask(self._title, "\n".join(self._facts), (("y", "start"), ("n", "do not start")))

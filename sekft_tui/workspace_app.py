@@ -1,0 +1,102 @@
+"""The app as it stands in one workspace: its base, its engine, and the runs beside others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sekft_engine.data.workspace import Workspace
+from sekft_tui.panes_app import PanesApp
+from sekft_tui.process.settings import State, load_state
+
+# What is read after the first picture: tests/test_laws.py holds the start to that.
+if TYPE_CHECKING:
+    from sekft_tui.model.pinned_runs import PinnedRuns
+    from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.bridge import Bridge, EngineLike
+
+
+class WorkspaceApp(PanesApp):
+    """Makes the way to the engine, and what else takes a moment to read, when first asked for.
+
+    Args:
+        engine: does the jobs, or chooses which does.
+        workspace: the folder to show.
+        base: the base to train and evaluate; "" = the workspace's.
+        demo: whether it is the demo's workspace.
+        remark: a line to begin with; "" = what the choice of the engine says.
+    """
+
+    def __init__(
+        self,
+        engine: EngineLike | Callable[[], Chosen],
+        workspace: Workspace,
+        *,
+        base: str = "",
+        demo: bool = False,
+        remark: str = "",
+    ) -> None:
+        super().__init__()
+        self._engine = engine
+        self.workspace = workspace
+        self._base = base
+        self.demo = demo
+        self.remark = remark
+        self.state: State = load_state()
+
+    @property
+    def base(self) -> str:
+        """The base to train and evaluate."""
+        return self._base or self.workspace.base
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the demo's base is used, which needs the demo's recipe and limits."""
+        from sekft_engine import demo
+
+        return self.demo or Path(self.base).name == demo.BASE
+
+    @property
+    def engine(self) -> EngineLike:
+        """The engine that is shown now."""
+        return self.bridge.engine
+
+    @cached_property
+    def bridge(self) -> Bridge:
+        """The way to the engine."""
+        from sekft_tui.process.bridge import Bridge
+
+        if callable(self._engine):
+            chosen = self._engine()
+            self._engine = chosen.engine
+            self._base = self._base or chosen.base
+            self.remark = self.remark or chosen.remark
+        return Bridge(self._engine, self.post_message)
+
+    @cached_property
+    def pinned(self) -> PinnedRuns:
+        """Training runs drawn beside every other."""
+        from sekft_tui.model.pinned_runs import PinnedRuns
+
+        return PinnedRuns(
+            self.workspace.runs,
+            self.state.pinned.get(str(self.workspace.root), ()),
+            remember=self._remember_pinned,
+            in_background=self._read_pinned,
+        )
+
+    def _remember_pinned(self, runs: tuple[str, ...]) -> None:
+        pinned = {**self.state.pinned, str(self.workspace.root): runs}
+        self.state = msgspec.structs.replace(self.state, pinned=pinned)
+
+    def _read_pinned(self, read: Callable[[], None]) -> None:
+        async def work() -> None:
+            await asyncio.to_thread(read)
+            self.redraw_pane()
+
+        self.run_worker(work(), group="pinned", exclusive=True)

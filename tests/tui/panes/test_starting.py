@@ -1,0 +1,112 @@
+"""Before an hour is spent: what a job will take is said, and what is in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from sekft_engine.data.recipe import Recipe
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events, jobs
+from sekft_engine.records.runs import create_run
+from sekft_tui.app import Workbench
+from sekft_tui.model.job_size import DataCount, eval_size, roughly, train_size
+from tests.tui.screen import until, until_gone, until_shown
+from tests.tui.scripted import ScriptedEngine, training
+
+Make = Callable[[], Workbench]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (40, "40 s"), (360, "6 min"), (7800, "2 h 10 min"), (90_000, "25 h")],
+)
+def test_an_estimated_time_is_not_said_more_exactly_than_it_is_known(
+    seconds: float, words: str
+) -> None:
+    assert roughly(seconds) == words
+
+
+def test_the_size_of_a_run_is_what_the_trainer_will_do() -> None:
+    count = DataCount(200, 60_000, counted=True)
+    size = train_size(Recipe(epochs=3, batch=8, heldout=0.05), count, (500, 1000), "")
+    assert size.lines == (
+        "72 steps of 8",  # 190 rows three times
+        "about 3 min to 6 min",
+        "171k tokens of 190 trajectories",
+    )
+    assert not size.is_long
+    assert train_size(Recipe(), count, (50, 100), "").is_long
+    assert train_size(Recipe(max_steps=4), count, (50, 100), "").lines[0] == "4 steps of 8"
+    assert train_size(Recipe(), count, (0, 0), "memory ≤ 9 GiB: too much", fits=False).is_long
+
+
+def test_the_size_of_an_eval_counts_worlds_subjects_and_seeds() -> None:
+    assert eval_size(16, 2, 1, (0, 0)).lines == ("32 episodes", "2 subjects in 16 worlds")
+    size = eval_size(16, 2, 3, (100.0, 8))
+    assert size.lines[:2] == ("96 episodes", "about 20 min, as fast as the last eval")
+    assert size.is_long
+
+
+async def test_starting_a_run_says_how_large_it_is(make_app: Make, engine: ScriptedEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: app.data_count, "counted")
+        await pilot.press("s")
+        await until_shown(pilot, "started: 4 steps of 8", "tokens of 10 trajectories")
+    assert [jobs.kind_of(job) for job in engine.jobs] == ["train"]
+
+
+async def test_a_run_that_may_take_long_is_not_started_by_a_slip(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "tokens/s")
+        app.data_count = DataCount(10_000_000, 90_000_000_000, counted=True)
+        await pilot.press("s")
+        await until_shown(pilot, "start this training run?", "steps of 8", "y  start")
+        await pilot.press("s", "enter")  # pressing again answers nothing
+        await until_shown(pilot, "start this training run?")
+        await pilot.press("escape")
+        await until_gone(pilot, "start this training run?")
+        assert not engine.jobs
+
+
+async def test_a_run_of_another_window_is_shown_and_followed(
+    make_app: Make, workspace: Workspace
+) -> None:
+    with closing(create_run(workspace.runs, "train", about={})) as run:
+        script = list(training(steps=9, upto=4, run=run.id))
+        for event in script:
+            if isinstance(event, events.RunCreated):
+                event = msgspec.structs.replace(event, path=str(run.folder))
+            run.journal.write(event)
+        async with make_app().run_test(size=(120, 40)) as pilot:
+            await pilot.press("2")
+            await until_shown(pilot, "001-train", "▸ in another process", "step 4/9")
+            step = next(event for event in script if isinstance(event, events.StepDone))
+            run.journal.write(msgspec.structs.replace(step, step=5))
+            await until_shown(pilot, "step 5/9")
+            run.close()
+            await until_shown(pilot, "from its journal")
+
+
+async def test_a_run_that_is_alive_in_another_window_is_asked_about(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    app = make_app()
+    with closing(create_run(workspace.runs, "train", about={})):
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press("3")
+            await until_shown(pilot, "start the eval")
+            await pilot.press("s")
+            await until_shown(pilot, "001-train is running in another process", "2 episodes")
+            assert not engine.jobs
+            await pilot.press("y")
+            await until(pilot, lambda: engine.jobs, "started")
