@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -35,10 +36,10 @@ from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
 from sekft_tui.process.workers import KeyPriority, run_on_thread
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget, HearsEngine
+from sekft_tui.tools_app import ToolsApp
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
-from sekft_tui.workspace_app import WorkspaceApp
 
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ REMEMBER_S = 5.0
 PULLS = 6
 
 
-class Workbench(WorkspaceApp):
+class Workbench(ToolsApp):
     """``sekft tui``.
 
     It paints its frame first, and then reads and makes what stands in it.
@@ -116,8 +117,10 @@ class Workbench(WorkspaceApp):
         self.farewell = ""
         self.prompt = PromptLine()
         self.attention = Attention(self.to_terminal, os.environ)
+        self.attention.preferences = self.preferences
         self._wrong_keys = use_own_keys(self, workspace.root)
         self._drawn: dict[Place, int] = {}
+        self._alarms_read = 0
         self._timer: Timer | None = None
         self._last_error = ("", "")
         for own in theme.THEMES:
@@ -151,6 +154,7 @@ class Workbench(WorkspaceApp):
         yield self.tabs
         yield ContentSwitcher(id="panes")
         yield Vertical(self.notes, self.keys, id="bottom")
+        yield self.tour
         yield self.prompt  # covers the notes while it is open
 
     def on_mount(self) -> None:
@@ -172,6 +176,7 @@ class Workbench(WorkspaceApp):
         fresh = self.demo and not is_set_up(self.workspace)
         pane_type("trajectories" if fresh else self.pane)
         _ = self.bridge, self.pinned
+        self.apply_preferences()
         if self.is_demo:
             self.recipe = demo.RECIPE
         return fresh
@@ -196,10 +201,15 @@ class Workbench(WorkspaceApp):
 
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+        elif self.is_empty:
+            self.welcome()
         elif self.remark:
             self.notes.note(self.remark, 10)
         elif self.bridge.remote is not None:
             pass  # what it holds is said as soon as its history is read
+        elif self.is_demo and not self.state.tour_offered:
+            self.state = msgspec.structs.replace(self.state, tour_offered=True)
+            self.notes.note(f"{key_for('global.tour')}: a tour of five minutes", 10)
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
             self.notes.note("in tmux this session would survive a dropped connection", 10)
@@ -244,6 +254,10 @@ class Workbench(WorkspaceApp):
         from sekft_tui.model.job_text import engine_text
         from sekft_tui.process import attachment
 
+        if self.pane == "log":
+            self._alarms_read = shared.alarms
+        unread = shared.alarms - self._alarms_read
+        self.tabs.badges["log"] = f" ({unread})" if unread > 0 else ""
         self.tabs.base = Path(self.base).name
         remote = self.bridge.remote
         self.tabs.process = remote.greeting.pid if remote is not None else 0
@@ -319,6 +333,15 @@ class Workbench(WorkspaceApp):
             markup=False,
             timeout=10,
         )
+
+    def worker_failed(self, error: Exception) -> None:
+        import traceback
+
+        from sekft_engine.core.crash import write_report
+
+        report = write_report("".join(traceback.format_exception(error)), sys.argv[1:])
+        where = f" (the report is {report})" if report is not None else ""
+        self.error(f"unexpected {type(error).__name__}: {error}{where}")
 
     def log_line(self, level: str, text: str) -> None:
         """Add a line to the log pane."""
@@ -403,21 +426,6 @@ class Workbench(WorkspaceApp):
         """Write an escape sequence past the compositor."""
         if self._driver is not None:
             self._driver.write(sequence)
-
-    def action_suspend(self) -> None:
-        """Go to the shell that started the workbench, unless that would stop a job, too."""
-        from sekft_tui.model.endings import name_of
-
-        with self.bridge.shared() as shared:
-            job = shared.active
-        if job is not None and self.bridge.remote is None:
-            key = key_for("global.detach")
-            self.note(
-                f"{name_of(job.kind)} runs in this process and would stop, too; {key} moves it out",
-                6,
-            )
-        else:
-            self.action_suspend_process()
 
     def action_interrupt(self) -> None:
         self.leaving.ask(interrupt=True)

@@ -41,6 +41,11 @@ from sekft_engine.data.published import DEFAULT_DATASET
     is_flag=True,
     help="Begin with an engine of its own, also where one is alive in the workspace.",
 )
+@click.option(
+    "--mouse/--no-mouse",
+    default=None,
+    help="Use the mouse, or leave it to the terminal (default: as the settings say).",
+)
 def command(
     workspace: str | None,
     base: str,
@@ -49,6 +54,7 @@ def command(
     demo: bool,
     attach: str | None,
     no_resident: bool,
+    mouse: bool | None,
 ) -> int:
     """Open the workbench: browse, train, evaluate, replay.
 
@@ -70,4 +76,5 @@ def command(
         hub=hub,
         attach=attach,
         resident=not no_resident,
+        mouse=mouse,
     )

@@ -6,6 +6,7 @@ The app has these members, but does not name this Protocol; nothing below the ap
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from textual.screen import Screen
@@ -85,6 +86,9 @@ class Host(Protocol):
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error for a few seconds; ``e`` shows it in full with ``trace``."""
+
+    def open_shell(self, folder: Path) -> None:
+        """Give the terminal to a shell in ``folder`` until it ends."""
 
     def log_line(self, level: str, text: str) -> None:
         """Add a line to the log pane."""

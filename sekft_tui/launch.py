@@ -40,6 +40,7 @@ def launch(
     hub: str = "",
     attach: str | None = None,
     resident: bool = True,
+    mouse: bool | None = None,
 ) -> int:
     """Open the workbench on ``workspace`` and return the exit status.
 
@@ -52,6 +53,7 @@ def launch(
         attach: only a living engine will do: the workspace's where it is "", or the one behind this
             socket.
         resident: use the living engine of the workspace, if there is one.
+        mouse: whether the mouse is used; None = as the settings say.
 
     Raises:
         BadInput: the workspace or the data cannot be read.
@@ -88,8 +90,10 @@ def launch(
 
     if attach is not None:
         chosen = choose()  # so is an engine that is not there
-        return _run(place, lambda: chosen, base, demo, data, hub)
-    return _run(place, choose, base, demo, data, hub)
+        status, then = _run(place, lambda: chosen, base, demo, data, hub, mouse)
+    else:
+        status, then = _run(place, choose, base, demo, data, hub, mouse)
+    return launch(then, resident=resident, mouse=mouse) if then else status
 
 
 def prepare_terminal(without: str) -> None:
@@ -115,8 +119,15 @@ def prepare_terminal(without: str) -> None:
 
 
 def _run(
-    place: Workspace, choose: Callable[[], Chosen], base: str, demo: bool, data: str, hub: str
-) -> int:
+    place: Workspace,
+    choose: Callable[[], Chosen],
+    base: str,
+    demo: bool,
+    data: str,
+    hub: str,
+    mouse: bool | None,
+) -> tuple[int, str]:
+    """Run the workbench; the exit status, and the workspace to open next."""
     gc.disable()  # what is imported stays: the app sets it aside, and turns the collector on again
     from sekft_tui.app import Workbench
     from sekft_tui.process.fdguard import guarded
@@ -127,7 +138,7 @@ def _run(
     with guarded(log):
         app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub)
         with on_hangup(lambda: app.engine, app):
-            app.run()
+            app.run(mouse=app.preferences.mouse if mouse is None else mouse)
     status = app.return_code or 0
     # If the user chose not to wait, a running step ends with the process. The journal on disk is
     # whole up to its last event.
@@ -142,4 +153,4 @@ def _run(
         print(app.farewell)
     if app.crash is not None:
         raise app.crash
-    return status
+    return status, app.next_workspace

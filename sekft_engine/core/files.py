@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import BinaryIO
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+#: A manifest, or another file that is read as one piece, is far smaller.
+MOST_BYTES = 256 << 20
 
 
 def sync_folder(folder: Path) -> None:
@@ -24,6 +27,35 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. A pipe or a device, which could be waited for and read for
+    ever, is refused.
+
+    Raises:
+        OSError: it is not there, no regular file, or cannot be read.
+    """
+    # Without blocking: opening a pipe would wait for somebody to write into it.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+        os.close(handle)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: as :func:`open_regular`, or it is larger than ``most``.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"is larger than {most >> 20} MiB", str(path))
+        return file.read(most)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -35,7 +35,7 @@ def is_held(path: Path, otherwise: Callable[[], bool]) -> bool:
         otherwise: says so where the file system has no locks.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

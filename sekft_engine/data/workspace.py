@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from sekft_engine.core.errors import BadInput, NoRoom, Unavailable, explain_os_error
+from sekft_engine.core.files import read_regular
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 
 CONFIG = "sekft.toml"
@@ -54,7 +55,7 @@ class Workspace:
 
     def _config(self) -> dict[str, object]:
         try:
-            return tomllib.loads(self.config_path.read_text(encoding="utf-8"))
+            return tomllib.loads(read_regular(self.config_path).decode("utf-8"))
         except FileNotFoundError:
             return {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from sekft_engine.core.documents import decode
 from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.files import read_regular
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.data.workspace import Workspace
@@ -48,7 +49,11 @@ def read_episode(path: Path) -> FinishedEpisode:
     Raises:
         BadInput: the file holds no episode; the error names it.
     """
-    raw = decode(path.read_bytes(), where=str(path))
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise BadInput(str(error.strerror), where=str(path)) from error
+    raw = decode(data, where=str(path))
     return as_finished(Trajectory.from_json(raw, str(path)))
 
 

@@ -166,6 +166,8 @@ def legend(
         title += f" {views.index(view) + 1}/{len(views)}"
     if view != "certificate":
         title += f" · {MODE_TITLES[mode]}"
+    if view in views and width >= _BAR:
+        return _with_bar(samples, view, mode, views, width)
     used = 1
     parts = []
     for text, style in samples:
@@ -174,6 +176,30 @@ def legend(
         parts.append((text, style))
         used += cells(text)
     return ((" ", ""), *parts, (fit(title + " ", max(0, width - used), right=True), "accent"))
+
+
+def _with_bar(samples: Parts, view: View, mode: Mode, views: tuple[View, ...], width: int) -> Parts:
+    """The samples, and the names of all views with that of the present one bright."""
+    here = f"{VIEW_TITLES[view]} {views.index(view) + 1}/{len(views)}"
+    if view != "certificate":
+        here += f" · {MODE_TITLES[mode]}"
+    bar = [
+        (f" {here} ", "accent") if name == view else (f" {_SHORT.get(name, name)} ", "quiet")
+        for name in views
+    ]
+    room = width - 1 - sum(cells(text) for text, _ in bar)
+    shown = []
+    for text, style in samples:
+        if cells(text) > room:
+            break
+        shown.append((text, style))
+        room -= cells(text)
+    return ((" ", ""), *shown, (" " * max(0, room), ""), *bar)
+
+
+#: From this width on there is room for the names of all views.
+_BAR = 96
+_SHORT: dict[View, str] = {"context": "context", "marks": "special"}
 
 
 def _scale(width: int) -> Parts:

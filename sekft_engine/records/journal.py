@@ -16,7 +16,7 @@ import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import Unavailable
-from sekft_engine.core.files import write_whole
+from sekft_engine.core.files import open_regular, write_whole
 from sekft_engine.core.locks import is_held, try_lock
 from sekft_engine.core.process import ProcessMark
 from sekft_engine.core.text import quiet_json
@@ -161,7 +161,7 @@ def decode_line(line: bytes) -> Event | None:
 def read_from(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     """The events after byte ``offset``, and the offset to continue from; whole lines only."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(offset)
             data = file.read()
     except FileNotFoundError:

@@ -7,13 +7,13 @@ import re
 import shutil
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from sekft_engine.core.documents import convert, decode
 from sekft_engine.core.errors import BadInput
-from sekft_engine.core.files import staged_folder, write_whole
+from sekft_engine.core.files import read_regular, staged_folder, write_whole
 from sekft_engine.core.text import quiet_json
 from sekft_engine.data.bundle_check import is_file_name
 from sekft_engine.data.clock import Clock
@@ -42,6 +42,7 @@ __all__ = [
     "read_run",
     "reopen_run",
     "run_of",
+    "survey_runs",
 ]
 
 MANIFEST = "run.json"
@@ -271,9 +272,11 @@ def read_run(folder: Path) -> RunInfo:
     """The manifest in ``folder``. A run that has no writer any more and no ending has ``died``."""
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         raise BadInput("not a run", where=str(folder), mend="sekft runs list") from None
+    except OSError as error:
+        raise BadInput(f"its manifest {error.strerror}", where=str(path)) from error
     raw = decode(data, what="broken manifest", where=str(path))
     identity = raw.get("id")
     # It names files and folders: one that is no plain name is not taken over.
@@ -289,15 +292,45 @@ def read_run(folder: Path) -> RunInfo:
 
 def list_runs(root: Path) -> tuple[RunInfo, ...]:
     """All runs under ``root``, oldest first; folders that are no runs are passed over."""
-    if not root.is_dir():
-        return ()
-    found = []
-    for manifest in sorted(root.glob(f"*/{MANIFEST}")):
+    return survey_runs(root).runs
+
+
+class Unreadable(NamedTuple):
+    """A folder among the runs that cannot be read as one, and why."""
+
+    folder: Path
+    why: str
+
+
+class Survey(NamedTuple):
+    """What lies in the folder of a workspace's runs, oldest first."""
+
+    runs: tuple[RunInfo, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+def survey_runs(root: Path) -> Survey:
+    """All folders under ``root``: those that are runs, and the others with the reason. An empty one
+    is neither: a run may be about to begin in it."""
+    found, broken = [], []
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError:
+        return Survey((), ())
+    for folder in folders:
         try:
-            found.append(read_run(manifest.parent))
-        except BadInput:
-            continue
-    return tuple(found)
+            found.append(read_run(folder))
+        except BadInput as error:
+            if (folder / MANIFEST).exists() or _is_filled(folder):
+                broken.append(Unreadable(folder, error.what))
+    return Survey(tuple(found), tuple(broken))
+
+
+def _is_filled(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return True
 
 
 def find_run(root: Path, identity: str) -> RunInfo:
@@ -347,7 +380,7 @@ def adapter_folder(path: str | Path) -> Path:
 def export_run(info: RunInfo, target: Path) -> Path:
     """Copy the files of a run to ``target``, a new folder or ``.tar.gz``."""
     source = Path(info.path)
-    names = (MANIFEST, EVENTS, ADAPTER, TOKEN_LOSSES, "episodes")
+    names = (MANIFEST, EVENTS, ADAPTER, TOKEN_LOSSES, "episodes", "notes.json")
     present = [source / name for name in names if (source / name).exists()]
     if target.exists():
         raise BadInput("already there", where=str(target), mend="choose another name")

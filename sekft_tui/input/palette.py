@@ -6,10 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from sekft_tui.input.actions import Key, action_of, of, shown
 from sekft_tui.widgets.bars import KeyBar
+
+
+class Palette(CommandPalette):
+    """Textual's, which fails where a list without a command is paged through."""
+
+    def _action_command_list(self, action: str) -> None:
+        if self.query_one(CommandList).option_count:
+            super()._action_command_list(action)
 
 
 class KeyCommands(Provider):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.core.files import read_regular
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.records.events import EpisodeDone
 from sekft_engine.sources.read.parse import trajectory_in
@@ -68,7 +69,7 @@ class EpisodeShelf:
 def _read(path: Path) -> Episode:
     from sekft_engine.episodes.episode import trial_name
 
-    trajectory = trajectory_in(path.read_bytes(), str(path), path.stem)
+    trajectory = trajectory_in(read_regular(path), str(path), path.stem)
     verdict = verdict_of(trajectory)
     subject = str(trajectory.meta.get("subject", ""))
     draw = trajectory.meta.get("draw", 0)

@@ -72,6 +72,8 @@ class Shared:
     rate: RateView = field(default_factory=RateView)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     logged: int = 0
+    #: How many warnings and errors were logged.
+    alarms: int = 0
     version: int = 0
     #: The folders of the runs that this engine has written.
     run_paths: set[str] = field(default_factory=set)
@@ -86,6 +88,7 @@ class Shared:
     def add_log(self, t: float, level: str, text: str) -> None:
         self.log.append((t, level, text))
         self.logged += 1
+        self.alarms += level in ("warning", "error")
 
 
 def reduce(shared: Shared, event: Event) -> None:

@@ -14,11 +14,22 @@ from sekft_tui.input.footer import FooterState
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
-from sekft_tui.text import Parts, wrapped
+from sekft_tui.text import Parts, clip, visible, wrapped
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 
 _STYLES = {"error": "bad", "warning": "warn", "info": "text", "debug": "quiet"}
+#: Levels from which on entries are shown, in the order in which one key goes through them.
+LEVELS = ("debug", "info", "warning", "error")
+_SHOWS = {
+    "debug": "all",
+    "info": "info and worse",
+    "warning": "warnings and errors",
+    "error": "errors",
+}
+#: A word before each entry that is not plain, so that colour is not needed.
+_WORDS = {"error": "error", "warning": "warn", "debug": "debug"}
+_EMPTY = "nothing logged yet"
 
 
 class LogPane(SearchedPane):
@@ -32,10 +43,14 @@ class LogPane(SearchedPane):
         self._lines: list[Parts] = []
         self._logged = 0
         self._width = 0
+        self._from = LEVELS[0]
+        self._words: tuple[str, ...] = ()
+        self._chosen: tuple[object, ...] = ()
+        self._shown = 0
 
     def compose(self) -> ComposeResult:
         self.head = Lines(self._head)
-        self.list = LineList(lambda y, _: self._lines[y], empty="nothing logged yet", id="log-list")
+        self.list = LineList(lambda y, _: self._lines[y], empty=_EMPTY, id="log-list")
         yield Part(self.head, self.list, id="log-part")
 
     def first_focus(self) -> Widget:
@@ -46,29 +61,67 @@ class LogPane(SearchedPane):
         return self.list.cursor >= self.list.rows - 1
 
     def _head(self, width: int) -> tuple[Parts, ...]:
-        del width
         follows = f"{key_for('log.follow')} follows"
         state = ("following", "accent") if self._at_end else (follows, "quiet")
-        count = "1 entry" if self._logged == 1 else f"{self._logged} entries"
-        return (((" Log", "strong"), (f"  {count}  ", "quiet"), state),)
+        of = f"{self._shown} of " if self._shown != self._logged else ""
+        chosen = "" if self._from == LEVELS[0] else f"  {_SHOWS[self._from]}"
+        words = f"  f: {visible(' '.join(self._words))}" if self._words else ""
+        count = "1 entry" if self._logged == 1 and not of else f"{of}{self._logged} entries"
+        count = f"  {count}  "
+        return (
+            ((" Log", "strong"), (count, "quiet"), state,
+             (clip(chosen + words, max(0, width - len(count) - 20)), "accent")),
+        )  # fmt: skip
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
 
     def draw(self, shared: Shared) -> None:
         width = self.list.content_width
-        if shared.logged == self._logged and width == self._width:
+        chosen = (shared.logged, width, self._from, self._words)
+        if chosen == self._chosen:
             return
-        at_end = self._at_end
+        at_end, self._chosen = self._at_end, chosen
         self._logged, self._width = shared.logged, width
-        self._lines = [
-            line for entry in shared.log for line in _entry(*entry, width=width)
-        ]  # fmt: skip
+        entries = [entry for entry in shared.log if self._wanted(*entry)]
+        self._shown = len(entries) if self._is_filtered else shared.logged
+        self._lines = [line for entry in entries for line in _entry(*entry, width=width)]
+        self.list.empty = "nothing here is as chosen\nesc shows all" if shared.log else _EMPTY
         self.list.set_rows(len(self._lines), len(self._lines) - 1 if at_end else None)
         self.head.update()
 
     def on_line_list_moved(self) -> None:
         self.head.update()
+
+    @property
+    def _is_filtered(self) -> bool:
+        return bool(self._words) or self._from != LEVELS[0]
+
+    def _wanted(self, t: float, level: str, text: str) -> bool:
+        del t
+        known = LEVELS.index(level) if level in LEVELS else LEVELS.index("info")
+        text = text.lower()
+        return known >= LEVELS.index(self._from) and all(word in text for word in self._words)
+
+    def action_level(self) -> None:
+        """From the next level on; after errors alone, all again."""
+        self._from = LEVELS[(LEVELS.index(self._from) + 1) % len(LEVELS)]
+        self.host.note(f"shown: {_SHOWS[self._from]}")
+        self.redraw()
+
+    def action_filter(self) -> None:
+        def change(text: str) -> None:
+            self._words = tuple(text.lower().split())
+            self.redraw()
+
+        value = " ".join(self._words)
+        hint = f"words that an entry has; {key_for('log.level')} chooses levels"
+        self.host.prompt.ask("filter", change, value=value, hint=hint, changed=change)
+
+    def action_back(self) -> None:
+        """Show all levels and all words again."""
+        self._words, self._from = (), LEVELS[0]
+        self.redraw()
 
     def searched(self) -> LineList:
         return self.list
@@ -87,8 +140,13 @@ class LogPane(SearchedPane):
 def _entry(t: float, level: str, text: str, *, width: int) -> list[Parts]:
     clock = time.strftime("%H:%M:%S", time.localtime(t))
     style = _STYLES.get(level, "text")
-    rows = wrapped(text, max(20, width - 12))
+    word = _WORDS.get(level, "")
+    rows = wrapped(text, max(20, width - 18))
     return [
-        ((f" {clock if not number else '':8}  ", "quiet"), (row, style))
+        (
+            (f" {clock if not number else '':8}  ", "quiet"),
+            (f"{word if not number else '':<5} ", style),
+            (row, style),
+        )
         for number, row in enumerate(rows)
     ]

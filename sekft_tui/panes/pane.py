@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Container, Vertical
@@ -15,6 +16,7 @@ from sekft_tui.input.actions import Place, key_for
 from sekft_tui.input.footer import FooterState
 from sekft_tui.messages import RedrawPane, Request
 from sekft_tui.process.elsewhere import running_elsewhere
+from sekft_tui.process.exporting import Writer
 from sekft_tui.screens.start import StartScreen
 from sekft_tui.text import short_path, visible
 from sekft_tui.widgets.line_view import LineView
@@ -170,3 +172,20 @@ class Pane(Container):
     def whole(self) -> str:
         """The text that ``Y`` writes to a file."""
         return self.plain()
+
+    def export_name(self) -> str:
+        """What the name of an exported file begins with."""
+        return f"sekft-{self.place}"
+
+    def exports(self) -> dict[str, Writer]:
+        """What ``E`` can write besides text and a picture, by the ending of the file. The writers
+        run on a thread, so that what they need of widgets is taken now."""
+        return {}
+
+    def ask_export(self) -> bool:
+        """Ask for a file in a way of its own; False = the app asks."""
+        return False
+
+    def file(self) -> Path | None:
+        """The file on disk that the cursor is on, for an editor; None = there is none."""
+        return None

@@ -10,14 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from sekft_tui.process.preferences import Preferences
 from sekft_tui.text import visible
 
 #: Terminals that do not know the sequences, or print them.
 _PLAIN = ("linux", "vt", "dumb", "ansi", "cons", "unknown")
 #: Seconds between two titles, so that they cost a slow line nothing.
 _PAUSE = 2.0
-#: A job that took so many seconds is worth a sign; one that ended so long ago is not.
-LONG, _STALE = 20.0, 10.0
+#: A job that took so many seconds is worth a sign, unless the user chose otherwise.
+LONG = Preferences().bell_after
+#: A job that ended so many seconds ago is not worth a sign.
+_STALE = 10.0
 _SHOWN = 60
 
 
@@ -41,10 +44,13 @@ class Attention:
         self._able = bool(term) and not term.startswith(_PLAIN)
         self._able = self._able and environ.get("SEKFT_TITLE", "") != "off"
         self._title, self._at = "", float("-inf")
+        #: What the user chose.
+        self.preferences = Preferences()
 
     def title(self, text: str) -> None:
         """Show ``text`` as the title, unless it was changed a moment ago."""
-        if not self._able or text == self._title or self._now() - self._at < _PAUSE:
+        able = self._able and self.preferences.title
+        if not able or text == self._title or self._now() - self._at < _PAUSE:
             return
         keep = "" if self._title else "\x1b[22;2t"
         self._title, self._at = text, self._now()
@@ -63,10 +69,12 @@ class Attention:
             text: says which, and how.
             began, ended: seconds since the epoch.
         """
-        if ended - began < LONG or time.time() - ended > _STALE:
+        chosen = self.preferences
+        if ended - began < chosen.bell_after or time.time() - ended > _STALE:
             return
-        self._write("\x07")
-        if self._able:
+        if chosen.bell:
+            self._write("\x07")
+        if self._able and chosen.notify:
             self._write(f"\x1b]9;{_plain(text)}\x07")
 
 

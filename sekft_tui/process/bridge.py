@@ -177,7 +177,8 @@ def _earlier_part(event: Event) -> TrainView | None:
 
 def _upto(event: events.RunCreated) -> Iterator[Event]:
     """What the run's journal held when it had this event: more may have happened since."""
-    with suppress(OSError), (Path(event.path) / EVENTS).open("rb") as journal:
+    # A path with a NUL is a ValueError.
+    with suppress(OSError, ValueError), (Path(event.path) / EVENTS).open("rb") as journal:
         for line in journal:
             found = decode_line(line)
             if found is not None:

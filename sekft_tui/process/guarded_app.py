@@ -8,12 +8,16 @@ from typing import Any
 
 from textual._xterm_parser import XTermParser
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
+from textual.notifications import SeverityLevel
+from textual.worker import WorkerFailed
 
 from sekft_tui.input.layouts import by_place, learn
+from sekft_tui.text import visible, visible_lines
 
 #: The first part of a key's sequence: its code, that with shift, and that of the standard layout.
 _KEY = re.compile(r"\x1b\[(\d+)(?::(\d*))?(?::(\d*))?((?:;[\d:]*)*)u")
@@ -78,9 +82,44 @@ class GuardedApp(App[int]):
         #: What ended the app; None = nothing unexpected.
         self.crash: Exception | None = None
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a message over the screen. It may quote anything: nothing in it acts, and it is
+        never read as markup."""
+        del markup
+        super().notify(
+            "\n".join(visible_lines(message)),
+            title=visible(title),
+            severity=severity,
+            timeout=timeout,
+            markup=False,
+        )
+
     def get_driver_class(self) -> type[Driver]:
         found = super().get_driver_class()
         return PlacedKeysDriver if found is LinuxDriver else found
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Work in the background that failed is reported, and the app goes on. In tests, which have
+        no terminal, it ends the app as any other error does."""
+        cause = error.error if isinstance(error, WorkerFailed) else None
+        if isinstance(cause, NoMatches) and "CommandPalette" in str(cause):
+            return  # the palette was closed while it searched
+        if isinstance(cause, Exception) and not self.is_headless:
+            self.worker_failed(cause)
+        else:
+            super()._handle_exception(error)
+
+    def worker_failed(self, error: Exception) -> None:
+        """Tell the user that background work failed in a way that nobody foresaw."""
+        super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         self.crash = self.crash or self._exception

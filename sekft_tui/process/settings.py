@@ -18,6 +18,7 @@ class State(msgspec.Struct, frozen=True):
     theme: str = "sekft-dark"
     pane: str = "trajectories"
     tmux_hint_shown: bool = False
+    tour_offered: bool = False
     #: Ids of the runs drawn beside every other in the chart, by workspace.
     pinned: dict[str, tuple[str, ...]] = {}
     #: Values of forms that are not their defaults: by workspace, form and field.

@@ -6,9 +6,10 @@ from typing import TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
 
@@ -29,6 +30,11 @@ class Sheet(LineView):
     def line(self, y: int, width: int) -> Parts:
         del width
         return self.lines[y]
+
+
+def plain_title(text: str) -> Content:
+    """A box's title as it stands: Textual would read a string as markup."""
+    return Content(visible(text))
 
 
 class BoxScreen(ModalScreen[Answer]):

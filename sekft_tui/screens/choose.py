@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -50,7 +50,7 @@ class ChooseScreen(BoxScreen[str]):
         self.list = LineList(self._row, chosen=self._chosen, id="choices")
         self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
         box = Vertical(self.list, self.foot, id="box")
-        box.border_title = self._title
+        box.border_title = plain_title(self._title)
         yield box
 
     def on_mount(self) -> None:

@@ -130,7 +130,7 @@ class EngineScreen(BoxScreen[None]):
         status = self._bridge.engine.status()
         for waiting in status.queued:
             why = f"held ({key_for('global.queue')} shows the queue)" if waiting.held else "waits"
-            yield "waiting", f"{waiting.kind} {short_path(visible(waiting.label))} ({why})"
+            yield "waiting", f"{visible(waiting.kind)} {short_path(visible(waiting.label))} ({why})"
 
 
 def _measured(remote: RemoteEngine | None) -> tuple[int, int, str]:

@@ -10,10 +10,11 @@ from typing import Any
 from textual import work
 from textual.binding import Binding
 
+from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
 from sekft_tui.model.measures import OVERALL
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, fit, visible, wrapped
 
 _NAME, _COLUMN = 20, 14
@@ -39,14 +40,18 @@ class FiguresScreen(BoxScreen[None]):
         self._subjects = tuple(subjects)
 
     def on_mount(self) -> None:
-        self.query_one("#box").border_title = visible(self._folder.name)
+        self.query_one("#box").border_title = plain_title(self._folder.name)
         self.put((((" reading the episodes …", "quiet"),),))
         self.sheet.focus()
         self._read()
 
     @work(exclusive=True)
     async def _read(self) -> None:
-        found = await asyncio.to_thread(facts_of, self._folder, self._subjects)
+        try:
+            found = await asyncio.to_thread(facts_of, self._folder, self._subjects)
+        except (OSError, SekftError, ValueError) as error:
+            self.put((((f" {visible(str(error))}", "bad"),),))
+            return
         width = min(self.WIDEST - 4, int(self.app.size.width * 0.96) - 5)
         self.put(tuple(figures(found, width)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import BoxScreen, plain_title
 from sekft_tui.text import Parts
 
 
@@ -17,7 +17,7 @@ class QuestionScreen(BoxScreen[str]):
         in further lines of the question explains it."""
         box = self.query_one("#box")
         box.styles.width = self.WIDTH
-        box.border_title = title
+        box.border_title = plain_title(title)
         first, *more = question.split("\n")
         lines: list[Parts] = [((first, "strong"),), *(((line, "text"),) for line in more), ()]
         lines += [((f"  {key}  ", "key"), (text, "text")) for key, text in answers]

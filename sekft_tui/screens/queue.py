@@ -13,7 +13,7 @@ from sekft_engine.records.events import Queued
 from sekft_tui.input.actions import key_for
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text, job_state
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -81,7 +81,7 @@ class QueueScreen(BoxScreen[None]):
             job = shared.jobs.get(running.id)
             status = job.status if job is not None else "running"
             self._rows.insert(0, (running, status))
-            self.query_one("#box").border_subtitle = engine_text(shared)[0]
+            self.query_one("#box").border_subtitle = plain_title(engine_text(shared)[0])
         else:
             self.query_one("#box").border_subtitle = ""
         ids = [queued.id for queued, _ in self._rows]

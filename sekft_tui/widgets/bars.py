@@ -46,7 +46,8 @@ class TabBar(Lines):
         self.clicks = tuple(clicks)
         text, style = self.state
         room = width - at - cell_len(text) - 1
-        base = f" {self.base} " if self.base and room > max(23, cell_len(self.base) + 1) else ""
+        base = f" {visible(self.base)} " if self.base else ""
+        base = base if room > max(23, cell_len(base) - 1) else ""
         room -= cell_len(base)
         if self.process and room > len(named := f"· process {self.process} "):
             base += named

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from sekft_tui.text import Parts, clip, clip_left, fit, visible
 from sekft_tui.widgets.line_edit import LineEdit
 from sekft_tui.widgets.line_list import LineList
@@ -17,7 +19,7 @@ class Field(NamedTuple):
 
     Enter goes to the next of ``choices``, toggles a ``kind`` of "check", presses a "button" and
     opens a "text" for typing; a "fact" is only shown, and a "head" is a title. ``empty`` is shown
-    in place of an empty text.
+    in place of an empty text, ``default`` beside a value that was changed.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Field(NamedTuple):
     changed: bool = False
     label: str = ""
     empty: str = ""
+    default: str = ""
 
 
 def enter_label(field: Field | None) -> str:
@@ -126,7 +129,10 @@ class Form(LineList):
         if not field.value:
             return (head, (clip(visible(field.empty), room), "quiet"))
         style = "accent" if field.changed else "strong"
-        return (head, (clip(visible(field.value), room), style))
+        value = clip(visible(field.value), room)
+        beside = f"  not {visible(field.default)}" if field.changed and field.default else ""
+        beside = beside if cell_len(beside) <= room - cell_len(value) else ""
+        return (head, (value, style), (beside, "quiet"))
 
     def _update_help(self, problem: str = "") -> None:
         field = self.field
@@ -159,7 +165,7 @@ class Form(LineList):
         if field is None or edit is None:
             return True
         typed = edit.text.strip()
-        problem = self._check(field.name, typed)
+        problem = self._why_not(field.name, typed)
         if problem:
             self._update_help(problem)
             return False
@@ -169,6 +175,13 @@ class Form(LineList):
             self._changed(field.name, typed)
         self._update_help()
         return True
+
+    def _why_not(self, name: str, value: str) -> str:
+        """Why a value is invalid; a path may be one that no system takes."""
+        try:
+            return self._check(name, value)
+        except (OSError, ValueError, RuntimeError) as error:
+            return str(getattr(error, "strerror", None) or error)
 
     def cancel_edit(self) -> bool:
         """Discard what is being typed; whether there was an edit."""
@@ -198,7 +211,7 @@ class Form(LineList):
     def _edited(self) -> None:
         field, edit = self.field, self._edit
         if field is not None and edit is not None:
-            self._update_help(self._check(field.name, edit.text.strip()))
+            self._update_help(self._why_not(field.name, edit.text.strip()))
         self.redraw()
 
     def on_blur(self) -> None:

@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from sekft_tui.input.actions import bindings
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.text_styles import text_style
 
 
@@ -129,7 +129,13 @@ class LineView(ScrollView, can_focus=True):
         if under:
             base += self.style(under)
         segments = [
-            Segment(text, base + self.style(name) if name else base) for text, name in parts if text
+            # Whatever a pane forgot: nothing that acts reaches the terminal from here.
+            Segment(
+                text if text.isprintable() else visible(text),
+                base + self.style(name) if name else base,
+            )
+            for text, name in parts
+            if text
         ]
         return Strip(segments).simplify().adjust_cell_length(width, base)
 

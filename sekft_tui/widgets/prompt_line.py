@@ -123,13 +123,16 @@ class PromptLine(Lines):
         except SekftError as error:
             self._problem = visible(str(error))
             return False
+        except (OSError, ValueError, RuntimeError) as error:  # of a path: too long, ~nobody, NUL
+            self._problem = visible(getattr(error, "strerror", None) or str(error))
+            return False
         return True
 
     def _bar(self, width: int) -> tuple[Parts, ...]:
         label = f" {self._label}: "
         spare = width - len(label) - max(18, len(self._edit.text) + 2) - 1
-        if self._problem:
-            hint, style = clip(self._problem, max(0, spare)), "bad"
+        if self._problem:  # of a long text the end is in view
+            hint, style = clip(f"  {self._problem}", max(spare, width // 2)), "bad"
         else:
             hint, style = _words(self._hint, spare), "quiet"
         room = max(4, width - len(label) - cell_len(hint) - 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+from rich.cells import cell_len
+
 from sekft_tui.model.recording import Cast, Marker, Moment
-from sekft_tui.text import Parts, clip, duration, fit
+from sekft_tui.text import Parts, clip, duration
 from sekft_tui.widgets.line_view import LineView
 
 SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -216,7 +218,12 @@ class ReplayView(LineView):
         facts = f" turn {self.turn}/{len(cast.frames)}   {self.speed:g}×   {idle}   "
         room = max(0, width - len(facts))
         style = passed[-1].style if passed else ""
-        return ((facts, "quiet"), (fit(clip(label, room), room), style))
+        # What the letters of the bar mean, where there is room.
+        legend = "  ".join(f"{marker.key} {marker.label}" for marker in cast.markers)
+        legend = f"  {legend} " if len(label) + len(legend) + 3 <= room else ""
+        label = clip(label, room)
+        gap = " " * max(0, room - cell_len(label) - cell_len(legend))
+        return ((facts, "quiet"), (label, style), (gap, ""), (legend, "quiet"))
 
     def plain(self) -> str:
         """The whole session as a transcript, and the lines under it."""

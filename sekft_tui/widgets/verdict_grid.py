@@ -151,7 +151,7 @@ def _cell_text(cell: CellLook) -> tuple[str, str, str]:
     if cell.verdict is not None:
         mark = mark_of(cell.verdict)
         tail = f"{cell.verdict.steps:>2} cmd {duration(cell.seconds):>6}"
-        return f"{mark.glyph} {mark.word}", mark.style, tail
+        return f"{mark.glyph} {visible(mark.word)}", mark.style, tail
     if cell.status == "running":
         return f"▸ {cell.turns}", "key", ""
     return "·", "quiet", ""

@@ -90,3 +90,46 @@ def test_an_unknown_run_or_no_workspace_is_told_in_one_line(
         "sekft: error: nine: no such run (sekft runs list)",
         f"sekft: error: {tmp_path}: no workspace here (name it with --workspace)",
     ]
+
+
+def test_a_run_is_given_a_title_and_tags_that_the_list_shows(workspace: Path) -> None:
+    here = ("--workspace", str(workspace))
+    said = document("note", "001", "--title", "small rank", "--tags", "good, keep", *here)
+    assert said == {"run": "001-train", "title": "small rank", "note": "", "tags": ["good", "keep"]}
+    said = document("note", "001", "--note", "a first try", *here)
+    assert (said["title"], said["note"]) == ("small rank", "a first try")
+    listed = document("list", *here)["runs"][0]["notes"]
+    assert listed == {"title": "small rank", "note": "a first try", "tags": ["good", "keep"]}
+    shown = CliRunner().invoke(command, ["list", *here]).stdout
+    assert '"small rank"  #good  #keep' in shown
+
+
+def test_a_deleted_run_is_taken_back_from_the_trash(workspace: Path) -> None:
+    here = ("--workspace", str(workspace))
+    place = Path(document("delete", "001", *here)["path"])
+    assert place == workspace / "trash" / "001-train"
+    assert [run["id"] for run in document("list", *here)["runs"]] == ["002-train"]
+    assert document("restore", "001-train", *here)["run"] == "001-train"
+    assert len(document("list", *here)["runs"]) == 2
+    assert sekft(["runs", "restore", "009-never", *here]) == 2
+    assert sekft(["runs", "restore", "../runs", *here]) == 2
+
+
+def test_of_two_deleted_under_one_name_the_last_is_taken_back(workspace: Path) -> None:
+    here = ("--workspace", str(workspace))
+    document("delete", "001", *here)
+    (workspace / "runs" / "002-train").rename(workspace / "runs" / "001-train")
+    assert document("delete", "001-train", *here)["path"].endswith("trash/001-train~2")
+    document("restore", "001-train", *here)
+    assert not (workspace / "trash" / "001-train~2").exists()
+    assert sekft(["runs", "restore", "001-train", *here]) == 2, "the name is taken"
+
+
+def test_folders_that_are_no_runs_are_listed_with_the_reason(workspace: Path) -> None:
+    import os
+
+    (workspace / "runs" / "020-x").mkdir()
+    os.mkfifo(workspace / "runs" / "020-x" / "run.json")
+    found = document("list", "--workspace", str(workspace))["unreadable"]
+    assert [Path(one["path"]).name for one in found] == ["020-x"]
+    assert "not a regular file" in found[0]["why"]

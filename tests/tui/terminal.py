@@ -34,6 +34,8 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self.received = 0
+        #: All that the program sent, byte by byte.
+        self.sent = bytearray()
         self._closed = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -48,6 +50,7 @@ class Terminal:
                 return
             with self._lock:
                 self.received += len(data)
+                self.sent += data
                 # pyte knows no private parameters of modern requests; Textual needs no answer.
                 with contextlib.suppress(TypeError, ValueError, AttributeError):
                     self._stream.feed(data)
@@ -58,7 +61,13 @@ class Terminal:
             return "\n".join(line.rstrip() for line in self._screen.display)
 
     def press(self, *keys: str) -> None:
-        names = {"enter": "\r", "escape": "\x1b", "ctrl+u": "\x15", "ctrl+c": "\x03"}
+        names = {
+            "enter": "\r",
+            "escape": "\x1b",
+            "ctrl+u": "\x15",
+            "ctrl+c": "\x03",
+            "ctrl+p": "\x10",
+        }
         os.write(self._master, "".join(names.get(key, key) for key in keys).encode())
 
     def until(self, true: Callable[[str], object], what: str) -> str:

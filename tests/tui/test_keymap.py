@@ -45,7 +45,7 @@ def test_a_key_of_the_language_means_the_same_in_every_pane(place: Place) -> Non
         "i": {"statistics", "figures", "difference"},
         "o": {"side", "recipe", "setup"}, "E": {"export"}, "w": {"beside"}, "P": {"pin"},
         "F": {"follow"}, ".": {"token", "step"}, ",": {"token", "step"},
-        "v": {"view", "metric", "jump", "episodes"},
+        "v": {"view", "metric", "jump", "episodes", "level"},
         "]": {"marked", "mark", "differing", "marker"},
         "[": {"marked", "mark", "differing", "marker"},
     }  # fmt: skip

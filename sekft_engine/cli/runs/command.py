@@ -22,9 +22,12 @@ from sekft_engine.records.runs import (
     RunInfo,
     export_run,
     find_run,
-    list_runs,
     read_events,
+    survey_runs,
 )
+from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes, tags_in, write_notes
+from sekft_engine.records.upkeep.trash import discard
+from sekft_engine.records.upkeep.trash import restore as take_back
 
 
 @click.group("runs")
@@ -41,13 +44,87 @@ command.add_command(diff)
 @workspace_option
 def list_(as_json: bool, workspace: Path | None) -> int:
     """List the workspace's runs, oldest first."""
-    found = list_runs(runs_root(workspace))
+    found, broken = survey_runs(runs_root(workspace))
+    notes = {info.id: read_notes(Path(info.path)) for info in found}
     if as_json:
-        print_json({"runs": msgspec.to_builtins(found)})
+        runs = [
+            msgspec.to_builtins(info) | {"notes": msgspec.to_builtins(notes[info.id])}
+            for info in found
+        ]
+        unreadable = [{"path": str(folder), "why": why} for folder, why in broken]
+        print_json({"runs": runs, "unreadable": unreadable})
         return 0
     width = max((len(info.id) for info in found), default=0)
     for info in found:
-        print_text(f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}")
+        said = notes[info.id]
+        more = [f'"{said.title}"'] if said.title else []
+        more += [f"#{tag}" for tag in said.tags]
+        line = f"{info.id:<{width}}  {info.status:<8}{info.created}  {_gist(info)}"
+        print_text("  ".join([line, *more]))
+    for folder, why in broken:
+        print_text(f"{folder.name}: cannot be read as a run: {why}")
+    return 0
+
+
+@command.command("note")
+@click.argument("identity", metavar="ID")
+@click.option("--title", default=None, help="What lists show in place of the id; empty removes it.")
+@click.option("--note", default=None, help="A few words about the run; empty removes them.")
+@click.option("--tags", default=None, help="Tags, with commas between; empty removes them.")
+@json_option
+@workspace_option
+def note(
+    identity: str,
+    title: str | None,
+    note: str | None,
+    tags: str | None,
+    as_json: bool,
+    workspace: Path | None,
+) -> int:
+    """Write a title, a note or tags to a run, or show them."""
+    info = find_run(runs_root(workspace, identity), identity)
+    said = read_notes(Path(info.path))
+    new = RunNotes(
+        said.title if title is None else title.strip(),
+        said.note if note is None else note.strip(),
+        said.tags if tags is None else tags_in(tags),
+    )
+    if new != said:
+        write_notes(Path(info.path), new)
+    if as_json:
+        print_json({"run": info.id, "title": new.title, "note": new.note, "tags": list(new.tags)})
+        return 0
+    for name, value in (("title", new.title), ("note", new.note), ("tags", ", ".join(new.tags))):
+        print_text(f"{name:<6} {value or '-'}")
+    return 0
+
+
+@command.command("delete")
+@click.argument("identity", metavar="ID")
+@json_option
+@workspace_option
+def delete(identity: str, as_json: bool, workspace: Path | None) -> int:
+    """Move a run into the workspace's folder trash, from where `sekft runs restore` takes it."""
+    info = find_run(runs_root(workspace, identity), identity)
+    place = discard(Path(info.path))
+    if as_json:
+        print_json({"run": info.id, "path": str(place)})
+    else:
+        print_text(f"{info.id} is in {place}; sekft runs restore {info.id} takes it back")
+    return 0
+
+
+@command.command("restore")
+@click.argument("name", metavar="ID")
+@json_option
+@workspace_option
+def restore(name: str, as_json: bool, workspace: Path | None) -> int:
+    """Take a deleted run back out of the trash."""
+    place = take_back(name, runs_root(workspace))
+    if as_json:
+        print_json({"run": place.name, "path": str(place)})
+    else:
+        print_text(f"{place.name} is among the runs again: {place}")
     return 0
 
 

@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from sekft_engine import demo
 from sekft_engine.core.errors import SekftError
+from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
@@ -29,6 +30,7 @@ from sekft_tui.panes.eval.setup import EvalSetup, Subject
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
+from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
 from sekft_tui.screens.figures import FiguresScreen
 from sekft_tui.screens.live import LiveScreen
 from sekft_tui.text import Parts, duration, fit, visible
@@ -317,6 +319,27 @@ class EvalPane(FormPane, SearchedPane):
                 self.choose(event.path)
             case events.JobDone(kind="train" | "setup"):
                 self.reload()
+
+    def export_name(self) -> str:
+        return f"sekft-{file_name(self.view.run or 'eval')}"
+
+    def exports(self) -> dict[str, Writer]:
+        """The verdicts so far, a line for each episode."""
+        view = self.view
+        done = [
+            (subject, cell.verdict)
+            for (subject, _), cell in view.cells.items()
+            if cell.verdict is not None
+        ]
+        if not done:
+            return {}
+        names = ("scenario", "archetype", "outcome", "expected", "steps", "turns", "seconds",
+                 *MEASURES, "clean", "invalid")  # fmt: skip
+        columns: dict[str, list[object]] = {"subject": [subject for subject, _ in done]}
+        columns |= {
+            name: [getattr(verdict, name) for _, verdict in done] for name in dict.fromkeys(names)
+        }
+        return {".csv": lambda: as_csv(columns), ".json": lambda: as_json(columns, run=view.run)}
 
     def plain(self) -> str:
         if self.is_on(self.form):

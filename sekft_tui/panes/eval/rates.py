@@ -11,6 +11,8 @@ from sekft_tui.text import Parts, clip, fit, visible
 MOST_SUBJECTS, MOST_PAIRS = 7, 3
 #: From this width on there is room for the rates in percent too.
 _WIDE = 116
+#: Cells for the difference to the first subject, and the width from which on there is room.
+_DIFFERENCE, _LEAST = 16, 76
 
 
 class Rates:
@@ -27,10 +29,14 @@ class Rates:
         wide = width >= _WIDE
         each = 22 if wide else 15
         longest = max(len(subject) for subject in view.subjects)
-        measures = BY_IMPORTANCE[: max(3, (width - 18) // each)]
-        name = max(8, min(longest + 1, width - each * len(measures) - 10))
+        compared = {other: found for _, other, found in self._compared(view)}
+        beside = _DIFFERENCE if compared and width >= _LEAST else 0
+        measures = BY_IMPORTANCE[: max(3, (width - 18 - beside) // each)]
+        name = max(8, min(longest + 1, width - each * len(measures) - 10 - beside))
         head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
         head += [(fit(title, each), "quiet") for _, title in measures]
+        if beside:
+            head.append((fit(f"against {visible(view.subjects[0])}", beside), "quiet"))
         lines: list[Parts] = [tuple(head)]
         for subject in view.subjects[:MOST_SUBJECTS]:
             tally = view.tally(subject)
@@ -41,6 +47,8 @@ class Rates:
             ]
             for measure, _ in measures:
                 row += _rate(tally, measure, each, wide)
+            if beside and subject in compared:
+                row.append(_difference(compared[subject]))
             lines.append(tuple(row))
         return (*lines, *(_pair_line(*pair, width) for pair in self._compared(view)))
 
@@ -52,6 +60,13 @@ class Rates:
                 (first, other, view.pairs(first, other)) for other in others[:MOST_PAIRS]
             ]
         return [pair for pair in self._pairs if pair[2].pairs]
+
+
+def _difference(found: Comparison) -> tuple[str, str]:
+    """Clean ends more or fewer than the first subject's in the same worlds, and how surely."""
+    by = found.only_b - found.only_a
+    style = "quiet" if found.p >= 0.05 or not by else "good" if by > 0 else "bad"
+    return fit(f"{by:+d}  p={found.p:.2g}", _DIFFERENCE), style
 
 
 def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:

@@ -79,5 +79,5 @@ class Listing:
             (fit(clip_trial(visible(episode.name), name), name), "text"),
             (" " + fit(visible(episode.subject), room - name - 1), "quiet"),
             *(((" " + fit(visible(episode.run), run - 1), "quiet"),) if run else ()),
-            (" " + fit(mark.word, 8), mark.style),
+            (" " + fit(visible(mark.word), 8), mark.style),
         )

@@ -13,6 +13,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.core.files import read_regular
 from sekft_engine.data import filters
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -30,6 +31,7 @@ from sekft_tui.panes.replay.pair import Pair
 from sekft_tui.panes.replay.played_episode import PlayedEpisode, file_of
 from sekft_tui.panes.replay.players import Players
 from sekft_tui.panes.searching import SearchedPane
+from sekft_tui.process.exporting import Writer, file_name
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -384,6 +386,31 @@ class ReplayPane(SearchedPane):
         elif self.listing.filter:
             self.listing.filter = ""
             self._fill()
+
+    def file(self) -> Path | None:
+        """The file of the episode that is shown."""
+        main = self.main
+        if main is None:
+            return None
+        return Path(main.episode.path) if main.episode is not None else main.file()
+
+    def export_name(self) -> str:
+        main = self.main
+        return f"sekft-{file_name(f'{main.subject}--{main.scenario}' if main else 'replay')}"
+
+    def exports(self) -> dict[str, Writer]:
+        """The episode as an asciicast, and its file as it is."""
+        path = self.file()
+        if path is None:
+            return {}
+
+        def cast() -> bytes:
+            from sekft_engine.episodes.asciicast import asciicast
+            from sekft_engine.episodes.store import read_episode
+
+            return asciicast(read_episode(path)).encode()
+
+        return {".cast": cast, ".json": lambda: read_regular(path)}
 
     def plain(self) -> str:
         views = [self.view] if self.beside is None else [self.view, self.second_view]

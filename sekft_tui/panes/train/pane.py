@@ -22,12 +22,13 @@ from sekft_tui.messages import OpenTrajectory
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.model.training import TrainView
+from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train import choose_runs, figures, find_rate, plots, start_sweep
 from sekft_tui.panes.train.batch import Batch
 from sekft_tui.panes.train.recipe import RecipePart
+from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
 from sekft_tui.text import Parts, fit, short_number, visible
 from sekft_tui.widgets.chart import Chart
 from sekft_tui.widgets.chart import view as views
@@ -411,6 +412,22 @@ class TrainPane(FormPane):
         elif self.opened is not None:
             self.opened = None
             self.redraw()
+
+    def export_name(self) -> str:
+        return f"sekft-{file_name(self.view.run or 'train')}"
+
+    def exports(self) -> dict[str, Writer]:
+        """The curves: every step with its numbers."""
+        view = self.view
+        if view.last is None:
+            return {}
+        columns: dict[str, list[object]] = {
+            name: list(view.column(name).tolist()) for name in COLUMNS
+        }
+        heldout = dict(zip(*(part.tolist() for part in view.heldout.view()), strict=True))
+        columns["heldout"] = [heldout.get(step) for step in view.column("step").tolist()]
+        about = {"run": view.run, "marks": [mark._asdict() for mark in view.marks]}
+        return {".csv": lambda: as_csv(columns), ".json": lambda: as_json(columns, **about)}
 
     def plain(self) -> str:
         if self.is_on(self.form):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,16 @@ _RUN = (
         label="adapter name", empty="the run's id",
     ),
 )  # fmt: skip
+#: The title above each group of lines, by its first field.
+_GROUPS = {
+    "rank": "adapter",
+    "lr": "optimiser",
+    "batch": "batch and memory",
+    "heldout": "checks while it trains",
+    "limit": "data and place",
+}
+#: Fields that stand after another one than in the recipe, beside their like.
+_AFTER = {"weight_decay": "max_steps", "clip": "weight_decay"}
 _BUTTONS = (
     Field(
         "reset", "", "set every value back to its default",
@@ -203,11 +213,12 @@ class RecipePart(Part):
                 f"{field.help} (default {shown(field.default)})",
                 choices=field.choices,
                 changed=self.values[field.name] != shown(field.default),
+                default=shown(field.default),
             )
             for field in _fields()
         ]
         run = [field._replace(value=self.run[field.name]) for field in _RUN]
-        self.form.set_fields((*facts, *fields, *run, *_BUTTONS))
+        self.form.set_fields((*facts, *_grouped([*fields, *run]), *_BUTTONS))
 
     def _head(self, width: int) -> tuple[Parts, ...]:
         """The title, whether the run fits into memory, and how fast it may be."""
@@ -263,6 +274,20 @@ class RecipePart(Part):
 def _fields() -> list[RecipeField]:
     """The fields of the form: all of the recipe's but what is for comparisons only."""
     return [field for field in recipe_fields() if field.name != "ablation"]
+
+
+def _grouped(fields: Iterable[Field]) -> Iterator[Field]:
+    """The fields with a title before the first of each group."""
+    ordered = list(fields)
+    for name, before in _AFTER.items():
+        field = ordered.pop(next(n for n, field in enumerate(ordered) if field.name == name))
+        ordered.insert(
+            1 + next(n for n, other in enumerate(ordered) if other.name == before), field
+        )
+    for field in ordered:
+        if title := _GROUPS.get(field.name):
+            yield Field(f"group {title}", "", kind="head", label=title)
+        yield field
 
 
 def _about_data(host: Host) -> str:

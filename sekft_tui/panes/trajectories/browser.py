@@ -52,6 +52,7 @@ class Browser(Pane):
     Browser .foot { height: 1; }
     Browser #tra-list-foot { height: 2; }
     .-narrow Browser #tra-list-foot { display: none; }
+    .-narrow Browser #tra-columns { display: none; }
     """
 
     def __init__(self, host: Host) -> None:
@@ -78,6 +79,9 @@ class Browser(Pane):
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self._list_head)
         self.list = TrajectoryList(self.open)
+        self.columns = Lines(
+            lambda width: (listing.columns(width - 1),), id="tra-columns", classes="foot"
+        )
         self.list_foot = Lines(self._list_foot, id="tra-list-foot", classes="foot")
         self.view_head = Lines(self._view_head)
         self.view = TokenView(id="tra-view")
@@ -85,7 +89,7 @@ class Browser(Pane):
         self.legend = Lines(lambda width: (self.view.legend(width),), classes="foot")
         self.statistics = Lines(lambda width: (self.view.statistics(width),), classes="foot")
         with Container(id="tra-split"):
-            yield Part(self.list_head, self.list, self.list_foot, id="tra-left")
+            yield Part(self.list_head, self.columns, self.list, self.list_foot, id="tra-left")
             yield Part(
                 self.view_head, self.view, self.state, self.statistics, self.legend, id="tra-right"
             )

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
 from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.files import write_whole
+from sekft_tui.process.exporting import Exported, file_name
 
 if TYPE_CHECKING:
     from sekft_tui.panes.trajectories.browser import Browser
 
-HINT = "a .html page or an .svg picture"
-
-
-class Exported(Message):
-    """The file is written, or ``error`` says why not."""
-
-    def __init__(self, path: Path, error: str = "") -> None:
-        super().__init__()
-        self.path = path
-        self.error = error
+HINT = "a .html page, an .svg picture, or .txt"
 
 
 def ask(pane: Browser) -> None:
@@ -32,11 +22,11 @@ def ask(pane: Browser) -> None:
     if facts is None or pane.view.doc is None:
         pane.host.note("nothing is shown that can be written")
         return
-    name = re.sub(r"[^\w.-]+", "_", facts.id, flags=re.ASCII).strip("._")[:80] or "trajectory"
+    name = file_name(facts.id)
 
     def write(text: str) -> None:
         path = Path(text.strip()).expanduser().absolute()
-        if path.suffix.lower() not in (".html", ".svg"):
+        if path.suffix.lower() not in (".html", ".svg", ".txt"):
             raise BadInput(f"the file must be {HINT}")
         if not path.parent.is_dir():
             raise BadInput("no such folder", where=str(path.parent))
@@ -46,7 +36,13 @@ def ask(pane: Browser) -> None:
 
 
 def start(pane: Browser, path: Path) -> None:
-    write = pane.view.exporter()
+    draw, text = pane.view.exporter(), pane.view.whole()
+
+    def write(path: Path) -> None:
+        if path.suffix.lower() == ".txt":
+            write_whole(path, text.encode("utf-8", "replace") + b"\n")
+        else:
+            draw(path)
 
     def work() -> None:
         try:

@@ -84,6 +84,14 @@ class TrajectoryList(LineList):
         return self.library.certifier.verdicts.reasons[code] if self.library else ""
 
 
+def columns(width: int) -> Parts:
+    """The titles of the columns, as wide as the list is without its scroll bar."""
+    kind = _KIND if width >= 62 else 0
+    name = max(8, width - 2 - kind - 6 - 5)
+    middle = fit(" kind of task", kind) if kind else ""
+    return ((f"  {fit('session', name)}{middle} {'end':<5}{'cmds':>4} ", "quiet"),)
+
+
 def head(listed: ListState, more: Parts, width: int) -> Parts:
     """How many there are and how many of them are kept; then ``more``, as far as it fits."""
     if listed.shown is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -197,15 +198,16 @@ class TrajectoriesPane(Browser):
     def _measured(self, message: Measured) -> None:
         self.losses.take(message)
 
-    def action_export(self) -> None:
+    def ask_export(self) -> bool:
         export.ask(self)
+        return True
 
-    @on(export.Exported)
-    def _exported(self, message: export.Exported) -> None:
-        if message.error:
-            self.host.error(message.error)
-        else:
-            self.host.note(f"written to {message.path}")
+    def file(self) -> Path | None:
+        """The file of the trajectory under the cursor, where it has one of its own."""
+        number = self.number
+        if self.library is None or number < 0:
+            return None
+        return self.library.index.path_of(number)
 
     def copied(self) -> tuple[str, str]:
         """The span or turn under the cursor; if the list has the focus, the whole trajectory."""

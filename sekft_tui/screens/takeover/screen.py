@@ -106,6 +106,7 @@ class TakeOverScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         self.session = self._begin(self._changed)
         self._begun = True
+        self.refresh_bindings()
         self.set_interval(1 / CLOCK, self._tick)
         self.set_focus(self.view)
         self.draw_session()
@@ -216,9 +217,15 @@ class TakeOverScreen(ModalScreen[None]):
 
     # --- typing -----------------------------------------------------------------------------
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No key acts before there is a session; the screen may be shown a moment earlier."""
+        return hasattr(self, "session") and super().check_action(action, parameters)
+
     @property
     def typing_target(self) -> TypingTarget | None:
         """What keys are typed into; None = they are commands of the screen."""
+        if not hasattr(self, "session"):
+            return None
         return self.prompt if self.prompt.typing else self if self.typing else None
 
     def type_key(self, key: str, character: str | None) -> bool:

@@ -12,7 +12,7 @@ from sekft_tui.text import Parts, clip
 from sekft_tui.widgets.chart.axes import Frame, frame_for, label, label_all, log_ticks, ticks
 from sekft_tui.widgets.chart.canvas import READ, Canvas
 from sekft_tui.widgets.chart.plot import FORMS, Board, Line, Plot, Points, at
-from sekft_tui.widgets.chart.raster import braille, dashed, rasterise
+from sekft_tui.widgets.chart.raster import dashed, drawn, rasterise
 from sekft_tui.widgets.chart.view import View, window
 
 #: The least number of cells left of the axis, so that it does not move with every new tick.
@@ -171,13 +171,13 @@ def _fill(canvas: Canvas, plot: Plot, frame: Frame, marks: dict[int, str]) -> No
     for line in plot.lines:
         if line.raw is not None:
             dots = rasterise(line.xs, line.raw, frame, canvas.width, canvas.height)
-            canvas.paint(braille(dots), "curve-raw")
+            canvas.paint(drawn(dots), "curve-raw")
     for line in reversed(plot.lines):
         if len(line.xs) == 1:  # a single dot would hardly be visible
             _signs(canvas, Points(line.xs, line.ys, "•", line.style), frame)
             continue
         dots = rasterise(line.xs, line.ys, frame, canvas.width, canvas.height)
-        canvas.paint(braille(dashed(dots, line.dash)), line.style)
+        canvas.paint(drawn(dashed(dots, line.dash)), line.style)
     for number, line in reversed(list(enumerate(plot.lines))):
         if line.tag:
             _tag(canvas, line, frame, number)

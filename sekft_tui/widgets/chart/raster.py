@@ -105,6 +105,33 @@ def dashed(dots: Dots, pattern: tuple[int, ...]) -> Dots:
     return dots & np.resize(turns, dots.shape[1])
 
 
+#: What curves are drawn with: braille, blocks (fonts that have no Braille) or ascii.
+_glyphs = "braille"
+
+
+def set_glyphs(name: str) -> None:
+    """Draw curves with ``braille``, ``blocks`` or ``ascii`` from now on."""
+    global _glyphs
+    _glyphs = name
+
+
+def drawn(dots: Dots) -> Codes:
+    """Characters of shape (height, width); 0 where a cell has no dot."""
+    if _glyphs == "braille":
+        return braille(dots)
+    rows, columns = dots.shape
+    # The upper and the lower half of each cell.
+    halves: Dots = np.asarray(dots.reshape(rows // 4, 2, 2, columns // 2, 2).any(axis=(2, 4)))
+    table = _ASCII if _glyphs == "ascii" else _BLOCKS
+    codes: Codes = table[halves[:, 0] * 1 + halves[:, 1] * 2]
+    return codes
+
+
+#: Nothing, the upper half, the lower half, both.
+_BLOCKS = np.array([0, ord("▀"), ord("▄"), ord("█")], dtype=np.uint32)
+_ASCII = np.array([0, ord("'"), ord("."), ord("|")], dtype=np.uint32)
+
+
 def braille(dots: Dots) -> Codes:
     """Characters of shape (height, width); 0 where a cell has no dot."""
     rows, columns = dots.shape

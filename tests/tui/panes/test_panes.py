@@ -388,6 +388,8 @@ async def test_an_empty_workspace_says_what_to_do(
 
     app = Workbench(engine, Workspace(Path(str(tmp_path)) / "empty").create())
     async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("escape")
         await until_shown(pilot, "no trajectories in", "sekft tui --demo")
         await pilot.press("2", "s")
         await until_shown(pilot, "no base in this workspace")

@@ -39,7 +39,7 @@ async def test_the_runs_of_an_experiment_follow_it_and_its_curves_open_side_by_s
         await until_shown(pilot, whole, "1 of 1 stages  solved seen 12/16  primitives 5/16")
         await until_shown(pilot, "right 9/40 → 17/40")
         lines = [line.strip("│ ") for line in screen_text(pilot.app).splitlines()]
-        names = [line.split()[1] for line in lines if line.startswith("✓")]
+        names = [line.replace("└", " ").split()[1] for line in lines if line.startswith("✓")]
         assert names == ["002-train", whole, "improve", "r1-train", "train-0", "train-1"]
         await pilot.press("j", "enter")
         await until_shown(pilot, f"{whole}-train-0", f"{whole}-train-1")

@@ -35,7 +35,7 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
 ) -> None:
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("2")
+        await pilot.press("2", "G")
         await until_shown(pilot, "[ ] base in 4 bits", "adapter name   the run's id")
         await pilot.press("G", *"kkkk", "enter", *"tiny-1", "enter")
         await pilot.press("k", "enter", *"nowhere", "enter")

@@ -352,7 +352,7 @@ async def test_the_view_is_written_to_a_page_or_a_picture(
             await until(pilot, (tmp_path / name).exists, f"{name} is written")
             assert "warden" in (tmp_path / name).read_text()
         await pilot.press("E", "ctrl+u", *"p.doc", "enter")
-        await until_shown(pilot, "the file must be a .html page or an .svg picture")
+        await until_shown(pilot, "the file must be a .html page, an .svg picture, or .txt")
 
 
 async def test_what_cannot_be_read_is_told_and_the_workbench_stays(

@@ -64,5 +64,8 @@ def rate_search(job: str, steps: int = 60, upto: int = 0) -> Iterable[Event]:
 
 
 def empty(folder: Path) -> Workspace:
-    """A workspace with nothing in it."""
-    return Workspace(folder / "empty").create()
+    """A workspace with nothing to show, which somebody has begun to fill: an untouched one offers
+    more."""
+    made = Workspace(folder / "empty").create()
+    (made.bases / "README").write_text("")
+    return made

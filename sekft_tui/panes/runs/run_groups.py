@@ -21,10 +21,6 @@ class ListedRun(NamedTuple):
     depth: int
     whole: str
 
-    def short(self, text: str) -> str:
-        """``text`` without the beginning that the ids of all runs of one whole share."""
-        return text.replace(f"{self.whole}-", "") if self.depth else text
-
 
 def grouped(runs: Sequence[RunInfo]) -> list[ListedRun]:
     """The runs, newest first; those that are part of another follow it in the order of their
@@ -47,7 +43,7 @@ def grouped(runs: Sequence[RunInfo]) -> list[ListedRun]:
     def add(run: RunInfo, owner: str, depth: int, whole: str) -> None:
         name = run.id.removeprefix(f"{owner}-") if owner else run.id
         out.append(ListedRun(run, name, depth, whole))
-        for part in sorted(parts.get(run.id, ()), key=lambda each: (each.created, each.id)):
+        for part in sorted(parts.pop(run.id, ()), key=lambda each: (each.created, each.id)):
             add(part, run.id, depth + 1, whole)
 
     for run in reversed(alone):

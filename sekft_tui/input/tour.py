@@ -1,0 +1,126 @@
+"""The tour: a few lines above the keys that say what to look at and what to press, pane by pane."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sekft_tui.input.actions import Place, key_for
+from sekft_tui.text import Parts, wrapped
+from sekft_tui.widgets.lines import Lines
+
+
+class Stop(NamedTuple):
+    """One step of the tour: where it is, and what is said there, with ids of keys in braces."""
+
+    place: Place
+    title: str
+    text: str
+
+    @property
+    def said(self) -> str:
+        """The text with the keys that are in use."""
+        return re.sub(r"\{([a-z.-]+)\}", lambda found: key_for(found[1]), self.text)
+
+
+STOPS = (
+    Stop(
+        "trajectories",
+        "Recorded sessions",
+        "Each row is a session at a shell prompt. j and k walk, Enter goes to its tokens, escape "
+        "comes back. Bold text with a bar at its left is trained; all else is only read.",
+    ),
+    Stop(
+        "trajectories",
+        "Every view of a token",
+        "Press {trajectories.view} a few times: token edges, ids, special tokens, labels, and the "
+        "certificate that proves the mask. {trajectories.filter} filters the list (try "
+        "outcome:panic), {trajectories.search} finds text in all sessions.",
+    ),
+    Stop(
+        "train",
+        "A training run",
+        "To the left is the recipe: Enter edits a line, its help is below. Set max steps to 8, "
+        "and press {train.start} to start. The base is loaded once and stays in memory.",
+    ),
+    Stop(
+        "train",
+        "Watching it",
+        "The curve is drawn as it comes. {train.metric} shows other curves, {train.cursor-back} "
+        "and {train.cursor} read it step by step, {train.batch} shows the batch with its masks. "
+        "{train.pause} pauses, {train.checkpoint} saves, {train.stop} stops after the step. Other "
+        "panes work meanwhile.",
+    ),
+    Stop(
+        "eval",
+        "What it can do",
+        "Space chooses the base and adapters, {eval.start} lets them act in sandboxed worlds that "
+        "training never saw. The rates below have 95 % intervals and a paired test. Enter replays "
+        "an episode.",
+    ),
+    Stop(
+        "replay",
+        "What it did",
+        "Space plays a session as it was typed, {replay.step} steps through it, {replay.verdict} "
+        "goes to the verdict. {replay.beside} puts another subject in the same world beside it, "
+        "{replay.take-over} lets you type yourself from that turn on.",
+    ),
+    Stop(
+        "runs",
+        "Everything that was done",
+        "Enter shows a run again from its journal, {runs.resume} resumes one that was stopped. "
+        "{runs.mark} marks runs, {runs.compare} puts them side by side. {runs.rename} gives a "
+        "title, {runs.tag} tags, {runs.delete} moves a run to the trash.",
+    ),
+    Stop(
+        "log",
+        "That is all",
+        "{global.help} shows every key of a pane, {global.command-palette} finds a command by "
+        "name, {global.export} writes what is shown to a file, {global.quit} leaves and asks "
+        "before anything is lost. {global.settings} has the settings.",
+    ),
+)
+
+
+class Tour(Lines):
+    """Hidden until it begins."""
+
+    DEFAULT_CSS = """
+    Tour { dock: bottom; height: 5; margin-bottom: 2; display: none; background: $surface; }
+    Tour.-on { display: block; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._text, id="tour")
+        self.at = -1
+
+    @property
+    def stop(self) -> Stop | None:
+        return STOPS[self.at] if 0 <= self.at < len(STOPS) else None
+
+    def step(self) -> Stop | None:
+        """Go to the next stop, or begin; None = the tour is over."""
+        self.at = self.at + 1 if self.at + 1 < len(STOPS) else -1
+        self.set_class(self.at >= 0, "-on")
+        self.update()
+        return self.stop
+
+    def end(self) -> None:
+        self.at = -1
+        self.remove_class("-on")
+
+    def _text(self, width: int) -> tuple[Parts, ...]:
+        stop = self.stop
+        if stop is None:
+            return ()
+        last = self.at == len(STOPS) - 1
+        head: Parts = (
+            (f" Tour {self.at + 1}/{len(STOPS)}  ", "chip"),
+            (f" {stop.title}", "strong"),
+            (f"   {key_for('global.tour')} ", "key"),
+            ("ends it" if last else "next", "quiet"),
+            ("" if last else f"   {key_for('global.end-tour')} ", "key"),
+            ("" if last else "ends it", "quiet"),
+        )
+        rows = wrapped(stop.said, max(20, width - 2))[:4]
+        return (head, *(((f" {row}", "text"),) for row in rows))

@@ -1,0 +1,209 @@
+"""Two or more runs side by side: what their recipes differ in, results, curves, paired tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from textual import work
+from textual.binding import Binding
+
+from sekft_engine.core.errors import SekftError
+from sekft_engine.core.imports import import_module
+from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.results import TrainResult
+from sekft_tui.model.measures import OVERALL
+from sekft_tui.model.reducer import replayed
+from sekft_tui.model.series import Floats
+from sekft_tui.screens.box import BoxScreen
+from sekft_tui.text import Parts, clip, duration, fit, short_number, visible, wrapped
+
+if TYPE_CHECKING:
+    from sekft_engine.records.runs import RunInfo
+
+#: More than these do not fit side by side.
+MOST = 6
+_NAME = 18
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+class CompareScreen(BoxScreen[str]):
+    """A column for each run.
+
+    Args:
+        runs: at least two.
+        titles: how each of them is called.
+    """
+
+    DEFAULT_CSS = "CompareScreen #box { width: 96%; }"
+    TITLE_TEXT = "runs side by side"
+    BINDINGS = [
+        Binding("escape,q,C", "dismiss('')", show=False),
+        # The lines have a use for enter, too.
+        Binding("enter,c", "dismiss('curves')", show=False, priority=True),
+    ]
+    KEYS_TEXT = (
+        ("⏎", "key"), (" curves in one chart   ", "quiet"), ("j k", "key"), (" scroll   ", "quiet"),
+        ("esc", "key"), (" close", "quiet"),
+    )  # fmt: skip
+
+    def __init__(self, runs: Sequence[RunInfo], titles: Sequence[str]) -> None:
+        super().__init__()
+        self._runs = list(runs)
+        self._titles = list(titles)
+
+    def on_mount(self) -> None:
+        self.put((((" reading the runs …", "quiet"),),))
+        self.sheet.focus()
+        self._read()
+
+    @work(exclusive=True)
+    async def _read(self) -> None:
+        width = max(30, int(self.app.size.width * 0.96) - 5)
+        lines = await asyncio.to_thread(side_by_side, self._runs, self._titles, width)
+        self.put(tuple(lines))
+
+
+def side_by_side(runs: Sequence[RunInfo], titles: Sequence[str], width: int) -> list[Parts]:
+    """The screen's lines, at most ``width`` cells wide; reads journals and episodes."""
+    each = max(8, (width - _NAME) // len(runs))
+    table = _Table(each)
+    lines = [table.row("", [visible(title) for title in titles], "strong")]
+    lines.append(table.row("kind", [run.kind for run in runs], "text"))
+    lines.append(table.row("status", [run.status for run in runs], "text"))
+    recipes = [_recipe(run) for run in runs]
+    if any(recipes):
+        lines += [(), ((" recipe, where they differ", "head"),)]
+        names = dict.fromkeys(name for recipe in recipes for name in recipe)
+        differing = [
+            table.row(name.replace("_", " "), values, "accent")
+            for name in names
+            if len(set(values := [recipe.get(name, "-") for recipe in recipes])) > 1
+        ]
+        lines += differing or [((" they do not differ", "quiet"),)]
+    if any(isinstance(run.result, TrainResult) for run in runs):
+        lines += [(), ((" result", "head"),), *_training(runs, table)]
+    lines += _curves(runs, each, table)
+    if any(run.kind == "eval" for run in runs):
+        lines += _evals([run for run in runs if run.kind == "eval"], width)
+    return lines
+
+
+class _Table:
+    """Rows of a name and a column for each run."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+
+    def row(self, name: str, values: Sequence[str], style: str) -> Parts:
+        cells = [(fit(visible(value), self._each - 1) + " ", style) for value in values]
+        return ((fit(f" {visible(name)}", _NAME), "quiet"), *cells)
+
+
+def _recipe(run: RunInfo) -> dict[str, str]:
+    """The recipe of a training run, the conditions of an eval."""
+    found = run.about.get("recipe", run.about)
+    if not isinstance(found, dict):
+        return {}
+    return {
+        str(name): f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in found.items()
+        if not isinstance(value, dict | list)
+    }
+
+
+def _training(runs: Sequence[RunInfo], table: _Table) -> Iterator[Parts]:
+    results = [run.result if isinstance(run.result, TrainResult) else None for run in runs]
+
+    def number(value: float | None) -> str:
+        return f"{value:.4f}" if value is not None else "-"
+
+    yield table.row("steps", [str(r.steps) if r else "-" for r in results], "text")
+    yield table.row("first loss", [number(r.loss.first) if r else "-" for r in results], "text")
+    yield table.row("last loss", [number(r.loss.last) if r else "-" for r in results], "strong")
+    yield table.row(
+        "held-out loss", [number(r.loss.heldout) if r else "-" for r in results], "strong"
+    )
+    yield table.row(
+        "trained tokens", [short_number(r.trained_tokens) if r else "-" for r in results], "text"
+    )
+    yield table.row("time", [duration(r.seconds) if r else "-" for r in results], "text")
+
+
+def _curves(runs: Sequence[RunInfo], each: int, table: _Table) -> Iterator[Parts]:
+    """The loss of each run as a small curve, all on one scale."""
+    read_events = import_module("sekft_engine.records.runs").read_events
+    curves: list[Floats] = []
+    for run in runs:
+        try:
+            events = read_events(run.events_path) if run.kind == "train" else []
+        except OSError:
+            events = []
+        curves.append(replayed(events).train.column("loss"))
+    finite = [curve[np.isfinite(curve)] for curve in curves]
+    drawn = [curve for curve in finite if len(curve)]
+    if not drawn:
+        return
+    low, high = min(float(c.min()) for c in drawn), max(float(c.max()) for c in drawn)
+    yield ()
+    yield ((" loss, on one scale", "head"),)
+    yield table.row(
+        f"{low:.3g} to {high:.3g}", [sparkline(c, low, high, each - 2) for c in finite], "curve"
+    )
+
+
+def sparkline(values: Floats, low: float, high: float, width: int) -> str:
+    """``values`` as blocks from ``low`` to ``high``, at most ``width`` of them; "-" = none."""
+    if not len(values) or width < 1:
+        return "-"
+    parts = np.array_split(values, min(width, len(values)))
+    means = np.array([part.mean() for part in parts])
+    steps = np.clip((means - low) / ((high - low) or 1.0) * 7, 0, 7)
+    return "".join(_BLOCKS[round(float(step))] for step in steps)
+
+
+def _evals(runs: Sequence[RunInfo], width: int) -> Iterator[Parts]:
+    """Rates of every subject, then each eval against each other one, in the worlds of both."""
+    yield ()
+    yield ((" rates", "head"),)
+    for run in runs:
+        result = run.result
+        for subject in result.subjects if isinstance(result, EvalResult) else []:
+            rates = "  ".join(
+                f"{title} {getattr(subject, measure)}/{subject.n}" for measure, title in OVERALL
+            )
+            name = fit(f" {visible(run.id)}/{visible(subject.name)}", 34)
+            yield ((name, "text"), (clip(rates, max(0, width - 34)), "strong"))
+    if len(runs) < 2:
+        return
+    compare_runs = import_module("sekft_engine.evaluation.comparable").compare_runs
+    yield ()
+    yield ((" clean end, paired by world", "head"),)
+    for a, b in combinations(runs, 2):
+        try:
+            found = compare_runs(a, b)
+        except (SekftError, OSError) as error:
+            text = error.what if isinstance(error, SekftError) else str(error)
+            yield from _said(f"{a.id} and {b.id}: {text}", width, "warn")
+            continue
+        for pair in found.comparisons:
+            names = f"{pair.b} against {pair.a}: "
+            counts = f"{pair.only_b} more, {pair.only_a} fewer of {pair.pairs} worlds"
+            p = f"  p = {pair.p:.2g}" + (" at any time" if pair.test == "any time" else "")
+            room = max(10, width - len(counts) - len(p) - 1)
+            better = pair.p < 0.05 and pair.only_b > pair.only_a
+            yield (
+                (" " + clip(visible(names), room - 1), "quiet"),
+                (counts, "text"),
+                (p, "good" if better else "quiet"),
+            )
+        for note in found.notes:
+            yield from _said(note, width, "warn")
+
+
+def _said(text: str, width: int, style: str) -> Iterator[Parts]:
+    for line in wrapped(text, max(20, width - 2)):
+        yield ((" " + line, style),)

@@ -1,0 +1,53 @@
+"""What an empty workspace offers: the demo, data from elsewhere, another workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.binding import Binding
+
+from sekft_tui.screens.question import QuestionScreen
+from sekft_tui.text import short_path
+
+
+class WelcomeScreen(QuestionScreen):
+    """Answers ``demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``."""
+
+    BINDINGS = [
+        Binding("d", "answer('demo')", show=False),
+        Binding("i", "answer('data')", show=False),
+        Binding("o", "answer('open')", show=False),
+        Binding("escape,enter", "answer('')", show=False),
+        Binding("q,ctrl+c", "answer('leave')", show=False),
+    ]
+    WIDTH = 72
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def on_mount(self) -> None:
+        self.ask(
+            "an empty workspace",
+            f"There is nothing in {short_path(str(self._root))} yet.\n"
+            "A workspace holds base models, recorded sessions, worlds and runs.",
+            (
+                ("d", "make the demo here: a small model, worlds and sessions (minutes)"),
+                ("i", "show sessions that are somewhere else (a folder or a file)"),
+                ("o", "open another workspace"),
+                ("esc", "look around"),
+                ("q", "leave"),
+            ),
+        )
+
+
+def is_empty(workspace_bases: Path, trajectories: Path, runs: Path) -> bool:
+    """Whether a workspace has neither bases nor sessions nor runs."""
+    return not any(_has_something(folder) for folder in (workspace_bases, trajectories, runs))
+
+
+def _has_something(folder: Path) -> bool:
+    try:
+        return any(not path.name.startswith(".") for path in folder.iterdir())
+    except OSError:
+        return False

@@ -1,0 +1,254 @@
+"""The app's ways out to files and other programs: exports, pager, editor, shell, settings, tour."""
+
+from __future__ import annotations
+
+import os
+import signal
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on
+
+from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.text import plain
+from sekft_engine.data.workspace import Workspace
+from sekft_tui import theme
+from sekft_tui.dataset import DataSet
+from sekft_tui.input.actions import key_for
+from sekft_tui.input.tour import Tour
+from sekft_tui.process import exporting, outside
+from sekft_tui.process.attention import Attention
+from sekft_tui.process.preferences import (
+    Preferences,
+    drawing,
+    load_preferences,
+    save_preferences,
+)
+from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.workspace_app import WorkspaceApp
+
+# What is read after the first picture: tests/test_laws.py holds the start to that.
+if TYPE_CHECKING:
+    from sekft_tui.panes.pane import Pane
+    from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.bridge import EngineLike
+
+
+class ToolsApp(WorkspaceApp):
+    """What works the same in every pane."""
+
+    data: DataSet
+    prompt: PromptLine
+    attention: Attention
+
+    def __init__(
+        self,
+        engine: EngineLike | Callable[[], Chosen],
+        workspace: Workspace,
+        *,
+        base: str = "",
+        demo: bool = False,
+        remark: str = "",
+    ) -> None:
+        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
+        self.preferences = load_preferences()
+        self.tour = Tour()
+        #: The workspace to open after this one was left; "" = none.
+        self.next_workspace = ""
+
+    @abstractmethod
+    def note(self, text: str, seconds: float = 4.0) -> None: ...
+    @abstractmethod
+    def error(self, text: str, trace: str = "") -> None: ...
+    @abstractmethod
+    def leave(self) -> None: ...
+    @abstractmethod
+    def action_reload(self) -> None: ...
+
+    def apply_preferences(self) -> None:
+        """Have what the user chose take effect."""
+        from sekft_tui.widgets.chart.raster import set_glyphs
+
+        self.attention.preferences = self.preferences
+        set_glyphs(drawing(self.preferences).glyphs)
+
+    # --- files, other programs, settings ----------------------------------------------------
+
+    def action_export(self) -> None:
+        """Ask for a file, and write to it what the visible pane shows."""
+        pane = self.current_pane
+        if pane is None or pane.ask_export():
+            return
+        text, picture = pane.whole(), self.export_screenshot()
+        writers = {
+            ".txt": lambda: text.encode("utf-8", "replace") + b"\n",
+            ".svg": picture.encode,
+        } | pane.exports()
+        endings = tuple(writers)
+
+        def write(typed: str) -> None:
+            path = exporting.target(typed, endings)
+            exporting.write(path, writers[path.suffix.lower()], self.post_message)
+
+        first = next((ending for ending in pane.exports()), ".txt")
+        name = f"{pane.export_name()}{first}"
+        self.prompt.ask("export to", write, value=name, hint=f"also {' '.join(endings)}")
+
+    @on(exporting.Exported)
+    def _exported(self, message: exporting.Exported) -> None:
+        if message.error:
+            self.error(message.error)
+        else:
+            self.note(f"written to {message.path}")
+
+    def action_pager(self) -> None:
+        pane = self.current_pane
+        if pane is not None:
+            name, text = pane.copied()
+            self._outside(lambda: self._page(name, text))
+
+    def _page(self, name: str, text: str) -> None:
+        """Read a text in the pager: a copy in which nothing acts on the terminal."""
+        if not text:
+            self.note("nothing to read here")
+            return
+        command = outside.pager(os.environ)
+        with outside.text_file(plain(text), f"{exporting.file_name(name)}.txt") as path:
+            outside.run_outside(self, [*command, str(path)])
+
+    def action_editor(self) -> None:
+        pane = self.current_pane
+        if pane is not None:
+            self._outside(lambda: self._edit(pane))
+
+    def _edit(self, pane: Pane) -> None:
+        """Open the file under the cursor in the editor; of a text without one a copy."""
+        command = outside.editor(os.environ)
+        path = pane.file()
+        if path is not None and path.is_file():
+            outside.run_outside(self, [*command, str(path)])
+            self.action_reload()
+            return
+        name, text = pane.copied()
+        if not text:
+            self.note("nothing to open here")
+            return
+        with outside.text_file(text, f"{exporting.file_name(name)}.txt") as copy:
+            outside.run_outside(self, [*command, str(copy)])
+        self.note("that was a copy: what is shown has no file of its own")
+
+    def open_shell(self, folder: Path) -> None:
+        """Give the terminal to a shell in ``folder``."""
+        shell = os.environ.get("SHELL") or "/bin/sh"
+        self._outside(lambda: outside.run_outside(self, [shell], folder))
+
+    def _outside(self, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except SekftError as error:
+            self.error(str(error))
+
+    def action_suspend(self) -> None:
+        """Go to the shell that started the workbench, unless that would stop a job, too."""
+        from sekft_tui.model.endings import name_of
+
+        with self.bridge.shared() as shared:
+            job = shared.active
+        if job is not None and self.bridge.remote is None:
+            key = key_for("global.detach")
+            self.note(
+                f"{name_of(job.kind)} runs in this process and would stop, too; {key} moves it out",
+                6,
+            )
+        elif self._driver is None or not self._driver.can_suspend:
+            self.note("this terminal cannot be suspended")
+        else:
+            self.app_suspend_signal.publish(self)
+            os.killpg(0, signal.SIGTSTP)  # with make or another parent, or the shell waits on
+
+    def action_settings(self) -> None:
+        from sekft_tui.screens.settings import SettingsScreen
+
+        def keep(preferences: Preferences) -> None:
+            save_preferences(preferences)
+            self.preferences = preferences
+            self.apply_preferences()
+            self.redraw_pane()
+
+        own = tuple(own.name for own in theme.THEMES)
+        others = tuple(name for name in sorted(self.available_themes) if name not in own)
+        themes = own + others
+        screen = SettingsScreen(self.preferences, self.theme, themes, keep, self._set_theme)
+        self.push_screen(screen)
+
+    def _set_theme(self, name: str) -> None:
+        self.theme = name
+
+    def action_command_palette(self) -> None:
+        from textual.command import CommandPalette
+
+        from sekft_tui.input.palette import Palette
+
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    # --- tour and welcome -------------------------------------------------------------------
+
+    async def action_tour(self) -> None:
+        """Begin the tour, or go to its next stop."""
+        stop = self.tour.step()
+        if stop is None:
+            self.note(f"the tour is over; {key_for('global.help')} shows all keys of a pane")
+        else:
+            await self.action_pane(stop.place)
+
+    def action_end_tour(self) -> None:
+        self.tour.end()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show in this workspace."""
+        from sekft_tui.screens.welcome import is_empty
+
+        place = self.workspace
+        own = self.data.path == str(place.trajectories)
+        return own and is_empty(place.bases, place.trajectories, place.runs)
+
+    def welcome(self) -> None:
+        """Offer what can be done with an empty workspace."""
+        from sekft_tui.screens.welcome import WelcomeScreen
+
+        self.push_screen(WelcomeScreen(self.workspace.root), self._welcomed)
+
+    def _welcomed(self, answer: str | None) -> None:
+        from sekft_engine.records import jobs
+        from sekft_tui.screens.setup import SetupScreen
+
+        match answer:
+            case "demo":
+                self.push_screen(SetupScreen(), lambda done: self.action_reload() if done else None)
+                self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+            case "data":
+                self.prompt.ask("sessions", self._show_data, hint="a folder, .json or .jsonl")
+            case "leave":
+                self.leave()
+            case "open":
+                self.prompt.ask("workspace", self._open_workspace, hint="its folder")
+
+    def _show_data(self, text: str) -> None:
+        """Show the sessions in a folder or file of somewhere else."""
+        path = Path(text.strip()).expanduser().absolute()
+        if not text.strip() or not path.exists():
+            raise BadInput("no such folder or file")
+        self.data = DataSet(str(path))
+        self.action_reload()
+        self.note(f"sekft tui --data {path} shows these again", 8)
+
+    def _open_workspace(self, text: str) -> None:
+        path = Path(text.strip()).expanduser().absolute()
+        if not text.strip() or not path.is_dir():
+            raise BadInput("no such folder")
+        self.next_workspace = str(path)
+        self.leave()

@@ -1,0 +1,56 @@
+"""Log: levels, words, and how many warnings were not read yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sekft_engine.records import events
+from sekft_tui.app import Workbench
+from tests.tui.screen import screen_text, until_gone, until_shown
+from tests.tui.scripted import ScriptedEngine
+
+Make = Callable[[], Workbench]
+
+
+def said(engine: ScriptedEngine) -> None:
+    for level, text in (
+        ("info", "the base is loaded"),
+        ("debug", "a detail"),
+        ("warning", "memory is short"),
+        ("error", "the disk is full"),
+    ):
+        engine.say(events.Log(job="train-1", t=1.0, level=level, text=text))
+
+
+async def test_warnings_and_errors_are_counted_in_the_tab_until_they_are_seen(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        said(engine)
+        await until_shown(pilot, "6 Log (2)")
+        await pilot.press("6")
+        await until_shown(pilot, "the disk is full")
+        await pilot.press("1")
+        await until_gone(pilot, "(2)")
+        engine.say(events.Log(job="train-1", t=2.0, level="warning", text="again"))
+        await until_shown(pilot, "6 Log (1)")
+
+
+async def test_the_log_shows_levels_and_words(make_app: Make, engine: ScriptedEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        said(engine)
+        await pilot.press("6")
+        shown = await until_shown(pilot, "4 entries", "debug a detail", "warn  memory is short")
+        assert "error the disk is full" in shown
+        await pilot.press("v", "v")
+        await until_shown(pilot, "2 of 4 entries", "warnings and errors")
+        assert "the base is loaded" not in screen_text(app)
+        await pilot.press("v")
+        await until_shown(pilot, "1 of 4 entries")
+        await pilot.press("escape", "f", *"base")
+        await until_shown(pilot, "1 of 4 entries", "the base is loaded")
+        await pilot.press("enter", "escape")
+        await until_shown(pilot, "4 entries", "the disk is full")

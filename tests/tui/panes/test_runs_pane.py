@@ -1,0 +1,223 @@
+"""Runs: sorted, filtered, named, compared, deleted and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records.runs import list_runs, survey_runs
+from sekft_engine.records.upkeep.run_notes import read_notes
+from sekft_tui.app import Workbench
+from tests.tui.screen import screen_text, until, until_gone, until_shown
+from tests.tui.scripted import evaluation, training, watched
+from tests.tui.stored import stored_episode, stored_run
+
+Make = Callable[[], Workbench]
+SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
+
+
+def trained(last: float, heldout: float) -> dict[str, object]:
+    return {
+        "run": "r", "steps": 60, "loss": {"first": 2.5, "last": last, "heldout": heldout},
+        "trained_tokens": 5000, "seconds": 90.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def filled(workspace: Workspace) -> Workspace:
+    """Two trainings with other recipes, two evals in the same worlds, a sweep of two points."""
+    stored_run(
+        workspace, "001-train", training(60), recipe={"rank": 8, "lr": 0.001, "epochs": 3},
+        result=trained(0.9, 1.2),
+    )  # fmt: skip
+    stored_run(
+        workspace, "002-train", watched(60), recipe={"rank": 32, "lr": 0.001, "epochs": 3},
+        result=trained(0.4, 0.7),
+    )  # fmt: skip
+    conditions: dict[str, Any] = {
+        "userland": "host",
+        "dialect": "d",
+        "step_cap": 24,
+        "temperature": 0,
+    }
+    for name, subject, ends in (("003-eval", "base", "panic"), ("004-eval", "tuned", "exit")):
+        subjects = [
+            {"name": subject, "n": 6, "clean_termination": 6 if ends == "exit" else 0,
+             "operates": 6, "verified": 3, "terminates": 6}
+        ]  # fmt: skip
+        run = stored_run(
+            workspace, name, evaluation({subject: ["good"] * 6}, 6), kind="eval",
+            result={"subjects": subjects}, **conditions,
+        )  # fmt: skip
+        for number in range(6):
+            scenario = f"held-{number:03}"
+            meta: dict[str, Any] = {"scenario_digest": scenario, "outcome": ends}
+            path = stored_episode(run, subject, scenario, ("ls", "a"), (ends, ""), **meta)
+            raw = json.loads(path.read_text()) | {"outcome": ends}
+            path.write_text(json.dumps(raw))
+    points = [{"run": f"005-sweep-{n:02}", "changes": {"rank": n}} for n in (1, 2)]
+    stored_run(workspace, "005-sweep", training(1), kind="sweep", points=points)
+    for point in points:
+        stored_run(workspace, str(point["run"]), training(20), result=trained(0.8, 1.0))
+    return workspace
+
+
+@SIZES
+async def test_runs_are_listed_newest_first_and_those_of_a_sweep_below_it(
+    filled: Workspace, make_app: Make, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("5")
+        shown = await until_shown(pilot, "7 runs", "005-sweep", "└ 01 ")
+        places = [
+            shown.index(name) for name in ("005-sweep ", "└ 01 ", "└ 02 ", "004-eval", "001-train")
+        ]
+        assert places == sorted(places)
+
+
+@SIZES
+async def test_runs_are_filtered_searched_and_sorted(
+    filled: Workspace, make_app: Make, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("f", *"kind:eval")
+        shown = await until_shown(pilot, "2 of 7 runs", "f: kind:eval")
+        assert "001-train" not in shown
+        await pilot.press("enter", "escape")
+        await until_shown(pilot, "7 runs", "001-train")
+        await pilot.press("f", *"loss<0.75", "enter")
+        await until_shown(pilot, "1 of 7 runs", "002-train")
+        await pilot.press("escape", "f", *"kind:walk")
+        await pilot.press("escape")
+        await pilot.press("slash", *"001-train", "enter")
+        await until_shown(pilot, " 001-train  ")
+        await pilot.press(*"SSSS")
+        shown = await until_shown(pilot, "by loss")
+        lines = [line for line in shown.splitlines() if "✓" in line]
+        assert "002-train" in lines[0], "the lowest held-out loss first"
+
+
+async def test_a_run_is_given_a_title_a_note_and_tags_that_stay_with_it(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"001-train", "enter")
+        await pilot.press("r", *"small rank", "enter")
+        await until_shown(pilot, "small rank", "id               001-train")
+        await pilot.press("c", *"a first try", "enter")
+        await until_shown(pilot, "note             a first try")
+        await pilot.press("t", *"baseline, keep", "enter")
+        await until_shown(pilot, "#baseline #keep")
+        await pilot.press("f", *"tag:keep", "enter")
+        await until_shown(pilot, "1 of 7 runs")
+        await pilot.press("r", *"x" * 90, "enter")
+        await until_shown(pilot, "at most 80")
+    notes = read_notes(filled.runs / "001-train")
+    assert (notes.title, notes.note, notes.tags) == (
+        "small rank", "a first try", ("baseline", "keep"),
+    )  # fmt: skip
+    assert list_runs(filled.runs)[0].id == "001-train", "the manifest is as it was"
+
+
+async def test_a_deleted_run_is_in_the_trash_and_can_be_taken_back(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"003-eval", "enter", "d")
+        await until_shown(pilot, "6 runs", "trash/003-eval; U takes it back")
+        assert (filled.root / "trash" / "003-eval" / "run.json").is_file()
+        await pilot.press("U")
+        await until_shown(pilot, "7 runs", "003-eval is back")
+    assert (filled.runs / "003-eval" / "episodes").is_dir()
+
+
+@SIZES
+async def test_two_trainings_side_by_side_show_what_differs(
+    filled: Workspace, make_app: Make, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"001-train", "enter", "m")
+        await until_shown(pilot, "1 marked: C compares")
+        await pilot.press("slash", *"002-train", "enter", "m", "C")
+        shown = await until_shown(pilot, "recipe, where they differ", "held-out loss", "0.7000")
+        assert "rank" in shown
+        assert "epochs" not in shown, "only what differs"
+        assert "▁" in shown
+        await pilot.press("enter")
+        await until(pilot, lambda: app.pane == "train", "both curves")
+        await until_shown(pilot, "from its journal")
+        assert set(app.pinned._numbers) == {"001-train", "002-train"}
+
+
+async def test_two_evals_side_by_side_have_a_paired_test(filled: Workspace, make_app: Make) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"003-eval", "enter", "m", "slash", *"004-eval", "enter", "C")
+        shown = await until_shown(pilot, "clean end, paired by world", "p = ")
+        assert "6 more, 0 fewer of 6 worlds" in shown
+
+
+async def test_folders_that_are_no_runs_are_listed_with_the_reason_and_never_hang(
+    filled: Workspace, make_app: Make
+) -> None:
+    for name, content in (("020-a", b"\xff\xfe"), ("021-b", b'{"run": 5}'), ("022-c", b"x" * 9)):
+        (filled.runs / name).mkdir()
+        (filled.runs / name / "run.json").write_bytes(content)
+    (filled.runs / "023-pipe").mkdir()
+    os.mkfifo(filled.runs / "023-pipe" / "run.json")
+    (filled.runs / "024-foreign").mkdir()
+    (filled.runs / "024-foreign" / "photo.jpg").write_bytes(b"")
+    (filled.runs / "025-about-to-begin").mkdir()
+    os.mkfifo(filled.runs / "001-train" / "x")
+    (filled.runs / "002-train" / "events.jsonl").unlink()
+    os.mkfifo(filled.runs / "002-train" / "events.jsonl")
+    os.mkfifo(filled.runs / "003-eval" / "episodes" / "pipe.json")
+    app = make_app()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("5")
+        shown = await until_shown(pilot, "5 folders cannot be read", "023-pipe", "unreadable")
+        assert "not a regular file" in shown
+        assert "025" not in shown
+        await pilot.press("G")
+        await until_shown(pilot, "way out")
+        await pilot.press("enter")
+        await until_shown(pilot, "cannot be read as a run")
+        await pilot.press("slash", *"002-train", "enter", "enter")
+        await until_shown(pilot, "error", "events.jsonl")
+        await pilot.press("4")
+        await until_shown(pilot, "12 episodes")
+        assert "reading" not in screen_text(app)
+    assert len(survey_runs(filled.runs).unreadable) == 5
+
+
+async def test_a_run_that_runs_cannot_be_deleted(filled: Workspace, make_app: Make) -> None:
+    from sekft_engine.records.runs import create_run
+
+    run = create_run(filled.runs, "train", about={})
+    try:
+        async with make_app().run_test(size=(120, 40), notifications=True) as pilot:
+            await pilot.press("5")
+            await until_shown(pilot, "8 runs", "running")
+            await pilot.press("g", "d")
+            await until_shown(pilot, "the run is running")
+            await pilot.press("escape")
+            await until_gone(pilot, "7 runs")
+    finally:
+        run.close()
+    assert Path(run.folder).is_dir()

@@ -1,0 +1,165 @@
+"""First steps: what an empty workspace offers, the tour through the panes, and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import jobs
+from sekft_tui.app import Workbench
+from sekft_tui.input.tour import STOPS
+from sekft_tui.process.preferences import (
+    Preferences,
+    drawing,
+    load_preferences,
+    path_of_preferences,
+    save_preferences,
+)
+from tests.tui.conftest import trajectory
+from tests.tui.screen import screen_text, until, until_gone, until_shown
+from tests.tui.scripted import ScriptedEngine
+from tests.tui.terminal import terminal
+
+Make = Callable[[], Workbench]
+SIZES = pytest.mark.parametrize("size", [(80, 24), (60, 20)], ids=["80x24", "60x20"])
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Workspace(tmp_path / "empty").create()
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@SIZES
+async def test_an_empty_workspace_offers_the_demo(
+    empty: Workspace, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with Workbench(engine, empty).run_test(size=size) as pilot:
+        await until_shown(pilot, "an empty workspace", "make the demo here", "look around")
+        await pilot.press("d")
+        await until_shown(pilot, "making the demo workspace")
+    assert any(isinstance(job, jobs.Setup) for job in engine.jobs)
+
+
+async def test_sessions_of_somewhere_else_are_shown(
+    empty: Workspace, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    data = tmp_path / "mine.jsonl"
+    data.write_text("".join(json.dumps(trajectory(n, "copy")) + "\n" for n in range(3)))
+    async with Workbench(engine, empty).run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("i", *str(tmp_path / "nothing"), "enter")
+        await until_shown(pilot, "no such folder or file")
+        await pilot.press("ctrl+u", *str(data), "enter")
+        await until_shown(pilot, "3 trajectories", "copy-000")
+
+
+@pytest.mark.slow
+def test_another_workspace_is_opened(
+    empty: Workspace, workspace: Workspace, tmp_path: Path
+) -> None:
+    with terminal("tui", "--workspace", str(empty.root), cwd=tmp_path) as shown:
+        shown.until_shown("an empty workspace")
+        shown.press("o")
+        shown.until_shown("workspace: ")
+        shown.press(str(workspace.root), "enter")
+        shown.until_shown("12 trajectories")
+        shown.press("q")
+        assert shown.ended() == 0
+
+
+@SIZES
+async def test_the_tour_leads_through_all_panes_and_leaves_the_keys_alone(
+    make_app: Make, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        for number, stop in enumerate(STOPS, 1):
+            await pilot.press("ctrl+g")
+            shown = await until_shown(pilot, f"Tour {number}/{len(STOPS)}", stop.title)
+            assert app.pane == stop.place
+            last = stop.text.split()[-1]
+            assert last in shown, "all of it is in view"
+        await pilot.press("question_mark")
+        await until_shown(pilot, "esc close")
+        await pilot.press("escape", "ctrl+g")
+        await until_gone(pilot, "Tour ")
+        await pilot.press("ctrl+g", "ctrl+x")
+        await until_gone(pilot, "Tour ")
+
+
+@SIZES
+async def test_settings_are_checked_kept_and_take_effect(
+    make_app: Make, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("ctrl+o")
+        await until_shown(pilot, "settings", "chart glyphs", "long job")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.theme != "sekft-dark", "another theme")
+        await pilot.press("j", "j", "enter", "ctrl+u", *"soon", "enter")
+        await until_shown(pilot, "a whole number of seconds")
+        await pilot.press("ctrl+u", *"90", "enter")
+        await until(pilot, lambda: load_preferences().bell_after == 90, "it is on disk")
+        assert app.attention.preferences.bell_after == 90
+        await pilot.press("escape")
+        await until_gone(pilot, "long job")
+    assert json.loads(path_of_preferences().read_text()) == {"bell_after": 90}
+
+
+def test_what_is_wrong_in_a_file_of_settings_is_the_default_and_what_is_unknown_stays(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "workbench.json"
+    path.write_text('{"mouse": 7, "bell": false, "glyphs": "runes", "of tomorrow": [1]}')
+    found = load_preferences(path)
+    assert found == Preferences(bell=False)
+    save_preferences(found, path)
+    assert json.loads(path.read_text()) == {"of tomorrow": [1], "bell": False}
+    for broken in (b"\xff", b"[]", b""):
+        path.write_bytes(broken)
+        assert load_preferences(path) == Preferences()
+
+
+@pytest.mark.parametrize(
+    ("environ", "glyphs"),
+    [
+        ({"TERM": "linux"}, "blocks"),
+        ({"TERM": "vt220"}, "blocks"),
+        ({"TERM": "xterm-256color", "LANG": "C.UTF-8"}, "braille"),
+        ({"TERM": "xterm", "LC_ALL": "de_DE.ISO-8859-1"}, "ascii"),
+        ({"TERM": "xterm", "LANG": "C"}, "braille"),
+    ],
+)
+def test_curves_are_drawn_with_what_the_terminals_font_has(
+    environ: dict[str, str], glyphs: str
+) -> None:
+    assert drawing(Preferences(), environ).glyphs == glyphs
+    assert drawing(Preferences(glyphs="ascii"), environ).glyphs == "ascii"
+
+
+async def test_a_chart_in_blocks_has_no_braille(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.tui.scripted import watched
+
+    monkeypatch.setenv("TERM", "linux")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*watched(60))
+        shown = await until_shown(pilot, "step 60/60", "█")
+        assert not any("⠀" < letter <= "⣿" for letter in shown), screen_text(app)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    make_app()  # the next one draws as its terminal can
