@@ -21,9 +21,9 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
-from sekft_tui.model.run_groups import ListedRun, grouped
-from sekft_tui.model.run_summary import summary
-from sekft_tui.model.stored_runs import last_step, stored_view
+from sekft_tui.model.runs.groups import ListedRun, grouped
+from sekft_tui.model.runs.stored import last_step, stored_view
+from sekft_tui.model.runs.summary import summary
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.screens.box import Sheet
