@@ -36,7 +36,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events
 from sekft_tui.app import Workbench
-from sekft_tui.model.pinned_runs import BesideRun
+from sekft_tui.model.runs.pinned import BesideRun
 from sekft_tui.model.training import TrainView
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.plots import Smoother, board

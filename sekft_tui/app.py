@@ -365,12 +365,12 @@ class Workbench(ToolsApp):
         self.push_screen(HelpScreen(self.pane))
 
     def action_queue(self) -> None:
-        from sekft_tui.screens.queue import QueueScreen
+        from sekft_tui.screens.engine.queue import QueueScreen
 
         self.push_screen(QueueScreen(self.bridge))
 
     def action_engine(self) -> None:
-        from sekft_tui.screens.engine import EngineScreen
+        from sekft_tui.screens.engine.facts import EngineScreen
 
         self.push_screen(EngineScreen(self.bridge, self.workspace.root))
 

@@ -15,7 +15,7 @@ from sekft_tui.messages import EngineState
 from sekft_tui.process.attachment import about, move_out, start_again
 from sekft_tui.process.bridge import EngineLike
 from sekft_tui.process.workers import run_on_thread
-from sekft_tui.screens.engine_gone import EngineGoneScreen
+from sekft_tui.screens.engine.gone import EngineGoneScreen
 
 Done = TypeVar("Done")
 

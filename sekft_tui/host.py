@@ -16,7 +16,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_tui.dataset import DataSet
 from sekft_tui.messages import Request
 from sekft_tui.model.job_size import DataCount
-from sekft_tui.model.pinned_runs import PinnedRuns
+from sekft_tui.model.runs.pinned import PinnedRuns
 from sekft_tui.process.bridge import Bridge
 from sekft_tui.process.remembered import Remembered
 from sekft_tui.process.workers import KeyPriority

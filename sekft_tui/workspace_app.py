@@ -16,7 +16,7 @@ from sekft_tui.process.settings import State, load_state
 
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
-    from sekft_tui.model.pinned_runs import PinnedRuns
+    from sekft_tui.model.runs.pinned import PinnedRuns
     from sekft_tui.process.attachment import Chosen
     from sekft_tui.process.bridge import Bridge, EngineLike
 
@@ -81,7 +81,7 @@ class WorkspaceApp(PanesApp):
     @cached_property
     def pinned(self) -> PinnedRuns:
         """Training runs drawn beside every other."""
-        from sekft_tui.model.pinned_runs import PinnedRuns
+        from sekft_tui.model.runs.pinned import PinnedRuns
 
         return PinnedRuns(
             self.workspace.runs,

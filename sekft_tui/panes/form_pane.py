@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.reducer import JobView
-from sekft_tui.model.stored_runs import FollowedRun, last_view
+from sekft_tui.model.runs.stored import FollowedRun, last_view
 from sekft_tui.model.training import TrainView
 from sekft_tui.panes.pane import Pane
 from sekft_tui.widgets.form import Form

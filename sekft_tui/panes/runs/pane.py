@@ -26,7 +26,7 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
-from sekft_tui.model.stored_runs import stored_view
+from sekft_tui.model.runs.stored import stored_view
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.compare import MOST, CompareScreen
 from sekft_tui.panes.runs.facts import facts

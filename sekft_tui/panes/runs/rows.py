@@ -12,8 +12,8 @@ from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.results import SweepResult, TrainResult
 from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
 from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes
-from sekft_tui.model.run_summary import summary
-from sekft_tui.model.stored_runs import last_step
+from sekft_tui.model.runs.stored import last_step
+from sekft_tui.model.runs.summary import summary
 from sekft_tui.panes.runs.run_groups import grouped
 
 HINT = "words -not kind:eval status:done tag:… adapter:yes loss<1.5 steps>100"

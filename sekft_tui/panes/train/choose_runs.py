@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sekft_engine.records.runs import list_runs
 from sekft_tui.host import Host
-from sekft_tui.model.run_summary import summary
+from sekft_tui.model.runs.summary import summary
 from sekft_tui.screens.choose import Choice, ChooseScreen
 
 

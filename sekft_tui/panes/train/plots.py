@@ -9,7 +9,7 @@ import numpy as np
 
 from sekft_engine.episodes.verdict import MEASURES
 from sekft_tui.model.measures import TITLES
-from sekft_tui.model.pinned_runs import BesideRun
+from sekft_tui.model.runs.pinned import BesideRun
 from sekft_tui.model.series import Floats, Smooth
 from sekft_tui.model.training import (
     MACHINE_COLUMNS,

@@ -13,7 +13,7 @@ from sekft_engine.records import events, jobs
 from sekft_engine.work.context import Context
 from sekft_tui.app import Workbench
 from sekft_tui.model.reducer import Shared, reduce
-from sekft_tui.screens.queue import QueueScreen
+from sekft_tui.screens.engine.queue import QueueScreen
 from tests.documents import document
 from tests.tui.screen import until, until_shown
 from tests.tui.scripted import ScriptedEngine

@@ -15,9 +15,9 @@ from rich.cells import cell_len
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
-from sekft_tui.model.pinned_runs import BesideRun
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.reducer import replayed
+from sekft_tui.model.runs.pinned import BesideRun
 from sekft_tui.model.series import Smooth, Table, ema
 from sekft_tui.model.training import TrainView
 from sekft_tui.panes.train import figures, find_rate, plots

@@ -1,0 +1,1 @@
+"""Runs of the workspace, as lists of them and panes beside them show them."""
