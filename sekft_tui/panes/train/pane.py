@@ -141,6 +141,8 @@ class TrainPane(FormPane):
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.train.job)
+        if self.opened is not None and self._tells_no_less(shared.train, self.opened):
+            self.opened = None
         self.watch_found(self._job)
         if self._job is not None and not self._job.active and self.opened is not None:
             self._job = None
@@ -156,6 +158,14 @@ class TrainPane(FormPane):
         self.chart.draw()
         self._below()
         self.chart_head.update()
+
+    def _tells_no_less(self, told: TrainView, stored: TrainView) -> bool:
+        """Whether the engine itself tells of the run that was read from its journal: what it said
+        before this workbench came can arrive after the journal was read."""
+        if not told.path or told.path != stored.path:
+            return False
+        active = self._job is not None and self._job.active
+        return active or len(told.steps) >= len(stored.steps)
 
     def _waiting(self) -> tuple[str, ...]:
         """The text of an empty chart."""
