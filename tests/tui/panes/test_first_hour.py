@@ -73,6 +73,7 @@ async def test_a_note_has_a_line_of_its_own_and_a_held_job_is_said_until_it_is_g
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "12 trajectories")
         app.note("this was done")
         shown = await until_shown(pilot, "› this was done", "? help  q quit", "v view")
         assert "› this was done" not in shown.split("\n")[-1]
@@ -97,6 +98,7 @@ async def test_ctrl_z_says_why_it_does_not_leave_while_a_job_runs_here(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     async with make_app().run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "12 trajectories")
         engine.say(events.JobStarted(job="train-1", kind="train"))
         await pilot.press("ctrl+z")
         await until_shown(
