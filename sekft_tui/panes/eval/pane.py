@@ -166,6 +166,8 @@ class EvalPane(FormPane, SearchedPane):
         self.follow(view.path)
 
     def draw(self, shared: Shared) -> None:
+        if self.opened is not None and _tells_no_less(shared, self.opened):
+            self.opened = None
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
         self.watch_found(self._job)
         view = self.opened if self.opened is not None else shared.eval
@@ -373,3 +375,12 @@ def _cell_of(view: EvalView, subject: str, scenario: str) -> CellLook:
     if cell is None:
         return CellLook()
     return CellLook(cell.status, cell.turns, cell.seconds, cell.verdict)
+
+
+def _tells_no_less(shared: Shared, stored: EvalView) -> bool:
+    """Whether the engine itself tells of the eval that was read from its journal: what it said
+    before this workbench came can arrive after the journal was read."""
+    told, job = shared.eval, shared.jobs.get(shared.eval.job)
+    if not told.path or told.path != stored.path:
+        return False
+    return (job is not None and job.active) or len(told.touched) >= len(stored.touched)
