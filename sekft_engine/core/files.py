@@ -37,7 +37,10 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: it is not there, no regular file, or cannot be read.
     """
     # Without blocking: opening a pipe would wait for somebody to write into it.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a null in it
+        raise OSError(errno.EINVAL, "is no path", str(path)) from error
     if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
         os.close(handle)
         if stat.S_ISDIR(mode):

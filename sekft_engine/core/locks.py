@@ -36,7 +36,7 @@ def is_held(path: Path, otherwise: Callable[[], bool]) -> bool:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, ValueError):  # no path at all has a null in it
         return False
     try:
         lock = try_lock(descriptor, shared=True)

@@ -1,4 +1,4 @@
-"""``s``: statistics of what would be trained on, as in ``sekft train --inspect``."""
+"""``i``: statistics of what would be trained on, as in ``sekft train --inspect``."""
 
 from __future__ import annotations
 

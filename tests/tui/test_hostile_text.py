@@ -28,25 +28,25 @@ WALK: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("white space made visible", ("v",), "4/6"),
     ("labels", ("v",), "labels"),
     ("the certificate", ("v",), "Certified"),
-    ("statistics", ("s",), "what would be trained on"),
-    ("other sessions", ("escape", "v", "L", "L", "L"), "turn 1/6"),
+    ("statistics", ("i",), "trained share"),
+    ("other sessions", ("escape", "v", "L", "L", "L"), "context 1/6"),
     ("a filter", ("f", "evil", "enter"), "f: evil"),
     ("a search", ("/", "evil", "enter", "n", "n"), "evil: "),
-    ("the losses of a run", ("escape", "escape", "o"), "18 trajectories"),
+    ("the losses of a run", ("escape", "escape", "O"), "adapter yet"),
     ("the form of a run", ("escape", "2"), "Recipe"),
-    ("a run", ("s",), "step 12/12"),
-    ("its batch", ("b",), "evil"),
+    ("a run", ("s",), "raw 1.441"),
+    ("its batch", ("b",), "tokens trained"),
     ("marks of its curve", ("b", "]", "]", "[", "l"), "step "),
     ("runs to show beside it", ("w",), "pin or unpin"),
-    ("the queue", ("escape", "Q"), "sooner, later"),
+    ("the queue", ("escape", "Q"), "move up, down"),
     ("the engine", ("escape", "I"), "waiting "),
     ("the set-up of an eval", ("escape", "3"), "subjects"),
     ("an eval that failed", ("s",), "36 of 54 episodes"),
     ("the error in full", ("e",), "esc close"),
-    ("the figures of an eval", ("escape", "f"), "esc close"),
-    ("an episode of it", ("escape", "l", "enter"), "turn "),
+    ("the figures of an eval", ("escape", "i"), "j k scroll"),
+    ("an episode of it", ("escape", "l", "enter"), "turn 3/3"),
     ("recorded episodes", ("4", "escape", "escape", "j", "enter", "v"), "verdict"),
-    ("how its world differs", ("d",), "evil"),
+    ("how its world differs", ("i",), "final world against the ref"),
     ("runs", ("5", "j", "j"), "evil"),
     ("the facts of other runs", ("j", "j", "j", "j", "j", "j", "j", "j"), "evil"),
     ("the log", ("6", "g"), "entries"),
@@ -102,6 +102,9 @@ def test_nothing_hostile_acts_on_the_terminal_in_any_pane_or_screen(
         sent = bytes(shown.sent)
     assert faults(sent) == []
     assert not (tmp_path / "crash").exists(), (tmp_path / "crash").read_text()
+    # Nothing went wrong that was only written down.
+    reports = (tmp_path / "state").rglob("crash-*")
+    assert [report.read_text() for report in reports] == []
     # Each part cleans its own text, or its columns would not align.
     assert not (tmp_path / "unclean").exists(), (tmp_path / "unclean").read_text()
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+import msgspec
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.records import events
+from sekft_engine.records.events import Event
 from sekft_engine.records.journal import decode_line, is_being_written, read_from
 from sekft_engine.records.runs import EVENTS, RunInfo, list_runs, read_events
 from sekft_tui.model.evaluation import EvalView
@@ -23,8 +27,19 @@ def stored_view(run: RunInfo) -> TrainView | EvalView:
     Raises:
         OSError: the journal cannot be read.
     """
-    shared = replayed(list(read_events(run.events_path)))
+    shared = replayed(_placed(read_events(run.events_path), Path(run.path)))
     return shared.train if run.kind == "train" else shared.eval
+
+
+def _placed(written: Iterable[Event], folder: Path) -> list[Event]:
+    """The events, with ``folder`` as the run's: its journal has what it was called when it was
+    written, which is another after a move, and anything at all in a run from elsewhere."""
+    return [
+        msgspec.structs.replace(event, path=str(folder))
+        if isinstance(event, events.RunCreated)
+        else event
+        for event in written
+    ]
 
 
 class FollowedRun:
@@ -57,7 +72,7 @@ class FollowedRun:
             found, self._offset = read_from(self.folder / EVENTS, self._offset)
         except OSError:
             return False
-        for event in found:
+        for event in _placed(found, self.folder):
             reduce(self._shared, event)
         return bool(found)
 
