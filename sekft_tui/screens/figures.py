@@ -107,7 +107,7 @@ def figures(found: Mapping[str, Any], width: int) -> list[Parts]:
         if any(counts):
             lines.append(_counts(name, counts, meaning, width))
     outcomes = found["outcomes"]
-    lines += [(), _title("expected vs. actual ending", outcomes, width)]
+    lines += [(), _title("expected vs. actual", outcomes, width)]
     for subject in subjects:
         for expected, ended in subject.confusion.items():
             name = f"{subject.name}: {expected}"

@@ -84,9 +84,12 @@ def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
 def _pair_line(first: str, other: str, found: Comparison, width: int) -> Parts:
     """In how many worlds one ended clean and the other did not, where both are judged."""
     better, worse = found.only_b, found.only_a
+    short = f" {visible(other)}: "
     names = f" {visible(other)} against {visible(first)}: "
     counts = f"clean end in {better} more, {worse} fewer of {found.pairs} worlds"
     p = f"  p = {found.p:.2g}" + (" at any time" if found.test == "any time" else "")
     style = "good" if found.p < 0.05 and better > worse else "quiet"
     room = max(0, width - len(counts) - len(p) - 1)
-    return ((clip(names, room), "quiet"), (counts, "text"), (p, style))
+    if len(names) > room:
+        names = short if len(short) <= room else clip(short, max(0, room - 1)) + " "
+    return ((names, "quiet"), (counts, "text"), (p, style))

@@ -347,7 +347,9 @@ class ReplayPane(SearchedPane):
         labels = {"play": "pause"} if self.view.playing else {}
         if self.beside is None:
             labels["parting"] = ""
-        first = (Item(key_for("motion.choose"), "play"),) if self.is_on(self.list) else ()
+        first: tuple[Item, ...] = ()
+        if self.is_on(self.list) and not self.view.playing:
+            first, labels["play"] = (Item(key_for("motion.choose"), "play"),), ""
         return FooterState({**self.match_labels(), **labels}, first)
 
     def action_side(self) -> None:

@@ -64,9 +64,12 @@ class Batch(Vertical):
         about = f"  {len(rows)} trajectories"
         if tokens:
             about += f" · {trained:,} of {tokens:,} tokens trained"
-        title = (self._title, "strong")
-        hint = f"  {key_for('train.batch')} list · ⏎ opens · █ trained ─ masked"
-        return ((title, (fit(about + hint, max(0, width - len(self._title))), "quiet")),)
+        room = max(0, width - len(self._title))
+        for hint in (f"  {key_for('train.batch')} list", " · ⏎ opens", " · █ trained ─ masked"):
+            if len(about + hint) > room:
+                break
+            about += hint
+        return (((self._title, "strong"), (fit(about, room), "quiet")),)
 
     def _row(self, y: int, width: int) -> Parts:
         row = self._rows[y]
