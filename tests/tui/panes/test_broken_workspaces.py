@@ -76,3 +76,22 @@ def places(text: str, word: str, rows: int) -> set[int]:
     lines = [line for line in text.splitlines()[2:] if word in line][:rows]
     assert len(lines) == rows
     return {cell_len(line[: line.index(word)]) for line in lines}
+
+
+@pytest.mark.parametrize("noted", ["/where/it/was", "\0"], ids=["moved", "no path at all"])
+async def test_the_figures_of_a_run_are_those_of_the_folder_in_which_it_lies(
+    make_app: Make, workspace: Workspace, noted: str
+) -> None:
+    run = stored_run(workspace, "001-eval", evaluation({"base": ["good"]}, 1), kind="eval")
+    stored_episode(run, "base", "held-000", ("ls", "a"))
+    journal = run / "events.jsonl"
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    for line in lines:
+        if line["event"] == "RunCreated":
+            line["path"] = noted
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "clean end")
+        await pilot.press("i")
+        await until_shown(pilot, "001-eval", "how episodes ended")
