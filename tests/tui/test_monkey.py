@@ -24,6 +24,7 @@ from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.app import Workbench
 from sekft_tui.input.actions import KEYS
+from sekft_tui.screens.takeover.watch import WatchScreen
 from tests.tui.hostile import TEXTS
 from tests.tui.hostile_stage import hostile_workspace
 from tests.tui.screen import screen_text, until
@@ -107,6 +108,9 @@ async def recover(pilot: Pilot[int], pressed: list[str]) -> None:
             break
         app.post_message(Key("escape", None))
         await pilot.pause(0.05)
+        if isinstance(app.screen, WatchScreen):  # escape only leaves its prompt, for q
+            app.post_message(Key("q", "q"))
+            await pilot.pause(0.05)
         if len(app.screen_stack) > 2:  # a question before a take-over is left
             app.post_message(Key("x", "x"))
             await pilot.pause(0.05)
