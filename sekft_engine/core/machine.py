@@ -6,6 +6,7 @@ batch system) is read here, since psutil does not.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import resource
@@ -43,6 +44,16 @@ def limit_spinning() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system, where the C library keeps it.
+
+    glibc keeps it in heaps of 64 MiB, several per thread. Tensors of sessions of many lengths leave
+    holes everywhere in them: after 70 steps a training held 6.8 GB of which it needed 2.2.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def usable_threads() -> int:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sekft_engine.core.machine import usable_threads
+from sekft_engine.core.machine import trim_memory, usable_threads
 from sekft_engine.model.device.choosing import choose_device, device_fault
 from sekft_engine.model.device.kinds import (
     CudaDevice,
@@ -79,6 +79,7 @@ def out_of_memory(error: BaseException) -> bool:
 def release_memory() -> None:
     """Free the memory of unreachable objects, and torch's reserve on every device."""
     gc.collect()
+    trim_memory()
     for kind in kinds().values():
         kind.release()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.core.machine import trim_memory
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.model.device import (
     device_of,
@@ -33,6 +34,10 @@ from sekft_engine.training.trainer.step import Abandoned, Diverged, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Steps between two times that freed memory is given back to the system: each costs it as much as
+#: filling that memory again.
+_TRIM_EVERY = 16
 
 
 class Trainer:
@@ -119,6 +124,8 @@ class Trainer:
             self.base.touched(self.name)
             self.done = step
             self._random = random_state(self.base.device)
+            if step % _TRIM_EVERY == 0:
+                trim_memory()
             yield Step(
                 step=step,
                 loss=loss,
