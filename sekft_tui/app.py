@@ -201,7 +201,7 @@ class Workbench(ToolsApp):
 
             self.push_screen(SetupScreen(), self._set_up)
             self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
-        elif self.is_empty:
+        elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
             self.welcome()
         elif self.remark:
             self.notes.note(self.remark, 10)

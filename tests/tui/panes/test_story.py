@@ -60,11 +60,11 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.until_shown("base", "001-train", "turn")
         screen.press("w")
 
-        # The run is in the list, and its journal gives the same curve.
+        # The run is in the list, and shows the same curve.
         screen.press("5")
         screen.until_shown("002-eval", "001-train", "2 steps")
         screen.press("j", "enter")
-        screen.until_shown("from its journal", "step 2/2")
+        screen.until_shown("001-train", "step 2/2")
         screen.press("q")
         screen.until_shown("is loaded; loading it took")
         screen.press("q")
