@@ -83,7 +83,7 @@ targets = "q_proj"
         ("[grid]\nlr = [1e-3, 'fast']\n", 2, "grid.lr: fast: enter a number"),
         ("[grid]\nlr = 1e-3\n", 2, "put one value for all points under [recipe]"),
         ("[grid]\nlr = []\n", 2, "a list of values is wanted"),
-        ("[[point]]\nlr = 1\n[[point]]\nbatch = 0\n", 4, "point.batch: 0: enter a whole number >= 1"),
+        ("[[point]]\nlr = 1\n[[point]]\nbatch = 0\n", 4, "point.batch: 0: enter a whole number"),
         ("gird = 1\n", 1, "not known; is grid meant?"),
         ("[recipe]\nlr = 1e-3\n", 0, "there is no point in it"),
         ("[[point]]\nlr = 1\n[[point]]\nlr = 1.0\n", 0, "two points are the same recipe"),
