@@ -301,7 +301,9 @@ KEYS: tuple[Key, ...] = (
     Key("shell", ("o",), "side", "side", "Show or hide directives, verdict, certificate", 6),
     Key("shell", ("c",), "keep", "keep", "Keep the judged session as training data", 7),
     Key("shell", ("C",), "keep_in", "keep in", "Keep it in a folder that you name"),
-    Key("shell", ("x",), "end", "end", "End the session here, as a limit would, and judge it", 8),
+    Key(
+        "shell", ("x", "Q"), "end", "end", "End the session here, as a limit would, and judge it", 8
+    ),
     Key("shell", ("q",), "back", "leave", "Leave; asks first if you typed and nothing is kept", 9),
     Key("shell", ("?", "f1"), "help", "help", "Show these keys"),
 )

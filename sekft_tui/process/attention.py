@@ -17,8 +17,6 @@ from sekft_tui.text import visible
 _PLAIN = ("linux", "vt", "dumb", "ansi", "cons", "unknown")
 #: Seconds between two titles, so that they cost a slow line nothing.
 _PAUSE = 2.0
-#: A job that took so many seconds is worth a sign, unless the user chose otherwise.
-LONG = Preferences().bell_after
 #: A job that ended so many seconds ago is not worth a sign.
 _STALE = 10.0
 _SHOWN = 60

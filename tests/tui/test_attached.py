@@ -19,9 +19,9 @@ from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.socket.client import connect, live_engine, wait_until_gone
 from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
-from sekft_tui.process import attention
 from sekft_tui.process.attachment import choose_engine
 from sekft_tui.process.attention import Attention
+from sekft_tui.process.preferences import Preferences, save_preferences
 from tests.engine.attached.conftest import Heard, training
 from tests.engine.socket.conftest import PATIENCE, Start, command, running, runtime, start
 from tests.engine.socket.scripted import train as scripted_train
@@ -288,9 +288,9 @@ async def test_loading_shows_what_is_read_and_how_long_the_rest_takes_and_keys_a
 
 
 async def test_a_long_job_of_an_engine_elsewhere_rings_when_it_ends(
-    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    start: Start, workspace: Workspace
 ) -> None:
-    monkeypatch.setattr(attention, "LONG", 0.0)
+    save_preferences(Preferences(bell_after=0))
     start()
     app = attached(workspace)
     written: list[str] = []

@@ -205,6 +205,8 @@ async def test_an_episode_that_ends_while_one_watches_gets_its_checker(
         engine.say(*said[:2])
         await until_shown(pilot, "▸ 2")
         await pilot.press("enter")
+        await until_shown(pilot, "live: eval-1", "Ask warden")
+        await pilot.press("enter")
         await until_shown(pilot, "▸ base", "Ask warden")
         await pilot.press("i")
         await until_shown(pilot, "it is still running")

@@ -42,7 +42,7 @@ async def test_a_model_on_the_living_engine_is_paused_steps_loses_the_keyboard_a
             await until_shown(pilot, "keyboard: base")
             await until(pilot, lambda: bool(session.view.writing.strip()), "writing")
             await pilot.press("space")
-            await until_shown(pilot, "paused ·", "go on")
+            await until_shown(pilot, "paused ·", "resume")
             before = len(session.view.turns)
             await pilot.press("full_stop")
             await until(pilot, lambda: len(session.view.turns) == before + 2, "one turn")
