@@ -10,7 +10,7 @@ import msgspec
 
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import episodes_of
-from sekft_engine.evaluation.report.comparisons import differences
+from sekft_engine.evaluation.report.comparisons import differences, paired
 from sekft_engine.evaluation.report.document import subject_facts
 from sekft_engine.evaluation.statistics.paired import compare
 from sekft_engine.experiment.presets import HELD_OUT
@@ -107,18 +107,7 @@ def _against(name: str, several: Sequence[Acted], control: Acted, measure: str) 
     for each in several:
         for world, by in differences(control.episodes, each.episodes, measure).items():
             by_world[world] = by_world.get(world, 0) + by
-    found = compare([*by_world.values()])
-    return PairedComparison(
-        a=control.name,
-        b=name,
-        measure=measure,
-        pairs=found.pairs,
-        only_a=found.only_a,
-        only_b=found.only_b,
-        p=float(f"{found.p:.3g}"),
-        test=found.test,
-        evidence=float(f"{found.evidence:.3g}"),
-    )
+    return paired(control.name, name, measure, compare([*by_world.values()]))
 
 
 def seed_stages(plan: PlanFacts) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import click
 from sekft_engine import demo
 from sekft_engine.cli.eval import EvalDisplay
 from sekft_engine.cli.experiment.recipe import explicit, recipe_flags, take_recipe
+from sekft_engine.cli.experiment.running import run_stages
 from sekft_engine.cli.options import (
     find_workspace,
     json_option,
@@ -20,11 +21,8 @@ from sekft_engine.cli.options import (
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.text import plain, visible
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.run_job import run_job
 from sekft_engine.records import jobs
 from sekft_engine.records.experiments import ExperimentResult
-from sekft_engine.records.results import expect
-from sekft_engine.work.context import Stopped
 
 #: The workspace of experiments where none is named.
 FOLDER = "experiment"
@@ -67,17 +65,15 @@ def command(
         place = Workspace(demo.FOLDER if job.preset == "proof" else FOLDER)
     if place is not None:
         place.create()
-    try:
-        with EvalDisplay(quiet=quiet, verbose=verbose) as display:
-            done = run_job(job, place, display.show, resident=not no_resident)
-            result = expect(done, ExperimentResult)
-    except Stopped as stop:
-        if as_json and isinstance(stop.result, ExperimentResult):
-            print_json(stop.result)
-        raise
-    if as_json:
-        print_json(result)
-    elif not quiet:
+    result = run_stages(
+        job,
+        place,
+        ExperimentResult,
+        display=EvalDisplay(quiet=quiet, verbose=verbose),
+        resident=not no_resident,
+        as_json=as_json,
+    )
+    if not (as_json or quiet):
         click.echo(plain(text_of(result)))
     return 0 if result.finished else 1
 

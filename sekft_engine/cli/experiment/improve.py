@@ -10,6 +10,7 @@ import msgspec
 
 from sekft_engine.cli.eval import EvalDisplay
 from sekft_engine.cli.experiment.recipe import explicit, recipe_flags, take_recipe
+from sekft_engine.cli.experiment.running import run_stages
 from sekft_engine.cli.options import (
     find_workspace,
     json_option,
@@ -17,15 +18,11 @@ from sekft_engine.cli.options import (
     struct_options,
     workspace_option,
 )
-from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.text import plain, visible
 from sekft_engine.data.recipe import recipe_from
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.run_job import run_job
 from sekft_engine.records import jobs
 from sekft_engine.records.experiments import ImproveResult
-from sekft_engine.records.results import expect
-from sekft_engine.work.context import Stopped
 
 
 @click.command("improve")
@@ -58,17 +55,15 @@ def command(
     job = jobs.Improve(**options)
     recorded = _recipe(job.adapter, place)
     job = msgspec.structs.replace(job, recipe=recipe_from(recorded | flags))
-    try:
-        with EvalDisplay(quiet=quiet, verbose=verbose) as display:
-            done = run_job(job, place, display.show, resident=not no_resident)
-            result = expect(done, ImproveResult)
-    except Stopped as stop:
-        if as_json and isinstance(stop.result, ImproveResult):
-            print_json(stop.result)
-        raise
-    if as_json:
-        print_json(result)
-    elif not quiet:
+    result = run_stages(
+        job,
+        place,
+        ImproveResult,
+        display=EvalDisplay(quiet=quiet, verbose=verbose),
+        resident=not no_resident,
+        as_json=as_json,
+    )
+    if not (as_json or quiet):
         click.echo(plain(curve(result)))
         click.echo(visible(f"adapter: {result.adapter}"))
     return 0

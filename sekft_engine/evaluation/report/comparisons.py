@@ -7,7 +7,7 @@ from itertools import combinations
 
 from sekft_engine.episodes.episode import FinishedEpisode, draw_of
 from sekft_engine.episodes.verdict import KINDS, fulfils
-from sekft_engine.evaluation.statistics.paired import compare, settled
+from sekft_engine.evaluation.statistics.paired import Comparison, compare, settled
 from sekft_engine.records.evals import PairedComparison
 
 Episodes = Mapping[str, Sequence[FinishedEpisode]]
@@ -73,7 +73,11 @@ def _compare(
         ]
         worlds = settled((trial[0], all(trial in trials for trials in done)) for trial in order)
         by_world = {world: by for world, by in by_world.items() if world in worlds}
-    found = compare([*by_world.values()], any_time=any_time)
+    return paired(a, b, measure, compare([*by_world.values()], any_time=any_time))
+
+
+def paired(a: str, b: str, measure: str, found: Comparison) -> PairedComparison:
+    """The facts of ``found``, the comparison of subjects ``a`` and ``b``, with three digits."""
     return PairedComparison(
         a=a,
         b=b,

@@ -25,6 +25,7 @@ from sekft_engine.factory.sdc.fields import (
     trajectory_fields,
 )
 from sekft_engine.sources.read.data_files import LINES, RAW
+from sekft_engine.sources.read.hub import explained
 from sekft_engine.sources.read.source import DataSource, RecordFile, files_of
 
 KINDS: tuple[Kind, ...] = ("scenarios", "trajectories")
@@ -228,21 +229,12 @@ def _rows(name: str, split: str) -> Iterator[tuple[object, str, str]]:
         raise Unavailable(
             "reading data sets needs the extra hub", where=name, mend="pip install 'sekft-tui[hub]'"
         ) from error
-    try:
+    with explained(name, mend="check its name and the network, or give a folder"):
         for config in datasets.get_dataset_config_names(name):
             rows: Iterable[Any] = datasets.load_dataset(name, config, split=split)
             for number, row in enumerate(rows):
                 place = f"{name}:{config}:row {number}"
                 yield dict(row), place, f"{config}-{number:05d}"
-    except SekftError:
-        raise
-    except Exception as error:  # network, name and format errors of many families
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Unavailable(
-            f"cannot load the data set: {reason}",
-            where=name,
-            mend="check its name and the network, or give a folder",
-        ) from error
 
 
 def _unique(identity: str, taken: Mapping[str, object]) -> str:

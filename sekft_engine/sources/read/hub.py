@@ -44,7 +44,7 @@ def hub_files(name: str, split: str = "train") -> tuple[Path, ...]:
     except ImportError as error:
         raise without_extra("reading from the Hub", name) from error
     try:
-        with _explained(name):
+        with explained(name):
             snapshot = huggingface_hub.snapshot_download(
                 dataset, repo_type="dataset", allow_patterns=_WANTED
             )
@@ -54,7 +54,7 @@ def hub_files(name: str, split: str = "train") -> tuple[Path, ...]:
         if not prepared:
             raise
         return prepared
-    with _explained(name):
+    with explained(name):
         return _of_snapshot(Path(snapshot), config, split, name)
 
 
@@ -126,7 +126,14 @@ def _prepared(dataset: str, config: str, split: str) -> tuple[Path, ...]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(
+    name: str, mend: str = "check its name and the network, or give a local path with --data"
+) -> Iterator[None]:
+    """Say what is wrong with the data set ``name`` in a line, whatever the library raises.
+
+    Raises:
+        Unavailable: it cannot be loaded.
+    """
     try:
         yield
     except SekftError:
@@ -136,5 +143,5 @@ def _explained(name: str) -> Iterator[None]:
         raise Unavailable(
             f"cannot load the data set: {reason}",
             where=name,
-            mend="check its name and the network, or give a local path with --data",
+            mend=mend,
         ) from error
