@@ -37,7 +37,7 @@ from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.engine.socket.resident import serve, serve_without_socket
 from sekft_engine.engine.socket.unit import systemd_unit
 from sekft_engine.records import jobs
-from sekft_engine.records.job_paths import absolute
+from sekft_engine.records.jobs.paths import absolute
 
 #: ``stop`` says what it waits for after so many seconds.
 _QUIET_S = 2.0

@@ -16,8 +16,8 @@ import msgspec
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records import jobs
 from sekft_engine.records.events import QueueChanged, Queued
-from sekft_engine.records.job_paths import absolute
 from sekft_engine.records.jobs import Job
+from sekft_engine.records.jobs.paths import absolute
 from sekft_engine.records.journal import decode_line
 from sekft_engine.records.runs import read_run
 

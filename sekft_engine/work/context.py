@@ -17,8 +17,8 @@ from sekft_engine.model.device import choose_device
 from sekft_engine.model.imports import import_torch
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
-from sekft_engine.records.job_paths import absolute
 from sekft_engine.records.jobs import Job
+from sekft_engine.records.jobs.paths import absolute
 from sekft_engine.records.results import AnyResult
 from sekft_engine.records.runs import Run, RunFacts, create_run, reopen_run
 from sekft_engine.work.board import Board

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from textual import work
 from textual.widget import Widget
@@ -16,12 +17,17 @@ from sekft_tui.model.training import TrainView
 from sekft_tui.panes.pane import Pane
 from sekft_tui.widgets.form import Form
 
+View = TypeVar("View", TrainView, EvalView)
 
-class FormPane(Pane):
+
+class FormPane(Pane, Generic[View]):
     """Without the class ``-no-form`` it shows the form and, if the terminal is wide enough, the
     right side; with it the right side alone."""
 
     form: Form
+    view: View  #: what is shown
+    opened: View | None = None  #: the run that is shown from its journal
+    _job: JobView | None = None  #: the engine's job that is shown
     _watched: Widget | None = None  #: the widget of the right side that had the focus last
 
     followed: FollowedRun | None = None  #: the run that is shown while another process writes it
@@ -47,8 +53,22 @@ class FormPane(Pane):
             self.redraw()
 
     @abstractmethod
+    def extent(self, view: View) -> int:
+        """How much ``view`` tells: a number that only grows while a run goes on; 0 = nothing."""
+
     def is_preparing(self) -> bool:
         """Whether a job has begun and there is nothing to watch yet."""
+        job = self._job
+        return job is not None and job.status == "running" and not self.extent(self.view)
+
+    def leave_journal(self, told: View, job: JobView | None) -> None:
+        """Show the run as the engine tells it, as soon as that is no less than its journal gave:
+        what the engine said before this workbench came can arrive after the journal was read."""
+        stored = self.opened
+        if stored is None or not told.path or told.path != stored.path:
+            return
+        if (job is not None and job.active) or self.extent(told) >= self.extent(stored):
+            self.opened = None
 
     @work(exclusive=True, group="last-run")
     async def show_last(self) -> None:
@@ -78,17 +98,21 @@ class FormPane(Pane):
             self.redraw()
 
     @property
-    @abstractmethod
     def opened_path(self) -> str:
         """The folder of the run that is shown from its journal; "" = none is."""
+        return self.opened.path if self.opened is not None else ""
 
-    @abstractmethod
     def put_followed(self, view: TrainView | EvalView) -> None:
         """Show ``view`` in place of the same run as it was before."""
+        if isinstance(view, type(self.view)):
+            self.opened = view
 
-    @abstractmethod
     def put_last(self, view: TrainView | EvalView) -> None:
         """Show ``view`` if nothing else is shown."""
+        if isinstance(view, type(self.view)) and self.opened is None and not self.view.job:
+            self.opened = view
+            self.redraw()
+            self.follow(view.path)
 
     @abstractmethod
     def watchable(self) -> tuple[Widget, ...]:

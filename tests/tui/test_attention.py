@@ -10,9 +10,13 @@ import pytest
 from sekft_engine.records import events
 from sekft_tui.app import Workbench
 from sekft_tui.process import attention
-from sekft_tui.process.attention import LONG, Attention
+from sekft_tui.process.attention import Attention
+from sekft_tui.process.preferences import Preferences
 from tests.tui.screen import until
 from tests.tui.scripted import ScriptedEngine, training
+
+#: A job of so many seconds is worth a sign, unless a person chose otherwise.
+LONG = Preferences().bell_after
 
 
 class Terminal:

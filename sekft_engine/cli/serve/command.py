@@ -18,7 +18,7 @@ from sekft_engine.core.errors import Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.engine.attached.fit import Offer, offer
 from sekft_engine.records import jobs
-from sekft_engine.records.job_paths import absolute_adapters
+from sekft_engine.records.jobs.paths import absolute_adapters
 
 
 @click.command("serve")

@@ -25,8 +25,8 @@ from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event, QueueChanged, Queued
-from sekft_engine.records.job_paths import absolute, moved
 from sekft_engine.records.jobs import Job, kind_of, label_of
+from sekft_engine.records.jobs.paths import absolute, moved
 from sekft_engine.records.result import Result
 from sekft_engine.records.results import (
     CancelResult,

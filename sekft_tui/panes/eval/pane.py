@@ -23,8 +23,7 @@ from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
-from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.model.training import TrainView
+from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import EvalSetup, Subject
 from sekft_tui.panes.form_pane import FormPane
@@ -43,7 +42,7 @@ from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 _IDLE = ("no verdicts yet", "", "{start} evaluates the chosen subjects", "{take} chooses them")
 
 
-class EvalPane(FormPane, SearchedPane):
+class EvalPane(FormPane[EvalView], SearchedPane):
     """Set-up to the left, grid and rates to the right; in narrow terminals one at a time."""
 
     place: ClassVar[Place] = "eval"
@@ -65,9 +64,7 @@ class EvalPane(FormPane, SearchedPane):
         super().__init__(host)
         self.setup = EvalSetup()
         self._start = dict(self.setup.values)
-        self.opened: EvalView | None = None
         self.view = EvalView()
-        self._job: JobView | None = None
         self._table = Rates()
         self._drawn = 0  # how many of the view's touched cells are drawn
         self._row_of: dict[str, int] = {}
@@ -101,23 +98,8 @@ class EvalPane(FormPane, SearchedPane):
         self.reload()
         self.show_last()
 
-    def put_last(self, view: TrainView | EvalView) -> None:
-        if isinstance(view, EvalView) and self.opened is None and not self.view.cells:
-            self.opened = view
-            self.redraw()
-            self.follow(view.path)
-
-    @property
-    def opened_path(self) -> str:
-        return self.opened.path if self.opened is not None else ""
-
-    def put_followed(self, view: TrainView | EvalView) -> None:
-        if isinstance(view, EvalView):
-            self.opened = view
-
-    def is_preparing(self) -> bool:
-        job = self._job
-        return job is not None and job.status == "running" and not self.view.cells
+    def extent(self, view: EvalView) -> int:
+        return len(view.touched)
 
     def kept(self) -> dict[str, str]:
         return {"run": self.view.run if self.opened is not None else ""}
@@ -166,8 +148,7 @@ class EvalPane(FormPane, SearchedPane):
         self.follow(view.path)
 
     def draw(self, shared: Shared) -> None:
-        if self.opened is not None and _tells_no_less(shared, self.opened):
-            self.opened = None
+        self.leave_journal(shared.eval, shared.jobs.get(shared.eval.job))
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
         self.watch_found(self._job)
         view = self.opened if self.opened is not None else shared.eval
@@ -375,12 +356,3 @@ def _cell_of(view: EvalView, subject: str, scenario: str) -> CellLook:
     if cell is None:
         return CellLook()
     return CellLook(cell.status, cell.turns, cell.seconds, cell.verdict)
-
-
-def _tells_no_less(shared: Shared, stored: EvalView) -> bool:
-    """Whether the engine itself tells of the eval that was read from its journal: what it said
-    before this workbench came can arrive after the journal was read."""
-    told, job = shared.eval, shared.jobs.get(shared.eval.job)
-    if not told.path or told.path != stored.path:
-        return False
-    return (job is not None and job.active) or len(told.touched) >= len(stored.touched)

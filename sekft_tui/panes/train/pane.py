@@ -19,9 +19,8 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import Place, bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.messages import OpenTrajectory
-from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text
-from sekft_tui.model.reducer import JobView, Shared
+from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
@@ -49,7 +48,7 @@ _PAUSED = {
 TALL = 36
 
 
-class TrainPane(FormPane):
+class TrainPane(FormPane[TrainView]):
     """The form to the left; chart, figures and batch to the right; in a narrow terminal, one side
     at a time."""
 
@@ -73,9 +72,7 @@ class TrainPane(FormPane):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.view = TrainView()
-        self.opened: TrainView | None = None
         self._earlier: list[TrainView] = []
-        self._job: JobView | None = None
         self._smoother = plots.Smoother()
         self._resumed = ""  # the run that the job resumes, before it says so itself
 
@@ -101,23 +98,8 @@ class TrainPane(FormPane):
         self.host.pinned.refresh()
         self.show_last()
 
-    def put_last(self, view: TrainView | EvalView) -> None:
-        if isinstance(view, TrainView) and self.opened is None and not self.view.job:
-            self.opened = view
-            self.redraw()
-            self.follow(view.path)
-
-    @property
-    def opened_path(self) -> str:
-        return self.opened.path if self.opened is not None else ""
-
-    def put_followed(self, view: TrainView | EvalView) -> None:
-        if isinstance(view, TrainView):
-            self.opened = view
-
-    def is_preparing(self) -> bool:
-        job = self._job
-        return job is not None and job.status == "running" and self.view.last is None
+    def extent(self, view: TrainView) -> int:
+        return len(view.steps)
 
     def kept(self) -> dict[str, str]:
         run = self.view.run if self.opened is not None else ""
@@ -141,8 +123,7 @@ class TrainPane(FormPane):
 
     def draw(self, shared: Shared) -> None:
         self._job = shared.jobs.get(shared.train.job)
-        if self.opened is not None and self._tells_no_less(shared.train, self.opened):
-            self.opened = None
+        self.leave_journal(shared.train, self._job)
         self.watch_found(self._job)
         if self._job is not None and not self._job.active and self.opened is not None:
             self._job = None
@@ -158,14 +139,6 @@ class TrainPane(FormPane):
         self.chart.draw()
         self._below()
         self.chart_head.update()
-
-    def _tells_no_less(self, told: TrainView, stored: TrainView) -> bool:
-        """Whether the engine itself tells of the run that was read from its journal: what it said
-        before this workbench came can arrive after the journal was read."""
-        if not told.path or told.path != stored.path:
-            return False
-        active = self._job is not None and self._job.active
-        return active or len(told.steps) >= len(stored.steps)
 
     def _waiting(self) -> tuple[str, ...]:
         """The text of an empty chart."""
