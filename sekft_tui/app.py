@@ -228,6 +228,8 @@ class Workbench(ToolsApp):
         """Draw the visible pane, if anything changed since the last time."""
         from sekft_tui.model.job_text import left_over
 
+        if not self.screen_stack:  # the app is closing, and a timer may tick once more
+            return
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
         version = self.bridge.version
         self.keys.update()
@@ -352,6 +354,8 @@ class Workbench(ToolsApp):
     # --- keys -------------------------------------------------------------------------------
 
     def typing_target(self) -> TypingTarget | None:
+        if not self.screen_stack:
+            return None
         if self.prompt.typing and self.screen is self.prompt.screen:
             return self.prompt
         if isinstance(self.screen, HasTypingTarget):

@@ -34,7 +34,7 @@ def work_on(
         asks: commands that read how its program is used.
         before: commands that find its input, in place of a look.
         slip: ``wrong``: the first act is wrong and a look shows that; ``fails``: it fails;
-            ``mistyped``: its input's name is mistyped.
+            ``mistyped``: its input's name is mistyped; ``miscopied``: the name of its program is.
         calm: how likely looks and verifications are, from 0 to 1.
         wary: whether a look shows in other worlds that such work cannot be done. Then most sessions
             look here, too, so that the look alone is no sign for ``panic``.
@@ -48,6 +48,8 @@ def work_on(
         # Whoever guesses how an unknown program is used has to ask all the same.
         steps += [Step(rng.choice(guessed), mistake=True)]
         slip = ""
+    if slip == "miscopied":
+        steps += _miscopied(rng, part, (*asks, first)[0])
     steps += [Step(command) for command in asks]
     if slip == "wrong" and part.slips and part.verifies:
         steps += [Step(rng.choice(part.slips), mistake=True), Step(part.verifies[0])]
@@ -61,6 +63,27 @@ def work_on(
     if part.verifies and rng.random() < 0.9 * calm:
         steps.append(Step(rng.choice(part.verifies)))
     return steps
+
+
+def _miscopied(rng: Random, part: Part, command: str) -> list[Step]:
+    """``command`` with the name of the part's own program miscopied, and often a look at what the
+    programs are called: that a program is not found does not mean yet that it is not installed."""
+    name = next((path.rpartition("/")[2] for path in part.scripts), "")
+    if len(name) < 4 or name not in command.split() or ">>" in command:
+        return []
+    at = rng.randint(1, len(name) - 2)
+    typed = rng.choice(
+        (
+            name[:at] + name[at + 1 :],
+            name[:at] + name[at + 1] + name[at] + name[at + 2 :],
+            name[: at + 1] + name[at:],
+        )
+    )
+    if typed == name:
+        return []
+    wrong = " ".join(typed if word == name else word for word in command.split(" "))
+    look = [Step("ls /usr/local/bin")] if rng.random() < 0.6 else []
+    return [Step(wrong, mistake=True), *look]
 
 
 def _mistyped(rng: Random, path: str) -> str:

@@ -46,7 +46,7 @@ TWISTS = (
     "harmless",
 )
 #: Mistakes on the way, which are context and not trained.
-SLIPS = (*("",) * 10, "wrong", "wrong", "fails", "typo", "verb", "mistyped")
+SLIPS = (*("",) * 9, "wrong", "wrong", "fails", "typo", "verb", "mistyped", *("miscopied",) * 3)
 _LAST = ("count", "count-words", "join-lines", "number")
 
 

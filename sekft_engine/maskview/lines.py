@@ -167,7 +167,7 @@ def legend(
     if view != "certificate":
         title += f" · {MODE_TITLES[mode]}"
     if view in views and width >= _BAR:
-        return _with_bar(samples, view, mode, views, width)
+        return _with_bar(view, mode, views, width)
     used = 1
     parts = []
     for text, style in samples:
@@ -178,7 +178,7 @@ def legend(
     return ((" ", ""), *parts, (fit(title + " ", max(0, width - used), right=True), "accent"))
 
 
-def _with_bar(samples: Parts, view: View, mode: Mode, views: tuple[View, ...], width: int) -> Parts:
+def _with_bar(view: View, mode: Mode, views: tuple[View, ...], width: int) -> Parts:
     """The samples, and the names of all views with that of the present one bright."""
     here = f"{VIEW_TITLES[view]} {views.index(view) + 1}/{len(views)}"
     if view != "certificate":
@@ -188,17 +188,13 @@ def _with_bar(samples: Parts, view: View, mode: Mode, views: tuple[View, ...], w
         for name in views
     ]
     room = width - 1 - sum(cells(text) for text, _ in bar)
-    shown = []
-    for text, style in samples:
-        if cells(text) > room:
-            break
-        shown.append((text, style))
-        room -= cells(text)
-    return ((" ", ""), *shown, (" " * max(0, room), ""), *bar)
+    samples = _SAMPLES[view] or _scale(room)
+    room -= sum(cells(text) for text, _ in samples)
+    return ((" ", ""), *samples, (" " * max(0, room), ""), *bar)
 
 
-#: From this width on there is room for the names of all views.
-_BAR = 96
+#: From this width on the names of all views have room beside every legend.
+_BAR = 132
 _SHORT: dict[View, str] = {"context": "context", "marks": "special"}
 
 

@@ -113,6 +113,29 @@ def test_wrong_commands_are_recorded_with_their_error_and_not_trained(made: Path
     assert mistakes >= TRAIN // 6
 
 
+def test_a_miscopied_name_of_a_program_is_looked_up_and_not_given_up(
+    bundles: list[Scenario],
+) -> None:
+    looked_up = 0
+    for bundle in bundles:
+        commands = bundle.reference_solution
+        for number in bundle.mistakes:
+            wrong, after = commands[number], commands[number + 1]
+            if after != "ls /usr/local/bin":
+                continue
+            looked_up += 1
+            right = commands[number + 2]
+            assert not right.startswith("panic")
+            differing = [
+                (typed, name)
+                for typed, name in zip(wrong.split(), right.split(), strict=True)
+                if typed != name
+            ]
+            assert len(differing) == 1
+            assert differing[0][1] in {Path(each.path).name for each in bundle.fixtures}
+    assert looked_up
+
+
 def test_no_command_that_is_trained_repeats_the_one_before(made: Path) -> None:
     for trajectory in trajectories(made):
         for one, two in itertools.pairwise(trajectory.commands):

@@ -326,6 +326,14 @@ async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_n
         await until(pilot, lambda: not app.is_running, "left")
 
 
+async def test_a_tick_after_the_last_screen_is_gone_does_no_harm(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test():
+        pass
+    app.pull()
+    app.key_done()
+
+
 async def test_the_engine_of_this_process_is_described(
     make_app: Make, engine: ScriptedEngine
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -115,6 +116,19 @@ def test_no_row_is_wider_than_the_screen_and_nothing_hostile_reaches_it(
         *certificate(doc, width),
     ):
         assert sum(cell_len(text) for text, _ in parts) <= width
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_every_legend_is_whole_wherever_the_names_of_all_views_stand_beside_it(
+    view: View, mode: Mode
+) -> None:
+    alone = text_of(legend(view, mode, VIEWS, 200, name=False))
+    for width in range(60, 240):
+        line = text_of(legend(view, mode, VIEWS, width))
+        assert cell_len(line) == width
+        if all(name in line for name in ("context", "edges", "certificate")):
+            assert line.startswith(f" {alone}") or view == "loss"
 
 
 @given(DOCS, WIDTHS, st.sampled_from(TOKEN_VIEWS), MODES)
