@@ -23,6 +23,9 @@ SSH_DEFAULTS = {
     "TEXTUAL_ANIMATIONS": "none",
     "TEXTUAL_SMOOTH_SCROLL": "0",
 }
+#: How long a job's Python code may keep the interpreter from a key, in seconds (Python's own: 5 ms).
+#: A key takes the interpreter several times; beside counting this halves the slow answers.
+SWITCH_S = 0.0005
 #: Progress bars of libraries would only fill the log.
 QUIET = {
     "TQDM_DISABLE": "1",
@@ -61,6 +64,7 @@ def launch(
         Exception: the workbench failed in a way that nobody foresaw.
     """
     refuse_two_sources(data, hub)
+    sys.setswitchinterval(SWITCH_S)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Unavailable(
             "the workbench needs a terminal",
