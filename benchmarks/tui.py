@@ -10,6 +10,8 @@ browsing: a file of 100,000 trajectories, while they are still counted and certi
 train: the real base is trained on all cores in the same process; the chart changes its x axis.
 attached: the same training in an engine of another process, which has the base already.
 eval: the real base acts in real worlds in the same process; the cursor of the grid moves.
+slow: idle, over a line of 20 kB/s that takes up everything at its near end, as SSH does. Keys are
+    held for three seconds; what counts is how long the screen goes on changing after them.
 
 Bytes per second are those that come without a key, but for browsing: there keys are pressed.
 
@@ -66,10 +68,10 @@ class Place:
         make(Workspace(folder / "made").create().root, train=24, holdout=16, seed=0)
 
     @contextmanager
-    def open(self, words: list[str], size: tuple[int, int]) -> Iterator[Console]:
+    def open(self, words: list[str], size: tuple[int, int], rate: int = 0) -> Iterator[Console]:
         kept = tempfile.mkdtemp(dir=self.folder)  # nothing is known from the time before
         state = {"XDG_STATE_HOME": kept, "SEKFT_CACHE": kept, **self._sockets}
-        with console(words, cwd=self.folder, size=size, environ=state) as shown:
+        with console(words, cwd=self.folder, size=size, environ=state, rate=rate) as shown:
             yield shown
 
     @contextmanager
@@ -145,6 +147,28 @@ def browsing(place: Place, size: tuple[int, int]) -> dict[str, float]:
         rows = shown.until_shown("count-0000000") - shown.began
         told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
         return told | {"first_rows_s": rows}
+
+
+def slow_line(place: Place, size: tuple[int, int]) -> float:
+    """Seconds from the last of many keys until the screen is still, over a slow line."""
+    with place.open(place.workbench(), size, SLOW) as shown:
+        shown.until_shown("certified")
+        return _held(shown, MOVES)
+
+
+def _held(shown: Console, keys: tuple[str, ...]) -> float:
+    shown.settled_s()
+    for key in islice(cycle(keys), 150):
+        shown.type(key)
+        time.sleep(0.02)
+    return shown.settled_s()
+
+
+def slow_option_list(place: Place, size: tuple[int, int]) -> float:
+    """The peer of ``slow_line``."""
+    with place.open(place.peer("list", str(place.file)), size, SLOW) as shown:
+        shown.until_shown("count-0000000")
+        return _held(shown, ("\x1b[B",))
 
 
 def training(place: Place, size: tuple[int, int]) -> dict[str, float]:
@@ -232,6 +256,8 @@ STATES: dict[str, Way] = {
     "eval": evaluating,
 }
 PEERS: dict[str, Way] = {"OptionList": option_list, "RichLog": richlog}
+#: Bytes per second of a slow line.
+SLOW = 20_000
 MEASURES = ("key_p50_ms", "key_p95_ms", "bytes_per_s")
 
 
@@ -248,8 +274,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             paints[name] = first_paints(place, size)
             ways = STATES | (PEERS if size == SIZES[-1] else {})
             states[name] = {state: way(place, size) for state, way in ways.items()}
+        slow = {
+            "sekft": slow_line(place, SIZES[-1]),
+            "OptionList": slow_option_list(place, SIZES[-1]),
+        }
     return {
         "rows": options.rows,
+        "slow_line_settled_s": slow,
+        "ratio_optionlist_slow_line": round(slow["OptionList"] / max(0.05, slow["sekft"]), 2),
         "first_paint_s": max(one["sekft"] for one in paints.values()),
         **{
             what: {state: max(one[state][what] for one in states.values()) for state in STATES}
@@ -296,6 +328,11 @@ def show(result: dict[str, Any]) -> None:
                 f"  {name:12}{state['key_p50_ms']:>12.1f}{state['key_p95_ms']:>12.1f}"
                 f"{state['bytes_per_s']:>10.0f}{rows:>14}"
             )
+    slow = result["slow_line_settled_s"]
+    print(
+        f"still after keys over 20 kB/s: {slow['sekft']:.1f} s, "
+        f"an OptionList of 100,000 rows {slow['OptionList']:.1f} s"
+    )
     print("peer / sekft at the larger size:")
     for name, value in result.items():
         if name.startswith("ratio_"):

@@ -23,8 +23,8 @@ SSH_DEFAULTS = {
     "TEXTUAL_ANIMATIONS": "none",
     "TEXTUAL_SMOOTH_SCROLL": "0",
 }
-#: How long a job's Python code may keep the interpreter from a key, in seconds (Python's own: 5 ms).
-#: A key takes the interpreter several times; beside counting this halves the slow answers.
+#: How long a job's Python code may keep the interpreter from a key, in seconds; Python's own value
+#: is 5 ms. A key takes it several times; beside counting this halves the slow answers.
 SWITCH_S = 0.0005
 #: Progress bars of libraries would only fill the log.
 QUIET = {

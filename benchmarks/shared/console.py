@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
 #: After this long a key counts as not answered.
 KEY_S = 5.0
+_QUESTION, _ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 Seen = TypeVar("Seen")
 
 
@@ -36,12 +37,19 @@ class Console:
     """The terminal's other end."""
 
     def __init__(
-        self, program: subprocess.Popen[bytes], master: int, size: tuple[int, int], began: float
+        self,
+        program: subprocess.Popen[bytes],
+        master: int,
+        size: tuple[int, int],
+        began: float,
+        rate: int = 0,
     ) -> None:
         self.program = program
         self.began = began
         self.received = 0
         self._master = master
+        self._rate = rate
+        self._tail = b""
         self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
         self._chunks: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
@@ -57,7 +65,7 @@ class Console:
         data = b"-"
         while data:
             try:
-                data = os.read(self._master, 1 << 16)
+                data = os.read(self._master, 1 << 10 if self._rate else 1 << 16)
             except OSError:
                 data = b""
             self.received += len(data)
@@ -66,6 +74,9 @@ class Console:
     def _draw(self) -> None:
         while True:
             stamp, data = self._chunks.get()
+            if self._rate:
+                self._pass(data)
+                stamp = time.perf_counter()
             with self._changed:
                 # pyte knows no private parameters of modern requests; Textual needs no answer.
                 with contextlib.suppress(TypeError, ValueError, AttributeError):
@@ -74,6 +85,16 @@ class Console:
                 self._changed.notify_all()
             if not data:
                 return
+
+    def _pass(self, data: bytes) -> None:
+        """Take as long as a line of ``rate`` bytes/s, and answer whether frames are painted as a
+        whole, as most terminals do."""
+        time.sleep(len(data) / self._rate)
+        seen = self._tail + data
+        self._tail = seen[max(seen.rfind(_QUESTION) + 1, len(seen) - len(_QUESTION) + 1) :]
+        for _ in range(seen.count(_QUESTION)):
+            with contextlib.suppress(OSError):
+                os.write(self._master, _ANSWER)
 
     def close(self) -> None:
         """Close the terminal of a program that is gone. Not before its last bytes are taken: the
@@ -138,6 +159,14 @@ class Console:
         time.sleep(seconds)
         return (self.received - before) / (time.perf_counter() - began)
 
+    def settled_s(self, seconds: float = 1.5) -> float:
+        """How long it takes from now on until all that was on the line is drawn."""
+        began = time.perf_counter()
+        with self._changed:
+            while self._changed.wait(seconds) or not self._chunks.empty():
+                pass
+            return max(0.0, self._drawn_at - began)
+
     def quiet(self, seconds: float = 1.0, patience: float = 60.0) -> None:
         """Wait until nothing has arrived for so long."""
         end = time.monotonic() + patience
@@ -147,7 +176,12 @@ class Console:
 
 @contextmanager
 def console(
-    arguments: list[str], *, cwd: Path, size: tuple[int, int], environ: Mapping[str, str]
+    arguments: list[str],
+    *,
+    cwd: Path,
+    size: tuple[int, int],
+    environ: Mapping[str, str],
+    rate: int = 0,
 ) -> Iterator[Console]:
     """Python with ``arguments`` in a new terminal and session; killed at the end if need be."""
     master, slave = pty.openpty()
@@ -162,7 +196,7 @@ def console(
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(slave)
-    shown = Console(program, master, size, began)
+    shown = Console(program, master, size, began, rate)
     try:
         yield shown
     finally:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from rich.console import RenderableType
+from textual._compositor import ChopsUpdate
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.css.query import NoMatches
@@ -13,11 +15,19 @@ from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
+from textual.geometry import Region
+from textual.message import Message
+from textual.messages import TerminalSupportsSynchronizedOutput
 from textual.notifications import SeverityLevel
+from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from sekft_tui.input.layouts import by_place, learn
+from sekft_tui.process.flow import MAX_FRAMES, Flow
 from sekft_tui.text import visible, visible_lines
+
+#: Seconds between two looks whether the terminal can take the next frame.
+HOLD_S = 0.03
 
 #: The first part of a key's sequence: its code, that with shift, and that of the standard layout.
 _KEY = re.compile(r"\x1b\[(\d+)(?::(\d*))?(?::(\d*))?((?:;[\d:]*)*)u")
@@ -56,11 +66,38 @@ def placed(sequence: str) -> str:
 
 
 class PlacedKeysDriver(LinuxDriver):
-    """Textual's driver with :class:`PlacedKeysParser`."""
+    """Textual's driver with :class:`PlacedKeysParser` and a :class:`Flow`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.flow = Flow()
+        #: Bytes that were written so far.
+        self.written = 0
 
     def write(self, data: str) -> None:
+        self.written += len(data)
         flags = _PUSH_FLAGS.fullmatch(data)
         super().write(f"\x1b[>{int(flags[1]) | _ALTERNATE_KEYS}u" if flags else data)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has yet to take what was written for it."""
+        writer = self._writer_thread
+        waiting = 0 if writer is None else writer._queue.qsize()  # noqa: SLF001
+        return self.flow.is_behind or waiting > MAX_FRAMES
+
+    def start_application_mode(self) -> None:
+        self.flow.start()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def disable_input(self) -> None:
+        self.flow.settle()
+        super().disable_input()
+
+    def process_message(self, message: Message) -> None:
+        if isinstance(message, TerminalSupportsSynchronizedOutput):
+            self.flow.answered()
+        super().process_message(message)
 
     def _run_input_thread(self) -> None:
         try:
@@ -81,6 +118,39 @@ class GuardedApp(App[int]):
         super().__init__(**options)
         #: What ended the app; None = nothing unexpected.
         self.crash: Exception | None = None
+        #: What has changed since frames wait for the line; the whole screen where it is None.
+        self._held: set[Region] | None = set()
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Write a frame, if the terminal has taken those before."""
+        driver = self._driver
+        if not isinstance(driver, PlacedKeysDriver) or renderable is None or self._batch_count:
+            super()._display(screen, renderable)
+        elif driver.is_behind:
+            self._hold(renderable)
+        else:
+            before = driver.written
+            super()._display(screen, renderable)
+            if size := driver.written - before:
+                driver.write(driver.flow.sent(size))
+
+    def _hold(self, renderable: RenderableType) -> None:
+        if self._held == set():
+            self.set_timer(HOLD_S, self._paint_held)
+        if self._held is not None and isinstance(renderable, ChopsUpdate):
+            self._held.update(Region(x, y, end - x, 1) for y, x, end in renderable.spans)
+        else:
+            self._held = None
+
+    def _paint_held(self) -> None:
+        driver = self._driver
+        if not isinstance(driver, PlacedKeysDriver) or not self.screen_stack:
+            return
+        if driver.is_behind:
+            self.set_timer(HOLD_S, self._paint_held)
+            return
+        held, self._held = self._held, set()
+        self.screen.refresh(*(held or ()))
 
     def notify(
         self,

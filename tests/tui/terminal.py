@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pyte
 
@@ -48,12 +49,16 @@ class Terminal:
                 return
             if not data:
                 return
-            with self._lock:
-                self.received += len(data)
-                self.sent += data
-                # pyte knows no private parameters of modern requests; Textual needs no answer.
-                with contextlib.suppress(TypeError, ValueError, AttributeError):
-                    self._stream.feed(data)
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Draw what has arrived."""
+        with self._lock:
+            self.received += len(data)
+            self.sent += data
+            # pyte knows no private parameters of modern requests; Textual needs no answer.
+            with contextlib.suppress(TypeError, ValueError, AttributeError):
+                self._stream.feed(data)
 
     @property
     def text(self) -> str:
@@ -102,6 +107,49 @@ class Terminal:
         self.hang_up()
 
 
+SomeTerminal = TypeVar("SomeTerminal", bound=Terminal)
+
+
+class SlowTerminal(Terminal):
+    """A terminal behind a line of ``RATE`` bytes/s whose near end takes up everything, as SSH does.
+    It answers whether it paints frames as a whole when the question has come through."""
+
+    RATE = 20_000
+    _QUESTION, _ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
+
+    def __init__(self, program: subprocess.Popen[bytes], master: int, size: tuple[int, int]):
+        self._line = bytearray()
+        self._sending = threading.Condition()
+        #: The most that was on the line at once since it was last set to 0.
+        self.most_on_the_line = 0
+        super().__init__(program, master, size)
+        threading.Thread(target=self._send, daemon=True).start()
+
+    def _take(self, data: bytes) -> None:
+        with self._sending:
+            self._line += data
+            self.most_on_the_line = max(self.most_on_the_line, len(self._line))
+            self._sending.notify()
+
+    def _send(self) -> None:
+        share = self.RATE // 50
+        rest = b""
+        while not self._closed:
+            with self._sending:
+                self._sending.wait_for(lambda: self._line, 0.2)
+                part = bytes(self._line[:share])
+                del self._line[:share]
+            super()._take(part)
+            seen = rest + part
+            for _ in range(seen.count(self._QUESTION)):
+                with contextlib.suppress(OSError):
+                    os.write(self._master, self._ANSWER)
+            cut = seen.rfind(self._QUESTION)
+            seen = seen[cut + len(self._QUESTION) :] if cut >= 0 else seen
+            rest = seen[-(len(self._QUESTION) - 1) :]
+            time.sleep(1 / 50)
+
+
 @contextmanager
 def terminal(
     *arguments: str,
@@ -111,6 +159,20 @@ def terminal(
     code: str = SEKFT,
 ) -> Iterator[Terminal]:
     """Run sekft (or other Python ``code``) with ``arguments`` in a new terminal and session."""
+    with terminal_of(Terminal, *arguments, cwd=cwd, size=size, environ=environ, code=code) as shown:
+        yield shown
+
+
+@contextmanager
+def terminal_of(
+    kind: type[SomeTerminal],
+    *arguments: str,
+    cwd: Path,
+    size: tuple[int, int] = (80, 24),
+    environ: Mapping[str, str] | None = None,
+    code: str = SEKFT,
+) -> Iterator[SomeTerminal]:
+    """The same in a terminal of a certain kind."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     env = {
@@ -128,7 +190,7 @@ def terminal(
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(slave)
-    shown = Terminal(program, master, size)
+    shown = kind(program, master, size)
     try:
         yield shown
     finally:
