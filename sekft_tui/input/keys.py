@@ -51,7 +51,14 @@ class OrderedKeys(GuardedApp):
     def key_done(self) -> None:
         """A key has done what it does: what the keys do may be something else now."""
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the app has been told to end: its panes may be gone already."""
+        return self.return_code is not None or not self.screen_stack
+
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key | Paste) and self.is_leaving:
+            return
         if isinstance(event, Key | Paste) and not event.is_forwarded and self._expected:
             self._waiting.append(event)
             return

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from textual.events import Key, Paste
 from textual.pilot import Pilot
 
 from sekft_engine.records import events, jobs
@@ -324,6 +325,20 @@ async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_n
         await until_shown(pilot, "certified")
         await pilot.press("q")
         await until(pilot, lambda: not app.is_running, "left")
+
+
+async def test_keys_after_the_one_that_leaves_do_nothing(make_app: Make) -> None:
+    """They are on the way when the panes go."""
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        app.exit()
+        for key in ("4", "5", "slash", "x", "ctrl+p"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+    assert app.pane == "trajectories"
+    await app.on_event(Key("2", "2"))
+    await app.on_event(Paste("2"))
+    assert app.pane == "trajectories"
 
 
 async def test_a_tick_after_the_last_screen_is_gone_does_no_harm(make_app: Make) -> None:
