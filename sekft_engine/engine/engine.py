@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.core.errors import Interrupted, SekftError, Unexpected, known_error
-from sekft_engine.core.machine import limit_spinning
+from sekft_engine.core.machine import limit_spinning, share_arena
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.guests import Guests
@@ -100,6 +100,7 @@ class Engine:
 
     def start(self) -> Engine:
         limit_spinning()
+        share_arena()
         if self.workspace is not None and self.workspace.root.is_dir():
             # A second engine on the workspace, or a folder one may only read, is no reason not
             # to work: runs have journals of their own.
