@@ -66,9 +66,10 @@ def last_items() -> tuple[Item, ...]:
 def hints(wanted: Sequence[tuple[str, str]]) -> Parts:
     """The last line of a box: (ids of keys, with spaces between them, and what they do) each."""
     parts: list[tuple[str, str]] = []
-    for ids, label in wanted:
+    for number, (ids, label) in enumerate(wanted, 1):
         keys = " ".join(key_for(identity) for identity in ids.split())
-        parts += [("   " if parts else "", ""), (keys, "key"), (f" {label}", "quiet")]
+        gap = "   " if number < len(wanted) else ""
+        parts += [(keys, "key"), (f" {label}{gap}", "quiet")]
     return tuple(parts)
 
 
