@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 from textual.timer import Timer
@@ -26,9 +26,10 @@ from sekft_engine.data.workspace import Workspace
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
 from sekft_tui.input import clipboard
-from sekft_tui.input.actions import PANES, Place, bindings, key_for
+from sekft_tui.input.actions import bindings, fixed_key, key_for
 from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
+from sekft_tui.input.places import PANES, Place
 from sekft_tui.model.job_size import DataCount
 from sekft_tui.panes import pane_type
 from sekft_tui.process.attention import Attention
@@ -80,7 +81,7 @@ class Workbench(ToolsApp):
     ALLOW_IN_MAXIMIZED_VIEW = "#bottom, #tabs, #prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("global"),
-        Binding("ctrl+q", "quit", show=False, priority=False),
+        fixed_key("ctrl+q", "quit"),
     ]
     HORIZONTAL_BREAKPOINTS = [
         (0, "-narrow"),
@@ -356,8 +357,9 @@ class Workbench(ToolsApp):
     def typing_target(self) -> TypingTarget | None:
         if not self.screen_stack:
             return None
-        if self.prompt.typing and self.screen is self.prompt.screen:
-            return self.prompt
+        prompt = self.prompt
+        if prompt.typing and prompt.is_attached and self.screen is prompt.screen:
+            return prompt
         if isinstance(self.screen, HasTypingTarget):
             return self.screen.typing_target
         focused = self.focused

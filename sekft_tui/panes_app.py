@@ -9,9 +9,9 @@ from textual import on
 from textual.widgets import ContentSwitcher
 
 from sekft_tui import messages
-from sekft_tui.input.actions import Place
 from sekft_tui.input.footer import TYPING, FooterState
 from sekft_tui.input.keys import OrderedKeys
+from sekft_tui.input.places import Place
 from sekft_tui.widgets.bars import KeyBar, NoteLine, TabBar
 
 if TYPE_CHECKING:

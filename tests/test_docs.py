@@ -72,6 +72,22 @@ def test_every_path_exists(name: str) -> None:
         assert not function or f"def {function}(" in text(path), function
 
 
+def test_every_feature_that_is_there_names_tests_that_hold_it_there() -> None:
+    rows = [
+        [cell.strip() for cell in line.replace(r"\|", "").strip("|").split("|")]
+        for line in text("docs/features.md").splitlines()
+        if line.startswith("| ")
+    ]
+    assert rows.pop(0) == ["feature", "", "how", "test"]
+    for feature, tick, _, tests in rows:
+        assert tick in ("✓", "✗"), feature
+        assert bool(tests) == (tick == "✓"), feature
+        for test in tests.split("<br>") if tests else ():
+            path, _, function = test.strip("`").partition("::")
+            assert function.startswith("test_"), test
+            assert re.search(rf"^(async )?def {function}\(", text(path), re.MULTILINE), test
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_module_that_is_run_exists(name: str) -> None:
     for module in _MODULE.findall(text(name)):

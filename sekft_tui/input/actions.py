@@ -4,35 +4,11 @@ keys in the documents come from it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 from textual.binding import Binding, BindingType
 
-Place = Literal[
-    "global",
-    "motion",
-    "trajectories",
-    "train",
-    "eval",
-    "replay",
-    "runs",
-    "log",
-    "takeover",
-    "shell",
-]
-
-#: The panes in tab order, with the title their tab shows.
-PANES: tuple[tuple[Place, str], ...] = (
-    ("trajectories", "Trajectories"),
-    ("train", "Train"),
-    ("eval", "Eval"),
-    ("replay", "Replay"),
-    ("runs", "Runs"),
-    ("log", "Log"),
-)
-#: Screens with keys of their own, with their titles.
-SCREENS: tuple[tuple[Place, str], ...] = (("takeover", "Take over"), ("shell", "Watch a model"))
+from sekft_tui.input.places import FIXED, PANES, Place
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -304,8 +280,30 @@ KEYS: tuple[Key, ...] = (
     Key(
         "shell", ("x", "Q"), "end", "end", "End the session here, as a limit would, and judge it", 8
     ),
+    Key("shell", ("escape",), "escape", "session", "From what stands beside it to the session"),
     Key("shell", ("q",), "back", "leave", "Leave; asks first if you typed and nothing is kept", 9),
     Key("shell", ("?", "f1"), "help", "help", "Show these keys"),
+    # Running episodes.
+    Key("live", ("l", "right"), "next(1)", "next", "The next running episode (also tab)"),
+    Key("live", ("h", "left"), "next(-1)", "previous", "The one before (also shift+tab)"),
+    Key("live", ("z",), "zoom", "one or several", "The marked episode alone, or several"),
+    Key("live", ("space", "p"), "pause", "pause", "Pause the eval, or let it run on"),
+    Key("live", ("escape", "q"), "close", "back", "Back to the verdicts"),
+    # Boxes: what all of them have, and what some have.
+    Key("box", ("escape", "q"), "close", "close", "Close the box; so does the key that opened it"),
+    Key("queue", ("K", "shift+up"), "move(-1)", "move up", "Move a waiting job up"),
+    Key("queue", ("J", "shift+down"), "move(1)", "move down", "Move a waiting job down"),
+    Key("queue", ("p", "space"), "hold", "hold", "Hold or release a job; pause the running one"),
+    Key("queue", ("x",), "cancel", "remove", "Remove a job; the running one stops and saves"),
+    Key("compare", ("c",), "dismiss('curves')", "curves", "The curves in one chart", name="curves"),
+    Key("rate", ("right", "l"), "cursor(1)", "read", "Read the curve: cursor to the right"),
+    Key("rate", ("left", "h"), "cursor(-1)", "read back", "Read the curve: cursor to the left"),
+    Key("rate", ("x",), "stop", "stop", "Stop the search"),
+    Key("rate", ("enter",), "take", "take", "Take the rate at the cursor, or the suggested one"),
+    Key("worlds", ("m",), "model", "model", "Let a model log in to this world"),
+    Key("differences", ("escape",), "answer('go on')", "continue", "Continue here", name="go-on"),
+    Key("differences", ("u",), "answer('undo')", "undo", "Undo to before it differs", name="undo"),
+    Key("differences", ("q",), "answer('leave')", "leave", "Leave the session", name="leave"),
 )
 
 #: Keys that a user has chosen instead of those of the table, by id.
@@ -338,11 +336,30 @@ _SHOWN_NAMES = {
 
 def bindings(place: Place) -> list[BindingType]:
     """Textual's bindings for one place, before any is remapped."""
-    return [
-        Binding(_textual_keys(key.keys), key.action, key.label, show=False, id=key.id)
-        for key in KEYS
-        if key.place == place
-    ]
+    return [_binding(key, key.action) for key in KEYS if key.place == place]
+
+
+def same_key(identity: str, action: str, *, priority: bool = False) -> Binding:
+    """A binding for what a key of another place does here: it has the same key, remapped or not.
+
+    Args:
+        identity: the id of that key.
+        action: what it runs here.
+        priority: also where the focused widget has a use for it.
+    """
+    return _binding(next(key for key in KEYS if key.id == identity), action, priority)
+
+
+def _binding(key: Key, action: str, priority: bool = False) -> Binding:
+    keys = _textual_keys(key.keys)
+    return Binding(keys, action, key.label, show=False, priority=priority, id=key.id)
+
+
+def fixed_key(name: str, action: str) -> Binding:
+    """A binding that nobody can change, of one of the few keys in ``FIXED``."""
+    if name not in FIXED:
+        raise KeyError(f"{name} belongs into the table of keys")
+    return Binding(name, action, show=False, priority=False)
 
 
 def _textual_keys(keys: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from sekft_tui.input.actions import Place, action_of, footer, of, shown
+from sekft_tui.input.actions import action_of, footer, key_for, of, shown
+from sekft_tui.input.places import Place
 from sekft_tui.text import Parts, clip
 
 
@@ -60,6 +61,16 @@ def last_items() -> tuple[Item, ...]:
         Item(shown(key.keys[0]), key.label, action_of(key))
         for key in (keys[action] for action in _LAST)
     )
+
+
+def hints(wanted: Sequence[tuple[str, str]]) -> Parts:
+    """The last line of a box: (ids of keys, with spaces between them, and what they do) each."""
+    parts: list[tuple[str, str]] = []
+    for number, (ids, label) in enumerate(wanted, 1):
+        keys = " ".join(key_for(identity) for identity in ids.split())
+        gap = "   " if number < len(wanted) else ""
+        parts += [(keys, "key"), (f" {label}{gap}", "quiet")]
+    return tuple(parts)
 
 
 class Bar(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sekft_tui.input.actions import KEYS, PANES, SCREENS, VERBS, Key, Place, shown
+from sekft_tui.input.actions import KEYS, VERBS, Key, shown
+from sekft_tui.input.places import TITLES
 
 _HEAD = """\
 # Keys
@@ -43,8 +44,9 @@ offered, because many terminals send something else.
   for two things in one place. The workbench opens all the same. It says what is wrong, and uses
   the usual key instead.
 - `sekft keys --toml` prints a file to begin with, `--json` the same as data.
-- Questions and other boxes show their keys themselves; those do not change. `ctrl+c` always asks
-  to leave.
+- A question shows the keys of its answers itself; those do not change, nor do `tab` and
+  `shift+tab`, which go to the next part and the one before. `ctrl+c` can get other keys beside it,
+  and stays one.
 
 ## Other keyboards
 
@@ -56,19 +58,13 @@ keys with ctrl. Signs on the row of digits (`!`, `$`) and `/` are those that the
 give them other keys where they are hard to reach.
 
 """
-_TITLES: dict[Place, str] = {
-    "global": "In every pane",
-    "motion": "In lists and texts",
-    **dict(PANES),
-    **dict(SCREENS),
-}
 
 
 def page() -> str:
     """The page in Markdown; with the keys of the table, whatever the user has chosen."""
     parts = [_HEAD, _table(("key", "is"), ((_code((key,)), what) for key, what in VERBS.items()))]
     parts.append(_OWN.rstrip("\n") + "\n")
-    for place, title in _TITLES.items():
+    for place, title in TITLES.items():
         keys = [key for key in KEYS if key.place == place]
         parts += [f"\n## {title}\n\n", _table(("key", "does", "id"), map(_row, keys))]
     return "".join(parts)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,8 @@ from textual.keys import KEY_ALIASES, Keys, _character_to_key
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.paths import config_folder
-from sekft_tui.input.actions import KEYS, PANES, SCREENS, Key, Place
+from sekft_tui.input.actions import KEYS, Key
+from sekft_tui.input.places import SCREENS, together
 
 #: The name of the file in the user's configuration and in a workspace.
 FILE = "keys.toml"
@@ -212,26 +213,24 @@ def _drop_conflicts(chosen: dict[str, Choice]) -> list[BadInput]:
 
 def _conflict(chosen: Mapping[str, Choice]) -> tuple[str, Key, Key] | None:
     """A key that does two things in one place, one of them by choice."""
-    for places in together():
+    for names in together():
         taken: dict[str, Key] = {}
         for key in KEYS:
-            if key.place not in places:
+            if key.place not in names and key.id not in names:
                 continue
             for name in chosen[key.id].keys if key.id in chosen else key.keys:
                 same = _normal(name)
                 if same not in taken:
                     taken[same] = key
-                elif taken[same] is not key:
+                elif taken[same] is not key and not _both_close(taken[same], key):
                     return name, taken[same], key
     return None
 
 
-def together() -> Iterable[Sequence[Place]]:
-    """The places whose keys are in force at the same time."""
-    for name, _ in PANES:
-        yield "global", "motion", name
-    for name, _ in SCREENS:
-        yield "motion", name
+def _both_close(*keys: Key) -> bool:
+    """Whether both keys close a box: the one that opened it, and the one of all boxes."""
+    openers = {screen.opener for screen in SCREENS}
+    return all(key.id == "box.close" or key.id in openers for key in keys)
 
 
 def _normal(name: str) -> str:

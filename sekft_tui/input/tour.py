@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from sekft_tui.input.actions import Place, key_for
+from sekft_tui.input.actions import key_for
+from sekft_tui.input.places import Place
 from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.lines import Lines
 

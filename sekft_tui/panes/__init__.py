@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sekft_tui.input.actions import Place
+    from sekft_tui.input.places import Place
     from sekft_tui.panes.pane import Pane
 
 

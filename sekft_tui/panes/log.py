@@ -9,8 +9,9 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState
+from sekft_tui.input.places import Place
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane

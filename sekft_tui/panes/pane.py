@@ -12,8 +12,9 @@ from textual.widget import Widget
 
 from sekft_engine.records.jobs import kind_of
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, key_for
+from sekft_tui.input.actions import key_for
 from sekft_tui.input.footer import FooterState
+from sekft_tui.input.places import Place
 from sekft_tui.messages import RedrawPane, Request
 from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.process.exporting import Writer

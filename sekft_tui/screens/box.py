@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from sekft_tui.input.actions import bindings
+from sekft_tui.input.footer import hints
 from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
@@ -37,8 +40,16 @@ def plain_title(text: str) -> Content:
     return Content(visible(text))
 
 
+#: Hints of many boxes.
+CLOSE = ("box.close", "close")
+CANCEL = ("box.close", "cancel")
+SCROLL = ("motion.down motion.up", "scroll")
+
+
 class BoxScreen(ModalScreen[Answer]):
     """A title, scrolling lines, and a last line with the keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("box")
 
     DEFAULT_CSS = """
     BoxScreen { align: center middle; background: $background 60%; }
@@ -54,15 +65,22 @@ class BoxScreen(ModalScreen[Answer]):
     TITLE_TEXT = ""
     #: Whether the keys scroll; else they may be answers.
     SCROLLS = True
-    KEYS_TEXT: Parts = ()
+    #: What the last line says: ids of keys, and what they do.
+    HINTS: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def compose(self) -> ComposeResult:
         self.sheet = Sheet()
         self.sheet.can_focus = self.SCROLLS
-        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
-        box = Vertical(self.sheet, *([self.foot] if self.KEYS_TEXT else []), id="box")
+        box = Vertical(self.sheet, *([self.make_foot()] if self.HINTS else []), id="box")
         box.border_title = self.TITLE_TEXT
         yield box
+
+    def make_foot(self) -> Lines:
+        """The last line, with the keys."""
+        return Lines(lambda _: (hints(self.HINTS),), classes="foot")
+
+    def action_close(self) -> None:
+        self.dismiss(None)
 
     def put(self, lines: tuple[Parts, ...]) -> None:
         """Show ``lines``; the box is as high as they need, up to the height of the screen."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 
-from sekft_tui.screens.box import BoxScreen, plain_title
+from sekft_tui.screens.box import CANCEL, BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.line_list import LineList
-from sekft_tui.widgets.lines import Lines
 
 
 class Choice(NamedTuple):
@@ -36,8 +34,7 @@ class ChooseScreen(BoxScreen[str]):
     ChooseScreen #choices { max-height: 100%; background: $surface; }
     ChooseScreen #box { width: 60; }
     """
-    BINDINGS = [Binding("escape,q", "dismiss", show=False)]
-    KEYS_TEXT = (("⏎", "key"), (" choose   ", "quiet"), ("esc", "key"), (" cancel", "quiet"))
+    HINTS = (("motion.choose", "choose"), CANCEL)
 
     def __init__(self, title: str, choices: tuple[Choice, ...], chosen: str = "") -> None:
         super().__init__()
@@ -48,8 +45,7 @@ class ChooseScreen(BoxScreen[str]):
 
     def compose(self) -> ComposeResult:
         self.list = LineList(self._row, chosen=self._chosen, id="choices")
-        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
-        box = Vertical(self.list, self.foot, id="box")
+        box = Vertical(self.list, self.make_foot(), id="box")
         box.border_title = plain_title(self._title)
         yield box
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from textual.binding import Binding
-
 from sekft_engine.core.errors import SekftError
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.input.actions import same_key
+from sekft_tui.screens.box import CLOSE, BoxScreen
 from sekft_tui.text import Parts, wrapped
 
 
@@ -20,11 +19,8 @@ class DetailsScreen(BoxScreen[None]):
         copy: copies a text to the clipboard; returns what was done, for the user to read.
     """
 
-    BINDINGS = [
-        Binding("escape,q,e,enter", "dismiss", show=False),
-        Binding("y", "copy", show=False),
-    ]
-    KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("y", "key"), (" copy", "quiet"))
+    BINDINGS = [same_key("global.details", "close"), same_key("global.copy", "copy")]
+    HINTS = (CLOSE, ("global.copy", "copy"))
 
     def __init__(self, text: str, trace: str, copy: Callable[[str], str]) -> None:
         super().__init__()

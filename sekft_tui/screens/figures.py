@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from textual import work
-from textual.binding import Binding
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
+from sekft_tui.input.actions import same_key
 from sekft_tui.model.measures import OVERALL
-from sekft_tui.screens.box import BoxScreen, plain_title
+from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, fit, visible, wrapped
 
 _NAME, _COLUMN = 20, 14
@@ -28,11 +28,11 @@ class FiguresScreen(BoxScreen[None]):
         subjects: in the order of the pane.
     """
 
-    BINDINGS = [Binding("escape,q,i", "dismiss", show=False)]
+    BINDINGS = [same_key("eval.figures", "close")]
     #: Cells that the box may take.
     WIDEST = 130
     DEFAULT_CSS = f"FiguresScreen #box {{ width: {WIDEST}; }}"
-    KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
+    HINTS = (CLOSE, SCROLL)
 
     def __init__(self, folder: Path, subjects: Sequence[str]) -> None:
         super().__init__()

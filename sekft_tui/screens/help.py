@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from textual import events
-from textual.binding import Binding
 
 from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
-from sekft_tui.input.actions import PANES, SCREENS, Place, of, shown
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.input.actions import of, same_key, shown
+from sekft_tui.input.places import PANES, TITLES, Place
+from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen
 from sekft_tui.text import Parts, fit, wrapped
 
 
 class HelpScreen(BoxScreen[None]):
     """Made from the key table, so it is always complete."""
 
-    BINDINGS = [Binding("escape,q,question_mark,f1", "dismiss", show=False)]
-    KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
+    BINDINGS = [same_key(f"{place}.help", "close") for place in ("global", "takeover", "shell")]
+    HINTS = (CLOSE, SCROLL)
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class HelpScreen(BoxScreen[None]):
 
     def _put(self) -> None:
         """Show the text, wrapped to the present width."""
-        title = dict(PANES + SCREENS)[self.place]
+        title = TITLES[self.place]
         lines: list[Parts] = [((f"{title}", "head"),)]
         lines += self._keys(self.place)
         if self.place == "trajectories":
@@ -47,7 +47,7 @@ class HelpScreen(BoxScreen[None]):
             lines += filter_lines(filters.EPISODE, self._width)
         if self.place == "eval":
             lines += VERDICTS
-        if self.place in dict(SCREENS):
+        if self.place in ("takeover", "shell"):
             lines += TYPING
         lines += [(), (("Lists and texts", "head"),)]
         lines += self._keys("motion")

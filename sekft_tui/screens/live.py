@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Grid, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -18,8 +17,11 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.records.events import EpisodeDone
 from sekft_engine.takeover.view import TakeOverView
 from sekft_engine.work.board import Writing
+from sekft_tui.input.actions import KEYS, bindings, fixed_key, same_key
+from sekft_tui.input.footer import hints
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.evaluation import Cell, EvalView
+from sekft_tui.screens.box import SCROLL
 from sekft_tui.screens.takeover.legends import clock
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
@@ -35,6 +37,8 @@ Key = tuple[str, str]
 WIDE, TILE_WIDTH, TILE_HEIGHT = 160, 78, 11
 #: How often the seconds are drawn, per second.
 _CLOCK = 2
+#: The keys of lists and texts that move; the other one opens.
+SCROLLING = tuple(key for key in KEYS if key.place == "motion" and key.action != "choose")
 
 
 class Tile(Vertical):
@@ -84,24 +88,21 @@ class LiveScreen(ModalScreen[Key | None]):
     LiveScreen #tiles { grid-gutter: 0; height: 1fr; }
     """
     BINDINGS = [
-        Binding("escape,q", "dismiss", show=False),
-        Binding("enter", "open", show=False),
-        Binding("tab,l,right", "next(1)", show=False),
-        Binding("shift+tab,h,left", "next(-1)", show=False),
-        Binding("space,p", "pause", show=False),
-        Binding("z", "zoom", show=False),
-        Binding("j,down", "scroll('scroll_down')", show=False),
-        Binding("k,up", "scroll('scroll_up')", show=False),
-        Binding("ctrl+d,pagedown", "scroll('scroll_page_down')", show=False),
-        Binding("ctrl+u,pageup", "scroll('scroll_page_up')", show=False),
-        Binding("g,home", "scroll('scroll_home')", show=False),
-        Binding("G,end", "scroll('scroll_end')", show=False),
+        *bindings("live"),
+        fixed_key("tab", "next(1)"),
+        fixed_key("shift+tab", "next(-1)"),
+        same_key("motion.choose", "open"),
+        # No part of the screen has the focus: these scroll the marked episode.
+        *(same_key(key.id, f"scroll('{key.action}')") for key in SCROLLING),
     ]
-    KEYS_TEXT: Parts = (
-        (" ⇥", "key"), (" next episode ", "quiet"), (" z", "key"), (" one or several ", "quiet"),
-        (" space", "key"), (" pause ", "quiet"), (" ⏎", "key"), (" replay ", "quiet"),
-        (" j k", "key"), (" scroll ", "quiet"), (" q", "key"), (" back", "quiet"),
-    )  # fmt: skip
+    HINTS = (
+        ("live.next-back live.next", "episode"),
+        ("live.zoom", "one or several"),
+        ("live.pause", "pause"),
+        ("motion.choose", "replay"),
+        SCROLL,
+        ("live.close", "back"),
+    )
 
     class Written(Message):
         """A model has written more."""
@@ -126,7 +127,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda width: (self._head_line(width),), id="live-head")
         self.grid = Grid(id="tiles")
-        self.foot = Lines(lambda _width: (self.KEYS_TEXT,), id="live-foot")
+        self.foot = Lines(lambda _: (((" ", ""), *hints(self.HINTS)),), id="live-foot")
         yield self.head
         yield self.grid
         yield self.foot
@@ -227,6 +228,9 @@ class LiveScreen(ModalScreen[Key | None]):
             self._keys = [self._chosen]
         self.call_later(self._arrange)
 
+    def action_close(self) -> None:
+        self.dismiss(None)
+
     def action_open(self) -> None:
         """Open the chosen episode in Replay, which has more of it."""
         self.dismiss(self._chosen)
@@ -239,7 +243,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def action_scroll(self, how: str) -> None:
         for tile in self.grid.query(Tile):
             if tile.key == self._chosen:
-                getattr(tile.view, how)(animate=False)
+                getattr(tile.view, f"action_{how}")()
 
 
 def _place(view: EvalView, key: Key) -> tuple[int, int]:

@@ -6,8 +6,9 @@ from sekft_tui.screens.box import BoxScreen, plain_title
 from sekft_tui.text import Parts
 
 
-class QuestionScreen(BoxScreen[str]):
-    """Subclasses bind a key to ``answer('…')`` for each of the answers."""
+class QuestionScreen(BoxScreen[str], inherit_bindings=False):
+    """Subclasses bind a key to ``answer('…')`` for each of the answers. These keys are not in the
+    table: a question shows them itself."""
 
     SCROLLS = False
     WIDTH = 60

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
+from sekft_tui.input.actions import same_key
 from sekft_tui.model.endings import name_of
 from sekft_tui.screens.question import QuestionScreen
 
@@ -35,7 +36,7 @@ class QuitScreen(QuestionScreen):
         Binding("c", "cancel", show=False),
         Binding("k,escape", "answer('stay')", show=False),
         Binding("q", "answer('leave')", show=False),
-        Binding("ctrl+c", "again", show=False),
+        same_key("global.interrupt", "again"),
     ]
     WIDTH = 66
 

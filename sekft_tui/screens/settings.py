@@ -6,17 +6,15 @@ from collections.abc import Callable
 
 import msgspec
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 
 from sekft_engine.core.errors import SekftError
 from sekft_tui.process.preferences import GLYPHS, Preferences, path_of_preferences, problem
-from sekft_tui.screens.box import BoxScreen, plain_title
+from sekft_tui.screens.box import CLOSE, BoxScreen, plain_title
 from sekft_tui.text import short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.line_edit import TypingTarget
-from sekft_tui.widgets.lines import Lines
 
 _HELP = {
     "mouse": "click and scroll; without it the terminal selects text (from the next start on)",
@@ -49,10 +47,7 @@ class SettingsScreen(BoxScreen[None]):
     SettingsScreen #settings { background: $surface; }
     SettingsScreen #settings-help { height: 2; margin-top: 1; }
     """
-    BINDINGS = [Binding("escape,q", "close", show=False)]
-    KEYS_TEXT = (
-        ("⏎", "key"), (" change   ", "quiet"), ("esc", "key"), (" close", "quiet"),
-    )  # fmt: skip
+    HINTS = (("motion.choose", "change"), CLOSE)
 
     def __init__(
         self,
@@ -78,8 +73,7 @@ class SettingsScreen(BoxScreen[None]):
             show_help=self.help.show_help,
             id="settings",
         )
-        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
-        box = Vertical(self.form, self.help, self.foot, id="box")
+        box = Vertical(self.form, self.help, self.make_foot(), id="box")
         box.border_title = "settings"
         box.border_subtitle = plain_title(short_path(str(path_of_preferences())))
         yield box

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual.binding import Binding
-
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
+from sekft_tui.input.actions import same_key
 from sekft_tui.screens.box import BoxScreen
 from sekft_tui.text import Parts, bar, clip, fit, visible, wrapped
 
@@ -18,14 +17,9 @@ if TYPE_CHECKING:
 class SetupScreen(BoxScreen[bool]):
     """One line for each task; closes itself when all are done."""
 
-    BINDINGS = [Binding("escape,q", "close", show=False)]
+    BINDINGS = [same_key("global.interrupt", "app.interrupt")]
     SCROLLS = False
-    KEYS_TEXT = (
-        ("esc", "key"),
-        (" close, and look around   ", "quiet"),
-        ("^c", "key"),
-        (" cancel", "quiet"),
-    )
+    HINTS = (("box.close", "close, and look around"), ("global.interrupt", "cancel, or leave"))
 
     def __init__(self) -> None:
         super().__init__()

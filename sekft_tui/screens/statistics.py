@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from textual.binding import Binding
 from textual.message import Message
 
 from sekft_engine.core.imports import import_module
 from sekft_engine.data.read_report import note_lines, passed_over_text
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.input.actions import same_key
+from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen
 from sekft_tui.text import Parts, bar, clip, fit, percent, visible
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _BAR = 24
 class StatisticsScreen(BoxScreen[None]):
     """Counts again while the data set is being certified."""
 
-    BINDINGS = [Binding("escape,q,i", "dismiss", show=False)]
-    KEYS_TEXT = (("esc", "key"), (" close   ", "quiet"), ("j k", "key"), (" scroll", "quiet"))
+    BINDINGS = [same_key("trajectories.statistics", "close")]
+    HINTS = (CLOSE, SCROLL)
 
     class Counted(Message):
         def __init__(self, found: Statistics) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textual.binding import Binding
 
+from sekft_tui.input.actions import same_key
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import short_path
 
@@ -18,7 +19,8 @@ class WelcomeScreen(QuestionScreen):
         Binding("i", "answer('data')", show=False),
         Binding("o", "answer('open')", show=False),
         Binding("escape,enter", "answer('')", show=False),
-        Binding("q,ctrl+c", "answer('leave')", show=False),
+        Binding("q", "answer('leave')", show=False),
+        same_key("global.interrupt", "answer('leave')"),
     ]
     WIDTH = 72
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from rich.cells import cell_len
 from textual.timer import Timer
 
-from sekft_tui.input.actions import PANES, Place
 from sekft_tui.input.footer import FooterState, bar, items, last_items
+from sekft_tui.input.places import PANES, Place
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 

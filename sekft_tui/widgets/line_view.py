@@ -47,7 +47,7 @@ def _reversed(parts: Parts) -> Parts:
     return tuple((text[::-1], style) for text, style in reversed(parts))
 
 
-class LineView(ScrollView, can_focus=True):
+class LineView(ScrollView, can_focus=True, inherit_bindings=False):
     """A view of ``count`` lines; a subclass makes each of them in :meth:`line`.
 
     Drawn lines are cached under :meth:`cache_key`. A subclass calls :meth:`relines` when their

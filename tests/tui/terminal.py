@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -21,6 +22,13 @@ from typing import TypeVar
 import pyte
 
 DEADLINE_S = 150.0
+#: Modes that a terminal is asked to take and to leave: the mouse, the other screen, pasting, …
+_MODE = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
+#: The protocol in which a terminal tells more of each key; it is taken and given back.
+_KEYS = re.compile(rb"\x1b\[([><])\d*u")
+#: On in a terminal that nobody has asked for anything: lines wrap, and there is a cursor.
+_USUAL = frozenset({7, 25})
+MOUSE = frozenset({9, 1000, 1001, 1002, 1003, 1005, 1006, 1015, 1016})
 ROOT = Path(__file__).parents[2]
 SEKFT = "from sekft_engine.cli.main import main; main()"
 
@@ -65,6 +73,60 @@ class Terminal:
         with self._lock:
             return "\n".join(line.rstrip() for line in self._screen.display)
 
+    @property
+    def modes(self) -> frozenset[int]:
+        """The modes that are on."""
+        on = set(_USUAL)
+        for mode, is_on in self._asked_modes():
+            (on.add if is_on else on.discard)(mode)
+        return frozenset(on)
+
+    @property
+    def ever_on(self) -> frozenset[int]:
+        """The modes that the program has ever asked for."""
+        return frozenset(mode for mode, is_on in self._asked_modes() if is_on)
+
+    def _asked_modes(self) -> Iterator[tuple[int, bool]]:
+        with self._lock:
+            asked = _MODE.findall(bytes(self.sent))
+        for numbers, how in asked:
+            yield from ((int(number), how == b"h") for number in numbers.split(b";") if number)
+
+    @property
+    def faults_at_rest(self) -> list[str]:
+        """What is not as a shell or another program expects its terminal."""
+        found = [f"mode {mode} is not as usual" for mode in sorted(self.modes ^ _USUAL)]
+        with self._lock:
+            taken = _KEYS.findall(bytes(self.sent))
+            cursor = self._screen.cursor
+            if cursor.attrs != self._screen.default_char:
+                found.append(f"text would look like this: {cursor.attrs}")
+        if taken.count(b">") > taken.count(b"<"):
+            found.append("keys come in another protocol")
+        local = termios.tcgetattr(self._master)[3]
+        if not local & termios.ECHO or not local & termios.ICANON or not local & termios.ISIG:
+            found.append("what is typed is not echoed, or not read line by line")
+        return found
+
+    def place_of(self, text: str) -> tuple[int, int]:
+        """Column and line, from 1 on, at which a text stands on the screen."""
+        with self._lock:
+            lines = list(self._screen.display)
+        for number, line in enumerate(lines, 1):
+            if text in line:
+                return line.index(text) + 1, number
+        raise AssertionError(f"{text!r} is not on the screen:\n" + "\n".join(lines))
+
+    def click(self, text: str, times: int = 1) -> None:
+        """Click on a text, as a terminal tells it."""
+        column, line = self.place_of(text)
+        self.press(f"\x1b[<0;{column};{line}M\x1b[<0;{column};{line}m" * times)
+
+    def wheel(self, text: str, clicks: int) -> None:
+        """Turn the wheel over a text; up where ``clicks`` are negative."""
+        column, line = self.place_of(text)
+        self.press(f"\x1b[<{64 if clicks < 0 else 65};{column};{line}M" * abs(clicks))
+
     def press(self, *keys: str) -> None:
         names = {
             "enter": "\r",
@@ -100,10 +162,14 @@ class Terminal:
             os.close(self._master)
             self._thread.join(5)
 
+    def read_all(self) -> None:
+        """Wait until all is read that a program wrote that has ended."""
+        self._thread.join(5)
+
     def let_go(self) -> None:
         """Close the terminal of a program that has ended, once all that it wrote is read: the next
         terminal may get the same descriptor."""
-        self._thread.join(5)
+        self.read_all()
         self.hang_up()
 
 

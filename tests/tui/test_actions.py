@@ -2,43 +2,78 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+
 import pytest
 from rich.cells import cell_len
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.keys import _character_to_key
+from textual.screen import Screen
 
+import sekft_tui
 from sekft_tui.app import Workbench
-from sekft_tui.input.actions import (
-    KEYS,
-    PANES,
-    SCREENS,
-    Place,
-    action_of,
-    bindings,
-    footer,
-    of,
-    shown,
-)
+from sekft_tui.input.actions import KEYS, action_of, all_keys, footer, of, shown
 from sekft_tui.input.footer import FooterState, bar, items, last_items
-from sekft_tui.panes import pane_type
-from sekft_tui.screens.takeover import TakeOverScreen
-from sekft_tui.screens.takeover.watch import WatchScreen
-from sekft_tui.widgets.line_view import LineView
+from sekft_tui.input.places import FIXED, PANES, TITLES, Place, together
+from sekft_tui.screens.question import QuestionScreen
 
 #: Lost or taken over by terminals in legacy mode, flow control, or other programs.
 FORBIDDEN = {"ctrl+h", "ctrl+i", "ctrl+m", "ctrl+j", "ctrl+q", "ctrl+s"}
 PLACES: list[Place] = [name for name, _ in PANES]
-OVER_PANES: list[Place] = [name for name, _ in SCREENS]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_no_two_keys_clash_in_a_pane(place: Place) -> None:
-    names = [name for key in of("global", "motion", place) for name in key.keys]
-    assert sorted(names) == sorted(set(names))
+def classes() -> Iterator[type[DOMNode]]:
+    """Every app, screen and widget of the project."""
+    for module in pkgutil.walk_packages(sekft_tui.__path__, "sekft_tui."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found: list[type[DOMNode]] = [DOMNode]
+    for each in found:
+        found += [one for one in each.__subclasses__() if one not in found]
+    yield from (one for one in found if one.__module__.startswith("sekft_tui."))
 
 
-@pytest.mark.parametrize("place", OVER_PANES)
-def test_no_two_keys_clash_in_a_screen_over_the_panes(place: Place) -> None:
-    names = [name for key in of("motion", place) for name in key.keys]
-    assert sorted(names) == sorted(set(names))
+def own_bindings(of_class: type[DOMNode]) -> list[Binding]:
+    """The bindings that a class adds to those of its bases."""
+    return list(Binding.make_bindings(vars(of_class).get("BINDINGS", ())))
+
+
+@pytest.mark.parametrize("names", together(), ids=lambda names: names[0] + "-" + names[-1])
+def test_no_key_does_two_things_where_it_counts(names: tuple[str, ...]) -> None:
+    counting = [key for key in all_keys() if key.place in names or key.id in names]
+    assert {key.id for key in counting} >= {name for name in names if "." in name}
+    bound = [name for key in counting for name in key.keys]
+    assert sorted(bound) == sorted(set(bound))
+
+
+def test_every_binding_of_every_screen_and_widget_comes_from_the_table() -> None:
+    table = {key.id: key for key in KEYS}
+    bound = set()
+    for each in classes():
+        for binding in own_bindings(each):
+            if binding.id:
+                names = table[binding.id].keys
+                assert binding.key in {_character_to_key(n) if len(n) == 1 else n for n in names}
+                bound.add(binding.id)
+            elif not issubclass(each, QuestionScreen):  # which shows the keys of its answers
+                assert binding.key in FIXED, f"{each.__name__}: {binding.key} is in no table"
+    assert bound == set(table)
+
+
+async def test_no_widget_of_a_pane_has_keys_beside_those_of_the_table(
+    make_app: Callable[[], Workbench],
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        for number, _ in enumerate(PANES, 1):
+            await pilot.press(str(number))
+            assert app.focused is not None
+            for key, active in app.screen.active_bindings.items():
+                if not isinstance(active.node, Screen):
+                    assert active.binding.id or key in FIXED, (app.focused, key)
 
 
 def test_no_key_is_one_that_terminals_do_not_deliver() -> None:
@@ -50,15 +85,17 @@ def test_no_key_is_one_that_terminals_do_not_deliver() -> None:
 
 
 def test_every_key_has_an_action_where_it_says() -> None:
-    targets: dict[str, type] = {"global": Workbench, "motion": LineView}
-    targets |= {str(place): pane_type(place) for place in PLACES}
-    targets |= {"takeover": TakeOverScreen, "shell": WatchScreen}
-    for key in KEYS:
-        method = key.action.split("(")[0]
-        assert hasattr(targets[key.place], f"action_{method}"), key
-        assert key.description
-        assert key.label
-    assert {key.place for key in KEYS} == {"global", "motion", *PLACES, *OVER_PANES}
+    table = {key.id: key for key in KEYS}
+    for each in classes():
+        for binding in own_bindings(each):
+            action = binding.action.partition("(")[0]
+            method = f"action_{action.removeprefix('app.')}"
+            app = action.startswith("app.")
+            targets = [Workbench] if app else [each, *each.__subclasses__()]
+            assert any(hasattr(target, method) for target in targets), (each, binding)
+            key = table.get(binding.id or "")
+            assert key is None or (key.description and key.label)
+    assert {key.place for key in KEYS} == set(TITLES)
 
 
 def test_ids_are_unique() -> None:
@@ -77,9 +114,3 @@ def test_the_footer_has_few_keys_and_ends_with_help_and_quit(place: Place, width
     for _, start, end, action in made.clicks:
         key = next(key for key in of("global", place) if action_of(key) == action)
         assert text[start:end] == f" {shown(key.keys[0])} {key.label} "
-
-
-def test_every_key_of_the_table_is_bound_once() -> None:
-    assert sum(len(bindings(place)) for place in ("global", "motion", *PLACES, *OVER_PANES)) == len(
-        KEYS
-    )

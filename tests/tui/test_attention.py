@@ -98,3 +98,18 @@ async def test_the_last_title_is_shown_though_it_came_soon_after_another(
             events.JobCancelled(job="train-1", kind="train"),
         )
         await until(pilot, lambda: "idle" in written[-1], "the title at the end")
+
+
+def test_each_sign_can_be_switched_off_and_what_is_long_is_chosen() -> None:
+    began, ended = time.time() - 2 * LONG, time.time()
+    for chosen, written in (
+        (Preferences(title=False), ["\x07", "\x1b]9;done\x07"]),
+        (Preferences(bell=False), ["\x1b[22;2t\x1b]2;idle\x07", "\x1b]9;done\x07"]),
+        (Preferences(notify=False), ["\x1b[22;2t\x1b]2;idle\x07", "\x07"]),
+        (Preferences(bell_after=3 * LONG), ["\x1b[22;2t\x1b]2;idle\x07"]),
+    ):
+        terminal = Terminal()
+        terminal.attention.preferences = chosen
+        terminal.attention.title("idle")
+        terminal.attention.ended("done", began, ended)
+        assert terminal.written == written, chosen

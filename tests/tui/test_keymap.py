@@ -13,9 +13,10 @@ import pytest
 
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.app import Workbench
-from sekft_tui.input.actions import KEYS, VERBS, Place, key_for, of, remap
+from sekft_tui.input.actions import KEYS, VERBS, key_for, of, remap
 from sekft_tui.input.key_page import page
 from sekft_tui.input.keymap import FILE, as_toml, load_keymap, user_file
+from sekft_tui.input.places import Place
 from tests.tui.screen import until, until_shown
 from tests.tui.scripted import ScriptedEngine, training
 
@@ -93,6 +94,11 @@ def test_a_key_is_changed_by_its_id_and_the_workspace_wins(tmp_path: Path) -> No
         ('"train.start" = "x"', "1: train.start: x is train.stop already"),
         ('\n\n[train]\nstart = "q"', "4: train.start: q is global.quit already"),
         ('"global.quit" = "s"', "1: global.quit: s is train.start already"),
+        ('"live.zoom" = "j"', "1: live.zoom: j is motion.down already"),
+        ('"motion.down" = "c"', "1: motion.down: c is train.checkpoint already"),
+        ('"compare.curves" = "C"', "1: compare.curves: C is runs.compare already"),
+        ('"rate.stop" = "ctrl+c"', "1: rate.stop: ctrl+c is global.interrupt already"),
+        ('"box.close" = ["escape", "y"]', "1: box.close: y is global.copy already"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_line_and_has_no_effect(
@@ -109,6 +115,10 @@ def test_two_choices_in_conflict_name_each_other(tmp_path: Path) -> None:
     path = tmp_path / FILE
     assert said.startswith(f"{path}:2: train.pause: ctrl+r is train.start already ({path}:1)")
     assert load_keymap(path).keys == {"train.start": ("ctrl+r",)}
+
+
+def test_a_box_may_be_closed_by_the_key_that_opened_it(tmp_path: Path) -> None:
+    assert not load_keymap(written(tmp_path, '"box.close" = ["escape", "Q"]\n')).faults
 
 
 def test_two_keys_can_be_exchanged(tmp_path: Path) -> None:

@@ -1,13 +1,21 @@
-"""Small promises: clipboard over SSH, remembered settings, filters, what is not trained on."""
+"""Small promises: clipboard and text files, the keys of vi, themes, remembered settings."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from sekft_tui.app import Workbench
 from sekft_tui.input import clipboard
+from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.settings import State, load_state, save_state
+from tests.tui.screen import until, until_shown
+
+Make = Callable[[], Workbench]
 
 
 def test_text_goes_to_the_terminals_clipboard_also_through_tmux() -> None:
@@ -40,3 +48,50 @@ def test_only_a_bare_connection_is_warned_of() -> None:
     assert over_bare_ssh(ssh)
     assert not over_bare_ssh(ssh | {"TMUX": "x"})
     assert not over_bare_ssh({})
+
+
+async def test_the_keys_of_vi_move_in_lists_and_in_texts(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until_shown(pilot, "12 trajectories", "certified")
+        pane = app.query_one(TrajectoriesPane)
+        places = []
+        for key in ("j", "j", "k", "G", "g", "ctrl+d", "ctrl+u"):
+            await pilot.press(key)
+            places.append(pane.list.cursor)
+        *few, half, back = places
+        assert few == [1, 2, 1, 11, 0]
+        assert 1 < half < 11
+        assert back == 0
+        await pilot.press("enter", "l", "l", "h")
+        await until_shown(pilot, "turn 2/6")
+        await pilot.press("/", *"warden", "enter", "n")
+        await until_shown(pilot, "warden: 3 of 3")
+        await pilot.press("N")
+        await until_shown(pilot, "warden: 2 of 3")
+
+
+async def test_what_is_shown_is_written_to_a_text_file(
+    make_app: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with make_app().run_test(size=(120, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories", "certified")
+        await pilot.press("Y")
+        await until(pilot, lambda: list(tmp_path.glob("*.txt")), "the file")
+    (path,) = tmp_path.glob("sekft-trajectories-*.txt")
+    assert "warden --help" in path.read_text(encoding="utf-8")
+
+
+async def test_every_theme_can_be_chosen_in_the_settings(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 24)) as pilot:
+        await pilot.press("ctrl+o")
+        await until_shown(pilot, "settings", "chart glyphs")
+        seen = []
+        while app.theme not in seen:
+            seen.append(app.theme)
+            await pilot.press("enter")
+        assert set(seen) == set(app.available_themes)
+        assert {"sekft-dark", "nord"} <= set(seen)
+        assert any(app.available_themes[name].ansi for name in seen), "the terminal's own colours"

@@ -107,46 +107,86 @@ def test_the_pager_and_the_editor_have_the_terminal_until_they_end(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     """The pager gets a text in which nothing acts; the editor gets the file itself."""
-    tool = tmp_path / "tool"
-    tool.write_text('#!/bin/sh\ncat "$1" > "$0.seen"\necho "$1" > "$0.name"\nread key\n')
-    tool.chmod(0o755)
+    tool = program(tmp_path, 'cat "$1" > "$0.seen"\necho "$1" > "$0.name"\nread key\n')
     environ = {"PAGER": str(tool), "VISUAL": str(tool), "XDG_STATE_HOME": str(tmp_path / "state")}
     with terminal(
         "tui", "--workspace", str(workspace.root), cwd=tmp_path, environ=environ
     ) as shown:
         shown.until_shown("12 trajectories", "certified")
+        modes = shown.modes
+        assert shown.faults_at_rest, "the workbench has asked the terminal for something"
         shown.press("|")
         shown.until(lambda _: (tmp_path / "tool.name").exists(), "the pager")
+        assert shown.faults_at_rest == []
         seen = (tmp_path / "tool.seen").read_text()
         assert "\x1b" not in seen
         assert "␛[31mred" in seen
         shown.press("enter")
         shown.until_shown("12 trajectories")
+        shown.until(lambda _: shown.modes == modes, "what the workbench asked for, again")
         (tmp_path / "tool.name").unlink()
         shown.press("\x05")
         shown.until(lambda _: (tmp_path / "tool.name").exists(), "the editor")
         assert (tmp_path / "tool.name").read_text().strip().endswith("trajectories/000.json")
+        assert shown.faults_at_rest == []
         shown.press("enter")
         shown.until_shown("12 trajectories")
+        shown.until(lambda _: shown.modes == modes, "what the workbench asked for, again")
+        shown.press("q")
+        assert shown.ended() == 0
+        shown.read_all()
+        assert shown.faults_at_rest == []
+
+
+@pytest.mark.slow
+def test_a_shell_is_opened_in_the_folder_of_a_run_and_exit_comes_back(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    run = stored_run(workspace, "001-train", watched(3))
+    shell = program(tmp_path, 'pwd > "$0.where"\necho "a shell"\nread line\n')
+    environ = {"SHELL": str(shell), "XDG_STATE_HOME": str(tmp_path / "state")}
+    words = ("tui", "--workspace", str(workspace.root))
+    with terminal(*words, cwd=tmp_path, environ=environ) as shown:
+        shown.until_shown("12 trajectories")
+        shown.press("5")
+        shown.until_shown("1 run", "001-train")
+        shown.press("O")
+        shown.until_shown("a shell")
+        assert Path((tmp_path / "tool.where").read_text().strip()) == run
+        assert shown.faults_at_rest == []
+        shown.press("exit", "enter")
+        shown.until_shown("1 run", "001-train")
         shown.press("q")
         assert shown.ended() == 0
 
 
-#: Leads the session as a shell does: runs the workbench, and wakes it when it has stopped.
+def program(folder: Path, script: str) -> Path:
+    """A program that stands for a pager, an editor or a shell."""
+    path = folder / "tool"
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+    return path
+
+
+#: Leads the session as a shell does: runs the workbench, takes the terminal when that has stopped,
+#: and wakes it when it is told to.
 SHELL = """
-import os, signal, subprocess, sys
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 pid = os.fork()
 if not pid:
     os.setpgid(0, 0)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.tcsetpgrp(0, os.getpid())
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
     from sekft_engine.cli.main import main
     main()
 os.setpgid(pid, pid) if os.getpgid(pid) != pid else None
 _, status = os.waitpid(pid, os.WUNTRACED)
-open("stopped", "w").write(str(os.WIFSTOPPED(status)))
-os.kill(pid, signal.SIGCONT)
+os.tcsetpgrp(0, os.getpid())
+print("the shell" if os.WIFSTOPPED(status) else "it has ended")
+sys.stdin.readline()
+os.tcsetpgrp(0, pid)
+os.killpg(pid, signal.SIGCONT)
 _, status = os.waitpid(pid, 0)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
@@ -160,9 +200,14 @@ def test_ctrl_z_gives_the_shell_back_and_fg_the_workbench(
     words = ("tui", "--workspace", str(workspace.root))
     with terminal(*words, cwd=tmp_path, environ=environ, code=SHELL) as shown:
         shown.until_shown("12 trajectories", "certified")
+        modes = shown.modes
+        assert shown.faults_at_rest
         shown.press("\x1a")
-        shown.until(lambda _: (tmp_path / "stopped").exists(), "stopped")
-        assert (tmp_path / "stopped").read_text() == "True"
+        shown.until_shown("the shell")
+        assert shown.faults_at_rest == []
+        shown.press("fg", "enter")
+        shown.until_shown("12 trajectories")
+        shown.until(lambda _: shown.modes == modes, "what the workbench asked for, again")
         shown.press("6")
         shown.until_shown("entries")
         shown.press("q")

@@ -18,8 +18,9 @@ from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
+from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import hint, state_text

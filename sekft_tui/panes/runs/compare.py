@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from textual import work
-from textual.binding import Binding
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.results import TrainResult
+from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.model.measures import OVERALL
 from sekft_tui.model.reducer import replayed
 from sekft_tui.model.series import Floats
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen
 from sekft_tui.text import Parts, clip, duration, fit, short_number, visible, wrapped
 
 if TYPE_CHECKING:
@@ -41,14 +41,12 @@ class CompareScreen(BoxScreen[str]):
     DEFAULT_CSS = "CompareScreen #box { width: 96%; }"
     TITLE_TEXT = "runs side by side"
     BINDINGS = [
-        Binding("escape,q,C", "dismiss('')", show=False),
-        # The lines have a use for enter, too.
-        Binding("enter,c", "dismiss('curves')", show=False, priority=True),
+        *bindings("compare"),
+        same_key("runs.compare", "close"),
+        # The lines have a use for it, too.
+        same_key("motion.choose", "dismiss('curves')", priority=True),
     ]
-    KEYS_TEXT = (
-        ("⏎", "key"), (" curves in one chart   ", "quiet"), ("j k", "key"), (" scroll   ", "quiet"),
-        ("esc", "key"), (" close", "quiet"),
-    )  # fmt: skip
+    HINTS = (("motion.choose", "curves in one chart"), SCROLL, CLOSE)
 
     def __init__(self, runs: Sequence[RunInfo], titles: Sequence[str]) -> None:
         super().__init__()

@@ -18,8 +18,9 @@ from sekft_engine.core.text import count
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
+from sekft_tui.input.places import Place
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.facts import facts
 from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of, text_of

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records import jobs
-from sekft_tui.input.actions import key_for
+from sekft_tui.input.actions import bindings, key_for, same_key
+from sekft_tui.input.footer import hints
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.rate_search import RateView
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import CANCEL, BoxScreen
 from sekft_tui.text import Parts, bar, clip, visible, wrapped
 from sekft_tui.widgets.chart import Chart
 from sekft_tui.widgets.chart.plot import Board, Flag, Line, Plot
@@ -92,11 +92,9 @@ class FindRateScreen(BoxScreen[float]):
     FindRateScreen Chart { height: 1fr; background: $surface; }
     """
     BINDINGS = [
-        Binding("escape,q,f", "close", show=False),
-        Binding("enter", "take", show=False),
-        Binding("right,l", "cursor(1)", show=False),
-        Binding("left,h", "cursor(-1)", show=False),
-        Binding("x,ctrl+c", "stop", show=False),
+        *bindings("rate"),
+        same_key("train.find-rate", "close"),
+        same_key("global.interrupt", "stop"),
     ]
 
     def __init__(self, bridge: Bridge, job: str) -> None:
@@ -166,17 +164,17 @@ class FindRateScreen(BoxScreen[float]):
         return line, ((about, "quiet"),)
 
     def _foot(self, width: int) -> tuple[Parts, ...]:
-        keys: list[tuple[str, str]] = []
+        del width
+        wanted: list[tuple[str, str]] = []
         if self.rate:
-            keys.append(("⏎", f"take {self.rate:g}"))
+            wanted.append(("rate.take", f"take {self.rate:g}"))
         if len(self.view):
-            keys.append(("← →", "read the curve"))
+            wanted.append(("rate.cursor-back rate.cursor", "read the curve"))
         if self._job is not None and self._job.active:
-            keys += [("x", "stop"), ("esc", "close (keeps running)")]
+            wanted += [("rate.stop", "stop"), ("box.close", "close (keeps running)")]
         else:
-            keys.append(("esc", "cancel"))
-        return (tuple(part for key, label in keys
-                      for part in ((key, "key"), (f" {label}   ", "quiet"))),)  # fmt: skip
+            wanted.append(CANCEL)
+        return (hints(wanted),)
 
     def _board(self, view: View) -> Board:
         del view
@@ -203,9 +201,6 @@ class FindRateScreen(BoxScreen[float]):
     def action_stop(self) -> None:
         if self._job is not None and self._job.active:
             self._bridge.engine.cancel(self._job_id)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
 
 def board(view: RateView) -> Board:

@@ -16,8 +16,9 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
 from sekft_tui.host import Host
-from sekft_tui.input.actions import Place, bindings, key_for
+from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
+from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenTrajectory
 from sekft_tui.model.job_text import hint, state_text
 from sekft_tui.model.reducer import Shared

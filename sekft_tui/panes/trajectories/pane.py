@@ -9,8 +9,9 @@ from typing import ClassVar
 from textual import on
 
 from sekft_engine.data import filters
-from sekft_tui.input.actions import Place, bindings, key_for, of
+from sekft_tui.input.actions import bindings, key_for, of
 from sekft_tui.input.footer import FooterState, Item
+from sekft_tui.input.places import Place
 from sekft_tui.panes.trajectories import export
 from sekft_tui.panes.trajectories.browser import Browser
 from sekft_tui.panes.trajectories.jumps import Kind

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
-from textual.binding import Binding
 
 from sekft_engine.core import machine
 from sekft_engine.core.errors import SekftError
 from sekft_engine.records.results import LoadResult
-from sekft_tui.input.actions import key_for
+from sekft_tui.input.actions import key_for, same_key
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.process.workers import run_on_thread
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import CLOSE, BoxScreen
 from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible, wrapped
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ class EngineScreen(BoxScreen[None]):
     """
 
     TITLE_TEXT = "engine"
-    BINDINGS = [Binding("escape,q,I,enter", "dismiss", show=False)]
-    KEYS_TEXT = (("esc", "key"), (" close", "quiet"))
+    BINDINGS = [same_key("global.engine", "close")]
+    HINTS = (CLOSE,)
 
     def __init__(self, bridge: Bridge, workspace: Path) -> None:
         super().__init__()

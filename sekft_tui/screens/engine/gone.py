@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding
 
+from sekft_tui.input.actions import same_key
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import visible
 
@@ -19,7 +20,8 @@ class EngineGoneScreen(QuestionScreen):
         Binding("r", "answer('resident')", show=False),
         Binding("o", "answer('own')", show=False),
         Binding("k,escape", "answer('stay')", show=False),
-        Binding("q,ctrl+c", "answer('leave')", show=False),
+        Binding("q", "answer('leave')", show=False),
+        same_key("global.interrupt", "answer('leave')"),
     ]
     WIDTH = 66
 

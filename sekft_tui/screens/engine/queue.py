@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 
 from sekft_engine.records.events import Queued
-from sekft_tui.input.actions import key_for
+from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text, job_state
-from sekft_tui.screens.box import BoxScreen, plain_title
+from sekft_tui.screens.box import CLOSE, BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
-from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
@@ -31,22 +29,12 @@ class QueueScreen(BoxScreen[None]):
     DEFAULT_CSS = """
     QueueScreen #queue { max-height: 100%; background: $surface; }
     """
-    BINDINGS = [
-        Binding("escape,q,Q", "dismiss", show=False),
-        Binding("K,shift+up", "move(-1)", show=False),
-        Binding("J,shift+down", "move(1)", show=False),
-        Binding("p,space", "hold", show=False),
-        Binding("x", "cancel", show=False),
-    ]
-    KEYS_TEXT = (
-        ("K J", "key"),
-        (" move up, down   ", "quiet"),
-        ("p", "key"),
-        (" hold, release   ", "quiet"),
-        ("x", "key"),
-        (" remove   ", "quiet"),
-        ("esc", "key"),
-        (" close", "quiet"),
+    BINDINGS = [*bindings("queue"), same_key("global.queue", "close")]
+    HINTS = (
+        ("queue.move-back queue.move", "move up, down"),
+        ("queue.hold", "hold, release"),
+        ("queue.cancel", "remove"),
+        CLOSE,
     )
 
     def __init__(self, bridge: Bridge) -> None:
@@ -59,8 +47,7 @@ class QueueScreen(BoxScreen[None]):
         self.list = LineList(
             self._row, empty=_EMPTY.format(start=key_for("train.start")), id="queue"
         )
-        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
-        box = Vertical(self.list, self.foot, id="box")
+        box = Vertical(self.list, self.make_foot(), id="box")
         box.border_title = "queue"
         yield box
 

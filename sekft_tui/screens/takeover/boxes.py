@@ -8,25 +8,27 @@ from difflib import SequenceMatcher
 from textual.binding import Binding
 
 from sekft_engine.takeover.difference import TurnDifference
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.input.actions import bindings, same_key
+from sekft_tui.screens.box import SCROLL, BoxScreen
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import Parts, chop, clip, visible, visible_lines, wrapped
 
 
-class DifferencesScreen(BoxScreen[str]):
+class DifferencesScreen(BoxScreen[str], inherit_bindings=False):
     """For each turn, what the world answers now and what it answered in the recording."""
 
     BINDINGS = [
-        Binding("escape,d", "answer('go on')", show=False),
-        Binding("enter", "answer('go on')", show=False, priority=True),
-        Binding("u", "answer('undo')", show=False),
-        Binding("q", "answer('leave')", show=False),
+        *bindings("differences"),
+        same_key("takeover.differences", "answer('go on')"),
+        # The lines have a use for it, too.
+        same_key("motion.choose", "answer('go on')", priority=True),
     ]
-    KEYS_TEXT = (
-        ("⏎", "key"), (" continue in this world   ", "quiet"), ("u", "key"),
-        (" undo to before   ", "quiet"), ("q", "key"), (" leave   ", "quiet"),
-        ("j k", "key"), (" scroll", "quiet"),
-    )  # fmt: skip
+    HINTS = (
+        ("motion.choose", "continue in this world"),
+        ("differences.undo", "undo to before"),
+        ("differences.leave", "leave"),
+        SCROLL,
+    )
 
     def __init__(self, differences: Sequence[TurnDifference], remark: str) -> None:
         super().__init__()

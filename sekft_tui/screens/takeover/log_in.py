@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 
 from sekft_engine.core.errors import SekftError
@@ -15,12 +14,12 @@ from sekft_engine.records.runs import list_runs
 from sekft_engine.takeover.shell import Shell, Watched, prepare
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_tui.host import Host
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.input.actions import bindings
+from sekft_tui.screens.box import CANCEL, BoxScreen
 from sekft_tui.screens.choose import Choice, ChooseScreen, choice_line
 from sekft_tui.screens.takeover.watch import WatchScreen
 from sekft_tui.text import Parts
 from sekft_tui.widgets.line_list import LineList
-from sekft_tui.widgets.lines import Lines
 
 #: The answer that means a model of a server.
 _SERVED = "\0served"
@@ -40,14 +39,8 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
     ChooseWorldScreen #choices { max-height: 100%; background: $surface; }
     ChooseWorldScreen #box { width: 60; }
     """
-    BINDINGS = [
-        Binding("escape,q", "dismiss", show=False),
-        Binding("m", "model", show=False),
-    ]
-    KEYS_TEXT = (
-        ("⏎", "key"), (" by hand   ", "quiet"), ("m", "key"), (" let a model log in   ", "quiet"),
-        ("esc", "key"), (" cancel", "quiet"),
-    )  # fmt: skip
+    BINDINGS = bindings("worlds")
+    HINTS = (("motion.choose", "by hand"), ("worlds.model", "let a model log in"), CANCEL)
 
     def __init__(self, worlds: tuple[Choice, ...]) -> None:
         super().__init__()
@@ -55,8 +48,7 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
 
     def compose(self) -> ComposeResult:
         self.list = LineList(self._row, chosen=self._chosen, id="choices")
-        self.foot = Lines(lambda _: (self.KEYS_TEXT,), classes="foot")
-        box = Vertical(self.list, self.foot, id="box")
+        box = Vertical(self.list, self.make_foot(), id="box")
         box.border_title = "type by hand in which world?"
         yield box
 

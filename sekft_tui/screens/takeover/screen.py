@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.message import Message
 from textual.screen import ModalScreen
 
@@ -17,7 +16,7 @@ from sekft_engine.takeover.keep import folder_for
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.host import SessionHost
-from sekft_tui.input.actions import bindings
+from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.input.footer import bar
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
@@ -48,7 +47,7 @@ class TakeOverScreen(ModalScreen[None]):
         choices: the models that may type: adapters' folders, "" = the bare base.
     """
 
-    BINDINGS = [*bindings("takeover"), Binding("ctrl+c", "interrupt", show=False)]
+    BINDINGS = [*bindings("takeover"), same_key("global.interrupt", "interrupt")]
     DEFAULT_CSS = """
     TakeOverScreen { background: $background; }
     TakeOverScreen #takeover-head { dock: top; }

@@ -13,7 +13,7 @@ from textual.events import Key
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.host import SessionHost
-from sekft_tui.input.actions import bindings
+from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.screens.takeover import watch_legends
@@ -69,8 +69,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
 
     BINDINGS = [
         *bindings("shell"),
-        Binding("ctrl+c", "interrupt", show=False),
-        Binding("escape", "escape", show=False),
+        same_key("global.interrupt", "interrupt"),
     ]
     DEFAULT_CSS = """
     WatchScreen #shell-side { width: 44; border-left: solid $line; padding: 0 1; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def test_while_an_eval_runs_p_is_one_that_may_be_looked_at() -> None:
     assert running.p == pytest.approx(1 / evidence(0, 6))
     decided = view_of({"base": "c" * 8, "tuned": "g" * 8}, until_decided=True)
     assert decided.pairs("base", "tuned").test == "any time"
+
+
+async def test_rates_are_told_with_n_intervals_and_the_difference_to_the_first_subject(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(160, 48)) as pilot:
+        await pilot.press("3", "s")
+        engine.say(*evaluation({"base": ["cap"] * 8, "tuned": ["good"] * 8}, 8))
+        shown = await until_shown(pilot, "rate [95 %]", "against base", "n=8", "+8  p=")
+        assert re.search(r"tuned +n=8 .*8/8 +100 % \[\d+,100\]", shown), shown
 
 
 def test_worlds_that_ended_early_do_not_count_before_those_that_stand_before_them() -> None:

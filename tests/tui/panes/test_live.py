@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sekft_engine.records import events
 from sekft_engine.work.board import Writing
 from sekft_tui.app import Workbench
+from sekft_tui.input.keymap import user_file
 from sekft_tui.screens.live import LiveScreen, Tile
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
@@ -100,3 +101,35 @@ async def test_on_a_wide_terminal_several_episodes_are_seen_at_once(
         )  # fmt: skip
         await until(pilot, lambda: len(pilot.app.screen.query(Tile)) == 5, "it has ended")
         assert isinstance(pilot.app.screen, LiveScreen)
+
+
+async def test_its_keys_can_be_others_and_those_of_lists_scroll_here_too(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    user_file().parent.mkdir(parents=True, exist_ok=True)
+    user_file().write_text(
+        '"live.zoom" = "o"\n"live.pause" = "w"\n"motion.top" = "f6"\n"motion.choose" = "f7"\n'
+    )
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3", "s")
+        engine.say(*begun("base"))
+        await until_shown(pilot, "▸ 1")
+        await pilot.press("f7")
+        await until_shown(pilot, "h l episode", "o one or several", "w pause", "f7 replay")
+        engine.say(
+            turn("base", "copy-0", 1, "seq 50"),
+            turn("base", "copy-0", 2, "\n".join(f"line {n}" for n in range(50)) + "\n$"),
+        )
+        await until_shown(pilot, "line 49")
+        await pilot.press("space", "z", "g")  # these do nothing now
+        assert not engine.orders
+        await pilot.press("f6")
+        await until_shown(pilot, "Welcome to copy-0")
+        await pilot.press("j")
+        await until_gone(pilot, "Welcome to copy-0")
+        await pilot.press("w")
+        await until(pilot, lambda: ("pause", JOB) in engine.orders, "paused")
+        await pilot.press("f7")
+        await until_gone(pilot, "live: eval-1")
+        await until(pilot, lambda: app.pane == "replay", "the episode in Replay")

@@ -17,6 +17,7 @@ from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.screens import quit as quitting
+from sekft_tui.screens.help import HelpScreen
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, training
 
@@ -370,6 +371,9 @@ async def test_help_lists_the_keys_of_the_pane_and_the_palette_runs_them(
         await until_shown(pilot, "certified")
         await pilot.press("?")
         await until_shown(pilot, "Show all tokens, only trained, only masked")
+        help_screen = pilot.app.screen
+        assert isinstance(help_screen, HelpScreen)
+        assert "▌ trained text" in help_screen.sheet.plain(), "what the colours mean"
         await pilot.press("G")
         await until_shown(pilot, "Leave; asks first if something would be lost")
         await pilot.press("escape")
@@ -380,7 +384,11 @@ async def test_help_lists_the_keys_of_the_pane_and_the_palette_runs_them(
         await until_shown(pilot, "Show all tokens, only trained")
         await pilot.press("enter")
         await until_shown(pilot, "trained only")
-        for short, described in (("queue", "The job queue"), ("screenshot", "Save a picture")):
+        for short, described in (
+            ("queue", "The job queue"),
+            ("screenshot", "Save a picture"),
+            ("theme", "Choose among all themes"),
+        ):
             await pilot.press("ctrl+p", *short)
             await until_shown(pilot, described)
             await pilot.press("escape")
@@ -439,6 +447,10 @@ async def test_the_demo_is_set_up_with_progress_and_then_filled(
             events.Progress(job="setup-1", label="convert", done=3, total=10, detail="layers"),
         )
         await until_shown(pilot, "convert", "3/10", "layers")
+        await pilot.press("ctrl+c")  # as the box says
+        await until_shown(pilot, "leave?", "is still running")
+        await pilot.press("k")
+        await until_gone(pilot, "leave?")
         engine.say(events.JobDone(job="setup-1", kind="setup", result={}))
         await until_gone(pilot, "making the demo workspace")
         await until_shown(pilot, "set-up done")

@@ -14,6 +14,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.records.runs import list_runs, survey_runs
 from sekft_engine.records.upkeep.run_notes import read_notes
 from sekft_tui.app import Workbench
+from sekft_tui.input.keymap import FILE
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import evaluation, training, watched
 from tests.tui.stored import stored_episode, stored_run
@@ -162,6 +163,26 @@ async def test_two_trainings_side_by_side_show_what_differs(
         await until(pilot, lambda: app.pane == "train", "both curves")
         await until_shown(pilot, "from its journal")
         assert set(app.pinned._numbers) == {"001-train", "002-train"}
+
+
+async def test_the_keys_of_the_comparison_can_be_others(filled: Workspace, make_app: Make) -> None:
+    (filled.root / FILE).write_text(
+        '"compare.curves" = "b"\n"runs.compare" = "K"\n"motion.choose" = "f7"\n'
+    )
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"001-train", "enter", "m")
+        await until_shown(pilot, "1 marked: K compares")
+        await pilot.press("slash", *"002-train", "enter", "m", "K")
+        await until_shown(pilot, "runs side by side", "f7 curves in one chart")
+        await pilot.press("K")  # what opened it closes it
+        await until_gone(pilot, "runs side by side")
+        await pilot.press("K", "c", "enter")
+        await until_shown(pilot, "runs side by side")
+        await pilot.press("b")
+        await until(pilot, lambda: app.pane == "train", "both curves")
 
 
 async def test_two_evals_side_by_side_have_a_paired_test(filled: Workspace, make_app: Make) -> None:

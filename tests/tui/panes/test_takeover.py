@@ -15,11 +15,13 @@ from textual.pilot import Pilot
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
-from sekft_engine.records.runs import create_run
+from sekft_engine.records.results import ShellResult
+from sekft_engine.records.runs import create_run, list_runs
 from sekft_engine.sources import load_trajectories
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver
 from sekft_tui.screens.takeover import TakeOverScreen
+from tests.serve.conftest import serving
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
 
@@ -79,6 +81,40 @@ async def test_a_model_is_let_log_in_from_the_list_of_worlds(
         assert asked()[0].adapter == ""
         engine.say(events.JobCancelled(job=asked()[0].id, kind="hand_back"))
         await until_shown(pilot, "keyboard: you")
+
+
+async def test_the_model_of_a_server_is_let_log_in_by_its_address(
+    workspace: Workspace, tiny_base: Path
+) -> None:
+    """By a real server, whose prompts are checked against those of training."""
+    engine = Engine(workspace, nice=0)
+    with serving(tiny_base) as served:
+        async with Workbench(engine, workspace).run_test(size=(80, 24)) as pilot:
+            await ask_for_a_served_model(pilot)
+            await pilot.press(*"http://127.0.0.1:1", "enter")
+            await until_shown(pilot, "held-000", "keyboard: you", "! ", "127.0.0.1:1")
+            await pilot.press("escape", "q")
+            await until_gone(pilot, "keyboard: you")
+            await ask_for_a_served_model(pilot)
+            await pilot.press(*served.url, "enter")
+            await until_shown(pilot, "held-000", f"keyboard: {tiny_base.name}")
+            await until_shown(pilot, "verdict", "keyboard: nobody")
+            await pilot.press("q")
+            await until_gone(pilot, "keyboard: nobody")
+    assert engine.close()
+    (info,) = list_runs(workspace.runs)
+    assert isinstance(info.result, ShellResult)
+    assert (info.kind, info.result.subject, info.result.touched) == ("shell", tiny_base.name, False)
+
+
+async def ask_for_a_served_model(pilot: Pilot[int]) -> None:
+    """From a pane to the prompt for the address."""
+    await pilot.press("W")
+    await until_shown(pilot, "let a model log in", "held-001")
+    await pilot.press("m")
+    await until_shown(pilot, "who logs in?", "a served model")
+    await pilot.press("G", "enter")
+    await until_shown(pilot, "address: ", "of a server")
 
 
 @SIZES

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from sekft_engine.core.gpu import GpuReading
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
@@ -326,6 +327,19 @@ def test_speed_is_told_against_what_the_machine_could_do() -> None:
     assert "CPU" in shown[2]
     assert "memory" in shown[2]
     assert "saved at step 60" in shown[3]
+
+
+def test_a_gpu_is_told_by_its_share_its_memory_and_its_watts() -> None:
+    gpu = GpuReading(name="H200", busy=0.75, used=40 << 30, total=140 << 30, watts=600, celsius=61)
+    seen = events.MachineSeen(
+        job="train-1", cores=16, cpu=0.1, rss=1 << 30, rss_most=1 << 30, memory=128 << 30,
+        gpu=gpu, cuda=30 << 30, cuda_most=32 << 30,
+    )  # fmt: skip
+    train = replayed([*watched(60), seen]).train
+    shown = "\n".join("".join(text for text, _ in line) for line in figures.lines(train, True, 160))
+    for part in ("GPU", "75%", "40 GB of 140 GB", "600 W 61°"):
+        assert part in shown, shown
+    assert "CPU" not in shown
 
 
 @given(st.integers(0, 60), st.integers(1, 160), st.integers(20, 160))
