@@ -254,7 +254,7 @@ class Workbench(ToolsApp):
         self.pull()
 
     def _draw_tabs(self, shared: Shared) -> None:
-        from sekft_tui.model.job_text import engine_text
+        from sekft_tui.model.job_text import engine_run, engine_text
         from sekft_tui.process import attachment
 
         if self.pane == "log":
@@ -262,6 +262,9 @@ class Workbench(ToolsApp):
         unread = shared.alarms - self._alarms_read
         self.tabs.badges["log"] = f" ({unread})" if unread > 0 else ""
         self.tabs.base = Path(self.base).name
+        loaded = shared.base
+        self.tabs.device = loaded.device if loaded is not None else ""
+        self.tabs.run = engine_run(shared)
         remote = self.bridge.remote
         self.tabs.process = remote.greeting.pid if remote is not None else 0
         self.tabs.state = attachment.header(remote, engine_text(shared))

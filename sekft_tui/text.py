@@ -23,6 +23,7 @@ __all__ = [
     "duration",
     "fit",
     "percent",
+    "rule",
     "short_number",
     "short_path",
     "visible",
@@ -82,6 +83,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}:{minutes:02}:{left:02}"
     return f"{minutes}:{left:02}"
+
+
+def rule(title: str, width: int) -> Parts:
+    """A line across, with a title in it."""
+    start = clip(f" ── {title} ", width)
+    return ((start, "quiet"), ("─" * max(0, width - len(start) - 1), "rule"))
 
 
 def percent(part: float, whole: float) -> str:

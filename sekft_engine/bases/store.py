@@ -23,7 +23,7 @@ from sekft_engine.bases.digest import base_digest
 from sekft_engine.bases.patterns import WrongPattern, wrong_pattern
 from sekft_engine.bases.weights import weight_files
 from sekft_engine.core.documents import NOT_JSON
-from sekft_engine.core.errors import BadInput, Interrupted, Unavailable
+from sekft_engine.core.errors import BadInput, Interrupted, SekftError, Unavailable, known_error
 from sekft_engine.core.files import file_sha256, staged_folder, write_whole
 
 Report = Callable[[str, int, int], None]
@@ -251,14 +251,25 @@ def describe_base(folder: Path) -> BaseInfo:
 
 
 def list_bases(bases: Path) -> tuple[BaseInfo, ...]:
-    """The bases in a workspace's ``bases/``."""
+    """The bases in a workspace's ``bases/``; one that cannot be read has that as its problem."""
     found = sorted(path.parent for path in bases.glob("*/config.json"))
-    return tuple(describe_base(folder) for folder in found if weight_files(folder))
+    return tuple(info for folder in found if (info := _base_in(folder)) is not None)
+
+
+def _base_in(folder: Path) -> BaseInfo | None:
+    """The base in ``folder``; None = it has no weights."""
+    try:
+        return describe_base(folder) if weight_files(folder) else None
+    except (OSError, SekftError) as error:
+        problem = known_error(error)
+        return BaseInfo(name=folder.name, path=str(folder), ok=False, problem=str(problem))
 
 
 def check_base(folder: Path) -> BaseInfo:
     """Read every file of a base and compare it with its record."""
-    info = describe_base(folder)
+    info = _base_in(folder) or describe_base(folder)
+    if info.problem:
+        return info
     problem = damage(folder) if (folder / RECORD).exists() else ""
     fault = pattern_fault(folder)
     notes = () if fault is None else (fault.sentence(str(folder)),)

@@ -85,6 +85,9 @@ def list_(as_json: bool, workspace: Path | None) -> int:
         )
         return 0
     for base in found:
+        if base.problem:
+            click.echo(_verdict(base))
+            continue
         click.echo(f"{base.name}  {base.bytes / 2**20:.0f} MiB  {base.digest[:16]}  {base.path}")
     for known in KNOWN.values():
         if known.name not in {base.name for base in found}:

@@ -10,12 +10,13 @@ from zlib import crc32
 from sekft_engine.core.documents import decode
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.files import read_regular
+from sekft_engine.core.text import count
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.episodes.episode import FinishedEpisode, draw_of, episode_key, trial_name
 from sekft_engine.episodes.verdict import verdict_of
-from sekft_engine.sources import load_scenarios, write_trajectory
+from sekft_engine.sources import survey_scenarios, write_trajectory
 
 
 def episode_path(folder: Path, subject: str, trial: str) -> Path:
@@ -137,7 +138,8 @@ def touched(finished: FinishedEpisode) -> bool:
 
 
 def find_scenario(name: str, places: Sequence[str], workspace: Workspace | None) -> Scenario:
-    """The bundle called ``name``, from the first place that has it.
+    """The bundle called ``name``, from the first place that has it; broken ones beside it do not
+    matter.
 
     Args:
         name: the scenario's id.
@@ -150,14 +152,18 @@ def find_scenario(name: str, places: Sequence[str], workspace: Workspace | None)
     folders = [Path(place).expanduser() for place in places if place]
     if workspace is not None:
         folders += [workspace.holdout_scenarios, workspace.train_scenarios]
+    broken: list[SekftError] = []
     for folder in folders:
-        if folder.exists():
-            for scenario in load_scenarios(folder) if holds_bundles(folder) else ():
+        if folder.exists() and holds_bundles(folder):
+            there = survey_scenarios(folder)
+            broken += there.broken
+            for scenario in there.scenarios:
                 if scenario.id == name:
                     return scenario
     looked = ", ".join(str(folder) for folder in folders) or "no folder: there is no workspace here"
+    others = f"; {count(len(broken), 'bundle')} there cannot be read, as {broken[0]}"
     raise BadInput(
-        f"its scenario was not found (looked in {looked})",
+        f"its scenario was not found (looked in {looked})" + (others if broken else ""),
         where=name or "a session without a scenario",
         mend="name the folder of its bundle with --scenarios",
     )

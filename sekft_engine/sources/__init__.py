@@ -3,7 +3,7 @@
 from sekft_engine.data.dropped import Dropped
 from sekft_engine.sources.index.facts import Facts, Problem
 from sekft_engine.sources.index.index import Index, open_index
-from sekft_engine.sources.read.scenarios import load_scenarios
+from sekft_engine.sources.read.scenarios import ScenarioSurvey, load_scenarios, survey_scenarios
 from sekft_engine.sources.read.trajectories import (
     Loaded,
     data_digest,
@@ -24,6 +24,7 @@ __all__ = [
     "Index",
     "Loaded",
     "Problem",
+    "ScenarioSurvey",
     "data_digest",
     "iter_trajectories",
     "load_hub",
@@ -31,6 +32,7 @@ __all__ = [
     "load_trajectories",
     "open_index",
     "staged",
+    "survey_scenarios",
     "write_json",
     "write_jsonl",
     "write_trajectory",

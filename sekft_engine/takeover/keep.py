@@ -229,7 +229,15 @@ def draft_path(folder: Path, name: str) -> Path:
 def drafts(folder: Path | None) -> list[Path]:
     """The drafts in ``folder``, newest first; some may be being typed now."""
     found = folder.glob(f"{DRAFT}*.json") if folder is not None else ()
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(found, key=_changed, reverse=True)
+
+
+def _changed(path: Path) -> float:
+    """When a file was changed; a dangling link and what is gone by now was changed never."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def make_folder(folder: Path) -> None:

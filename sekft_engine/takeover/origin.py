@@ -17,7 +17,7 @@ from sekft_engine.episodes.store import find_scenario, holds_bundles, read_episo
 from sekft_engine.operators.subjects import BASE
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.runs import MANIFEST, list_runs, read_run
-from sekft_engine.sources import load_scenarios
+from sekft_engine.sources import survey_scenarios
 from sekft_engine.worlds.shell.engine_id import engine_id, gone, machine
 
 #: The beginning of a draft's file name.
@@ -202,11 +202,14 @@ def _is_heldout(scenario: Scenario, workspace: Workspace | None) -> bool | None:
     if workspace is None:
         return None
     if holds_bundles(workspace.train_scenarios):
-        return all(each.id != scenario.id for each in load_scenarios(workspace.train_scenarios))
-    held_out = workspace.holdout_scenarios
-    return holds_bundles(held_out) and any(
-        each.id == scenario.id for each in load_scenarios(held_out)
+        return not _is_in(scenario, workspace.train_scenarios)
+    return holds_bundles(workspace.holdout_scenarios) and _is_in(
+        scenario, workspace.holdout_scenarios
     )
+
+
+def _is_in(scenario: Scenario, folder: Path) -> bool:
+    return any(each.id == scenario.id for each in survey_scenarios(folder).scenarios)
 
 
 def _find_adapter(subject: str, digest: str, workspace: Workspace | None) -> tuple[str, str]:

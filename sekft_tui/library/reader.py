@@ -13,6 +13,7 @@ from sekft_engine.data.filters import Filter
 from sekft_tui.library.certifier import Certifier
 from sekft_tui.library.list_filter import ListFilter
 from sekft_tui.library.scan import Numbers, Order
+from sekft_tui.library.sorting import AS_READ, Sorted
 from sekft_tui.process.workers import STEP_S, Background, KeyPriority
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ class ListState(NamedTuple):
         generation: the index's: rows of another generation have other numbers.
         total: trajectories in the index so far.
         checked: those of them that the filter was applied to.
-        shown: numbers of those that pass the filter, in order; None = all do.
+        shown: the numbers of those that pass the filter, in the order of the list; None = all do,
+            in the order of their numbers.
+        places: where each trajectory stands in ``shown``, by its number, -1 = nowhere; None = the
+            list is in the order of their numbers.
+        arranged: raised whenever trajectories may stand elsewhere than before.
+        filtered: whether there is a filter.
         kept: those shown that are not marked to be left out of training.
         reading: the index is not complete yet.
         waits: the filter waits for trajectories to be certified.
@@ -48,6 +54,9 @@ class ListState(NamedTuple):
     reading: bool = True
     waits: bool = False
     problems: int = 0
+    places: Numbers | None = None
+    arranged: int = 0
+    filtered: bool = False
 
     @property
     def rows(self) -> int:
@@ -64,6 +73,8 @@ class ListState(NamedTuple):
         """The position of trajectory ``number`` in the list; -1 = it is not shown."""
         if self.shown is None:
             return number if 0 <= number < self.total else -1
+        if self.places is not None:
+            return int(self.places[number]) if 0 <= number < len(self.places) else -1
         at = int(np.searchsorted(self.shown, number))
         return at if at < len(self.shown) and self.shown[at] == number else -1
 
@@ -117,6 +128,8 @@ class Reader:
         self._wanted: Filter | None = Filter()
         self._list_filter = ListFilter(Filter(), index, certifier.verdicts)
         self._filtering = 0
+        self._sorted = Sorted(index)
+        self._by = AS_READ
         self._found = GrowingArray()
         self._queue: Numbers = np.empty(0, np.int32)
         self._pieces: Iterator[tuple[Numbers, int]] | None = None
@@ -124,6 +137,7 @@ class Reader:
         self._generation = 0
         self._waits = False
         self._reported = self._watched = 0.0
+        self._reported_order = 0
         self._thread = Background(
             "sekft-read", self._step, failed=failed, key_priority=key_priority
         )
@@ -135,6 +149,11 @@ class Reader:
         self._filtering += 1
         self._thread.wake()
         return self._filtering
+
+    def sort(self, by: str) -> None:
+        """List in another order, one of :data:`ORDERS`."""
+        self._by = by
+        self._thread.wake()
 
     def wake(self) -> None:
         self._thread.wake()
@@ -150,6 +169,7 @@ class Reader:
         self._restart()
         more = self._index.advance(STEP_S) if not self._index.complete else False
         self._filter_more(until)
+        self._sorted.update(self._by, self._generation)
         self._report()
         if more or (not self.listed.done and not self._waits):
             return 0
@@ -186,7 +206,7 @@ class Reader:
         self._pieces = None
         self._waits = False
         self._reported = 0.0
-        self.listed = ListState(filtering, generation)
+        self.listed = ListState(filtering, generation, arranged=self.listed.arranged)
 
     def _filter_more(self, until: float) -> None:
         """Apply the filter to more of the index, until ``until``."""
@@ -239,6 +259,7 @@ class Reader:
     def _report(self) -> None:
         everything = not self._list_filter.wanted
         total = len(self._index)
+        resorted = self._sorted.version != self._reported_order
         checked = self._checked - len(self._queue)
         shown = None if everything else self._found.view
         now = ListState(
@@ -251,9 +272,11 @@ class Reader:
             reading=not self._index.complete,
             waits=self._waits,
             problems=len(self._index.problems) if self._index.complete else 0,
+            arranged=self.listed.arranged,
+            filtered=not everything,
         )
         before = self.listed
-        moved = _shown_part(now) != _shown_part(before)
+        moved = resorted or _shown_part(now) != _shown_part(before)
         fresh = time.monotonic() - self._reported < REPORT_S
         if not moved and self._reported:
             return
@@ -261,6 +284,10 @@ class Reader:
             return
         keep = self._index.column("keep")[:total]
         kept = keep if shown is None else keep[shown[shown < len(keep)]]
+        if resorted or self._sorted:
+            shown, places = self._sorted.arrange(shown, now.total)
+            now = now._replace(shown=shown, places=places, arranged=before.arranged + 1)
+            self._reported_order = self._sorted.version
         self.listed = now._replace(kept=int(np.count_nonzero(kept)))
         self._reported = time.monotonic()
         self._changed()

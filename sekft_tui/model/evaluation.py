@@ -93,6 +93,7 @@ class Tally:
 class EvalView:
     """One eval run: scenarios by subjects, each scenario ``seeds`` times in a row.
 
+    ``controls`` are the subjects behind which there is no model; they stand last.
     ``touched`` names the cells in the order in which they changed: only those need to be drawn
     again.
     """
@@ -101,6 +102,7 @@ class EvalView:
     run: str = ""
     path: str = ""
     subjects: list[str] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)
     scenarios: list[str] = field(default_factory=list)
     archetypes: list[str] = field(default_factory=list)
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
@@ -110,6 +112,11 @@ class EvalView:
     seeds: int = 1
     until_decided: bool = False
     _world: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> list[str]:
+        """The subjects that are no controls."""
+        return self.subjects[: len(self.subjects) - len(self.controls)]
 
     @property
     def total(self) -> int:
@@ -142,7 +149,10 @@ class EvalView:
                 assert_never(event)
 
     def _start(self, event: events.EvalStarted) -> None:
-        self.subjects = list(event.subjects)
+        named = frozenset(event.controls)
+        self.controls = [name for name in event.subjects if name in named]
+        models = [name for name in event.subjects if name not in named]
+        self.subjects = [*models, *self.controls]
         self.scenarios = list(event.scenarios)
         self.archetypes = list(event.archetypes)
         self.seeds, self.until_decided = max(1, event.seeds), event.until_decided

@@ -89,6 +89,15 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"
 
 
+def engine_run(shared: Shared) -> str:
+    """The run that the engine's job writes; "" = none."""
+    job = shared.active
+    if job is None:
+        return ""
+    runs = (shared.train, shared.eval)
+    return next((view.run for view in runs if view.job == job.id), "")
+
+
 def left_over(shared: Shared) -> str:
     """A line about jobs that an earlier session left waiting; "" = there are none."""
     waiting = shared.queue.waiting if shared.queue is not None else []

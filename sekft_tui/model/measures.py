@@ -20,3 +20,5 @@ BY_IMPORTANCE = (
     ("operates", TITLES["operates"]),
     ("terminates", TITLES["terminates"]),
 )
+#: What stands over the rates of controls.
+CONTROLS = "controls, without a model"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from textual import work
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
 from sekft_tui.input.actions import same_key
-from sekft_tui.model.measures import OVERALL
+from sekft_tui.model.measures import CONTROLS, OVERALL
 from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen, plain_title
-from sekft_tui.text import Parts, clip, fit, visible, wrapped
+from sekft_tui.text import Parts, clip, fit, rule, visible, wrapped
 
-_NAME, _COLUMN = 20, 14
+#: Cells for what a line is about, at least and at most; and the least for a subject's counts.
+_LEAST_NAME, _NAME, _COUNTS = 10, 22, 9
 
 
 class FiguresScreen(BoxScreen[None]):
@@ -25,7 +27,8 @@ class FiguresScreen(BoxScreen[None]):
 
     Args:
         folder: the run's.
-        subjects: in the order of the pane.
+        models: the subjects in the order of the pane, without the controls.
+        controls: those behind which there is no model.
     """
 
     BINDINGS = [same_key("eval.figures", "close")]
@@ -34,10 +37,11 @@ class FiguresScreen(BoxScreen[None]):
     DEFAULT_CSS = f"FiguresScreen #box {{ width: {WIDEST}; }}"
     HINTS = (CLOSE, SCROLL)
 
-    def __init__(self, folder: Path, subjects: Sequence[str]) -> None:
+    def __init__(self, folder: Path, models: Sequence[str], controls: Sequence[str]) -> None:
         super().__init__()
         self._folder = folder
-        self._subjects = tuple(subjects)
+        self._models, self._controls = tuple(models), tuple(controls)
+        self._found: Mapping[str, Any] | None = None
 
     def on_mount(self) -> None:
         self.query_one("#box").border_title = plain_title(self._folder.name)
@@ -48,15 +52,24 @@ class FiguresScreen(BoxScreen[None]):
     @work(exclusive=True)
     async def _read(self) -> None:
         try:
-            found = await asyncio.to_thread(facts_of, self._folder, self._subjects)
+            self._found = await asyncio.to_thread(
+                facts_of, self._folder, self._models, self._controls
+            )
         except (OSError, SekftError, ValueError) as error:
             self.put((((f" {visible(str(error))}", "bad"),),))
             return
-        width = min(self.WIDEST - 4, int(self.app.size.width * 0.96) - 5)
-        self.put(tuple(figures(found, width)))
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._found is not None:
+            width = min(self.WIDEST - 4, int(self.app.size.width * 0.96) - 5)
+            self.put(tuple(figures(self._found, width)))
 
 
-def facts_of(folder: Path, subjects: Sequence[str]) -> dict[str, Any]:
+def facts_of(folder: Path, models: Sequence[str], controls: Sequence[str]) -> dict[str, Any]:
     """The report's facts of each subject that has episodes, and its decisions."""
     report = import_module("sekft_engine.evaluation.report.document")
     store = import_module("sekft_engine.episodes.store")
@@ -66,7 +79,11 @@ def facts_of(folder: Path, subjects: Sequence[str]) -> dict[str, Any]:
     trajectory = import_module("sekft_engine.data.trajectory")
     errors = import_module("sekft_engine.core.errors")
     found = store.episodes_of(folder / "episodes")
-    facts = [report.subject_facts(name, found[name]) for name in subjects if name in found]
+    facts = [
+        report.subject_facts(name, found[name], control=name in controls)
+        for name in (*models, *controls)
+        if name in found
+    ]
     try:
         result = runs.read_run(folder).result
     except errors.SekftError:
@@ -96,107 +113,188 @@ def figures(found: Mapping[str, Any], width: int) -> list[Parts]:
     lines: list[Parts] = []
     if found["partial"]:
         lines += [((clip(f" {found['partial']}", width), "warn"),), ()]
-    lines += [_head("rates [95 %]"), *(_rates(subject.name, subject) for subject in subjects)]
-    if any(subject.kinds for subject in subjects):
-        lines += [(), *_kinds(subjects)]
+    whole = [_Row.of(each.name, each, control=each.control) for each in subjects]
+    lines += _rates("rates [95 %]", whole, width)
+    if kinds := [_Row.of_kinds(subject) for subject in subjects if subject.kinds]:
+        lines += [(), *_table("doable | blocked", _KINDS, kinds, width)]
     for line in (*found["passes"], *found["decisions"]):
         lines += [(), *_wrapped(visible(line), width)]
-    lines += [(), _title("how episodes ended", [subject.name for subject in subjects], width)]
-    for name, meaning in found["endings"].items():
-        counts = [subject.endings.get(name, 0) for subject in subjects]
-        if any(counts):
-            lines.append(_counts(name, counts, meaning, width))
-    outcomes = found["outcomes"]
-    lines += [(), _title("expected vs. actual", outcomes, width)]
-    for subject in subjects:
-        for expected, ended in subject.confusion.items():
-            name = f"{subject.name}: {expected}"
-            lines.append(_counts(name, [ended[outcome] for outcome in outcomes], "", width))
+    controls = [subject for subject in subjects if subject.control]
+    models = [subject for subject in subjects if not subject.control]
+    lines += [(), *_endings(models or controls, found["endings"], width)]
+    if models and controls:
+        lines += [rule(CONTROLS, width), *_endings(controls, found["endings"], width)]
+    lines += [(), *_confusion(models or controls, found["outcomes"], width)]
+    if models and controls:
+        lines += [rule(CONTROLS, width), *_confusion(controls, found["outcomes"], width)]
     for by in found["breakdowns"]:
-        lines += [(), _head(f"by {by}"), *_broken_down(subjects, by)]
+        lines += [(), *_broken_down(by, subjects, width)]
     return lines
 
 
-def _broken_down(subjects: Sequence[SubjectFacts], by: str) -> list[Parts]:
+class _Row(NamedTuple):
+    """A line of rates: its name, and of each rate how often, of how many, and the interval; None =
+    it is a title. ``control``: to be set apart from those of models."""
+
+    name: str
+    rates: tuple[tuple[int, int, Sequence[float]], ...] | None = None
+    style: str = "text"
+    control: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        facts: Counts | SubjectFacts,
+        style: str = "text",
+        *,
+        control: bool = False,
+    ) -> _Row:
+        rates = tuple(
+            (facts.count(measure), facts.n, facts.intervals[measure]) for measure, _ in OVERALL
+        )
+        return cls(name, rates if facts.n else (), style, control)
+
+    @classmethod
+    def of_kinds(cls, subject: SubjectFacts) -> _Row:
+        """Doable and blocked worlds apart."""
+        kinds = subject.kinds
+        if not kinds:
+            return cls(subject.name, (), control=subject.control)
+        spans = kinds.intervals
+        rates = (
+            (kinds.solved, kinds.doable, spans["solved"]),
+            (kinds.wrongly_given_up, kinds.doable, spans["wrongly_given_up"]),
+            (kinds.rightly_given_up, kinds.blocked, spans["rightly_given_up"]),
+        )
+        return cls(subject.name, rates, control=subject.control)
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """The counts and the interval of each rate."""
+        return [
+            (f"{count}/{n}", f"[{100 * low:.0f},{100 * high:.0f}]") if n else ("-", "")
+            for count, n, (low, high) in self.rates or ()
+        ]
+
+
+_KINDS = ("solved", "wrong panic", "right panic")
+
+
+def _rates(title: str, rows: Sequence[_Row], width: int) -> list[Parts]:
+    return _table(title, [name for _, name in OVERALL], rows, width)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[_Row], width: int) -> list[Parts]:
+    """Rates with their intervals beside them, or below them where there is no room; the rows of
+    controls stand apart."""
+    names = (cell_len(visible(row.name)) for row in rows)
+    longest = max(_LEAST_NAME, min(_NAME, 2 + max(*names, cell_len(title))))
+    cells = [row.cells for row in rows if row.rates]
+
+    def widths(room: Callable[[str, str], int]) -> list[int]:
+        return [
+            1 + max([cell_len(head), *(room(*row[at]) for row in cells)])
+            for at, head in enumerate(columns)
+        ]
+
+    each = widths(lambda count, interval: len(f"{count} {interval}"))
+    stacked = longest + sum(each) > width + 1  # nothing stands behind the last one
+    if stacked:
+        each = widths(lambda count, interval: max(len(count), len(interval)))
+    name = max(_LEAST_NAME, min(longest, width + 1 - sum(each)))
+    heads = tuple((fit(head, room), "quiet") for head, room in zip(columns, each, strict=True))
+    lines: list[Parts] = [((fit(f" {title}", name), "head"), *heads)]
+    if cell_len(title) + 2 > name:
+        lines = [((f" {title}", "head"),), ((" " * name, ""), *heads)]
+    for number, row in enumerate(rows):
+        if row.control and not (number and rows[number - 1].control):
+            lines.append(rule(CONTROLS, width))
+        start = (fit(f" {visible(row.name)}", name - 1) + " ", row.style)
+        if not row.rates:
+            lines.append((start, ("none that counts" if row.rates is not None else "", "warn")))
+        elif stacked:
+            pairs = list(zip(row.cells, each, strict=True))
+            lines.append((start, *((fit(count, room), "strong") for (count, _), room in pairs)))
+            below = ((fit(interval, room), "quiet") for (_, interval), room in pairs)
+            lines.append(((" " * name, ""), *below))
+        else:
+            parts = [start]
+            for (count, interval), room in zip(row.cells, each, strict=True):
+                parts.append((count, "strong"))
+                parts.append((fit(f" {interval}", room - len(count)), "quiet"))
+            lines.append(tuple(parts))
+    return lines
+
+
+def _broken_down(by: str, subjects: Sequence[SubjectFacts], width: int) -> list[Parts]:
     groups = [subject.groups(by) for subject in subjects]
-    lines: list[Parts] = []
+    rows: list[_Row] = []
     for name in sorted({name for group in groups for name in group}):
         label = name or f"(no {by})"
         if len(subjects) == 1:
-            lines.append(_rates(label, groups[0][name]))
+            rows.append(_Row.of(label, groups[0][name]))
             continue
-        lines.append(((f" {visible(label)}", "text"),))
-        lines += [
-            _rates(f"  {subject.name}", group[name], "quiet")
+        rows.append(_Row(label))
+        rows += [
+            _Row.of(f"  {subject.name}", group[name], "quiet")
             for subject, group in zip(subjects, groups, strict=True)
             if name in group
         ]
-    return lines
+    return _rates(f"by {by}", rows, width)
 
 
-def _head(title: str) -> Parts:
-    columns = ((fit(heading, _COLUMN), "quiet") for _, heading in OVERALL)
-    return ((fit(f" {title}", _NAME), "head"), *columns)
+def _endings(
+    subjects: Sequence[SubjectFacts], meanings: Mapping[str, str], width: int
+) -> list[Parts]:
+    """How often the episodes of each subject ended in which way."""
+    counts = {name: [subject.endings.get(name, 0) for subject in subjects] for name in meanings}
+    some = {name: each for name, each in counts.items() if any(each)}
+    names = [subject.name for subject in subjects]
+    return _counts("how episodes ended", names, some, width, meanings)
 
 
-def _rates(name: str, facts: SubjectFacts | Counts, style: str = "text") -> Parts:
-    n = facts.n
-    parts = [(fit(f" {visible(name)}", _NAME - 1) + " ", style)]
-    for measure, _ in OVERALL:
-        parts += _rate(facts.count(measure), n, facts.intervals[measure])
-    return tuple(parts) if n else (parts[0], ("none that counts", "warn"))
+def _confusion(
+    subjects: Sequence[SubjectFacts], outcomes: Sequence[str], width: int
+) -> list[Parts]:
+    """How episodes ended, by the ending that was right."""
+    rows = {
+        f"{subject.name}: {expected}": [ended[outcome] for outcome in outcomes]
+        for subject in subjects
+        for expected, ended in subject.confusion.items()
+    }
+    return _counts("expected vs. actual", outcomes, rows, width)
 
 
-def _kinds(subjects: Sequence[SubjectFacts]) -> list[Parts]:
-    """Doable and blocked worlds apart."""
-    headings = ("solved", "wrong panic", "right panic")
-    columns = ((fit(heading, _COLUMN), "quiet") for heading in headings)
-    lines: list[Parts] = [((fit(" doable | blocked", _NAME), "head"), *columns)]
-    for subject in subjects:
-        kinds = subject.kinds
-        if not kinds:
-            continue
-        spans = kinds.intervals
-        lines.append(
-            (
-                (fit(f" {visible(subject.name)}", _NAME - 1) + " ", "text"),
-                *_rate(kinds.solved, kinds.doable, spans["solved"]),
-                *_rate(kinds.wrongly_given_up, kinds.doable, spans["wrongly_given_up"]),
-                *_rate(kinds.rightly_given_up, kinds.blocked, spans["rightly_given_up"]),
+def _counts(
+    title: str,
+    columns: Sequence[str],
+    rows: Mapping[str, Sequence[int]],
+    width: int,
+    meanings: Mapping[str, str] = {},
+) -> list[Parts]:
+    """A table of counts; where there is no room for all columns, one table below the other. What a
+    row means stands behind it, else below it."""
+    most = max(1, (width - _NAME) // _COUNTS)
+    lines: list[Parts] = []
+    for first in range(0, len(columns), most):
+        part = columns[first : first + most]
+        each = min(13, (width - _NAME) // len(part))
+        heads = ((fit(visible(name), each - 1, right=True) + " ", "quiet") for name in part)
+        lines.append(((fit(f" {title}", _NAME), "head"), *heads))
+        for name, counts in rows.items():
+            cells = tuple(
+                (fit(str(n) if n else "–", each - 1, right=True) + " ", "strong" if n else "rule")
+                for n in counts[first : first + most]
             )
-        )
+            lines.append(((fit(f" {visible(name)}", _NAME - 1) + " ", "text"), *cells))
+            meaning = meanings.get(name, "") if first + most >= len(columns) else ""
+            room = width - _NAME - each * len(part)
+            if cell_len(meaning) + 1 <= room:
+                lines[-1] += ((f" {meaning}", "quiet"),)
+            else:
+                lines += [((f"   {line}", "quiet"),) for line in wrapped(meaning, width - 4)]
     return lines
-
-
-def _rate(count: int, n: int, interval: Sequence[float]) -> Parts:
-    if not n:
-        return ((fit("-", _COLUMN), "quiet"),)
-    low, high = interval
-    text = f"{count}/{n}"
-    within = f" [{100 * low:.0f},{100 * high:.0f}]"
-    return ((text, "strong"), (fit(within, max(1, _COLUMN - len(text))), "quiet"))
-
-
-def _title(title: str, columns: Sequence[str], width: int) -> Parts:
-    each = _each(len(columns), width)
-    names = ((fit(visible(name), each - 1, right=True) + " ", "quiet") for name in columns)
-    return ((fit(f" {title}", _NAME + 2), "head"), *names)
-
-
-def _counts(name: str, counts: Sequence[int], meaning: str, width: int) -> Parts:
-    each = _each(len(counts), width)
-    cells = (
-        (
-            fit(str(count) if count else "–", each - 1, right=True) + " ",
-            "strong" if count else "rule",
-        )
-        for count in counts
-    )
-    return ((fit(f" {visible(name)}", _NAME + 1) + " ", "text"), *cells, (f" {meaning}", "quiet"))
-
-
-def _each(columns: int, width: int) -> int:
-    return max(6, min(13, (width - _NAME - 2) // max(1, columns)))
 
 
 def _wrapped(text: str, width: int) -> list[Parts]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from rich.cells import cell_len
 from textual import events
 
 from sekft_engine.data import filters
@@ -42,13 +44,16 @@ class HelpScreen(BoxScreen[None]):
         lines: list[Parts] = [((f"{title}", "head"),)]
         lines += self._keys(self.place)
         if self.place == "trajectories":
-            lines += LEGEND + filter_lines(filters.TRAJECTORY, self._width)
+            lines += examples("What is drawn", LEGEND, self._width)
+            lines += filter_lines(filters.TRAJECTORY, self._width)
         if self.place == "replay":
             lines += filter_lines(filters.EPISODE, self._width)
         if self.place == "eval":
-            lines += VERDICTS
+            lines += examples("Verdicts", VERDICTS, self._width)
         if self.place in ("takeover", "shell"):
-            lines += TYPING
+            lines += [(), (("While you type", "head"),)]
+            for keys, what in TYPING:
+                lines += explained(keys, what, self._width)
         lines += [(), (("Lists and texts", "head"),)]
         lines += self._keys("motion")
         if self.place in dict(PANES):
@@ -72,49 +77,50 @@ class HelpScreen(BoxScreen[None]):
             self.dismiss()
 
 
-LEGEND: list[Parts] = [
-    (),
-    (("What is drawn", "head"),),
-    (("  ▌ trained text", "trained"), ("      the model learns to write it", "text")),
-    (("    masked text", "masked"), ("       the model only reads it", "text")),
-    (("    <control>", "special"), ("         a control token of the chat template", "text")),
-    (
-        ("    ", ""),
-        ("<control>", "special-trained"),
-        ("         the one that ends a turn: trained", "text"),
-    ),
-    (
-        ("    a␛b <202e>", "text"),
-        ("        a control or invisible character, made visible", "text"),
-    ),
-]
-VERDICTS: list[Parts] = [
-    (),
-    (("Verdicts", "head"),),
-    (("  ✓ exit", "good"), ("      ended by itself, the right way, and the check passed", "text")),
-    (("  ● exit", "accent"), ("      ended by itself, the right way; the check failed", "text")),
-    (("  ◐ panic", "warn"), ("     ended by itself, but the wrong way", "text")),
-    (("  □ cap", "bad"), ("       cut off after too many steps", "text")),
-    (("  ✎ prose", "bad"), ("     wrote prose where a command belongs", "text")),
-    (("  ! invalid", "warn"), ("   not the model's fault; does not count", "text")),
-    (("  ▸ 3", "accent"), ("         running, three turns so far", "text")),
-    (("  ·", "quiet"), ("           waiting", "text")),
-]
-TYPING: list[Parts] = [
-    (),
-    (("While you type", "head"),),
-    *(
-        (("  " + fit(keys, 14), "key"), (what, "text"))
-        for keys, what in (
-            ("⏎", "Type it into the world"),
-            ("↑  ↓", "What was typed before, and the recorded command"),
-            ("tab", "Let the model type one turn"),
-            ("^o", "Break the line: a here-document is one command"),
-            ("^c", "Clear the line; interrupt a command; take over from the model"),
-            ("esc", "Use the keys above"),
-        )
-    ),
-]
+class Example(NamedTuple):
+    """A piece of the screen as it is drawn, and what it means."""
+
+    drawn: Parts
+    meaning: str
+
+
+LEGEND = (
+    Example((("  ▌ trained text", "trained"),), "the model learns to write it"),
+    Example((("    masked text", "masked"),), "the model only reads it"),
+    Example((("    <control>", "special"),), "a control token of the chat template"),
+    Example((("    ", ""), ("<control>", "special-trained")), "the one that ends a turn: trained"),
+    Example((("    a␛b <202e>", "text"),), "a control or invisible character, made visible"),
+)
+VERDICTS = (
+    Example((("  ✓ exit", "good"),), "ended by itself, the right way, and the check passed"),
+    Example((("  ● exit", "accent"),), "ended by itself, the right way; the check failed"),
+    Example((("  ◐ panic", "warn"),), "ended by itself, but the wrong way"),
+    Example((("  □ cap", "bad"),), "cut off after too many steps"),
+    Example((("  ✎ prose", "bad"),), "wrote prose where a command belongs"),
+    Example((("  ! invalid", "warn"),), "not the model's fault; does not count"),
+    Example((("  ▸ 3", "accent"),), "running, three turns so far"),
+    Example((("  ·", "quiet"),), "waiting"),
+)
+TYPING = (
+    ("⏎", "Type it into the world"),
+    ("↑  ↓", "What was typed before, and the recorded command"),
+    ("tab", "Let the model type one turn"),
+    ("^o", "Break the line: a here-document is one command"),
+    ("^c", "Clear the line; interrupt a command; take over from the model"),
+    ("esc", "Use the keys above"),
+)
+
+
+def examples(title: str, shown: Sequence[Example], width: int) -> list[Parts]:
+    """What is drawn, and beside it what that means, in as many lines as that takes."""
+    room = 4 + max(cell_len(text) for each in shown for text, _ in each.drawn)
+    lines: list[Parts] = [(), ((title, "head"),)]
+    for each in shown:
+        first, *more = wrapped(each.meaning, max(12, width - room - 1))
+        gap = room - sum(cell_len(text) for text, _ in each.drawn)
+        lines.append((*each.drawn, (" " * gap + first, "text")))
+        lines += [((" " * room + line, "text"),) for line in more]
+    return lines
 
 
 def filter_lines(known: Mapping[str, FilterField], width: int) -> list[Parts]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two counts while the data set is being certified.
 AGAIN_S = 1.0
-_BAR = 24
+#: Cells for a bar at most, and the width from which on two facts stand in a line.
+_BAR, _TWO_FACTS = 24, 68
 
 
 class StatisticsScreen(BoxScreen[None]):
@@ -93,18 +94,26 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
     dropped = sum(found.dropped.values())
     share = percent(found.trained, found.tokens)
     length = found.length
-    lines += [
-        _pair("trajectories", f"{found.total:,}", "trained on", f"{found.kept:,}", "good"),
-        _pair("tokens", f"{found.tokens:,}", "dropped", f"{dropped:,}", "bad" if dropped else ""),
-        _pair("trained tokens", f"{found.trained:,}", "trained share", share, ""),
-        _pair("length median", f"{length.median:,}", "p95", f"{length.p95:,}", ""),
-        _pair("length shortest", f"{length.min:,}", "longest", f"{length.max:,}", ""),
+    facts = [
+        ("trajectories", f"{found.total:,}", "strong"),
+        ("trained on", f"{found.kept:,}", "good"),
+        ("tokens", f"{found.tokens:,}", "strong"),
+        ("dropped", f"{dropped:,}", "bad" if dropped else "strong"),
+        ("trained tokens", f"{found.trained:,}", "strong"),
+        ("trained share", share, "strong"),
+        ("length median", f"{length.median:,}", "strong"),
+        ("p95", f"{length.p95:,}", "strong"),
+        ("length shortest", f"{length.min:,}", "strong"),
+        ("longest", f"{length.max:,}", "strong"),
     ]
+    pairs = [_fact(*fact) for fact in facts]
+    beside = 2 if width >= _TWO_FACTS else 1
+    lines += [sum(pairs[at : at + beside], ()) for at in range(0, len(pairs), beside)]
     if found.dropped:
         lines += [(), ((" dropped by reason", "head"),)]
         most = max(found.dropped.values())
         lines += [
-            _bar(name.replace("_", " "), count, most, "bad")
+            _bar(name.replace("_", " "), count, most, "bad", width)
             for name, count in found.dropped.items()
         ]
     if found.notes or found.passed_over:
@@ -117,7 +126,7 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
         lines += [(), ((" length of what is trained on, in tokens", "head"),)]
         most = max(bar_.count for bar_ in found.lengths)
         lines += [
-            _bar(f"{bar_.low:,} to {bar_.high - 1:,}", bar_.count, most, "accent")
+            _bar(f"{bar_.low:,} to {bar_.high - 1:,}", bar_.count, most, "accent", width)
             for bar_ in found.lengths
         ]
     for title, kinds in (("archetypes", found.archetypes), ("providers", found.providers)):
@@ -127,17 +136,13 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
     return lines
 
 
-def _pair(name: str, value: str, other: str, second: str, style: str) -> Parts:
-    return (
-        (fit(f" {name}", 18), "quiet"),
-        (fit(value, 14, right=True), "strong"),
-        (fit(f"   {other}", 18), "quiet"),
-        (fit(second, 14, right=True), style or "strong"),
-    )
+def _fact(name: str, value: str, style: str) -> Parts:
+    return ((fit(f" {name}", 18), "quiet"), (fit(value, 14, right=True) + "  ", style))
 
 
-def _bar(name: str, count: int, most: int, style: str) -> Parts:
-    size = max(1, round(_BAR * count / max(1, most))) if count else 0
+def _bar(name: str, count: int, most: int, style: str, width: int) -> Parts:
+    room = max(1, min(_BAR, width - 40))
+    size = max(1, round(room * count / max(1, most))) if count else 0
     return (
         (fit(f" {name}", 26), "text"),
         (fit(f"{count:,}", 12, right=True) + "  ", "strong"),
@@ -146,8 +151,9 @@ def _bar(name: str, count: int, most: int, style: str) -> Parts:
 
 
 def _kind(kind: Kind, width: int) -> Parts:
-    name = fit(f" {visible(kind.name) or '(none)'}", min(34, width - 40))
-    filled, empty = bar(kind.kept / max(1, kind.total), _BAR)
+    room = max(12, min(34, width - 40))
+    name = fit(f" {visible(kind.name) or '(none)'}", room)
+    filled, empty = bar(kind.kept / max(1, kind.total), max(1, min(_BAR, width - room - 22)))
     return (
         (name, "text"),
         (fit(f"{kind.kept:,} of {kind.total:,}", 20, right=True) + "  ", "strong"),

@@ -12,9 +12,16 @@ from sekft_tui.input.places import PANES, Place
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 
+#: From these widths of the terminal on the tabs have titles, and whole ones.
+_SOME_TITLES, _WHOLE_TITLES = 56, 76
+_SHORT_TITLES: dict[Place, str] = {"trajectories": "Traj"}
+#: Cells that are left to what the engine is doing, before anything else is said of it.
+_DOING = 20
+
 
 class TabBar(Lines):
-    """Numbered tabs to the left; the base, the engine and what it is doing to the right."""
+    """Numbered tabs to the left; the base, its device, the run, and what the engine is doing to the
+    right, as far as there is room: what it is doing first."""
 
     DEFAULT_CSS = "TabBar { dock: top; height: 1; }"
 
@@ -23,6 +30,10 @@ class TabBar(Lines):
         self.pane: Place = "trajectories"
         self.badges: dict[Place, str] = {}
         self.base = ""
+        #: Where the base is loaded; "" = it is not.
+        self.device = ""
+        #: The run that is being written.
+        self.run = ""
         #: The process of the engine, where it is another one; named where there is room for it.
         self.process = 0
         self.state: tuple[str, str] = ("", "quiet")
@@ -31,33 +42,50 @@ class TabBar(Lines):
         parts: list[tuple[str, str]] = []
         clicks: list[tuple[int, int, int, str]] = []
         at = 0
-        long = width >= 76
         for number, (name, title) in enumerate(PANES, 1):
-            label = title if long or name == self.pane else title[:5]
-            label += self.badges.get(name, "")
+            label = f" {self._title(name, title, width)}".rstrip() + self.badges.get(name, "")
             if name == self.pane:
-                pieces = [(f" {number} {label} ", "chip")]
+                pieces = [(f" {number}{label} ", "chip")]
             else:
-                pieces = [(f" {number}", "key"), (f" {label} ", "text")]
+                pieces = [(f" {number}", "key"), (f"{label} ", "text")]
             size = sum(cell_len(text) for text, _ in pieces)
             clicks.append((0, at, at + size, f"app.pane('{name}')"))
             parts += pieces
             at += size
         self.clicks = tuple(clicks)
-        text, style = self.state
-        room = width - at - cell_len(text) - 1
-        base = f" {visible(self.base)} " if self.base else ""
-        base = base if room > max(23, cell_len(base) - 1) else ""
-        room -= cell_len(base)
-        if self.process and room > len(named := f"· process {self.process} "):
-            base += named
-        elif self.process and room > len(named := f"{self.process} "):
-            sign, _, doing = text.partition(" ")
-            text = f"{sign} {named}{doing}"
-        right = clip(text, max(0, width - at - cell_len(base) - 1))
-        gap = width - at - cell_len(base) - cell_len(right) - 1
-        parts += [(" " * max(0, gap), ""), (base, "quiet"), (right, style)]
+        about, doing = self._engine(width - at - 1)
+        gap = width - at - cell_len(about) - cell_len(doing) - 1
+        parts += [(" " * max(0, gap), ""), (about, "quiet"), (doing, self.state[1])]
         return (tuple(parts),)
+
+    def _title(self, name: Place, title: str, width: int) -> str:
+        """The title of a pane at a width of the terminal; "" = its number is enough."""
+        if width >= _WHOLE_TITLES:
+            return title
+        some = width >= _SOME_TITLES or name == self.pane
+        return _SHORT_TITLES.get(name, title) if some else ""
+
+    def _engine(self, room: int) -> tuple[str, str]:
+        """What is said of the engine in ``room`` cells: what it has, and what it is doing."""
+        doing = self.state[0]
+        named = f"{self.process} "
+        base = visible(self.base)
+        on = f" on {visible(self.device)}" if base and self.device else ""
+        # What it is doing changes often: a little more or less of it moves nothing.
+        spare = room - max(cell_len(doing), _DOING) - 2
+        taken = []
+        for piece in (base, visible(self.run), on, f"process {named}" if self.process else ""):
+            size = cell_len(piece) + 3
+            taken.append(piece if piece and size <= spare else "")
+            spare -= size if taken[-1] else 0
+        base, run, on, process = taken
+        about = " · ".join(piece for piece in (base + on, process.strip(), run) if piece)
+        if self.process and not process and room > cell_len(about + named + doing) + 2:
+            sign, _, rest = doing.partition(" ")
+            doing = f"{sign} {named}{rest}"
+        if cell_len(doing) > room and any(map(str.isdecimal, doing)):  # rather how far than of what
+            doing = " ".join(word for word in doing.split(" ") if not word.isalpha())
+        return f" {about} " if about else "", clip(doing, max(0, room - cell_len(about)))
 
 
 class NoteLine(Lines):

@@ -8,8 +8,11 @@ from typing import NamedTuple
 from textual import events as textual_events
 
 from sekft_engine.records.events import EpisodeDone
-from sekft_tui.text import Parts, clip, duration, fit, visible
+from sekft_tui.text import Parts, clip, clip_left, duration, fit, visible
 from sekft_tui.widgets.line_list import LineList
+
+#: In fewer cells a verdict's word would not be known again: its glyph stands alone.
+_WORDS = 5
 
 
 class Mark(NamedTuple):
@@ -58,13 +61,15 @@ class VerdictGrid(LineList):
     def __init__(self, chosen: Callable[[], None], *, id: str) -> None:  # noqa: A002
         super().__init__(self._grid_row, chosen=chosen, id=id, empty="")
         self.subjects: tuple[str, ...] = ()
+        #: How many of the subjects are models; those after them are controls.
+        self.models = 0
         self.grid: list[GridRow] = []
         self.column = 0
         self._longest = 0
 
-    def fill(self, subjects: tuple[str, ...], grid: list[GridRow]) -> None:
+    def fill(self, subjects: tuple[str, ...], models: int, grid: list[GridRow]) -> None:
         """Show another grid."""
-        self.subjects, self.grid = subjects, grid
+        self.subjects, self.models, self.grid = subjects, models, grid
         self.column = max(0, min(self.column, len(subjects) - 1))
         self._longest = max((len(row.scenario) for row in grid), default=0)
         self.set_rows(len(grid))
@@ -84,10 +89,10 @@ class VerdictGrid(LineList):
         self.refresh_line(self.cursor)
 
     def step_differing(self, by: int) -> bool:
-        """Go to the next or previous row in which verdicts differ (or a lone subject failed);
-        whether there is one."""
+        """Go to the next or previous row in which the verdicts of models differ (or a lone one
+        failed); whether there is one."""
         y = self.cursor + by
-        while 0 <= y < len(self.grid) and not _differs(self.grid[y]):
+        while 0 <= y < len(self.grid) and not _differs(self.grid[y].cells[: self.models]):
             y += by
         if 0 <= y < len(self.grid):
             self.move_to(y)
@@ -110,8 +115,21 @@ class VerdictGrid(LineList):
     def header(self, width: int) -> Parts:
         name, each = self.widths(width)
         parts = [(" " + fit("scenario", name - 1), "quiet")]
-        parts += [(fit(visible(subject), each - 1) + " ", "strong") for subject in self.subjects]
+        lines = [self._line_after(number) for number in range(len(self.subjects))]
+        labels = _told_apart(
+            [
+                (visible(name), each - len(line) - 1)
+                for name, line in zip(self.subjects, lines, strict=True)
+            ]
+        )
+        for number, (label, line) in enumerate(zip(labels, lines, strict=True)):
+            parts.append((label, "strong" if number < self.models else "quiet"))
+            parts.append((line + " ", "rule"))
         return tuple(parts)
+
+    def _line_after(self, number: int) -> str:
+        """What stands behind a column: a line between the models and the controls."""
+        return "│" if number == self.models - 1 and self.models < len(self.subjects) else ""
 
     def _grid_row(self, y: int, width: int) -> Parts:
         row = self.grid[y]
@@ -123,11 +141,14 @@ class VerdictGrid(LineList):
             lit = here and number == self.column and len(self.subjects) > 1
             text, style, tail = _cell_text(cell)
             room = each - 3
+            if cell.verdict is not None and len(text) > room < _WORDS:
+                text = text[:1]
             if len(text) + len(tail) + 1 > room:
                 tail = ""
             parts.append((clip(text, room), "read" if lit else style))
             parts.append((fit("", room - len(tail) - len(text)), ""))
-            parts.append((tail + "   ", "quiet"))
+            line = self._line_after(number)
+            parts += [(tail + " ", "quiet"), (line, "rule"), (" " * (2 - len(line)), "quiet")]
         return tuple(parts)
 
     def on_click(self, event: textual_events.Click) -> None:
@@ -137,13 +158,23 @@ class VerdictGrid(LineList):
         super().on_click(event)
 
 
-def _differs(row: GridRow) -> bool:
+def _told_apart(names: list[tuple[str, int]]) -> list[str]:
+    """Each name in so many cells; of those that would look alike, the end instead of the
+    beginning."""
+    begun = [fit(name, room) for name, room in names]
+    return [
+        label if begun.count(label) == 1 else fit(clip_left(name, room), room)
+        for label, (name, room) in zip(begun, names, strict=True)
+    ]
+
+
+def _differs(cells: tuple[CellLook, ...]) -> bool:
     good = [
         cell.verdict.clean_termination and cell.verdict.verified
-        for cell in row.cells
+        for cell in cells
         if cell.verdict is not None and not cell.verdict.invalid
     ]
-    return bool(good) and (len(set(good)) > 1 if len(row.cells) > 1 else not good[0])
+    return bool(good) and (len(set(good)) > 1 if len(cells) > 1 else not good[0])
 
 
 def _cell_text(cell: CellLook) -> tuple[str, str, str]:

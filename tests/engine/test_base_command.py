@@ -53,6 +53,26 @@ def test_a_folder_is_added_to_the_workspace_and_checked(
     assert document(["base", "add", str(mine), *place], capfd)["how"] == "already there"
 
 
+def test_a_base_that_cannot_be_read_hides_no_other(
+    mine: Path, workspace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--workspace", str(workspace)]
+    assert run(["base", "add", str(mine), "-q", *place]) == 0
+    broken = workspace / "bases" / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
+    (broken / "model.safetensors").symlink_to(workspace / "gone")
+    capfd.readouterr()
+    listed = document(["base", "list", *place], capfd)["bases"]
+    assert [base["name"] for base in listed] == ["broken", "mine"]
+    assert "no such file" in listed[0]["problem"]
+    assert listed[0]["ok"] is False
+    assert run(["base", "check", *place]) == 1
+    said, _ = capfd.readouterr()
+    assert "MEND  broken" in said
+    assert "ok    mine" in said
+
+
 def test_another_base_of_the_same_name_is_not_replaced(
     mine: Path, workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

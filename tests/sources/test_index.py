@@ -6,13 +6,15 @@ import json
 import os
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.data.trajectory import Trajectory
-from sekft_engine.sources import Index, load_trajectories, open_index
+from sekft_engine.sources import Facts, Index, load_trajectories, open_index
 from sekft_engine.sources.index import session_table
 from sekft_engine.sources.index.columns import INTERNED, HashIndex, WordTable
 from tests.sources.conftest import lines, raw, without_privileges
@@ -155,6 +157,30 @@ def test_columns_for_filters(tmp_path: Path) -> None:
     assert index.mask("scenario", lambda word: word == "s1").tolist() == [True] * 3
     codes, words = index.codes("announcement")
     assert [words[code] for code in codes] == ["", "", "motd"]
+
+
+def test_rows_are_sorted_by_ids_words_and_numbers(tmp_path: Path) -> None:
+    long = "one/and/the/same/beginning/" * 4
+    names = ["b", "B10", "a", f"{long}2", "é", f"{long}10", "", "b1", "aa", long]
+    rows = [raw(name or f"{n}") for n, name in enumerate(names)]
+    for n, row in enumerate(rows):
+        row |= {"archetype": ("disk", "Copy", "")[n % 3], "steps": n * 3 % 7}
+    (tmp_path / "rows.jsonl").write_bytes(lines(*rows))
+    index = open_index(tmp_path / "rows.jsonl").read_all()
+    found = [index.facts(n) for n in range(len(index))]
+    assert len(found) == len(rows)
+
+    def sorted_by(key: Callable[[Facts], Any]) -> list[int]:
+        return sorted(range(len(found)), key=lambda n: key(found[n]))
+
+    assert index.order("id").tolist() == sorted_by(lambda facts: facts.id.lower().encode())
+    assert index.order("archetype").tolist() == sorted_by(lambda facts: facts.archetype.lower())
+    assert index.order("steps").tolist() == sorted_by(lambda facts: facts.steps)
+    assert index.order("outcome").tolist() == sorted_by(lambda facts: facts.outcome)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "none.jsonl").write_text("")
+    assert open_index(empty).read_all().order("id").tolist() == []
 
 
 def test_more_words_than_are_remembered() -> None:

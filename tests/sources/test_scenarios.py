@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sekft_engine.core.errors import BadInput
-from sekft_engine.sources import load_scenarios
+from sekft_engine.episodes.store import find_scenario
+from sekft_engine.sources import load_scenarios, survey_scenarios
 from tests.sources.conftest import lines, raw
 
 
@@ -61,3 +62,18 @@ def test_two_bundles_of_one_id(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(bundle("same")))
     with pytest.raises(BadInput, match=r"b\.json: the id 'same' stands in .*a\.json already"):
         load_scenarios(tmp_path)
+
+
+def test_what_is_broken_hides_only_itself_from_who_looks_for_one(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.jsonl").write_bytes(lines(bundle("b"), bundle("x", schema=9), bundle("b")))
+    (tmp_path / "c.json").write_text(json.dumps(bundle("c")))
+    found = survey_scenarios(tmp_path)
+    assert [one.id for one in found.scenarios] == ["b", "c"]
+    assert [error.where for error in found.broken] == [
+        f"{tmp_path}/a.json:1", f"{tmp_path}/b.jsonl:2", f"{tmp_path}/b.jsonl:3",
+    ]  # fmt: skip
+    assert all(error.mend for error in found.broken)
+    assert find_scenario("c", [str(tmp_path)], None).id == "c"
+    with pytest.raises(BadInput, match=r"3 bundles there cannot be read, as .*a\.json:1"):
+        find_scenario("x", [str(tmp_path)], None)

@@ -16,7 +16,7 @@ from sekft_engine.episodes.endings import ENDINGS
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.reference import References
 from sekft_engine.episodes.state import FINAL_STATE
-from sekft_engine.episodes.store import read_episode
+from sekft_engine.episodes.store import episodes_of
 from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.evaluation.report.document import BREAKDOWNS
 from sekft_engine.evaluation.report.tables import (
@@ -47,7 +47,7 @@ def write_page(info: RunInfo, target: Path) -> Path:
             "no eval with results", where=info.path, mend="sekft runs list shows the evals"
         )
     folder = Path(info.path) / "episodes"
-    episodes = [read_episode(path) for path in sorted(folder.glob("*.json"))]
+    episodes = [episode for found in episodes_of(folder).values() for episode in found]
     references = References(info)
     left = {
         finished.trajectory.id: references.compare(finished.trajectory).lines()

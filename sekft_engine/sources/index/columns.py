@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 #: How many words a table finds again by a dictionary; of later ones it may have duplicates.
 INTERNED = 1 << 16
+#: How many bytes of a text tell where it stands in a sorted list.
+COMPARED = 256
+#: Each byte in lower case.
+_LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 
 
 class RecordArray:
@@ -93,6 +97,23 @@ class StringBuffer:
 
     def get(self, start: int, length: int) -> str:
         return self._buffer[start : start + length].decode("utf-8", "surrogatepass")
+
+    def order(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of some strings in the order of their texts, whatever the case of ASCII
+        letters; of equal ones, and of those that differ only after :data:`COMPARED` bytes, the
+        earlier stands first. Sorted by eight bytes at a time, the last ones first, so that the
+        interpreter is free meanwhile."""
+        data = _LOWER[np.frombuffer(bytes(self._buffer) or b"\0", np.uint8)]
+        order = np.arange(len(starts))
+        longest = min(COMPARED, int(lengths.max(initial=0)))
+        for first in range((longest - 1) // 8 * 8, -1, -8):
+            piece = np.zeros((len(order), 8), np.uint8)
+            for at in range(8):
+                there = np.flatnonzero(lengths > first + at)
+                piece[there, at] = data[starts[there] + first + at]
+            keys = piece.view(">u8")[:, 0].astype(np.uint64)
+            order = order[np.argsort(keys[order], kind="stable")]
+        return order
 
 
 class WordTable:

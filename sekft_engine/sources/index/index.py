@@ -174,6 +174,14 @@ class Index:
         the words by their codes; a word may have two."""
         return self._sessions.codes(name)
 
+    def order(self, name: str) -> NDArray[np.int64]:
+        """All rows sorted by ``id``, or by a field of :meth:`column` or :meth:`codes`.
+
+        The case of letters does not matter, and equal rows stay in the order of their numbers.
+        Other threads are not held up meanwhile.
+        """
+        return self._sessions.order(name)
+
     def mask(self, name: str, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
         """Which rows have a ``wanted`` word as their ``id``, ``scenario``, ``archetype``,
         ``provider``, ``announcement`` or ``outcome``; each different word is asked for once."""

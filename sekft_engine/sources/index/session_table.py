@@ -314,6 +314,21 @@ class SessionTable:
         codes: NDArray[np.int64] = rows[name].astype(np.int64)
         return codes, [words[code] for code in range(len(words))]
 
+    def order(self, name: str) -> NDArray[np.int64]:
+        """The rows sorted by ``id``, or by a field of :meth:`column` or :meth:`codes`; equal ones
+        stay in the order of their numbers."""
+        rows = self._rows.view
+        if name == "id":
+            return self._ids.order(rows["id_at"].astype(np.int64), rows["id_length"])
+        if name != "outcome" and name not in _WORDS:
+            return np.argsort(self.column(name), kind="stable")
+        codes, words = self.codes(name)
+        texts = StringBuffer()
+        places = np.array([texts.add(word) for word in words], np.int64).reshape(-1, 2)
+        ranks = np.empty(len(words), np.int64)
+        ranks[texts.order(places[:, 0], places[:, 1])] = np.arange(len(words))
+        return np.argsort(ranks[codes], kind="stable")
+
     def mask(self, name: str, wanted: Callable[[str], bool]) -> NDArray[np.bool_]:
         """Which rows have a ``wanted`` word; each different word is asked for once."""
         rows = self._rows.view

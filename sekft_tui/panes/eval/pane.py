@@ -58,7 +58,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
     .-narrow EvalPane.-no-form #eval-right { display: block; }
     EvalPane #eval-help { height: 6; }
     .-narrow EvalPane #eval-help { height: 3; }
-    EvalPane #eval-rates { height: auto; min-height: 2; max-height: 11; }
+    EvalPane #eval-rates { height: auto; min-height: 2; max-height: 60%; }
     """
 
     def __init__(self, host: Host) -> None:
@@ -176,7 +176,9 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             return
         self._drawn = len(view.touched)
         self._row_of = {scenario: y for y, scenario in enumerate(view.scenarios)}
-        self.grid.fill(subjects, [_row_of(view, y) for y in range(len(view.scenarios))])
+        self.grid.fill(
+            subjects, len(view.models), [_row_of(view, y) for y in range(len(view.scenarios))]
+        )
 
     def _grid_head(self, width: int) -> tuple[Parts, ...]:
         view = self.view
@@ -281,7 +283,9 @@ class EvalPane(FormPane[EvalView], SearchedPane):
 
     def action_figures(self) -> None:
         if self.view.path:
-            self.host.push_screen(FiguresScreen(Path(self.view.path), self.view.subjects))
+            self.host.push_screen(
+                FiguresScreen(Path(self.view.path), self.view.models, self.view.controls)
+            )
         else:
             self.host.note("no eval is shown")
 

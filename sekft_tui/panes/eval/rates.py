@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sekft_engine.evaluation.statistics.paired import Comparison
 from sekft_tui.model.evaluation import EvalView, Tally
-from sekft_tui.model.measures import BY_IMPORTANCE
-from sekft_tui.text import Parts, clip, fit, visible
+from sekft_tui.model.measures import BY_IMPORTANCE, CONTROLS
+from sekft_tui.text import Parts, clip, fit, rule, visible
 
-#: The most subjects and comparisons that are listed.
+#: The most models and comparisons that are listed.
 MOST_SUBJECTS, MOST_PAIRS = 7, 3
 #: From this width on there is room for the rates in percent too.
 _WIDE = 116
 #: Cells for the difference to the first subject, and the width from which on there is room.
-_DIFFERENCE, _LEAST = 16, 76
+_DIFFERENCE, _LEAST = 15, 76
 
 
 class Rates:
@@ -23,7 +23,8 @@ class Rates:
         self._pairs: list[tuple[str, str, Comparison]] = []
 
     def lines(self, view: EvalView, width: int) -> tuple[Parts, ...]:
-        """A line for each subject with its measures, n and 95 % intervals; then the comparisons."""
+        """A line for each subject with its measures, n and 95 % intervals, the controls apart from
+        the models; then the comparisons of models."""
         if not view.subjects:
             return ()
         wide = width >= _WIDE
@@ -31,34 +32,40 @@ class Rates:
         longest = max(len(subject) for subject in view.subjects)
         compared = {other: found for _, other, found in self._compared(view)}
         beside = _DIFFERENCE if compared and width >= _LEAST else 0
-        measures = BY_IMPORTANCE[: max(3, (width - 18 - beside) // each)]
+        measures = BY_IMPORTANCE[: max(2, (width - 18 - beside) // each)]
         name = max(8, min(longest + 1, width - each * len(measures) - 10 - beside))
         head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
         head += [(fit(title, each), "quiet") for _, title in measures]
         if beside:
             head.append((fit(f"against {visible(view.subjects[0])}", beside), "quiet"))
-        lines: list[Parts] = [tuple(head)]
-        for subject in view.subjects[:MOST_SUBJECTS]:
+
+        def row(subject: str, style: str) -> Parts:
             tally = view.tally(subject)
             n = f"n={tally.n}" + (f" +{tally.invalid}!" if tally.invalid else "")
-            row: list[tuple[str, str]] = [
-                (" " + fit(visible(subject), name), "strong"),
+            parts: list[tuple[str, str]] = [
+                (" " + fit(visible(subject), name), style),
                 (fit(n, 8, right=True) + " ", "warn" if tally.invalid else "quiet"),
             ]
             for measure, _ in measures:
-                row += _rate(tally, measure, each, wide)
+                parts += _rate(tally, measure, each, wide)
             if beside and subject in compared:
-                row.append(_difference(compared[subject]))
-            lines.append(tuple(row))
-        return (*lines, *(_pair_line(*pair, width) for pair in self._compared(view)))
+                parts.append(_difference(compared[subject]))
+            return tuple(parts)
+
+        lines = [tuple(head), *(row(subject, "strong") for subject in view.models[:MOST_SUBJECTS])]
+        if view.controls:
+            lines.append(rule(CONTROLS, width))
+            lines += [row(subject, "text") for subject in view.controls]
+        pairs = [pair for pair in self._compared(view) if pair[1] not in view.controls]
+        return (*lines, *(_pair_line(*pair, width) for pair in pairs))
 
     def _compared(self, view: EvalView) -> list[tuple[str, str, Comparison]]:
+        """The first model with the others, and with each control."""
         if self._known != (view, view.done):
             self._known = (view, view.done)
-            first, *others = view.subjects
-            self._pairs = [
-                (first, other, view.pairs(first, other)) for other in others[:MOST_PAIRS]
-            ]
+            first, *others = view.models or [""]
+            others = [*others[:MOST_PAIRS], *view.controls] if first else []
+            self._pairs = [(first, other, view.pairs(first, other)) for other in others]
         return [pair for pair in self._pairs if pair[2].pairs]
 
 
@@ -89,6 +96,8 @@ def _pair_line(first: str, other: str, found: Comparison, width: int) -> Parts:
     counts = f"clean end in {better} more, {worse} fewer of {found.pairs} worlds"
     p = f"  p = {found.p:.2g}" + (" at any time" if found.test == "any time" else "")
     style = "good" if found.p < 0.05 and better > worse else "quiet"
+    if len(short) + len(counts) + len(p) >= width:
+        counts = f"{better} more, {worse} fewer of {found.pairs}"
     room = max(0, width - len(counts) - len(p) - 1)
     if len(names) > room:
         names = short if len(short) <= room else clip(short, max(0, room - 1)) + " "

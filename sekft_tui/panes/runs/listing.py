@@ -25,6 +25,7 @@ from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.facts import facts
 from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of, text_of
 from sekft_tui.panes.searching import SearchedPane
+from sekft_tui.panes.sorting import SortedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json
 from sekft_tui.screens.box import Sheet
 from sekft_tui.text import Parts, clip, fit, short_path, visible
@@ -43,10 +44,11 @@ _STATUS = {
 }
 
 
-class RunList(SearchedPane):
+class RunList(SearchedPane, SortedPane):
     """A table above, the facts of the run under the cursor below."""
 
     place: ClassVar[Place] = "runs"
+    ORDERS = ORDERS
     BINDINGS = bindings("runs")
     SCOPED_CSS = False
     DEFAULT_CSS = """
@@ -57,7 +59,7 @@ class RunList(SearchedPane):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        self.rows = Rows()
+        self.rows = Rows(self.order)
         self.marked: list[str] = []
         self._wanted = self.before.get("run", "")
 
@@ -143,7 +145,7 @@ class RunList(SearchedPane):
         if self.marked:
             marked = f"  {len(self.marked)} marked: {key_for('runs.compare')} compares"
         how = f"  f: {visible(rows.filter)}" if rows.filter else ""
-        order = f"  by {rows.order}" if rows.order != ORDERS[0] else ""
+        order = f"  {self.order_text}" if self.order_text else ""
         parts = [
             (f" {len(rows.shown)}{of} runs", "strong"), (order, "accent"), (how, "accent"),
             (marked, "accent"), (unread, "warn"),
@@ -234,7 +236,8 @@ class RunList(SearchedPane):
         return FooterState(labels, first=(Item(key_for("motion.choose"), "open"),))
 
     def kept(self) -> dict[str, str]:
-        return {"run": self.row.id if self.row is not None else self._wanted}
+        run = self.row.id if self.row is not None else self._wanted
+        return super().kept() | {"run": run}
 
     # --- keys: the list ---------------------------------------------------------------------
 
@@ -252,9 +255,9 @@ class RunList(SearchedPane):
 
         self.host.prompt.ask("filter", change, value=before, hint=HINT, changed=change)
 
-    def action_sort(self) -> None:
+    def sort(self) -> None:
         under = self.row.id if self.row else ""
-        self.host.note(f"sorted by {self.rows.next_order()}")
+        self.rows.sort(self.order)
         self._fill(under)
 
     def action_back(self) -> None:

@@ -80,14 +80,14 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """All rows of a workspace, and those that are shown, in their order."""
+    """All rows of a workspace, and those that are shown, in one of :data:`ORDERS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: str) -> None:
         self.all: tuple[Row, ...] = ()
         self.unreadable = 0
         self.shown: list[Row] = []
         self.filter = ""
-        self.order = ORDERS[0]
+        self._order = order
 
     def read(self, runs: Path) -> tuple[Row, ...]:
         """Read the folder of runs, on a thread."""
@@ -109,21 +109,20 @@ class Rows:
         """Filter and sort again."""
         wanted = filters.parse(self.filter, RUN)
         rows = [row for row in self.all if _matches(wanted, row)]
-        key = _KEYS[self.order]
+        key = _KEYS[self._order]
         readable = [row for row in rows if row.run is not None]
         # Newest first where the order leaves it open: ids grow with time.
         readable.sort(key=lambda row: row.folder.name, reverse=True)
         readable.sort(key=key)
         self.shown = [
-            *(_tree(reversed(readable)) if self.order == ORDERS[0] else readable),
+            *(_tree(reversed(readable)) if self._order == ORDERS[0] else readable),
             *(row for row in rows if row.run is None),
         ]
 
-    def next_order(self) -> str:
-        """Sort by the next thing; returns its name."""
-        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
+    def sort(self, order: str) -> None:
+        """Show them in another order."""
+        self._order = order
         self.arrange()
-        return self.order
 
     def position(self, name: str) -> int:
         """Where the run with this id is shown; 0 = nowhere."""

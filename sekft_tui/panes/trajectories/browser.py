@@ -20,7 +20,9 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
 from sekft_tui.library import Library, ListState, Rendered, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
-from sekft_tui.panes.pane import Pane, Part
+from sekft_tui.library.sorting import ORDERS
+from sekft_tui.panes.pane import Part
+from sekft_tui.panes.sorting import SortedPane
 from sekft_tui.panes.trajectories import legends, library_messages, listing
 from sekft_tui.panes.trajectories.base_preparation import BasePreparation
 from sekft_tui.panes.trajectories.jumps import Jumps, Kind
@@ -39,15 +41,18 @@ if TYPE_CHECKING:
 LATE_S = 0.15
 
 
-class Browser(Pane):
+class Browser(SortedPane):
     """Shows a :class:`Library`; slow work is done there, on threads."""
 
+    ORDERS = ORDERS
     SCOPED_CSS = False
     DEFAULT_CSS = """
     Browser #tra-split { layout: horizontal; }
-    Browser #tra-left { width: 44; border-right: solid $line; }
+    Browser #tra-left {
+        width: 32%; min-width: 44; max-width: 60; border-right: solid $line;
+    }
     .-narrow Browser #tra-split { layout: vertical; }
-    .-narrow Browser #tra-left { width: 1fr; height: 7; border: none; }
+    .-narrow Browser #tra-left { width: 1fr; max-width: 100%; height: 7; border: none; }
     Browser.-no-side #tra-left { display: none; }
     Browser .foot { height: 1; }
     Browser #tra-list-foot { height: 2; }
@@ -80,7 +85,9 @@ class Browser(Pane):
         self.list_head = Lines(self._list_head)
         self.list = TrajectoryList(self.open)
         self.columns = Lines(
-            lambda width: (listing.columns(width - 1),), id="tra-columns", classes="foot"
+            lambda _: (listing.columns(self.list.content_width, self.order),),
+            id="tra-columns",
+            classes="foot",
         )
         self.list_foot = Lines(self._list_foot, id="tra-list-foot", classes="foot")
         self.view_head = Lines(self._view_head)
@@ -110,7 +117,7 @@ class Browser(Pane):
     def kept(self) -> dict[str, str]:
         wanted = self._cursor_wanted[0] if self._cursor_wanted is not None else ""
         facts = self.current
-        return {
+        return super().kept() | {
             "filter": str(self.filter),
             "trajectory": wanted or (facts.id if facts else ""),
             "view": self.view.wanted,
@@ -138,6 +145,11 @@ class Browser(Pane):
             facts = self.library.facts(self._number)
             self._cursor_wanted = (facts.id, -1) if facts else None
         threading.Thread(target=self._read_disk, name="sekft-open", daemon=True).start()
+
+    def sort(self) -> None:
+        if self.library is not None:
+            self.library.reader.sort(self.order)
+        self.columns.update()
 
     def _read_disk(self) -> None:
         try:
@@ -169,6 +181,7 @@ class Browser(Pane):
         self.library = Library(message.index, renderer, self._post, self.host.key_priority)
         self.list.library = self.library
         self.library.show(self._visible)
+        self.sort()
         if self.filter:
             self._filtering = self.library.reader.filter(self.filter)
         self._number = self._shown = -1
@@ -189,11 +202,14 @@ class Browser(Pane):
         """Show ``now``; the cursor stays on its trajectory if it can."""
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
+        moved = now.arranged != before.arranged and now.rows > 0
         self._explain_empty(now)
-        if fresh or now.rows < self.list.rows or not now.rows:
+        if fresh or (now.rows < self.list.rows and not moved) or not now.rows:
             self.list.set_rows(now.rows, 0 if fresh else None)
             if fresh and now.generation != before.generation:
                 self._number = self._shown = -1
+        elif moved:
+            self._rearrange(before, now)
         elif now.rows > self.list.rows:
             self.list.grow(now.rows)
         self._restore_cursor(now)
@@ -201,6 +217,15 @@ class Browser(Pane):
             self._report_problems()
         self.jumps.resolve(first=True)
         self._update_heads()
+        self.call_after_refresh(self.columns.update)  # a scroll bar may be new
+
+    def _rearrange(self, before: ListState, now: ListState) -> None:
+        """Rows stand elsewhere: the cursor goes with its trajectory, unless another is awaited."""
+        at = self.list.cursor
+        awaited = self._cursor_wanted is not None and at == 0
+        here = at < before.rows and not awaited
+        position = now.position(before.number(at)) if here else -1
+        self.list.set_rows(now.rows, position if position >= 0 else None)
 
     def _restore_cursor(self, now: ListState) -> None:
         """Put the cursor back on its trajectory after the list was rebuilt."""
@@ -365,6 +390,7 @@ class Browser(Pane):
         chosen = f"f: {self.filter}" if self.filter else ""
         return (
             (self.jumps.progress(), "warn"),
+            (self.order_text, "accent"),
             (visible(chosen), "accent"),
             (self.jumps.match_count(), "accent"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from sekft_tui.library import Library
 
 OUTCOMES = {"exit": "good", "panic": "note", "cap": "warn", "error": "bad"}
-#: An id may take this many cells; of a longer one the beginning is cut off first.
+#: Cells for the kind of task.
 _KIND = 20
+#: From these widths on a row has its number of turns, and its kind of task.
+_TURNS, _ROOMY = 48, 72
 
 
 class TrajectoryList(LineList):
@@ -61,6 +63,11 @@ class TrajectoryList(LineList):
                 self.refresh_line(y)
         self._drawn = drawn
 
+    @property
+    def titled(self) -> bool:
+        """Whether the titles of the columns stand above it."""
+        return not self.screen.has_class("-narrow") and self.screen.maximized is not self
+
     def _row(self, y: int, width: int) -> Parts:
         facts = self.facts(y)
         if facts is None:
@@ -68,8 +75,7 @@ class TrajectoryList(LineList):
         code = self.code(self.number(y))
         dropped = code > PASSES and self._reason(code) != NOT_KEPT
         marked = "•" if self.marks.get(facts.id) else " "
-        kind = _KIND if width >= 62 else 0
-        name = max(8, width - 2 - kind - 6 - 5)
+        name, kind, turns, titled = _layout(width, titled=self.titled)
         sign = ("✗", "bad") if dropped else ("●", "good") if facts.keep else ("○", "quiet")
         return (
             sign,
@@ -77,31 +83,64 @@ class TrajectoryList(LineList):
             (fit(visible(facts.id), name), "text"),
             (" " + fit(visible(facts.archetype or "-"), kind - 1) if kind else "", "quiet"),
             (f" {facts.outcome:<5}", OUTCOMES.get(facts.outcome, "quiet")),
-            (f"{facts.steps:>4} " if facts.steps < 1000 else " 1k+ ", "quiet"),
+            (
+                f"{_few(facts.steps):>4}"
+                + ("" if titled else " cmd " if facts.steps == 1 else " cmds"),
+                "quiet",
+            ),
+            (f"{_few(facts.turns):>{6 if titled else 5}}" if turns else "", "quiet"),
+            (" turns " if turns and not titled else " ", "quiet"),
         )
 
     def _reason(self, code: int) -> str:
         return self.library.certifier.verdicts.reasons[code] if self.library else ""
 
 
-def columns(width: int) -> Parts:
-    """The titles of the columns, as wide as the list is without its scroll bar."""
-    kind = _KIND if width >= 62 else 0
-    name = max(8, width - 2 - kind - 6 - 5)
-    middle = fit(" kind of task", kind) if kind else ""
-    return ((f"  {fit('session', name)}{middle} {'end':<5}{'cmds':>4} ", "quiet"),)
+class _Layout(NamedTuple):
+    """Cells for the id, for the kind of task (0 = none), and whether the number of turns is shown;
+    where ``titled``, a line above the rows says what they count, else they say it themselves."""
+
+    name: int
+    kind: int
+    turns: bool
+    titled: bool
+
+    @property
+    def counts(self) -> int:
+        """Cells for what a row counts, and a blank after it."""
+        return (5 if self.titled else 10) + self.turns * (6 if self.titled else 11)
+
+
+def _layout(width: int, *, titled: bool) -> _Layout:
+    found = _Layout(0, _KIND if width >= _ROOMY else 0, width >= _TURNS, titled)
+    return found._replace(name=max(8, width - 2 - found.kind - 6 - found.counts))
+
+
+def _few(count: int) -> str:
+    """A count in at most four characters."""
+    return str(count) if count < 1000 else f"{min(99, count // 1000)}k+"
+
+
+def columns(width: int, by: str) -> Parts:
+    """The titles of the columns of a list as wide as this; ``by`` is what it is sorted by."""
+    layout = _layout(width, titled=True)
+    titles = {"name": f"  {fit('session', layout.name)}"}
+    if layout.kind:
+        titles["kind"] = fit(" kind of task", layout.kind)
+    titles |= {"end": f" {'end':<5}", "commands": f"{'cmds':>4}"}
+    if layout.turns:
+        titles["turns"] = f"{'turns':>6}"
+    return tuple((title, "accent" if each == by else "quiet") for each, title in titles.items())
 
 
 def head(listed: ListState, more: Parts, width: int) -> Parts:
     """How many there are and how many of them are kept; then ``more``, as far as it fits."""
-    if listed.shown is not None:
-        count = f"{listed.rows:,} of {listed.total:,}"
-    else:
-        count = f"{listed.total:,}"
+    of = f"{listed.rows:,} of " if listed.filtered else ""
+    count = f"{of}{listed.total:,}"
     if listed.reading or listed.checked < listed.total:
-        state = " read …" if listed.shown is None else f" · {listed.checked:,} filtered …"
+        state = " read …" if not listed.filtered else f" · {listed.checked:,} filtered …"
     else:
-        plural = "trajectory" if listed.rows == 1 and listed.shown is None else "trajectories"
+        plural = "trajectory" if listed.rows == 1 and not listed.filtered else "trajectories"
         state = f" {plural} · {listed.kept:,} kept"
     start = ((f" {count}", "strong"), (state, "quiet"))
     used = sum(cell_len(text) for text, _ in start)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+from rich.cells import cell_len
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
@@ -18,7 +21,8 @@ from sekft_tui.input.actions import bindings
 from sekft_tui.screens.box import CANCEL, BoxScreen
 from sekft_tui.screens.choose import Choice, ChooseScreen, choice_line
 from sekft_tui.screens.takeover.watch import WatchScreen
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, clip, short_path, visible
+from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.line_list import LineList
 
 #: The answer that means a model of a server.
@@ -33,38 +37,75 @@ class WorldAnswer(NamedTuple):
 
 
 class ChooseWorldScreen(BoxScreen[WorldAnswer]):
-    """Enter begins by hand in the world under the cursor, ``m`` lets a model log in."""
+    """Enter begins by hand in the world under the cursor, ``m`` lets a model log in.
+
+    Args:
+        worlds: what can be chosen.
+        broken: what is there and cannot be used: listed last, with the reason below the list.
+    """
 
     DEFAULT_CSS = """
     ChooseWorldScreen #choices { max-height: 100%; background: $surface; }
     ChooseWorldScreen #box { width: 60; }
+    ChooseWorldScreen #reason { height: 6; margin-top: 1; }
     """
     BINDINGS = bindings("worlds")
     HINTS = (("motion.choose", "by hand"), ("worlds.model", "let a model log in"), CANCEL)
 
-    def __init__(self, worlds: tuple[Choice, ...]) -> None:
+    def __init__(self, worlds: tuple[Choice, ...], broken: tuple[SekftError, ...]) -> None:
         super().__init__()
         self._worlds = worlds
+        self._broken = broken
 
     def compose(self) -> ComposeResult:
-        self.list = LineList(self._row, chosen=self._chosen, id="choices")
-        box = Vertical(self.list, self.make_foot(), id="box")
+        self.list = LineList(self._row, chosen=lambda: self._answer(model=False), id="choices")
+        self.reason = FormHelp(id="reason")
+        self.reason.display = bool(self._broken)
+        box = Vertical(self.list, self.reason, self.make_foot(), id="box")
         box.border_title = "type by hand in which world?"
         yield box
 
     def on_mount(self) -> None:
-        self.list.styles.height = min(len(self._worlds), max(3, self.app.size.height - 8))
-        self.list.set_rows(len(self._worlds), 0)
+        rows = len(self._worlds) + len(self._broken)
+        room = self.app.size.height - (15 if self._broken else 8)
+        self.list.styles.height = min(rows, max(3, room))
+        self.list.set_rows(rows, 0)
         self.set_focus(self.list)
 
     def _row(self, y: int, width: int) -> Parts:
-        return choice_line(self._worlds[y], width)
+        error = self._broken_at(y)
+        if error is None:
+            return choice_line(self._worlds[y], width)
+        place = clip(f" ✗ {visible(Path(error.where or '').name)}", width)
+        return (
+            (place, "bad"),
+            (clip(f"  {visible(error.what)}", max(0, width - cell_len(place))), "quiet"),
+        )
 
-    def _chosen(self) -> None:
-        self.dismiss(WorldAnswer(self._worlds[self.list.cursor].answer, model=False))
+    def _broken_at(self, y: int) -> SekftError | None:
+        """What is wrong in row ``y``; None = nothing."""
+        at = y - len(self._worlds)
+        return self._broken[at] if 0 <= at < len(self._broken) else None
+
+    @on(LineList.Moved, "#choices")
+    def _moved(self) -> None:
+        error = self._broken_at(self.list.cursor)
+        if error is not None:
+            at = f"{short_path(error.where)}: " if error.where else ""
+            way_out = f" ({error.mend})" if error.mend else ""
+            self.reason.show_help(f"{at}{error.what}{way_out}", is_problem=True)
+        else:
+            text = f"{len(self._broken)} of these cannot be used: the end of the list says why"
+            self.reason.show_help(text, is_problem=False)
+
+    def _answer(self, *, model: bool) -> None:
+        if self._broken_at(self.list.cursor) is None:
+            self.dismiss(WorldAnswer(self._worlds[self.list.cursor].answer, model))
+        else:
+            self.app.notify("this one cannot be used; the reason is below the list", timeout=4)
 
     def action_model(self) -> None:
-        self.dismiss(WorldAnswer(self._worlds[self.list.cursor].answer, model=True))
+        self._answer(model=True)
 
 
 def typists(host: Host) -> tuple[Choice, ...]:

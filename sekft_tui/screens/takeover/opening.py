@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sekft_engine.core.errors import SekftError
-from sekft_engine.episodes.store import read_episode
-from sekft_engine.sources import load_scenarios
+from sekft_engine.episodes.store import holds_bundles, read_episode
+from sekft_engine.sources import survey_scenarios
 from sekft_engine.takeover.keep import Keeper, drafts, drafts_folder
 from sekft_engine.takeover.origin import (
     Origin,
@@ -42,12 +42,8 @@ def begin_at(host: Host, path: Path, turn: int) -> TakeOverScreen:
 
 async def choose_world(host: Host) -> None:
     """Ask for a scenario, and begin in its world."""
-    try:
-        worlds = await asyncio.to_thread(_worlds, host)
-    except SekftError as error:
-        host.error(str(error))
-        return
-    if not worlds:
+    worlds, broken = await asyncio.to_thread(_worlds, host)
+    if not worlds and not broken:
         host.note("no scenarios in this workspace")
         return
 
@@ -67,7 +63,7 @@ async def choose_world(host: Host) -> None:
         else:
             choose_model(host, answer.world)
 
-    host.push_screen(ChooseWorldScreen(worlds), answered)
+    host.push_screen(ChooseWorldScreen(worlds, broken), answered)
 
 
 def _screen(host: Host, find: Callable[[], Origin]) -> TakeOverScreen:
@@ -86,11 +82,16 @@ def _screen(host: Host, find: Callable[[], Origin]) -> TakeOverScreen:
     return TakeOverScreen(host, begin, lambda: typists(host))
 
 
-def _worlds(host: Host) -> tuple[Choice, ...]:
-    """Unfinished sessions, then training worlds, then held-out ones."""
+def _worlds(host: Host) -> tuple[tuple[Choice, ...], tuple[SekftError, ...]]:
+    """Unfinished sessions, then training worlds, then held-out ones; and what cannot be read."""
     found: list[Choice] = []
+    broken: list[SekftError] = []
     for path in drafts(drafts_folder(host.workspace)):
-        left = read_episode(path).trajectory
+        try:
+            left = read_episode(path).trajectory
+        except SekftError as error:
+            broken.append(error)
+            continue
         if not typed_elsewhere(left):
             typed = f"{left.steps} command{'s' * (left.steps != 1)}"
             found.append(Choice(str(path), f"{left.scenario}, unfinished", typed))
@@ -98,13 +99,20 @@ def _worlds(host: Host) -> tuple[Choice, ...]:
         (host.workspace.train_scenarios, ""),
         (host.workspace.holdout_scenarios, ", held out"),
     ):
-        if any(folder.glob("*.json*")):
-            found += [
-                Choice(
-                    scenario.id,
-                    scenario.id,
-                    f"{scenario.archetype}, ends by {scenario.terminal}{about}",
-                )
-                for scenario in load_scenarios(folder)
-            ]
-    return tuple(found)
+        if not holds_bundles(folder):
+            continue
+        try:
+            there = survey_scenarios(folder)
+        except SekftError as error:  # files, but none that could hold bundles
+            broken.append(error)
+            continue
+        broken += there.broken
+        found += [
+            Choice(
+                scenario.id,
+                scenario.id,
+                f"{scenario.archetype}, ends by {scenario.terminal}{about}",
+            )
+            for scenario in there.scenarios
+        ]
+    return tuple(found), tuple(broken)

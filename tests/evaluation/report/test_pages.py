@@ -202,6 +202,17 @@ def test_pass_at_many_k_fits_into_a_line() -> None:
     assert [int(k) for k, _ in some_passes(shares)] == [1, 2, 3, 4, 8, 16, 32, 64, 128, 180]
 
 
+def test_a_broken_episode_is_left_out_of_the_page(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "eval", about={"n": 1})
+    run.episodes.mkdir()
+    write_episode(run.episodes, "base", episode())
+    (run.episodes / "base--broken.json").write_text("{")
+    result = document({"base": [episode()]}, seconds=1, about={"n": 1})
+    run.write(status="done", result=result)
+    run.close()
+    assert "base" in write_page(read_run(run.folder), tmp_path / "page.html").read_text()
+
+
 def test_a_finished_eval_gives_its_page_and_episodes_are_found_by_a_part_of_their_name(
     tmp_path: Path,
 ) -> None:

@@ -26,8 +26,10 @@ from sekft_tui.app import Workbench
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.reducer import replayed
 from sekft_tui.panes.eval.setup import SANDBOXES, USERLANDS, EvalSetup, Subject
+from sekft_tui.widgets.verdict_grid import VerdictGrid
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, verdict
+from tests.tui.stored import stored_episode, stored_run
 
 Make = Callable[[], Workbench]
 
@@ -235,3 +237,102 @@ async def test_a_terminal_made_small_keeps_what_had_the_focus(
         await until_shown(pilot, "no episode has ended yet")
         await pilot.press("escape", "escape")
         await until_shown(pilot, "start the eval")
+
+
+CONTROLS = ("oracle", "always-exit", "always-panic", "random")
+
+
+def with_controls(worlds: int = 16) -> list[events.Event]:
+    """The journal of an eval of a base, two adapters and all controls, which stand first."""
+    subjects = [*CONTROLS, "base", "001-train", "002-train-with-a-title"]
+    script = list(evaluation({name: ["good"] * worlds for name in subjects}, worlds))
+    return [
+        msgspec.structs.replace(event, controls=list(CONTROLS))
+        if isinstance(event, events.EvalStarted)
+        else event
+        for event in script
+    ]
+
+
+@pytest.mark.parametrize("size", [(60, 24), (80, 24), (160, 48)], ids=["60", "80", "160"])
+async def test_controls_stand_apart_from_models(
+    make_app: Make, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out")
+        engine.say(*with_controls())
+        await until_shown(pilot, "eval 112" if size[0] > 60 else "112")
+        if size[0] < 110:
+            await pilot.press("o")
+        shown = await until_shown(pilot, "112 of 112 episodes", "controls, without a model ──")
+        models, controls = shown.split("controls, without a model")
+        table = models[models.index("rate [95 %]") :]
+        beginnings = [line.split("│")[-1].split()[0] for line in table.splitlines()[1:-1]]
+        assert [name.rstrip("…") for name in beginnings[:2]] == ["base", "001-train"]
+        assert "always" not in table
+        assert controls.index("oracle") < controls.index("random")
+        heads = next(line for line in shown.splitlines() if "scenario " in line)
+        before, after = heads.split("scenario")[1].split("│")
+        assert before.split()[0] == "base"
+        assert "oracle"[:3] in after
+        lines = [line for line in shown.splitlines() if "n=16" in line]
+        assert len(lines) == 7
+        assert all("16/16 [81,100]" in line for line in lines), "nothing is cut off"
+
+
+async def test_the_next_world_in_which_models_differ_is_not_one_in_which_controls_do(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    how = {
+        "base": ["good", "good", "cap"],
+        "tuned": ["good", "good", "good"],
+        "always-exit": ["good", "wrong", "wrong"],
+    }
+    script = [
+        msgspec.structs.replace(event, controls=["always-exit"])
+        if isinstance(event, events.EvalStarted)
+        else event
+        for event in evaluation(how, 3)
+    ]
+    async with make_app().run_test(size=(160, 48)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out")
+        engine.say(*script)
+        await until_shown(pilot, "9 of 9 episodes")
+        await pilot.press("tab", "]")
+        await until(pilot, lambda: pilot.app.query_one(VerdictGrid).cursor == 2, "the third world")
+
+
+@pytest.mark.parametrize("size", [(60, 24), (80, 24), (160, 48)], ids=["60", "80", "160"])
+async def test_no_figure_is_cut_off_at_the_right_edge(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace, size: tuple[int, int]
+) -> None:
+    script = with_controls()
+    run = stored_run(workspace, "0002-eval", script, kind="eval")
+    for subject in ("base", "001-train", "002-train-with-a-title", *CONTROLS):
+        for number in range(16):
+            stored_episode(run, subject, f"held-{number:03}", ("touch done", "$"), ("exit", ""))
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out")
+        engine.say(
+            *(
+                msgspec.structs.replace(event, path=str(run))
+                if isinstance(event, events.RunCreated)
+                else event
+                for event in script
+            )
+        )
+        await until_shown(pilot, "eval 112" if size[0] > 60 else "112")
+        await pilot.press("i")
+        shown = await until_shown(pilot, "rates [95 %]", "terminates", "controls, without a model")
+        lines = shown.splitlines()
+        first = next(n for n, line in enumerate(lines) if "base  " in line and "16/16" in line)
+        row = lines[first] if size[0] == 160 else lines[first] + lines[first + 1]
+        assert row.count("16/16") == row.count("[81,100]") == 4
+        assert shown.index("002-train") < shown.index("without a model") < shown.index("oracle")
+        await pilot.press("G")
+        shown = await until_shown(pilot, "random")
+        last = next(line for line in reversed(shown.splitlines()) if "[81,100]" in line)
+        assert last.count("[81,100]") == 4

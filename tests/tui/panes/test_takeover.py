@@ -18,6 +18,7 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.results import ShellResult
 from sekft_engine.records.runs import create_run, list_runs
 from sekft_engine.sources import load_trajectories
+from sekft_engine.takeover.origin import DRAFT
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver
 from sekft_tui.screens.takeover import TakeOverScreen
@@ -61,6 +62,40 @@ def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit
     run.write(status="done")
     run.close()
     return path
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
+async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
+    make_app: Make, workspace: Workspace, size: tuple[int, int]
+) -> None:
+    """A bundle that is no JSON, one of another schema, the second one of an id, and a draft."""
+    held, train = workspace.holdout_scenarios, workspace.train_scenarios
+    (held / "aaa.json").write_text("{\n broken")
+    good = json.loads((held / "held-000.json").read_text())
+    lines = (good | {"id": "train-000"}, good | {"schema": 9}, good | {"id": "train-000"})
+    (train / "some.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    folder = workspace.root / "takeovers"
+    folder.mkdir()
+    (folder / f"{DRAFT}one.json").write_text("nothing")
+    (folder / f"{DRAFT}two.json").symlink_to(folder / "gone")
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("W")
+        shown = await until_shown(pilot, "train-000", "held-000", "held-001", "5 of these cannot")
+        assert shown.count("train-000") == 1
+        await pilot.press("G")
+        await until_shown(pilot, "✗ aaa.json", "aaa.json:2: broken JSON")
+        await pilot.press("enter")
+        await until_shown(pilot, "the reason is below the list")
+        await pilot.press("k")
+        await until_shown(pilot, "some.jsonl:3: the id 'train-000'", "(give each bundle its")
+        await pilot.press("k")
+        await until_shown(pilot, "some.jsonl:2: unknown schema 9")
+        await pilot.press("k")
+        await until_shown(pilot, f"{DRAFT}two.json: No such file")
+        await pilot.press("k")
+        await until_shown(pilot, f"{DRAFT}one.json:1: broken JSON")
+        await pilot.press("g", "j", "enter")
+        await until_shown(pilot, "held-000", "Ask warden.", "your turn", "history")
 
 
 async def test_a_model_is_let_log_in_from_the_list_of_worlds(
