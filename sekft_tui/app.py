@@ -352,7 +352,9 @@ class Workbench(ToolsApp):
     # --- keys -------------------------------------------------------------------------------
 
     def typing_target(self) -> TypingTarget | None:
-        if self.prompt.typing and self.screen is self.prompt.screen:
+        # A tick may come while the app leaves and takes its parts apart.
+        prompt = self.prompt
+        if prompt.typing and prompt.is_attached and self.screen is prompt.screen:
             return self.prompt
         if isinstance(self.screen, HasTypingTarget):
             return self.screen.typing_target
