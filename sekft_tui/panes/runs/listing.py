@@ -135,7 +135,8 @@ class RunList(SearchedPane):
     def _status(self, width: int) -> tuple[Parts, ...]:
         """How many there are, and how they are chosen and sorted."""
         rows = self.rows
-        of = f" of {len(rows.all)}" if rows.filter else ""
+        of = f"{len(rows.shown)} of " if rows.filter else ""
+        total = count(len(rows.all if rows.filter else rows.shown), "run")
         broken = rows.unreadable
         unread = f"  {count(broken, 'folder')} cannot be read" if broken else ""
         marked = ""
@@ -144,7 +145,7 @@ class RunList(SearchedPane):
         how = f"  f: {visible(rows.filter)}" if rows.filter else ""
         order = f"  by {rows.order}" if rows.order != ORDERS[0] else ""
         parts = [
-            (f" {len(rows.shown)}{of} runs", "strong"), (order, "accent"), (how, "accent"),
+            (f" {of}{total}", "strong"), (order, "accent"), (how, "accent"),
             (marked, "accent"), (unread, "warn"),
         ]  # fmt: skip
         out, room = [], width
