@@ -34,15 +34,17 @@ async def settle(pilot: Pilot[int], seconds: float = 1.2) -> None:
 
 
 async def take(workspace: Workspace, name: str, size: tuple[int, int], keys: list[str]) -> None:
-    app = Workbench(Engine(workspace), workspace)
-    app.theme = "sekft-dark"
-    async with app.run_test(size=size) as pilot:
-        await app.action_pane("trajectories")
-        await settle(pilot, 2.0)
-        for key in keys:
-            await pilot.press(key)
-            await settle(pilot)
-        svg = app.export_screenshot(title="sekft tui")
+    with tempfile.TemporaryDirectory() as state:
+        os.environ["XDG_STATE_HOME"] = state  # nothing is remembered of the picture before
+        app = Workbench(Engine(workspace), workspace)
+        app.theme = "sekft-dark"
+        async with app.run_test(size=size) as pilot:
+            await app.action_pane("trajectories")
+            await settle(pilot, 4.0)
+            for key in keys:
+                await pilot.press(key)
+                await settle(pilot)
+            svg = app.export_screenshot(title="sekft tui")
     PICTURES.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile("w", suffix=".svg") as file:
         file.write(shifted(svg))
@@ -102,6 +104,6 @@ async def main(root: str) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as state:
-        os.environ["XDG_STATE_HOME"] = state
-        asyncio.run(main(sys.argv[1]))
+    # So that paths are short, and say nothing of this machine.
+    os.environ["HOME"] = str(Path(sys.argv[1]).resolve().parent)
+    asyncio.run(main(sys.argv[1]))

@@ -358,6 +358,7 @@ class Workbench(ToolsApp):
     # --- keys -------------------------------------------------------------------------------
 
     def typing_target(self) -> TypingTarget | None:
+        # A tick may come while the app leaves and takes its parts apart.
         if not self.screen_stack:
             return None
         prompt = self.prompt

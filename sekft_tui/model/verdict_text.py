@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from sekft_engine.core.text import count
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.records.events import EpisodeDone
 from sekft_tui.text import Parts, chop, duration, visible, visible_lines, wrapped
@@ -102,7 +103,7 @@ def verdict_lines(verdict: EpisodeDone, width: int, limit: str = "") -> list[Par
     for ok, yes, no in rows:
         mark = ("✓ ", "good") if ok else ("✗ ", "bad")
         out += _wrapped(*mark, yes if ok else no, "text", width)
-    took = f"{verdict.steps} commands in {duration(verdict.seconds)}"
+    took = f"{count(verdict.steps, 'command')} in {duration(verdict.seconds)}"
     out.append((("  ", ""), (took, "quiet")))
     return out
 

@@ -43,8 +43,8 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self.received = 0
-        #: All that the program sent, byte by byte.
-        self.sent = bytearray()
+        #: What the program sent, each piece with when it came, in seconds of the monotonic clock.
+        self.pieces: list[tuple[float, bytes]] = []
         self._closed = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -63,10 +63,15 @@ class Terminal:
         """Draw what has arrived."""
         with self._lock:
             self.received += len(data)
-            self.sent += data
+            self.pieces.append((time.monotonic(), data))
             # pyte knows no private parameters of modern requests; Textual needs no answer.
             with contextlib.suppress(TypeError, ValueError, AttributeError):
                 self._stream.feed(data)
+
+    @property
+    def sent(self) -> bytes:
+        """All that the program sent."""
+        return b"".join(data for _, data in self.pieces)
 
     @property
     def text(self) -> str:

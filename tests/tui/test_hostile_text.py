@@ -99,7 +99,7 @@ def test_nothing_hostile_acts_on_the_terminal_in_any_pane_or_screen(
         shown.press("ctrl+c", "ctrl+c")
         shown.ended()
         shown.let_go()
-        sent = bytes(shown.sent)
+        sent = shown.sent
     assert faults(sent) == []
     assert not (tmp_path / "crash").exists(), (tmp_path / "crash").read_text()
     # Nothing went wrong that was only written down.

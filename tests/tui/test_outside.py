@@ -62,7 +62,7 @@ async def test_verdicts_runs_and_episodes_are_exported_too(
     stored_episode(run, "base", "held-000", ("warden", "ok \x1b[31mred"), ("exit", ""))
     async with make_app().run_test(size=(120, 40)) as pilot:
         await pilot.press("5")
-        await until_shown(pilot, "1 runs", "001-eval")
+        await until_shown(pilot, "1 run", "001-eval")
         await pilot.press("E", "ctrl+u", *"runs.csv", "enter", "enter")
         await until(pilot, (here / "runs.csv").exists, "runs")
         await until_shown(pilot, "from its journal")

@@ -138,7 +138,8 @@ class RunList(SearchedPane, SortedPane):
     def _status(self, width: int) -> tuple[Parts, ...]:
         """How many there are, and how they are chosen and sorted."""
         rows = self.rows
-        of = f" of {len(rows.all)}" if rows.filter else ""
+        of = f"{len(rows.shown)} of " if rows.filter else ""
+        total = count(len(rows.all if rows.filter else rows.shown), "run")
         broken = rows.unreadable
         unread = f"  {count(broken, 'folder')} cannot be read" if broken else ""
         marked = ""
@@ -147,7 +148,7 @@ class RunList(SearchedPane, SortedPane):
         how = f"  f: {visible(rows.filter)}" if rows.filter else ""
         order = f"  {self.order_text}" if self.order_text else ""
         parts = [
-            (f" {len(rows.shown)}{of} runs", "strong"), (order, "accent"), (how, "accent"),
+            (f" {of}{total}", "strong"), (order, "accent"), (how, "accent"),
             (marked, "accent"), (unread, "warn"),
         ]  # fmt: skip
         out, room = [], width

@@ -53,9 +53,9 @@ def _progress(train: TrainView, active: bool, width: int) -> Parts:
     last = train.last
     if last is None:
         return ()
-    left = duration(last.eta_s) if active else "–"
-    head = f" step {last.step}/{last.steps} "
-    tail = f" {percent(last.step, last.steps)}   ETA {left}   {duration(last.seconds)}/step "
+    left = f"   ETA {duration(last.eta_s)}" if active else ""
+    head = f" step {last.step:,}/{last.steps:,} "
+    tail = f" {percent(last.step, last.steps)}{left}   {duration(last.seconds)}/step "
     share = last.step / last.steps if last.steps else 0.0
     filled, empty = bar(share, max(0, width - len(head) - len(tail)))
     return ((head, "strong"), (filled, "accent"), (empty, "rule"), (tail, "quiet"))

@@ -231,7 +231,7 @@ class TrainPane(FormPane[TrainView]):
             about = f"  {visible(job.progress.label)}{of}"
         elif rows is not None:
             dropped = sum(rows.dropped.values())
-            about = f"  {rows.kept} trajectories · {short_number(rows.trained_tokens)} of "
+            about = f"  {rows.kept:,} trajectories · {short_number(rows.trained_tokens)} of "
             about += f"{short_number(rows.tokens)} tokens trained"
             about += f" · {dropped} dropped" if dropped else ""
             about += f" · {sum(rows.notes.values())} noted" if rows.notes else ""
