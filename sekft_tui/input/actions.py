@@ -181,7 +181,7 @@ KEYS: tuple[Key, ...] = (
     Key("eval", ("right", "l"), "column(1)", "subject", "To the next subject's verdicts", 5),
     Key("eval", ("i",), "figures", "figures", "Rates by archetype, channel, …; endings; pass@k", 6),
     Key("eval", ("left", "h"), "column(-1)", "subject back", "To the previous subject's verdicts"),
-    Key("eval", ("]",), "differing(1)", "differ", "To the next world in which models differ"),
+    Key("eval", ("]",), "differing(1)", "differ", "To the next world in which subjects differ"),
     Key("eval", ("[",), "differing(-1)", "differ back", "To the previous such world"),
     Key("eval", ("/",), "search", "search", "Find a world by its name", 7),
     Key("eval", ("n",), "match(1)", "next match", "To the next world that was searched for"),

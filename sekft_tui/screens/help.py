@@ -113,7 +113,7 @@ TYPING = (
 
 def examples(title: str, shown: Sequence[Example], width: int) -> list[Parts]:
     """What is drawn, and beside it what that means, in as many lines as that takes."""
-    room = 4 + max(cell_len(text) for each in shown for text, _ in each.drawn)
+    room = 3 + max(cell_len(text) for each in shown for text, _ in each.drawn)
     lines: list[Parts] = [(), ((title, "head"),)]
     for each in shown:
         first, *more = wrapped(each.meaning, max(12, width - room - 1))

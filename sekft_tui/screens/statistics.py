@@ -106,9 +106,11 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
         ("length shortest", f"{length.min:,}", "strong"),
         ("longest", f"{length.max:,}", "strong"),
     ]
-    pairs = [_fact(*fact) for fact in facts]
-    beside = 2 if width >= _TWO_FACTS else 1
-    lines += [sum(pairs[at : at + beside], ()) for at in range(0, len(pairs), beside)]
+    if width >= _TWO_FACTS:
+        pairs = zip(facts[::2], facts[1::2], strict=True)
+        lines += [(*_fact(*first), *_fact(*second, "   ")) for first, second in pairs]
+    else:
+        lines += [_fact(*fact) for fact in facts]
     if found.dropped:
         lines += [(), ((" dropped by reason", "head"),)]
         most = max(found.dropped.values())
@@ -136,8 +138,8 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
     return lines
 
 
-def _fact(name: str, value: str, style: str) -> Parts:
-    return ((fit(f" {name}", 18), "quiet"), (fit(value, 14, right=True) + "  ", style))
+def _fact(name: str, value: str, style: str, lead: str = " ") -> Parts:
+    return ((fit(lead + name, 18), "quiet"), (fit(value, 14, right=True), style))
 
 
 def _bar(name: str, count: int, most: int, style: str, width: int) -> Parts:

@@ -66,9 +66,10 @@ def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
 async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
-    make_app: Make, workspace: Workspace, size: tuple[int, int]
+    make_app: Make, workspace: Workspace, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundle that is no JSON, one of another schema, the second one of an id, and a draft."""
+    """A bundle that is no JSON, one of another schema, the second one of an id, and drafts."""
+    monkeypatch.chdir(workspace.root)  # paths are short here
     held, train = workspace.holdout_scenarios, workspace.train_scenarios
     (held / "aaa.json").write_text("{\n broken")
     good = json.loads((held / "held-000.json").read_text())
@@ -87,13 +88,13 @@ async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
         await pilot.press("enter")
         await until_shown(pilot, "the reason is below the list")
         await pilot.press("k")
-        await until_shown(pilot, "some.jsonl:3: the id 'train-000'", "(give each bundle its")
+        await until_shown(pilot, "some.jsonl:3: the id 'train-000'", "one of the two)")
         await pilot.press("k")
         await until_shown(pilot, "some.jsonl:2: unknown schema 9")
         await pilot.press("k")
         await until_shown(pilot, f"{DRAFT}two.json: No such file")
         await pilot.press("k")
-        await until_shown(pilot, f"{DRAFT}one.json:1: broken JSON")
+        await until_shown(pilot, f"{DRAFT}one.json: broken JSON")
         await pilot.press("g", "j", "enter")
         await until_shown(pilot, "held-000", "Ask warden.", "your turn", "history")
 
