@@ -89,7 +89,10 @@ class TrajectoryList(LineList):
                 "quiet",
             ),
             (f"{_few(facts.turns):>{6 if titled else 5}}" if turns else "", "quiet"),
-            (" turns " if turns and not titled else " ", "quiet"),
+            (
+                (" turn  " if facts.turns == 1 else " turns ") if turns and not titled else " ",
+                "quiet",
+            ),
         )
 
     def _reason(self, code: int) -> str:
