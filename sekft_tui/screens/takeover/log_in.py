@@ -102,7 +102,7 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
         if self._broken_at(self.list.cursor) is None:
             self.dismiss(WorldAnswer(self._worlds[self.list.cursor].answer, model))
         else:
-            self.app.notify("this one cannot be used; the reason is below the list", timeout=4)
+            self.app.notify("the reason is below the list", timeout=4)
 
     def action_model(self) -> None:
         self._answer(model=True)

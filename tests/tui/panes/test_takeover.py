@@ -82,7 +82,7 @@ async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
     async with make_app().run_test(size=size) as pilot:
         await pilot.press("W")
         shown = await until_shown(pilot, "train-000", "held-000", "held-001", "5 of these cannot")
-        assert shown.count("train-000") == 1
+        assert shown.count("train-000  touch") == 1
         await pilot.press("G")
         await until_shown(pilot, "✗ aaa.json", "aaa.json:2: broken JSON")
         await pilot.press("enter")
