@@ -161,9 +161,10 @@ def find_scenario(name: str, places: Sequence[str], workspace: Workspace | None)
                 if scenario.id == name:
                     return scenario
     looked = ", ".join(str(folder) for folder in folders) or "no folder: there is no workspace here"
-    others = f"; {count(len(broken), 'bundle')} there cannot be read, as {broken[0]}"
+    if broken:
+        looked += f"; {count(len(broken), 'bundle')} there cannot be read, as {broken[0]}"
     raise BadInput(
-        f"its scenario was not found (looked in {looked})" + (others if broken else ""),
+        f"its scenario was not found (looked in {looked})",
         where=name or "a session without a scenario",
         mend="name the folder of its bundle with --scenarios",
     )

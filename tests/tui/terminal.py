@@ -247,7 +247,9 @@ def terminal_of(
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     env = {
-        name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
     } | {
         "TERM": "xterm-256color",
         "PYTHONPATH": str(ROOT),

@@ -69,7 +69,7 @@ async def test_what_happened_before_is_there_at_once_and_what_happens_follows(
         before.engine.cancel(second, after_step=True)
         before.ending(second)
         last = before.steps(second)[-1]
-        await until_shown(pilot, f"step {last}/1000", "■ stopped")
+        await until_shown(pilot, f"step {last}/1,000", "■ stopped")
     assert one.process.poll() is None
 
 

@@ -58,8 +58,8 @@ def trained(screen: Terminal, more_than: int) -> int:
     """Wait for a step after this one; returns the step on the screen."""
 
     def step(text: str) -> int:
-        found = re.search(r"step (\d+)/\d+ ", text)
-        return int(found[1]) if found else 0
+        found = re.search(r"step ([\d,]+)/[\d,]+ ", text)
+        return int(found[1].replace(",", "")) if found else 0
 
     return step(screen.until(lambda text: step(text) > more_than, f"after step {more_than}"))
 

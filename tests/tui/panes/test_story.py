@@ -83,7 +83,7 @@ def test_a_lost_connection_saves_the_run(workspace: Workspace, tmp_path: Path) -
         screen.press("2")
         screen.until_shown("epochs")
         screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
-        screen.until(lambda text: re.search(r"step [1-9]\d*/\d+ ", text), "steps")
+        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
         screen.hang_up()
         assert screen.ended() == 128 + signal.SIGHUP
     run = list_runs(workspace.runs)[0]
@@ -120,7 +120,7 @@ def test_leaving_now_leaves_now_and_what_is_on_disk_is_whole(
         screen.press("2")
         screen.until_shown("epochs")
         screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
-        screen.until(lambda text: re.search(r"step [1-9]\d*/\d+ ", text), "steps")
+        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
         screen.press("q")
         screen.until_shown("still running")
         screen.press("q")

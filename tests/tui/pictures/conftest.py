@@ -20,7 +20,7 @@ from sekft_engine.training.planning.computed import Computing
 from sekft_engine.training.planning.place import Place
 from sekft_tui.app import Workbench
 from sekft_tui.process.settings import State, save_state
-from tests.tui.screen import screen_text
+from tests.tui.screen import screen_text, until
 
 Size = tuple[int, int]
 Steps = Callable[[Pilot[int]], Awaitable[object]]
@@ -91,6 +91,7 @@ def picture(snap_compare: Callable[..., bool]) -> Picture:
         app.animation_level = "none"
 
         async def before(pilot: Pilot[Any]) -> None:
+            await until(pilot, lambda: app.current_pane is not None, "the first pane")
             await steps(pilot)
             await app.workers.wait_for_complete()
             await _settled(app, pilot)
