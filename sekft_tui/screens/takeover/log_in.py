@@ -18,12 +18,14 @@ from sekft_engine.takeover.shell import Shell, Watched, prepare
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_tui.host import Host
 from sekft_tui.input.actions import bindings
+from sekft_tui.input.footer import hints
 from sekft_tui.screens.box import CANCEL, BoxScreen
 from sekft_tui.screens.choose import Choice, ChooseScreen, choice_line
 from sekft_tui.screens.takeover.watch import WatchScreen
 from sekft_tui.text import Parts, clip, short_path, visible
 from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.line_list import LineList
+from sekft_tui.widgets.lines import Lines
 
 #: The answer that means a model of a server.
 _SERVED = "\0served"
@@ -87,8 +89,19 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
         at = y - len(self._worlds)
         return self._broken[at] if 0 <= at < len(self._broken) else None
 
+    def make_foot(self) -> Lines:
+        self.foot = Lines(lambda _: (self._keys(),), classes="foot")
+        return self.foot
+
+    def _keys(self) -> Parts:
+        """What the keys do in this row."""
+        if self._broken_at(self.list.cursor) is None:
+            return hints(self.HINTS)
+        return (("cannot be used   ", "warn"), *hints((CANCEL,)))
+
     @on(LineList.Moved, "#choices")
     def _moved(self) -> None:
+        self.foot.update()
         error = self._broken_at(self.list.cursor)
         if error is not None:
             at = f"{short_path(error.where)}: " if error.where else ""
@@ -101,8 +114,6 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
     def _answer(self, *, model: bool) -> None:
         if self._broken_at(self.list.cursor) is None:
             self.dismiss(WorldAnswer(self._worlds[self.list.cursor].answer, model))
-        else:
-            self.app.notify("the reason is below the list", timeout=4)
 
     def action_model(self) -> None:
         self._answer(model=True)

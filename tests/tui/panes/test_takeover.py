@@ -79,14 +79,15 @@ async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
     folder.mkdir()
     (folder / f"{DRAFT}one.json").write_text("nothing")
     (folder / f"{DRAFT}two.json").symlink_to(folder / "gone")
-    async with make_app().run_test(size=size, notifications=True) as pilot:
+    async with make_app().run_test(size=size) as pilot:
         await pilot.press("W")
         shown = await until_shown(pilot, "train-000", "held-000", "held-001", "5 of these cannot")
         assert shown.count("train-000  touch") == 1
         await pilot.press("G")
         await until_shown(pilot, "✗ aaa.json", "aaa.json:2: broken JSON")
         await pilot.press("enter")
-        await until_shown(pilot, "the reason is below the list")
+        shown = await until_shown(pilot, "cannot be used   esc cancel")
+        assert "by hand   m" not in shown
         await pilot.press("k")
         await until_shown(pilot, "some.jsonl:3: the id 'train-000'", "one of the two)")
         await pilot.press("k")
