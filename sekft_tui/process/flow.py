@@ -34,18 +34,28 @@ class Flow:
         self._answers = False
 
     def start(self) -> None:
-        """The terminal was taken over, and asked the first time."""
+        """The terminal was taken over, and is asked the first time."""
         with self._changed:
-            self._asked.clear()
-            self._bytes = 0
-            self._answers = False
+            self._forget()
 
-    def answered(self) -> None:
+    def _forget(self) -> None:
+        self._asked.clear()
+        self._bytes = 0
+        self._answers = False
+
+    def answered(self) -> bool:
+        """The terminal has answered.
+
+        Returns:
+            Whether that is the answer to a frame; the first question is Textual's own.
+        """
         with self._changed:
             self._answers = True
-            if self._asked:
+            is_own = bool(self._asked)
+            if is_own:
                 self._bytes -= self._asked.popleft()[1]
             self._changed.notify_all()
+            return is_own
 
     def sent(self, size: int) -> str:
         """A frame of ``size`` bytes goes out; what is to be written behind it."""
@@ -62,12 +72,11 @@ class Flow:
         with self._changed:
             if self._asked and time.monotonic() - self._asked[0][0] > LOST_S:
                 # Not this terminal any more, such as after another one was attached to a session.
-                self._asked.clear()
-                self._bytes = 0
-                self._answers = False
+                self._forget()
             return len(self._asked) >= MAX_FRAMES or self._bytes > MAX_BYTES
 
     def settle(self) -> None:
-        """Wait until all is answered, for a short time."""
+        """Wait until all is answered, for a short time and only once."""
         with self._changed:
             self._changed.wait_for(lambda: not self._asked, SETTLE_S)
+            self._forget()

@@ -28,7 +28,6 @@ from sekft_tui.text import visible, visible_lines
 
 #: Seconds between two looks whether the terminal can take the next frame.
 HOLD_S = 0.03
-
 #: The first part of a key's sequence: its code, that with shift, and that of the standard layout.
 _KEY = re.compile(r"\x1b\[(\d+)(?::(\d*))?(?::(\d*))?((?:;[\d:]*)*)u")
 #: Asks the terminal to report the standard layout's key, too.
@@ -75,7 +74,7 @@ class PlacedKeysDriver(LinuxDriver):
         self.written = 0
 
     def write(self, data: str) -> None:
-        self.written += len(data)
+        self.written += len(data.encode(errors="replace"))
         flags = _PUSH_FLAGS.fullmatch(data)
         super().write(f"\x1b[>{int(flags[1]) | _ALTERNATE_KEYS}u" if flags else data)
 
@@ -95,8 +94,8 @@ class PlacedKeysDriver(LinuxDriver):
         super().disable_input()
 
     def process_message(self, message: Message) -> None:
-        if isinstance(message, TerminalSupportsSynchronizedOutput):
-            self.flow.answered()
+        if isinstance(message, TerminalSupportsSynchronizedOutput) and self.flow.answered():
+            return  # the app knows it since the first one
         super().process_message(message)
 
     def _run_input_thread(self) -> None:
@@ -131,8 +130,9 @@ class GuardedApp(App[int]):
         else:
             before = driver.written
             super()._display(screen, renderable)
-            if size := driver.written - before:
-                driver.write(driver.flow.sent(size))
+            size = driver.written - before
+            if size and (question := driver.flow.sent(size)):
+                driver.write(question)
 
     def _hold(self, renderable: RenderableType) -> None:
         if self._held == set():
