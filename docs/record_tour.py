@@ -57,10 +57,13 @@ def stops() -> Iterator[Stop]:
     yield Stop(("h",), ("loss at step",), seconds=2.0)
     filtered = ("5", "f", "ctrl+u", "kind:eval", "enter")
     yield Stop(
-        filtered, ("f: kind:eval",), "3  An eval: every verdict, and rates beside controls", 0.8
+        filtered,
+        ("f: kind:eval",),
+        "3  An eval in fresh worlds: every verdict, rates beside controls",
+        0.8,
     )
     yield Stop(("enter",), ("clean end", "95 %"), seconds=2.4)
-    yield Stop(("j", "j", "l"), ("clean end",), seconds=1.2)
+    yield Stop(("j", "j"), ("clean end",), seconds=1.2)
     yield Stop(("i",), ("how episodes ended",), seconds=2.4)
     yield Stop(("escape", "enter"), ("verdict",), "4  An episode, replayed up to its verdict", 2.0)
     yield Stop(("0", " "), ("▸ ",), seconds=6.0)
@@ -70,6 +73,7 @@ def stops() -> Iterator[Stop]:
 def record(workspace: Path) -> str:
     """Drive the workbench; the recording."""
     marks: list[tuple[float, str]] = []
+    begin = 0.0
     with tempfile.TemporaryDirectory() as state:
         environ = {
             "COLORTERM": "truecolor", "XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state,
@@ -80,25 +84,31 @@ def record(workspace: Path) -> str:
             for stop in stops():
                 if stop.caption:
                     marks.append((time.monotonic(), stop.caption))
-                take(shown, stop)
+                began = take(shown, stop)
+                begin = begin or began
             shown.press("q")
             shown.ended()
             shown.let_go()
             pieces = list(shown.pieces)
-    return cast(pieces, marks)
+    return cast(pieces, [(max(begin, at), text) for at, text in marks], begin)
 
 
-def take(shown: Terminal, stop: Stop) -> None:
-    """Press the keys as a person does, wait for what they show, and let it be read."""
+def take(shown: Terminal, stop: Stop) -> float:
+    """Press the keys as a person does, wait for what they show, and let it be read; when it was
+    shown."""
     for key in stop.keys:
         shown.press(key)
         time.sleep(0.45)
     shown.until_shown(*stop.shows)
+    at = time.monotonic()
     time.sleep(stop.seconds)
+    return at
 
 
-def cast(pieces: list[tuple[float, bytes]], marks: list[tuple[float, str]]) -> str:
+def cast(pieces: list[tuple[float, bytes]], marks: list[tuple[float, str]], begin: float) -> str:
     """The asciicast of what a terminal showed, with a marker for each caption.
+
+    It starts with the screen at ``begin``: where nothing moves, the first screen is all one sees.
 
     It holds what changed from one screen to the next, not what was sent. That is shorter, and asks
     nothing of the terminal that plays it and leaves no mode set there when playing is broken off.
@@ -108,8 +118,10 @@ def cast(pieces: list[tuple[float, bytes]], marks: list[tuple[float, str]]) -> s
         "idle_time_limit": IDLE_S, "env": {"TERM": "xterm-256color"},
     }  # fmt: skip
     lines = [json.dumps(header), json.dumps([0.0, "o", _BEGIN])]
-    before, now = pieces[0][0], 0.0
-    for at, code, text in sorted([*_changes(pieces), *((at, "m", text) for at, text in marks)]):
+    before, now = begin, 0.0
+    for at, code, text in sorted(
+        [*_changes(pieces, begin), *((at, "m", text) for at, text in marks)]
+    ):
         now += min(max(0.0, at - before), IDLE_S)
         before = at
         lines.append(json.dumps([round(now, 2), code, text], ensure_ascii=False))
@@ -117,8 +129,8 @@ def cast(pieces: list[tuple[float, bytes]], marks: list[tuple[float, str]]) -> s
     return "\n".join(lines) + "\n"
 
 
-def _changes(pieces: list[tuple[float, bytes]]) -> Iterator[tuple[float, str, str]]:
-    """What to write for each screen that the program completed."""
+def _changes(pieces: list[tuple[float, bytes]], begin: float) -> Iterator[tuple[float, str, str]]:
+    """What to write for each screen that the program completed, from that at ``begin`` on."""
     screen = pyte.Screen(*SIZE)
     stream = pyte.ByteStream(screen)
     pen = Pen()
@@ -127,7 +139,7 @@ def _changes(pieces: list[tuple[float, bytes]]) -> Iterator[tuple[float, str, st
         with suppress(TypeError, ValueError, AttributeError):  # as in tests/tui/terminal.py
             stream.feed(data)
         following = pieces[number + 1][0] if number + 1 < len(pieces) else at + 1
-        if following - at < _PAUSE_S:
+        if following - at < _PAUSE_S or following < begin:
             continue
         text = ""
         for y in sorted(screen.dirty):
