@@ -129,9 +129,10 @@ class Desk:
     def pick(self, options: Iterable[str]) -> str:
         return self.rng.choice(list(options))
 
-    def say(self, options: Sequence[str]) -> str:
-        """One of the wordings that this world may use."""
-        return self.rng.choice(list(wordings(options, self.share)))
+    def say(self, options: Sequence[str], more: Sequence[str] = ()) -> str:
+        """One of the wordings that this world may use; ``more`` are for training only."""
+        own = wordings(options, self.share)
+        return self.rng.choice([*own, *more] if self.share == "train" else list(own))
 
     def number(self, low: int, high: int) -> int:
         return self.rng.randint(low, high)
@@ -176,6 +177,7 @@ class Archetype(msgspec.Struct, frozen=True, kw_only=True):
         name: of the archetype.
         make: makes a part of it.
         wordings: directives with the fields of a part in braces; the last ones are held out.
+        more: further wordings, for training only.
         page: of the program it teaches; None = the part has its own, or needs none.
         can_lack: whether :attr:`Desk.lacking` makes an impossible part.
         share: the worlds that have it. One that training does not have has no held-out wordings.
@@ -184,6 +186,7 @@ class Archetype(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     make: Maker
     wordings: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     page: Page | None = None
     can_lack: bool = False
     share: Share = "train"
@@ -193,7 +196,7 @@ class Archetype(msgspec.Struct, frozen=True, kw_only=True):
         made = self.make(desk)
         if not made.text:
             own = self.share != "train"
-            wording = desk.pick(self.wordings) if own else desk.say(self.wordings)
+            wording = desk.pick(self.wordings) if own else desk.say(self.wordings, self.more)
             made = msgspec.structs.replace(made, text=wording.format(**made.fields))
         return msgspec.structs.replace(made, page=made.page or self.page)
 

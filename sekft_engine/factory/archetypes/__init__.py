@@ -16,13 +16,15 @@ from sekft_engine.factory.archetypes import (
     settings,
     tools,
 )
+from sekft_engine.factory.archetypes.wordings import more_wordings
 from sekft_engine.factory.part import Archetype
 from sekft_engine.factory.words import Share
 
 
 def _named(archetypes: Iterable[Archetype], share: Share) -> dict[str, Archetype]:
+    more = more_wordings().kinds if share == "train" else {}
     return {
-        each.name: msgspec.structs.replace(each, share=share)
+        each.name: msgspec.structs.replace(each, share=share, more=more.get(each.name, ()))
         for each in sorted(archetypes, key=lambda each: each.name)
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from sekft_engine.factory.archetypes.wordings import more_wordings
 from sekft_engine.factory.part import (
     Archetype,
     Desk,
@@ -100,13 +101,13 @@ def chain(first: Filter, second: Filter) -> Archetype:
         rows = (first.rows or _plain)(desk)
         one = first.stage(desk, rows)
         two = second.stage(desk, one.out)
-        source, target = desk.path(), desk.target()
+        source, target, more = desk.path(), desk.target(), more_wordings()
         clauses = [
-            desk.say(each.clause).format(**stage.fields)
+            desk.say(each.clause, more.clauses.get(each.name, ())).format(**stage.fields)
             for each, stage in ((first, one), (second, two))
         ]
         begin = "< " if first.stdin else ""
-        text = desk.say(_CHAINS).format(
+        text = desk.say(_CHAINS, more.chains).format(
             source=source, target=target, one=clauses[0], two=clauses[1]
         )
         slips = [f"{one.command} {begin}{source} > {target}"] if one.out != two.out else []
