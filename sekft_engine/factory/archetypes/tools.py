@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from sekft_engine.factory.archetypes import purposes
+from sekft_engine.factory.archetypes.purposes import Core
+from sekft_engine.factory.archetypes.purposes_changing import CHANGING, CHANGING_WITH
+from sekft_engine.factory.archetypes.purposes_usual import USUAL
+from sekft_engine.factory.archetypes.purposes_writing import WRITING
+from sekft_engine.factory.archetypes.purposes_writing_with import WRITING_WITH
 from sekft_engine.factory.part import (
     Archetype,
     Desk,
@@ -77,189 +83,14 @@ _PLACES = (
 )
 
 
-class Core(msgspec.Struct, frozen=True):
-    """What an invented program does.
-
-    Attributes:
-        purpose: in its help, such as ``double each line``.
-        text: directive, with ``{source}``, ``{target}`` (not where it changes a file), ``{p}``.
-        shell: a filter in sh; ``$P`` is its number or word.
-        apply: the same on lines, with the number or word.
-        param: ``n`` or ``w``: it takes a number or a word; empty = it takes none.
-        verbs: words for its flags or subcommands.
-    """
-
-    purpose: str
-    text: str
-    shell: str
-    apply: Callable[[list[str], str], list[str]]
-    param: str = ""
-    verbs: tuple[str, ...] = ("run", "do", "go")
-
-    @property
-    def changes(self) -> bool:
-        """Whether it changes a file instead of writing another."""
-        return "{target}" not in self.text
-
-
-def _each(change: Callable[[str], str]) -> Callable[[list[str], str], list[str]]:
-    return lambda rows, _: [change(row) for row in rows]
-
-
-_ROT = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
-_VOWELS = str.maketrans("aeiou", ".....")
-_TRAINING = (
-    Core(
-        "double each line",
-        "Double each line of {source}, result in {target}",
-        "sed p",
-        lambda rows, _: [row for row in rows for _ in "ab"],
-        verbs=("double", "twice", "dup"),
-    ),
-    Core(
-        "put brackets around lines",
-        "Put brackets around the lines of {source}, output in {target}",
-        "sed 's/.*/[&]/'",
-        _each(lambda row: f"[{row}]"),
-        verbs=("wrap", "box", "brackets"),
-    ),
-    Core(
-        "hide the vowels of a text",
-        "Hide the vowels of {source} and write that to {target}",
-        "tr aeiou .",
-        _each(lambda row: row.translate(_VOWELS)),
-        verbs=("hide", "mask", "veil"),
-    ),
-    Core(
-        "measure lines",
-        "Measure the lines of {source}, numbers in {target}",
-        "awk '{print length($0)}'",
-        _each(lambda row: str(len(row))),
-        verbs=("measure", "len", "size"),
-    ),
-    Core(
-        "make bullet lists",
-        "Make a bullet list of {source} as {target}",
-        "sed 's/^/- /'",
-        _each(lambda row: f"- {row}"),
-        verbs=("list", "bullet", "items"),
-    ),
-    Core(
-        "shout a text",
-        "Shout the text of {source}, result in {target}",
-        "sed 's/$/!/'",
-        _each(lambda row: f"{row}!"),
-        verbs=("shout", "loud", "cry"),
-    ),
-    Core(
-        "shorten lines to their first letters",
-        "Shorten the lines of {source} to their first {p} letters, result in {target}",
-        'cut -c-"$P"',
-        lambda rows, p: [row[: int(p)] for row in rows],
-        "n",
-        ("shorten", "cut", "short"),
-    ),
-    Core(
-        "sign each line with a name",
-        "Sign each line of {source} with the name {p}, output in {target}",
-        'sed "s/$/ ($P)/"',
-        lambda rows, p: [f"{row} ({p})" for row in rows],
-        "w",
-        ("sign", "by", "author"),
-    ),
-    Core(
-        "mark lines with a word",
-        "Mark the lines of {source} with the word {p} and write that to {target}",
-        'sed "s/^/$P: /"',
-        lambda rows, p: [f"{p}: {row}" for row in rows],
-        "w",
-        ("mark", "tag", "label"),
-    ),
-    Core(
-        "seal a file",
-        "Seal the file {source}",
-        "cat; echo sealed",
-        lambda rows, _: [*rows, "sealed"],
-        verbs=("seal", "close", "lock"),
-    ),
-    Core(
-        "give a file its headline",
-        "Give {source} the headline {p}",
-        'echo "# $P"; cat',
-        lambda rows, p: [f"# {p}", *rows],
-        "w",
-        ("title", "head", "headline"),
-    ),
-    Core(
-        "approve a file in the name of someone",
-        "Approve the file {source} in the name of {p}",
-        'cat; echo "approved by $P"',
-        lambda rows, p: [*rows, f"approved by {p}"],
-        "w",
-        ("approve", "accept", "pass"),
-    ),
-    Core(
-        "empty a file of all but some lines",
-        "Empty the file {source} of all but its first {p} lines",
-        'sed "$P"q',
-        lambda rows, p: rows[: int(p)],
-        "n",
-        ("trim", "keep", "limit"),
-    ),
-)
-_VALIDATION = (
-    Core(
-        "put stars before lines",
-        "Put stars before the lines of {source}, result in {target}",
-        "sed 's/^/* /'",
-        _each(lambda row: f"* {row}"),
-        verbs=("star", "stars", "adorn"),
-    ),
-    Core(
-        "archive a file for a year",
-        "Archive the file {source} for the year {p}",
-        'cat; echo "archived $P"',
-        lambda rows, p: [*rows, f"archived {p}"],
-        "n",
-        ("store", "archive", "shelve"),
-    ),
-)
-_HELD_OUT = (
-    Core(
-        "encrypt letters by turning the alphabet",
-        "Encrypt the letters of {source}, result in {target}",
-        "tr a-z n-za-m",
-        _each(lambda row: row.translate(_ROT)),
-        verbs=("crypt", "turn", "rot"),
-    ),
-    Core(
-        "quote lines as in a mail",
-        "Quote the lines of {source} as in a mail, output in {target}",
-        "sed 's/^/> /'",
-        _each(lambda row: f"> {row}"),
-        verbs=("quote", "mail", "reply"),
-    ),
-    Core(
-        "rate each line with points",
-        "Rate each line of {source} with {p} points and write that to {target}",
-        'sed "s/$/ = $P/"',
-        lambda rows, p: [f"{row} = {p}" for row in rows],
-        "n",
-        ("rate", "points", "grade"),
-    ),
-    Core(
-        "dedicate a file to someone",
-        "Dedicate the file {source} to {p}",
-        'echo "for $P"; cat',
-        lambda rows, p: [f"for {p}", *rows],
-        "w",
-        ("dedicate", "gift", "present"),
-    ),
-)
+#: The training purposes that worlds of held-out and validation pairs have, with one text each: as
+#: training gets more, such worlds stay as they are.
+_PAIRED = tuple(msgspec.structs.replace(core, texts=core.texts[:1]) for core in USUAL)
+TRAINING_PURPOSES = (*USUAL, *WRITING, *WRITING_WITH, *CHANGING, *CHANGING_WITH)
 _CORES: dict[Share, tuple[Core, ...]] = {
-    "train": _TRAINING,
-    "valid": _VALIDATION,
-    "holdout": _HELD_OUT,
+    "train": TRAINING_PURPOSES,
+    "valid": purposes.VALIDATION,
+    "holdout": purposes.HELD_OUT,
 }
 
 
@@ -268,15 +99,17 @@ def other_purposes(share: Share) -> list[str]:
     return [core.purpose for core in _CORES[share]]
 
 
-def _tool(cores: tuple[Core, ...]) -> Callable[[Desk], Part]:
+def _tool(cores: Sequence[Core], elsewhere: Sequence[Core]) -> Callable[[Desk], Part]:
+    """Makes parts of ``cores``; in worlds that are not training's, of ``elsewhere``."""
+
     def make(desk: Desk) -> Part:
-        return _part(desk, desk.rng.choice(cores))
+        return _part(desk, desk.rng.choice(cores if desk.share == "train" else elsewhere))
 
     return make
 
 
 def _part(desk: Desk, core: Core) -> Part:
-    name, rows = desk.names.program(), desk.words(desk.number(2, 4))
+    name, rows = desk.names.program(), _rows(desk, core)
     source = desk.path()
     target = source if core.changes else desk.target()
     param = {"": "", "n": str(desk.number(1, len(rows) - 1)), "w": desk.word()[:20]}[core.param]
@@ -301,9 +134,10 @@ def _part(desk: Desk, core: Core) -> Part:
     act = _fill(form, typed)
     guess = f"{name} {source}" if core.changes else f"{name} {source} {target}"
     wanted = core.apply(rows, param)
+    text = core.texts[0] if len(core.texts) == 1 else desk.pick(core.texts)
     return Part(
         fields={},
-        text=core.text.format(source=source, target=target, p=param),
+        text=text.format(source=source, target=target, p=param),
         acts=(act,),
         files={source: content(rows)},
         checks=(holds(target, wanted), *([] if core.changes else [holds(source, rows)])),
@@ -315,6 +149,11 @@ def _part(desk: Desk, core: Core) -> Part:
         scripts={f"{_BIN}/{name}": _script(form, core, page)},
         page=page,
     )
+
+
+def _rows(desk: Desk, core: Core) -> list[str]:
+    words = desk.words(desk.number(2, 4) * core.width)
+    return [" ".join(words[at : at + core.width]) for at in range(0, len(words), core.width)]
 
 
 def _fill(form: str, values: dict[str, str]) -> str:
@@ -353,18 +192,24 @@ def _script(form: str, core: Core, page: Page) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _kind(cores: tuple[Core, ...], share: Share) -> tuple[Archetype, ...]:
-    kind = {"train": "tool", "valid": "spare-tool", "holdout": "new-tool"}[share]
+def _grouped(cores: Sequence[Core]) -> dict[str, list[Core]]:
+    """Purposes by the kind of work they are, without the share's word before it."""
     groups: dict[str, list[Core]] = {}
     for core in cores:
-        name = f"{kind}-change" if core.changes else f"{kind}-convert"
+        name = "change" if core.changes else "convert"
         groups.setdefault(name + ("-with" if core.param else ""), []).append(core)
+    return groups
+
+
+def _kind(cores: Sequence[Core], share: Share, elsewhere: Sequence[Core]) -> tuple[Archetype, ...]:
+    kind = {"train": "tool", "valid": "spare-tool", "holdout": "new-tool"}[share]
+    others = _grouped(elsewhere)
     return tuple(
-        Archetype(name=name, make=_tool(tuple(group)), share=share)
-        for name, group in sorted(groups.items())
+        Archetype(name=f"{kind}-{name}", make=_tool(group, others[name]), share=share)
+        for name, group in sorted(_grouped(cores).items())
     )
 
 
-ARCHETYPES = _kind(_TRAINING, "train")
-VALIDATION = _kind(_VALIDATION, "valid")
-HELD_OUT = _kind(_HELD_OUT, "holdout")
+ARCHETYPES = _kind(TRAINING_PURPOSES, "train", _PAIRED)
+VALIDATION = _kind(purposes.VALIDATION, "valid", purposes.VALIDATION)
+HELD_OUT = _kind(purposes.HELD_OUT, "holdout", purposes.HELD_OUT)
