@@ -26,6 +26,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 #: Of nine worlds two are blocked (22 %).
 _TERMINALS: tuple[Terminal, ...] = ("exit",) * 7 + ("panic",) * 2
+#: Training has fewer: what is unknown in held-out worlds was given up too readily.
+_TRAINING_TERMINALS: tuple[Terminal, ...] = ("exit",) * 6 + ("panic",)
 #: Numbers of parts. Training has more: finding the directives costs most of a session's tokens, so
 #: a session of four parts teaches the work at half the price.
 _COUNTS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4)
@@ -154,7 +156,7 @@ def specs(split: Split, count: int, seed: int, *, core: bool = False) -> list[Sp
     channels = _rounds(streams[2], CHANNELS)
     depths = _rounds(streams[3], DEPTHS)
     counts = _rounds(streams[4], _TRAINING_COUNTS if split == "train" else _COUNTS)
-    terminals = _rounds(streams[5], _TERMINALS)
+    terminals = _rounds(streams[5], _TRAINING_TERMINALS if split == "train" else _TERMINALS)
     blocks = _rounds(streams[6], BLOCKS)
     twists = _rounds(streams[7], TWISTS)
     slips = _rounds(streams[8], SLIPS)
@@ -193,8 +195,10 @@ def _first_kinds(split: Split, kinds: Mapping[str, Archetype]) -> list[str]:
     match split:
         case "train" | "seen":
             tools = [name for name in known if name.startswith("tool-")]
-            tools *= 1 if len(known) < 40 else 2
-            return [*known, *tools, *[CHAIN] * (len(known) // 9)]
+            # About one world in four begins with an invented program, and one in six with a
+            # pipeline: to read a usage and to join two filters are skills, not kinds of work.
+            tools *= max(1, len(known) // 10)
+            return [*known, *tools, *[CHAIN] * (len(known) // 4)]
         case "valid":
             return [*[CHAIN] * 12, *known[::3], *sorted(VALIDATION) * 4]
         case "compositions":
