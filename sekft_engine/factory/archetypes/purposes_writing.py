@@ -235,7 +235,7 @@ WRITING = (
         "add a total below a list",
         (
             "Copy the list {source} and write its total below, all that in {target}",
-            "How many entries are there in {source}? {target} should be the list with that below",
+            "The list {source} lacks its total: a full one, total and all, belongs in {target}",
             "Total up the list {source}, for {target}",
         ),
         "awk '{print} END {print \"total \" NR}'",

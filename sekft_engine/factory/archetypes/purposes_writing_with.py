@@ -177,16 +177,16 @@ WRITING_WITH = (
         ("answer", "respond", "faq"),
     ),
     Core(
-        "serve things in a vessel",
+        "count things up in a unit",
         (
-            "Serve everything in {source} by the {p}, saved as {target}",
-            "Numbered helpings are wanted, each a {p} full: read {source}, make {target}",
-            "{target} should count up the things from {source} in units called {p}",
+            "Count up everything in {source} with {p} as the unit, saved as {target}",
+            "Numbers and the unit {p} belong before all things from {source}, as {target}",
+            "{target} should have what is in {source}, counted with the unit {p}",
         ),
         'awk -v w="$P" \'{print NR " " w " of " $0}\'',
         lambda rows, p: [f"{at} {p} of {row}" for at, row in enumerate(rows, 1)],
         "w",
-        ("serve", "units", "helping"),
+        ("units", "unit", "amount"),
     ),
     Core(
         "frame lines with a word on both sides",
