@@ -29,6 +29,7 @@ from sekft_engine.engine.queue import (
     queue_entry,
     unfinished_jobs,
 )
+from sekft_engine.engine.readiness import Readiness
 from sekft_engine.engine.registry import HANDLERS, Handler
 from sekft_engine.engine.running import RunningJob
 from sekft_engine.records import events, jobs
@@ -94,6 +95,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._publisher = Publisher()
         self._guests = Guests(self.residence, self._publisher.publish)
+        self._readiness = Readiness(self._handlers)
         self._thread = threading.Thread(target=self._main, name=ENGINE_THREAD, daemon=True)
 
     # --- what front ends call, from any thread --------------------------------------------
@@ -182,6 +184,13 @@ class Engine:
                 return False
             running.ask_to_save()
             return True
+
+    def make_ready(self) -> None:
+        """Import what a training needs before one is asked for, while nothing is queued. Does not
+        wait."""
+        with self._changed:
+            self._readiness.ask()
+            self._changed.notify_all()
 
     def unserve(self) -> bool:
         """Ask the server on the base to end; False where there is none. Does not wait."""
@@ -308,10 +317,12 @@ class Engine:
 
     def _main(self) -> None:
         step_back(self._nice)
-        guests = self._guests
+        guests, readiness = self._guests, self._readiness
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._queue.ready or self._closing or guests.wants)
+                self._changed.wait_for(
+                    lambda: self._queue.ready or self._closing or guests.wants or readiness.is_due
+                )
                 job = None if guests.leaving else self._queue.take()
                 running = self._running = None if job is None else self._running_job(job)
                 if running is None and self._closing and not self._queue.ready:
@@ -322,6 +333,8 @@ class Engine:
                 guests.job_is("")
             guests.see_off()
             guests.work(GUEST_TURN_S)
+            if running is None and readiness.is_due:
+                readiness.import_next()
         guests.end()
 
     def _running_job(self, job: Job) -> RunningJob:

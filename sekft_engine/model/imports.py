@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import gc
+import importlib
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
 
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.model.device import use_usable_threads
+
+#: What every job on a base imports, and what a training imports besides. The optimisers of torch
+#: import its compiler, whether anything is compiled or not.
+_BASE = ("torch", "transformers")
+_TRAINING = ("peft", "torch._dynamo")
 
 
 def import_torch() -> None:
@@ -20,23 +28,42 @@ def import_torch() -> None:
     # Warnings for developers of these libraries are noise on a user's terminal.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    _import(_BASE)
+    use_usable_threads()
+
+
+def import_training() -> None:
+    """Import what a training needs besides torch; together that takes about as long as torch."""
+    import_torch()
+    _import(_TRAINING)
+
+
+def _import(names: tuple[str, ...]) -> None:
+    new = any(name not in sys.modules for name in names)
     try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
+        with _spared_by_the_collector() if new else contextlib.nullcontext():
+            for name in names:  # also one that another thread is importing: this waits for it
+                importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise Unavailable(
             f"the Python package {error.name} is missing",
             mend="pip install 'sekft-tui[gpu]'",
         ) from error
-    use_usable_threads()
-    _spare_the_collector()
 
 
-@functools.cache
-def _spare_the_collector() -> None:
-    """Exempt the objects of these libraries from garbage collection.
+@contextlib.contextmanager
+def _spared_by_the_collector() -> Iterator[None]:
+    """Exempt from garbage collection what is made in the block.
 
-    They live forever, and a collection over all of them would delay key presses.
+    The objects of a library live forever, and each collection over all of them would hold the
+    interpreter, so that keys wait.
     """
     gc.collect()
-    gc.freeze()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()

@@ -51,6 +51,13 @@ class HasBoard(Protocol):
     def board(self) -> Board: ...
 
 
+@runtime_checkable
+class MakesReady(Protocol):
+    """An engine of this process, which imports what a training needs before one is asked for."""
+
+    def make_ready(self) -> None: ...
+
+
 class Bridge:
     """Applies events to the shared state, on their own thread; never waits for the screen.
 
@@ -124,6 +131,11 @@ class Bridge:
         if not isinstance(self.engine, HasBoard):
             return lambda: None
         return self.engine.board.watch(callback)
+
+    def make_ready(self) -> None:
+        """Someone is about to train. An engine of another process has what it needs."""
+        if isinstance(self.engine, MakesReady):
+            self.engine.make_ready()
 
     def submit(self, job: Job) -> str:
         return self.engine.submit(job)

@@ -34,6 +34,7 @@ class ScriptedEngine:
         jobs: all that were submitted.
         cancelled: each request to cancel: the job, and whether its step may end first.
         orders: each request to pause, resume or move.
+        ready: how often it was asked to be ready for a training.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class ScriptedEngine:
         self.started = False
         self.closed = False
         self.paused = False
+        self.ready = 0
         self.board = Board()
         self._running: Queued | None = None
         self._waiting: list[Queued] = []
@@ -51,6 +53,9 @@ class ScriptedEngine:
     def start(self) -> ScriptedEngine:
         self.started = True
         return self
+
+    def make_ready(self) -> None:
+        self.ready += 1
 
     def submit(self, job: Job) -> str:
         kind = jobs.kind_of(job)

@@ -19,6 +19,7 @@ from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_te
 from sekft_engine.data.recipe import Recipe, recipe_from
 from sekft_engine.model.device import device_of
 from sekft_engine.model.family import expected_share
+from sekft_engine.model.imports import import_torch, import_training
 from sekft_engine.model.kernels.matmul import library
 from sekft_engine.model.resident import ResidentBase, render_digests
 from sekft_engine.records import events, jobs
@@ -112,6 +113,8 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     refuse_lone_shards(job, ranks)
     folder = context.find_base(job.base)
     refuse_unknown_targets(folder, recipe.targets)
+    context.progress("importing torch", 0)
+    import_torch()
     adapted = expected_share(folder, recipe.targets)
     if job.name and context.base is not None:
         context.base.refuse_name(job.name)
@@ -129,6 +132,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     tokenizer = ChatTokenizer.load(folder, recorded_clock(earlier))
     for note in tokenizer.notes:
         context.log(note, "warning")
+    context.progress("reading the data", 0)
     data = load_data(
         job.data,
         job.hub,
@@ -183,6 +187,8 @@ def _plan_memory(plan: Plan, context: Context) -> bool:
         context.progress("loading the base", 0)
     base = context.load_base(str(plan.folder), job.load_4bit, device=job.device)
     refuse_undecodable(plan.trials, base)
+    context.progress("preparing the adapter", 0)
+    import_training()
     fit = plan_memory(
         base,
         plan.data.train,

@@ -1,6 +1,8 @@
 """Predict the memory of a step before the run; refuse what cannot fit, and suggest what would.
 
-The peak memory of a few short passes, forward and backward, is measured and extrapolated to the
+Where the memory computed from the base's shape is at most half of what is free, nothing is
+measured: the measurement could not decide otherwise, and takes longer than several steps. Else the
+peak memory of a few short passes, forward and backward, is measured and extrapolated to the
 heaviest pass of the run: a fixed part, one that grows with the tokens, one with the squares of the
 rows' lengths (attention that holds all its weights), and one with the trained tokens. Two parts
 that are computed in parallel are held at once, each with gradients of its own. Where that does not
@@ -18,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import numpy as np
 
-from sekft_engine.core.errors import Unavailable
+from sekft_engine.bases.shape import read_shape
+from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.model.device import device_of, release_memory
 from sekft_engine.model.kernels.cross_entropy import MAX_LOGITS
@@ -26,6 +29,7 @@ from sekft_engine.model.kernels.layers import decoder_layers
 from sekft_engine.model.kernels.parallel_parts import parallel_parts
 from sekft_engine.model.kernels.recompute import RECOMPUTED
 from sekft_engine.model.resident import ResidentBase
+from sekft_engine.training.planning.computed import Computing, computed_step
 from sekft_engine.training.planning.step import Passes, StepMemory
 from sekft_engine.training.run.measured_memory import known_memory, remember_memory
 from sekft_engine.training.run.peak import peak_bytes
@@ -44,6 +48,10 @@ LENGTHS = (128, 256, 384)
 #: Tokens of the two passes through decoder and head, and how many of them are trained: half and
 #: all. Where the head does not have the peak even with all of them trained, it never has.
 HEAD_TOKENS, TRAINED = 48, (23, 47)
+#: So many times the computed memory must be free where it is not measured. The computed one is
+#: within a tenth of what a step takes; the measured one adds up two peaks, so it may be almost
+#: twice as much.
+AMPLE = 2
 #: The name of the adapter that is measured.
 _NAME = "probing"
 GIB = 2**30
@@ -93,6 +101,10 @@ def plan_memory(
     choices = {"never": (False,), "always": (True,), "auto": (False, True)}[recipe.recompute]
     if not decoder_layers(base.model):
         choices = (False,)
+    bound = _computed_bound(base, recipe, run, recompute=choices[0])
+    if bound is not None and AMPLE * bound <= free:
+        text = f"{bound / GIB:.2f} GiB, as computed from the shape of the base"
+        return _plan(text, free, recompute=choices[0])
     measured: list[StepMemory] = []
     for recompute in choices:
         measured.append(_measured(base, recipe, recompute=recompute, report=report))
@@ -100,14 +112,49 @@ def plan_memory(
         needed = measured[-1].bytes_of(heaviest)
         text = f"{needed / GIB:.2f} GiB for a pass over {heaviest.tokens} tokens"
         if needed <= free:
-            why = RECOMPUTED if recompute else "no activations are computed twice"
-            if len(measured) > 1:
-                why += _without_recomputing(measured[0], free, run)
-            summary = f"a step takes up to {text}; {free / GIB:.2f} GiB are free: {why}"
-            return MemoryPlan(recompute=recompute, summary=summary)
+            besides = _without_recomputing(measured[0], free, run) if len(measured) > 1 else ""
+            return _plan(text, free, recompute=recompute, besides=besides)
     raise Unavailable(
         f"a step cannot fit into memory: {text}, and {free / GIB:.2f} GiB are free",
         mend=run.what_fits(measured[-1], free),
+    )
+
+
+def _plan(needed: str, free: int, *, recompute: bool, besides: str = "") -> MemoryPlan:
+    why = RECOMPUTED if recompute else "no activations are computed twice"
+    summary = f"a step takes up to {needed}; {free / GIB:.2f} GiB are free: {why}{besides}"
+    return MemoryPlan(recompute=recompute, summary=summary)
+
+
+def _computed_bound(
+    base: ResidentBase, recipe: Recipe, run: Passes, *, recompute: bool = False
+) -> int | None:
+    """The most bytes that a step of ``run`` takes, with all rows padded; None = the memory of this
+    base is not known in advance."""
+    if base.device.type not in ("cpu", "cuda"):
+        return None
+    try:
+        shape = read_shape(base.path)
+        memory = computed_step(
+            shape, recipe, _computing_of(base), load_4bit=base.quantised, recompute=recompute
+        )
+    except BadInput:  # a family that is not known, or targets that the measurement refuses
+        return None
+    if shape.weights != base.parameters:
+        return None
+    padded = msgspec.structs.replace(memory, packs=False)
+    return padded.bytes_of(run.heaviest(padded))
+
+
+def _computing_of(base: ResidentBase) -> Computing:
+    """How this base computes."""
+    dtype = next(
+        parameter.dtype for parameter in base.model.parameters() if parameter.is_floating_point()
+    )
+    return Computing(
+        device="cuda" if base.device.type == "cuda" else "cpu",
+        width=dtype.itemsize,
+        parts=parallel_parts(base.device),
     )
 
 

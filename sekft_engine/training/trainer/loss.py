@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -150,11 +151,42 @@ def token_losses(logits: TrainedTokenLogits, rows: Sequence[TrainRow]) -> tuple[
     return logits.losses(batch), torch.from_numpy(batch.owners)
 
 
+class _Ways(NamedTuple):
+    """What comparing has shown of a model: ``packs`` and ``by_head`` of its logits."""
+
+    packs: bool
+    by_head: bool
+
+
+#: What is known of each model, by what it runs and where adapters are on it: their weights change
+#: neither.
+_COMPARED: WeakKeyDictionary[Any, dict[Hashable, _Ways]] = WeakKeyDictionary()
+
+
 def trained_token_logits(model: PreTrainedModel) -> TrainedTokenLogits:
-    """:class:`TrainedTokenLogits` of ``model``, set by comparing the results."""
+    """:class:`TrainedTokenLogits` of ``model``, set by comparing the results.
+
+    They are compared once for a model and the layers that are adapted on it.
+    """
+    logits = TrainedTokenLogits(model)
+    known = _COMPARED.setdefault(model, {})
+    parts = frozenset(
+        (name, type(module), vars(module).get("forward"))
+        for name, module in model.named_modules()
+        if ".lora_" not in name
+    )
+    if parts not in known:
+        _compare(logits)
+        known[parts] = _Ways(logits.packs, logits.by_head)
+    logits.packs, logits.by_head = known[parts]
+    return logits
+
+
+def _compare(logits: TrainedTokenLogits) -> None:
+    """Set ``packs`` and ``by_head`` as the model's own logits allow it."""
     import torch
 
-    logits = TrainedTokenLogits(model)
+    model = logits.model
     rows = _probe_rows(model.config.get_text_config().vocab_size)
     training = model.training
     model.eval()
@@ -169,7 +201,6 @@ def trained_token_logits(model: PreTrainedModel) -> TrainedTokenLogits:
                 logits.packs = _gives(logits.logits, pack(rows, min_shared=2), expected)
     finally:
         model.train(training)
-    return logits
 
 
 def _mixes_by_attention(model: PreTrainedModel) -> bool:

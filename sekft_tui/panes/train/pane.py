@@ -108,6 +108,8 @@ class TrainPane(FormPane[TrainView]):
 
     def shown(self) -> None:
         self.left.plan()
+        if self.host.base:
+            self.host.bridge.make_ready()
 
     # --- the run ----------------------------------------------------------------------------
 

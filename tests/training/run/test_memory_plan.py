@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from sekft_engine.training.trainer.data import Data, TrainRow
 from sekft_engine.training.trainer.loss import token_losses, trained_token_logits
 from sekft_engine.training.trainer.ranks import Ranks
 from tests.documents import run_document
+from tests.gpu.planned import peak_of_pass
 from tests.models import weights_digest
 from tests.training.conftest import RECIPE
 
@@ -123,6 +125,72 @@ def test_what_fits_is_found(
     assert 16 <= int(found[1]) < max(len(row) for row in data.train)
     with pytest.raises(Unavailable, match="smaller base"):
         with_free(0, "auto")
+
+
+@pytest.mark.parametrize(("way", "rank"), [("auto", 3), ("always", 5), ("never", 7)])
+def test_where_plenty_is_free_no_run_waits_for_a_measurement(
+    base: ResidentBase, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    way: str, rank: int,
+) -> None:  # fmt: skip
+    reported: list[int] = []
+    # Of this rank nothing was measured before, in this process or another.
+    monkeypatch.setenv("SEKFT_CACHE", str(tmp_path / "cache"))
+    recipe = msgspec.structs.replace(RECIPE, rank=rank, recompute=way)
+
+    def plan() -> MemoryPlan:
+        return plan_memory(
+            base, data.train, recipe, report=lambda done, _total: reported.append(done)
+        )
+
+    monkeypatch.setattr(Device, "free_bytes", lambda _device: 1 << 40)
+    found = plan()
+    assert found.recompute == (way == "always")
+    assert "as computed from the shape of the base; 1024.00 GiB are free" in found.summary
+    assert not reported
+    assert not base.adapters
+    with monkeypatch.context() as patch:
+        patch.setattr(Device, "free_bytes", lambda _device: 1 << 10)
+        with pytest.raises(Unavailable):
+            plan()
+    assert reported
+    reported.clear()
+    # A base of a family whose memory is not known in advance is measured, however much is free.
+    config = json.loads((base.path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "tomorrow"}))
+    monkeypatch.setattr(base, "path", tmp_path)
+    recipe = msgspec.structs.replace(recipe, rank=rank + 10)
+    assert "for a pass over" in plan().summary
+    assert reported
+
+
+def test_where_nothing_is_measured_almost_twice_as_much_is_free_as_a_step_takes(
+    base: ResidentBase, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = msgspec.structs.replace(RECIPE, micro_batch=4, recompute="never")
+    steps = [[data.train[row] for row in step] for step in plan_steps(len(data.train), recipe)]
+    longest = max((group for rows in steps for group in split_rows(rows, 4)), key=_tokens)
+    base.new_adapter("a", recipe)
+    held = sum(weight.nbytes for weight in base.trainable("a"))
+    real = peak_of_pass(base.model, longest, recompute=False) + 3 * held
+    base.drop("a")
+    ways = []
+    for tenths in range(1, 60):
+        free = real * tenths // 10
+        monkeypatch.setattr(Device, "free_bytes", lambda _device, free=free: free)
+        try:
+            summary = plan_memory(base, data.train, recipe).summary
+        except Unavailable:
+            ways.append("refused")
+            continue
+        assert free >= real
+        ways.append("computed" if "as computed" in summary else "measured")
+        assert ways[-1] == "measured" or free >= 1.8 * real
+    assert {"refused", "computed"} <= {*ways}
+    assert ways == sorted(ways, key=["refused", "measured", "computed"].index)
+
+
+def _tokens(rows: Sequence[TrainRow]) -> int:
+    return sum(map(len, rows))
 
 
 class _TwoHere(Ranks):

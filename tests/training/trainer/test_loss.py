@@ -15,6 +15,7 @@ from sekft_engine.render import build_row
 from sekft_engine.render.rows.row import Row
 from sekft_engine.training.trainer.data import Data, TrainRow, train_row
 from sekft_engine.training.trainer.loss import token_losses, trained_token_logits
+from tests.training.conftest import RECIPE
 from tests.training.sessions import session
 
 
@@ -96,3 +97,19 @@ def test_gradients_do_not_depend_on_how_rows_share_forward_passes(
         base.drop("a")
     for other in grads[1:]:
         torch.testing.assert_close(other, grads[0], atol=1e-6, rtol=1e-4)
+
+
+def test_a_second_run_on_a_base_does_not_compare_again_how_to_compute(base: ResidentBase) -> None:
+    recipe = msgspec.structs.replace(RECIPE, targets="q_proj,down_proj")
+    passes: list[str] = []
+    found = []
+    for name in ("first", "second"):
+        base.new_adapter(name, recipe)
+        embedding = base.model.get_input_embeddings()
+        handle = embedding.register_forward_hook(lambda *_, name=name: passes.append(name))
+        logits = trained_token_logits(base.model)
+        handle.remove()
+        base.drop(name)
+        found.append((logits.packs, logits.by_head))
+    assert found == [(True, True)] * 2
+    assert {*passes} == {"first"}

@@ -61,6 +61,29 @@ async def test_the_batch_in_training_is_shown_with_its_mask_and_opens(
         assert app.focused is pane.view
 
 
+async def test_the_engine_prepares_for_a_run_once_the_train_pane_is_open(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        assert not engine.ready
+        await pilot.press("2")
+        await until(pilot, lambda: engine.ready, "asked to be ready")
+        assert not engine.jobs
+
+
+async def test_a_run_that_is_prepared_says_what_it_does(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("2", "s")
+        engine.say(events.JobStarted(job="train-1", kind="train", label="train"))
+        for label in ("importing torch", "reading the data", "preparing the adapter"):
+            engine.say(events.Progress(job="train-1", label=label, done=0))
+            await until_shown(pilot, label)
+
+
 async def test_a_run_is_saved_and_its_curves_looked_at_by_keys_in_a_small_terminal(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
