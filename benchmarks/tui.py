@@ -37,7 +37,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.shared.console import ROOT, Console, console
+from benchmarks.shared.console import Console
+from benchmarks.shared.pseudo_terminal import ROOT, opened
 from benchmarks.shared.report import arguments, p50_p95, run_main, tell
 from benchmarks.sources import generate
 from sekft_engine.data.workspace import Workspace
@@ -71,7 +72,7 @@ class Place:
     def open(self, words: list[str], size: tuple[int, int], rate: int = 0) -> Iterator[Console]:
         kept = tempfile.mkdtemp(dir=self.folder)  # nothing is known from the time before
         state = {"XDG_STATE_HOME": kept, "SEKFT_CACHE": kept, **self._sockets}
-        with console(words, cwd=self.folder, size=size, environ=state, rate=rate) as shown:
+        with opened(Console, words, cwd=self.folder, size=size, environ=state, rate=rate) as shown:
             yield shown
 
     @contextmanager
@@ -219,8 +220,8 @@ def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
 
 
 def _still(shown: Console, state: str) -> None:
-    if state not in shown.text():
-        raise SystemExit(f"not {state} any more: give --keys less\n{shown.text()}")
+    if state not in shown.text:
+        raise SystemExit(f"not {state} any more: give --keys less\n{shown.text}")
 
 
 def richlog(place: Place, size: tuple[int, int]) -> dict[str, float]:

@@ -58,14 +58,20 @@ Row = tuple[Run, ...]
 
 
 def screens(cast: str) -> Iterator[Screen]:
-    """Play a recording (asciicast, version 2): the screen after each of its events."""
-    header, *lines = cast.splitlines()
-    size = json.loads(header)
-    screen = pyte.Screen(size["width"], size["height"])
+    """Play a recording (asciicast, version 2 or 3): the screen after each of its events."""
+    first, *lines = cast.splitlines()
+    header = json.loads(first)
+    is_third = header["version"] == 3  # its times are those since the event before
+    if is_third:
+        screen = pyte.Screen(header["term"]["cols"], header["term"]["rows"])
+    else:
+        screen = pyte.Screen(header["width"], header["height"])
     stream = pyte.Stream(screen)
+    now = 0.0
     caption, rows = "", tuple(_row(screen, y) for y in range(screen.lines))
     for line in lines:
         at, code, data = json.loads(line)
+        now = now + at if is_third else at
         if code == "m":
             caption = data
         elif code == "o":
@@ -74,7 +80,7 @@ def screens(cast: str) -> Iterator[Screen]:
             rows = tuple(
                 _row(screen, y) if y in screen.dirty else row for y, row in enumerate(rows)
             )
-        yield Screen(at, caption, rows)
+        yield Screen(now, caption, rows)
 
 
 def _row(screen: pyte.Screen, y: int) -> Row:

@@ -83,7 +83,7 @@ def record(workspace: Path) -> str:
         with terminal(*words, cwd=workspace.parent, size=SIZE, environ=environ) as shown:
             for stop in stops():
                 if stop.caption:
-                    marks.append((time.monotonic(), stop.caption))
+                    marks.append((time.perf_counter(), stop.caption))
                 began = take(shown, stop)
                 begin = begin or began
             shown.press("q")
@@ -100,7 +100,7 @@ def take(shown: Terminal, stop: Stop) -> float:
         shown.press(key)
         time.sleep(0.45)
     shown.until_shown(*stop.shows)
-    at = time.monotonic()
+    at = time.perf_counter()
     time.sleep(stop.seconds)
     return at
 
@@ -136,7 +136,7 @@ def _changes(pieces: list[tuple[float, bytes]], begin: float) -> Iterator[tuple[
     pen = Pen()
     shown: dict[int, list[Char]] = {}
     for number, (at, data) in enumerate(pieces):
-        with suppress(TypeError, ValueError, AttributeError):  # as in tests/tui/terminal.py
+        with suppress(TypeError, ValueError, AttributeError):  # as in PseudoTerminal
             stream.feed(data)
         following = pieces[number + 1][0] if number + 1 < len(pieces) else at + 1
         if following - at < _PAUSE_S or following < begin:

@@ -7,6 +7,8 @@ would hide. None of them may reach the terminal, and none may vanish without a t
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.cells import chop_cells
@@ -26,6 +28,7 @@ __all__ = [
     "rule",
     "short_number",
     "short_path",
+    "told_apart",
     "visible",
     "visible_lines",
     "wrapped",
@@ -58,6 +61,16 @@ def wrapped(text: str, width: int) -> list[str]:
             rest = rest[cut:].lstrip(" ")
         out.append(rest)
     return out
+
+
+def told_apart(names: Sequence[tuple[str, int]]) -> list[str]:
+    """Each visible name in so many cells; of different ones that would look alike, the end instead
+    of the beginning."""
+    begun = {each: fit(*each) for each in names}
+    often = Counter(begun.values())
+    return [
+        begun[each] if often[begun[each]] == 1 else fit(clip_left(*each), each[1]) for each in names
+    ]
 
 
 def chop(line: str, width: int) -> list[str]:

@@ -46,9 +46,8 @@ def open_shell(
     finally:
         session.close()
         session.join(30.0)
-        finished = session.view.finished
         if watcher.cast is not None:
-            watcher.cast.close(passed=finished is not None and finished.verdict.verified)
+            watcher.cast.close()
         watched.record.close()
         engine.close(timeout=2.0)
     if app.crash is not None:

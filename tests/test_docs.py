@@ -149,6 +149,28 @@ def test_the_page_of_commands_shows_every_command() -> None:
         assert re.search(rf"^sekft {name}\b", page, re.MULTILINE), name
 
 
+@pytest.mark.parametrize("page", ["evals", "filters", "keys", "replay", "shell", "workbench"])
+def test_a_page_calls_who_is_evaluated_a_model(page: str) -> None:
+    prose = re.sub(r"`[^`]+`", "", _FENCED.sub("", text(f"docs/{page}.md")))
+    assert re.findall(r"\b[Ss]ubjects?\b", prose) == []
+
+
+@pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
+def test_the_help_of_a_command_calls_who_is_evaluated_a_model(name: str) -> None:
+    def helps(command: click.Command) -> Iterator[str]:
+        context = click.Context(command)
+        yield command.get_help(context)
+        if isinstance(command, click.Group):
+            for each in command.list_commands(context):
+                if found := command.get_command(context, each):
+                    yield from helps(found)
+
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    whole = "\n".join(helps(command)).replace("--subject", "")
+    assert re.findall(r"\bsubjects?\b", whole, re.IGNORECASE) == []
+
+
 def test_the_readme_is_short_and_has_the_two_commands() -> None:
     readme = text("README.md")
     assert len(readme.splitlines()) < 250

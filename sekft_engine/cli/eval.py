@@ -124,14 +124,14 @@ def command(
 ) -> int:
     """Evaluate the base, and adapters on it, at the bare prompt of sandboxed worlds.
 
-    All subjects act in the same worlds. Every episode is saved in the run's folder. Ctrl-C keeps
+    All models act in the same worlds. Every episode is saved in the run's folder. Ctrl-C keeps
     the finished ones; --resume continues from there.
 
     Where an engine is alive in the workspace and holds this base, it does the eval.
 
     With --endpoint, the models of running servers act instead, and nothing is loaded here.
 
-    Exit status 1 if no episode of a subject counts, so that there are no rates, and if an adapter
+    Exit status 1 if no episode of a model counts, so that there are no rates, and if an adapter
     could not act, while the others could.
     """
     place = find_workspace(workspace)

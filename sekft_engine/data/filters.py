@@ -114,7 +114,7 @@ TRAJECTORY = fields(
 HINT = 'words -not "a phrase" archetype:… outcome:panic keep:no turns>9 tokens<2k dropped:yes'
 EPISODE = fields(
     FilterField("run", "the run it belongs to"),
-    FilterField("subject", "the base or adapter that typed"),
+    FilterField("model", "the base, adapter or control that typed", aliases=("subject",)),
     FilterField("scenario", "the world"),
     FilterField("archetype", "the kind of task"),
     FilterField("outcome", "how it ended", choices=OUTCOMES),

@@ -1,7 +1,7 @@
-"""A stored episode as an asciicast (version 3), which asciinema and its web player play.
+"""A stored episode as an asciicast (version 2), which every asciinema and its web player play.
 
-Format: https://docs.asciinema.org/manual/asciicast/v3. Control
-characters are made visible, or a recording could control the terminal that plays it.
+Format: https://docs.asciinema.org/manual/asciicast/v2. Version 3 is played by asciinema 3 alone.
+Control characters are made visible, or a recording could control the terminal that plays it.
 """
 
 from __future__ import annotations
@@ -26,26 +26,25 @@ _STEP_S = 1.0
 
 def asciicast(finished: FinishedEpisode) -> str:
     """The recording of an episode: lines of JSON, a header and then
-    ``[seconds since the last event, code, data]``.
+    ``[seconds from the beginning, code, data]``.
     """
-    trajectory = finished.trajectory
-    tags = [tag for tag in (trajectory.archetype, trajectory.outcome) if tag]
-    lines = [msgspec.json.encode(cast_header(trajectory.id) | {"tags": tags})]
+    lines = [msgspec.json.encode(cast_header(finished.trajectory.id))]
     before = 0.0
     for at, code, data in _events(finished):
-        at = max(round(at, 4), before)  # so that rounding does not add up
-        lines.append(msgspec.json.encode([round(at - before, 4), code, data]))
-        before = at
+        before = max(round(at, 4), before)
+        lines.append(msgspec.json.encode([before, code, data]))
     return b"\n".join(lines).decode() + "\n"
 
 
 def cast_header(title: str) -> dict[str, Any]:
     """The first line of a recording."""
     return {
-        "version": 3,
-        "term": {"cols": COLUMNS, "rows": ROWS, "type": "xterm-256color"},
+        "version": 2,
+        "width": COLUMNS,
+        "height": ROWS,
         "title": visible(title),
         "idle_time_limit": 2.0,
+        "env": {"TERM": "xterm-256color"},
     }
 
 
@@ -75,7 +74,6 @@ def _events(finished: FinishedEpisode) -> Iterator[tuple[float, str, str]]:
     if verdict.terminates:
         yield now, "m", verdict.outcome
     yield end, "m", ending_of(finished)
-    yield end, "x", "0" if verdict.clean_termination and verdict.verified else "1"
 
 
 def _typed(turn: Turn, begin: float, end: float) -> Iterator[tuple[float, str, str]]:

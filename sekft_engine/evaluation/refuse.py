@@ -45,7 +45,7 @@ def refuse_what_shows_nothing(job: Evaluate) -> None:
         )
     if job.until_decided and subjects < 2:
         raise BadInput(
-            "one subject alone decides nothing",
+            "one model alone decides nothing",
             where="--until-decided",
             mend="compare an adapter with the base, or two models",
         )
@@ -100,7 +100,7 @@ def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[s
     subjects = {**before.get("subjects", {}), **before.get(REFUSED, {})}
     known = [digest for digest in subjects.values() if digest]
     if sorted(digests) != sorted(known):
-        raise _another("subjects", folder)
+        raise _another("models", folder)
 
 
 def named_run(job: Evaluate) -> Path | None:

@@ -147,7 +147,7 @@ def _evaluation(source: ExportedAdapter) -> str:
 
 
 def _eval_table(info: RunInfo) -> str:
-    head = ("subject", "n", *(measure.replace("_", " ") for measure in MEASURES))
+    head = ("model", "n", *(measure.replace("_", " ") for measure in MEASURES))
     rows: list[Sequence[Any]] = []
     for subject in info.result.subjects if isinstance(info.result, EvalResult) else ():
         cells = []

@@ -1,7 +1,7 @@
-"""A session that is recorded while it goes on, as an asciicast (version 3).
+"""A session that is recorded while it goes on, as an asciicast (version 2).
 
 Each event is written at once, so a player can follow the file. Format:
-https://docs.asciinema.org/manual/asciicast/v3. What the world or a model says is made visible, as
+https://docs.asciinema.org/manual/asciicast/v2. What the world or a model says is made visible, as
 in :mod:`sekft_engine.episodes.asciicast`, or a recording could control the terminal that plays it.
 """
 
@@ -41,7 +41,7 @@ class LiveCast:
     ) -> None:
         self._lock = threading.Lock()
         self._clock = clock
-        self._last = clock()
+        self._began = clock()
         self._turns = 0
         self._prompt = ""
         self._written = ""  # of the command that is being written
@@ -80,11 +80,10 @@ class LiveCast:
                 self._event("m", ending_of(view.finished))
             self._judged = view.finished is not None
 
-    def close(self, *, passed: bool) -> None:
-        """End the recording, with the exit status of one that ``passed`` or did not."""
+    def close(self) -> None:
+        """End the recording."""
         with self._lock:
             if self._file is not None:
-                self._event("x", "0" if passed else "1")
                 self._file.close()
                 self._file = None
 
@@ -99,8 +98,6 @@ class LiveCast:
         self._written = text
 
     def _event(self, code: str, data: str) -> None:
-        now = self._clock()
-        line = msgspec.json.encode([round(now - self._last, 4), code, data])
-        self._last = now
+        line = msgspec.json.encode([round(self._clock() - self._began, 4), code, data])
         if self._file is not None:
             self._file.write(line + b"\n")

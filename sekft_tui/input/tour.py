@@ -63,7 +63,7 @@ STOPS = (
         "replay",
         "What it did",
         "Space plays a session as it was typed, {replay.step} steps through it, {replay.verdict} "
-        "goes to the verdict. {replay.beside} puts another subject in the same world beside it, "
+        "goes to the verdict. {replay.beside} puts another model in the same world beside it, "
         "{replay.take-over} lets you type yourself from that turn on.",
     ),
     Stop(

@@ -104,22 +104,26 @@ def between(seconds: tuple[float, float]) -> str:
     return f"about {most}" if least == most else f"about {least} to {most}"
 
 
-def eval_size(worlds: int, subjects: int, seeds: int, known: tuple[float, int]) -> JobSize:
+def eval_size(
+    worlds: int, models: int, controls: int, seeds: int, known: tuple[float, int]
+) -> JobSize:
     """The size of an eval.
 
     Args:
-        worlds: in which each subject acts.
-        subjects: models and controls.
-        seeds: episodes of each subject in each world.
+        worlds: in which each model and control acts.
+        models: base and adapters.
+        controls: operators without a model.
+        seeds: episodes of each in each world.
         known: seconds that the last eval took, and its episodes; zeros = there was none.
     """
-    episodes = worlds * subjects * seeds
+    episodes = worlds * (models + controls) * seeds
     lines = [f"{episodes:,} episode{'s' * (episodes != 1)}"]
     seconds = (0.0, 0.0)
     if known[0] > 0 and known[1] > 0:
         seconds = (known[0] * episodes / known[1],) * 2
         lines.append(f"{between(seconds)}, as fast as the last eval")
     each = f" with {seeds} seeds" if seeds > 1 else ""
-    who = f"{subjects} subject{'s' * (subjects != 1)}"
+    acting = ((models, "model"), (controls, "control"))
+    who = " and ".join(f"{n} {name}{'s' * (n != 1)}" for n, name in acting if n)
     lines.append(f"{who} in {worlds} world{'s' * (worlds != 1)}{each}")
     return JobSize(tuple(lines), seconds)

@@ -16,10 +16,10 @@ from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
 from sekft_tui.input.actions import same_key
 from sekft_tui.model.measures import CONTROLS, OVERALL
 from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen, plain_title
-from sekft_tui.text import Parts, clip, fit, rule, visible, wrapped
+from sekft_tui.text import Parts, clip, fit, rule, told_apart, visible, wrapped
 
-#: Cells for what a line is about, at least and at most; and the least for a subject's counts.
-_LEAST_NAME, _NAME, _COUNTS = 10, 22, 9
+#: Cells for what a line is about, at least and at most; and at most for the title of counts.
+_LEAST_NAME, _NAME, _COUNT = 10, 22, 13
 
 
 class FiguresScreen(BoxScreen[None]):
@@ -192,25 +192,30 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[_Row], width: int)
     longest = max(_LEAST_NAME, min(_NAME, 2 + max(*names, cell_len(title))))
     cells = [row.cells for row in rows if row.rates]
 
-    def widths(room: Callable[[str, str], int]) -> list[int]:
+    def widths(gap: int, room: Callable[[str, str], int]) -> list[int]:
         return [
-            1 + max([cell_len(head), *(room(*row[at]) for row in cells)])
+            gap + max([cell_len(head), *(room(*row[at]) for row in cells)])
             for at, head in enumerate(columns)
         ]
 
-    each = widths(lambda count, interval: len(f"{count} {interval}"))
-    stacked = longest + sum(each) > width + 1  # nothing stands behind the last one
-    if stacked:
-        each = widths(lambda count, interval: max(len(count), len(interval)))
-    name = max(_LEAST_NAME, min(longest, width + 1 - sum(each)))
+    gap = 2
+    each = widths(gap, lambda count, interval: len(f"{count} {interval}"))
+    if longest + sum(each) > width + gap:  # nothing stands behind the last one
+        gap = 1
+        each = [room - 1 for room in each]
+    if stacked := longest + sum(each) > width + gap:
+        each = widths(gap, lambda count, interval: max(len(count), len(interval)))
+    # Where there is room, the columns of all tables begin in the same cell.
+    name = max(_LEAST_NAME, min(_NAME, width + gap - sum(each)))
     heads = tuple((fit(head, room), "quiet") for head, room in zip(columns, each, strict=True))
     lines: list[Parts] = [((fit(f" {title}", name), "head"), *heads)]
     if cell_len(title) + 2 > name:
         lines = [((f" {title}", "head"),), ((" " * name, ""), *heads)]
-    for number, row in enumerate(rows):
+    labels = _labels([row.name for row in rows], name - 1)
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         if row.control and not (number and rows[number - 1].control):
             lines.append(rule(CONTROLS, width))
-        start = (fit(f" {visible(row.name)}", name - 1) + " ", row.style)
+        start = (label + " ", row.style)
         if not row.rates:
             lines.append((start, ("none that counts" if row.rates is not None else "", "warn")))
         elif stacked:
@@ -275,26 +280,48 @@ def _counts(
 ) -> list[Parts]:
     """A table of counts; where there is no room for all columns, one table below the other. What a
     row means stands behind it, else below it."""
-    most = max(1, (width - _NAME) // _COUNTS)
+    heads = told_apart([(head, min(_COUNT, cell_len(head))) for head in map(visible, columns)])
+    rooms = [
+        2 + max([cell_len(head), *(len(str(counts[at])) for counts in rows.values())])
+        for at, head in enumerate(heads)
+    ]
     lines: list[Parts] = []
-    for first in range(0, len(columns), most):
-        part = columns[first : first + most]
-        each = min(13, (width - _NAME) // len(part))
-        heads = ((fit(visible(name), each - 1, right=True) + " ", "quiet") for name in part)
-        lines.append(((fit(f" {title}", _NAME), "head"), *heads))
-        for name, counts in rows.items():
-            cells = tuple(
-                (fit(str(n) if n else "–", each - 1, right=True) + " ", "strong" if n else "rule")
-                for n in counts[first : first + most]
+    first = 0
+    while first < len(columns):
+        last = first + 1
+        while last < len(columns) and _NAME + sum(rooms[first : last + 1]) <= width:
+            last += 1
+        part = slice(first, last)
+        titles = zip(heads[part], rooms[part], strict=True)
+        lines.append(
+            (
+                (fit(f" {title}", _NAME - 2), "head"),
+                *((fit(head, room, right=True), "quiet") for head, room in titles),
             )
-            lines.append(((fit(f" {visible(name)}", _NAME - 1) + " ", "text"), *cells))
-            meaning = meanings.get(name, "") if first + most >= len(columns) else ""
-            room = width - _NAME - each * len(part)
-            if cell_len(meaning) + 1 <= room:
-                lines[-1] += ((f" {meaning}", "quiet"),)
+        )
+        for (name, counts), label in zip(rows.items(), _labels([*rows], _NAME - 2), strict=True):
+            cells = tuple(
+                (fit(str(n) if n else "–", room, right=True), "strong" if n else "rule")
+                for n, room in zip(counts[part], rooms[part], strict=True)
+            )
+            lines.append(((label, "text"), *cells))
+            meaning = meanings.get(name, "") if last == len(columns) else ""
+            if cell_len(meaning) + 2 <= width - _NAME + 2 - sum(rooms[part]):
+                lines[-1] += ((f"  {meaning}", "quiet"),)
             else:
                 lines += [((f"   {line}", "quiet"),) for line in wrapped(meaning, width - 4)]
+        first = last
     return lines
+
+
+def _labels(names: Sequence[str], width: int) -> list[str]:
+    """Names at the beginning of lines, in so many cells, indented as they are and told apart."""
+    indents = [" " * (1 + len(name) - len(name.lstrip())) for name in names]
+    texts = [
+        (visible(name.strip()), width - len(indent))
+        for name, indent in zip(names, indents, strict=True)
+    ]
+    return [indent + text for indent, text in zip(indents, told_apart(texts), strict=True)]
 
 
 def _wrapped(text: str, width: int) -> list[Parts]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from rich.cells import cell_len
 from textual.message import Message
 
 from sekft_engine.core.imports import import_module
@@ -15,12 +17,13 @@ from sekft_tui.text import Parts, bar, clip, fit, percent, visible
 
 if TYPE_CHECKING:
     from sekft_tui.library import Library
-    from sekft_tui.library.statistics import Kind, Statistics
+    from sekft_tui.library.statistics import Bar, Kind, Statistics
 
 #: Seconds between two counts while the data set is being certified.
 AGAIN_S = 1.0
-#: Cells for a bar at most, and the width from which on two facts stand in a line.
-_BAR, _TWO_FACTS = 24, 68
+#: Cells for a bar at most and at least, for a name at most, and the width from which on two facts
+#: stand in a line.
+_BAR, _LEAST_BAR, _LONGEST, _TWO_FACTS = 24, 10, 34, 60
 
 
 class StatisticsScreen(BoxScreen[None]):
@@ -107,16 +110,16 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
         ("longest", f"{length.max:,}", "strong"),
     ]
     if width >= _TWO_FACTS:
-        pairs = zip(facts[::2], facts[1::2], strict=True)
-        lines += [(*_fact(*first), *_fact(*second, "   ")) for first, second in pairs]
+        pairs = zip(_facts(facts[::2], " "), _facts(facts[1::2], "    "), strict=True)
+        lines += [(*first, *second) for first, second in pairs]
     else:
-        lines += [_fact(*fact) for fact in facts]
+        lines += _facts(facts, " ")
+    table = _Bars.of(found, width)
     if found.dropped:
         lines += [(), ((" dropped by reason", "head"),)]
         most = max(found.dropped.values())
         lines += [
-            _bar(name.replace("_", " "), count, most, "bad", width)
-            for name, count in found.dropped.items()
+            table.amount(_reason(name), count, most, "bad") for name, count in found.dropped.items()
         ]
     if found.notes or found.passed_over:
         lines += [(), ((" noted while reading", "head"),)]
@@ -127,38 +130,68 @@ def report(found: Statistics, busy: bool, trouble: str, width: int) -> list[Part
     if found.lengths:
         lines += [(), ((" length of what is trained on, in tokens", "head"),)]
         most = max(bar_.count for bar_ in found.lengths)
-        lines += [
-            _bar(f"{bar_.low:,} to {bar_.high - 1:,}", bar_.count, most, "accent", width)
-            for bar_ in found.lengths
-        ]
+        lines += [table.amount(_span(bar_), bar_.count, most, "accent") for bar_ in found.lengths]
     for title, kinds in (("archetypes", found.archetypes), ("providers", found.providers)):
         if kinds and any(kind.name for kind in kinds):
             lines += [(), ((f" {title}", "head"), ("  trained on, of all", "quiet"))]
-            lines += [_kind(kind, width) for kind in kinds]
+            lines += [table.kind(kind) for kind in kinds]
     return lines
 
 
-def _fact(name: str, value: str, style: str, lead: str = " ") -> Parts:
-    return ((fit(lead + name, 18), "quiet"), (fit(value, 14, right=True), style))
+def _facts(facts: Sequence[tuple[str, str, str]], lead: str) -> list[Parts]:
+    """Names and values, each in a column as wide as they need."""
+    room = max(len(name) for name, _, _ in facts)
+    most = max(len(value) for _, value, _ in facts)
+    return [
+        ((lead + fit(name, room) + "  ", "quiet"), (fit(value, most, right=True), style))
+        for name, value, style in facts
+    ]
 
 
-def _bar(name: str, count: int, most: int, style: str, width: int) -> Parts:
-    room = max(1, min(_BAR, width - 40))
-    size = max(1, round(room * count / max(1, most))) if count else 0
-    return (
-        (fit(f" {name}", 26), "text"),
-        (fit(f"{count:,}", 12, right=True) + "  ", "strong"),
-        ("━" * size, style),
-    )
+def _reason(name: str) -> str:
+    return name.replace("_", " ")
 
 
-def _kind(kind: Kind, width: int) -> Parts:
-    room = max(12, min(34, width - 40))
-    name = fit(f" {visible(kind.name) or '(none)'}", room)
-    filled, empty = bar(kind.kept / max(1, kind.total), max(1, min(_BAR, width - room - 22)))
-    return (
-        (name, "text"),
-        (fit(f"{kind.kept:,} of {kind.total:,}", 20, right=True) + "  ", "strong"),
-        (filled, "good"),
-        (empty, "rule"),
-    )
+def _span(lengths: Bar) -> str:
+    last = lengths.high - 1
+    return f"{lengths.low:,} to {last:,}" if last > lengths.low else f"{lengths.low:,}"
+
+
+def _name(kind: Kind) -> str:
+    return visible(kind.name) or "(none)"
+
+
+def _share(kind: Kind) -> str:
+    return f"{kind.kept:,} of {kind.total:,}"
+
+
+class _Bars(NamedTuple):
+    """Cells for the name, the count and the bar of a line: the same in all parts of the sheet."""
+
+    name: int
+    number: int
+    room: int
+
+    @classmethod
+    def of(cls, found: Statistics, width: int) -> _Bars:
+        kinds = [*found.archetypes, *found.providers]
+        names = [*map(_reason, found.dropped), *map(_span, found.lengths), *map(_name, kinds)]
+        counts = [*found.dropped.values(), *(lengths.count for lengths in found.lengths)]
+        number = max([1, *(len(f"{n:,}") for n in counts), *(len(_share(kind)) for kind in kinds)])
+        name = max([1, *map(cell_len, names)])
+        name = max(8, min(name, _LONGEST, width - number - _LEAST_BAR - 5))
+        return cls(name, number, max(1, min(_BAR, width - name - number - 5)))
+
+    def amount(self, name: str, count: int, most: int, style: str) -> Parts:
+        size = max(1, round(self.room * count / max(1, most))) if count else 0
+        return (*self._begin(name, f"{count:,}"), ("━" * size, style))
+
+    def kind(self, kind: Kind) -> Parts:
+        filled, empty = bar(kind.kept / max(1, kind.total), self.room)
+        return (*self._begin(_name(kind), _share(kind)), (filled, "good"), (empty, "rule"))
+
+    def _begin(self, name: str, number: str) -> Parts:
+        return (
+            (f" {fit(name, self.name)}  ", "text"),
+            (fit(number, self.number, right=True) + "  ", "strong"),
+        )

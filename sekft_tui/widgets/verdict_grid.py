@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual import events as textual_events
 
 from sekft_engine.records.events import EpisodeDone
-from sekft_tui.text import Parts, clip, clip_left, duration, fit, visible
+from sekft_tui.text import Parts, clip, duration, fit, told_apart, visible
 from sekft_tui.widgets.line_list import LineList
 
 #: In fewer cells a verdict's word would not be known again: its glyph stands alone.
@@ -116,7 +116,7 @@ class VerdictGrid(LineList):
         name, each = self.widths(width)
         parts = [(" " + fit("scenario", name - 1), "quiet")]
         lines = [self._line_after(number) for number in range(len(self.subjects))]
-        labels = _told_apart(
+        labels = told_apart(
             [
                 (visible(name), each - len(line) - 1)
                 for name, line in zip(self.subjects, lines, strict=True)
@@ -156,16 +156,6 @@ class VerdictGrid(LineList):
         if event.x >= name and self.subjects:
             self.column = min((event.x - name) // each, len(self.subjects) - 1)
         super().on_click(event)
-
-
-def _told_apart(names: list[tuple[str, int]]) -> list[str]:
-    """Each name in so many cells; of those that would look alike, the end instead of the
-    beginning."""
-    begun = [fit(name, room) for name, room in names]
-    return [
-        label if begun.count(label) == 1 else fit(clip_left(name, room), room)
-        for label, (name, room) in zip(begun, names, strict=True)
-    ]
 
 
 def _differs(cells: tuple[CellLook, ...]) -> bool:

@@ -90,7 +90,7 @@ def test_a_greedy_model_is_not_asked_the_same_several_times(
     with pytest.raises(SekftError, match="does the same whatever the seed"):
         run_document(job)
     lonely = jobs.Evaluate(base=str(tiny_base), scenarios=str(bundles), until_decided=True)
-    with pytest.raises(SekftError, match="one subject alone"):
+    with pytest.raises(SekftError, match="one model alone"):
         run_document(lonely)
 
 

@@ -262,7 +262,7 @@ def test_what_is_wrong_with_the_folder_is_said_before_the_base_is_loaded(
         run_document(job)
     wrongs: list[tuple[dict[str, Any], str]] = [
         ({"seed": 7}, "its seed differs"),
-        ({"adapters": (str(adapter),)}, "its subjects differ"),
+        ({"adapters": (str(adapter),)}, "its models differ"),
         ({"step_cap": 3}, "its step cap differs"),
         ({"adapters": ("/nowhere",)}, "no such folder"),
         ({"with_base": False}, "nobody to evaluate"),

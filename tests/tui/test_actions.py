@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -18,6 +20,8 @@ from sekft_tui.app import Workbench
 from sekft_tui.input.actions import KEYS, action_of, all_keys, footer, of, shown
 from sekft_tui.input.footer import FooterState, bar, items, last_items
 from sekft_tui.input.places import FIXED, PANES, TITLES, Place, together
+from sekft_tui.input.tour import STOPS
+from sekft_tui.panes.eval.setup import EvalSetup
 from sekft_tui.screens.question import QuestionScreen
 
 #: Lost or taken over by terminals in legacy mode, flow control, or other programs.
@@ -96,6 +100,16 @@ def test_every_key_has_an_action_where_it_says() -> None:
             key = table.get(binding.id or "")
             assert key is None or (key.description and key.label)
     assert {key.place for key in KEYS} == set(TITLES)
+
+
+def test_who_is_evaluated_is_called_a_model_in_keys_forms_and_the_tour() -> None:
+    keys = {key.id: key.description for key in KEYS}
+    assert keys["eval.differing"] == "To the next world where the models differ"
+    said = [text for key in KEYS for text in (key.label, key.description)]
+    said += [stop.text for stop in STOPS]
+    for field in EvalSetup().fields(Path("scenarios")):
+        said += [field.name, field.label, field.help]
+    assert [text for text in said if re.search(r"\bsubjects?\b", text)] == []
 
 
 def test_ids_are_unique() -> None:

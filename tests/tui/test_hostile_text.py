@@ -40,7 +40,7 @@ WALK: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("runs to show beside it", ("w",), "pin or unpin"),
     ("the queue", ("escape", "Q"), "move up, down"),
     ("the engine", ("escape", "I"), "waiting "),
-    ("the set-up of an eval", ("escape", "3"), "subjects"),
+    ("the set-up of an eval", ("escape", "3"), "models"),
     ("an eval that failed", ("s",), "36 of 54 episodes"),
     ("the error in full", ("e",), "esc close"),
     ("the figures of an eval", ("escape", "i"), "j k scroll"),

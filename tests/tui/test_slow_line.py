@@ -7,16 +7,17 @@ from pathlib import Path
 
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.process.flow import MAX_BYTES
-from tests.tui.terminal import SlowTerminal, Terminal, terminal, terminal_of
+from tests.tui.terminal import Terminal, terminal
 
+#: Bytes per second of the line.
+RATE = 20_000
 #: A frame at 160x48 may be so large, and one goes out before the line counts as behind.
 FRAME = 20_000
 
 
 def test_held_keys_pile_nothing_up_on_a_line_of_20_kilobytes(workspace: Workspace) -> None:
-    with terminal_of(
-        SlowTerminal, "tui", "--workspace", ".", cwd=workspace.root, size=(160, 48)
-    ) as shown:
+    words = ("tui", "--workspace", ".")
+    with terminal(*words, cwd=workspace.root, size=(160, 48), rate=RATE) as shown:
         shown.until_shown("12 trajectories", "certified")
         shown.most_on_the_line = 0
         hold(shown, "jjjkkk", 25)
@@ -31,10 +32,10 @@ def test_held_keys_pile_nothing_up_on_a_line_of_20_kilobytes(workspace: Workspac
 
 def test_what_is_held_back_is_shown_in_the_end(workspace: Workspace) -> None:
     """The screen over the slow line and one without it agree once all has arrived."""
-    size = (120, 36)
+    words, size = ("tui", "--workspace", "."), (120, 36)
     with (
-        terminal_of(SlowTerminal, "tui", "--workspace", ".", cwd=workspace.root, size=size) as slow,
-        terminal("tui", "--workspace", ".", cwd=workspace.root, size=size) as quick,
+        terminal(*words, cwd=workspace.root, size=size, rate=RATE) as slow,
+        terminal(*words, cwd=workspace.root, size=size) as quick,
     ):
         for shown in (slow, quick):
             shown.until_shown("12 trajectories", "certified")
@@ -59,7 +60,7 @@ def hold(shown: Terminal, keys: str, times: int) -> None:
 def test_the_end_leaves_no_answer_for_the_shell(workspace: Workspace, tmp_path: Path) -> None:
     """All questions of a terminal are answered before it is given back."""
     del tmp_path
-    with terminal_of(SlowTerminal, "tui", "--workspace", ".", cwd=workspace.root) as shown:
+    with terminal("tui", "--workspace", ".", cwd=workspace.root, rate=RATE) as shown:
         shown.until_shown("12 trajectories")
         hold(shown, "jk", 5)
         shown.press("q")

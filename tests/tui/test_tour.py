@@ -63,6 +63,20 @@ def test_it_is_small_and_has_the_size_of_a_usual_window() -> None:
     assert PICTURE.stat().st_size < 400_000
 
 
+def test_a_recording_of_the_next_version_is_played_alike() -> None:
+    third = {"version": 3, "term": {"cols": 12, "rows": 2}}
+    second = {"version": 2, "width": 12, "height": 2}
+    lines = [[0.5, "o", "$ ls"], [0.75, "m", "here"], [2.0, "o", "\r\nnotes"]]
+    waits = [[0.5, "o", "$ ls"], [0.25, "m", "here"], [1.25, "o", "\r\nnotes"]]
+
+    def seen(*parts: object) -> list[tuple[float, str, str]]:
+        played = screens("\n".join(map(json.dumps, parts)))
+        return [(screen.at, screen.caption, screen.text) for screen in played]
+
+    assert seen(second, *lines) == seen(third, *waits)
+    assert seen(third, *waits)[-1] == (2.0, "here", "$ ls\nnotes")
+
+
 def test_it_leaves_the_terminal_that_plays_it_as_it_was() -> None:
     sent = "".join(
         text for _, code, text in map(json.loads, recording().splitlines()[1:]) if code == "o"

@@ -31,6 +31,7 @@ from sekft_engine.cli.show.document import print_json
     "--subject",
     "subjects",
     multiple=True,
+    metavar="MODEL",
     help="Whose rates [default: the adapters of an eval, the adapter of an experiment].",
 )
 @click.option(

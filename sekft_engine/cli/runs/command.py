@@ -198,7 +198,7 @@ def report(identity: str, target: Path, workspace: Path | None) -> int:
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @workspace_option
 def cast(identity: str, episode: str, target: Path, workspace: Path | None) -> int:
-    """Write an EPISODE of an eval as an asciicast, which asciinema plays.
+    """Write an EPISODE of an eval as an asciicast (version 2), which asciinema of any age plays.
 
     EPISODE is an id, as --json shows it, or a part of one that is unique.
     """

@@ -16,7 +16,7 @@ from sekft_engine.records.runs import find_run
 @click.command("replay")
 @click.argument("identity", metavar="ID")
 @click.argument("episode")
-@click.option("--beside", metavar="SUBJECT", help="Compare with this subject in the same world.")
+@click.option("--beside", metavar="MODEL", help="Compare with this model in the same world.")
 @json_option
 @workspace_option
 def replay(
@@ -25,7 +25,7 @@ def replay(
     """Show an EPISODE of an eval as a transcript, with its verdict and what the checker said.
 
     EPISODE is an id, as --json shows it, or a part of one that is unique. --beside shows where the
-    episode of another subject in the same world diverges from it. Turns are counted from 1, as
+    episode of another model in the same world diverges from it. Turns are counted from 1, as
     `sekft takeover --turn` takes them; in --json, part_turn is that number.
     """
     from sekft_engine.cli.show import transcript

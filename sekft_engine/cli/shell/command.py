@@ -135,7 +135,7 @@ def _plain(
         stack.callback(session.close, discard=True)
         view = _watch(watched, told, SessionLines(out))
         if recording is not None:
-            recording.close(passed=view.finished is not None and view.finished.verdict.verified)
+            recording.close()
     finished = view.finished
     if finished is None:
         raise JobFailed(view.problem or "the session did not begin")

@@ -30,7 +30,7 @@ def beside(info: RunInfo, first: FinishedEpisode, subject: str) -> FinishedEpiso
         raise BadInput(
             f"{subject} has no episode in {trial}",
             where=info.path,
-            mend=f"the eval's subjects are {known}" if known else "sekft runs show lists them",
+            mend=f"the eval's models are {known}" if known else "sekft runs show lists them",
         )
     return read_episode(path)
 

@@ -57,12 +57,12 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
         int,
         Meta(
             ge=1,
-            description="Episodes per world and subject, sampled separately (needs a temperature).",
+            description="Episodes per world and model, sampled separately (needs a temperature).",
         ),
     ] = 1
     until_decided: Annotated[
         bool,
-        Meta(description="Stop once the comparison with the first subject is decided (5 % error)."),
+        Meta(description="Stop once the comparison with the first model is decided (5 % error)."),
     ] = False
     exact: Annotated[
         bool,

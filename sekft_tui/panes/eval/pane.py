@@ -40,7 +40,7 @@ from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
-_IDLE = ("no verdicts yet", "", "{start} evaluates the chosen subjects", "{take} chooses them")
+_IDLE = ("no verdicts yet", "", "{start} evaluates the chosen models", "{take} chooses them")
 
 
 class EvalPane(FormPane[EvalView], SearchedPane):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from sekft_engine.evaluation.statistics.paired import Comparison
 from sekft_tui.model.evaluation import EvalView, Tally
 from sekft_tui.model.measures import BY_IMPORTANCE, CONTROLS
-from sekft_tui.text import Parts, clip, fit, rule, visible
+from sekft_tui.text import Parts, clip, fit, rule, told_apart, visible
 
 #: The most models and comparisons that are listed.
 MOST_SUBJECTS, MOST_PAIRS = 7, 3
@@ -37,13 +39,16 @@ class Rates:
         head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
         head += [(fit(title, each), "quiet") for _, title in measures]
         if beside:
-            head.append((fit(f"against {visible(view.subjects[0])}", beside), "quiet"))
+            head.append((fit(_against(visible(view.subjects[0])), beside), "quiet"))
+
+        labels = told_apart([(visible(subject), name) for subject in view.subjects])
+        label_of = dict(zip(view.subjects, labels, strict=True))
 
         def row(subject: str, style: str) -> Parts:
             tally = view.tally(subject)
             n = f"n={tally.n}" + (f" +{tally.invalid}!" if tally.invalid else "")
             parts: list[tuple[str, str]] = [
-                (" " + fit(visible(subject), name), style),
+                (" " + label_of[subject], style),
                 (fit(n, 8, right=True) + " ", "warn" if tally.invalid else "quiet"),
             ]
             for measure, _ in measures:
@@ -67,6 +72,12 @@ class Rates:
             others = [*others[:MOST_PAIRS], *view.controls] if first else []
             self._pairs = [(first, other, view.pairs(first, other)) for other in others]
         return [pair for pair in self._pairs if pair[2].pairs]
+
+
+def _against(first: str) -> str:
+    """The title of the differences to the ``first`` model: its whole name, or none."""
+    titles = (f"against {first}", f"vs {first}", "vs the first")
+    return next(title for title in titles if cell_len(title) < _DIFFERENCE)
 
 
 def _difference(found: Comparison) -> tuple[str, str]:

@@ -24,7 +24,7 @@ _NUMBERS = {
 _SEEDS = "episodes per world, each sampled anew (needs a temperature)"
 _TEMPERATURE = "0 = greedy: the likeliest token each time"
 _UNTIL_DECIDED = (
-    "stop as soon as the comparison with the first subject is decided, by a test that is valid at "
+    "stop as soon as the comparison with the first model is decided, by a test that is valid at "
     "any time; else all worlds are run"
 )
 _CONTROLS = (
@@ -105,7 +105,7 @@ class EvalSetup:
             for name, (text, _) in _NUMBERS.items()
         )
         return (
-            Field("subjects", "", "the models that are evaluated", "head"),
+            Field("models", "", "the models that are evaluated", "head"),
             *subjects,
             Field("controls", values["controls"], _CONTROLS, "check"),
             Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
@@ -118,7 +118,7 @@ class EvalSetup:
             Field("device", values["device"], _DEVICE),
             Field("until_decided", values["until_decided"], _UNTIL_DECIDED, "check",
                   label="stop when decided"),
-            Field("start", "", "evaluate the chosen subjects in sandboxed worlds", "button",
+            Field("start", "", "evaluate the chosen models in sandboxed worlds", "button",
                   label="▸ start the eval"),
         )  # fmt: skip
 
@@ -171,18 +171,18 @@ class EvalSetup:
     def problem(self) -> str:
         """Why this eval would show nothing; "" = it would show something."""
         if not self.chosen:
-            return f"choose at least one subject ({key_for('eval.take')})"
+            return f"choose at least one model ({key_for('eval.take')})"
         if int(self.values["seeds"]) > 1 and float(self.values["temperature"]) == 0:
             return "several seeds need a temperature: a greedy model does the same every time"
         if self.values["until_decided"] and len(self.chosen) < 2:
-            return f"one subject alone decides nothing: choose another ({key_for('eval.take')})"
+            return f"one model alone decides nothing: choose another ({key_for('eval.take')})"
         return ""
 
     def size(self, known: tuple[float, int]) -> JobSize:
         """How large this eval is; ``known`` as in :func:`eval_size`."""
         controls = len(get_args(jobs.Control)) if self.values["controls"] else 0
         worlds = int(self.values["n"]) or self.scenarios
-        return eval_size(worlds, len(self.chosen) + controls, int(self.values["seeds"]), known)
+        return eval_size(worlds, len(self.chosen), controls, int(self.values["seeds"]), known)
 
     def job(self, base: str, scenarios: Path) -> jobs.Evaluate:
         values = self.values

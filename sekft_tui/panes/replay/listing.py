@@ -12,7 +12,7 @@ from sekft_tui.widgets.verdict_grid import mark_of
 
 #: From this width on, a row shows its run too, in this many cells.
 _ROOMY, _RUN = 70, 16
-HINT = "words -not run:… subject:… outcome:panic verified:yes clean:no"
+HINT = "words -not run:… model:… outcome:panic verified:yes clean:no"
 
 
 class Listing:
@@ -40,8 +40,10 @@ class Listing:
 
     def _matches(self, episode: Episode, wanted: filters.Filter) -> bool:
         def ask(field: str) -> filters.Value:
-            if field in ("run", "subject"):
-                return str(getattr(episode, field))
+            if field == "run":
+                return episode.run
+            if field == "model":
+                return episode.subject
             if field == "invalid":
                 return episode.verdict is not None and bool(episode.verdict.invalid)
             found: filters.Value = getattr(episode.trajectory, field)
@@ -65,7 +67,8 @@ class Listing:
         count = f"{len(self.rows)} of {total}" if self.filter else str(total)
         parts = [(f" {count}", "strong"), (f" episode{'s' * (total != 1)}", "quiet")]
         if self.filter:
-            parts.append((clip(f"  f: {self.filter}", max(0, width - 22)), "accent"))
+            room = width - sum(len(text) for text, _ in parts)
+            parts.append((clip(f"  f: {self.filter}", max(0, room)), "accent"))
         return (tuple(parts),)
 
     def row(self, y: int, width: int) -> Parts:

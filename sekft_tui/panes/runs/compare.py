@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import string
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.cells import cell_len
 from textual import work
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
-from sekft_engine.records.evals import EvalResult
+from sekft_engine.records.evals import EvalResult, PairedComparison
 from sekft_engine.records.results import TrainResult
 from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.model.measures import OVERALL
 from sekft_tui.model.reducer import replayed
 from sekft_tui.model.series import Floats
 from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen
-from sekft_tui.text import Parts, clip, duration, fit, short_number, visible, wrapped
+from sekft_tui.text import Parts, duration, fit, short_number, told_apart, visible, wrapped
 
 if TYPE_CHECKING:
     from sekft_engine.records.runs import RunInfo
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
 #: More than these do not fit side by side.
 MOST = 6
 _NAME = 18
+#: Cells for the p of a paired test.
+_P = 17
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class CompareScreen(BoxScreen[str]):
-    """A column for each run.
+    """A column for each run, which has a letter.
 
     Args:
         runs: at least two.
@@ -69,7 +73,10 @@ def side_by_side(runs: Sequence[RunInfo], titles: Sequence[str], width: int) -> 
     """The screen's lines, at most ``width`` cells wide; reads journals and episodes."""
     each = max(8, (width - _NAME) // len(runs))
     table = _Table(each)
-    lines = [table.row("", [visible(title) for title in titles], "strong")]
+    letters = string.ascii_uppercase[: len(runs)]
+    rooms = [(visible(title), each - 3) for title in titles]
+    named = zip(letters, told_apart(rooms), strict=True)
+    lines = [table.row("", [f"{letter} {title}" for letter, title in named], "strong")]
     lines.append(table.row("kind", [run.kind for run in runs], "text"))
     lines.append(table.row("status", [run.status for run in runs], "text"))
     recipes = [_recipe(run) for run in runs]
@@ -85,8 +92,11 @@ def side_by_side(runs: Sequence[RunInfo], titles: Sequence[str], width: int) -> 
     if any(isinstance(run.result, TrainResult) for run in runs):
         lines += [(), ((" result", "head"),), *_training(runs, table)]
     lines += _curves(runs, each, table)
-    if any(run.kind == "eval" for run in runs):
-        lines += _evals([run for run in runs if run.kind == "eval"], width)
+    evals = {letter: run for letter, run in zip(letters, runs, strict=True) if run.kind == "eval"}
+    if evals:
+        lines += [(), *_rates(evals, width)]
+    if len(evals) > 1:
+        lines += [(), *_paired(evals, width)]
     return lines
 
 
@@ -163,43 +173,80 @@ def sparkline(values: Floats, low: float, high: float, width: int) -> str:
     return "".join(_BLOCKS[round(float(step))] for step in steps)
 
 
-def _evals(runs: Sequence[RunInfo], width: int) -> Iterator[Parts]:
-    """Rates of every subject, then each eval against each other one, in the worlds of both."""
-    yield ()
-    yield ((" rates", "head"),)
-    for run in runs:
-        result = run.result
-        for subject in result.subjects if isinstance(result, EvalResult) else []:
-            rates = "  ".join(
-                f"{title} {getattr(subject, measure)}/{subject.n}" for measure, title in OVERALL
-            )
-            name = fit(f" {visible(run.id)}/{visible(subject.name)}", 34)
-            yield ((name, "text"), (clip(rates, max(0, width - 34)), "strong"))
-    if len(runs) < 2:
-        return
+def _rates(runs: Mapping[str, RunInfo], width: int) -> Iterator[Parts]:
+    """Rates of every model and control, after the letter of its run."""
+    found = [
+        (letter, subject)
+        for letter, run in runs.items()
+        for subject in (run.result.subjects if isinstance(run.result, EvalResult) else [])
+    ]
+    counts = [[f"{subject.count(each)}/{subject.n}" for each, _ in OVERALL] for _, subject in found]
+    heads = [title for _, title in OVERALL]
+    rooms = [2 + max(map(len, column)) for column in zip(heads, *counts, strict=True)]
+    names = _names([(letter, subject.name) for letter, subject in found], width - sum(rooms))
+    yield (
+        (fit(" rates", cell_len(names[0]) if names else 7), "head"),
+        *_cells(heads, rooms, "quiet"),
+    )
+    for name, row in zip(names, counts, strict=True):
+        yield ((name, "text"), *_cells(row, rooms, "strong"))
+
+
+def _paired(runs: Mapping[str, RunInfo], width: int) -> Iterator[Parts]:
+    """Each eval against each other one, in the worlds of both."""
     compare_runs = import_module("sekft_engine.evaluation.comparable").compare_runs
-    yield ()
-    yield ((" clean end, paired by world", "head"),)
-    for a, b in combinations(runs, 2):
+    pairs: list[PairedComparison] = []
+    notes: list[str] = []
+    for (letter_a, a), (letter_b, b) in combinations(runs.items(), 2):
         try:
             found = compare_runs(a, b)
         except (SekftError, OSError) as error:
             text = error.what if isinstance(error, SekftError) else str(error)
-            yield from _said(f"{a.id} and {b.id}: {text}", width, "warn")
-            continue
-        for pair in found.comparisons:
-            names = f"{pair.b} against {pair.a}: "
-            counts = f"{pair.only_b} more, {pair.only_a} fewer of {pair.pairs} worlds"
-            p = f"  p = {pair.p:.2g}" + (" at any time" if pair.test == "any time" else "")
-            room = max(10, width - len(counts) - len(p) - 1)
-            better = pair.p < 0.05 and pair.only_b > pair.only_a
-            yield (
-                (" " + clip(visible(names), room - 1), "quiet"),
-                (counts, "text"),
-                (p, "good" if better else "quiet"),
-            )
-        for note in found.notes:
-            yield from _said(note, width, "warn")
+            notes.append(f"{letter_a} and {letter_b}: {text}")
+        else:
+            pairs += found.comparisons
+            notes += found.notes
+    yield ((" clean end, paired by world", "head"),)
+    if pairs:
+        yield from _paired_table(pairs, {run.id: letter for letter, run in runs.items()}, width)
+    for note in notes:
+        yield from _said(note, width, "warn")
+
+
+def _paired_table(
+    pairs: Sequence[PairedComparison], letters: Mapping[str, str], width: int
+) -> Iterator[Parts]:
+    """A line for each pair: in how many worlds one did better, or worse, than the other."""
+    rooms = [7, 7, 8]
+    every = list(dict.fromkeys(name for pair in pairs for name in (pair.b, pair.a)))
+    labels = [(letters[run], name) for run, _, name in (each.partition("/") for each in every)]
+    names = dict(zip(every, _names(labels, (width - sum(rooms) - _P) // 2), strict=True))
+    room = cell_len(names[every[0]])
+    heads = _cells(["more", "fewer", "worlds"], rooms, "quiet")
+    yield (fit(" model", room), "quiet"), (fit(" against", room), "quiet"), *heads, ("  p", "quiet")
+    for pair in pairs:
+        better = pair.p < 0.05 and pair.only_b > pair.only_a
+        p = f"  {pair.p:.2g}" + (" at any time" if pair.test == "any time" else "")
+        yield (
+            (names[pair.b], "text"),
+            (names[pair.a], "text"),
+            *_cells([str(pair.only_b), str(pair.only_a), str(pair.pairs)], rooms, "strong"),
+            (p, "good" if better else "quiet"),
+        )
+
+
+def _names(labels: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """Names of models, each after the letter of its run, all as wide as the longest, but at most
+    ``width`` cells."""
+    names = [visible(name) for _, name in labels]
+    room = max(5, min(max([0, *map(cell_len, names)]), width - 3))  # "against" stands above it
+    shown = told_apart([(name, room) for name in names])
+    return [f" {letter} {name}" for (letter, _), name in zip(labels, shown, strict=True)]
+
+
+def _cells(texts: Sequence[str], rooms: Sequence[int], style: str) -> Parts:
+    pairs = zip(texts, rooms, strict=True)
+    return tuple((fit(text, room, right=True), style) for text, room in pairs)
 
 
 def _said(text: str, width: int, style: str) -> Iterator[Parts]:

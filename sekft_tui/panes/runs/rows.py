@@ -26,7 +26,7 @@ RUN = filters.fields(
     FilterField("adapter", "whether it has an adapter", "yes"),
     FilterField("steps", "training steps", "number"),
     FilterField("loss", "the held-out loss, else the last one", "number"),
-    FilterField("clean", "episodes that ended clean, of its best subject", "number"),
+    FilterField("clean", "episodes that ended clean, of its best model", "number"),
 )
 #: What rows can be sorted by, in the order in which one key goes through them.
 ORDERS = ("newest", "name", "kind", "status", "loss", "clean end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -9,44 +10,58 @@ from rich.cells import cell_len
 from sekft_engine.data.reasons import as_shown
 from sekft_tui.input.actions import key_for
 from sekft_tui.library import Library, Rendered
-from sekft_tui.text import Parts, clip, fit, visible
+from sekft_tui.panes.trajectories.listing import OUTCOMES
+from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.token_view import TokenView
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Facts
 
+#: Cells for a trajectory's name below which other words make room.
+_LEAST_NAME = 16
+
 
 def head(
     facts: Facts | None, view: TokenView, rendered: Rendered | None, width: int
 ) -> tuple[Parts, ...]:
-    """The trajectory's name and facts, and the turn under the cursor."""
+    """The trajectory's name, how it ended, as many facts as there is room for, and the turn under
+    the cursor."""
     if facts is None:
         return ((),)
     count = facts.turns
     if rendered is not None and rendered.whole and view.doc is not None:
         count = view.doc.turn_count
     turns = f" turn {view.turn + 1:,}/{count:,} "
-    verdict = _verdict(facts, rendered)
-    about = " · ".join(
-        visible(fact)
-        for fact in (
-            facts.archetype,
-            facts.provider,
-            facts.announcement,
-            facts.outcome + (" ✓" if facts.verified else " ✗"),
-        )
-        if fact
-    )
-    room = max(0, width - len(turns) - len(verdict[0]))
-    name = clip(f" {visible(facts.id)}", room)
+    verdict, style = _verdict(facts, rendered)
+    ending = f"  {clip(visible(facts.outcome) or 'no ending', 9)}"
+    mark = (" ✓ ", "good") if facts.verified else (" ✗ ", "bad")
+    room = width - cell_len(ending + mark[0] + verdict + turns)
+    if room < _LEAST_NAME:
+        verdict = verdict[:3]  # its sign alone
+        room = width - cell_len(ending + mark[0] + verdict + turns)
+    name = clip(f" {visible(facts.id)}", max(0, room))
+    about = _as_many([facts.archetype, facts.provider, facts.announcement], room - cell_len(name))
     return (
         (
             (name, "strong"),
-            (fit("  " + about, max(0, room - cell_len(name))), "quiet"),
-            verdict,
+            (ending, OUTCOMES.get(facts.outcome, "quiet")),
+            mark,
+            (about + " " * max(0, room - cell_len(name + about)), "quiet"),
+            (verdict, style),
             (turns, "text"),
         ),
     )
+
+
+def _as_many(facts: Sequence[str], width: int) -> str:
+    """As many of the first facts as fit whole."""
+    text = ""
+    for fact in (visible(fact) for fact in facts if fact):
+        longer = f"{text} · {fact}" if text else f" {fact}"
+        if cell_len(longer) > width:
+            break
+        text = longer
+    return text
 
 
 def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from sekft_engine.render import ChatTokenizer
 from sekft_engine.sources import load_scenarios
 from sekft_engine.takeover.origin import origin_of_session
 from tests.contract.servers import ModelServer, models
-from tests.evaluation.episodes.test_asciicast import unlike_v3
+from tests.evaluation.episodes.test_asciicast import unlike_v2
 
 Make = Callable[..., Scenario]
 SHORT = ("--turn-tokens", "6", "--step-cap", "2")
@@ -65,11 +65,11 @@ def test_a_base_lands_in_a_world_and_each_turn_is_a_line(place: Workspace, tmp_p
     assert turns[1].ids
     assert info.result.touched is False  # type: ignore[union-attr]
     recording = cast.read_text()
-    assert unlike_v3(recording) == []
+    assert unlike_v2(recording) == []
     events = [json.loads(line) for line in recording.splitlines()[1:]]
     shown = "".join(data for _, code, data in events if code == "o")
     assert "Orders: quil\r\nuser@box:~$ " in shown
-    assert [code for _, code, _ in events][-1] == "x"
+    assert [code for _, code, _ in events][-1] == "m", "it ends with the verdict"
 
 
 def test_the_document_says_who_landed_where_and_that_nobody_touched_it(

@@ -82,7 +82,7 @@ def test_while_an_eval_runs_p_is_one_that_may_be_looked_at() -> None:
     assert decided.pairs("base", "tuned").test == "any time"
 
 
-async def test_rates_are_told_with_n_intervals_and_the_difference_to_the_first_subject(
+async def test_rates_are_told_with_n_intervals_and_the_difference_to_the_first_model(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     async with make_app().run_test(size=(160, 48)) as pilot:
@@ -90,6 +90,28 @@ async def test_rates_are_told_with_n_intervals_and_the_difference_to_the_first_s
         engine.say(*evaluation({"base": ["cap"] * 8, "tuned": ["good"] * 8}, 8))
         shown = await until_shown(pilot, "rate [95 %]", "against base", "n=8", "+8  p=")
         assert re.search(r"tuned +n=8 .*8/8 +100 % \[\d+,100\]", shown), shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(
+    ("first", "title"),
+    [("base", "against base"), ("001-train", "vs 001-train"), ("001-train-seed-1", "vs the first")],
+)
+async def test_the_title_of_the_differences_is_never_cut(
+    make_app: Make, engine: ScriptedEngine, first: str, title: str, width: int
+) -> None:
+    second = "001-train-seed-2"
+    async with make_app().run_test(size=(width, 40)) as pilot:
+        await pilot.press("3", "s")
+        engine.say(*evaluation({first: ["cap"] * 8, second: ["good"] * 8}, 8))
+        await until_shown(pilot, "eval 16/16")
+        if width < 110:
+            await pilot.press("o")
+        shown = await until_shown(pilot, "rate [95 %]", "n=8", "+8  p=")
+        (head,) = [line for line in shown.splitlines() if "rate [95 %]" in line]
+        assert head.rstrip().endswith(f"  {title}")
+        names = [line.split("n=8")[0].split()[-1] for line in shown.splitlines() if "n=8 " in line]
+        assert len(set(names)) == 2, "names are cut where they are alike"
 
 
 def test_worlds_that_ended_early_do_not_count_before_those_that_stand_before_them() -> None:
@@ -128,9 +150,9 @@ def test_a_set_up_that_would_show_nothing_says_why() -> None:
     assert "need a temperature" in setup.problem()
     setup.change("temperature", "1")
     setup.change("until_decided", "yes")
-    assert "one subject alone" in setup.problem()
+    assert "one model alone" in setup.problem()
     setup.change("base", "")
-    assert "at least one subject" in setup.problem()
+    assert "at least one model" in setup.problem()
     for name, value in (
         ("temperature", "-1"), ("temperature", "nan"), ("temperature", "warm"), ("seeds", "0"),
         ("n", "49"), ("step_cap", "0"), ("seed", "²"),
@@ -210,7 +232,7 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
         await pilot.press("j", "enter", "ctrl+u", *"cuda:1", "enter", "j", "space")
         await until_shown(pilot, "[x] stop when decided", "podman")
         await pilot.press("s")
-        await until_shown(pilot, "one subject alone decides nothing")
+        await until_shown(pilot, "one model alone decides nothing")
         await pilot.press("space", "s")
         await until(pilot, lambda: bool(engine.jobs), "started")
         job = engine.jobs[0]
@@ -327,6 +349,9 @@ async def test_no_figure_is_cut_off_at_the_right_edge(
         await until_shown(pilot, "eval 112" if size[0] > 60 else "112")
         await pilot.press("i")
         shown = await until_shown(pilot, "rates [95 %]", "terminates", "controls, without a model")
+        if size[0] == 160:  # where there is room, the columns of all tables stand below each other
+            heads = [line for line in shown.splitlines() if "clean end" in line or "solved" in line]
+            assert heads[0].index("clean end") == heads[1].index("solved")
         lines = shown.splitlines()
         first = next(n for n, line in enumerate(lines) if "base  " in line and "16/16" in line)
         row = lines[first] if size[0] == 160 else lines[first] + lines[first + 1]

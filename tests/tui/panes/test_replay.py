@@ -94,8 +94,28 @@ async def test_each_marker_has_a_key_that_jumps_to_it(make_app: Make, episodes: 
         await until_shown(pilot, "no command failed")
 
 
+async def test_the_episodes_are_filtered_while_the_filter_is_typed(
+    make_app: Make, episodes: Workspace
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("f", *"model:tuned")
+        shown = await until_shown(pilot, "2 of 4 episodes", "f: model:tuned")
+        assert not [line for line in shown.splitlines() if " base " in line[:50]]
+        await pilot.press("ctrl+u", *"outcome:done")
+        await until_shown(pilot, "not 'done'")
+        await pilot.press("escape")  # the filter is as it was before
+        await until_shown(pilot, " 4 episodes", "tuned", "base")
+        await pilot.press("f", *"-verified:yes subject:base", "enter")
+        await until_shown(pilot, "2 of 4 episodes", "f: -verified:yes subject:base")
+        await pilot.press("f", "ctrl+u", *"nosuchword", "enter")
+        await until_shown(pilot, "nothing matches 'nosuchword'", "esc clears the filter")
+        await pilot.press("escape")
+        await until_shown(pilot, " 4 episodes", "tuned", "base")
+
+
 @SIZES
-async def test_two_subjects_play_in_step_and_a_key_jumps_to_where_they_part(
+async def test_two_models_play_in_step_and_a_key_jumps_to_where_they_part(
     make_app: Make, episodes: Workspace, size: tuple[int, int]
 ) -> None:
     app = make_app()
@@ -243,7 +263,7 @@ async def test_thousands_of_cells_fill_and_keys_move_in_them(
         assert set(drawn) == {1499}, "one verdict draws one row"
         await pilot.press("]")
         await until_shown(pilot, name, "◐ panic")
-        assert pane.grid.cursor == 1499, "of all worlds, the subjects differ in the last one"
+        assert pane.grid.cursor == 1499, "of all worlds, the models differ in the last one"
         await pilot.press("]")
         await until_shown(pilot, "no further world in which they differ")
 

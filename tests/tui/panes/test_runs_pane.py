@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,13 +187,39 @@ async def test_the_keys_of_the_comparison_can_be_others(filled: Workspace, make_
         await until(pilot, lambda: app.pane == "train", "both curves")
 
 
-async def test_two_evals_side_by_side_have_a_paired_test(filled: Workspace, make_app: Make) -> None:
-    async with make_app().run_test(size=(120, 40)) as pilot:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+async def test_evals_side_by_side_have_rates_and_paired_tests_of_models_told_apart(
+    filled: Workspace, make_app: Make, size: tuple[int, int]
+) -> None:
+    alike = [f"001-train-of-a-small-rank-with-seed-{seed}" for seed in (1, 2)]
+    again = filled.runs / "006-eval"
+    shutil.copytree(filled.runs / "004-eval", again)
+    manifest = json.loads((again / "run.json").read_text()) | {"id": "006-eval"}
+    (counts,) = manifest["result"]["subjects"]
+    manifest["result"]["subjects"] = [counts | {"name": name} for name in alike]
+    (again / "run.json").write_text(json.dumps(manifest))
+    for path in list((again / "episodes").iterdir()):
+        raw = json.loads(path.read_text())
+        path.unlink()
+        for name in alike:
+            raw["meta"]["subject"] = name
+            path.with_name(path.name.replace("tuned", name)).write_text(json.dumps(raw))
+    async with make_app().run_test(size=size) as pilot:
         await pilot.press("5")
-        await until_shown(pilot, "7 runs")
-        await pilot.press("slash", *"003-eval", "enter", "m", "slash", *"004-eval", "enter", "C")
-        shown = await until_shown(pilot, "clean end, paired by world", "p = ")
-        assert "6 more, 0 fewer of 6 worlds" in shown
+        await until_shown(pilot, "8 runs")
+        for run in ("003-eval", "004-eval", "006-eval"):
+            await pilot.press("slash", *run, "enter", "m")
+        await pilot.press("C")
+        await until_shown(pilot, "A 003-eval", "B 004-eval", "C 006-eval")
+        shown = await until_shown(pilot, "clean end, paired by world", "terminates")
+        assert re.search(r" B tuned +6/6 +3/6 +6/6 +6/6 ", shown)
+        await pilot.press("G")
+        shown = await until_shown(pilot, "more  fewer  worlds  p")
+        assert re.search(r" B tuned +A base +6 +0 +6  0\.031", shown)
+        table = shown.partition("fewer")[2]
+        pairs = re.findall(r"│  (\w \S+) +(\w \S+) +\d+ +\d+ +6  ", table)
+        assert len(pairs) == len(set(pairs)) == 5, "of no two lines does one read the same"
+        assert {model.partition("seed-")[2] for model, _ in pairs} == {"", "1", "2"}
 
 
 async def test_folders_that_are_no_runs_are_listed_with_the_reason_and_never_hang(

@@ -44,9 +44,10 @@ def test_the_size_of_a_run_is_what_the_trainer_will_do() -> None:
     assert train_size(Recipe(), count, (0, 0), "memory ≤ 9 GiB: too much", fits=False).is_long
 
 
-def test_the_size_of_an_eval_counts_worlds_subjects_and_seeds() -> None:
-    assert eval_size(16, 2, 1, (0, 0)).lines == ("32 episodes", "2 subjects in 16 worlds")
-    size = eval_size(16, 2, 3, (100.0, 8))
+def test_the_size_of_an_eval_counts_worlds_models_controls_and_seeds() -> None:
+    assert eval_size(16, 2, 0, 1, (0, 0)).lines == ("32 episodes", "2 models in 16 worlds")
+    assert eval_size(2, 1, 4, 1, (0, 0)).lines[1] == "1 model and 4 controls in 2 worlds"
+    size = eval_size(16, 2, 0, 3, (100.0, 8))
     assert size.lines[:2] == ("96 episodes", "about 20 min, as fast as the last eval")
     assert size.is_long
 

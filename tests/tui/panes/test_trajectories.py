@@ -67,6 +67,38 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("width", [80, 96, 120, 160, 200])
+async def test_the_head_of_a_session_says_how_it_ended_at_any_width(show: Show, width: int) -> None:
+    row = trajectory(1, "select-and-sort-a-column", "panic")
+    row |= {"id": "holdout-select-and-sort-a-column-blocked-0001", "provider": "caretaker"}
+    async with show([row]).run_test(size=(width, 40)) as pilot:
+        shown = await until_shown(pilot, "1 trajectory", "✓ certified", "turn 1/6")
+        (head,) = [line for line in shown.splitlines() if "turn 1/6" in line]
+        assert re.search(r"holdout-\S+  panic ✓ ", head)
+        # What is shown beside it is shown whole.
+        facts = head.partition("panic ✓")[2].partition("✓ certified")[0].strip()
+        assert "select-and-sort-a-column · caretaker · motd".startswith(facts)
+        assert "…" not in facts
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_the_columns_of_the_statistics_stand_close_to_each_other(
+    show: Show, width: int
+) -> None:
+    rows = [trajectory(n, ("count", "select-a-column")[n % 2]) for n in range(12)]
+    async with show(rows).run_test(size=(width, 40)) as pilot:
+        await until_shown(pilot, "12 trajectories", "✓ certified")
+        await pilot.press("i")
+        shown = await until_shown(pilot, "trained share", "select-a-column")
+        await until_shown(pilot, " 6 of 6  ━")
+        shown = screen_text(pilot.app)
+        assert re.search(r"length shortest {2,4}\d+    longest", shown)
+        assert "select-a-column    6 of 6  ━━━━━━" in shown
+        assert "warden           12 of 12  ━━━━━━" in shown
+        bars = [line.index("━") for line in shown.splitlines() if "  ━━" in line]
+        assert len(set(bars)) == 1, "all bars begin in the same cell"
+
+
 async def test_a_hundred_thousand_are_listed_and_one_goes_to_any_at_once(
     show: Show, many: Path
 ) -> None:

@@ -25,7 +25,7 @@ from sekft_engine.takeover.shell import Shell, Watched, prepare
 from sekft_tui.app import Workbench
 from sekft_tui.watch_app import WatchApp, Watcher
 from tests.contract.servers import ModelServer, models
-from tests.evaluation.episodes.test_asciicast import unlike_v3
+from tests.evaluation.episodes.test_asciicast import unlike_v2
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.terminal import terminal
 
@@ -53,7 +53,7 @@ def open_shell(workspace: Workspace) -> Iterator[Open]:
         watched.record.close()
         engine.close()
         if watcher.cast is not None:
-            watcher.cast.close(passed=True)
+            watcher.cast.close()
 
 
 class Served:
@@ -128,7 +128,7 @@ async def test_one_watches_takes_the_keyboard_hands_it_back_and_keeps_the_sessio
     assert [turn.extra["by"] for turn in kept.turns if turn.is_command] == [
         "served", "hand", "served",
     ]  # fmt: skip
-    assert unlike_v3(cast.read_text()) == []
+    assert unlike_v2(cast.read_text()) == []
 
 
 async def test_a_model_writes_token_by_token_is_paused_steps_and_is_ended(
