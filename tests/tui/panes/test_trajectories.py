@@ -254,21 +254,21 @@ async def test_a_search_goes_through_the_open_one_and_then_through_the_others(sh
     async with show(rows).run_test(size=LARGE) as pilot:
         await until_shown(pilot, "✓ certified")
         await pilot.press("slash", *"Needle", "enter")
-        await until_shown(pilot, "good-004  good", "Needle: 1 of 3", "2 sessions contain it")
+        await until_shown(pilot, "good-004  exit ✓", "Needle: 1 of 3", "2 sessions contain it")
         await pilot.press("n", "n")
         await until_shown(pilot, "Needle: 3 of 3")
         await pilot.press("n")
-        await until_shown(pilot, "good-021  good", "Needle: 1 of 2")
+        await until_shown(pilot, "good-021  exit ✓", "Needle: 1 of 2")
         await pilot.press("N")
-        await until_shown(pilot, "good-004  good", "Needle: 3 of 3")
+        await until_shown(pilot, "good-004  exit ✓", "Needle: 3 of 3")
         await pilot.press("N", "N", "N")
-        await until_shown(pilot, "good-021  good", "Needle: 2 of 2")
+        await until_shown(pilot, "good-021  exit ✓", "Needle: 2 of 2")
         await pilot.press("escape")
         await until_gone(pilot, "Needle:")
         await pilot.press("slash")
         await until_shown(pilot, "search:  ", "⏎ 'Needle' again")
         await pilot.press("enter")
-        await until_shown(pilot, "good-021  good", "Needle: 2 of 2")
+        await until_shown(pilot, "good-021  exit ✓", "Needle: 2 of 2")
         await pilot.press("slash", *"no such thing", "enter")
         await until_shown(pilot, "'no such thing' is in none of these trajectories")
         await pilot.press("slash", *" needle ", "enter")
@@ -320,7 +320,7 @@ async def test_a_million_tokens_show_their_beginning_before_the_whole_is_there(
     long["turns"][4]["content"] = "total list moved copied saved found user root\n" * 120_000
     rows = [trajectory(0, "short"), long, trajectory(2, "short")]
     async with show(rows).run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "short-000  short", "✓ certified")
+        await until_shown(pilot, "short-000  exit ✓", "✓ certified")
         await pilot.press("j")
         shown = await until_shown(pilot, "long-001  long", "the beginning; the rest is being ren")
         assert "▌ cat notes-1<|im_end|>" in shown
