@@ -20,12 +20,10 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
-from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_tui import messages, theme
 from sekft_tui.dataset import DataSet
-from sekft_tui.input import clipboard
 from sekft_tui.input.actions import bindings, fixed_key, key_for
 from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
@@ -389,7 +387,7 @@ class Workbench(ToolsApp):
 
         text, trace = self._last_error
         if text:
-            self.push_screen(DetailsScreen(text, trace, lambda text: self._copy("error", text)))
+            self.push_screen(DetailsScreen(text, trace, lambda text: self.copy("error", text)))
         else:
             self.note("no error so far")
 
@@ -409,33 +407,6 @@ class Workbench(ToolsApp):
         for pane in self.made_panes():
             pane.reload()
         self.redraw_pane()
-
-    def action_copy(self) -> None:
-        pane = self.current_pane
-        if pane is not None:
-            self._report(lambda: self._copy(*pane.copied()))
-
-    def action_copy_file(self) -> None:
-        pane = self.current_pane
-        if pane is not None:
-            self._report(lambda: clipboard.save(pane.whole(), f"sekft-{pane.place}"))
-
-    def _copy(self, name: str, text: str) -> str:
-        if not text:
-            return "nothing to copy here"
-        return clipboard.copy(text, name, self.to_terminal, Path.cwd())
-
-    def _report(self, do: Callable[[], str]) -> None:
-        """Show what ``do`` did, or its error."""
-        try:
-            self.note(do())
-        except SekftError as error:
-            self.error(str(error))
-
-    def to_terminal(self, sequence: str) -> None:
-        """Write an escape sequence past the compositor."""
-        if self._driver is not None:
-            self._driver.write(sequence)
 
     def action_interrupt(self) -> None:
         self.leaving.ask(interrupt=True)

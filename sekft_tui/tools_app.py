@@ -1,4 +1,4 @@
-"""The app's ways out to files and other programs: exports, pager, editor, shell, settings, tour."""
+"""The app's ways out, to the clipboard, files and other programs; its settings and its tour."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sekft_engine.core.text import plain
 from sekft_engine.data.workspace import Workspace
 from sekft_tui import theme
 from sekft_tui.dataset import DataSet
+from sekft_tui.input import clipboard
 from sekft_tui.input.actions import key_for
 from sekft_tui.input.tour import Tour
 from sekft_tui.process import exporting, outside
@@ -73,6 +74,36 @@ class ToolsApp(WorkspaceApp):
 
         self.attention.preferences = self.preferences
         set_glyphs(drawing(self.preferences).glyphs)
+
+    # --- the clipboard ----------------------------------------------------------------------
+
+    def action_copy(self) -> None:
+        pane = self.current_pane
+        if pane is not None:
+            self._report(lambda: self.copy(*pane.copied()))
+
+    def action_copy_file(self) -> None:
+        pane = self.current_pane
+        if pane is not None:
+            self._report(lambda: clipboard.save(pane.whole(), f"sekft-{pane.place}"))
+
+    def copy(self, name: str, text: str) -> str:
+        """Copy a text to the clipboard; what was done, for the user to read."""
+        if not text:
+            return "nothing to copy here"
+        return clipboard.copy(text, name, self.to_terminal, Path.cwd())
+
+    def _report(self, do: Callable[[], str]) -> None:
+        """Show what ``do`` did, or its error."""
+        try:
+            self.note(do())
+        except SekftError as error:
+            self.error(str(error))
+
+    def to_terminal(self, sequence: str) -> None:
+        """Write an escape sequence past the compositor."""
+        if self._driver is not None:
+            self._driver.write(sequence)
 
     # --- files, other programs, settings ----------------------------------------------------
 

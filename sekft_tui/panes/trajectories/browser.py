@@ -17,7 +17,6 @@ from sekft_engine.data import filters
 from sekft_engine.data.filters import Filter
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.input.actions import key_for
 from sekft_tui.library import Library, ListState, Rendered, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.library.sorting import ORDERS
@@ -28,6 +27,7 @@ from sekft_tui.panes.trajectories.base_preparation import BasePreparation
 from sekft_tui.panes.trajectories.jumps import Jumps, Kind
 from sekft_tui.panes.trajectories.listing import TrajectoryList
 from sekft_tui.panes.trajectories.losses import RunLosses
+from sekft_tui.panes.trajectories.staying_cursor import StayingCursor
 from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
@@ -75,7 +75,7 @@ class Browser(SortedPane):
         self.rendered: Rendered | None = None
         self._number = -1
         self._shown = -1
-        self._cursor_wanted: tuple[str, int] | None = None
+        self.cursor = StayingCursor(self)
         self._waiting_actions: list[Callable[[], object]] = []
         self._trouble = ""
         self._post: library_messages.Post | None = None
@@ -108,18 +108,17 @@ class Browser(SortedPane):
         self.view.restore(before.get("view", ""), before.get("tokens", ""))
         self.reload()
         if name := before.get("trajectory", ""):
-            self._cursor_wanted = (name, -1)
+            self.cursor.awaited = name
 
     def on_unmount(self) -> None:
         if self.library is not None:
             self.library.close()
 
     def kept(self) -> dict[str, str]:
-        wanted = self._cursor_wanted[0] if self._cursor_wanted is not None else ""
         facts = self.current
         return super().kept() | {
             "filter": str(self.filter),
-            "trajectory": wanted or (facts.id if facts else ""),
+            "trajectory": self.cursor.awaited or (facts.id if facts else ""),
             "view": self.view.wanted,
             "tokens": self.view.mode,
         }
@@ -143,7 +142,7 @@ class Browser(SortedPane):
         """Open the data set again, with the present base of the workspace."""
         if self._number >= 0 and self.library is not None:
             facts = self.library.facts(self._number)
-            self._cursor_wanted = (facts.id, -1) if facts else None
+            self.cursor.awaited = facts.id if facts else ""
         threading.Thread(target=self._read_disk, name="sekft-open", daemon=True).start()
 
     def sort(self) -> None:
@@ -203,59 +202,23 @@ class Browser(SortedPane):
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
         moved = now.arranged != before.arranged and now.rows > 0
-        self._explain_empty(now)
+        self.list.empty = legends.empty_list(
+            now, self._trouble, self.filter, self.library, self.host.data.name
+        )
         if fresh or (now.rows < self.list.rows and not moved) or not now.rows:
             self.list.set_rows(now.rows, 0 if fresh else None)
             if fresh and now.generation != before.generation:
                 self._number = self._shown = -1
         elif moved:
-            self._rearrange(before, now)
+            self.cursor.rearrange(before, now)
         elif now.rows > self.list.rows:
             self.list.grow(now.rows)
-        self._restore_cursor(now)
+        self.cursor.restore(now)
         if now.problems != before.problems and now.total:
             self._report_problems()
         self.jumps.resolve(first=True)
         self._update_heads()
         self.call_after_refresh(self.columns.update)  # a scroll bar may be new
-
-    def _rearrange(self, before: ListState, now: ListState) -> None:
-        """Rows stand elsewhere: the cursor goes with its trajectory, unless another is awaited."""
-        at = self.list.cursor
-        awaited = self._cursor_wanted is not None and at == 0
-        here = at < before.rows and not awaited
-        position = now.position(before.number(at)) if here else -1
-        self.list.set_rows(now.rows, position if position >= 0 else None)
-
-    def _restore_cursor(self, now: ListState) -> None:
-        """Put the cursor back on its trajectory after the list was rebuilt."""
-        if self._cursor_wanted is None or self.library is None:
-            return
-        name, at = self._cursor_wanted
-        if self.list.cursor != max(0, at):
-            self._cursor_wanted = None  # the user has moved it since
-            return
-        number = self.library.index.find(name)
-        position = now.position(number) if number is not None else -1
-        if position >= 0:
-            self._cursor_wanted = None
-            self.list.move_to(position)
-        elif now.done:
-            self._cursor_wanted = None
-
-    def _explain_empty(self, now: ListState) -> None:
-        if self._trouble:
-            self.list.empty = legends.nothing_to_show(self._trouble)
-        elif not now.done:
-            self.list.empty = "reading trajectories …" if now.reading else "filtering …"
-        elif self.filter and now.total:
-            self.list.empty = (
-                f"nothing matches {self.filter}\n{key_for('trajectories.back')} clears the filter"
-            )
-        else:
-            problems = self.library.index.problems if self.library else ()
-            none = f"no trajectories in {self.host.data.name}"
-            self.list.empty = legends.nothing_to_show(str(problems[0]) if problems else none)
 
     def _report_problems(self) -> None:
         problems = self.library.index.problems if self.library else ()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from sekft_engine.data.filters import Filter
 from sekft_engine.data.reasons import as_shown
 from sekft_tui.input.actions import key_for
-from sekft_tui.library import Library, Rendered
+from sekft_tui.library import Library, ListState, Rendered
 from sekft_tui.panes.trajectories.listing import OUTCOMES
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.token_view import TokenView
@@ -73,6 +74,20 @@ def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
     if facts.left_out:
         return " ○ not kept ", "quiet"
     return " ✓ certified ", "good"
+
+
+def empty_list(
+    listed: ListState, trouble: str, filtered: Filter, library: Library | None, data: str
+) -> str:
+    """What stands in place of the rows of a list that has none (yet)."""
+    if trouble:
+        return nothing_to_show(trouble)
+    if not listed.done:
+        return "reading trajectories …" if listed.reading else "filtering …"
+    if filtered and listed.total:
+        return f"nothing matches {filtered}\n{key_for('trajectories.back')} clears the filter"
+    problems = library.index.problems if library else ()
+    return nothing_to_show(str(problems[0]) if problems else f"no trajectories in {data}")
 
 
 def nothing_to_show(why: str) -> str:

@@ -34,7 +34,7 @@ class TrajectoriesPane(Browser):
             self.open()
         elif self.library is None or not self.listed.done:
             self.list.move_to(0)
-            self._cursor_wanted = (name, -1)
+            self.cursor.awaited = name
             self.go_to(self.view)
         else:
             clear = key_for("trajectories.back")
@@ -107,8 +107,7 @@ class TrajectoriesPane(Browser):
             return
         self.filter = wanted
         self.jumps.cancel()
-        current = self.current
-        self._cursor_wanted = (current.id, -1) if current else self._cursor_wanted
+        self.cursor.stay()
         if self.library is not None:
             self.library.certifier.release()
             self._filtering = self.library.reader.filter(wanted)

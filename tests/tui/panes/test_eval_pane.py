@@ -104,9 +104,6 @@ async def test_the_title_of_the_differences_is_never_cut(
     async with make_app().run_test(size=(width, 40)) as pilot:
         await pilot.press("3", "s")
         engine.say(*evaluation({first: ["cap"] * 8, second: ["good"] * 8}, 8))
-        await until_shown(pilot, "eval 16/16")
-        if width < 110:
-            await pilot.press("o")
         shown = await until_shown(pilot, "rate [95 %]", "n=8", "+8  p=")
         (head,) = [line for line in shown.splitlines() if "rate [95 %]" in line]
         assert head.rstrip().endswith(f"  {title}")

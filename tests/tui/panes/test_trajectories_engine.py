@@ -95,7 +95,7 @@ async def test_the_losses_of_a_run_are_shown_and_what_is_missing_is_measured(
         await until_shown(pilot, "loss 4.00 → 0.25 nats")
         await pilot.press("j")
         await until_gone(pilot, "loss 4.00 → 0.25 nats")
-        await until_shown(pilot, "good-001  good")
+        await until_shown(pilot, "good-001  exit ✓")
         await pilot.press("M")
         await until(pilot, lambda: bool(engine.jobs), "a job")
         job = engine.jobs[0]
@@ -104,7 +104,7 @@ async def test_the_losses_of_a_run_are_shown_and_what_is_missing_is_measured(
         assert job.data == str(tmp_path / "data.jsonl")
         await pilot.press("O", "j", "enter")
         await pilot.press("k")
-        await until_shown(pilot, "good-000  good", "✓ certified")
+        await until_shown(pilot, "good-000  exit ✓", "✓ certified")
         assert "nats" not in screen_text(app)
 
 
