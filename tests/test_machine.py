@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,22 @@ def test_the_processors_load_is_a_share_of_all_of_them() -> None:
     load = machine.ProcessorLoad()
     assert sum(range(10**6)) > 0  # some work in between
     assert 0 <= load.read() <= 1
+
+
+_NO_LIBRARY = """
+import pynvml
+from sekft_engine.core.gpu import ask_driver
+searches = []
+def search(name):
+    searches.append(name)
+    raise OSError(name)
+pynvml.CDLL = search
+print(ask_driver(), ask_driver(), len(searches))
+"""
+
+
+def test_a_driver_that_is_not_there_is_looked_for_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_LIBRARY], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["None", "None", "1"]

@@ -89,11 +89,21 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+#: What was looked for in vain. Each search takes the system's lock on shared libraries, so that a
+#: key would wait for a large one that another thread loads.
+_NOT_FOUND: set[int] = set()
+
+
 def ask_driver() -> Driver | None:
-    """The driver and all its cards; None where there is no driver."""
+    """The driver and all its cards; None where there is no driver. Its library is looked for once
+    in a process."""
+    if _NOT_FOUND and pynvml.nvmlLib is None:
+        return None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
+        if getattr(error, "value", 0) == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+            _NOT_FOUND.add(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
         missing = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
         return None if getattr(error, "value", 0) in missing else Driver(error=str(error))
     handles = [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
+import importlib.util
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.model.device import use_usable_threads
@@ -18,6 +21,11 @@ from sekft_engine.model.device import use_usable_threads
 #: import its compiler, whether anything is compiled or not.
 _BASE = ("torch", "transformers")
 _TRAINING = ("peft", "torch._dynamo")
+#: The shared libraries of torch that take long to load, and how torch itself loads them.
+_LIBRARIES = (
+    ("libtorch_global_deps.so", os.RTLD_NOW | os.RTLD_GLOBAL),
+    ("libtorch_cpu.so", os.RTLD_NOW),
+)
 
 
 def import_torch() -> None:
@@ -28,8 +36,28 @@ def import_torch() -> None:
     # Warnings for developers of these libraries are noise on a user's terminal.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    load_libraries()
     _import(_BASE)
     use_usable_threads()
+
+
+def load_libraries() -> None:
+    """Load torch's shared libraries without holding the interpreter.
+
+    An import holds it while the system loads a library, for half a second in all, in which no key
+    is answered; a foreign function does not. What is not found here is loaded by the import.
+    """
+    if "torch" in sys.modules or sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError, ImportError):
+        spec = importlib.util.find_spec("torch")
+        dlopen = ctypes.CDLL(None).dlopen
+        dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+        folder = Path(spec.origin).with_name("lib") if spec and spec.origin else Path()
+        for name, flags in _LIBRARIES:
+            path = folder / name
+            if not path.is_file() or not dlopen(os.fsencode(path), flags):
+                return
 
 
 def import_training() -> None:
