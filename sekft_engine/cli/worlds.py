@@ -63,15 +63,15 @@ def build_command(
 
 
 def _engine(named: str | None) -> str:
+    from sekft_engine.worlds.container.engines import PACKAGES
+
     for name in (named,) if named else ("podman", "docker"):
         found = shutil.which(name)
         if found:
             return found
-    raise Unavailable(
-        "neither podman nor docker is installed",
-        where="--from-image",
-        mend="apt-get install podman",
-    )
+    what = f"{named} is not" if named else "neither podman nor docker is"
+    package = PACKAGES[named or "podman"]
+    raise Unavailable(f"{what} installed", where="--from-image", mend=f"apt-get install {package}")
 
 
 @command.command("list")

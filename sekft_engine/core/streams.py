@@ -36,6 +36,22 @@ _MARKS: Mapping[str, str] = {
     "”": '"',
     "✓": "+",
     "✗": "x",
+    "⟦": "[[",  # of the views of a mask: what is trained, ...
+    "⟧": "]]",
+    "⟪": "<<",  # ... what is not to be trained,
+    "⟫": ">>",
+    "‹": "<",  # and control tokens
+    "›": ">",
+    "␡": "^?",
+    "␣": "_",
+    "⍽": "_",
+    "▸": ">",
+    "●": "*",
+    "○": "o",
+    "◆": "*",
+    "▲": "^",
+    "■": "#",
+    "□": "o",
 }
 #: Box drawing, blocks and Braille, by the light one of their kind.
 _PICTURES = ((0x2500, 0x2501, "-"), (0x2502, 0x2503, "|"), (0x2504, 0x257F, "+"))
@@ -49,8 +65,8 @@ def _mark(character: str) -> str:
     for first, last, sign in _PICTURES:
         if first <= code <= last:
             return sign
-    if 0x2400 <= code <= 0x2421:  # a picture of a control character
-        return f"^{chr((code - 0x2400) ^ 0x40)}" if code < 0x2420 else "^?"
+    if 0x2400 <= code < 0x2420:  # a picture of a control character
+        return f"^{chr(code - 0x2400 + 0x40)}"
     if 0x2580 <= code <= 0x259F or 0x2801 <= code <= 0x28FF:  # a block, or a dot of a chart
         return "#"
     if 0xD800 <= code <= 0xDFFF:

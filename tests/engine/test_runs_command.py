@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +128,102 @@ def test_of_two_deleted_under_one_name_the_last_is_taken_back(workspace: Path) -
 
 
 def test_folders_that_are_no_runs_are_listed_with_the_reason(workspace: Path) -> None:
-    import os
-
     (workspace / "runs" / "020-x").mkdir()
     os.mkfifo(workspace / "runs" / "020-x" / "run.json")
     found = document("list", "--workspace", str(workspace))["unreadable"]
     assert [Path(one["path"]).name for one in found] == ["020-x"]
     assert "not a regular file" in found[0]["why"]
+    plain = said("list", "--workspace", str(workspace))
+    assert "020-x: cannot be read as a run: " in plain
+
+
+def said(*arguments: str) -> str:
+    """What a command prints for a person."""
+    done = CliRunner().invoke(command, [*arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_each_command_says_in_a_line_what_it_did(workspace: Path, tmp_path: Path) -> None:
+    here = ("--workspace", str(workspace))
+    assert said("note", "001", "--title", "small", *here).splitlines() == [
+        "title  small",
+        "note   -",
+        "tags   -",
+    ]
+    trash = workspace / "trash" / "001-train"
+    told = f"001-train is in {trash}; sekft runs restore 001-train takes it back\n"
+    assert said("delete", "001", *here) == told
+    place = workspace / "runs" / "001-train"
+    assert said("restore", "001-train", *here) == f"001-train is among the runs again: {place}\n"
+    target = tmp_path / "copy"
+    assert said("export", "001", str(target), *here) == f"001-train -> {target}\n"
+
+
+def add(workspace: Path, kind: str, result: Mapping[str, Any], **more: Any) -> Path:
+    """Another run with a result, as the engine writes it."""
+    run = create_run(workspace / "runs", kind, about={})
+    run.write(status=more.get("status", "done"), result=result, error=more.get("error", ""))
+    run.close()
+    return run.folder
+
+
+def test_the_list_has_the_gist_of_every_kind_of_run(workspace: Path) -> None:
+    subject = {"name": "base", "n": 8, "clean_termination": 3}
+    facts = {"kinds": {"solved": 2, "doable": 5}}
+    row = {"split": "seen", "kind": "adapter", "name": "adapter", "facts": facts}
+    stages = [{"name": "a", "kind": "eval", "status": "done"}, {"name": "b", "kind": "eval"}]
+    point = {"run": "005-sweep-01"}
+    add(workspace, "eval", {"subjects": [subject]})
+    add(workspace, "shell", {"subject": "base", "outcome": "exit", "steps": 4, "touched": True})
+    add(workspace, "sweep", {"points": [point, point], "finished": 1, "best": "005-sweep-01"})
+    add(workspace, "experiment", {"rows": [row], "stages": stages})
+    rounds = [{"round": 0}, {"round": 1, "sampled": 10, "solved": 4}]
+    add(workspace, "improve", {"rounds": rounds})
+    failed = add(workspace, "train", {}, status="failed", error="\x1b[31mno memory")
+    shown = said("list", "--workspace", str(workspace))
+    for gist in (
+        "base 3/8",
+        "base: exit after 4, not verified, touched",
+        "1 of 2 points, best 005-sweep-01",
+        "1 of 2 stages  solved seen 2/5",
+        "right 4/10",
+        "␛[31mno memory",
+    ):
+        assert gist in shown
+    assert "\nerror: ␛[31mno memory\n" in said("show", str(failed))
+
+
+def episode(folder: Path, name: str) -> None:
+    path = folder / "episodes" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    turns = [("user", "Orders: quil\nuser@box:~$"), ("assistant", "quil"), ("user", "bye")]
+    stored = {
+        "id": name,
+        "turns": [{"role": role, "content": content} for role, content in turns],
+        "outcome": "exit",
+        "verified": True,
+        "keep": True,
+        "meta": {"subject": "base"},
+    }
+    path.write_text(json.dumps(stored))
+
+
+def test_an_episode_is_written_as_a_recording_for_asciinema(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = add(workspace, "eval", {"subjects": []})
+    episode(folder, "base-world-1")
+    episode(folder, "base-world-2")
+    target = tmp_path / "it.cast"
+    here = ("--workspace", str(workspace))
+    assert said("cast", "003", "world-1", str(target), *here) == f"base-world-1 -> {target}\n"
+    head, *frames = map(json.loads, target.read_text().splitlines())
+    assert head["version"] == 3
+    assert "quil" in "".join(text for _, _, text in frames)
+    assert sekft(["runs", "cast", "003", "world", str(target), *here]) == 2
+    assert "2 episodes have that in their names: world" in capsys.readouterr().err
+    assert sekft(["runs", "cast", "003", "moon", str(target), *here]) == 2
+    assert "no such episode: moon" in capsys.readouterr().err
+    assert sekft(["runs", "cast", "001", "world", str(target), *here]) == 2
+    assert "(run the eval first)" in capsys.readouterr().err

@@ -82,11 +82,38 @@ def test_one_command_makes_evaluates_trains_leaves_out_and_reports(
     assert json.loads(out)["rows"] == document["rows"]
     assert touched(place) == before
 
+    # A person gets the same as tables, and the way to the report.
+    status, out, _ = sekft(*(word for word in asked if word != "--json"))
+    assert status == 0
+    for split in ("seen", *HELD_OUT, "held-out"):
+        assert f"== {split}\n" in out
+    assert "without mask" in out
+    assert "adapter against always-" in out
+    assert f"html: {document['files']['html']}" in out
+
+    # A report that is written to another place leads to the same runs.
+    assert sekft("runs", "report", document["path"], str(tmp_path / "again.html"))[0] == 0
+    links = re.findall(r'href="([^"]+)"', (tmp_path / "again.html").read_text())
+    assert links
+    assert all((tmp_path / link / "run.json").is_file() for link in links)
+    status, out, _ = sekft("runs", "list", "--workspace", str(place))
+    assert "stages  solved seen " in out
+
     # Its rates can be gated, those of held-out worlds by default.
     status, out, _ = sekft("gate", document["path"], "--min", "solved=.99", "--json")
     assert status == 1
     names = {each["subject"] for each in json.loads(out)["bounds"]}
     assert names == {"adapter in compositions", "adapter in primitives"}
+
+
+def test_the_presets_are_listed_with_their_sizes(sekft: Sekft) -> None:
+    status, out, _ = sekft("experiment", "--list")
+    assert status == 0
+    listed = json.loads(sekft("experiment", "--list", "--json")[1])["presets"]
+    assert {"proof", "laptop"} <= {preset["name"] for preset in listed}
+    for preset in listed:
+        assert f"{preset['name']}: {preset['base']}, {preset['sessions']} sessions" in out
+        assert preset["about"] in out
 
 
 def test_a_budget_is_kept_by_the_number_of_sessions_and_told(

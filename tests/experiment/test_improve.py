@@ -79,7 +79,11 @@ def test_a_round_adds_what_was_right_trains_again_and_is_measured(
 
     # Given again, it does nothing; a further round goes on from there.
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/adapter/*")}
-    assert sekft(*asked)[0] == 0
+    status, text, _ = sekft(*(word for word in asked if word != "--json"))
+    assert status == 0
+    assert "round 0: measured: solved 2/2" in text
+    assert "round 1: 8/10 sessions right in 4 of 5 training worlds, 4 added" in text
+    assert f"adapter: {document['adapter']}" in text
     status, text, _ = sekft(*asked, "--rounds", "2")
     assert status == 0
     assert len(json.loads(text)["rounds"]) == 3

@@ -130,6 +130,36 @@ def test_a_hub_layout_holds_the_adapter_and_a_card_that_tells_all_and_acts_on_no
     assert "run\\|with" in card
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--gguf", "out"], ["largest difference to base", "GGUF: llama; 20 tensors",
+                             "convert: python convert_hf_to_gguf.py"]),
+        (["--hub-layout", "out"], ["model card with 1 evals", "hf upload NAME"]),
+        (["--hub-layout", "out", "--whole"], ["largest difference to base", "hf upload NAME"]),
+        (["--merged", "out", "-q"], []),
+    ],
+)  # fmt: skip
+def test_the_command_says_what_is_in_the_folder_and_what_to_do_with_it(
+    place: Workspace,
+    flags: list[str],
+    said: list[str],
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["export", "001-train", "--workspace", str(place.root), *flags]) == 0
+    out = capfd.readouterr().out
+    if not said:
+        assert out == ""
+    else:
+        files = len([path for path in Path("out").rglob("*") if path.is_file()])
+        assert out.startswith(f"{tmp_path}/out: {files} files, ")
+    for each in said:
+        assert each in out
+
+
 def test_an_adapter_is_found_in_its_own_folder_too(place: Workspace, tmp_path: Path) -> None:
     folder = find_run(place.runs, "001-train").adapter
     job = jobs.Export(source=folder, target=str(tmp_path / "x"), kind="adapter", card=True)

@@ -110,13 +110,13 @@ def find_engine(name: str) -> ContainerEngine:
     """
     program = shutil.which(name)
     if program is None:
-        raise Unavailable("not installed", where=name, mend=f"apt-get install {_PACKAGES[name]}")
+        raise Unavailable("not installed", where=name, mend=f"apt-get install {PACKAGES[name]}")
     if name == "docker":
         return _docker(program)
     return _podman(program)
 
 
-_PACKAGES = {"podman": "podman", "docker": "docker.io"}
+PACKAGES = {"podman": "podman", "docker": "docker.io"}
 
 
 def _docker(program: str) -> ContainerEngine:

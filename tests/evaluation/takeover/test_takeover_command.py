@@ -12,15 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from sekft_engine.cli.takeover import command
-from sekft_engine.core.errors import BadInput
-from sekft_engine.data.scenario import Scenario
+from sekft_engine.core.errors import BadInput, Interrupted, JobFailed
+from sekft_engine.data.scenario import Fixture, Scenario
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.sources import load_trajectories
 from tests.evaluation.takeover.test_takeover import record
+from tests.tui.terminal import terminal
 from tests.worlds.conftest import processes_with, unique_seconds, wait_until
 
 Make = Callable[..., Scenario]
@@ -133,3 +135,91 @@ def _drafted(place: Workspace) -> int:
         return sum(turn["role"] == "assistant" for turn in json.loads(path.read_text())["turns"])
     time.sleep(0.05)
     return 0
+
+
+def test_what_happens_otherwise_than_it_was_recorded_is_shown_with_both(
+    place: Workspace, make_scenario: Make
+) -> None:
+    record(place, make_scenario(), ["quil", "cat word.txt", "ls"])
+    bundle = make_scenario()
+    other = msgspec.structs.replace(bundle, fixtures=(Fixture(path="word.txt", content="curlew"),))
+    (place.holdout_scenarios / "copy-1.json").write_text(json.dumps(other.to_json()))
+    done = takeover(place, "panic no plover\n", "001", "copy-1", "--turn", "6")
+    assert done.return_value == 0, done.output
+    lines = done.stdout.splitlines()
+    [at] = [number for number, line in enumerate(lines) if line.startswith("turn 5: ")]
+    assert lines[at + 1].startswith("  recorded: ")
+    assert "plover" in lines[at + 1]
+    assert lines[at + 2].startswith("  now:      ")
+    assert "curlew" in lines[at + 2]
+
+
+def test_leaving_saves_nothing(place: Workspace) -> None:
+    done = takeover(place, "cp word.txt copy.txt\n~leave\n", "--scenario", "copy-1")
+    assert isinstance(done.exception, Interrupted)
+    assert not list((place.root / "takeovers").glob("*"))
+
+
+def test_what_is_asked_at_the_wrong_time_is_told_and_does_nothing(
+    place: Workspace, tmp_path: Path
+) -> None:
+    keep = f"~keep {tmp_path / 'kept'}"
+    lines = (keep, "~undo 99", "cp word.txt copy.txt", "exit", "ls", "~back", keep)
+    done = takeover(place, "\n".join(lines), "--scenario", "copy-1")
+    assert done.return_value == 0, done.output
+    assert "the session is not over: end it with exit or panic, or ~finish" in done.stdout
+    assert "the session is over: ~keep, ~undo or ~leave" in done.stdout
+    (kept,) = load_trajectories(tmp_path / "kept").trajectories
+    assert kept.commands == ("cp word.txt copy.txt", "exit")
+
+
+def test_a_session_that_training_would_pass_over_is_kept_with_the_reason(
+    place: Workspace, tmp_path: Path
+) -> None:
+    done = takeover(place, f"exit\n~keep {tmp_path / 'kept'}\n", "--scenario", "copy-1")
+    assert done.return_value == 0, done.output
+    assert "exit after 1: not verified" in done.stdout
+    assert "training passes it over: " in done.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_refused_and_the_session_lives(
+    place: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    lines = (
+        "cp word.txt copy.txt",
+        "exit",
+        f"~keep {tmp_path / 'file'}",
+        f"~keep {tmp_path / 'b'}",
+    )
+    done = takeover(place, "\n".join(lines), "--scenario", "copy-1")
+    assert done.return_value == 0, done.output
+    assert str(tmp_path / "file") in done.stdout.split("kept: ")[0]
+    assert len(load_trajectories(tmp_path / "b").trajectories) == 1
+
+
+def test_a_world_that_cannot_be_made_ends_in_an_error(place: Workspace) -> None:
+    done = takeover(place, "ls\n", "--scenario", "copy-1", "--userland", "nowhere")
+    assert isinstance(done.exception, JobFailed)
+    assert "no userland 'nowhere'" in str(done.exception)
+
+
+def test_at_a_terminal_ctrl_c_interrupts_the_command_and_what_is_right_is_kept_at_once(
+    place: Workspace, tmp_path: Path
+) -> None:
+    mark = unique_seconds()
+    words = ("--scenario", "copy-1", "--keep", str(tmp_path / "kept"))
+    place_of = ("--workspace", str(place.root))
+    with terminal("takeover", *words, *place_of, cwd=tmp_path) as screen:
+        screen.until_shown("~help lists what else you can do", "user@box")
+        screen.press("ctrl+c")
+        screen.until_shown("~leave leaves")
+        screen.press(f"sleep {mark}", "enter")
+        assert wait_until(lambda: bool(processes_with(mark)), 60.0)
+        screen.press("ctrl+c")
+        assert wait_until(lambda: not processes_with(mark), 60.0)
+        screen.press("cp word.txt copy.txt", "enter", "exit", "enter")
+        screen.until_shown("exit after 3: verified", "kept: ")
+        assert screen.ended() == 0
+    (kept,) = load_trajectories(tmp_path / "kept").trajectories
+    assert kept.commands[1:] == ("cp word.txt copy.txt", "exit")
