@@ -207,11 +207,11 @@ def _until_first_step(shown: Console) -> dict[str, float]:
     began = time.perf_counter()
     before = shown.processor_s()
     shown.type("s")
-    shown.until(lambda one: _ASKS in one.text() or "running" in one.text(), "a run")
-    if _ASKS in shown.text():  # a slow machine, on which it may take long
+    shown.until(lambda one: _ASKS in one.text or "running" in one.text, "a run")
+    if _ASKS in shown.text:  # a slow machine, on which it may take long
         began = time.perf_counter()
         shown.type("y")
-    begins = shown.until(lambda one: any(word in one.text() for word in _BEGINS), "the first step")
+    begins = shown.until(lambda one: any(word in one.text for word in _BEGINS), "the first step")
     used = shown.processor_s() - before
     done = shown.until_shown("step 1/")
     return {
