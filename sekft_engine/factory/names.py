@@ -31,6 +31,8 @@ _SHAPES = (
     "{a}-{b}-{n}",
     "{UP}_{n}",
 )
+#: What syllables can make by chance, and no program in a data set should be called.
+_COARSE = ("cock", "cunt", "dick", "fuck", "piss", "shit", "slut")
 
 
 class Names:
@@ -96,7 +98,8 @@ class Names:
             if self.rng.random() < 0.6:
                 name += pick(TAILS)
             taken = name in WORDS or name in COMMANDS or name in self._programs
-            if len(name) < 4 or taken or share_of(name) != self.share:
+            coarse = any(word in name for word in _COARSE)
+            if len(name) < 4 or taken or coarse or share_of(name) != self.share:
                 continue
             self._programs.add(name)
             if self.rng.random() < 0.2:
