@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sekft_engine.core.errors import NoRoom
-from sekft_engine.core.files import write_whole
+from sekft_engine.core.files import read_regular, write_whole
 from sekft_engine.data.workspace import Workspace
 
 
@@ -41,3 +41,14 @@ def test_a_workspace_without_room_is_no_matter_of_permissions(tmp_path: Path) ->
             Workspace(tmp_path / "w").create()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 9)
+    for name, why in (("pipe", "not a regular file"), (".", "is a folder"), ("a\0b", "no path")):
+        with pytest.raises(OSError, match=why):
+            read_regular(tmp_path / name)
+    with pytest.raises(OSError, match="is larger than"):
+        read_regular(tmp_path / "large", most=8)
+    assert read_regular(tmp_path / "large", most=9) == b"x" * 9

@@ -160,13 +160,6 @@ class Context:
         """Who uses the base between jobs: a server."""
         return self._control.guest
 
-    @property
-    def guest_wants(self) -> bool:
-        """Whether the guest has something to do: then :meth:`let_guest_work` should be called soon,
-        where nothing of the job is on the model."""
-        guest = self._control.guest
-        return guest is not None and guest.wants
-
     def let_guest_work(self) -> None:
         """Let the guest use the base, if it wants to, for as long as the job did since the last
         time, so that each has half of the time."""

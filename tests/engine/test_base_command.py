@@ -94,3 +94,22 @@ def test_what_is_not_there_is_refused_with_what_can_be_named(
     refused = document(["base", "add", name, "--workspace", str(workspace)], capfd)
     assert refused["exit"] == 2
     assert "folder" in refused["error"]["mend"]
+
+
+def test_a_person_is_told_what_was_added_and_what_is_there(
+    mine: Path, workspace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--workspace", str(workspace)]
+    assert run(["base", "add", str(mine), *place]) == 0
+    folder = workspace / "bases" / "mine"
+    first, source, digest = capfd.readouterr().out.splitlines()
+    assert first.startswith(f"{folder}: ")
+    assert source.endswith(f"MiB, from {mine}")
+    broken = workspace / "bases" / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
+    (broken / "model.safetensors").symlink_to(workspace / "gone")
+    assert run(["base", "list", *place]) == 0
+    shown = capfd.readouterr().out
+    assert "MEND  broken" in shown
+    assert f"MiB  {digest.split()[-1][:16]}  {folder}" in shown

@@ -214,6 +214,10 @@ def test_the_command_orders_and_does_what_a_dead_engine_left(
     place = ["--workspace", str(workspace.root)]
     assert run_command(["queue", "list", "--json", *place]) == 0
     assert json.loads(capfd.readouterr().out)["live"] is True
+    assert run_command(["queue", "list", *place]) == 0
+    running, *queued = capfd.readouterr().out.splitlines()
+    assert running.split()[1] == "running"
+    assert [line.split()[1] for line in queued] == ["queued"] * 3
     assert run_command(["queue", "drop", "train-2", *place]) == 2
     assert "an engine is at work" in capfd.readouterr().err
     closing = threading.Thread(target=engine.close, args=(60,))
@@ -229,6 +233,13 @@ def test_the_command_orders_and_does_what_a_dead_engine_left(
         return [(one["id"], one["held"]) for one in told["waiting"]]
 
     assert waiting() == [("train-2", True), ("train-3", True), ("train-4", True)]
+    assert run_command(["queue", "list", *place]) == 0
+    *rows, way = capfd.readouterr().out.splitlines()
+    assert [row.split() for row in rows] == [
+        [f"train-{number}", "held", "train", row.split()[-1]]
+        for number, row in zip((2, 3, 4), rows, strict=True)
+    ]
+    assert way == "no engine is at work here; sekft queue run does them"
     assert run_command(["queue", "move", "train-4", "-2", *place]) == 0
     assert run_command(["queue", "drop", "train-3", *place]) == 0
     assert run_command(["queue", "drop", "train-3", *place]) == 2

@@ -227,3 +227,35 @@ def test_an_episode_is_written_as_a_recording_for_asciinema(
     assert "no such episode: moon" in capsys.readouterr().err
     assert sekft(["runs", "cast", "001", "world", str(target), *here]) == 2
     assert "(run the eval first)" in capsys.readouterr().err
+
+
+def test_what_is_no_run_of_a_workspace_is_not_deleted(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = (workspace / "runs" / "001-train").rename(tmp_path / "mine")
+    assert sekft(["runs", "delete", str(elsewhere)]) == 2
+    assert "no folder among a workspace's runs (rm -r it)" in capsys.readouterr().err
+    assert elsewhere.is_dir()
+
+
+def test_notes_that_are_too_long_or_no_tags_are_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("--workspace", str(workspace))
+    assert sekft(["runs", "note", "001", "--title", "x" * 500, *here]) == 2
+    assert "a title is one line" in capsys.readouterr().err
+    assert sekft(["runs", "note", "001", "--tags", "y" * 500, *here]) == 2
+    assert "a tag is one word" in capsys.readouterr().err
+    assert document("list", *here)["runs"][0]["notes"] == {}, "nothing is written down"
+
+
+def test_an_episode_of_somebody_who_did_not_act_is_refused_with_those_who_did(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = add(workspace, "eval", {"subjects": [{"name": "base", "n": 1}]})
+    episode(folder, "base--world-1")
+    asked = ["runs", "replay", "003", "world-1", "--beside", "tuned"]
+    assert sekft([*asked, "--workspace", str(workspace)]) == 2
+    said = capsys.readouterr().err
+    assert "tuned has no episode in" in said
+    assert "base" in said

@@ -25,7 +25,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_setting_the_demo_up_twice_changes_nothing(smollm2: Path, tmp_path: Path) -> None:
+def test_setting_the_demo_up_twice_changes_nothing(
+    smollm2: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     place = Workspace(tmp_path / "demo")
     job = jobs.Setup(workspace=str(place.root), train=6, holdout=3)
     engine = Engine(place).start()
@@ -41,6 +43,11 @@ def test_setting_the_demo_up_twice_changes_nothing(smollm2: Path, tmp_path: Path
     assert files_of(place.root) == before
     assert place.base == str(place.bases / demo.BASE)
     assert demo.has_data(place)
+    capfd.readouterr()
+    assert run_command(["demo", "--workspace", str(place.root)]) == 0
+    told, following = capfd.readouterr().out.splitlines()
+    assert told.startswith(f"workspace: {place.root}  (")
+    assert following == f"next: sekft tui --workspace {place.root}"
 
 
 def test_the_recipe_leaves_nothing_of_the_demos_own_sessions_out() -> None:
@@ -78,6 +85,12 @@ def test_the_whole_loop_runs_from_one_command(
         assert document[subject]["intervals"]["clean_termination"][1] > 0.5
     assert document["workspace"] == str(tmp_path / "demo")
     assert "n=2" in err
+
+    # Given again it is done already, and a person gets tables and the way to the report.
+    assert run_command(["demo", "--run", "--workspace", str(place.root)]) == 0
+    out, _ = capfd.readouterr()
+    assert " in all: setup " in out
+    assert f"report: {document['report']}" in out
     whole, *parts = list_runs(tmp_path / "demo" / "runs")
     assert whole.id == document["experiment"]
     assert (tmp_path / "demo" / "runs" / whole.id / "report.html").is_file()

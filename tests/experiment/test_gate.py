@@ -56,3 +56,43 @@ def test_what_cannot_be_asked_is_refused(
     status, _, err = sekft("gate", str(controls), "--subject", "oracle", *asked)
     assert status == 2
     assert what in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "result", "asked", "what"),
+    [
+        ("eval", "running", {}, (), "its rates are not final"),
+        ("train", "done", {"steps": 3}, (), "a run of train has no rates"),
+        (
+            "experiment",
+            "done",
+            {"rows": [{"split": "seen", "kind": "adapter", "name": "adapter", "facts": {}}]},
+            ("--split", "unseen"),
+            "no such split: unseen (there are seen)",
+        ),
+    ],
+)
+def test_a_run_without_such_rates_is_refused(
+    sekft: Sekft,
+    tmp_path: Path,
+    kind: str,
+    status: str,
+    result: dict[str, object],
+    asked: tuple[str, ...],
+    what: str,
+) -> None:
+    run = {"schema": 1, "id": f"001-{kind}", "kind": kind, "status": status, "created": ""}
+    (tmp_path / "run.json").write_text(json.dumps(run | {"result": result}))
+    status_of_command, _, err = sekft("gate", str(tmp_path), "--min", "solved=.5", *asked)
+    assert status_of_command == 2
+    assert what in err
+
+
+def test_rates_of_no_episodes_pass_no_gate(sekft: Sekft, tmp_path: Path) -> None:
+    run = {"schema": 1, "id": "001-eval", "kind": "eval", "status": "done", "created": ""}
+    result = {"subjects": [{"name": "mine", "n": 0, "invalid": 4}]}
+    (tmp_path / "run.json").write_text(json.dumps(run | {"result": result}))
+    for bound in ("--min=clean=0", "--max=clean=1", "--min=solved=0"):
+        status, out, _ = sekft("gate", str(tmp_path), bound)
+        assert status == 1, bound
+        assert "no episodes [0.00, 1.00]" in out

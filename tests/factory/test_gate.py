@@ -165,3 +165,25 @@ def test_a_bundle_without_mistakes_is_written_as_before(good: Scenario) -> None:
 def test_a_mistake_that_is_no_command_is_refused(good: Scenario) -> None:
     with pytest.raises(BadInput, match="there is no command 99"):
         Scenario.from_json(changed(good, mistakes=(99,)).to_json(), "x.json")
+
+
+def test_what_was_made_is_told_with_its_parts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["factory", "make", "--out", str(tmp_path / "made"), "--train", "2", "--holdout", "1"]
+    assert run([*words, "--split", "seen=1"]) == 0
+    out = capfd.readouterr().out
+    assert f"2 training and 1 held-out scenarios in {tmp_path / 'made'}" in out
+    assert f"2 recorded sessions in {tmp_path / 'made' / 'trajectories'}" in out
+    for label in ("archetypes", "channels", "terminals", "obstacles"):
+        assert f"\n{label}: " in out
+    assert len(list((tmp_path / "made" / "scenarios" / "seen").iterdir())) == 1
+
+
+@pytest.mark.parametrize("split", ["moon=3", "seen", "seen=-1", "seen=many"])
+def test_a_split_that_is_none_is_refused_before_anything_is_made(
+    split: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["factory", "make", "--out", str(tmp_path / "made"), "--split", split]) == 2
+    assert f"{split!r} is not NAME=N with a name of " in capfd.readouterr().err
+    assert not (tmp_path / "made").exists()

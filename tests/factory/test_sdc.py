@@ -118,6 +118,17 @@ def test_a_table_that_has_little_says_what_its_scenarios_lack(tmp_path: Path) ->
     assert report.lacking == {"provider": 3, "directives": 3, "checker": 3}
 
 
+def test_the_command_says_what_is_lacking_and_what_was_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(TABLE_ROW | {"id": "row"}) + "\n" + '{"id": 5}\n')
+    assert run_command(["factory", "convert", str(rows), "--out", str(tmp_path / "out")]) == 1
+    out = capfd.readouterr().out
+    assert "1 scenarios lack provider: no world can be made of them and judged" in out
+    assert " refused: " in out
+
+
 def test_a_data_set_with_configs_is_read_whole(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     folder = tmp_path / "set"

@@ -114,6 +114,54 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(
     assert not list((tmp_path / "debs").iterdir())
 
 
+def test_what_was_fetched_before_is_not_fetched_again(
+    tmp_path: Path, mirror: tuple[str, debian.Lock]
+) -> None:
+    debian.fetch(mirror[1], tmp_path / "debs", mirror[0], quiet)
+    debian.fetch(mirror[1], tmp_path / "debs", "file:///nowhere", quiet)
+    assert len(list((tmp_path / "debs").iterdir())) == 1
+
+
+def test_what_is_no_mirror_is_refused(tmp_path: Path, mirror: tuple[str, debian.Lock]) -> None:
+    with pytest.raises(BadInput, match="not a mirror"):
+        debian.fetch(mirror[1], tmp_path / "debs", "ftp://example.org/debian", quiet)
+
+
+def test_a_mirror_that_has_nothing_is_named_as_it_was_written(
+    tmp_path: Path, mirror: tuple[str, debian.Lock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "ARCHIVE", "file:///nowhere/{archive}")
+    with pytest.raises(Unavailable) as told:
+        debian.fetch(mirror[1], tmp_path / "debs", "file:///{mine}", quiet)
+    assert "file:///{mine}/debian/pool/" in str(told.value)
+    assert "file:///nowhere/debian/pool/" in str(told.value)
+
+
+def test_a_machine_without_pinned_packages_is_told_so() -> None:
+    with pytest.raises(Unavailable, match="no packages are pinned for vax"):
+        debian.read_lock("vax")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"a page of an error", "is no Debian package"), (b"!<arch>\n", "holds no data")],
+)
+def test_a_package_that_is_none_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "mirror" / "debian" / "pool" / "a_1_amd64.deb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    lock = debian.Lock(
+        "small", (debian.Package("debian", "pool/a_1_amd64.deb", len(content), digest),)
+    )
+    (tmp_path / "root").mkdir()
+    with pytest.raises(BadInput, match=said):
+        debian.build(
+            tmp_path / "root", tmp_path / "debs", lock=lock, mirror=f"file://{tmp_path}/mirror",
+            progress=quiet,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["../out", "a/../../out"])
 def test_an_archive_cannot_write_outside(tmp_path: Path, name: str) -> None:
     data = io.BytesIO()

@@ -133,8 +133,9 @@ def _fetch_one(package: Package, folder: Path, mirror: str) -> None:
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256:
         return
     causes = []
-    for base in (f"{mirror.rstrip('/')}/{package.archive}", ARCHIVE):
-        url = f"{base.format(archive=package.archive)}/{package.path}"
+    own, pinned = f"{mirror.rstrip('/')}/{package.archive}", ARCHIVE.format(archive=package.archive)
+    for base in (own, pinned):
+        url = f"{base}/{package.path}"
         if not url.startswith(("http://", "https://", "file://")):
             raise BadInput("not a mirror", where=mirror, mend="give an http, https or file URL")
         try:

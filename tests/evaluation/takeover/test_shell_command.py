@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.cli.shell.command import command
-from sekft_engine.core.errors import BadInput
+from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.data.workspace import Workspace
@@ -176,3 +176,11 @@ def test_what_cannot_begin_is_refused_in_a_line(place: Workspace, tmp_path: Path
 def test_a_model_that_cannot_type_ends_it_with_the_reason(place: Workspace) -> None:
     done = shell(place, "--plain", "--endpoint", "http://127.0.0.1:1", "--unchecked")
     assert "127.0.0.1:1" in str(done.exception)
+
+
+def test_a_recording_that_cannot_be_written_is_told_before_anything_is_typed(
+    place: Workspace, tmp_path: Path
+) -> None:
+    done = shell(place, "--plain", "--cast", str(tmp_path / "no" / "session.cast"), *SHORT)
+    assert isinstance(done.exception, SekftError)
+    assert str(tmp_path / "no") in str(done.exception)

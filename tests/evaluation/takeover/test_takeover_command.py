@@ -223,3 +223,23 @@ def test_at_a_terminal_ctrl_c_interrupts_the_command_and_what_is_right_is_kept_a
         assert screen.ended() == 0
     (kept,) = load_trajectories(tmp_path / "kept").trajectories
     assert kept.commands[1:] == ("cp word.txt copy.txt", "exit")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo told; exit 3", "exit status 3, recorded 0"),
+        ("kill -9 $PPID", "the session had ended by then"),
+    ],
+)
+def test_another_exit_status_or_an_end_that_was_not_recorded_is_shown_too(
+    place: Workspace, make_scenario: Make, script: str, said: str
+) -> None:
+    bundle = make_scenario()
+    provider = msgspec.structs.replace(bundle.provider, script="#!/bin/sh\necho told\n")
+    record(place, msgspec.structs.replace(bundle, provider=provider), ["quil", "ls", "ls"])
+    now = msgspec.structs.replace(bundle.provider, script=f"#!/bin/sh\n{script}\n")
+    bundle = msgspec.structs.replace(bundle, provider=now)
+    (place.holdout_scenarios / "copy-1.json").write_text(json.dumps(bundle.to_json()))
+    done = takeover(place, "", "001", "copy-1", "--turn", "6")
+    assert said in done.output

@@ -89,6 +89,11 @@ targets = "q_proj"
         ("[[point]]\nlr = 1\n[[point]]\nlr = 1.0\n", 0, "two points are the same recipe"),
         ("[grid]\nseed = [1]\n[eval]\nepisodes = 3\n", 4, "eval.episodes: not known"),
         ("[grid]\nseed = [1]\n[eval]\nn = 'many'\n", 4, "eval.n: many: enter a whole number"),
+        ("base = 3\n[grid]\nseed = [1]\n", 1, "base: a text is wanted"),
+        ("recipe = 1\n[grid]\nseed = [1]\n", 1, "a table is wanted: [recipe]"),
+        ("grid = 1\n", 1, "a table is wanted: [grid]"),
+        ("point = 1\n", 1, "several may follow: [[point]]"),
+        ("eval = 1\n[grid]\nseed = [1]\n", 1, "a table is wanted: [eval]"),
         (f"[grid]\nseed = {list(range(40))}\nrank = {list(range(1, 40))}\n", 1, "1560 points"),
     ],
 )  # fmt: skip
@@ -100,6 +105,14 @@ def test_what_is_wrong_with_a_table_is_told_with_its_line_and_field(
         read_table(path)
     assert what in str(told.value)
     assert str(told.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
+
+
+def test_a_table_that_is_not_there_or_is_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no such file .*name the sweep's table"):
+        read_table(tmp_path / "rates.toml")
+    (tmp_path / "rates.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadInput, match="not UTF-8"):
+        read_table(tmp_path / "rates.toml")
 
 
 def test_a_flag_for_what_the_sweep_varies_is_refused(tmp_path: Path) -> None:

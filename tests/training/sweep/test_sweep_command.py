@@ -9,6 +9,7 @@ import pytest
 
 from sekft_engine.cli.main import run as sekft
 from sekft_engine.data.workspace import Workspace
+from tests.experiment.conftest import world, write_worlds
 
 TABLE = """
 [recipe]
@@ -56,6 +57,39 @@ def test_the_results_are_a_table_with_the_best_point_marked(
     assert cells(good)[:4] == ["*", "-01", "0.001", "done"]
     assert cells(bad)[:3] == ["-02", "1e+30", "failed"]
     assert place.root.is_dir(), "it was made for it"
+
+
+def test_each_point_acts_in_the_worlds_that_the_table_names(
+    tiny_base: Path, sessions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_worlds(tmp_path / "worlds", [world("w0"), world("w1", terminal="panic")])
+    table = tmp_path / "rates.toml"
+    table.write_text(
+        TABLE.replace("[1e-3, 1e30]", "[1e-3]")
+        + '[eval]\nscenarios = "worlds"\nstep_cap = 1\nturn_tokens = 2\nn = 2\n'
+    )
+    asked = ["train", "--sweep", str(table), "--base", str(tiny_base), "--data", str(sessions)]
+    asked += ["--workspace", str(tmp_path / "place")]
+    assert sekft(asked) == 0
+    _, titles, point = capfd.readouterr().out.splitlines()
+    for measure in ("operates", "ends", "verified", "clean end"):
+        assert measure in titles
+    assert sum(cell.endswith("/2") for cell in cells(point)) == 4
+    assert sekft([*asked, "--json"]) == 0
+    [done] = json.loads(capfd.readouterr().out)["points"]
+    assert done["eval"]["n"] == 2
+    assert set(done["eval"]["intervals"]) >= {"clean_termination"}
+
+
+def test_an_eval_of_worlds_that_are_not_there_is_refused_before_anything_is_trained(
+    tiny_base: Path, sessions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "rates.toml"
+    table.write_text(TABLE + '[eval]\nscenarios = "nowhere"\n')
+    asked = ["train", "--sweep", str(table), "--base", str(tiny_base), "--data", str(sessions)]
+    assert sekft([*asked, "--workspace", str(tmp_path / "place")]) == 2
+    assert str(tmp_path / "nowhere") in capfd.readouterr().err
+    assert not list(Workspace(tmp_path / "place").runs.glob("*"))
 
 
 def test_a_sweep_takes_no_name_for_its_adapters(

@@ -385,6 +385,14 @@ async def test_the_view_is_written_to_a_page_or_a_picture(
             assert "warden" in (tmp_path / name).read_text()
         await pilot.press("E", "ctrl+u", *"p.doc", "enter")
         await until_shown(pilot, "the file must be a .html page, an .svg picture, or .txt")
+        await pilot.press("ctrl+u", *"no/p.txt", "enter")
+        await until_shown(pilot, "no such folder")
+        await pilot.press("ctrl+u", *"p.txt", "enter")
+        await until(pilot, (tmp_path / "p.txt").exists, "the text is written")
+        assert "warden --help" in (tmp_path / "p.txt").read_text()
+        (tmp_path / "f.txt").mkdir()
+        await pilot.press("E", "ctrl+u", *"f.txt", "enter")
+        await until_shown(pilot, "f.txt")
 
 
 async def test_what_cannot_be_read_is_told_and_the_workbench_stays(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from sekft_engine.data.workspace import Workspace
@@ -12,6 +14,9 @@ from sekft_tui.app import Workbench
 from tests.tui.conftest import Show, trajectory
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
+
+if TYPE_CHECKING:
+    from sekft_engine.training.token_losses.losses import TokenLosses
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -52,17 +57,8 @@ async def test_a_base_that_cannot_be_prepared_says_why(
 
 def measured_run(workspace: Workspace, data: Path, base: Path) -> str:
     """A run with an adapter, and the losses of the first trajectory's tokens."""
-    from sekft_engine.records.adapters import adapter_digest
     from sekft_engine.records.runs import create_run
-    from sekft_engine.render import Row, build_row
-    from sekft_engine.render.template.tokenizer import load_tokenizer
-    from sekft_engine.sources import open_index
-    from sekft_engine.training.token_losses.losses import (
-        TokenLosses,
-        ids_digest,
-        write_token_losses,
-    )
-    from sekft_engine.training.trainer.data import train_row
+    from sekft_engine.training.token_losses.losses import write_token_losses
 
     run = create_run(workspace.runs, "train", about={})
     run.adapter.mkdir()
@@ -70,16 +66,27 @@ def measured_run(workspace: Workspace, data: Path, base: Path) -> str:
     (run.adapter / "adapter_model.safetensors").write_bytes(b"weights")
     run.write(status="done")
     run.close()
-    row = build_row(open_index(data).read_all().trajectory(0), load_tokenizer(str(base)))
+    write_token_losses(run.folder, [losses_of(run.folder, data, base, 0)])
+    return run.id
+
+
+def losses_of(run: Path, data: Path, base: Path, number: int) -> TokenLosses:
+    """The losses of a trajectory's tokens, as if they had been measured."""
+    from sekft_engine.records.adapters import adapter_digest
+    from sekft_engine.render import Row, build_row
+    from sekft_engine.render.template.tokenizer import load_tokenizer
+    from sekft_engine.sources import open_index
+    from sekft_engine.training.token_losses.losses import TokenLosses, ids_digest
+    from sekft_engine.training.trainer.data import train_row
+
+    row = build_row(open_index(data).read_all().trajectory(number), load_tokenizer(str(base)))
     assert isinstance(row, Row)
     positions = row.trained.nonzero()[0].tolist()
-    losses = TokenLosses(
+    return TokenLosses(
         id=row.id, render=row.render_digest, ids_digest=ids_digest(train_row(row)),
-        adapter=adapter_digest(run.adapter), positions=positions,
+        adapter=adapter_digest(run / "adapter"), positions=positions,
         before=[4.0] * len(positions), after=[0.25] * len(positions),
     )  # fmt: skip
-    write_token_losses(run.folder, [losses])
-    return run.id
 
 
 async def test_the_losses_of_a_run_are_shown_and_what_is_missing_is_measured(
@@ -113,3 +120,51 @@ async def test_without_a_run_there_is_nothing_to_choose(show: Show) -> None:
         await until_shown(pilot, "✓ certified")
         await pilot.press("M")
         await until_shown(pilot, "no run with an adapter yet")
+
+
+async def test_losses_appear_once_they_are_measured(
+    show: Show, workspace: Workspace, engine: ScriptedEngine, tiny_base: Path, tmp_path: Path
+) -> None:
+    from sekft_engine.training.token_losses.losses import write_token_losses
+
+    data = tmp_path / "data.jsonl"
+    app = show([trajectory(n, "good") for n in range(2)])
+    run = measured_run(workspace, data, tiny_base)
+    folder = workspace.runs / run
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "✓ certified")
+        await pilot.press("O", "enter")
+        await until_shown(pilot, "loss 4.00 → 0.25 nats")
+        await pilot.press("M")  # it is measured already
+        await pilot.press("j")
+        await until_shown(pilot, "good-001  good")
+        await pilot.press("M")
+        await until(pilot, lambda: bool(engine.jobs), "a job")
+        assert len(engine.jobs) == 1
+        write_token_losses(folder, [losses_of(folder, data, tiny_base, n) for n in (0, 1)])
+        job = engine.jobs[0].id
+        engine.say(
+            events.JobStarted(job=job, kind="measure_losses"),
+            events.JobDone(job=job, kind="measure_losses", result={}),
+        )
+        await until_shown(pilot, "good-001  good", "loss 4.00 → 0.25 nats")
+
+
+async def test_losses_of_another_text_are_refused_with_the_reason(
+    show: Show, workspace: Workspace, tiny_base: Path, tmp_path: Path
+) -> None:
+    from sekft_engine.training.token_losses.losses import write_token_losses
+
+    data = tmp_path / "data.jsonl"
+    app = show([trajectory(0, "good")])
+    run = measured_run(workspace, data, tiny_base)
+    folder = workspace.runs / run
+    other = msgspec.structs.replace(losses_of(folder, data, tiny_base, 0), ids_digest="0" * 16)
+    write_token_losses(folder, [other])
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "✓ certified")
+        await pilot.press("O", "enter")
+        await until_shown(pilot, "6 Log (1)")
+        assert "nats" not in screen_text(app)
+        await pilot.press("6")
+        await until_shown(pilot, "its losses were measured on other text than it has now")

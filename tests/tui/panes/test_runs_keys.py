@@ -1,0 +1,82 @@
+"""Runs: what a key says where it can do nothing, and where it leads to another pane."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from sekft_engine.data.workspace import Workspace
+from sekft_tui.app import Workbench
+from tests.tui.panes.test_runs_pane import filled
+from tests.tui.screen import until, until_gone, until_shown
+from tests.tui.scripted import training
+from tests.tui.stored import stored_run
+
+__all__ = ["filled"]
+
+Make = Callable[[], Workbench]
+SIZE = (120, 40)
+
+
+async def test_keys_that_do_not_fit_the_run_say_so_and_change_nothing(
+    filled: Workspace, make_app: Make
+) -> None:
+    stored_run(filled, "006-sweep", training(0), kind="sweep")
+    app = make_app()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "8 runs")
+        await pilot.press("slash", *"003-eval", "enter", "P")
+        await until_shown(pilot, "only training runs have curves")
+        await pilot.press("a")
+        await until_shown(pilot, "this run has no adapter")
+        await pilot.press("C")
+        await until_shown(pilot, "mark two or more runs with m, then C shows them side by side")
+        await pilot.press("U")
+        await until_shown(pilot, "nothing was deleted here")
+        await pilot.press("slash", *"006-sweep", "enter", "enter")
+        await until_shown(pilot, "this sweep has no training runs yet")
+        assert app.pane == "runs"
+
+
+async def test_marks_are_taken_away_again_and_only_as_many_as_fit_are_set(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("g", "m")
+        await until_shown(pilot, "1 marked")
+        await pilot.press("g", "m")
+        await until_gone(pilot, "1 marked")
+        await pilot.press("g", *"mj" * 7)
+        await until_shown(pilot, "6 runs are marked; more do not fit side by side")
+
+
+async def test_the_adapter_of_a_run_is_chosen_in_the_eval_pane(
+    filled: Workspace, make_app: Make
+) -> None:
+    adapter = filled.runs / "002-train" / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4}')
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"002-train", "enter", "a")
+        await until(pilot, lambda: app.pane == "eval", "the eval pane")
+        await until_shown(pilot, "[x] 002-train")
+
+
+async def test_what_was_deleted_and_cannot_come_back_says_why(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"003-eval", "enter", "d")
+        await until_shown(pilot, "6 runs")
+        shutil.rmtree(filled.root / "trash" / "003-eval")
+        await pilot.press("U")
+        await until_shown(pilot, "6 runs", "003-eval", "no such")
