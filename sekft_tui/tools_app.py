@@ -124,7 +124,7 @@ class ToolsApp(WorkspaceApp):
             exporting.write(path, writers[path.suffix.lower()], self.post_message)
 
         first = next((ending for ending in pane.exports()), ".txt")
-        name = f"{pane.export_name()}{first}"
+        name = exporting.unused(Path(f"{pane.export_name()}{first}")).name
         self.prompt.ask("export to", write, value=name, hint=f"also {' '.join(endings)}")
 
     @on(exporting.Exported)

@@ -68,6 +68,14 @@ def _short(progress: Progress) -> str:
     return f"{label.partition(' ')[0]} {share}, {duration(progress.left)} left"
 
 
+def _phase(job: JobView) -> str:
+    """What a training that has steps does between them, and how far that is; "" = nothing long."""
+    now = job.progress
+    if now is None or not now.total:
+        return ""
+    return f" {visible(now.label).partition(' ')[0]} {now.done}/{now.total}"
+
+
 def engine_text(shared: Shared) -> tuple[str, str]:
     """What the engine is doing, in a few words, and their style."""
     job = shared.active
@@ -75,7 +83,7 @@ def engine_text(shared: Shared) -> tuple[str, str]:
         return "idle", "quiet"
     progress = ""
     if job.kind in ("train", "sweep") and shared.train.newest_batch:
-        progress = f" {shared.train.step}/{shared.train.total}"
+        progress = f" {shared.train.step}/{shared.train.total}{_phase(job)}"
     elif job.kind == "eval" and shared.eval.scenarios:
         progress = f" {shared.eval.done}/{shared.eval.total}"
     elif job.kind == "find_rate" and len(shared.rate):

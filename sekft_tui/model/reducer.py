@@ -145,8 +145,8 @@ def _job(shared: Shared, event: Event, kind: str = "") -> JobView:
 
 def _train_event(shared: Shared, event: TrainEvent) -> None:
     match event:
-        case events.StepBegan():
-            _job(shared, event).progress = None  # what came before the step is over
+        case events.StepBegan() | events.HeldoutDone():
+            _job(shared, event).progress = None  # what came before is over
         case events.RunResumed():
             shared.add_log(event.t, "info", f"resumed after step {event.step}")
         case events.AdapterSaved():

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,9 +47,18 @@ def target(text: str, endings: Iterable[str]) -> Path:
         raise BadInput(f"the ending says what is written: {' '.join(endings)}")
     if not path.parent.is_dir():
         raise BadInput("no such folder", where=str(path.parent))
-    if path.exists():
-        raise BadInput("already there; choose another name", where=path.name)
+    if os.path.lexists(path):
+        raise BadInput(f"already there; choose another name, as {unused(path).name}")
     return path
+
+
+def unused(path: Path) -> Path:
+    """``path``, or one with a number beside it where that is there already."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 def write(path: Path, writer: Writer, post: Callable[[Message], object]) -> None:

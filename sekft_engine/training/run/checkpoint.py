@@ -106,9 +106,14 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
     return None
 
 
-def drop_checkpoints(run: Path) -> None:
-    """Delete the checkpoints of a finished run."""
-    shutil.rmtree(run / FOLDER, ignore_errors=True)
+def drop_checkpoints(run: Path, after: int = 0) -> None:
+    """Delete the checkpoints of later steps than ``after``: of a finished run, all of them."""
+    if not after:
+        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        return
+    for folder in _newest_first(run):
+        if folder.name > f"step-{after:06d}":
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _newest_first(run: Path) -> Iterator[Path]:

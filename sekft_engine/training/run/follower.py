@@ -145,7 +145,7 @@ def _run_commands(ranks: Processes, trainer: Trainer) -> None:
             elif command == "heldout":
                 trainer.heldout_loss()
             elif command == "confirm":
-                trainer.confirm()
+                trainer.confirm(accept=arguments[0])
         except Abandoned:
             steps = trainer.steps()
         except SekftError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from sekft_engine.work.context import Context
 #: Seconds between events about batches whose trajectories were all reported before, at least: a
 #: fast machine has more batches than a screen can show.
 BATCH_EVERY_S = 0.5
+#: How often a measurement says how far it is.
+TELL_EVERY_S = 1.0
 
 
 class Watch:
@@ -45,6 +48,19 @@ class Watch:
         """Read the gauges if a reading is due."""
         if self._gauges.due():
             self._context.emit(self._gauges.read())
+
+
+def told(context: Context, label: str) -> Callable[[int, int], None]:
+    """Tells how many of how many are measured: at the beginning, and from time to time."""
+    last = -math.inf
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= TELL_EVERY_S:
+            last = time.monotonic()
+            context.progress(label, done, total)
+
+    return report
 
 
 def trained_edges(row: TrainRow) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections import deque
 
@@ -30,7 +31,7 @@ from sekft_engine.training.run.early_stopping import (
     judged_by,
 )
 from sekft_engine.training.run.health import NOT_FINITE, Sign, Signs
-from sekft_engine.training.run.monitor import Watch
+from sekft_engine.training.run.monitor import Watch, told
 from sekft_engine.training.run.trials import Trials, measure_rates, score_of, trial_rates
 from sekft_engine.training.token_losses.job import measure_rows
 from sekft_engine.training.token_losses.measure import choose_measured
@@ -81,6 +82,8 @@ class Session:
         self.trained_tokens = 0
         self.saved_step = 0
         self._saved_rates: events.RatesMeasured | None = None
+        self._saved_heldout_at = 0
+        self._heldout_s = math.inf  # how long the last one took; not known yet
         self.best = Best()
         self.signs = Signs()
         self._by = judged_by(recipe)
@@ -119,8 +122,7 @@ class Session:
         except Diverged as error:
             nan = Sign(NOT_FINITE, math.nan, self.signs.usual_loss)
             self._emit_sign(error.step, nan)
-            if self.trainer.good_step:
-                self._save_adapter(self.trainer.good_step)
+            self._keep_good()
             raise
         done = self.trainer.done
         if abandoned or (self.context.cancelled() and not self._is_over()):
@@ -230,6 +232,9 @@ class Session:
         """Make the measurements that are due, unless they were made before the run was resumed."""
         step = self.trainer.done
         if self._heldout_at < step and self._is_due(self.recipe.heldout_every, self.data.heldout):
+            # It may take long, and what is done must not be lost by then.
+            if not self._is_saved() and self._save_due(self._heldout_s):
+                self.save(accept=False)
             loss = self._measure_heldout(step)
             if self._by == HELDOUT:
                 self._judge(step, (-loss,))
@@ -244,7 +249,9 @@ class Session:
         return bool(what) and (last or bool(every and step % every == 0))
 
     def _measure_heldout(self, step: int) -> float:
-        loss, tokens = self.trainer.heldout_loss()
+        began = time.monotonic()
+        loss, tokens = self.trainer.heldout_loss(told(self.context, "measuring held-out loss"))
+        self._heldout_s = time.monotonic() - began
         self.heldout = loss if math.isfinite(loss) else None
         self._heldout_at = step
         self.context.emit(events.HeldoutDone(job="", step=step, loss=loss, tokens=tokens))
@@ -297,31 +304,51 @@ class Session:
 
     def _is_saved(self) -> bool:
         """Whether the last step and its measurements are on disk."""
-        return self.saved_step == self.trainer.done and self._saved_rates is self.rates
+        measured = (self._saved_rates, self._saved_heldout_at) == (self.rates, self._heldout_at)
+        return self.saved_step == self.trainer.done and measured
 
-    def _save_due(self) -> bool:
+    def _save_due(self, ahead: float = 0.0) -> bool:
+        """Whether to save now, or within the next ``ahead`` seconds."""
         step = self.trainer.done
         return (
             step == len(self.trainer.plan)
             or step - self.saved_step >= SAVE_EVERY_STEPS
-            or time.monotonic() - self._saved_at >= SAVE_EVERY_S
+            or time.monotonic() + ahead - self._saved_at >= SAVE_EVERY_S
         )
 
-    def save(self) -> None:
+    def save(self, *, accept: bool = True) -> None:
         """Save the adapter as it is, and a checkpoint.
+
+        Args:
+            accept: as for :meth:`Trainer.confirm`.
 
         Raises:
             Diverged: its loss is not finite; what is on disk stays.
         """
-        self.trainer.confirm()
-        meta = msgspec.structs.replace(self.meta, step=self.trainer.done)
-        self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
+        self.trainer.confirm(accept=accept)
+        new = self.saved_step != self.trainer.done  # else only measurements are
+        if new:
+            meta = msgspec.structs.replace(self.meta, step=self.trainer.done)
+            self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
         # A checkpoint must not count events that are not on disk yet.
         self.run.journal.sync()
         write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
-        self._saved_rates = self.rates
+        self._saved_rates, self._saved_heldout_at = self.rates, self._heldout_at
+        self._saved_at = time.monotonic()
         drop_others(self.run.folder, self.best.step)
-        self._saved(self.trainer.done)
+        if new:
+            self._saved(self.trainer.done)
+
+    def _keep_good(self) -> None:
+        """Have the last good adapter on disk, and no later checkpoint: a measurement may refuse
+        weights that were saved before it."""
+        step = self.trainer.good_step
+        drop_checkpoints(self.run.folder, after=step)
+        if step:
+            self._save_adapter(step)
+        elif self.saved_step:
+            shutil.rmtree(self.run.adapter, ignore_errors=True)
+            self.saved_step = 0
 
     def _save_adapter(self, step: int) -> None:
         """Save the adapter of an earlier step, which was restored on the base."""

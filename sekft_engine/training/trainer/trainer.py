@@ -35,6 +35,9 @@ from sekft_engine.training.trainer.step import Abandoned, Diverged, Step
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Told how many of how many are done.
+Report = Callable[[int, int], None]
+
 #: Steps between two times that freed memory is given back to the system: each costs it as much as
 #: filling that memory again.
 _TRIM_EVERY = 16
@@ -242,33 +245,40 @@ class Trainer:
 
     # --- weights that give finite losses ------------------------------------------------------
 
-    def confirm(self) -> None:
+    def confirm(self, *, accept: bool = True) -> None:
         """Check that the weights of the last step give a finite loss, before they are saved.
 
         The loss is that of the step's shortest row. It is not computed for weights known to be
         good.
+
+        Args:
+            accept: take them for good; else that is left to a measurement that follows.
 
         Raises:
             Diverged: it is not finite; the last good weights are restored.
         """
         if self.good_step == self.done:
             return
-        self.ranks.announce("confirm")
+        self.ranks.announce("confirm", accept)
         row = min((self.data.train[number] for number in self.plan[self.done - 1]), key=len)
         loss, _ = self.mean_loss([row], may_leave=False)
-        self.judge("the loss after it", loss, [row])
+        self.judge("the loss after it", loss, [row], accept=accept)
 
-    def judge(self, what: str, loss: float, rows: Sequence[TrainRow]) -> None:
+    def judge(
+        self, what: str, loss: float, rows: Sequence[TrainRow], *, accept: bool = True
+    ) -> None:
         """Accept the weights of the last step as good if the mean ``loss`` of ``rows`` is finite.
 
         Args:
             what: names the loss in the error.
+            accept: False = only refuse them.
 
         Raises:
             Diverged: it is not finite; the last good weights are restored.
         """
         if math.isfinite(loss):
-            self._store_good(self.done)
+            if accept:
+                self._store_good(self.done)
             return
         ids: list[str] = []
         if self.ranks.size == 1:
@@ -305,16 +315,23 @@ class Trainer:
 
     # --- losses without training --------------------------------------------------------------
 
-    def heldout_loss(self) -> tuple[float, int]:
-        """The mean loss in nats over the trained tokens of the held-out rows, and their number."""
-        self.ranks.announce("heldout")
-        return self.mean_loss(self.data.heldout)
+    def heldout_loss(self, report: Report | None = None) -> tuple[float, int]:
+        """The mean loss in nats over the trained tokens of the held-out rows, and their number.
 
-    def mean_loss(self, rows: Sequence[TrainRow], *, may_leave: bool = True) -> tuple[float, int]:
+        Args:
+            report: told how many of how many rows are measured, before each forward pass.
+        """
+        self.ranks.announce("heldout")
+        return self.mean_loss(self.data.heldout, report=report)
+
+    def mean_loss(
+        self, rows: Sequence[TrainRow], *, may_leave: bool = True, report: Report | None = None
+    ) -> tuple[float, int]:
         """The mean loss without dropout over the trained tokens of ``rows``.
 
         Args:
             may_leave: whether the caller may abandon it.
+            report: told how many of how many rows are measured, before each forward pass.
 
         Returns:
             the loss in nats, and the number of trained tokens.
@@ -324,15 +341,19 @@ class Trainer:
         model = self.base.model
         model.eval()
         loss_sum, tokens = 0.0, 0
-        micro_batches = split_rows(self.ranks.share(rows), self.micro_batch)
+        measured, share = 0, self.ranks.share(rows)
+        micro_batches = split_rows(share, self.micro_batch)
         extra = self.ranks.extra_passes(len(micro_batches))
         try:
             with torch.no_grad(), self.ranks.together():
                 for micro_batch in micro_batches:
                     if self._leave() and may_leave and not self.ranks.sharded:
                         raise Abandoned
+                    if report is not None:
+                        report(measured, len(share))
                     part, counted = self.accumulator.losses(micro_batch)
                     loss_sum, tokens = loss_sum + part, tokens + counted
+                    measured += len(micro_batch)
                 for _ in range(extra):
                     self.accumulator.join(self.data.train[0])
         finally:

@@ -77,20 +77,20 @@ class FollowedRun:
         return bool(found)
 
 
-def last_step(run: RunInfo) -> str:
-    """The last step that the journal of a training run has, in words; "" = none. Reads its end."""
+def last_step(run: RunInfo) -> events.StepDone | None:
+    """The last step that the journal of a training run has; None = none. Reads its end."""
     try:
         with run.events_path.open("rb") as journal:
             journal.seek(0, os.SEEK_END)
             journal.seek(max(0, journal.tell() - _END_BYTES))
             lines = journal.read(_END_BYTES).splitlines()
     except OSError:
-        return ""
+        return None
     for line in reversed(lines):
         event = decode_line(line)
         if isinstance(event, events.StepDone):
-            return f"step {event.step} of {event.steps}  loss {event.loss:.3g}"
-    return ""
+            return event
+    return None
 
 
 def last_view(runs: Path, kind: str, wanted: str = "") -> TrainView | EvalView | None:

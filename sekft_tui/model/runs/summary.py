@@ -20,10 +20,12 @@ def summary(run: RunInfo) -> str:
     match run.result:
         case TrainResult(steps=0):
             return "no step done"
-        case TrainResult(steps=steps, loss=loss):
+        case TrainResult(steps=steps, loss=loss, adapter_step=saved):
             figures = [f"loss {_figure(loss.first)} → {_figure(loss.last)}"]
             if loss.heldout is not None:
                 figures.append(f"held-out {_figure(loss.heldout)}")
+            if saved not in (0, steps):
+                figures.append(f"adapter of step {saved}")
             return f"{steps} steps  " + "  ".join(figures)
         case EvalResult(subjects=subjects):
             return (

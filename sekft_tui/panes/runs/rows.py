@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sekft_engine.core.errors import BadInput
 from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
+from sekft_engine.records.adapters import read_meta
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.results import SweepResult, TrainResult
 from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
@@ -130,8 +132,24 @@ class Rows:
 
 
 def _step(run: RunInfo) -> str:
-    """How far a training run without a result came."""
-    return last_step(run) if run.kind == "train" and not run.error and not run.result else ""
+    """How far a training run without a result came, and its adapter where that differs."""
+    if run.kind != "train" or run.error or run.result:
+        return ""
+    last = last_step(run)
+    if last is None:
+        return ""
+    far = f"step {last.step} of {last.steps}  loss {last.loss:.3g}"
+    saved = _saved_step(run)
+    return f"{far}  adapter of step {saved}" if saved not in (0, last.step) else far
+
+
+def _saved_step(run: RunInfo) -> int:
+    """The step of the adapter on disk; 0 = there is none, or it does not say."""
+    try:
+        meta = read_meta(Path(run.adapter)) if run.adapter else None
+    except (OSError, BadInput):
+        return 0
+    return meta.step if meta is not None else 0
 
 
 def _broken(folder: Unreadable) -> Row:

@@ -53,7 +53,8 @@ def _progress(train: TrainView, active: bool, width: int) -> Parts:
     last = train.last
     if last is None:
         return ()
-    left = f"   ETA {duration(last.eta_s)}" if active else ""
+    # After the last step it may measure for minutes: the pane's head says what and how far.
+    left = f"   ETA {duration(last.eta_s)}" if active and last.step < last.steps else ""
     head = f" step {last.step:,}/{last.steps:,} "
     tail = f" {percent(last.step, last.steps)}{left}   {duration(last.seconds)}/step "
     share = last.step / last.steps if last.steps else 0.0

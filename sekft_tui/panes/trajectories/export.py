@@ -6,14 +6,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.errors import SekftError
 from sekft_engine.core.files import write_whole
-from sekft_tui.process.exporting import Exported, file_name
+from sekft_tui.process.exporting import Exported, file_name, target, unused
 
 if TYPE_CHECKING:
     from sekft_tui.panes.trajectories.browser import Browser
 
 HINT = "a .html page, an .svg picture, or .txt"
+ENDINGS = (".html", ".svg", ".txt")
 
 
 def ask(pane: Browser) -> None:
@@ -22,17 +23,12 @@ def ask(pane: Browser) -> None:
     if facts is None or pane.view.doc is None:
         pane.host.note("nothing is shown that can be written")
         return
-    name = file_name(facts.id)
 
     def write(text: str) -> None:
-        path = Path(text.strip()).expanduser().absolute()
-        if path.suffix.lower() not in (".html", ".svg", ".txt"):
-            raise BadInput(f"the file must be {HINT}")
-        if not path.parent.is_dir():
-            raise BadInput("no such folder", where=str(path.parent))
-        start(pane, path)
+        start(pane, target(text, ENDINGS))
 
-    pane.host.prompt.ask("export to", write, value=f"{name}.html", hint=HINT)
+    name = unused(Path(f"{file_name(facts.id)}.html")).name
+    pane.host.prompt.ask("export to", write, value=name, hint=HINT)
 
 
 def start(pane: Browser, path: Path) -> None:

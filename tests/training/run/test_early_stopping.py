@@ -233,7 +233,7 @@ def test_without_evals_the_held_out_loss_decides(
     engine: Engine, tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([3.0, 2.0, 2.5, 2.1])
-    monkeypatch.setattr(Trainer, "heldout_loss", lambda _self: (next(losses), 10))
+    monkeypatch.setattr(Trainer, "heldout_loss", lambda *_: (next(losses), 10))
     recipe = msgspec.structs.replace(crash.RECIPE, patience=2, heldout_every=3)
     result = run_document(_job(tiny_base, sessions, tmp_path / "run", recipe=recipe), engine=engine)
     assert (result["steps"], result["adapter_step"]) == (12, 6)

@@ -180,6 +180,30 @@ async def test_a_run_that_died_says_how_far_it_came_and_is_queued_once(
         await until_shown(pilot, "held", "resumes  006-train")
 
 
+async def test_a_run_that_died_says_of_which_step_its_adapter_is_where_that_differs(
+    make_app: Make, workspace: Workspace
+) -> None:
+    for name, saved in (("006-train", 4), ("007-train", 6)):
+        adapter = stored_run(workspace, name, training(9, upto=6), "running") / "adapter"
+        adapter.mkdir()
+        (adapter / "adapter_config.json").write_text("{}")
+        (adapter / "sekft.json").write_text(f'{{"step": {saved}}}')
+    loss = {"first": 2.0, "last": 1.0, "heldout": None}
+    stored_run(
+        workspace, "008-train", (),
+        result={"steps": 12, "adapter_step": 8, "loss": loss, "trained_tokens": 9, "seconds": 1.0},
+    )  # fmt: skip
+    async with make_app().run_test(size=LARGE) as pilot:
+        await pilot.press("5")
+        shown = await until_shown(pilot, "006-train", "007-train", "008-train")
+        lines = {name: next(line for line in shown.splitlines() if name in line)
+                 for name in ("006-train", "007-train", "008-train")}  # fmt: skip
+        assert "step 6 of 9" in lines["006-train"]
+        assert "adapter of step 4" in lines["006-train"]
+        assert "adapter of" not in lines["007-train"]
+        assert "adapter of step 8" in lines["008-train"]
+
+
 async def test_runs_without_a_result_say_so_in_words(make_app: Make, workspace: Workspace) -> None:
     loss = {"first": None, "last": None, "heldout": None}
     nothing = {"run": "001-train", "steps": 0, "loss": loss, "trained_tokens": 0, "seconds": 1.0}

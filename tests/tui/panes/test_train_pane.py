@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import nan
 
 import msgspec
+import pytest
 from textual.pilot import Pilot
 
 from sekft_engine.data.workspace import Workspace
@@ -82,6 +83,27 @@ async def test_a_run_that_is_prepared_says_what_it_does(
         for label in ("importing torch", "reading the data", "preparing the adapter"):
             engine.say(events.Progress(job="train-1", label=label, done=0))
             await until_shown(pilot, label)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80", "160"])
+async def test_after_the_last_step_it_says_what_it_still_does_and_how_far_that_is(
+    make_app: Make, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    job = "train-1"
+    *steps, saved, done = training(6)
+    async with make_app().run_test(size=size) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("2", "s")
+        engine.say(*steps, saved)
+        engine.say(events.Progress(job=job, label="measuring held-out loss", done=3, total=12))
+        shown = await until_shown(pilot, "step 6/6", "saved at step 6", "3/12")
+        assert "ETA" not in shown
+        assert "measuring held-out loss 3/12" in shown
+        await pilot.press("5")
+        await until_shown(pilot, "6/6 measuring 3/12" if size[0] > 80 else "6/6 3/12")
+        engine.say(events.HeldoutDone(job=job, step=6, loss=0.4, tokens=600))
+        await until_gone(pilot, "3/12")
+        engine.say(done)
 
 
 async def test_a_run_is_saved_and_its_curves_looked_at_by_keys_in_a_small_terminal(

@@ -384,15 +384,31 @@ async def test_the_view_is_written_to_a_page_or_a_picture(
             await until(pilot, (tmp_path / name).exists, f"{name} is written")
             assert "warden" in (tmp_path / name).read_text()
         await pilot.press("E", "ctrl+u", *"p.doc", "enter")
-        await until_shown(pilot, "the file must be a .html page, an .svg picture, or .txt")
+        await until_shown(pilot, "the ending says what is written: .html .svg .txt")
         await pilot.press("ctrl+u", *"no/p.txt", "enter")
         await until_shown(pilot, "no such folder")
         await pilot.press("ctrl+u", *"p.txt", "enter")
         await until(pilot, (tmp_path / "p.txt").exists, "the text is written")
         assert "warden --help" in (tmp_path / "p.txt").read_text()
-        (tmp_path / "f.txt").mkdir()
-        await pilot.press("E", "ctrl+u", *"f.txt", "enter")
-        await until_shown(pilot, "f.txt")
+
+
+async def test_an_export_of_the_view_leaves_a_file_that_is_there_as_it_is(
+    show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("KEEP.svg", "good-000.html"):
+        (tmp_path / name).write_text("mine")
+    async with show([trajectory(0, "good")]).run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "✓ certified")
+        await pilot.press("E")
+        await until_shown(pilot, "export to: good-000-2.html")
+        for name, other in (("KEEP.svg", "KEEP-2.svg"), ("good-000.html", "good-000-2.html")):
+            await pilot.press("ctrl+u", *name, "enter")
+            await until_shown(pilot, f"already there; choose another name, as {other}")
+        await pilot.press("ctrl+u", *"KEEP-2.svg", "enter")
+        await until(pilot, (tmp_path / "KEEP-2.svg").exists, "the other file is written")
+    for name in ("KEEP.svg", "good-000.html"):
+        assert (tmp_path / name).read_text() == "mine"
 
 
 async def test_what_cannot_be_read_is_told_and_the_workbench_stays(
