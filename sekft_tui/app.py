@@ -431,7 +431,7 @@ class Workbench(ToolsApp):
         from sekft_tui.leaving import farewell
 
         with self.bridge.shared() as shared:
-            self.farewell = farewell(shared)
+            self.farewell = farewell(shared, self.workspace.root)
         self.remember()
         self.bridge.close()
         self.attention.close()

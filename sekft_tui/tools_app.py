@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from abc import abstractmethod
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from textual import on
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_tui import theme
 from sekft_tui.dataset import DataSet
 from sekft_tui.input import clipboard
@@ -275,7 +276,8 @@ class ToolsApp(WorkspaceApp):
             raise BadInput("no such folder or file")
         self.data = DataSet(str(path))
         self.action_reload()
-        self.note(f"sekft tui --data {path} shows these again", 8)
+        name = naming(self.workspace.root)
+        self.note(f"sekft tui{name} --data {shlex.quote(str(path))} shows these again", 8)
 
     def _open_workspace(self, text: str) -> None:
         path = Path(text.strip()).expanduser().absolute()

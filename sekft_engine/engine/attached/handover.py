@@ -6,7 +6,7 @@ import os
 import time
 
 from sekft_engine.core.errors import SekftError, Unavailable
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.attached.remote import RemoteEngine, lasts
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
@@ -49,7 +49,8 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
         raise Unavailable("an engine in the background needs a workspace")
     if is_locked(place):
         raise Unavailable(
-            "another engine is at work in this workspace", mend="sekft resident status"
+            "another engine is at work in this workspace",
+            mend=f"sekft resident status{naming(place.root)}",
         )
     if not os.access(place.root, os.W_OK):
         raise Unavailable("the workspace cannot be written", where=str(place.root))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
+from sekft_engine.data.workspace import naming
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_tui.model.job_size import JobSize, train_size
@@ -200,7 +201,8 @@ class RecipePart(Part):
             self.memory = self._memory()
         self.head.styles.height = 2 if self.memory.speed else 1
         self.head.update()
-        missing = "no base in this workspace: sekft base add smollm2-135m"
+        add = f"sekft base add{naming(host.workspace.root)} smollm2-135m"
+        missing = f"no base in this workspace: {add}"
         about = f"{base}: {self.memory.help}" if base else missing
         facts = [
             Field("base", short_path(base) if base else "none here", about, "fact"),
