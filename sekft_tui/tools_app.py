@@ -252,7 +252,7 @@ class ToolsApp(WorkspaceApp):
         """Offer what can be done with an empty workspace."""
         from sekft_tui.screens.welcome import WelcomeScreen
 
-        self.push_screen(WelcomeScreen(self.workspace.root), self._welcomed)
+        self.push_screen(WelcomeScreen(self.workspace), self._welcomed)
 
     def _welcomed(self, answer: str | None) -> None:
         from sekft_engine.records import jobs

@@ -54,7 +54,7 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
         )
     if not os.access(place.root, os.W_OK):
         raise Unavailable("the workspace cannot be written", where=str(place.root))
-    if not engine.keeps_journal:
+    if not engine.open_journal():
         raise Unavailable("another process has the queue of this workspace", where=str(place.root))
     status, facts = engine.status(), engine.residence.facts
     waiting = [job.id for job in status.queued if lasts(job.kind) and not job.held]
