@@ -255,19 +255,32 @@ class ToolsApp(WorkspaceApp):
         self.push_screen(WelcomeScreen(self.workspace), self._welcomed)
 
     def _welcomed(self, answer: str | None) -> None:
-        from sekft_engine.records import jobs
-        from sekft_tui.screens.setup import SetupScreen
-
         match answer:
             case "demo":
-                self.push_screen(SetupScreen(), lambda done: self.action_reload() if done else None)
-                self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+                self.make_demo()
             case "data":
                 self.prompt.ask("sessions", self._show_data, hint="a folder, .json or .jsonl")
             case "leave":
                 self.leave()
             case "open":
                 self.prompt.ask("workspace", self._open_workspace, hint="its folder")
+
+    def make_demo(self) -> None:
+        """Make the demo in this workspace, and show how far that is."""
+        from sekft_engine.records import jobs
+        from sekft_tui.screens.setup import SetupScreen
+
+        self.push_screen(SetupScreen())
+        self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+
+    def action_demo_progress(self) -> None:
+        """Show again how far the demo is."""
+        from sekft_tui.screens.setup import SetupScreen
+
+        if self.demo_made:
+            self.push_screen(SetupScreen())
+        else:
+            self.note("no demo is being made")
 
     def _show_data(self, text: str) -> None:
         """Show the sessions in a folder or file of somewhere else."""

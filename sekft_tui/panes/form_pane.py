@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 from textual import work
 from textual.widget import Widget
 
-from sekft_engine.data.workspace import naming
 from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.job_text import no_base
 from sekft_tui.model.reducer import JobView
 from sekft_tui.model.runs.stored import FollowedRun, last_view
 from sekft_tui.model.training import TrainView
@@ -152,9 +152,7 @@ class FormPane(Pane, Generic[View]):
     def has_base(self) -> bool:
         """Whether there is a base; if not, says so."""
         if not self.host.base:
-            name = naming(self.host.workspace.root)
-            add = f"sekft base add{name} smollm2-135m"
-            self.host.error(f"no base in this workspace ({add} adds one)")
+            self.host.error(no_base(self.host.workspace.root, self.host.demo_made))
         return bool(self.host.base)
 
     def on_descendant_focus(self) -> None:
