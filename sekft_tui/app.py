@@ -195,11 +195,7 @@ class Workbench(ToolsApp):
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
         if fresh:
-            from sekft_engine.records import jobs
-            from sekft_tui.screens.setup import SetupScreen
-
-            self.push_screen(SetupScreen(), self._set_up)
-            self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+            self.make_demo()
         elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
             self.welcome()
         elif self.remark:
@@ -219,13 +215,9 @@ class Workbench(ToolsApp):
             first = f"{wrong[0]}; the usual keys are used for what is wrong"
             self.error(first, "\n".join(map(str, wrong)) if len(wrong) > 1 else "")
 
-    def _set_up(self, done: bool | None) -> None:
-        if done:
-            self.action_reload()
-
     def pull(self) -> None:
         """Draw the visible pane, if anything changed since the last time."""
-        from sekft_tui.model.job_text import left_over
+        from sekft_tui.model.job_text import demo_made, left_over
 
         if not self.screen_stack:  # the app is closing, and a timer may tick once more
             return
@@ -237,6 +229,7 @@ class Workbench(ToolsApp):
         self._drawn[self.pane] = version
         with self.bridge.shared() as shared, self.batch_update():
             self._draw_tabs(shared)
+            self.demo_made = demo_made(shared)
             self.notes.stand(left_over(shared))
             pane = self.current_pane
             if pane is not None:
@@ -308,6 +301,8 @@ class Workbench(ToolsApp):
                 screen.engine_event(event)
         for pane in self.made_panes():
             pane.engine_event(event)
+        if isinstance(event, events.ENDINGS) and event.kind == "setup":
+            self.action_reload()  # what was made is there now, and a part of it after a failure
 
     @on(messages.EngineState)
     def _on_engine_state(self, message: messages.EngineState) -> None:
@@ -431,7 +426,7 @@ class Workbench(ToolsApp):
         from sekft_tui.leaving import farewell
 
         with self.bridge.shared() as shared:
-            self.farewell = farewell(shared)
+            self.farewell = farewell(shared, self.workspace.root)
         self.remember()
         self.bridge.close()
         self.attention.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sekft_engine.data.published import DEFAULT_DATASET
+from sekft_engine.data.workspace import workspace_here
 
 
 @click.command("tui", short_help="Open the workbench (plain `sekft` is the same).")
@@ -67,7 +68,8 @@ def command(
 
     if attach is not None and no_resident:
         raise click.UsageError("--attach and --no-resident exclude each other")
-    place = workspace or ("demo" if demo else ".")
+    here = None if workspace or demo else workspace_here()
+    place = workspace or ("demo" if demo else str(here.root) if here is not None else ".")
     return launch(
         place,
         base=base,

@@ -45,6 +45,8 @@ class Host(Protocol):
     data_report: str
     #: What a run would train on, as far as it is counted; None = not yet.
     data_count: DataCount | None
+    #: A line about the demo while it is being made; "" = it is not.
+    demo_made: str
 
     @property
     def workspace(self) -> Workspace: ...

@@ -149,10 +149,9 @@ def _run(
     app.engine.close(timeout=2.0)
     remote = app.bridge.remote
     if remote is not None and remote.state != "ended":
-        print(
-            f"the engine keeps running (process {remote.greeting.pid}): sekft tui shows it again, "
-            "sekft resident stop ends it"
-        )
+        from sekft_tui.leaving import keeps_running
+
+        print(keeps_running(remote))
     elif app.farewell:
         print(app.farewell)
     if app.crash is not None:

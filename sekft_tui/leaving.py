@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from textual.screen import Screen
 
+from sekft_engine.data.workspace import naming
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.text import duration, visible
 
 if TYPE_CHECKING:
+    from sekft_engine.engine.attached.remote import RemoteEngine
     from sekft_tui.engine_switch import EngineSwitch
     from sekft_tui.model.reducer import JobView, Shared
     from sekft_tui.model.training import TrainView
@@ -48,7 +51,7 @@ class Leaving:
         attached = app.bridge.remote is not None
         with app.bridge.shared() as shared:
             job = shared.active
-            lost = [] if attached else losses(shared)
+            lost = [] if attached else losses(shared, app.workspace.root)
         if job is None and not lost:
             app.leave()
             return
@@ -71,8 +74,8 @@ class Leaving:
             app.note("cancelling: the running step is discarded")
 
 
-def losses(shared: Shared) -> list[str]:
-    """What ends with an engine of this process, each in a line."""
+def losses(shared: Shared, root: Path) -> list[str]:
+    """What ends with an engine of this process on the workspace at ``root``, each in a line."""
     out = []
     job = shared.active
     if job is not None and job.kind == "train" and (unsaved := _unsaved(shared.train)):
@@ -80,7 +83,7 @@ def losses(shared: Shared) -> list[str]:
     waiting = shared.queue.waiting if shared.queue is not None else []
     if waiting:
         some = "1 job is" if len(waiting) == 1 else f"{len(waiting)} jobs are"
-        out.append(f"{some} waiting; sekft tui would offer to resume next time")
+        out.append(f"{some} waiting; sekft tui{naming(root)} would offer to resume next time")
     if (base := shared.base) is not None:
         name = visible(Path(base.base).name)
         out.append(f"{name} is loaded; loading it took {duration(base.seconds)}")
@@ -99,8 +102,9 @@ def _unsaved(train: TrainView) -> str:
     return f"{done} not saved yet ({duration(spent)})"
 
 
-def farewell(shared: Shared) -> str:
-    """A line for the terminal that is left: what was done, what waits; "" = nothing to say."""
+def farewell(shared: Shared, root: Path) -> str:
+    """A line for the terminal that is left: what was done, what waits in the workspace at ``root``;
+    "" = nothing to say."""
     parts = []
     train, job = shared.train, _training(shared)
     if job is not None and train.last is not None:
@@ -112,8 +116,17 @@ def farewell(shared: Shared) -> str:
     waiting += shared.active is not None
     if waiting:
         keys = f"{key_for('global.queue')}, or {key_for('runs.resume')} in Runs"
-        parts.append(f"{waiting} unfinished: sekft tui offers to resume ({keys})")
+        parts.append(f"{waiting} unfinished: sekft tui{naming(root)} offers to resume ({keys})")
     return "; ".join(parts)
+
+
+def keeps_running(remote: RemoteEngine) -> str:
+    """A line for the terminal that is left: how to come back to the engine, and how to end it."""
+    where, begins = remote.where, f"the engine keeps running (process {remote.greeting.pid}): "
+    if where.path is not None:
+        return f"{begins}sekft tui --attach {shlex.quote(str(where.path))} shows it again"
+    name = naming(where.workspace.root)
+    return f"{begins}sekft tui{name} shows it again, sekft resident stop{name} ends it"
 
 
 def _training(shared: Shared) -> JobView | None:

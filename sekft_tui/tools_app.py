@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from abc import abstractmethod
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from textual import on
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_tui import theme
 from sekft_tui.dataset import DataSet
 from sekft_tui.input import clipboard
@@ -251,22 +252,35 @@ class ToolsApp(WorkspaceApp):
         """Offer what can be done with an empty workspace."""
         from sekft_tui.screens.welcome import WelcomeScreen
 
-        self.push_screen(WelcomeScreen(self.workspace.root), self._welcomed)
+        self.push_screen(WelcomeScreen(self.workspace), self._welcomed)
 
     def _welcomed(self, answer: str | None) -> None:
-        from sekft_engine.records import jobs
-        from sekft_tui.screens.setup import SetupScreen
-
         match answer:
             case "demo":
-                self.push_screen(SetupScreen(), lambda done: self.action_reload() if done else None)
-                self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+                self.make_demo()
             case "data":
                 self.prompt.ask("sessions", self._show_data, hint="a folder, .json or .jsonl")
             case "leave":
                 self.leave()
             case "open":
                 self.prompt.ask("workspace", self._open_workspace, hint="its folder")
+
+    def make_demo(self) -> None:
+        """Make the demo in this workspace, and show how far that is."""
+        from sekft_engine.records import jobs
+        from sekft_tui.screens.setup import SetupScreen
+
+        self.push_screen(SetupScreen())
+        self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
+
+    def action_demo_progress(self) -> None:
+        """Show again how far the demo is."""
+        from sekft_tui.screens.setup import SetupScreen
+
+        if self.demo_made:
+            self.push_screen(SetupScreen())
+        else:
+            self.note("no demo is being made")
 
     def _show_data(self, text: str) -> None:
         """Show the sessions in a folder or file of somewhere else."""
@@ -275,7 +289,8 @@ class ToolsApp(WorkspaceApp):
             raise BadInput("no such folder or file")
         self.data = DataSet(str(path))
         self.action_reload()
-        self.note(f"sekft tui --data {path} shows these again", 8)
+        name = naming(self.workspace.root)
+        self.note(f"sekft tui{name} --data {shlex.quote(str(path))} shows these again", 8)
 
     def _open_workspace(self, text: str) -> None:
         path = Path(text.strip()).expanduser().absolute()

@@ -48,6 +48,7 @@ class WorkspaceApp(PanesApp):
         self.demo = demo
         self.remark = remark
         self.state: State = load_state()
+        self.demo_made = ""
 
     @property
     def base(self) -> str:

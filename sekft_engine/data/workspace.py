@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -79,6 +80,30 @@ class Workspace:
             return str(inside) if inside.is_dir() else named
         found = sorted(path for path in self.bases.glob("*/config.json"))
         return str(found[0].parent) if len(found) == 1 else ""
+
+
+def workspace_here() -> Workspace | None:
+    """The workspace of commands that name none: the environment's, or the one this folder is; None
+    = there is none."""
+    from_environment = os.environ.get("SEKFT_WORKSPACE")
+    if from_environment:
+        return Workspace(from_environment)
+    here = Path.cwd()
+    return Workspace(here) if (here / CONFIG).is_file() else None
+
+
+def naming(root: Path) -> str:
+    """What a command that is typed in this folder needs to work on the workspace at ``root``:
+    " --workspace demo", or "" where it finds that workspace by itself."""
+    try:
+        found = workspace_here()
+        here = Path.cwd()
+    except FileNotFoundError:  # this folder was deleted
+        found, here = None, Path("/")
+    if found is not None and found.root.resolve() == root.resolve():
+        return ""
+    near = root.relative_to(here) if root.is_relative_to(here) else root
+    return f" --workspace {shlex.quote(str(near))}"
 
 
 DEFAULT_CONFIG = """\

@@ -57,6 +57,16 @@ from sekft_engine.work.residence import Residence, is_same_folder
 JOURNAL = "engine.jsonl"
 #: Jobs that train, so that a checkpoint may be asked of them.
 _TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
+#: Jobs that are answered without the queue.
+_AT_ONCE = (
+    jobs.Status,
+    jobs.Cancel,
+    jobs.Checkpoint,
+    jobs.Pause,
+    jobs.Resume,
+    jobs.Move,
+    jobs.Unserve,
+)
 #: How long the guest of the base works before the queue is looked at, in seconds.
 GUEST_TURN_S = 1.0
 
@@ -94,6 +104,7 @@ class Engine:
         self._leaving = False
         self._numbers = itertools.count(1)
         self._publisher = Publisher()
+        self._sought_journal = False
         self._guests = Guests(self.residence, self._publisher.publish)
         self._readiness = Readiness(self._handlers)
         self._thread = threading.Thread(target=self._main, name=ENGINE_THREAD, daemon=True)
@@ -103,20 +114,35 @@ class Engine:
     def start(self) -> Engine:
         limit_spinning()
         share_arena()
-        if self.workspace is not None and self.workspace.root.is_dir():
-            # A second engine on the workspace, or a folder one may only read, is no reason not
-            # to work: runs have journals of their own.
-            with contextlib.suppress(OSError, SekftError):
-                self._publisher.journal = Journal(self.workspace.root / JOURNAL)
-                self._offer_again(self.workspace.root / JOURNAL)
+        if self.workspace is not None and (self.workspace.root / JOURNAL).exists():
+            self.open_journal()
         self._thread.start()
         return self
+
+    def open_journal(self) -> bool:
+        """Write down in the workspace from now on what is done, and has yet to be done. The first
+        job does this: who only looks into a folder leaves nothing there.
+
+        Returns:
+            Whether it is written down.
+        """
+        place = self.workspace
+        with self._publisher.lock:
+            if place is not None and place.root.is_dir() and not self._sought_journal:
+                self._sought_journal = True
+                # A second engine on the workspace, or a folder one may only read, is no reason
+                # not to work: runs have journals of their own.
+                with contextlib.suppress(OSError, SekftError):
+                    self._publisher.journal = Journal(place.root / JOURNAL)
+                    self._offer_again(place.root / JOURNAL)
+            return self._publisher.journal is not None
 
     def _offer_again(self, journal: Path) -> None:
         """Queue what the last engine here had yet to do, held until someone releases it."""
         left = unfinished_jobs(journal)
-        for job in left:
-            self._queue.add(job, held=True)
+        with self._changed:
+            for job in left:
+                self._queue.add(job, held=True)
         if left:
             self._numbers = itertools.count(last_number(left) + 1)
             self._publish_queue()
@@ -126,6 +152,8 @@ class Engine:
 
         A job gets exactly one ending, also one that is refused since the engine is closing.
         """
+        if not isinstance(job, _AT_ONCE):
+            self.open_journal()
         if not job.id:
             job = msgspec.structs.replace(job, id=f"{kind_of(job)}-{next(self._numbers)}")
         if self._answer_at_once(job):
@@ -298,14 +326,10 @@ class Engine:
         for job in held:
             self._end_waiting(job)
         with self._publisher.lock:
+            self._sought_journal = True  # nothing is written after this
             journal, self._publisher.journal = self._publisher.journal, None
         if journal is not None:
             journal.close()
-
-    @property
-    def keeps_journal(self) -> bool:
-        """Whether what it does, and has yet to do, is written down in the workspace."""
-        return self._publisher.journal is not None
 
     @property
     def ended(self) -> bool:

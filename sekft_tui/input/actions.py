@@ -83,6 +83,7 @@ KEYS: tuple[Key, ...] = (
     Key("global", ("Q",), "queue", "queue", "The job queue: reorder, hold, remove"),
     Key("global", ("I",), "engine", "engine", "The engine: base, memory, job, queue, adapters"),
     Key("global", ("W",), "demonstrate", "by hand", "Choose a world and type a session by hand"),
+    Key("global", ("B",), "demo_progress", "demo", "How far the demo is that is being made"),
     Key("global", ("R",), "reload", "reload", "Read the workspace from disk again"),
     Key("global", ("e",), "details", "details", "Show the last error in full"),
     Key("global", ("E",), "export", "export", "Write what is shown to a file: text, picture, data"),

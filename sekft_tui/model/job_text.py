@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+from sekft_engine.data.workspace import naming
 from sekft_engine.records.events import Progress
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.text import duration, percent, visible, wrapped
 
+#: From so many pieces on, a share is said of them.
+_MANY = 10_000
 _STATES = {
     "queued": ("… queued", "quiet"),
     "held": ("‖ held", "quiet"),
@@ -55,17 +59,55 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     clock = f"  {duration(time.time() - job.started)}" if job.started else ""
     if progress is None:
         return f"{begun}{clock}"
-    count = f" {progress.done}/{progress.total}" if progress.total else ""
-    return f"{visible(progress.label)}{count}{clock}\n{visible(progress.detail)}"
+    return f"{_with_count(progress)}{clock}\n{visible(progress.detail)}"
+
+
+def count_text(progress: Progress) -> str:
+    """How much of a task is done: a number of pieces, or a share where they are very many, as bytes
+    are; "" = nobody knows."""
+    if progress.total >= _MANY:
+        return percent(progress.done, progress.total)
+    if progress.total:
+        return f"{progress.done}/{progress.total}"
+    return str(progress.done) if progress.done else ""
+
+
+def _with_count(progress: Progress) -> str:
+    count = count_text(progress) if progress.total else ""
+    return f"{visible(progress.label)} {count}".rstrip()
+
+
+def demo_job(shared: Shared) -> JobView | None:
+    """The job that makes the demo; of several the newest. None = there was none."""
+    return next((job for job in reversed(shared.jobs.values()) if job.kind == "setup"), None)
+
+
+def demo_made(shared: Shared) -> str:
+    """A line about the demo while it is being made, and which key shows more; else "" """
+    job = demo_job(shared)
+    if job is None or not job.active:
+        return ""
+    far = _with_count(job.progress) if job.progress is not None else job_state(job.status)[0][2:]
+    return f"the demo is being made: {far} ({key_for('global.demo-progress')} shows it)"
+
+
+def no_base(root: Path, being_made: str) -> str:
+    """That a workspace has no base, and what gives it one.
+
+    Args:
+        being_made: what :func:`demo_made` says.
+    """
+    if being_made:
+        return f"no base yet; {being_made}"
+    return f"no base in this workspace (sekft base add{naming(root)} smollm2-135m adds one)"
 
 
 def _short(progress: Progress) -> str:
     """How far a job is, in a few words: with the time that is left where that is known."""
-    label = visible(progress.label)
     if not progress.left:
-        return label
+        return _with_count(progress)
     share = percent(progress.done, progress.total)
-    return f"{label.partition(' ')[0]} {share}, {duration(progress.left)} left"
+    return f"{visible(progress.label).partition(' ')[0]} {share}, {duration(progress.left)} left"
 
 
 def _phase(job: JobView) -> str:
@@ -107,7 +149,10 @@ def engine_run(shared: Shared) -> str:
 
 
 def left_over(shared: Shared) -> str:
-    """A line about jobs that an earlier session left waiting; "" = there are none."""
+    """A line about the demo that is being made, or about jobs that an earlier session left waiting;
+    "" = there are none."""
+    if making := demo_made(shared):
+        return making
     waiting = shared.queue.waiting if shared.queue is not None else []
     held = sum(job.held for job in waiting)
     if not held:

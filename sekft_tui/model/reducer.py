@@ -35,6 +35,10 @@ JobEvent = (
 _AT_ONCE = ("status", "cancel", "checkpoint", "pause", "resume", "move", "unserve")
 
 
+#: Tasks of a job that are shown.
+MOST_TASKS = 16
+
+
 @dataclass
 class JobView:
     """One job and how far it is."""
@@ -44,6 +48,8 @@ class JobView:
     label: str = ""
     status: JobStatus = "queued"
     progress: events.Progress | None = None
+    #: The newest progress of each of its tasks, by label, and when the task began; newest last.
+    tasks: dict[str, tuple[events.Progress, float]] = field(default_factory=dict)
     started: float = 0.0
     ended: float = 0.0
     error: str = ""
@@ -121,7 +127,7 @@ def reduce(shared: Shared, event: Event) -> None:
             if shared.rate.job == event.job:
                 shared.rate.apply(event)
         case events.Progress():
-            _job(shared, event).progress = event
+            _progressed(_job(shared, event), event)
         case events.Log():
             shared.add_log(event.t, event.level, event.text)
         case (
@@ -250,6 +256,14 @@ def _job_ended(
             assert_never(event)
     if event.kind == "eval":
         shared.eval.stop()
+
+
+def _progressed(job: JobView, event: events.Progress) -> None:
+    job.progress = event
+    _, began = job.tasks.pop(event.label, (None, event.t or time.time()))
+    job.tasks[event.label] = event, began
+    if len(job.tasks) > MOST_TASKS:
+        del job.tasks[next(iter(job.tasks))]
 
 
 def _run_created(shared: Shared, event: events.RunCreated) -> None:

@@ -11,6 +11,7 @@ from textual import work
 from textual.widget import Widget
 
 from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.job_text import no_base
 from sekft_tui.model.reducer import JobView
 from sekft_tui.model.runs.stored import FollowedRun, last_view
 from sekft_tui.model.training import TrainView
@@ -151,7 +152,7 @@ class FormPane(Pane, Generic[View]):
     def has_base(self) -> bool:
         """Whether there is a base; if not, says so."""
         if not self.host.base:
-            self.host.error("no base in this workspace (sekft base add smollm2-135m adds one)")
+            self.host.error(no_base(self.host.workspace.root, self.host.demo_made))
         return bool(self.host.base)
 
     def on_descendant_focus(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sekft_tui.screens.box import BoxScreen, plain_title
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, wrapped
 
 
 class QuestionScreen(BoxScreen[str], inherit_bindings=False):
@@ -19,9 +19,16 @@ class QuestionScreen(BoxScreen[str], inherit_bindings=False):
         box = self.query_one("#box")
         box.styles.width = self.WIDTH
         box.border_title = plain_title(title)
+        width = min(self.WIDTH, int(self.app.size.width * 0.96)) - 4
         first, *more = question.split("\n")
-        lines: list[Parts] = [((first, "strong"),), *(((line, "text"),) for line in more), ()]
-        lines += [((f"  {key}  ", "key"), (text, "text")) for key, text in answers]
+        lines: list[Parts] = [((line, "strong"),) for line in wrapped(first, width)]
+        lines += [((row, "text"),) for line in more for row in wrapped(line, width)]
+        lines.append(())
+        for key, text in answers:
+            sign = f"  {key}  "
+            for row in wrapped(text, width - len(sign)):
+                lines.append(((sign, "key"), (row, "text")))
+                sign = " " * len(sign)
         self.put(tuple(lines))
 
     def action_answer(self, answer: str) -> None:

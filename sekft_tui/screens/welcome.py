@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textual.binding import Binding
 
+from sekft_engine.data.workspace import Workspace
 from sekft_tui.input.actions import same_key
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import short_path
@@ -24,14 +25,16 @@ class WelcomeScreen(QuestionScreen):
     ]
     WIDTH = 72
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__()
-        self._root = root
+        self._workspace = workspace
 
     def on_mount(self) -> None:
+        is_made = self._workspace.config_path.exists()
+        what = "There is nothing in" if is_made else "There is no workspace in"
         self.ask(
-            "an empty workspace",
-            f"There is nothing in {short_path(str(self._root))} yet.\n"
+            "an empty workspace" if is_made else "no workspace here",
+            f"{what} {_named(self._workspace.root)} yet.\n"
             "A workspace holds base models, recorded sessions, worlds and runs.",
             (
                 ("d", "make the demo here: a small model, worlds and sessions (minutes)"),
@@ -41,6 +44,11 @@ class WelcomeScreen(QuestionScreen):
                 ("q", "leave"),
             ),
         )
+
+
+def _named(root: Path) -> str:
+    """The folder as it is named in a sentence."""
+    return "this folder" if root == Path.cwd() else short_path(str(root))
 
 
 def is_empty(workspace_bases: Path, trajectories: Path, runs: Path) -> bool:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,18 @@ def test_an_event_is_on_disk_before_anyone_sees_it(make_engine: Make, workspace:
     listener.ending(engine.submit(Poke()))
     assert not unwritten
     assert len(listener.of(events.Progress)) == 5
+
+
+def test_nothing_is_written_into_a_folder_before_something_is_done_there(
+    make_engine: Make, tmp_path: Path
+) -> None:
+    engine, listener = make_engine(lambda _job, _context: {}, Workspace(tmp_path))
+    listener.ending(engine.submit(jobs.Status()))
+    engine.cancel()
+    assert list(tmp_path.iterdir()) == []
+    listener.ending(engine.submit(Poke()))
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]
+    assert any(isinstance(event, events.JobDone) for event in read_events(tmp_path / JOURNAL))
 
 
 def test_a_runs_journal_tells_the_whole_job(make_engine: Make, workspace: Workspace) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.engine import JOURNAL, Engine
 from sekft_engine.engine.queue import last_queue, unfinished_jobs
 from sekft_engine.records import events, jobs
@@ -239,7 +239,7 @@ def test_the_command_orders_and_does_what_a_dead_engine_left(
         [f"train-{number}", "held", "train", row.split()[-1]]
         for number, row in zip((2, 3, 4), rows, strict=True)
     ]
-    assert way == "no engine is at work here; sekft queue run does them"
+    assert way == f"no engine is at work here; sekft queue run{naming(workspace.root)} does them"
     assert run_command(["queue", "move", "train-4", "-2", *place]) == 0
     assert run_command(["queue", "drop", "train-3", *place]) == 0
     assert run_command(["queue", "drop", "train-3", *place]) == 2

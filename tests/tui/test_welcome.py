@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
 from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
 from sekft_tui.input.tour import STOPS
@@ -48,6 +49,32 @@ async def test_an_empty_workspace_offers_the_demo(
         await pilot.press("d")
         await until_shown(pilot, "making the demo workspace")
     assert any(isinstance(job, jobs.Setup) for job in engine.jobs)
+
+
+async def test_who_only_looks_leaves_nothing_behind(empty: Workspace, tmp_path: Path) -> None:
+    """A folder with files and no workspace, such as a checkout: that it has none is said."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "README").write_text("mine")
+    engine = Engine(Workspace(checkout))
+    async with Workbench(engine, Workspace(checkout)).run_test(size=(80, 24)) as pilot:
+        shown = await until_shown(pilot, "no workspace here", "There is no workspace in")
+        assert "nothing in" not in shown
+        await pilot.press("escape")
+        for number in "123456":
+            await pilot.press(number)
+        await until_shown(pilot, "Log")
+        await pilot.press("q")
+    assert engine.close(timeout=60)
+    assert [path.name for path in checkout.iterdir()] == ["README"]
+
+
+@SIZES
+async def test_what_an_empty_workspace_offers_is_told_to_its_end(
+    empty: Workspace, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with Workbench(engine, empty).run_test(size=size) as pilot:
+        await until_shown(pilot, "There is nothing in", "(minutes)", "file)")
 
 
 async def test_sessions_of_somewhere_else_are_shown(

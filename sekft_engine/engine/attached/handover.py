@@ -6,7 +6,7 @@ import os
 import time
 
 from sekft_engine.core.errors import SekftError, Unavailable
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.attached.remote import RemoteEngine, lasts
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
@@ -49,11 +49,12 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
         raise Unavailable("an engine in the background needs a workspace")
     if is_locked(place):
         raise Unavailable(
-            "another engine is at work in this workspace", mend="sekft resident status"
+            "another engine is at work in this workspace",
+            mend=f"sekft resident status{naming(place.root)}",
         )
     if not os.access(place.root, os.W_OK):
         raise Unavailable("the workspace cannot be written", where=str(place.root))
-    if not engine.keeps_journal:
+    if not engine.open_journal():
         raise Unavailable("another process has the queue of this workspace", where=str(place.root))
     status, facts = engine.status(), engine.residence.facts
     waiting = [job.id for job in status.queued if lasts(job.kind) and not job.held]

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.workspace import naming
 from sekft_engine.engine.attached.follower import Follower, State
 from sekft_engine.engine.attached.known import Known
 from sekft_engine.engine.attached.sender import Order, Sender
@@ -94,6 +95,15 @@ class RemoteEngine:
         """The number of the newest event that was heard, and of the last one when it greeted."""
         return self._follower.cursor, self._greeting.last
 
+    @property
+    def _name(self) -> str:
+        """What a command needs to work on its workspace; nothing on its own machine."""
+        return "" if self.where.is_away else naming(self.where.workspace.root)
+
+    @property
+    def _start(self) -> str:
+        return f"sekft resident --detach{self._name} starts another one"
+
     def wait_until_live(self, timeout: float) -> bool:
         """Whether the whole history was heard, or the engine had ended, within so many seconds."""
         return self._settled.wait(timeout)
@@ -128,13 +138,15 @@ class RemoteEngine:
             self._publish(events.JobDone(job=job_id, t=time.time(), kind=kind, result=answer))
             return job_id
         if isinstance(job, jobs.HandBack) and job.session is None:
-            self._refuse(job.id, kind, error=_IN_ANOTHER_PROCESS, mend="sekft tui --no-resident")
+            self._refuse(
+                job.id, kind, error=_IN_ANOTHER_PROCESS, mend=f"sekft tui{self._name} --no-resident"
+            )
             return job.id
         # The key makes the id, so that it is known before the engine has answered.
         key = f"c{secrets.token_hex(5)}"
         job_id = f"{kind}-{key}"
         if self._state == "ended":
-            self._refuse(job_id, kind, error=f"the engine has ended: {self._why}", mend=_START)
+            self._refuse(job_id, kind, error=f"the engine has ended: {self._why}", mend=self._start)
             return job_id
         sent = absolute(msgspec.structs.replace(job, id=""))
         if self.where.is_away:
@@ -281,7 +293,9 @@ class RemoteEngine:
             )
         if running is not None:
             error = f"the engine has ended: {why}"
-            mend = f"{_START}; sekft queue run does what is left" if lasts(running.kind) else _START
+            mend = self._start
+            if lasts(running.kind):
+                mend += f"; sekft queue run{self._name} does what is left"
             self._refuse(running.id, running.kind, error=error, mend=mend)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -337,7 +351,6 @@ class RemoteEngine:
 
 
 _ELSEWHERE = "this engine has not got it; if it had a run, that says how it ended"
-_START = "sekft resident --detach starts another one"
 #: Jobs that train, so that a checkpoint may be asked of them.
 _TRAINING_KINDS = ("train", "sweep", "experiment", "improve")
 _LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)

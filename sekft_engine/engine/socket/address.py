@@ -27,7 +27,7 @@ from sekft_engine.core.files import write_whole
 from sekft_engine.core.locks import is_held, try_lock
 from sekft_engine.core.paths import APP
 from sekft_engine.core.process import ProcessMark
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 
 POINTER = "resident.json"
 LOCK = "resident.lock"
@@ -255,5 +255,5 @@ def _taken(workspace: Workspace, pid: bytes) -> SekftError:
     return Unavailable(
         f"an engine is at work here (pid {name})",
         where=str(workspace.root),
-        mend="sekft resident status",
+        mend=f"sekft resident status{naming(workspace.root)}",
     )

@@ -16,7 +16,7 @@ import msgspec
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import JobFailed, SekftError, Unavailable
 from sekft_engine.core.process import is_stopped
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.socket.address import Address, is_locked, peer_uid, read_pointer
 from sekft_engine.engine.socket.protocol import PROTOCOL, Fault, Greeting, request_line
 
@@ -228,7 +228,7 @@ def connect(workspace: Workspace, timeout: float | None = PATIENCE_S) -> Client:
     Raises:
         Unavailable: there is none, or it does not answer.
     """
-    where, start = str(workspace.root), "sekft resident --detach"
+    where, start = str(workspace.root), f"sekft resident --detach{naming(workspace.root)}"
     locked = is_locked(workspace)
     address = read_pointer(workspace)
     if not locked:

@@ -53,6 +53,7 @@ def serve(
         leave.tell = back.tell_closing
         engine.observe(back.observe)
         try:
+            engine.open_journal()
             engine.start()
 
             def open_sockets() -> None:

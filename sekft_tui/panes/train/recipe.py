@@ -13,6 +13,7 @@ from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_tui.model.job_size import JobSize, train_size
+from sekft_tui.model.job_text import no_base
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
@@ -200,7 +201,7 @@ class RecipePart(Part):
             self.memory = self._memory()
         self.head.styles.height = 2 if self.memory.speed else 1
         self.head.update()
-        missing = "no base in this workspace: sekft base add smollm2-135m"
+        missing = no_base(host.workspace.root, host.demo_made)
         about = f"{base}: {self.memory.help}" if base else missing
         facts = [
             Field("base", short_path(base) if base else "none here", about, "fact"),

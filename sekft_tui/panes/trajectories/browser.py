@@ -36,6 +36,7 @@ from sekft_tui.widgets.token_view import TokenView
 if TYPE_CHECKING:
     from sekft_engine.maskview.layout import View
     from sekft_engine.sources import Facts
+    from sekft_tui.model.reducer import Shared
 
 #: Seconds for which the trajectory before stays in view while the next one is rendered.
 LATE_S = 0.15
@@ -202,9 +203,7 @@ class Browser(SortedPane):
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
         moved = now.arranged != before.arranged and now.rows > 0
-        self.list.empty = legends.empty_list(
-            now, self._trouble, self.filter, self.library, self.host.data.name
-        )
+        self._say_why_empty()
         if fresh or (now.rows < self.list.rows and not moved) or not now.rows:
             self.list.set_rows(now.rows, 0 if fresh else None)
             if fresh and now.generation != before.generation:
@@ -219,6 +218,21 @@ class Browser(SortedPane):
         self.jumps.resolve(first=True)
         self._update_heads()
         self.call_after_refresh(self.columns.update)  # a scroll bar may be new
+
+    def _say_why_empty(self) -> None:
+        host = self.host
+        self.list.empty = legends.empty_list(
+            self.listed, self._trouble, self.filter, self.library, host.data.name, host.demo_made
+        )
+
+    def draw(self, shared: Shared) -> None:
+        """Say how far the demo is, while the list waits for it."""
+        del shared
+        if not self.list.rows:
+            before = self.list.empty
+            self._say_why_empty()
+            if self.list.empty != before:
+                self.list.set_rows(0)
 
     def _report_problems(self) -> None:
         problems = self.library.index.problems if self.library else ()

@@ -77,9 +77,16 @@ def _verdict(facts: Facts, rendered: Rendered | None) -> tuple[str, str]:
 
 
 def empty_list(
-    listed: ListState, trouble: str, filtered: Filter, library: Library | None, data: str
+    listed: ListState,
+    trouble: str,
+    filtered: Filter,
+    library: Library | None,
+    data: str,
+    demo_made: str = "",
 ) -> str:
     """What stands in place of the rows of a list that has none (yet)."""
+    if demo_made and not listed.total:
+        return f"no trajectories yet\n\n{demo_made}"
     if trouble:
         return nothing_to_show(trouble)
     if not listed.done:

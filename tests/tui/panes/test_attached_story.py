@@ -46,6 +46,32 @@ def sekft(environment: dict[str, str], *words: str) -> subprocess.CompletedProce
     )  # fmt: skip
 
 
+@pytest.mark.slow
+def test_what_is_said_on_leaving_works_from_the_folder_one_is_in(
+    environment: dict[str, str], workspace: Workspace, tmp_path: Path
+) -> None:
+    """The workspace is a folder here, as after ``sekft tui --demo``: a command must name it."""
+    sekft(environment, "resident", "--detach", "--workspace", str(workspace.root))
+    named = ("tui", "--workspace", workspace.root.name)
+    with terminal(*named, cwd=tmp_path, size=(160, 24), environ=environment) as shown:
+        shown.until_shown("12 trajectories", "process")
+        shown.press("q")
+        assert shown.ended() == 0
+        said = shown.until_shown("sekft resident stop")
+    found = re.search(r"\): sekft (.*) shows it again, sekft (.*) ends it", said)
+    assert found is not None, said
+    again, stop = (shlex.split(words) for words in found.groups())
+    with terminal(*again, cwd=tmp_path, size=(160, 24), environ=environment) as shown:
+        shown.until_shown("12 trajectories", "process")
+        shown.press("q")
+        assert shown.ended() == 0
+    subprocess.run(
+        [sys.executable, "-m", "sekft_engine", *stop],
+        cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, check=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert live_engine(workspace) is None
+
+
 def train_for_ever(screen: Terminal) -> None:
     screen.until_shown("12 trajectories")
     screen.press("2")
