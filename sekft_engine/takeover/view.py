@@ -43,6 +43,7 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
         again: number of turns at its beginning that were typed again.
         differences: turns that this world did not answer as recorded.
         remark: a difference between this world's userland and the recorded one.
+        unfinished: the shell waited for more of the last command, so that it was interrupted.
         running: the command that runs, or another activity in words.
         typist: the model whose turn it is; empty while it is being loaded.
         phase: what the model is at.
@@ -66,6 +67,7 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
     again: int = 0
     differences: tuple[TurnDifference, ...] = ()
     remark: str = ""
+    unfinished: bool = False
     running: str = ""
     typist: str = ""
     phase: Phase = ""
