@@ -34,16 +34,18 @@ class JobSize(NamedTuple):
         lines: what it will do, each in a line, the most important one first.
         seconds: what it takes at least and at most; zeros = nobody knows.
         fits: whether it fits into memory.
+        warning: why its result may mislead; "" = nothing is known that speaks against it.
     """
 
     lines: tuple[str, ...]
     seconds: tuple[float, float] = (0.0, 0.0)
     fits: bool = True
+    warning: str = ""
 
     @property
-    def is_long(self) -> bool:
+    def is_asked(self) -> bool:
         """Whether to ask before it is started."""
-        return self.seconds[1] > LONG_S or not self.fits
+        return self.seconds[1] > LONG_S or not self.fits or bool(self.warning)
 
     @property
     def summary(self) -> str:
@@ -105,7 +107,13 @@ def between(seconds: tuple[float, float]) -> str:
 
 
 def eval_size(
-    worlds: int, models: int, controls: int, seeds: int, known: tuple[float, int]
+    worlds: int,
+    models: int,
+    controls: int,
+    seeds: int,
+    known: tuple[float, int],
+    *,
+    warning: str = "",
 ) -> JobSize:
     """The size of an eval.
 
@@ -115,6 +123,7 @@ def eval_size(
         controls: operators without a model.
         seeds: episodes of each in each world.
         known: seconds that the last eval took, and its episodes; zeros = there was none.
+        warning: as of the size.
     """
     episodes = worlds * (models + controls) * seeds
     lines = [f"{episodes:,} episode{'s' * (episodes != 1)}"]
@@ -126,4 +135,4 @@ def eval_size(
     acting = ((models, "model"), (controls, "control"))
     who = " and ".join(f"{n} {name}{'s' * (n != 1)}" for n, name in acting if n)
     lines.append(f"{who} in {worlds} world{'s' * (worlds != 1)}{each}")
-    return JobSize(tuple(lines), seconds)
+    return JobSize(tuple(lines), seconds, warning=warning)

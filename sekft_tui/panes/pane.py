@@ -97,13 +97,14 @@ class Pane(Container):
         with self.host.bridge.shared() as shared:
             own = set(shared.run_paths)
         elsewhere = running_elsewhere(self.host.workspace.runs, own)
-        if not elsewhere and (size is None or not size.is_long):
+        if not elsewhere and (size is None or not size.is_asked):
             submit()
             return
         facts = [f"{visible(run.id)} is running in another process, on the same machine."
                  for run in elsewhere]  # fmt: skip
         if size is not None:
-            facts += [line[:1].upper() + line[1:] for line in size.lines]
+            said = (size.warning, *size.lines) if size.warning else size.lines
+            facts += [line[:1].upper() + line[1:] for line in said]
         kind = kind_of(job)
         title = f"start this {'training run' if kind == 'train' else kind}?"
         screen = StartScreen(title, facts)

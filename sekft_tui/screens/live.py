@@ -127,7 +127,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda width: (self._head_line(width),), id="live-head")
         self.grid = Grid(id="tiles")
-        self.foot = Lines(lambda _: (((" ", ""), *hints(self.HINTS)),), id="live-foot")
+        self.foot = Lines(lambda _: (((" ", ""), *hints(self._hints())),), id="live-foot")
         yield self.head
         yield self.grid
         yield self.foot
@@ -158,6 +158,7 @@ class LiveScreen(ModalScreen[Key | None]):
         self._job = view.job
         job = shared.jobs.get(view.job)
         self._status = job.status if job is not None else ""
+        self.foot.update()
         self._under_way = sorted(view.running, key=lambda key: _place(view, key))
         self._cells = {key: view.cell(*key) for key in {*self._under_way, *self._keys}}
         self.call_later(self._arrange)
@@ -205,6 +206,14 @@ class LiveScreen(ModalScreen[Key | None]):
         gap = max(1, width - cell_len(text) - len(state) - 1)
         style = "warn" if self._status == "paused" else "accent"
         return ((text, "strong"), (" " * gap, ""), (state, style))
+
+    def _hints(self) -> list[tuple[str, str]]:
+        """The keys; the one that pauses says what it does now."""
+        resumes = self._status in ("pausing", "paused")
+        return [
+            (ids, "resume" if resumes and ids == "live.pause" else label)
+            for ids, label in self.HINTS
+        ]
 
     # --- keys -----------------------------------------------------------------------------------
 

@@ -39,12 +39,6 @@ from sekft_tui.widgets.lines import Lines
 
 _WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
-#: The notes for what :meth:`Bridge.toggle_pause` returns.
-_PAUSED = {
-    True: "pausing at the next step; {pause} resumes",
-    False: "resumed",
-    None: "nothing to pause: the run has ended",
-}
 #: From this height on, the batch in training is shown below the chart.
 TALL = 36
 
@@ -294,13 +288,7 @@ class TrainPane(FormPane[TrainView]):
             self.host.note("stopping after this step; the adapter is saved")
 
     def action_pause(self) -> None:
-        if self._job is None or not self._job.active:
-            self.host.note("no run to pause")
-        elif self._job.status == "stopping":
-            self.host.note("the run is stopping already")
-        else:
-            paused = self.host.bridge.toggle_pause(self._job.id)
-            self.host.note(_PAUSED[paused].format(pause=key_for("train.pause")))
+        self.toggle_pause("run", "train.pause")
 
     def action_checkpoint(self) -> None:
         if not self._active:
