@@ -37,8 +37,16 @@ def job_state(status: str) -> tuple[str, str]:
     return _STATES.get(status, (status, "quiet"))
 
 
-def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> str:
-    """The text of an empty chart or grid: the job's progress, its error, or which key to press."""
+def hint(
+    job: JobView | None, idle: tuple[str, ...], begun: str, width: int, since: float = 0.0
+) -> str:
+    """The text of an empty chart or grid: the job's progress, its error, or which key to press.
+
+    Args:
+        idle: the lines where nothing is at work.
+        begun: what the job is at where it does not say so.
+        since: when it began that, in seconds since the epoch; 0 = with the job.
+    """
     if job is not None and job.status == "failed":
         return "\n".join(
             [
@@ -52,7 +60,8 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     progress = job.progress
     if progress is None and job.status == "queued":
         return "waiting for the engine"
-    clock = f"  {duration(time.time() - job.started)}" if job.started else ""
+    since = job.started if progress is not None else since or job.started
+    clock = f"  {duration(job.worked(since, time.time()))}" if since else ""
     if progress is None:
         return f"{begun}{clock}"
     count = f" {progress.done}/{progress.total}" if progress.total else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -49,6 +50,13 @@ class JobView:
     error: str = ""
     trace: str = ""
     result: AnyResult = field(default_factory=dict)
+    #: When it was paused and let go on again, each; an infinite end = it is paused.
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+
+    def worked(self, since: float, now: float) -> float:
+        """The seconds since a moment, without those for which it was paused."""
+        rest = sum(max(0.0, min(end, now) - max(begun, since)) for begun, end in self.pauses)
+        return max(0.0, now - since - rest)
 
     @property
     def active(self) -> bool:
@@ -195,10 +203,20 @@ def _job_event(shared: Shared, event: JobEvent) -> None:
             job = _job(shared, event)
             if job.status != "stopping":  # a job that is to stop does not wait
                 job.status = "paused" if isinstance(event, events.JobPaused) else "running"
+            _note_pause(job, event)
         case events.QueueChanged():
             _queue_changed(shared, event)
         case _:
             assert_never(event)
+
+
+def _note_pause(job: JobView, event: events.JobPaused | events.JobResumed) -> None:
+    rests = bool(job.pauses) and job.pauses[-1][1] == math.inf
+    if isinstance(event, events.JobResumed):
+        if rests:
+            job.pauses[-1] = (job.pauses[-1][0], event.t)
+    elif not rests:
+        job.pauses.append((event.t, math.inf))
 
 
 def _queue_changed(shared: Shared, event: events.QueueChanged) -> None:

@@ -66,7 +66,8 @@ class FormPane(Pane, Generic[View]):
     def is_preparing(self) -> bool:
         """Whether a job has begun and there is nothing to watch yet."""
         job = self._job
-        return job is not None and job.status == "running" and not self.extent(self.view)
+        at_work = job is not None and job.status in ("running", "pausing", "stopping")
+        return at_work and not self.extent(self.view)
 
     def leave_journal(self, told: View, job: JobView | None) -> None:
         """Show the run as the engine tells it, as soon as that is no less than its journal gave:

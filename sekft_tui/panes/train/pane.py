@@ -131,7 +131,9 @@ class TrainPane(FormPane[TrainView]):
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
         batch = self.view.batch
         begun = f"step {batch.step} is in training" if batch else "preparing the run"
-        self.chart.hint = hint(self._job, self._waiting(), begun, self.chart.size.width - 10)
+        since = batch.t if batch else 0.0
+        width = self.chart.size.width - 10
+        self.chart.hint = hint(self._job, self._waiting(), begun, width, since)
         self._fit_batch()
         self.chart.draw()
         self._below()

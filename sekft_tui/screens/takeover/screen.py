@@ -191,7 +191,8 @@ class TakeOverScreen(ModalScreen[None]):
     def status_line(self, width: int) -> Parts:
         """Whose turn it is, or the result."""
         view = self.session.view
-        waited = time.monotonic() - (view.since or self._since)
+        now = time.monotonic()
+        waited = view.waited(now) if view.since else now - self._since
         return status(view, self.typing, waited, self.meanwhile, self.model, width)
 
     def foot_line(self, width: int) -> Parts:
