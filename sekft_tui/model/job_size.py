@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sekft_engine.core.text import count as count_of
 from sekft_engine.data.recipe import Recipe
 from sekft_tui.text import short_number
 
@@ -70,7 +71,7 @@ def train_size(
     """
     about = (memory,) if memory else ()
     if count is None or not count.rows:
-        most = (f"at most {recipe.max_steps:,} steps",) if recipe.max_steps else ()
+        most = (f"at most {count_of(recipe.max_steps, 'step')}",) if recipe.max_steps else ()
         return JobSize((*most, *about), fits=fits)
     rows = min(count.rows, recipe.limit) if recipe.limit else count.rows
     trained = rows - min(round(rows * recipe.heldout), rows - 1)
@@ -80,8 +81,10 @@ def train_size(
     steps = -(-passed // recipe.batch)
     tokens = passed * count.tokens / count.rows
     sign = "" if count.counted else "about "
-    lines = [f"{steps:,} step{'s' * (steps != 1)} of {min(recipe.batch, passed)}"]
-    lines.append(f"{sign}{short_number(tokens)} tokens of {trained:,} trajectories")
+    lines = [f"{count_of(steps, 'step')} of {min(recipe.batch, passed)}"]
+    lines.append(
+        f"{sign}{short_number(tokens)} tokens of {count_of(trained, 'trajectory', 'trajectories')}"
+    )
     seconds = (0.0, 0.0)
     if speed[0] > 0:
         seconds = (tokens / speed[1], tokens / speed[0])

@@ -21,6 +21,9 @@ _STATES = {
     "cancelled": ("■ stopped", "warn"),
 }
 
+#: From so many on, things are told as a share.
+_COUNTED = 1_000_000
+
 
 def state_text(job: JobView | None, *, loaded: bool, elsewhere: bool = False) -> tuple[str, str]:
     """Text and style of a job's state; without a job, whether a run was ``loaded`` from disk, and
@@ -64,8 +67,17 @@ def hint(
     clock = f"  {duration(job.worked(since, time.time()))}" if since else ""
     if progress is None:
         return f"{begun}{clock}"
-    count = f" {progress.done}/{progress.total}" if progress.total else ""
-    return f"{visible(progress.label)}{count}{clock}\n{visible(progress.detail)}"
+    return f"{visible(progress.label)}{share_text(progress)}{clock}\n{visible(progress.detail)}"
+
+
+def share_text(progress: Progress) -> str:
+    """How far a task is, with a blank before it: ``3/16``, or the share where what is counted is
+    too much for anyone to read, as bytes are. "" = not known."""
+    if not progress.total:
+        return ""
+    if progress.total >= _COUNTED:
+        return f" {percent(progress.done, progress.total)}"
+    return f" {progress.done}/{progress.total}"
 
 
 def _short(progress: Progress) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import AnyResult, FindRateResult
-from sekft_tui.model.endings import stopped_text
+from sekft_tui.model.endings import name_of, stopped_text
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.training import TrainEvent, TrainView
@@ -241,7 +241,7 @@ def _job_started(shared: Shared, event: events.JobStarted) -> None:
         case "find_rate":
             shared.rate = RateView(job=event.job)
     label = f": {job.label}" if job.label else ""
-    shared.add_log(event.t, "info", f"{event.kind} started{label}")
+    shared.add_log(event.t, "info", f"{name_of(event.kind)} started{label}")
 
 
 def _job_ended(
@@ -255,7 +255,7 @@ def _job_ended(
     match event:
         case events.JobFailed():
             job.status, job.error, job.trace = "failed", event.error, event.trace
-            shared.add_log(event.t, "error", f"{event.kind} failed: {event.error}")
+            shared.add_log(event.t, "error", f"{name_of(event.kind)} failed: {event.error}")
         case events.JobCancelled():
             job.status, job.error = "cancelled", event.detail
             shared.add_log(event.t, "warning", stopped_text(event))
@@ -263,7 +263,7 @@ def _job_ended(
             job.status, job.result = "done", event.result
             if isinstance(event.result, FindRateResult):
                 shared.rate.finish(event.result)
-            shared.add_log(event.t, "info", f"{event.kind} done")
+            shared.add_log(event.t, "info", f"{name_of(event.kind)} done")
         case _:
             assert_never(event)
     if event.kind == "eval":
@@ -302,7 +302,7 @@ def stop_asked(shared: Shared, job_id: str) -> None:
     if job is not None and job.active:
         job.status = "stopping"
         shared.version += 1
-        shared.add_log(time.time(), "info", f"{job.kind}: stopping after this step")
+        shared.add_log(time.time(), "info", f"{name_of(job.kind)}: stopping after this step")
 
 
 def pause_asked(shared: Shared, job_id: str, paused: bool) -> None:

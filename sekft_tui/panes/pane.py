@@ -16,6 +16,7 @@ from sekft_tui.input.actions import key_for
 from sekft_tui.input.footer import FooterState
 from sekft_tui.input.places import Place
 from sekft_tui.messages import RedrawPane, Request
+from sekft_tui.model.endings import name_of
 from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.process.exporting import Writer
 from sekft_tui.screens.start import StartScreen
@@ -113,7 +114,7 @@ class Pane(Container):
     def _say_started(self, running: JobView | None, size: JobSize | None) -> None:
         if running is not None:
             label = short_path(running.label) if running.label.startswith("/") else running.label
-            name = f"{running.kind} {visible(label)}".strip()
+            name = f"{name_of(running.kind)} {visible(label)}".strip()
             self.host.note(f"queued behind {name} ({key_for('global.queue')} shows the queue)")
         elif size is not None and size.lines:
             self.host.note(f"started: {size.summary}")

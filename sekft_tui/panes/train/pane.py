@@ -12,6 +12,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.core.text import count
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
@@ -20,7 +21,7 @@ from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenTrajectory
-from sekft_tui.model.job_text import hint, state_text
+from sekft_tui.model.job_text import hint, share_text, state_text
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.form_pane import FormPane
@@ -225,12 +226,11 @@ class TrainPane(FormPane[TrainView]):
         rows = view.rows
         about = ""
         if job is not None and job.active and job.progress is not None and view.last is not None:
-            of = f" {job.progress.done}/{job.progress.total}" if job.progress.total else ""
-            about = f"  {visible(job.progress.label)}{of}"
+            about = f"  {visible(job.progress.label)}{share_text(job.progress)}"
         elif rows is not None:
             dropped = sum(rows.dropped.values())
-            about = f"  {rows.kept:,} trajectories · {short_number(rows.trained_tokens)} of "
-            about += f"{short_number(rows.tokens)} tokens trained"
+            about = f"  {count(rows.kept, 'trajectory', 'trajectories')} · loss on "
+            about += f"{short_number(rows.trained_tokens)} of {short_number(rows.tokens)} tokens"
             about += f" · {dropped} dropped" if dropped else ""
             about += f" · {sum(rows.notes.values())} noted" if rows.notes else ""
         room = max(0, width - len(name) - len(state) - 4)

@@ -120,7 +120,7 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         folder = short_path(str(Path(kept.path).parent))
         text = f"kept, certified, {kept.tokens} tokens, in {folder}"
         if kept.passed_over:
-            return f"{text} · training passes it over: {kept.passed_over}", "warn"
+            return f"kept in {folder}, but not trained on: {kept.passed_over}", "warn"
         return text, "good"
     if view.finished is None:
         return "", "quiet"
