@@ -286,7 +286,7 @@ class Loop:
             return 1
         self._print(f"kept: {view.kept.path}  ({view.kept.tokens} tokens, certified)")
         if view.kept.passed_over:
-            self._print(f"training passes it over: {view.kept.passed_over}")
+            self._print(f"it will not be trained on: {view.kept.passed_over}")
         return 0
 
     def _settled(self) -> TakeOverView:

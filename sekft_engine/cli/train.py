@@ -25,7 +25,7 @@ from sekft_engine.cli.show.display import Display
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.process import ENGINE_THREAD
-from sekft_engine.core.text import plain
+from sekft_engine.core.text import count, plain
 from sekft_engine.data.recipe import Recipe, recipe_fields, recipe_from
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.run_job import run_job
@@ -235,7 +235,7 @@ def _summary(result: TrainResult) -> str:
     heldout = f", held out {loss.heldout:.4f}" if loss.heldout is not None else ""
     losses = f", loss {loss.first:.4f} -> {loss.last:.4f}{heldout}" if loss.first else ""
     return (
-        f"run {result.run}: {result.steps} steps in {result.seconds:.0f} s{losses}\n"
+        f"run {result.run}: {count(result.steps, 'step')} in {result.seconds:.0f} s{losses}\n"
         f"adapter: {result.adapter} (step {result.adapter_step})\n"
         f"sha256:  {result.adapter_sha256}"
     )

@@ -102,6 +102,6 @@ def _escape(code: int) -> str:
 _QUIET = CharacterTable(_escape, {code: chr(code) for code in range(0x20)})
 
 
-def count(number: int, thing: str) -> str:
-    """``1 turn``, ``1,024 turns``."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+def count(number: int, thing: str, things: str = "") -> str:
+    """``1 turn``, ``1,024 turns``; ``things`` where several are not called so."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"

@@ -23,6 +23,7 @@ from sekft_engine.episodes.known_command import knew
 from sekft_engine.episodes.state import FINAL_STATE, Changes, as_meta, changes
 from sekft_engine.episodes.verdict import Verdict, judge
 from sekft_engine.worlds import CommandResult, World
+from sekft_engine.worlds.shell.world import UNFINISHED
 
 #: The note of a world whose session has used up its time.
 _TIME_IS_UP = "session time is up"
@@ -224,6 +225,11 @@ class Episode:
             self._cap("commands")
             return None
         return answer
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the shell waited for the rest of the last command, and was interrupted."""
+        return UNFINISHED in self._last.notes
 
     def _refused(self, command: str, typed: CommandTurn) -> CommandResult:
         """The result of a turn that is over a bound: nothing is typed."""

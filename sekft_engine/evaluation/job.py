@@ -16,6 +16,7 @@ from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.choose import choose_scenarios, scenarios_digest
 from sekft_engine.episodes.episode import trial_name
+from sekft_engine.episodes.step_cap import too_low
 from sekft_engine.evaluation.grid import Grid, Operators, Together
 from sekft_engine.evaluation.refuse import (
     DEFAULTS,
@@ -51,6 +52,8 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     if needs_base(job):
         context.device(job.base, job.device)  # a wrong one is refused first
     scenarios = choose_scenarios(load_scenarios(job.scenarios), job.n, job.seed)
+    if warning := too_low(scenarios, job.step_cap):
+        context.log(warning, "warning")
     dialect = context.workspace.dialect if context.workspace else DEFAULT_DIALECT
     # Fail without a sandbox before the base is loaded.
     with open_world(

@@ -439,7 +439,11 @@ class TakeOver:
         """Show new turns, and write those of the person or a model to the draft."""
         turns, again = tuple(self._live.turns), self.view.again
         new = 0 if self.origin.draft else again
-        self._current.update(turns=turns, unsaved=any(turn.is_command for turn in turns[new:]))
+        self._current.update(
+            turns=turns,
+            unsaved=any(turn.is_command for turn in turns[new:]),
+            unfinished=self._live.unfinished,
+        )
         if self.view.unsaved:
             try:
                 self._draft.write(self.origin, turns, again)

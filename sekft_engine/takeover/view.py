@@ -43,12 +43,14 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
         again: number of turns at its beginning that were typed again.
         differences: turns that this world did not answer as recorded.
         remark: a difference between this world's userland and the recorded one.
+        unfinished: the shell waited for more of the last command, so that it was interrupted.
         running: the command that runs, or another activity in words.
         typist: the model whose turn it is; empty while it is being loaded.
         phase: what the model is at.
         writing: what it has written of its command so far.
         since: when this state and phase began, by :func:`time.monotonic`.
         paused: the model waits until it is let go on.
+        paused_at: when that began, as ``since``. What follows the pause is timed without it.
         problem: why the last request failed; it had no effect.
         finished: the session with its verdict, once it is over.
         against: where the checker failed: the difference to the state that the reference leaves.
@@ -66,12 +68,14 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
     again: int = 0
     differences: tuple[TurnDifference, ...] = ()
     remark: str = ""
+    unfinished: bool = False
     running: str = ""
     typist: str = ""
     phase: Phase = ""
     writing: str = ""
     since: float = 0.0
     paused: bool = False
+    paused_at: float = 0.0
     problem: str = ""
     finished: FinishedEpisode | None = None
     against: StateDifference | None = None
@@ -81,6 +85,11 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
     recorded: str = ""
     unsaved: bool = False
     settled: bool = False
+
+    def waited(self, now: float) -> float:
+        """The seconds of this state and phase, without those for which the model was paused."""
+        resting = self.paused and self.state == "model"
+        return max(0.0, (min(now, self.paused_at) if resting else now) - self.since)
 
     @property
     def touched(self) -> bool:
@@ -128,5 +137,10 @@ class CurrentView:
         view = msgspec.structs.replace(before, **changes)
         if (view.state, view.phase) != (before.state, before.phase) or not before.since:
             view = msgspec.structs.replace(view, since=time.monotonic())
+        if view.paused and not before.paused:
+            view = msgspec.structs.replace(view, paused_at=time.monotonic())
+        elif before.paused and not view.paused:
+            rested = time.monotonic() - max(view.since, before.paused_at)
+            view = msgspec.structs.replace(view, since=view.since + rested)
         self.view = view
         self._condition.notify_all()

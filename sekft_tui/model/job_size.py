@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sekft_engine.core.text import count as count_of
 from sekft_engine.data.recipe import Recipe
 from sekft_tui.text import short_number
 
@@ -34,16 +35,18 @@ class JobSize(NamedTuple):
         lines: what it will do, each in a line, the most important one first.
         seconds: what it takes at least and at most; zeros = nobody knows.
         fits: whether it fits into memory.
+        warning: why its result may mislead; "" = nothing is known that speaks against it.
     """
 
     lines: tuple[str, ...]
     seconds: tuple[float, float] = (0.0, 0.0)
     fits: bool = True
+    warning: str = ""
 
     @property
-    def is_long(self) -> bool:
+    def is_asked(self) -> bool:
         """Whether to ask before it is started."""
-        return self.seconds[1] > LONG_S or not self.fits
+        return self.seconds[1] > LONG_S or not self.fits or bool(self.warning)
 
     @property
     def summary(self) -> str:
@@ -68,7 +71,7 @@ def train_size(
     """
     about = (memory,) if memory else ()
     if count is None or not count.rows:
-        most = (f"at most {recipe.max_steps:,} steps",) if recipe.max_steps else ()
+        most = (f"at most {count_of(recipe.max_steps, 'step')}",) if recipe.max_steps else ()
         return JobSize((*most, *about), fits=fits)
     rows = min(count.rows, recipe.limit) if recipe.limit else count.rows
     trained = rows - min(round(rows * recipe.heldout), rows - 1)
@@ -78,8 +81,10 @@ def train_size(
     steps = -(-passed // recipe.batch)
     tokens = passed * count.tokens / count.rows
     sign = "" if count.counted else "about "
-    lines = [f"{steps:,} step{'s' * (steps != 1)} of {min(recipe.batch, passed)}"]
-    lines.append(f"{sign}{short_number(tokens)} tokens of {trained:,} trajectories")
+    lines = [f"{count_of(steps, 'step')} of {min(recipe.batch, passed)}"]
+    lines.append(
+        f"{sign}{short_number(tokens)} tokens of {count_of(trained, 'trajectory', 'trajectories')}"
+    )
     seconds = (0.0, 0.0)
     if speed[0] > 0:
         seconds = (tokens / speed[1], tokens / speed[0])
@@ -105,7 +110,13 @@ def between(seconds: tuple[float, float]) -> str:
 
 
 def eval_size(
-    worlds: int, models: int, controls: int, seeds: int, known: tuple[float, int]
+    worlds: int,
+    models: int,
+    controls: int,
+    seeds: int,
+    known: tuple[float, int],
+    *,
+    warning: str = "",
 ) -> JobSize:
     """The size of an eval.
 
@@ -115,6 +126,7 @@ def eval_size(
         controls: operators without a model.
         seeds: episodes of each in each world.
         known: seconds that the last eval took, and its episodes; zeros = there was none.
+        warning: as of the size.
     """
     episodes = worlds * (models + controls) * seeds
     lines = [f"{episodes:,} episode{'s' * (episodes != 1)}"]
@@ -126,4 +138,4 @@ def eval_size(
     acting = ((models, "model"), (controls, "control"))
     who = " and ".join(f"{n} {name}{'s' * (n != 1)}" for n, name in acting if n)
     lines.append(f"{who} in {worlds} world{'s' * (worlds != 1)}{each}")
-    return JobSize(tuple(lines), seconds)
+    return JobSize(tuple(lines), seconds, warning=warning)

@@ -41,8 +41,16 @@ def job_state(status: str) -> tuple[str, str]:
     return _STATES.get(status, (status, "quiet"))
 
 
-def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> str:
-    """The text of an empty chart or grid: the job's progress, its error, or which key to press."""
+def hint(
+    job: JobView | None, idle: tuple[str, ...], begun: str, width: int, since: float = 0.0
+) -> str:
+    """The text of an empty chart or grid: the job's progress, its error, or which key to press.
+
+    Args:
+        idle: the lines where nothing is at work.
+        begun: what the job is at where it does not say so.
+        since: when it began that, in seconds since the epoch; 0 = with the job.
+    """
     if job is not None and job.status == "failed":
         return "\n".join(
             [
@@ -56,10 +64,11 @@ def hint(job: JobView | None, idle: tuple[str, ...], begun: str, width: int) -> 
     progress = job.progress
     if progress is None and job.status == "queued":
         return "waiting for the engine"
-    clock = f"  {duration(time.time() - job.started)}" if job.started else ""
+    since = job.started if progress is not None else since or job.started
+    clock = f"  {duration(job.worked(since, time.time()))}" if since else ""
     if progress is None:
         return f"{begun}{clock}"
-    return f"{_with_count(progress)}{clock}\n{visible(progress.detail)}"
+    return f"{labelled(progress)}{clock}\n{visible(progress.detail)}"
 
 
 def count_text(progress: Progress) -> str:
@@ -72,7 +81,8 @@ def count_text(progress: Progress) -> str:
     return str(progress.done) if progress.done else ""
 
 
-def _with_count(progress: Progress) -> str:
+def labelled(progress: Progress) -> str:
+    """What a task does, and how much of it is done: ``reading 3/16``."""
     count = count_text(progress) if progress.total else ""
     return f"{visible(progress.label)} {count}".rstrip()
 
@@ -87,7 +97,7 @@ def demo_made(shared: Shared) -> str:
     job = demo_job(shared)
     if job is None or not job.active:
         return ""
-    far = _with_count(job.progress) if job.progress is not None else job_state(job.status)[0][2:]
+    far = labelled(job.progress) if job.progress is not None else job_state(job.status)[0][2:]
     return f"the demo is being made: {far} ({key_for('global.demo-progress')} shows it)"
 
 
@@ -105,7 +115,7 @@ def no_base(root: Path, being_made: str) -> str:
 def _short(progress: Progress) -> str:
     """How far a job is, in a few words: with the time that is left where that is known."""
     if not progress.left:
-        return _with_count(progress)
+        return labelled(progress)
     share = percent(progress.done, progress.total)
     return f"{visible(progress.label).partition(' ')[0]} {share}, {duration(progress.left)} left"
 

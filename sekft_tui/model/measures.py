@@ -11,12 +11,14 @@ OVERALL = tuple(
     (measure, TITLES[measure])
     for measure in ("clean_termination", "verified", "operates", "terminates")
 )
+#: What one does in a world whose job cannot be done.
+GIVEN_UP = "given up"
 #: Measures and titles as the table of an eval shows them, the most important first: the last may be
 #: cut off. What the checker says is told apart for doable worlds and for blocked ones.
 BY_IMPORTANCE = (
     ("clean_termination", TITLES["clean_termination"]),
     ("solved", "solved"),
-    ("rightly_given_up", "given up"),
+    ("rightly_given_up", GIVEN_UP),
     ("operates", TITLES["operates"]),
     ("terminates", TITLES["terminates"]),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Literal, assert_never
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import AnyResult, FindRateResult
-from sekft_tui.model.endings import stopped_text
+from sekft_tui.model.endings import name_of, stopped_text
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.training import TrainEvent, TrainView
@@ -55,6 +56,13 @@ class JobView:
     error: str = ""
     trace: str = ""
     result: AnyResult = field(default_factory=dict)
+    #: When it was paused and let go on again, each; an infinite end = it is paused.
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+
+    def worked(self, since: float, now: float) -> float:
+        """The seconds since a moment, without those for which it was paused."""
+        rest = sum(max(0.0, min(end, now) - max(begun, since)) for begun, end in self.pauses)
+        return max(0.0, now - since - rest)
 
     @property
     def active(self) -> bool:
@@ -201,10 +209,20 @@ def _job_event(shared: Shared, event: JobEvent) -> None:
             job = _job(shared, event)
             if job.status != "stopping":  # a job that is to stop does not wait
                 job.status = "paused" if isinstance(event, events.JobPaused) else "running"
+            _note_pause(job, event)
         case events.QueueChanged():
             _queue_changed(shared, event)
         case _:
             assert_never(event)
+
+
+def _note_pause(job: JobView, event: events.JobPaused | events.JobResumed) -> None:
+    rests = bool(job.pauses) and job.pauses[-1][1] == math.inf
+    if isinstance(event, events.JobResumed):
+        if rests:
+            job.pauses[-1] = (job.pauses[-1][0], event.t)
+    elif not rests:
+        job.pauses.append((event.t, math.inf))
 
 
 def _queue_changed(shared: Shared, event: events.QueueChanged) -> None:
@@ -229,7 +247,7 @@ def _job_started(shared: Shared, event: events.JobStarted) -> None:
         case "find_rate":
             shared.rate = RateView(job=event.job)
     label = f": {job.label}" if job.label else ""
-    shared.add_log(event.t, "info", f"{event.kind} started{label}")
+    shared.add_log(event.t, "info", f"{name_of(event.kind)} started{label}")
 
 
 def _job_ended(
@@ -243,7 +261,7 @@ def _job_ended(
     match event:
         case events.JobFailed():
             job.status, job.error, job.trace = "failed", event.error, event.trace
-            shared.add_log(event.t, "error", f"{event.kind} failed: {event.error}")
+            shared.add_log(event.t, "error", f"{name_of(event.kind)} failed: {event.error}")
         case events.JobCancelled():
             job.status, job.error = "cancelled", event.detail
             shared.add_log(event.t, "warning", stopped_text(event))
@@ -251,7 +269,7 @@ def _job_ended(
             job.status, job.result = "done", event.result
             if isinstance(event.result, FindRateResult):
                 shared.rate.finish(event.result)
-            shared.add_log(event.t, "info", f"{event.kind} done")
+            shared.add_log(event.t, "info", f"{name_of(event.kind)} done")
         case _:
             assert_never(event)
     if event.kind == "eval":
@@ -298,7 +316,7 @@ def stop_asked(shared: Shared, job_id: str) -> None:
     if job is not None and job.active:
         job.status = "stopping"
         shared.version += 1
-        shared.add_log(time.time(), "info", f"{job.kind}: stopping after this step")
+        shared.add_log(time.time(), "info", f"{name_of(job.kind)}: stopping after this step")
 
 
 def pause_asked(shared: Shared, job_id: str, paused: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from textual import work
 from textual.widget import Widget
 
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import no_base
 from sekft_tui.model.reducer import JobView
@@ -19,6 +20,12 @@ from sekft_tui.panes.pane import Pane
 from sekft_tui.widgets.form import Form
 
 View = TypeVar("View", TrainView, EvalView)
+#: The notes for what :meth:`Bridge.toggle_pause` returns.
+_PAUSED = {
+    True: "pausing at the next step; {key} resumes",
+    False: "resumed",
+    None: "nothing to pause: the {what} has ended",
+}
 
 
 class FormPane(Pane, Generic[View]):
@@ -60,7 +67,8 @@ class FormPane(Pane, Generic[View]):
     def is_preparing(self) -> bool:
         """Whether a job has begun and there is nothing to watch yet."""
         job = self._job
-        return job is not None and job.status == "running" and not self.extent(self.view)
+        at_work = job is not None and job.status in ("running", "pausing", "stopping")
+        return at_work and not self.extent(self.view)
 
     def leave_journal(self, told: View, job: JobView | None) -> None:
         """Show the run as the engine tells it, as soon as that is no less than its journal gave:
@@ -148,6 +156,21 @@ class FormPane(Pane, Generic[View]):
     def toggle_form(self) -> None:
         self.toggle_class("-no-form")
         self.go_to(self.first_focus())
+
+    def toggle_pause(self, what: str, identity: str) -> None:
+        """Pause the job that is shown, or let it go on.
+
+        Args:
+            what: a word for it.
+            identity: the key that was pressed, by its id.
+        """
+        if self._job is None or not self._job.active:
+            self.host.note(f"no {what} to pause")
+        elif self._job.status == "stopping":
+            self.host.note(f"the {what} is stopping already")
+        else:
+            paused = self.host.bridge.toggle_pause(self._job.id)
+            self.host.note(_PAUSED[paused].format(key=key_for(identity), what=what))
 
     def has_base(self) -> bool:
         """Whether there is a base; if not, says so."""

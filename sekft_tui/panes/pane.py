@@ -16,6 +16,7 @@ from sekft_tui.input.actions import key_for
 from sekft_tui.input.footer import FooterState
 from sekft_tui.input.places import Place
 from sekft_tui.messages import RedrawPane, Request
+from sekft_tui.model.endings import name_of
 from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.process.exporting import Writer
 from sekft_tui.screens.start import StartScreen
@@ -97,13 +98,14 @@ class Pane(Container):
         with self.host.bridge.shared() as shared:
             own = set(shared.run_paths)
         elsewhere = running_elsewhere(self.host.workspace.runs, own)
-        if not elsewhere and (size is None or not size.is_long):
+        if not elsewhere and (size is None or not size.is_asked):
             submit()
             return
         facts = [f"{visible(run.id)} is running in another process, on the same machine."
                  for run in elsewhere]  # fmt: skip
         if size is not None:
-            facts += [line[:1].upper() + line[1:] for line in size.lines]
+            said = (size.warning, *size.lines) if size.warning else size.lines
+            facts += [line[:1].upper() + line[1:] for line in said]
         kind = kind_of(job)
         title = f"start this {'training run' if kind == 'train' else kind}?"
         screen = StartScreen(title, facts)
@@ -112,7 +114,7 @@ class Pane(Container):
     def _say_started(self, running: JobView | None, size: JobSize | None) -> None:
         if running is not None:
             label = short_path(running.label) if running.label.startswith("/") else running.label
-            name = f"{running.kind} {visible(label)}".strip()
+            name = f"{name_of(running.kind)} {visible(label)}".strip()
             self.host.note(f"queued behind {name} ({key_for('global.queue')} shows the queue)")
         elif size is not None and size.lines:
             self.host.note(f"started: {size.summary}")

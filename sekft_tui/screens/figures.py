@@ -14,7 +14,7 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
 from sekft_tui.input.actions import same_key
-from sekft_tui.model.measures import CONTROLS, OVERALL
+from sekft_tui.model.measures import CONTROLS, GIVEN_UP, OVERALL
 from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, fit, rule, told_apart, visible, wrapped
 
@@ -178,7 +178,7 @@ class _Row(NamedTuple):
         ]
 
 
-_KINDS = ("solved", "wrong panic", "right panic")
+_KINDS = ("solved", f"wrongly {GIVEN_UP}", f"rightly {GIVEN_UP}")
 
 
 def _rates(title: str, rows: Sequence[_Row], width: int) -> list[Parts]:

@@ -28,7 +28,7 @@ from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.session_view import SessionView
 
 if TYPE_CHECKING:
-    from sekft_tui.model.reducer import Shared
+    from sekft_tui.model.reducer import JobView, Shared
     from sekft_tui.process.bridge import Bridge
 
 #: Which episode: subject and scenario.
@@ -64,11 +64,11 @@ class Tile(Vertical):
         yield self.head
         yield self.view
 
-    def show(self, key: Key, cell: Cell, writing: Writing | None) -> None:
-        """Show an episode as it is now."""
+    def show(self, key: Key, cell: Cell, writing: Writing | None, seconds: float) -> None:
+        """Show an episode as it is now; ``seconds`` is how long the model is at what it does."""
         self.key = key
         view = _view_of(key, cell, writing)
-        self._head = _head(key, cell, writing, self.head.size.width)
+        self._head = _head(key, cell, writing, seconds, self.head.size.width)
         self.head.update()
         self.view.show(view, None, None)
 
@@ -117,6 +117,7 @@ class LiveScreen(ModalScreen[Key | None]):
         self._alone = False
         self._keys: list[Key] = [chosen]
         self._job = ""
+        self._eval: JobView | None = None
         self._status = ""
         self._cells: dict[Key, Cell] = {}
         self._under_way: list[Key] = []
@@ -127,7 +128,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda width: (self._head_line(width),), id="live-head")
         self.grid = Grid(id="tiles")
-        self.foot = Lines(lambda _: (((" ", ""), *hints(self.HINTS)),), id="live-foot")
+        self.foot = Lines(lambda _: (((" ", ""), *hints(self._hints())),), id="live-foot")
         yield self.head
         yield self.grid
         yield self.foot
@@ -157,7 +158,9 @@ class LiveScreen(ModalScreen[Key | None]):
         view = shared.eval
         self._job = view.job
         job = shared.jobs.get(view.job)
+        self._eval = job
         self._status = job.status if job is not None else ""
+        self.foot.update()
         self._under_way = sorted(view.running, key=lambda key: _place(view, key))
         self._cells = {key: view.cell(*key) for key in {*self._under_way, *self._keys}}
         self.call_later(self._arrange)
@@ -195,7 +198,8 @@ class LiveScreen(ModalScreen[Key | None]):
             cell = self._cells.get(key, Cell())
             tile.set_class(key == self._chosen and len(self._keys) > 1, "-chosen")
             tile.set_class(len(self._keys) == 1, "-alone")
-            tile.show(key, cell, writing.get(key))
+            now = writing.get(key)
+            tile.show(key, cell, now, self._seconds(now) if now is not None else 0.0)
         self.head.update()
 
     def _head_line(self, width: int) -> Parts:
@@ -205,6 +209,20 @@ class LiveScreen(ModalScreen[Key | None]):
         gap = max(1, width - cell_len(text) - len(state) - 1)
         style = "warn" if self._status == "paused" else "accent"
         return ((text, "strong"), (" " * gap, ""), (state, style))
+
+    def _seconds(self, writing: Writing) -> float:
+        """For how long a model is at what it does, without the time for which it was paused."""
+        now = time.time()
+        job = self._eval
+        return job.worked(writing.since, now) if job is not None else now - writing.since
+
+    def _hints(self) -> list[tuple[str, str]]:
+        """The keys; the one that pauses says what it does now."""
+        resumes = self._status in ("pausing", "paused")
+        return [
+            (ids, "resume" if resumes and ids == "live.pause" else label)
+            for ids, label in self.HINTS
+        ]
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -293,7 +311,7 @@ def _outcome(verdict: EpisodeDone) -> tuple[str, str]:
     return f"{ended}, not verified", "bad"
 
 
-def _head(key: Key, cell: Cell, writing: Writing | None, width: int) -> Parts:
+def _head(key: Key, cell: Cell, writing: Writing | None, seconds: float, width: int) -> Parts:
     """Who is where, and what the model is at, for how long."""
     subject, scenario = key
     now = _current(cell, writing)
@@ -302,7 +320,7 @@ def _head(key: Key, cell: Cell, writing: Writing | None, width: int) -> Parts:
         if now is not None:
             words = now.text.split() if now.phase == "runs" else []
             doing = f"{now.phase} {clip(visible(words[0]), 16)}" if words else now.phase
-            state, style = f"{doing} {clock(time.time() - now.since)}", "accent"
+            state, style = f"{doing} {clock(seconds)}", "accent"
     elif cell.verdict is not None:
         state, style = _outcome(cell.verdict)
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sekft_engine.cli.main import run
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.records import jobs
@@ -52,6 +53,17 @@ def test_controls_show_what_is_reached_without_skill_doable_and_blocked_apart(
     assert counts["always-exit"] == [3, 0, 0, 1, 0]
     assert counts["always-panic"] == [3, 0, 3, 1, 1]
     assert found["always-panic"]["kinds"]["intervals"]["solved"] == [0.0, 0.5615]
+
+
+def test_a_step_cap_below_the_reference_solutions_is_said_before_the_eval(
+    bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--no-base", "--control", "oracle", "--scenarios", str(bundles), "--n", "0"]
+    assert run([*words, "--step-cap", "1", "--out", str(tmp_path / "low")]) == 0
+    said = "the step cap of 1 is below the reference solution of 3 of 4 worlds"
+    assert said in capsys.readouterr().err
+    assert run([*words, "--step-cap", "9", "--out", str(tmp_path / "enough")]) == 0
+    assert "step cap" not in capsys.readouterr().err
 
 
 def test_the_random_control_types_the_same_again(bundles: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sekft_engine.cli.options import json_option, workspace_option
 from sekft_engine.cli.runs.replay import diff, replay
 from sekft_engine.cli.runs.shared import print_text, runs_root
 from sekft_engine.cli.show.document import print_json
+from sekft_engine.core.text import count
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.experiments import ExperimentResult, ImproveResult
@@ -266,11 +267,11 @@ def _finite(value: float) -> float | None:
 def _gist(info: RunInfo) -> str:
     match info.result:
         case TrainResult(steps=steps, loss=Losses(first=float(first), last=float(last))):
-            return f"{steps} steps, loss {first:.3f} -> {last:.3f}"
+            return f"{count(steps, 'step')}, loss {first:.3f} -> {last:.3f}"
         case EvalResult(subjects=subjects):
-            return ", ".join(
-                f"{subject.name} {subject.clean_termination}/{subject.n}" for subject in subjects
-            )
+            ends = (f"{each.name} {each.clean_termination}/{each.n}" for each in subjects if each.n)
+            said = ", ".join(ends)
+            return f"clean end: {said}" if said else "no episode judged"
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points, best {best}"
         case ShellResult() | ExperimentResult() | ImproveResult():

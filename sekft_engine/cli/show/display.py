@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from sekft_engine.cli.show.library_output import library_output
 from sekft_engine.core import terminal
-from sekft_engine.core.text import visible
+from sekft_engine.core.text import count, visible
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 
@@ -117,11 +117,12 @@ def _line(event: Event) -> str:
     """The line of a rare event; '' for the others."""
     match event:
         case events.RowsReady():
-            dropped = ", ".join(f"{count} {reason}" for reason, count in event.dropped.items())
+            dropped = ", ".join(f"{number} {reason}" for reason, number in event.dropped.items())
             share = event.trained_tokens / max(1, event.tokens)
             return (
-                f"{event.kept} trajectories ({event.heldout} held out), {event.tokens} tokens, "
-                f"{share:.0%} trained, {event.steps} steps"
+                f"{count(event.kept, 'trajectory', 'trajectories')} ({event.heldout:,} held out), "
+                f"{count(event.tokens, 'token')}, "
+                f"loss on {share:.0%} of them, {count(event.steps, 'step')}"
                 + (f"; dropped: {dropped}" if dropped else "")
             )
         case events.BaseLoaded():

@@ -51,5 +51,7 @@ def write_notes(run: Path, notes: RunNotes) -> None:
 
 
 def tags_in(text: str) -> tuple[str, ...]:
-    """The tags in a text, each once, in order; commas and blanks are between them."""
-    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+    """The tags in a text, each once, in order; commas and blanks are between them. A ``#`` before
+    one is how it is shown, and no part of it."""
+    words = (word.lstrip("#") for word in text.replace(",", " ").split())
+    return tuple(dict.fromkeys(word for word in words if word))

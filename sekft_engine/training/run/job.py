@@ -13,6 +13,7 @@ import msgspec
 
 from sekft_engine.bases import base_digest, refuse_unknown_targets
 from sekft_engine.core.machine import usable_threads
+from sekft_engine.core.text import count
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.read_report import REJECTIONS, note_lines, passed_over_text
@@ -234,15 +235,16 @@ def _open_run(plan: Plan, context: Context) -> tuple[Run, Checkpoint | None]:
 
 def _about_reading(data: Data) -> Iterator[tuple[Literal["info", "warning"], str]]:
     """What is worth a line about how the data was read."""
-    for reason, count in data.dropped.items():
+    for reason, number in data.dropped.items():
         if reason in REJECTIONS:
-            yield "warning", f"{count:,} dropped as {reason}; the first is {data.examples[reason]}"
+            yield "warning", f"{number:,} dropped as {reason}; the first is {data.examples[reason]}"
     if passed_over := passed_over_text(data.passed_over):
         yield "warning", f"passed over in the folder: {passed_over}"
     for line in note_lines(data.notes):
         yield "info", line
     if data.untrained_commands:
-        yield "info", f"{data.untrained_commands:,} commands are not trained, as their turns say"
+        commands = count(data.untrained_commands, "command")
+        yield "info", f"no loss on {commands}: marked in the data as not to be learned"
 
 
 def _follow_me(plan: Plan, recompute: bool) -> None:

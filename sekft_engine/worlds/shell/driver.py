@@ -13,7 +13,7 @@ from sekft_engine.worlds.shell.box import SessionTerminal
 from sekft_engine.worlds.shell.limits import Limits
 from sekft_engine.worlds.shell.marks import Marks, PromptMark
 from sekft_engine.worlds.shell.screen import Capture
-from sekft_engine.worlds.shell.world import WorldBroken
+from sekft_engine.worlds.shell.world import UNFINISHED, WorldBroken
 
 #: Most bytes of a line: the kernel silently cuts longer lines of a terminal in canonical mode.
 LONGEST_LINE = 4095
@@ -131,7 +131,7 @@ class ShellDriver:
             if stop not in ("prompt", "more"):
                 break
         if stop == "more":  # a quote, a here-document or an `if` that was never closed
-            notes.append("unfinished command")
+            notes.append(UNFINISHED)
             stop, found = self._interrupt(capture, "more")
         elif stop in ("timeout", "flood", "interrupted"):
             notes.append(stop)

@@ -10,6 +10,8 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.worlds.trees.listing import TreeListing
 from sekft_engine.worlds.trees.userland import Userland
 
+#: The note of a command that the shell found unfinished, so that it was interrupted.
+UNFINISHED = "unfinished command"
 Ended = Literal["", "exit", "panic", "died"]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sekft_engine.core.text import count
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.results import ShellResult, SweepResult, TrainResult
+from sekft_tui.model.measures import TITLES
 from sekft_tui.text import visible
 
 if TYPE_CHECKING:
@@ -26,16 +28,15 @@ def summary(run: RunInfo) -> str:
                 figures.append(f"held-out {_figure(loss.heldout)}")
             if saved not in (0, steps):
                 figures.append(f"adapter of step {saved}")
-            return f"{steps} steps  " + "  ".join(figures)
+            return f"{count(steps, 'step')}  " + "  ".join(figures)
         case EvalResult(subjects=subjects):
-            return (
-                "  ".join(
-                    f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
-                    for subject in subjects
-                    if subject.n
-                )
-                or "no episode judged"
-            )
+            ends = [
+                f"{visible(subject.name)} {subject.clean_termination}/{subject.n}"
+                for subject in subjects
+                if subject.n
+            ]
+            title = TITLES["clean_termination"]
+            return f"{title}  " + "  ".join(ends) if ends else "no episode judged"
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points  best {visible(best or '-')}"
         case ExperimentResult() | ImproveResult():

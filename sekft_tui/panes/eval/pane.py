@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from sekft_engine import demo
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -117,10 +118,10 @@ class EvalPane(FormPane[EvalView], SearchedPane):
     async def _read_disk(self) -> None:
         """Read the adapters and scenarios that can be chosen."""
         host = self.host
-        adapters, count = await asyncio.to_thread(
+        adapters, count, worlds = await asyncio.to_thread(
             _read_choices, host.workspace.runs, host.workspace.holdout_scenarios
         )
-        self.setup.set_choices(adapters, count, self._wanted)
+        self.setup.set_choices(adapters, count, self._wanted, worlds)
         if self._wanted in {adapter.path for adapter in adapters}:
             self._wanted = ""
         self._fill()
@@ -206,10 +207,15 @@ class EvalPane(FormPane[EvalView], SearchedPane):
 
     def footer(self) -> FooterState:
         labels = self.match_labels()
-        if self._job is None or not self._job.active:
+        status = self._job.status if self._job is not None and self._job.active else ""
+        if not status:
             labels["stop"] = ""
-        elif self._job.status == "stopping":
+        if status in ("", "queued", "stopping"):
+            labels["pause"] = ""
+        if status == "stopping":
             labels["stop"] = "stopping"
+        elif status in ("pausing", "paused"):
+            labels["pause"] = "resume"
         if not self.is_on(self.grid) or len(self.grid.subjects) < 2:
             labels["column(1)"] = ""
         if not self.grid.rows:
@@ -265,6 +271,9 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             self.host.note("no eval to stop")
         elif self.host.bridge.stop(after_step=True):
             self.host.note("stopping; finished episodes are kept")
+
+    def action_pause(self) -> None:
+        self.toggle_pause("eval", "eval.pause")
 
     def action_setup(self) -> None:
         self.toggle_form()
@@ -336,16 +345,24 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         return "\n".join(rows)
 
 
-def _read_choices(runs: Path, scenarios: Path) -> tuple[tuple[Subject, ...], int]:
-    """Finished runs with an adapter, newest first, and how many scenarios there are."""
+def _read_choices(
+    runs: Path, scenarios: Path
+) -> tuple[tuple[Subject, ...], int, tuple[Scenario, ...]]:
+    """Finished runs with an adapter, newest first, how many scenarios there are, and those, unless
+    one of them is broken."""
     from sekft_engine.records.runs import list_runs
+    from sekft_engine.sources import load_scenarios
 
     try:
         found = [run for run in list_runs(runs) if run.kind == "train" and run.adapter]
     except (OSError, SekftError):
         found = []
     adapters = tuple(Subject(run.id, run.adapter, run.status == "done") for run in reversed(found))
-    return adapters, sum(1 for _ in scenarios.glob("*.json"))
+    try:
+        worlds = load_scenarios(scenarios)
+    except (OSError, SekftError):  # the eval says what is broken
+        worlds = ()
+    return adapters, sum(1 for _ in scenarios.glob("*.json")), worlds
 
 
 def _row_of(view: EvalView, y: int) -> GridRow:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+from sekft_engine.data.scenario import Scenario
+from sekft_engine.episodes.choose import choose_scenarios
+from sekft_engine.episodes.step_cap import too_low
 from sekft_engine.evaluation.statistics.power import what_n_shows
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
@@ -60,6 +63,7 @@ class EvalSetup:
         self.choices: tuple[Subject, ...] = (Subject("base"),)
         self.chosen: set[str] = {""}
         self.scenarios = 0  # how many held-out ones there are
+        self._worlds: tuple[Scenario, ...] = ()  # those, where none of them is broken
         self.values = {
             "n": "16",
             "step_cap": "24",
@@ -74,12 +78,21 @@ class EvalSetup:
             "device": "auto",
         }
 
-    def set_choices(self, adapters: Sequence[Subject], scenarios: int, wanted: str = "") -> None:
+    def set_choices(
+        self,
+        adapters: Sequence[Subject],
+        scenarios: int,
+        wanted: str = "",
+        worlds: tuple[Scenario, ...] = (),
+    ) -> None:
         """Set what can be chosen; what was chosen stays so, else the newest adapter is chosen.
 
         Args:
+            scenarios: number of held-out scenarios.
             wanted: path of an adapter to choose besides.
+            worlds: the held-out scenarios, where all of them can be read.
         """
+        self._worlds = worlds
         self.choices = (Subject("base"), *adapters)
         self.scenarios = scenarios
         if 0 < scenarios < int(self.values["n"]):
@@ -101,7 +114,7 @@ class EvalSetup:
             for choice in self.choices
         )  # fmt: skip
         numbers = (
-            Field(name, values[name], self._power() if name == "n" else text)
+            Field(name, values[name], self._about_number(name, text))
             for name, (text, _) in _NUMBERS.items()
         )
         return (
@@ -121,6 +134,19 @@ class EvalSetup:
             Field("start", "", "evaluate the chosen models in sandboxed worlds", "button",
                   label="▸ start the eval"),
         )  # fmt: skip
+
+    def _about_number(self, name: str, text: str) -> str:
+        if name == "n":
+            return self._power()
+        return (name == "step_cap" and self.warning()) or text
+
+    def warning(self) -> str:
+        """What is wrong with the step cap in the worlds of this eval; "" = nothing is known."""
+        n = int(self.values["n"])
+        if not 0 < (n or 1) <= len(self._worlds):
+            return ""
+        chosen = choose_scenarios(self._worlds, n, int(self.values["seed"]))
+        return too_low(chosen, int(self.values["step_cap"]))
 
     def _power(self) -> str:
         """The smallest difference that this eval could show."""
@@ -182,7 +208,8 @@ class EvalSetup:
         """How large this eval is; ``known`` as in :func:`eval_size`."""
         controls = len(get_args(jobs.Control)) if self.values["controls"] else 0
         worlds = int(self.values["n"]) or self.scenarios
-        return eval_size(worlds, len(self.chosen), controls, int(self.values["seeds"]), known)
+        seeds = int(self.values["seeds"])
+        return eval_size(worlds, len(self.chosen), controls, seeds, known, warning=self.warning())
 
     def job(self, base: str, scenarios: Path) -> jobs.Evaluate:
         values = self.values

@@ -62,6 +62,8 @@ def short_value(value: Any) -> str:
         return ", ".join(f"{visible(str(k))} {short_value(v)}" for k, v in value.items() if v)
     if isinstance(value, list | tuple):
         return ", ".join(short_value(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if len(text) >= 32 and all(letter in "0123456789abcdef" for letter in text):
         return text[:12] + "…"

@@ -173,10 +173,15 @@ def _matches(wanted: filters.Filter, row: Row) -> bool:
 def text_of(row: Row) -> str:
     """What words of a filter and a search look into, in lower case."""
     notes, run = row.notes, row.run
-    said = [row.id, notes.title, notes.note, *notes.tags, row.why]
+    said = [row.id, notes.title, notes.note, _tags(notes), row.why]
     if run is not None:
         said += [run.kind, run.status, run.name, row.result]
     return " ".join(said).lower()
+
+
+def _tags(notes: RunNotes) -> str:
+    """The tags as the list shows them, so that they are found as they are read."""
+    return " ".join(f"#{tag}" for tag in notes.tags)
 
 
 def _value(row: Row, field: str) -> filters.Value:
@@ -187,7 +192,7 @@ def _value(row: Row, field: str) -> filters.Value:
         case "title":
             return row.notes.title
         case "tag":
-            return " ".join(row.notes.tags)
+            return _tags(row.notes)
         case "loss":
             return loss_of(run)
         case "clean":

@@ -14,9 +14,10 @@ from sekft_engine.records import jobs
 from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.input.footer import hints
 from sekft_tui.messages import RedrawPane
+from sekft_tui.model.job_text import labelled
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.screens.box import CANCEL, BoxScreen
-from sekft_tui.text import Parts, bar, clip, visible, wrapped
+from sekft_tui.text import Parts, bar, clip, wrapped
 from sekft_tui.widgets.chart import Chart
 from sekft_tui.widgets.chart.plot import Board, Flag, Line, Plot
 from sekft_tui.widgets.chart.view import View
@@ -137,8 +138,7 @@ class FindRateScreen(BoxScreen[float]):
             return "\n".join(wrapped(f"✗ {job.error}", max(20, self.chart.size.width - 14)))
         if job.progress is None:
             return "preparing" if job.active else "stopped before a rate was found"
-        count = f" {job.progress.done}/{job.progress.total}" if job.progress.total else ""
-        return f"{visible(job.progress.label)}{count}"
+        return f"{labelled(job.progress)}"
 
     def _text(self, width: int) -> tuple[Parts, ...]:
         job, view = self._job, self.view

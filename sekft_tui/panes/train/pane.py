@@ -12,6 +12,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.core.text import count
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import FindRateResult
@@ -20,7 +21,7 @@ from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenTrajectory
-from sekft_tui.model.job_text import hint, state_text
+from sekft_tui.model.job_text import hint, labelled, state_text
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.form_pane import FormPane
@@ -39,12 +40,6 @@ from sekft_tui.widgets.lines import Lines
 
 _WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
-#: The notes for what :meth:`Bridge.toggle_pause` returns.
-_PAUSED = {
-    True: "pausing at the next step; {pause} resumes",
-    False: "resumed",
-    None: "nothing to pause: the run has ended",
-}
 #: From this height on, the batch in training is shown below the chart.
 TALL = 36
 
@@ -137,7 +132,9 @@ class TrainPane(FormPane[TrainView]):
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
         batch = self.view.batch
         begun = f"step {batch.step} is in training" if batch else "preparing the run"
-        self.chart.hint = hint(self._job, self._waiting(), begun, self.chart.size.width - 10)
+        since = batch.t if batch else 0.0
+        width = self.chart.size.width - 10
+        self.chart.hint = hint(self._job, self._waiting(), begun, width, since)
         self._fit_batch()
         self.chart.draw()
         self._below()
@@ -229,12 +226,11 @@ class TrainPane(FormPane[TrainView]):
         rows = view.rows
         about = ""
         if job is not None and job.active and job.progress is not None and view.last is not None:
-            of = f" {job.progress.done}/{job.progress.total}" if job.progress.total else ""
-            about = f"  {visible(job.progress.label)}{of}"
+            about = f"  {labelled(job.progress)}"
         elif rows is not None:
             dropped = sum(rows.dropped.values())
-            about = f"  {rows.kept:,} trajectories · {short_number(rows.trained_tokens)} of "
-            about += f"{short_number(rows.tokens)} tokens trained"
+            about = f"  {count(rows.kept, 'trajectory', 'trajectories')} · loss on "
+            about += f"{short_number(rows.trained_tokens)} of {short_number(rows.tokens)} tokens"
             about += f" · {dropped} dropped" if dropped else ""
             about += f" · {sum(rows.notes.values())} noted" if rows.notes else ""
         room = max(0, width - len(name) - len(state) - 4)
@@ -294,13 +290,7 @@ class TrainPane(FormPane[TrainView]):
             self.host.note("stopping after this step; the adapter is saved")
 
     def action_pause(self) -> None:
-        if self._job is None or not self._job.active:
-            self.host.note("no run to pause")
-        elif self._job.status == "stopping":
-            self.host.note("the run is stopping already")
-        else:
-            paused = self.host.bridge.toggle_pause(self._job.id)
-            self.host.note(_PAUSED[paused].format(pause=key_for("train.pause")))
+        self.toggle_pause("run", "train.pause")
 
     def action_checkpoint(self) -> None:
         if not self._active:

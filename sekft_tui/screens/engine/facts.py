@@ -15,6 +15,7 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.records.results import LoadResult
 from sekft_tui.input.actions import key_for, same_key
 from sekft_tui.messages import RedrawPane
+from sekft_tui.model.endings import name_of
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.box import CLOSE, BoxScreen
@@ -129,7 +130,10 @@ class EngineScreen(BoxScreen[None]):
         status = self._bridge.engine.status()
         for waiting in status.queued:
             why = f"held ({key_for('global.queue')} shows the queue)" if waiting.held else "waits"
-            yield "waiting", f"{visible(waiting.kind)} {short_path(visible(waiting.label))} ({why})"
+            yield (
+                "waiting",
+                f"{visible(name_of(waiting.kind))} {short_path(visible(waiting.label))} ({why})",
+            )
 
 
 def _measured(remote: RemoteEngine | None) -> tuple[int, int, str]:

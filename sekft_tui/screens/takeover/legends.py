@@ -11,6 +11,7 @@ from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.input.actions import Key, key_for, of, shown
 from sekft_tui.input.footer import Item, bar
 from sekft_tui.text import Parts, clip, duration, short_path, visible
+from sekft_tui.widgets.shell_line import NEW_LINE
 
 #: The keys that the foot shows in each state, most useful first; help and leaving come last.
 _FOOT: dict[str, tuple[str, ...]] = {
@@ -22,14 +23,18 @@ _FOOT: dict[str, tuple[str, ...]] = {
 }
 #: The keys while text is typed: letters are text then.
 _TYPING = (
-    Item("⏎", "type"), Item("↑↓", "history"), Item("⇥", "let the model"), Item("^o", "line break"),
-    Item("^c", "clear"), Item("esc", "keys"),
+    Item("⏎", "type"), Item("↑↓", "history"), Item("⇥", "let the model"),
+    Item(shown(NEW_LINE), "line break"), Item("^c", "clear"), Item("esc", "keys"),
 )  # fmt: skip
 #: The same while a command runs, or the world is being made: the line is typed afterwards.
 TYPING_AHEAD = (Item("⏎", "type it next"), Item("^c", "interrupt"), Item("esc", "keys"))
 #: While a prompt asks for something.
 ASKED = (Item("⏎", "accept"), Item("esc", "cancel"))
 _INTERRUPT = Item("^c", "interrupt")
+#: Why tab did nothing.
+HALF_TYPED = "tab lets the model type from an empty line only · ^c clears this one"
+#: What to do about a command that the shell waited for more of.
+UNFINISHED = f"unfinished, so interrupted · ↑ brings it back, {shown(NEW_LINE)} breaks the line"
 
 
 def mode_chip(typing: bool) -> tuple[str, str]:
@@ -78,7 +83,7 @@ def _status_text(view: TakeOverView, waited: float, meanwhile: str, model: str) 
         case "opening":
             return "making a new world and retyping the commands before that turn", "quiet"
         case "ready":
-            return _your_turn(view, commands, model)
+            return (UNFINISHED, "warn") if view.unfinished else _your_turn(view, commands, model)
         case "running":
             return f"running, {duration(waited)} · ^c interrupts", "accent"
         case "model" if meanwhile and not view.typist:
@@ -115,7 +120,7 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         folder = short_path(str(Path(kept.path).parent))
         text = f"kept, certified, {kept.tokens} tokens, in {folder}"
         if kept.passed_over:
-            return f"{text} · training passes it over: {kept.passed_over}", "warn"
+            return f"kept in {folder}, but not trained on: {kept.passed_over}", "warn"
         return text, "good"
     if view.finished is None:
         return "", "quiet"

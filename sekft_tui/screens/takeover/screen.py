@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -23,8 +24,8 @@ from sekft_tui.model.job_text import engine_text
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
-from sekft_tui.screens.takeover.legends import ASKED, foot, head, status
-from sekft_tui.text import Parts, visible
+from sekft_tui.screens.takeover.legends import ASKED, HALF_TYPED, foot, head, mode_chip, status
+from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.prompt_line import PromptLine
 from sekft_tui.widgets.session_view import SessionView
@@ -79,6 +80,7 @@ class TakeOverScreen(ModalScreen[None]):
         self.adapter: str | None = None
         self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
+        self.note = ""  # what the last key did not do, and why
         self.meanwhile = ""  # what a model has to wait for before it can type
         self._shown_differences: object = None
         self._since = time.monotonic()
@@ -89,7 +91,7 @@ class TakeOverScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         self.head = Lines(lambda width: (self.head_line(width),), id="takeover-head")
         self.view = SessionView(id="takeover-view")
-        self.status = Lines(lambda width: (self.status_line(width),), id="takeover-status")
+        self.status = Lines(lambda width: (self._status(width),), id="takeover-status")
         self.foot = Lines(lambda width: (self.foot_line(width),), id="takeover-foot")
         self.prompt = PromptLine()
         yield self.head
@@ -179,10 +181,18 @@ class TakeOverScreen(ModalScreen[None]):
         """The origin of the session, and what the engine is doing."""
         return head(self.session.view, self._engine, width)
 
+    def _status(self, width: int) -> Parts:
+        """What the last key did not do, else the state."""
+        if self.note and self.typing:
+            chip = mode_chip(typing=True)
+            return chip, (clip(f" {self.note}", max(0, width - cell_len(chip[0]))), "warn")
+        return self.status_line(width)
+
     def status_line(self, width: int) -> Parts:
         """Whose turn it is, or the result."""
         view = self.session.view
-        waited = time.monotonic() - (view.since or self._since)
+        now = time.monotonic()
+        waited = view.waited(now) if view.since else now - self._since
         return status(view, self.typing, waited, self.meanwhile, self.model, width)
 
     def foot_line(self, width: int) -> Parts:
@@ -228,17 +238,19 @@ class TakeOverScreen(ModalScreen[None]):
         return self.prompt if self.prompt.typing else self if self.typing else None
 
     def type_key(self, key: str, character: str | None) -> bool:
+        self.note = ""
         if key == "enter":
             self._enter()
         elif key == "escape":
             self.asking = False
             self.draw_session()
         elif key == "tab":
-            self.action_hand_back(1)
+            self._tab()
         elif key == "ctrl+c":
             self.action_interrupt()
         elif self.shell.press(key, character):
             self.view.typed(self.shell.edit)
+            self.status.update()
         else:
             return False
         return True
@@ -254,7 +266,17 @@ class TakeOverScreen(ModalScreen[None]):
             self.shell.start(_history(self.session.view))
         self.draw_session()
 
+    def _tab(self) -> None:
+        """Let the model type one turn; never with a line half typed, where the hand of whoever
+        types means to complete a name."""
+        if not self._unsent:
+            self.action_hand_back(1)
+        elif self.session.view.state == "ready":
+            self.note = HALF_TYPED
+            self.status.update()
+
     def type_text(self, text: str) -> None:
+        self.note = ""
         self.shell.edit.insert(text)
         self.view.typed(self.shell.edit)
 

@@ -122,7 +122,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
 
     def status_line(self, width: int) -> Parts:
         view = self.session.view
-        waited = time.monotonic() - view.since if view.since else 0.0
+        waited = view.waited(time.monotonic()) if view.since else 0.0
         return watch_legends.status(view, self.typing, waited, self.meanwhile, width)
 
     def foot_line(self, width: int) -> Parts:

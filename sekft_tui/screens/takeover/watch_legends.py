@@ -12,6 +12,7 @@ from sekft_tui.input.actions import key_for, of, shown
 from sekft_tui.input.footer import Item, bar
 from sekft_tui.screens.takeover.legends import (
     TYPING_AHEAD,
+    UNFINISHED,
     clock,
     last_of,
     mode_chip,
@@ -77,6 +78,8 @@ def _status(view: TakeOverView, time: str, meanwhile: str) -> tuple[str, str]:
                 doing = f"asks {view.typist} {time}"
             return (f"paused · {doing}", "warn") if view.paused else (doing, "accent")
         case "ready":
+            if view.unfinished:
+                return UNFINISHED, "warn"
             return f"your turn {time} · {count}", "text"
         case "running":
             return runs(view, time), "accent"

@@ -179,7 +179,7 @@ def test_a_session_that_training_would_pass_over_is_kept_with_the_reason(
     done = takeover(place, f"exit\n~keep {tmp_path / 'kept'}\n", "--scenario", "copy-1")
     assert done.return_value == 0, done.output
     assert "exit after 1: not verified" in done.stdout
-    assert "training passes it over: " in done.stdout
+    assert "it will not be trained on: " in done.stdout
 
 
 def test_a_folder_that_cannot_be_written_is_refused_and_the_session_lives(

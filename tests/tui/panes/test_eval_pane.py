@@ -240,6 +240,23 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
         )  # fmt: skip
 
 
+async def test_a_step_cap_that_the_reference_exceeds_is_asked_about_before_the_start(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "2 held out", "[x] base")
+        await pilot.press(*["j"] * 4, "enter", "ctrl+u", "1", "enter")
+        await until_shown(pilot, "the step cap of 1 is below the reference solution")
+        await pilot.press("s")
+        await until_shown(
+            pilot, "start this eval?", "The step cap of 1 is below the reference", "of 2 of 2"
+        )
+        assert not engine.jobs
+        await pilot.press("y")
+        await until(pilot, lambda: bool(engine.jobs), "started")
+
+
 async def test_a_terminal_made_small_keeps_what_had_the_focus(
     make_app: Make, engine: ScriptedEngine
 ) -> None:

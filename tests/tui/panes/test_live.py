@@ -75,6 +75,30 @@ async def test_what_a_model_writes_is_seen_before_its_command_is_complete(
         assert not engine.board.watched
 
 
+async def test_an_eval_that_was_paused_is_resumed_by_a_key_that_the_footer_names(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(100, 24)) as pilot:
+        await pilot.press("3", "s")
+        engine.say(*begun("base"))
+        await until_shown(pilot, "▸ 1", "p pause")
+        await pilot.press("enter")
+        await until_shown(pilot, "live: eval-1", "␣ pause")
+        await pilot.press("space")
+        await until_shown(pilot, "␣ resume")
+        engine.say(events.JobPaused(job=JOB, kind="eval"))
+        await pilot.press("escape")
+        await until_shown(pilot, "‖ paused", "p resume")
+        await pilot.press("p")
+        await until(pilot, lambda: engine.orders[-1] == ("resume", JOB), "resumed")
+        engine.say(events.JobResumed(job=JOB, kind="eval"))
+        await until_shown(pilot, "p pause")
+        await pilot.press("p")
+        await until(pilot, lambda: engine.orders[-1] == ("pause", JOB), "paused again")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "Pause between two turns, or resume")
+
+
 async def test_on_a_wide_terminal_several_episodes_are_seen_at_once(
     make_app: Make, engine: ScriptedEngine
 ) -> None:

@@ -38,10 +38,10 @@ def test_the_size_of_a_run_is_what_the_trainer_will_do() -> None:
         "about 3 min to 6 min",
         "171k tokens of 190 trajectories",
     )
-    assert not size.is_long
-    assert train_size(Recipe(), count, (50, 100), "").is_long
+    assert not size.is_asked
+    assert train_size(Recipe(), count, (50, 100), "").is_asked
     assert train_size(Recipe(max_steps=4), count, (50, 100), "").lines[0] == "4 steps of 8"
-    assert train_size(Recipe(), count, (0, 0), "memory ≤ 9 GiB: too much", fits=False).is_long
+    assert train_size(Recipe(), count, (0, 0), "memory ≤ 9 GiB: too much", fits=False).is_asked
 
 
 def test_the_size_of_an_eval_counts_worlds_models_controls_and_seeds() -> None:
@@ -49,7 +49,7 @@ def test_the_size_of_an_eval_counts_worlds_models_controls_and_seeds() -> None:
     assert eval_size(2, 1, 4, 1, (0, 0)).lines[1] == "1 model and 4 controls in 2 worlds"
     size = eval_size(16, 2, 0, 3, (100.0, 8))
     assert size.lines[:2] == ("96 episodes", "about 20 min, as fast as the last eval")
-    assert size.is_long
+    assert size.is_asked
 
 
 async def test_starting_a_run_says_how_large_it_is(make_app: Make, engine: ScriptedEngine) -> None:

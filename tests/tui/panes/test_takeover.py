@@ -257,6 +257,36 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
         await until_shown(pilot, "was ended by hand")
 
 
+async def test_tab_in_a_line_that_is_half_typed_does_not_give_the_keyboard_away(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await pilot.press(*"touch do", "tab")
+        await until_shown(pilot, "tab lets the model type from an empty line only", "^c clears")
+        await pilot.press(*"ne", "enter")
+        await until_shown(pilot, "touch done", "1 command so far")
+        assert not [job for job in engine.jobs if isinstance(job, jobs.HandBack)]
+        await pilot.press("x", "ctrl+c", "tab")
+        await until(
+            pilot,
+            lambda: [job for job in engine.jobs if isinstance(job, jobs.HandBack)],
+            "the model has the keyboard",
+        )
+
+
+async def test_a_loop_begun_on_one_line_says_how_several_lines_are_typed(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(pilot, "for i in a b; do")
+        await until_shown(pilot, "unfinished, so interrupted", "↑ brings it back, ^o breaks")
+        await pilot.press("up", "ctrl+o")
+        await typed(pilot, "touch $i; done")
+        await until_shown(pilot, "2 commands so far")
+        await typed(pilot, "ls")
+        await until_shown(pilot, "a  b", "3 commands so far")
+
+
 async def test_the_model_types_when_it_is_handed_back(workspace: Workspace) -> None:
     path = recorded(
         workspace, ("bin/warden", "make the file done, then exit\nuser@box:~$"), ("exit", "")
