@@ -11,6 +11,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.remote import NOT_HERE
 from sekft_engine.records import events
 from sekft_engine.records.events import Queued
 from sekft_engine.records.journal import Journal
@@ -255,6 +256,8 @@ def test_figures_of_steps_that_were_thrown_away_are_gone_with_them() -> None:
         ("train", "it had not begun", "training was removed from the queue"),
         ("train", "saved at step 21", "training stopped: saved at step 21; u in Runs resumes"),
         ("find_rate", "", "the learning-rate search stopped"),
+        ("eval", NOT_HERE,
+         "eval of an earlier process is over; if it had a run, Runs says how it ended"),
     ],
 )  # fmt: skip
 def test_what_was_stopped_is_said_once_and_with_the_key_that_resumes_it(
