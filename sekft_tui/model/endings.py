@@ -31,6 +31,8 @@ def stopped_text(event: events.JobCancelled) -> str:
     name, detail = name_of(event.kind), event.detail.strip()
     if detail.startswith("it had not begun"):
         return f"{name} was removed from the queue"
+    if detail.startswith("this engine has not got it"):  # whether there is a run is not known
+        return f"{name} of an earlier process is over; if it had a run, Runs says how it ended"
     resume = f"; {key_for('runs.resume')} in Runs resumes" if event.kind in _RESUMED else ""
     after = _AFTER.search(detail)
     if after:

@@ -167,6 +167,10 @@ class Bridge:
             reducer.pause_asked(self._shared, job_id, paused)
         return paused
 
+    def release(self, job_id: str) -> bool:
+        """Let a job that is held in the queue begin; False where it has ended or left."""
+        return self.engine.resume(job_id)
+
     def _is_held(self, job_id: str) -> bool:
         """Whether the job was asked to wait, even if it has not done so yet."""
         status = self.engine.status()

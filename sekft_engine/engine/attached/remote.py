@@ -23,6 +23,7 @@ from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.attached.writing import WritingFollower
 from sekft_engine.engine.queue import LASTING
 from sekft_engine.engine.socket.client import Client
+from sekft_engine.engine.socket.history import DELETED
 from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event, QueueChanged, Queued
@@ -40,6 +41,8 @@ from sekft_engine.records.results import (
 )
 from sekft_engine.work.board import Writing
 
+#: How a job ended that an earlier process had.
+NOT_HERE = "this engine has not got it; if it had a run, that says how it ended"
 _IN_ANOTHER_PROCESS = "a model types in the process of the engine, which has not got this session"
 
 
@@ -254,6 +257,8 @@ class RemoteEngine:
         self._publish(event)
 
     def lost_events(self, first: int, last: int, why: str) -> None:
+        if why == DELETED:  # by its user, or as an eval that was cancelled; nothing is missed
+            return
         text = f"the events {first} to {last} cannot be read any more: {why}"
         self._publish(events.Log(job="", t=time.time(), level="warning", text=text))
 
@@ -261,7 +266,7 @@ class RemoteEngine:
         if state == "live":
             for begun in self._known.take_unended(self._greeting.started):
                 ending = events.JobCancelled(
-                    job=begun.job, t=begun.t, kind=begun.kind, detail=_ELSEWHERE
+                    job=begun.job, t=begun.t, kind=begun.kind, detail=NOT_HERE
                 )
                 self._publish(ending)
         before = self._state
@@ -350,7 +355,6 @@ class RemoteEngine:
                 callback(event)
 
 
-_ELSEWHERE = "this engine has not got it; if it had a run, that says how it ended"
 #: Jobs that train, so that a checkpoint may be asked of them.
 _TRAINING_KINDS = ("train", "sweep", "experiment", "improve")
 _LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)

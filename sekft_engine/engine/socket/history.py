@@ -33,6 +33,9 @@ MOST_PIECES = 8192
 #: So many events that no journal has (the disk refused them) are kept in memory.
 MOST_UNWRITTEN = 256
 
+#: Why events are lost whose run has no folder any more.
+DELETED = "their run was deleted"
+
 log = logging.getLogger(__name__)
 
 
@@ -135,7 +138,8 @@ class History:
             numbered = enumerate(islice(found, lines), start=piece.first)
             read = [(seq, line) for seq, line in numbered if seq > after]
         except OSError as error:
-            raise Lost(after + 1, last, str(error)) from error
+            deleted = not Path(piece.path).parent.exists()
+            raise Lost(after + 1, last, DELETED if deleted else str(error)) from error
         whole = [(seq, line) for seq, line in read if _is_object(line)]
         if not whole:
             raise Lost(after + 1, last, "the journal has been changed")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.bases import current_digest
-from sekft_engine.core.errors import BadInput, DigestMismatch
+from sekft_engine.core.errors import BadInput, DigestMismatch, Unavailable
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe, recipe_from
 from sekft_engine.data.workspace import Workspace
@@ -49,6 +49,7 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
 
     Raises:
         BadInput: the folder holds another kind of run, or a finished one.
+        Unavailable: another process is still writing it.
     """
     if not job.resume or not job.out:
         return None
@@ -61,6 +62,12 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
     if info.status == "done":
         raise BadInput(
             "this run is finished", where=str(folder), mend="start another without --resume"
+        )
+    if info.status == "running":  # before data and base are read, which takes long
+        raise Unavailable(
+            "another process is still writing this run",
+            where=str(folder),
+            mend="resume it when that has ended, or stop it",
         )
     return info
 

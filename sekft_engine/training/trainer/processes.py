@@ -200,7 +200,9 @@ class Processes(Ranks):
         mesh = init_device_mesh(place.type, (self.size,))
         for layer in layers:
             adapter = {tensor for name, tensor in layer.named_parameters() if ".lora_" in name}
-            fully_shard(layer, mesh=mesh, ignored_params=adapter)
+            # Each layer is a root, and would stay whole after a pass without gradients: in all
+            # processes but the one that saves the adapter, which shards it again.
+            fully_shard(layer, mesh=mesh, ignored_params=adapter, reshard_after_forward=True)
         model.to(place)
         probe.compare(place)
 

@@ -17,6 +17,7 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.core.text import count
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
+from sekft_engine.records.journal import is_being_written
 from sekft_tui.host import Host
 from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
@@ -81,6 +82,17 @@ class RunList(SearchedPane, SortedPane):
 
     def on_mount(self) -> None:
         self.reload()
+        self.set_interval(2.0, self._tick)
+
+    def _tick(self) -> None:
+        """Read again when another process has ended a run that is shown as running."""
+        if self.display and any(
+            row.run is not None
+            and row.run.status == "running"
+            and not is_being_written(row.run.events_path)
+            for row in self.rows.all
+        ):
+            self.reload()
 
     def first_focus(self) -> Widget:
         return self.list

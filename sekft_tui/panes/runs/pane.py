@@ -12,6 +12,7 @@ from textual import work
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
+from sekft_engine.records.journal import is_being_written
 from sekft_engine.records.resuming import resuming_job
 from sekft_engine.records.upkeep.run_notes import RunNotes, tags_in, write_notes
 from sekft_engine.records.upkeep.trash import TRASH, discard, restore
@@ -24,6 +25,7 @@ from sekft_tui.panes.runs.listing import RunList
 from sekft_tui.text import short_path, visible
 
 if TYPE_CHECKING:
+    from sekft_engine.records.events import Queued
     from sekft_engine.records.runs import RunInfo
 
 _STATUS = {
@@ -98,19 +100,31 @@ class RunsPane(RunList):
 
     def action_resume(self) -> None:
         run = self.current
-        if run is None or run.status in ("done", "running"):
+        if run is not None and self._is_written_elsewhere(run):
+            self.host.note(
+                f"another process is still at {visible(run.id)}; resume it when that has ended", 8
+            )
+        elif run is None or run.status in ("done", "running"):
             self.host.note("nothing to resume: choose a run that was stopped or died")
-        elif self._is_queued(run):
+        elif (job := self._waiting(run)) is None:
+            self._resume(run)
+        elif job.held and self.host.bridge.release(job.id):
+            self.host.note(f"{visible(run.id)} resumes: it was held in the queue")
+        else:
             key = key_for("global.queue")
             self.host.note(f"{visible(run.id)} is in the queue already ({key} shows it)")
-        else:
-            self._resume(run)
 
-    def _is_queued(self, run: RunInfo) -> bool:
-        """Whether a job that resumes ``run`` waits, held or not."""
+    def _waiting(self, run: RunInfo) -> Queued | None:
+        """The job that waits and resumes ``run``, held or not."""
         with self.host.bridge.shared() as shared:
             waiting = shared.queue.waiting if shared.queue is not None else []
-            return any(str(job.spec.get("out", "")) == run.path for job in waiting)
+            return next((job for job in waiting if job.spec.get("out", "") == run.path), None)
+
+    def _is_written_elsewhere(self, run: RunInfo) -> bool:
+        """Whether another process writes the run: an earlier workbench may end its step."""
+        with self.host.bridge.shared() as shared:
+            own = run.path in shared.run_paths
+        return not own and is_being_written(run.events_path)
 
     @work(exclusive=True, group="resume")
     async def _resume(self, run: RunInfo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import threading
@@ -239,6 +240,21 @@ def test_what_commands_did_by_themselves_between_two_engines_is_not_the_engines(
     late.ending(late.engine.submit(jobs.Prepare(base="emit:3")))
     assert not late.of("train-1")
     assert early.engine.wait_until_live(PATIENCE)
+
+
+def test_of_a_run_whose_folder_was_deleted_nothing_is_missed(start: Start, attach: Attach) -> None:
+    one = start()
+    heard = attach()
+    heard.ending(heard.engine.submit(training(5)))
+    (run,) = list_runs(one.place.runs)
+    one.end()
+    shutil.rmtree(run.path)
+    start()  # the one before had the newest events in memory
+    late = attach()
+    late.wait(lambda: late.engine.state == "live")
+    assert not [event for event in late.events if isinstance(event, events.StepDone)]
+    said = [event.text for event in late.events if isinstance(event, events.Log)]
+    assert not [text for text in said if "cannot be read" in text]
 
 
 def test_an_index_that_is_removed_under_an_engine_harms_nobody(

@@ -21,7 +21,8 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.data.clock import Clock
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import jobs
-from sekft_engine.records.events import Event, Log, StepDone
+from sekft_engine.records.events import Event, Log, Progress, StepDone
+from sekft_engine.records.journal import Journal
 from sekft_engine.records.runs import Run, read_run
 from sekft_engine.training.run import session
 from sekft_engine.training.run.checkpoint import newest_checkpoint
@@ -190,6 +191,24 @@ def test_a_run_is_resumable_from_its_first_write_on(
         with pytest.raises(SekftError):
             run_document(_job(tiny_base, sessions, out))
     assert run_document(_job(tiny_base, sessions, out, resume=True))["steps"] == STEPS
+
+
+def test_a_run_that_another_process_still_writes_is_refused_before_anything_is_read(
+    tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    _stop_after(2, _job(tiny_base, sessions, out))
+    info = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(info | {"status": "running"}))
+    other = Journal(out / "events.jsonl")
+    seen: list[Event] = []
+    job = _job(tiny_base, sessions, out, resume=True)
+    with pytest.raises(SekftError, match="another process is still writing this run"):
+        run_document(job, None, seen.append)
+    labels = [event.label for event in seen if isinstance(event, Progress)]
+    assert "reading the data" not in labels
+    other.close()
+    assert run_document(job)["resumed"] is True
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(

@@ -11,8 +11,10 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.attached.remote import NOT_HERE
 from sekft_engine.records import events
 from sekft_engine.records.events import Queued
+from sekft_engine.records.journal import Journal
 from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
 from sekft_tui.model.endings import stopped_text
@@ -173,11 +175,29 @@ async def test_a_run_that_died_says_how_far_it_came_and_is_queued_once(
         spec = {"resume": True, "out": str(died)}
         held = Queued(id="train-1", kind="train", label="/data", held=True, spec=spec)
         engine.say(events.QueueChanged(job="", waiting=[held]))
+        await pilot.press("Q")
+        await until_shown(pilot, "held", "resumes  006-train")
+        await pilot.press("escape", "u")
+        await until_shown(pilot, "006-train resumes: it was held in the queue")
+        assert [job.held for job in engine.status().queued] == [False]
         await pilot.press("u")
         await until_shown(pilot, "006-train is in the queue already (Q shows it)")
         assert not engine.jobs
-        await pilot.press("Q")
-        await until_shown(pilot, "held", "resumes  006-train")
+
+
+async def test_a_run_that_another_process_still_writes_is_not_resumed_and_that_is_said(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    folder = stored_run(workspace, "006-train", training(9, upto=5), "running")
+    other = Journal(folder / "events.jsonl")
+    async with make_app().run_test(size=SMALL) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "006-train", "running")
+        await pilot.press("u")
+        await until_shown(pilot, "another process is still at 006-train")
+        assert not engine.jobs
+        other.close()
+        await until_shown(pilot, "died")
 
 
 async def test_a_run_that_died_says_of_which_step_its_adapter_is_where_that_differs(
@@ -236,6 +256,8 @@ def test_figures_of_steps_that_were_thrown_away_are_gone_with_them() -> None:
         ("train", "it had not begun", "training was removed from the queue"),
         ("train", "saved at step 21", "training stopped: saved at step 21; u in Runs resumes"),
         ("find_rate", "", "the learning-rate search stopped"),
+        ("eval", NOT_HERE,
+         "eval of an earlier process is over; if it had a run, Runs says how it ended"),
     ],
 )  # fmt: skip
 def test_what_was_stopped_is_said_once_and_with_the_key_that_resumes_it(
