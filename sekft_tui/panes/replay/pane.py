@@ -116,8 +116,11 @@ class ReplayPane(SearchedPane):
 
     @work(exclusive=True, group="episodes")
     async def _read_disk(self) -> None:
+        self.listing.reading = True
+        self._fill()
         for line in await asyncio.to_thread(self.listing.read, self.host.workspace.runs):
             self.host.log_line("warning", line)
+        self.listing.reading = False
         self._fill()
 
     def _fill(self) -> None:
@@ -127,6 +130,8 @@ class ReplayPane(SearchedPane):
         if listing.all:
             clear = key_for("replay.back")
             self.list.empty = f"nothing matches {listing.filter!r}\n{clear} clears the filter"
+        elif listing.reading:
+            self.list.empty = "reading episodes …"
         else:
             evals, start = key_for("global.pane-eval"), key_for("eval.start")
             self.list.empty = f"no episodes yet\n{evals} goes to Eval, {start} there starts one"
