@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sekft_engine.engine.engine import Engine
 from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
 from sekft_tui.input.tour import STOPS
+from sekft_tui.panes.replay.listing import Listing
 from sekft_tui.process.preferences import (
     Preferences,
     drawing,
@@ -76,6 +78,26 @@ async def test_what_an_empty_workspace_offers_is_told_to_its_end(
 ) -> None:
     async with Workbench(engine, empty).run_test(size=size) as pilot:
         await until_shown(pilot, "There is nothing in", "(minutes)", "file)")
+
+
+async def test_replay_says_nothing_of_what_it_has_not_read_yet(
+    empty: Workspace, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, read = threading.Event(), Listing.read
+
+    def slowly(listing: Listing, runs: Path) -> list[str]:
+        assert go_on.wait(60)
+        return read(listing, runs)
+
+    monkeypatch.setattr(Listing, "read", slowly)
+    async with Workbench(engine, empty).run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("escape", "4")
+        shown = await until_shown(pilot, "reading episodes …")
+        assert "0 episodes" not in shown
+        assert "no episodes yet" not in shown
+        go_on.set()
+        await until_shown(pilot, "0 episodes", "no episodes yet")
 
 
 async def test_a_list_without_rows_is_not_hidden(empty: Workspace, engine: ScriptedEngine) -> None:
