@@ -125,7 +125,8 @@ class Workbench(ToolsApp):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
-        self.pane = next((name for name, _ in PANES if name == self.state.pane), self.pane)
+        before = self.remembered.form("pane").get("name")
+        self.pane = next((name for name, _ in PANES if name == before), self.pane)
         self.tabs.pane = self.keys.pane = self.pane
         self.tabs.base = Path(self.base).name
         self.tabs.state = ("starting …", "quiet")
@@ -416,7 +417,9 @@ class Workbench(ToolsApp):
         zoomed = self.screen.maximized if len(self.screen_stack) == 1 else None
         if len(self.screen_stack) == 1:
             self.remembered.keep_form("zoom", {self.pane: "yes"} if zoomed is not None else {})
-        state = msgspec.structs.replace(self.state, theme=self.theme, pane=self.pane)
+        first = PANES[0][0]
+        self.remembered.keep_form("pane", {"name": self.pane} if self.pane != first else {})
+        state = msgspec.structs.replace(self.state, theme=self.theme)
         if state != self._saved:
             self._saved = self.state = state
             save_rest(state)

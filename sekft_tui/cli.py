@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from sekft_engine.data.published import DEFAULT_DATASET
 from sekft_engine.data.workspace import workspace_here
 
 
-@click.command("tui", short_help="Open the workbench (plain `sekft` is the same).")
+@click.command(
+    "tui",
+    short_help="Open the workbench (plain `sekft` is the same).",
+    context_settings={"allow_extra_args": True},
+)
 @click.option(
     "--workspace",
     type=click.Path(file_okay=False),
@@ -47,7 +53,9 @@ from sekft_engine.data.workspace import workspace_here
     default=None,
     help="Use the mouse, or leave it to the terminal (default: as the settings say).",
 )
+@click.pass_context
 def command(
+    context: click.Context,
     workspace: str | None,
     base: str,
     data: str,
@@ -66,6 +74,11 @@ def command(
     """
     from sekft_tui.launch import launch
 
+    if context.args:
+        words = shlex.join(context.args)
+        raise click.UsageError(
+            f"unexpected argument {words}; a workspace is named with --workspace {words}"
+        )
     if attach is not None and no_resident:
         raise click.UsageError("--attach and --no-resident exclude each other")
     here = None if workspace or demo else workspace_here()

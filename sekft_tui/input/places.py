@@ -57,11 +57,11 @@ class OverPanes(NamedTuple):
 SCREENS: tuple[OverPanes, ...] = (
     OverPanes("takeover", "Take over", ("motion", "global.interrupt")),
     OverPanes("shell", "Watch a model", ("motion", "global.interrupt")),
-    OverPanes("live", "Running episodes", ("motion",)),
+    OverPanes("live", "Running episodes", ("motion", "global.help")),
     # Of all boxes, that of the last error has the most keys.
     OverPanes("box", "Boxes", ("motion", "global.copy"), "global.details"),
-    OverPanes("queue", "The job queue", ("motion", "box"), "global.queue"),
-    OverPanes("compare", "Runs side by side", ("motion", "box"), "runs.compare"),
+    OverPanes("queue", "The job queue", ("motion", "box", "global.help"), "global.queue"),
+    OverPanes("compare", "Runs side by side", ("motion", "box", "global.help"), "runs.compare"),
     OverPanes("rate", "Find a learning rate", ("box", "global.interrupt"), "train.find-rate"),
     OverPanes("worlds", "Choose a world", ("motion", "box")),
     OverPanes("differences", "Not as recorded", ("motion",), "takeover.differences"),

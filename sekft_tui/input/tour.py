@@ -12,16 +12,20 @@ from sekft_tui.widgets.lines import Lines
 
 
 class Stop(NamedTuple):
-    """One step of the tour: where it is, and what is said there, with ids of keys in braces."""
+    """One step of the tour: where it is, and what is said there, with ids of keys in braces; what
+    is said first depends on whether a pane shows one part at a time, as in a narrow terminal."""
 
     place: Place
     title: str
     text: str
+    wide: str = ""
+    narrow: str = ""
 
-    @property
-    def said(self) -> str:
+    def said(self, *, narrow: bool) -> str:
         """The text with the keys that are in use."""
-        return re.sub(r"\{([a-z.-]+)\}", lambda found: key_for(found[1]), self.text)
+        first = self.narrow if narrow else self.wide
+        text = f"{first} {self.text}".strip()
+        return re.sub(r"\{([a-z.-]+)\}", lambda found: key_for(found[1]), text)
 
 
 STOPS = (
@@ -41,8 +45,10 @@ STOPS = (
     Stop(
         "train",
         "A training run",
-        "To the left is the recipe: Enter edits a line, its help is below. Set max steps to 8, "
-        "and press {train.start} to start. The base is loaded once and stays in memory.",
+        "Enter edits a line, its help is below. Set max steps to 8, and press {train.start} to "
+        "start. The base is loaded once and stays in memory.",
+        wide="To the left is the recipe.",
+        narrow="{train.recipe} shows the recipe, and the curve again.",
     ),
     Stop(
         "train",
@@ -123,5 +129,5 @@ class Tour(Lines):
             ("" if last else f"   {key_for('global.end-tour')} ", "key"),
             ("" if last else "ends it", "quiet"),
         )
-        rows = wrapped(stop.said, max(20, width - 2))[:4]
+        rows = wrapped(stop.said(narrow=self.screen.has_class("-narrow")), max(20, width - 2))[:4]
         return (head, *(((f" {row}", "text"),) for row in rows))

@@ -16,7 +16,6 @@ class State(msgspec.Struct, frozen=True):
     """Remembered settings; unknown fields of a newer version are ignored, not refused."""
 
     theme: str = "sekft-dark"
-    pane: str = "trajectories"
     tmux_hint_shown: bool = False
     tour_offered: bool = False
     #: Ids of the runs drawn beside every other in the chart, by workspace.

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 
 from sekft_tui.input.actions import bindings
 from sekft_tui.input.footer import hints
+from sekft_tui.input.places import Place
 from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
@@ -65,6 +66,8 @@ class BoxScreen(ModalScreen[Answer]):
     TITLE_TEXT = ""
     #: Whether the keys scroll; else they may be answers.
     SCROLLS = True
+    #: Whose keys ``help`` shows.
+    PLACE: ClassVar[Place] = "box"
     #: What the last line says: ids of keys, and what they do.
     HINTS: ClassVar[tuple[tuple[str, str], ...]] = ()
 
@@ -78,6 +81,11 @@ class BoxScreen(ModalScreen[Answer]):
     def make_foot(self) -> Lines:
         """The last line, with the keys."""
         return Lines(lambda _: (hints(self.HINTS),), classes="foot")
+
+    def action_help(self) -> None:
+        from sekft_tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(self.PLACE))
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -89,6 +89,7 @@ class LiveScreen(ModalScreen[Key | None]):
     """
     BINDINGS = [
         *bindings("live"),
+        same_key("global.help", "help"),
         fixed_key("tab", "next(1)"),
         fixed_key("shift+tab", "next(-1)"),
         same_key("motion.choose", "open"),
@@ -225,6 +226,11 @@ class LiveScreen(ModalScreen[Key | None]):
         ]
 
     # --- keys -----------------------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        from sekft_tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen("live"))
 
     def action_next(self, by: int) -> None:
         """The next running episode."""

@@ -31,8 +31,8 @@ def test_text_goes_to_the_terminals_clipboard_also_through_tmux() -> None:
 def test_settings_survive_and_a_broken_file_is_only_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "tui.json"
     assert load_state(path) == State()
-    save_state(State(theme="nord", pane="runs"), path)
-    assert load_state(path) == State(theme="nord", pane="runs")
+    save_state(State(theme="nord", tour_offered=True), path)
+    assert load_state(path) == State(theme="nord", tour_offered=True)
     assert [one.name for one in path.parent.iterdir()] == ["tui.json"]
     path.write_text('{"theme": "x", "from_a_newer_version": 1}')
     assert load_state(path).theme == "x"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sekft_engine.cli.main import run
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import jobs
 from sekft_tui.app import Workbench
 from sekft_tui.input.tour import STOPS
+from sekft_tui.panes.replay.listing import Listing
 from sekft_tui.process.preferences import (
     Preferences,
     drawing,
@@ -77,6 +80,58 @@ async def test_what_an_empty_workspace_offers_is_told_to_its_end(
         await until_shown(pilot, "There is nothing in", "(minutes)", "file)")
 
 
+async def test_replay_says_nothing_of_what_it_has_not_read_yet(
+    empty: Workspace, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, read = threading.Event(), Listing.read
+
+    def slowly(listing: Listing, runs: Path) -> list[str]:
+        assert go_on.wait(60)
+        return read(listing, runs)
+
+    monkeypatch.setattr(Listing, "read", slowly)
+    async with Workbench(engine, empty).run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("escape", "4")
+        shown = await until_shown(pilot, "reading episodes …")
+        assert "0 episodes" not in shown
+        assert "no episodes yet" not in shown
+        go_on.set()
+        await until_shown(pilot, "0 episodes", "no episodes yet")
+
+
+async def test_a_list_without_rows_is_not_hidden(empty: Workspace, engine: ScriptedEngine) -> None:
+    async with Workbench(engine, empty).run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("escape", "o")
+        await until_shown(pilot, "nothing to show beside the list", "no trajectories in")
+
+
+async def test_a_workspace_that_was_never_open_begins_with_the_first_pane(
+    empty: Workspace, workspace: Workspace, engine: ScriptedEngine
+) -> None:
+    first = Workbench(engine, workspace)
+    async with first.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("5")
+        await until_shown(pilot, "no runs yet")
+        await pilot.press("q")
+    another = Workbench(ScriptedEngine(), empty)
+    async with another.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        assert another.pane == "trajectories"
+    again = Workbench(ScriptedEngine(), workspace)
+    async with again.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "no runs yet")
+
+
+def test_a_folder_without_its_option_is_told_the_option(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["tui", str(tmp_path)]) == 2
+    assert f"--workspace {tmp_path}" in capfd.readouterr().err
+
+
 async def test_sessions_of_somewhere_else_are_shown(
     empty: Workspace, engine: ScriptedEngine, tmp_path: Path
 ) -> None:
@@ -115,6 +170,8 @@ async def test_the_tour_leads_through_all_panes_and_leaves_the_keys_alone(
             await pilot.press("ctrl+g")
             shown = await until_shown(pilot, f"Tour {number}/{len(STOPS)}", stop.title)
             assert app.pane == stop.place
+            recipe = "o shows the recipe" in shown
+            assert recipe == (number == 3), "there is room for one part of the pane"
             last = stop.text.split()[-1]
             assert last in shown, "all of it is in view"
         await pilot.press("question_mark")

@@ -23,6 +23,8 @@ class Listing:
         self.all: list[Episode] = []
         self.rows: list[Episode] = []
         self.filter = ""
+        #: Whether it is being read, so that what is not in it may be there.
+        self.reading = True
         self._texts: dict[str, str] = {}
 
     def read(self, runs: Path) -> list[str]:
@@ -64,6 +66,8 @@ class Listing:
 
     def head(self, width: int) -> tuple[Parts, ...]:
         total = len(self.all)
+        if self.reading and not total:
+            return (((" Episodes", "strong"),),)
         count = f"{len(self.rows)} of {total}" if self.filter else str(total)
         parts = [(f" {count}", "strong"), (f" episode{'s' * (total != 1)}", "quiet")]
         if self.filter:

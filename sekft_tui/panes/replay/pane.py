@@ -45,6 +45,9 @@ _MARKERS = {
     "v": "no verdict",
 }
 
+#: The text of the list until it is read.
+_READING = "reading episodes …"
+
 
 class ReplayPane(SearchedPane):
     """Episodes to the left, the player to the right; two players take the whole width."""
@@ -73,9 +76,7 @@ class ReplayPane(SearchedPane):
 
     def compose(self) -> ComposeResult:
         self.list_head = Lines(self.listing.head)
-        self.list = LineList(
-            self.listing.row, chosen=self._open, empty="reading episodes …", id="replay-list"
-        )
+        self.list = LineList(self.listing.row, chosen=self._open, empty=_READING, id="replay-list")
         with Container(id="replay-split"):
             yield Part(self.list_head, self.list, id="replay-left")
             yield self.players
@@ -116,8 +117,14 @@ class ReplayPane(SearchedPane):
 
     @work(exclusive=True, group="episodes")
     async def _read_disk(self) -> None:
+        self.listing.reading = True
+        if not self.listing.all and self.list.empty != _READING:
+            self.list.empty = _READING
+            self.list.set_rows(0)
+        self.list_head.update()
         for line in await asyncio.to_thread(self.listing.read, self.host.workspace.runs):
             self.host.log_line("warning", line)
+        self.listing.reading = False
         self._fill()
 
     def _fill(self) -> None:
@@ -127,6 +134,8 @@ class ReplayPane(SearchedPane):
         if listing.all:
             clear = key_for("replay.back")
             self.list.empty = f"nothing matches {listing.filter!r}\n{clear} clears the filter"
+        elif listing.reading:
+            self.list.empty = _READING
         else:
             evals, start = key_for("global.pane-eval"), key_for("eval.start")
             self.list.empty = f"no episodes yet\n{evals} goes to Eval, {start} there starts one"

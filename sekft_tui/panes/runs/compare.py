@@ -44,8 +44,10 @@ class CompareScreen(BoxScreen[str]):
 
     DEFAULT_CSS = "CompareScreen #box { width: 96%; }"
     TITLE_TEXT = "runs side by side"
+    PLACE = "compare"
     BINDINGS = [
         *bindings("compare"),
+        same_key("global.help", "help"),
         same_key("runs.compare", "close"),
         # The lines have a use for it, too.
         same_key("motion.choose", "dismiss('curves')", priority=True),

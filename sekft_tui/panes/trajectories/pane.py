@@ -180,6 +180,9 @@ class TrajectoriesPane(Browser):
     def action_side(self) -> None:
         """Show or hide the list."""
         hidden = not self.has_class("-no-side")
+        if hidden and not self.list.rows:
+            self.host.note("there is nothing to show beside the list")
+            return
         if hidden and self.is_on(self.list):
             self.go_to(self.view)
         self.set_class(hidden, "-no-side")

@@ -29,7 +29,12 @@ class QueueScreen(BoxScreen[None]):
     DEFAULT_CSS = """
     QueueScreen #queue { max-height: 100%; background: $surface; }
     """
-    BINDINGS = [*bindings("queue"), same_key("global.queue", "close")]
+    PLACE = "queue"
+    BINDINGS = [
+        *bindings("queue"),
+        same_key("global.queue", "close"),
+        same_key("global.help", "help"),
+    ]
     HINTS = (
         ("queue.move-back queue.move", "move up, down"),
         ("queue.hold", "hold, release"),

@@ -68,7 +68,9 @@ async def test_what_a_model_writes_is_seen_before_its_command_is_complete(
         assert len(pilot.app.screen.query(Tile)) == 1
         await pilot.press("tab")
         await until_shown(pilot, "Welcome to copy-1")
-        await pilot.press("space")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "Running episodes", "Pause the eval")
+        await pilot.press("question_mark", "space")
         await until(pilot, lambda: ("pause", JOB) in engine.orders, "paused")
         await pilot.press("q")
         await until_gone(pilot, "live: eval-1")

@@ -38,6 +38,15 @@ def _shown(app: Workbench) -> list[str]:
     return screen.list.plain().splitlines()
 
 
+async def test_the_queue_has_help(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("Q", "question_mark")
+        await until_shown(pilot, "The job queue", "Hold or release a job")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "no job is running or waiting")
+
+
 async def test_a_pause_is_taken_back_before_the_step_ends_as_after_it(
     workspace: Workspace, tmp_path: Path
 ) -> None:

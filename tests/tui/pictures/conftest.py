@@ -54,7 +54,8 @@ class Picture(Protocol):
 
 def begin(pane: str, theme: str = "sekft-dark") -> None:
     """Let the next workbench begin in ``pane``, as it does where one left it there."""
-    save_state(State(pane=pane, theme=theme))
+    roots = (Path.cwd() / name for name in ("workspace", "empty"))
+    save_state(State(theme=theme, forms={str(root): {"pane": {"name": pane}} for root in roots}))
 
 
 @pytest.fixture(autouse=True)
