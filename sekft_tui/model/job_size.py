@@ -61,6 +61,7 @@ def train_size(
     memory: str,
     *,
     fits: bool = True,
+    why: str = "",
 ) -> JobSize:
     """The size of a training run.
 
@@ -68,6 +69,7 @@ def train_size(
         count: what it trains on; None = not counted yet.
         speed: tokens per second, at least and at most; zeros = not known.
         memory: what is known of it, in words.
+        why: where the speed is known from, or why it is uncertain; "" = nothing to say.
     """
     about = (memory,) if memory else ()
     if count is None or not count.rows:
@@ -88,7 +90,7 @@ def train_size(
     seconds = (0.0, 0.0)
     if speed[0] > 0:
         seconds = (tokens / speed[1], tokens / speed[0])
-        lines.insert(1, between(seconds))
+        lines.insert(1, between(seconds) + (f", {why}" if why else ""))
     return JobSize((*lines, *about), seconds, fits)
 
 

@@ -24,3 +24,10 @@ BY_IMPORTANCE = (
 )
 #: What stands over the rates of controls.
 CONTROLS = "controls, without a model"
+#: What controls are called where their names have no room.
+_SHORT = {"always-exit": "all exit", "always-panic": "all panic"}
+
+
+def short_name(subject: str, room: int) -> str:
+    """The name of a subject, for so many cells; it may still be too long."""
+    return subject if len(subject) < room else _SHORT.get(subject, subject)

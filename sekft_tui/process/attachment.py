@@ -104,7 +104,7 @@ def about(remote: RemoteEngine) -> str:
     waiting = len(status.queued) - held
     if remote.where.is_away:
         return f"on an engine elsewhere (process {said.pid}): its files are not here; I says more"
-    parts = [f"on the engine of this workspace: process {said.pid}, since {since}"]
+    parts = [f"on this workspace's engine, process {said.pid}, since {since}"]
     parts += [f"{waiting} waiting"] if waiting else []
     parts += [f"{held} held ({key_for('global.queue')} shows them)"] if held else []
     return ", ".join(parts)

@@ -8,11 +8,14 @@ from typing import NamedTuple
 from textual import events as textual_events
 
 from sekft_engine.records.events import EpisodeDone
+from sekft_tui.model.measures import short_name
 from sekft_tui.text import Parts, clip, duration, fit, told_apart, visible
 from sekft_tui.widgets.line_list import LineList
 
 #: In fewer cells a verdict's word would not be known again: its glyph stands alone.
 _WORDS = 5
+#: Cells for each subject: what a verdict takes with its figures, and the least that shows its word.
+_USUAL, _LEAST = 16, 11
 
 
 class Mark(NamedTuple):
@@ -66,11 +69,13 @@ class VerdictGrid(LineList):
         self.grid: list[GridRow] = []
         self.column = 0
         self._longest = 0
+        self._labels: tuple[int, list[str]] = (-1, [])  # for so many cells
 
     def fill(self, subjects: tuple[str, ...], models: int, grid: list[GridRow]) -> None:
         """Show another grid."""
         self.subjects, self.models, self.grid = subjects, models, grid
         self.column = max(0, min(self.column, len(subjects) - 1))
+        self._labels = (-1, [])
         self._longest = max((len(row.scenario) for row in grid), default=0)
         self.set_rows(len(grid))
 
@@ -109,17 +114,22 @@ class VerdictGrid(LineList):
     def widths(self, width: int) -> tuple[int, int]:
         """Cells for the scenario's name and for each subject."""
         count = max(1, len(self.subjects))
-        name = max(12, min(self._longest + 3, 40, width - 16 * count))
+        wanted = min(self._longest + 3, 40)
+        name = min(wanted, width - _USUAL * count)
+        if name < wanted:  # the figures are in Replay; which world it is, is nowhere else
+            name = min(wanted, width - 1 - _LEAST * count)
+        name = max(12, name)
         return name, max(4, min(28, (width - name - 1) // count))
 
     def header(self, width: int) -> Parts:
         name, each = self.widths(width)
         parts = [(" " + fit("scenario", name - 1), "quiet")]
         lines = [self._line_after(number) for number in range(len(self.subjects))]
+        rooms = [each - len(line) - 1 for line in lines]
         labels = told_apart(
             [
-                (visible(name), each - len(line) - 1)
-                for name, line in zip(self.subjects, lines, strict=True)
+                (short_name(visible(name), room), room)
+                for name, room in zip(self.subjects, rooms, strict=True)
             ]
         )
         for number, (label, line) in enumerate(zip(labels, lines, strict=True)):
@@ -135,8 +145,7 @@ class VerdictGrid(LineList):
         row = self.grid[y]
         name, each = self.widths(width)
         here = y == self.cursor and self.has_focus
-        label = visible(row.scenario)
-        parts: list[tuple[str, str]] = [(" " + fit(label, name - 2) + " ", "text")]
+        parts: list[tuple[str, str]] = [(" " + self._label(y, name - 2) + " ", "text")]
         for number, cell in enumerate(row.cells):
             lit = here and number == self.column and len(self.subjects) > 1
             text, style, tail = _cell_text(cell)
@@ -150,6 +159,13 @@ class VerdictGrid(LineList):
             line = self._line_after(number)
             parts += [(tail + " ", "quiet"), (line, "rule"), (" " * (2 - len(line)), "quiet")]
         return tuple(parts)
+
+    def _label(self, y: int, room: int) -> str:
+        """The name of a row; of names that would look alike, the end."""
+        if self._labels[0] != room:
+            names = [(visible(row.scenario), room) for row in self.grid]
+            self._labels = (room, told_apart(names))
+        return self._labels[1][y]
 
     def on_click(self, event: textual_events.Click) -> None:
         name, each = self.widths(self.content_width)

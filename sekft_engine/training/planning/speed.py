@@ -37,8 +37,13 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     estimate: bool = True
 
     def rounded(self, between: str) -> str:
-        """Both ends in two digits: an estimate has no more."""
-        return between.join(f"{float(f'{end:.2g}'):,.0f}" for end in (self.low, self.high))
+        """Both ends in two digits: an estimate has no more. One number where they are the same."""
+        ends = (_two_digits(self.low), _two_digits(self.high))
+        return between.join(dict.fromkeys(ends))
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def estimate_speed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -77,17 +77,24 @@ class FollowedRun:
         return bool(found)
 
 
-def last_step(run: RunInfo) -> events.StepDone | None:
-    """The last step that the journal of a training run has; None = none. Reads its end."""
+def last_events(run: RunInfo) -> Iterator[Event]:
+    """The events at the end of a run's journal, the last one first. Reads that end alone."""
     try:
         with run.events_path.open("rb") as journal:
             journal.seek(0, os.SEEK_END)
             journal.seek(max(0, journal.tell() - _END_BYTES))
             lines = journal.read(_END_BYTES).splitlines()
     except OSError:
-        return None
+        return
     for line in reversed(lines):
         event = decode_line(line)
+        if event is not None:
+            yield event
+
+
+def last_step(run: RunInfo) -> events.StepDone | None:
+    """The last step that the journal of a training run has; None = none. Reads its end."""
+    for event in last_events(run):
         if isinstance(event, events.StepDone):
             return event
     return None

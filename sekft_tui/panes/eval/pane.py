@@ -216,8 +216,6 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             labels["stop"] = "stopping"
         elif status in ("pausing", "paused"):
             labels["pause"] = "resume"
-        if not self.is_on(self.grid) or len(self.grid.subjects) < 2:
-            labels["column(1)"] = ""
         if not self.grid.rows:
             labels["search"] = ""
         if not self.view.path:

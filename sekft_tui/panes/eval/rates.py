@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from sekft_engine.evaluation.statistics.paired import Comparison
 from sekft_tui.model.evaluation import EvalView, Tally
-from sekft_tui.model.measures import BY_IMPORTANCE, CONTROLS
+from sekft_tui.model.measures import BY_IMPORTANCE, CONTROLS, short_name
 from sekft_tui.text import Parts, clip, fit, rule, told_apart, visible
 
 #: The most models and comparisons that are listed.
@@ -41,7 +41,9 @@ class Rates:
         if beside:
             head.append((fit(_against(visible(view.subjects[0])), beside), "quiet"))
 
-        labels = told_apart([(visible(subject), name) for subject in view.subjects])
+        labels = told_apart(
+            [(short_name(visible(subject), name), name) for subject in view.subjects]
+        )
         label_of = dict(zip(view.subjects, labels, strict=True))
 
         def row(subject: str, style: str) -> Parts:

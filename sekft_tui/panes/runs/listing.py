@@ -8,6 +8,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -171,7 +172,7 @@ class RunList(SearchedPane, SortedPane):
 
     def _head(self, width: int) -> tuple[Parts, ...]:
         name = _name_width(width)
-        titles = fit("   run", name + 3) + fit("when", 13) + fit("status", 10) + "result"
+        titles = fit("   run", name + 3) + fit("when", 13) + fit("status", 10) + "result, tags"
         return (((clip(titles, width), "quiet"),),)
 
     def _row(self, y: int, width: int) -> Parts:
@@ -188,8 +189,8 @@ class RunList(SearchedPane, SortedPane):
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         letter = self.host.pinned.letter(run.id)
         tags = "".join(f"#{visible(tag)} " for tag in row.notes.tags)
-        tags = clip(tags, 20)
         room = max(0, width - name - 26)
+        result = clip(row.short_result + "  " * bool(tags), room)
         return (
             (glyph, style),
             (letter or " ", "accent"),
@@ -197,8 +198,8 @@ class RunList(SearchedPane, SortedPane):
             (title, "text" if row.depth else "strong"),
             (fit(_when(run.created), 13), "quiet"),
             (fit(visible(run.status), 10), style),
-            (clip(tags, room), "note"),
-            (clip(row.short_result, max(0, room - len(tags))), "text"),
+            (result, "text"),
+            (clip(tags, room - cell_len(result)), "note"),
         )
 
     @on(LineList.Moved, "#runs-list")

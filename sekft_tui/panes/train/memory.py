@@ -5,6 +5,7 @@ What computes that is imported at the first call, so that a workbench opens with
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,23 +13,40 @@ import msgspec
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
+from sekft_engine.core.machine import usable_threads
 from sekft_engine.data.recipe import Recipe
+from sekft_tui.model.runs.measured import Measured
+from sekft_tui.text import short_number, visible
 
 if TYPE_CHECKING:
     from sekft_engine.training.planning.plan import Plan
 
 _GIB = 2**30
+#: From this ratio of its ends on, a range needs a reason, if there is one.
+_WIDE = 2.0
+_BUSY = "the machine is busy"
 
 
 class MemoryLine(NamedTuple):
     """What the form shows: a few words, the help below, whether the run fits, and the range of its
-    speed (empty = nobody knows), also in tokens per second."""
+    speed (empty = nobody knows), also in tokens per second, and ``why`` as of a size."""
 
     value: str
     help: str
     fits: bool = True
     speed: str = ""
     tokens_per_s: tuple[float, float] = (0.0, 0.0)
+    why: str = ""
+
+    def as_measured(self, known: Measured) -> MemoryLine:
+        """With the speed of a run that trained the same shapes, in place of the estimate."""
+        rate = short_number(float(f"{known.tokens_per_s:.2g}"))
+        name = visible(known.run.id)
+        return self._replace(
+            speed=f"about {rate} tokens/s, as {name} had",
+            tokens_per_s=(known.tokens_per_s,) * 2,
+            why=f"as fast as {name}",
+        )
 
 
 def memory_line(
@@ -58,7 +76,18 @@ def memory_line(
         plan = planning.plan_run(base, shape.read_shape(folder), recipe, place, load_4bit=load_4bit)
     except SekftError as error:
         return MemoryLine("", error.what)
-    return MemoryLine(_value(plan), _help(plan), plan.fits, _speed(plan), _tokens_per_s(plan))
+    speed = _tokens_per_s(plan)
+    why = _BUSY if speed[1] > _WIDE * speed[0] and _is_busy() else ""
+    words = _speed(plan) + (f", {why}" if why else "")
+    return MemoryLine(_value(plan), _help(plan), plan.fits, words, speed, why)
+
+
+def _is_busy() -> bool:
+    """Whether as many processes want to compute as there are processors."""
+    try:
+        return os.getloadavg()[0] >= usable_threads()
+    except OSError:
+        return False
 
 
 def measure_processor() -> None:

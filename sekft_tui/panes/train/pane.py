@@ -210,9 +210,11 @@ class TrainPane(FormPane[TrainView]):
                 | events.JobCancelled(kind="train" | "sweep")
             ):
                 self.host.pinned.refresh()
+                self.left.look_at_runs()
 
     def reload(self) -> None:
         self.left.fill()
+        self.left.look_at_runs()
         self.host.pinned.refresh()
 
     def _chart_head(self, width: int) -> tuple[Parts, ...]:

@@ -14,6 +14,7 @@ from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.model.job_text import no_base
+from sekft_tui.model.runs.measured import Measured, alike, measured_runs
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
@@ -99,6 +100,7 @@ class RecipePart(Part):
             id="train-form",
         )
         self._planned = False
+        self._measured: tuple[Measured, ...] = ()
         self.memory = MemoryLine("", "", fits=True)
         self.head = Lines(self._head)
         super().__init__(self.head, self.form, self.help, id="train-left")
@@ -170,6 +172,16 @@ class RecipePart(Part):
                 self.run_worker(self._count())
             if not self.memory.speed:
                 self.run_worker(self._measure())
+            self.look_at_runs()
+
+    def look_at_runs(self) -> None:
+        """Learn from the runs of the workspace how fast they were."""
+        if self._planned:
+            self.run_worker(self._read_speeds(), exclusive=True, group="speeds")
+
+    async def _read_speeds(self) -> None:
+        self._measured = await asyncio.to_thread(measured_runs, self._host.workspace.runs)
+        self.fill()
 
     def run_size(self) -> JobSize:
         """How large the run is that the form describes."""
@@ -181,6 +193,7 @@ class RecipePart(Part):
             memory.tokens_per_s,
             memory.value and f"memory {memory.value}",
             fits=memory.fits,
+            why=memory.why,
         )
 
     async def _count(self) -> None:
@@ -237,14 +250,11 @@ class RecipePart(Part):
         """Whether the run that the form describes fits into memory."""
         with self._host.bridge.shared() as shared:
             resident = shared.base.memory if shared.base is not None else 0
-        load_4bit = bool(self.run["load_4bit"])
-        return memory_line(
-            self._host.base,
-            self._host.recipe,
-            device=self.run["device"] or "auto",
-            resident=resident,
-            load_4bit=load_4bit,
-        )
+        load_4bit, device = bool(self.run["load_4bit"]), self.run["device"] or "auto"
+        base, recipe = self._host.base, self._host.recipe
+        line = memory_line(base, recipe, device=device, resident=resident, load_4bit=load_4bit)
+        known = alike(self._measured, base, recipe, device=device, load_4bit=load_4bit)
+        return line.as_measured(known) if known is not None else line
 
     def _check(self, name: str, value: str) -> str:
         if name == "scenarios":

@@ -74,7 +74,8 @@ class EngineScreen(BoxScreen[None]):
     def draw(self, shared: Shared) -> None:
         width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
         facts = [*self._engine(width), *self._base(shared), *self._work(shared, width)]
-        self.put(tuple(_line(name, value, width) for name, value in facts))
+        lines = (line for name, value in facts for line in _lines(name, value, width))
+        self.put(tuple(_line(name, value, width) for name, value in lines))
 
     def _engine(self, width: int) -> Iterator[tuple[str, str]]:
         remote = self._bridge.remote

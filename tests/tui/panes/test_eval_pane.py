@@ -257,6 +257,32 @@ async def test_a_step_cap_that_the_reference_exceeds_is_asked_about_before_the_s
         await until(pilot, lambda: bool(engine.jobs), "started")
 
 
+async def test_worlds_and_controls_can_be_told_apart_on_80_columns(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    controls = ["oracle", "always-exit", "always-panic", "random"]
+    worlds = [f"{kind}-000{n}" for kind in ("compositions", "primitives") for n in (1, 2)]
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("3", "s")
+        engine.say(
+            events.JobStarted(job="eval-1", kind="eval", t=1.0),
+            events.EvalStarted(
+                job="eval-1", subjects=["base", *controls], controls=controls, scenarios=worlds,
+                archetypes=["x"] * len(worlds),
+            ),
+            verdict("oracle", worlds[0], "good"),
+        )  # fmt: skip
+        shown = await until_shown(pilot, *worlds, "all exit", "all panic", "✓ exit")
+        assert "always-" not in shown, "cut or whole"
+        engine.say(
+            events.EvalStarted(
+                job="eval-1", subjects=["base", "mine", *controls], controls=controls,
+                scenarios=worlds, archetypes=["x"] * len(worlds),
+            ),
+        )  # fmt: skip
+        await until_shown(pilot, "all exit", "all panic", "ns-0001", "ns-0002", "primitives", "✓")
+
+
 async def test_a_terminal_made_small_keeps_what_had_the_focus(
     make_app: Make, engine: ScriptedEngine
 ) -> None:

@@ -134,6 +134,20 @@ async def test_a_run_is_given_a_title_a_note_and_tags_that_stay_with_it(
     assert list_runs(filled.runs)[0].id == "001-train", "the manifest is as it was"
 
 
+async def test_tags_leave_the_loss_its_room_on_80_columns(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"001-train", "enter")
+        await pilot.press("t", *"baseline, keep, first", "enter")
+        await until_shown(pilot, "#baseline")
+        rows = screen_text(pilot.app).splitlines()
+        (line,) = (row for row in rows if "✓" in row and "001-train" in row)
+        assert re.search(r"steps?  loss [\d.]+ → [\d.]+", line), line
+
+
 async def test_a_deleted_run_is_in_the_trash_and_can_be_taken_back(
     filled: Workspace, make_app: Make
 ) -> None:

@@ -3,9 +3,11 @@ or a whole table of recipes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sekft_engine.data.workspace import Workspace
@@ -13,12 +15,14 @@ from sekft_engine.records import events, jobs
 from sekft_engine.training.planning.cards import CARDS, GIB
 from sekft_engine.training.planning.computed import Computing
 from sekft_engine.training.planning.place import Place
+from sekft_engine.training.planning.speed import Speed
 from sekft_tui.app import Workbench
 from sekft_tui.panes import pane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.find_rate import FindRateScreen
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training
+from tests.tui.stored import stored_run
 
 Make = Callable[[], Workbench]
 
@@ -103,6 +107,31 @@ async def test_the_form_estimates_the_speed_of_this_machines_processor(make_app:
         left = app.query_one(TrainPane).left
         left.run["device"] = "cpu"
         await until_shown(pilot, "fits", "about ", "tokens/s (estimate)")
+
+
+async def test_what_a_run_of_the_same_shapes_measured_is_told_instead_of_an_estimate(
+    make_app: Make, workspace: Workspace
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "tokens/s (estimate)")
+        recipe = msgspec.to_builtins(app.recipe)
+        folder = stored_run(workspace, "001-train", training(8), recipe=recipe | {"lr": 0.5})
+        raw = json.loads((folder / "run.json").read_text())
+        raw["facts"]["base"]["path"] = str(Path(app.base).absolute())
+        (folder / "run.json").write_text(json.dumps(raw))
+        await pilot.press("R")
+        await until_shown(pilot, "about 410 tokens/s, as 001-train had")
+        left = app.query_one(TrainPane).left
+        assert left.run_size().lines[1].endswith(", as fast as 001-train")
+        left.put("rank", "5")
+        await until_shown(pilot, "tokens/s (estimate)")
+
+
+def test_an_estimate_is_no_range_of_two_equal_numbers() -> None:
+    assert Speed(low=0.62, high=1.24, source="").rounded("-") == "0.62-1.2"
+    assert Speed(low=36.6, high=37.4, source="").rounded("-") == "37"
 
 
 async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
