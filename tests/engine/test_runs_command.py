@@ -219,7 +219,7 @@ def test_an_episode_is_written_as_a_recording_for_asciinema(
     here = ("--workspace", str(workspace))
     assert said("cast", "003", "world-1", str(target), *here) == f"base-world-1 -> {target}\n"
     head, *frames = map(json.loads, target.read_text().splitlines())
-    assert head["version"] == 3
+    assert head["version"] == 2
     assert "quil" in "".join(text for _, _, text in frames)
     assert sekft(["runs", "cast", "003", "world", str(target), *here]) == 2
     assert "2 episodes have that in their names: world" in capsys.readouterr().err
