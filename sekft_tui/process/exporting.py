@@ -40,16 +40,21 @@ def target(text: str, endings: Iterable[str]) -> Path:
     """The file that was typed.
 
     Raises:
-        BadInput: it has another ending, is there already, or its folder is not.
+        BadInput: it has another ending, is there already, its folder is not, or no file can
+            have that name.
     """
     path = Path(text.strip()).expanduser().absolute()
     if path.suffix.lower() not in endings:
         raise BadInput(f"the ending says what is written: {' '.join(endings)}")
     if not path.parent.is_dir():
         raise BadInput("no such folder", where=str(path.parent))
-    if os.path.lexists(path):
-        raise BadInput(f"already there; choose another name, as {unused(path).name}")
-    return path
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return path
+    except OSError as error:  # a name that no file can have
+        raise BadInput(str(error.strerror), where=text) from error
+    raise BadInput(f"already there; choose another name, as {unused(path).name}")
 
 
 def unused(path: Path) -> Path:

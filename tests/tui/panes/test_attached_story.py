@@ -171,6 +171,8 @@ def test_start_train_lose_the_line_come_back_watch_evaluate_and_talk_to_it(
         screen.press("3")
         screen.until_shown("[x] base", "[x] 001-train", "2 held out")
         screen.press(*"j" * 5, "enter", "ctrl+u", "2", "enter", "s")
+        screen.until_shown("The step cap of 2 is below the reference solution")
+        screen.press("y")
         screen.until_shown("4 of 4 episodes", "✓ done")
         screen.press("q")
         assert screen.ended() == 0

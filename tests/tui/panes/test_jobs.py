@@ -76,7 +76,7 @@ async def test_a_failed_job_is_a_toast_and_a_screen_never_an_exit(
         await until(pilot, lambda: bool(sent), "the error is copied, also from within tmux")
         assert sent == [requests("no space [left] on disk\nTraceback: x")]
         await pilot.press("escape", "6")
-        await until_shown(pilot, "train failed: no space [left] on disk")
+        await until_shown(pilot, "training failed: no space [left] on disk")
 
 
 @SIZES

@@ -85,7 +85,7 @@ async def test_sessions_are_sorted_and_the_cursor_stays_on_its_own(
         await pilot.press("S", "S")  # by end, and by commands: the most first
         await until_listed(pilot, "a-002", "c-004", "c-001", "b-003", "b-000")
         await pilot.press("L")
-        await until_shown(pilot, " b-003  Tidy", "by commands")
+        await until_shown(pilot, " b-003  exit ✓  Tidy", "by commands")
         await pilot.press("S", "S", "S")
         await until_listed(pilot, "b-000", "c-001", "a-002", "b-003", "c-004")
         assert "by length" not in screen_text(pilot.app)

@@ -44,6 +44,8 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
         screen.press(*"j" * 5, "enter", "ctrl+u", "2", "enter")
         screen.until(lambda text: re.search(r"step cap +2\n", text), "two commands at most")
         screen.press("s")
+        screen.until_shown("The step cap of 2 is below the reference solution")
+        screen.press("y")
         shown = screen.until_shown("4 of 4 episodes", "✓ done")
         assert "n=2" in shown
 

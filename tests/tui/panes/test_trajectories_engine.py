@@ -137,7 +137,7 @@ async def test_losses_appear_once_they_are_measured(
         await until_shown(pilot, "loss 4.00 → 0.25 nats")
         await pilot.press("M")  # it is measured already
         await pilot.press("j")
-        await until_shown(pilot, "good-001  good")
+        await until_shown(pilot, "good-001  exit ✓  good")
         await pilot.press("M")
         await until(pilot, lambda: bool(engine.jobs), "a job")
         assert len(engine.jobs) == 1
