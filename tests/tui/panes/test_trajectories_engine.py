@@ -147,7 +147,7 @@ async def test_losses_appear_once_they_are_measured(
             events.JobStarted(job=job, kind="measure_losses"),
             events.JobDone(job=job, kind="measure_losses", result={}),
         )
-        await until_shown(pilot, "good-001  good", "loss 4.00 → 0.25 nats")
+        await until_shown(pilot, "good-001  exit ✓  good", "loss 4.00 → 0.25 nats")
 
 
 async def test_losses_of_another_text_are_refused_with_the_reason(
