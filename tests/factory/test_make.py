@@ -252,7 +252,8 @@ def test_every_prefix_is_balanced(split: Split, count: int) -> None:
         assert max(seen.values()) - min(seen.values()) <= 1
     assert {spec.channel for spec in chosen} == {"motd", "banner", "env", "file"}
     panics = sum(spec.terminal == "panic" for spec in chosen)
-    assert 0.15 <= panics / count <= 0.3
+    low, high = (0.08, 0.2) if split == "train" else (0.15, 0.3)
+    assert low <= panics / count <= high
 
 
 def test_the_data_is_varied(bundles: list[Scenario]) -> None:

@@ -152,7 +152,7 @@ def _computing_of(base: ResidentBase) -> Computing:
         parameter.dtype for parameter in base.model.parameters() if parameter.is_floating_point()
     )
     return Computing(
-        device="cuda" if base.device.type == "cuda" else "cpu",
+        device="cuda" if device_of(base.device).has_own_memory else "cpu",
         width=dtype.itemsize,
         parts=parallel_parts(base.device),
     )
