@@ -33,7 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -187,20 +187,25 @@ def attached(place: Place, size: tuple[int, int]) -> dict[str, float]:
 
 
 def _training(place: Place, words: list[str], size: tuple[int, int]) -> dict[str, float]:
-    last = size[1] - 1
     with place.open(words, size) as shown:
         shown.until_shown("certified")
         shown.type("2")
         shown.until_shown("max steps")
         first = _until_first_step(shown)
         rate = shown.bytes_per_s(place.options.seconds)
-        told = keys(shown, ("a",), lambda one: one.line(last), place.options.keys)
+        told = keys(shown, ("a",), _labels, place.options.keys)
         _still(shown, "running")
         shown.type("x")
         shown.until_shown("stopped")
         again = _until_first_step(shown)
         later = {f"next_{name}": value for name, value in again.items()}
         return told | {"bytes_per_s": rate} | first | later
+
+
+def _labels(shown: Console) -> str:
+    """What stands below the chart's axis: steps, tokens or times."""
+    lines = shown.text.splitlines()
+    return next((below for line, below in pairwise(lines) if "└" in line), "")
 
 
 def _until_first_step(shown: Console) -> dict[str, float]:
