@@ -44,6 +44,7 @@ class TracedDevice(device.Device):
 
     kind = "meta"
     has_own_memory = True
+    computed_as = ""
 
     @property
     def dtype(self) -> torch.dtype:

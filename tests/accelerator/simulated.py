@@ -395,6 +395,7 @@ class SimulatedDevice(device.Device):
     can_compile = False
     has_own_memory = True
     rows = 4
+    computed_as = ""
     #: The type that a base computes in here; bfloat16 as on CUDA where a test says so.
     base_dtype = torch.float32
 

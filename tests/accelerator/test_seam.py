@@ -15,7 +15,10 @@ from sekft_engine.model import device
 from sekft_engine.model.device import CudaDevice, choose_device, device_of, out_of_memory
 
 #: Calls of a kind of device, and comparisons with its name.
-_NAMED = re.compile(r"torch\.(?:cuda|mps|xpu|backends\.mps)\b|[=!]= *\"(?:cuda|mps)|\.cuda\(")
+_NAMED = re.compile(
+    r"torch\.(?:cuda|mps|xpu|backends\.mps)\b|\.cuda\("
+    r'|(?:[=!]=|\bin) *\(?(?:"cpu", *)?"(?:cuda|mps)'
+)
 #: Run in a process of its own, since a broken driver may hang or kill whoever imports torch.
 _EXEMPT = {"engine/doctor.py", "engine/torch_probe.py"}
 
@@ -39,6 +42,7 @@ def test_the_search_finds_what_it_looks_for() -> None:
         "torch.cuda.synchronize()",
         'if x.device.type == "cuda":',
         'type != "cuda"',
+        'type not in ("cpu", "cuda")',
         "x.cuda()",
         "torch.mps.empty_cache()",
     ):

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sekft_engine.core.gpu import GpuMonitor
 from sekft_engine.core.machine import memory_available
@@ -33,6 +33,8 @@ class Device:
         can_compile: whether torch.compile makes kernels for it.
         has_own_memory: whether it does not share the machine's main memory.
         rows: how many episodes are decoded together.
+        computed_as: the device whose computed memory of a step holds here; empty = none, so that it
+            has to be measured.
     """
 
     kind: ClassVar[str] = "cpu"
@@ -41,6 +43,7 @@ class Device:
     can_compile: ClassVar[bool] = True
     has_own_memory: ClassVar[bool] = False
     rows: ClassVar[int] = 16
+    computed_as: ClassVar[Literal["cpu", "cuda", ""]] = "cpu"
 
     def __init__(self, place: torch.device) -> None:
         self.place = place
@@ -137,6 +140,7 @@ class CudaDevice(Device):
     automatic = True
     has_own_memory = True
     rows = 64
+    computed_as = "cuda"
 
     @classmethod
     def count(cls) -> int:
@@ -257,6 +261,7 @@ class MpsDevice(Device):
     kind = "mps"
     has_nf4 = False
     can_compile = False
+    computed_as = ""
 
     @classmethod
     def count(cls) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -131,12 +132,17 @@ def _computed_bound(
 ) -> int | None:
     """The most bytes that a step of ``run`` takes, with all rows padded; None = the memory of this
     base is not known in advance."""
-    if base.device.type not in ("cpu", "cuda"):
+    device = device_of(base.device).computed_as
+    if not device:
         return None
     try:
         shape = read_shape(base.path)
         memory = computed_step(
-            shape, recipe, _computing_of(base), load_4bit=base.quantised, recompute=recompute
+            shape,
+            recipe,
+            _computing_of(base, device),
+            load_4bit=base.quantised,
+            recompute=recompute,
         )
     except BadInput:  # a family that is not known, or targets that the measurement refuses
         return None
@@ -146,13 +152,13 @@ def _computed_bound(
     return padded.bytes_of(run.heaviest(padded))
 
 
-def _computing_of(base: ResidentBase) -> Computing:
+def _computing_of(base: ResidentBase, device: Literal["cpu", "cuda"]) -> Computing:
     """How this base computes."""
     dtype = next(
         parameter.dtype for parameter in base.model.parameters() if parameter.is_floating_point()
     )
     return Computing(
-        device="cuda" if device_of(base.device).has_own_memory else "cpu",
+        device=device,
         width=dtype.itemsize,
         parts=parallel_parts(base.device),
     )
