@@ -231,8 +231,9 @@ def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
     with place.open(place.workbench(), size) as shown:
         shown.until_shown("certified")
         shown.type("3")
-        shown.until_shown("start the eval")
+        shown.until_shown("turn tokens")
         shown.type("s")
+        shown.until_shown("loading the base")  # until then the eval before it may be shown
         shown.until_shown("of 16 episodes")
         rate = shown.bytes_per_s(place.options.seconds)
         told = keys(shown, MOVES, lambda one: one.backgrounds(column), place.options.keys)
