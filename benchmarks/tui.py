@@ -234,7 +234,7 @@ def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
         shown.until_shown("turn tokens")
         shown.type("s")
         shown.until_shown("loading the base")  # until then the eval before it may be shown
-        shown.until_shown("of 16 episodes")
+        shown.until_shown(" episodes")
         rate = shown.bytes_per_s(place.options.seconds)
         told = keys(shown, MOVES, lambda one: one.backgrounds(column), place.options.keys)
         _still(shown, "running")
@@ -296,8 +296,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for size in SIZES:
             name = f"{size[0]}x{size[1]}"
             paints[name] = first_paints(place, size)
-            ways = STATES | (PEERS if size == SIZES[-1] else {})
-            states[name] = {state: way(place, size) for state, way in ways.items()}
+            states[name] = {}
+            for state, way in (STATES | (PEERS if size == SIZES[-1] else {})).items():
+                print(f"{name}: {state}", file=sys.stderr, flush=True)
+                states[name][state] = way(place, size)
+                print(f"  {_rounded(states[name][state])}", file=sys.stderr, flush=True)
         slow = {
             "sekft": slow_line(place, SIZES[-1]),
             "OptionList": slow_option_list(place, SIZES[-1]),
@@ -314,6 +317,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         **_ratios(paints[name], states[name]),
         "sizes": {name: {"first_paint_s": paints[name], "states": states[name]} for name in paints},
     }
+
+
+def _rounded(told: dict[str, float]) -> str:
+    return ", ".join(f"{what} {value:.2f}" for what, value in told.items())
 
 
 def _ratios(paint: dict[str, float], told: dict[str, dict[str, float]]) -> dict[str, float]:
