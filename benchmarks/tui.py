@@ -234,7 +234,7 @@ def evaluating(place: Place, size: tuple[int, int]) -> dict[str, float]:
         shown.until_shown("turn tokens")
         shown.type("s")
         shown.until_shown("loading the base")  # until then the eval before it may be shown
-        shown.until_shown(" episodes")
+        shown.until_shown("eval 0/")
         rate = shown.bytes_per_s(place.options.seconds)
         told = keys(shown, MOVES, lambda one: one.backgrounds(column), place.options.keys)
         _still(shown, "running")
