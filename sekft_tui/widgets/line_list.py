@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from textual import events
-from textual.geometry import Size
 from textual.message import Message
 
 from sekft_tui.text import Parts, wrapped
@@ -68,8 +67,7 @@ class LineList(LineView):
         if not before or rows < before:
             self.set_rows(rows)
             return
-        self.count = rows
-        self.virtual_size = Size(self.content_width, rows)
+        self.resize(rows)
         self.refresh_lines(before, rows - before)
 
     def line(self, y: int, width: int) -> Parts:

@@ -88,9 +88,24 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def relines(self, count: int) -> None:
         """The number of lines is now ``count``."""
-        self.count = count
-        self.virtual_size = Size(self.content_width, count)
+        self.resize(count)
         self.redraw()
+
+    def resize(self, count: int) -> None:
+        """There are ``count`` lines now, and those there were are as they were."""
+        self.count = count
+        size = Size(self.content_width, count)
+        barred = self.show_vertical_scrollbar
+        if self.styles.auto_dimensions or barred != (count > self.container_size.height):
+            self.virtual_size = size
+            return
+        # The view stays as large and its bar where it is. To lay the screen out again, as Textual
+        # does for every new size, would be most of the time that an answer to a key takes.
+        self.set_reactive(LineView.virtual_size, size)
+        if barred:
+            self.vertical_scrollbar.window_virtual_size = count
+        if self.scroll_y > self.max_scroll_y:
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
 
     def redraw(self) -> None:
         self._strips.clear()
