@@ -22,8 +22,8 @@ from sekft_engine.records import jobs
 from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.takeover.local_session import find_session
 from sekft_engine.takeover.model_session import DistantSession, ModelSession
-from sekft_engine.takeover.takeover import find_takeover
 from sekft_engine.work.context import Context
 
 
@@ -47,7 +47,7 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
         Who typed how many turns, and why it stopped before their end, where it did.
     """
     if job.session is None:
-        session: ModelSession = find_takeover(job.takeover)
+        session: ModelSession = find_session(job.takeover)
     else:
         session = DistantSession(job, context)
     found = _behind_a_server if job.endpoint else _on_this_machine

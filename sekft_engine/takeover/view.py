@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.reference import StateDifference
@@ -108,6 +109,13 @@ class CurrentView:
         self.view = TakeOverView()
         self._changed = changed
         self._condition = threading.Condition()
+
+    @property
+    def origin(self) -> Origin:
+        """Where it began; raises BadInput while that is not known."""
+        if self.view.origin is None:
+            raise BadInput("the take-over has not begun")
+        return self.view.origin
 
     def update(self, **changes: Any) -> None:
         """Change fields of the view."""
