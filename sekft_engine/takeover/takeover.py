@@ -263,19 +263,7 @@ class TakeOver:
         if self._episode is not None:
             self._episode.close()
             self._episode = None
-        self._current.update(
-            state="opening",
-            again=again,
-            differences=(),
-            remark="",
-            finished=None,
-            against=None,
-            kept=None,
-            certificate=None,
-            uncertified="",
-            recorded="",
-            settled=False,
-        )
+        self._current.begin_again(again)
         episode = Episode(
             origin.scenario,
             self._subject,

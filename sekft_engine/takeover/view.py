@@ -132,6 +132,23 @@ class CurrentView:
         self._changed()
         return True
 
+    def begin_again(self, again: int) -> None:
+        """Forget all that was seen in the world before: a fresh one is opened, and ``again`` turns
+        are typed into it."""
+        self.update(
+            state="opening",
+            again=again,
+            differences=(),
+            remark="",
+            finished=None,
+            against=None,
+            kept=None,
+            certificate=None,
+            uncertified="",
+            recorded="",
+            settled=False,
+        )
+
     def wait(self, *states: State, timeout: float | None) -> TakeOverView:
         """Wait for one of ``states``, or closed, at most ``timeout`` seconds; returns the view."""
         with self._condition:
