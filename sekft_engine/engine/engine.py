@@ -20,6 +20,7 @@ from sekft_engine.core.errors import Interrupted, SekftError, Unexpected, known_
 from sekft_engine.core.machine import limit_spinning, share_arena
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.at_once import AT_ONCE, answer_at_once
 from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Observer, Publisher
 from sekft_engine.engine.queue import (
@@ -36,18 +37,11 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job, kind_of, label_of
 from sekft_engine.records.journal import Journal
-from sekft_engine.records.result import Result
 from sekft_engine.records.results import (
     AnyResult,
-    CancelResult,
-    CheckpointResult,
-    MoveResult,
-    PauseResult,
     QueuedStatus,
-    ResumeResult,
     RunningStatus,
     StatusResult,
-    UnserveResult,
 )
 from sekft_engine.records.resuming import to_resume
 from sekft_engine.work.board import Board
@@ -57,16 +51,6 @@ from sekft_engine.work.residence import Residence, is_same_folder
 JOURNAL = "engine.jsonl"
 #: Jobs that train, so that a checkpoint may be asked of them.
 _TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
-#: Jobs that are answered without the queue.
-_AT_ONCE = (
-    jobs.Status,
-    jobs.Cancel,
-    jobs.Checkpoint,
-    jobs.Pause,
-    jobs.Resume,
-    jobs.Move,
-    jobs.Unserve,
-)
 #: How long the guest of the base works before the queue is looked at, in seconds.
 GUEST_TURN_S = 1.0
 
@@ -152,11 +136,14 @@ class Engine:
 
         A job gets exactly one ending, also one that is refused since the engine is closing.
         """
-        if not isinstance(job, _AT_ONCE):
+        if not isinstance(job, AT_ONCE):
             self.open_journal()
         if not job.id:
             job = msgspec.structs.replace(job, id=f"{kind_of(job)}-{next(self._numbers)}")
-        if self._answer_at_once(job):
+        answer = answer_at_once(job, self)
+        if answer is not None:
+            self._publish_for(job, events.JobDone, kind=kind_of(job), result=answer)
+            self._publisher.forget(job.id)
             return job.id
         # Closing waits for this lock, so a job is either refused here or known to close().
         with self._publisher.lock:
@@ -444,30 +431,6 @@ class Engine:
 
     def _publish_for(self, job: Job, event: type[Event], **fields: Any) -> None:
         self._publisher.publish(event(job=job.id, t=time.time(), **fields))
-
-    def _answer_at_once(self, job: Job) -> bool:
-        result: Result
-        match job:
-            case jobs.Status():
-                result = self.status()
-            case jobs.Cancel():
-                done = self.cancel(job.target, after_step=job.after_step)
-                result = CancelResult(cancelled=done)
-            case jobs.Checkpoint():
-                result = CheckpointResult(asked=self.checkpoint(job.target))
-            case jobs.Pause():
-                result = PauseResult(paused=self.pause(job.target))
-            case jobs.Resume():
-                result = ResumeResult(paused=False, found=self.resume(job.target))
-            case jobs.Move():
-                result = MoveResult(moved=self.move(job.target, job.by))
-            case jobs.Unserve():
-                result = UnserveResult(closing=self.unserve())
-            case _:
-                return False
-        self._publish_for(job, events.JobDone, kind=kind_of(job), result=result)
-        self._publisher.forget(job.id)
-        return True
 
 
 def _is_of(job: Job, folder: Path) -> bool:
