@@ -22,6 +22,7 @@ from sekft_engine.records import jobs
 from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt, encode_sampled
 from sekft_engine.takeover.local_session import find_session
 from sekft_engine.takeover.model_session import DistantSession, ModelSession
 from sekft_engine.work.context import Context
@@ -112,7 +113,7 @@ def _on_this_machine(
         turns = session.turns
         if len(turns) > 1:
             before = with_ids(turns[:-1], base.tokenizer)
-            operator.recall(session.id, base.tokenizer.encode_sampled(before), len(before))
+            operator.recall(session.id, encode_sampled(base.tokenizer, before), len(before))
         yield Typist(subject, base.digest, operator)
 
 
@@ -166,6 +167,6 @@ def with_ids(turns: Sequence[Turn], tokenizer: ChatTokenizer) -> list[Turn]:
 def _rendered_ids(shown: Turn, command: Turn, tokenizer: ChatTokenizer) -> list[int]:
     """The ids of a command in a prompt, with its end-of-turn id."""
     after = Turn(role="user", content="x")
-    whole = tokenizer.encode_prompt([shown, command, after])
-    start = len(tokenizer.encode_prompt([shown]))
-    return whole[start : len(whole) - len(tokenizer.bridge(after.content, after=2))]
+    whole = encode_prompt(tokenizer, [shown, command, after])
+    start = len(encode_prompt(tokenizer, [shown]))
+    return whole[start : len(whole) - len(encode_bridge(tokenizer, after.content, after=2))]
