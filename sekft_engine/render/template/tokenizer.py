@@ -44,6 +44,11 @@ class RenderDigest(msgspec.Struct, frozen=True, kw_only=True):
     normaliser: str
 
     @property
+    def by_name(self) -> dict[str, str]:
+        """The three, as adapters record them."""
+        return {key: str(value) for key, value in msgspec.to_builtins(self).items()}
+
+    @property
     def combined(self) -> str:
         """One digest of all three."""
         return _digest(msgspec.json.encode(self))

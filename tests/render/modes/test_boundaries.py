@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from sekft_engine.data.reasons import WAYS
-from sekft_engine.model.resident import render_digests
 from sekft_engine.render import Dropped, build_row
 from sekft_engine.render.rows.audit import audit
 from sekft_engine.render.rows.difference import first_difference
@@ -139,7 +138,7 @@ def test_7_two_conversions_of_one_tokenizer_are_told_apart(version: str, bases: 
     assert found is not None
     for base, built in ((plain, one), (legacy, other)):
         assert built.ids.tolist() == template_ids(base.theirs, PLAIN.turns)
-    digests = render_digests(plain.ours), render_digests(legacy.ours)
+    digests = plain.ours.digest.by_name, legacy.ours.digest.by_name
     assert digests[0]["template"] == digests[1]["template"]
     assert digests[0]["tokenizer"] != digests[1]["tokenizer"]
     assert one.render_digest != other.render_digest
