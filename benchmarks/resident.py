@@ -43,11 +43,12 @@ import msgspec
 from benchmarks.shared.first_token import first_tokens, one_token
 from benchmarks.shared.report import arguments, run_main, tell
 from benchmarks.shared.switching import switch_ms
+from sekft_engine.bases import resolve_base
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.factory import make
-from sekft_engine.model.resident import ResidentBase, resolve_base
+from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job

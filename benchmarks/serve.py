@@ -28,8 +28,9 @@ from typing import Any
 import msgspec
 
 from benchmarks.shared.report import arguments, p50_p95, tell
+from sekft_engine.bases import resolve_base
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.model.resident import ResidentBase, resolve_base
+from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.serve.loading import Holding, hold, named_adapters
 from sekft_engine.serve.server import HttpServer, Limits

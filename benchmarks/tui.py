@@ -41,9 +41,9 @@ from benchmarks.shared.console import Console
 from benchmarks.shared.pseudo_terminal import ROOT, opened
 from benchmarks.shared.report import arguments, p50_p95, run_main, tell
 from benchmarks.sources import generate
+from sekft_engine.bases import resolve_base
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.factory import make
-from sekft_engine.model.resident import resolve_base
 
 SIZES = ((80, 24), (160, 48))
 SEKFT = "from sekft_engine.cli.main import main; main()"

@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 
 from sekft_engine.contract.completion import Completion, Missing, read
-from sekft_engine.contract.http.client import Answer, Fault, passes
+from sekft_engine.contract.http.client import Answer, passes
+from sekft_engine.contract.http.fault import Fault
 from sekft_engine.contract.http.words import (
     error_in,
     filtered,

@@ -11,7 +11,8 @@ import msgspec
 
 from sekft_engine.contract.answers import JudgedAnswer, judge
 from sekft_engine.contract.fields import NEUTRAL, FieldNeeded, Fields, SentFields
-from sekft_engine.contract.http.client import Answer, Client, Fault
+from sekft_engine.contract.http.client import Answer, Client
+from sekft_engine.contract.http.fault import Fault
 
 PATH = "/v1/chat/completions"
 #: Most bytes of an answer besides its text: ids, usage, timings.

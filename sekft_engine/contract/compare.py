@@ -15,6 +15,7 @@ from sekft_engine.core.text import visible
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.render.rows.difference import first_difference
 from sekft_engine.render.template.normalise import normalize_for_template
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.render.template.scaffold import messages
 
 #: Number of tokens, or of characters, that are shown around a difference.
@@ -92,7 +93,7 @@ class Comparer:
             Refused: training refuses such a session.
         """
         turns = normalize_for_template(sample.turns, sample.id)
-        ours = tuple(self._tokenizer.encode_prompt(turns))
+        ours = tuple(encode_prompt(self._tokenizer, turns))
         return Case(
             sample=sample, turns=turns, ours=ours, answer=self._route.ask(messages_of(turns))
         )

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.render.template.normalise import Refused
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.render.template.scaffold import messages
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
@@ -164,6 +165,6 @@ class Simulator:
             Turn(role=turn.role, content=text) for turn, text in zip(turns, contents, strict=True)
         ]
         try:
-            return self.tokenizer.encode_prompt(changed)
+            return encode_prompt(self.tokenizer, changed)
         except Refused:
             return None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sekft_engine.contract.faults import Simulator, after_thoughts, cut_thoughts
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
 #: Servers may or may not count a BOS or the end of a prompt. A cut of fewer tokens is found later:
@@ -45,7 +46,7 @@ class PromptSize:
             return sum(self._words(turn) for turn in turns)
 
     def _exact(self, turns: Sequence[Turn]) -> int:
-        ours = len(self._tokenizer.encode_prompt(turns))
+        ours = len(encode_prompt(self._tokenizer, turns))
         text = self._tokenizer.render_text(turns, add_generation_prompt=True)
         return min(ours, len(self._simulator.naive(text)))
 

@@ -9,64 +9,34 @@ import contextlib
 import itertools
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from sekft_engine.core.errors import Interrupted, SekftError, Unexpected, known_error
+from sekft_engine.core.errors import SekftError
 from sekft_engine.core.machine import limit_spinning, share_arena
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.at_once import AT_ONCE, answer_at_once
 from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Observer, Publisher
-from sekft_engine.engine.queue import (
-    LASTING,
-    JobQueue,
-    last_number,
-    queue_entry,
-    unfinished_jobs,
-)
+from sekft_engine.engine.queue import LASTING, JobQueue, last_number, unfinished_jobs
 from sekft_engine.engine.readiness import Readiness
 from sekft_engine.engine.registry import HANDLERS, Handler
-from sekft_engine.engine.running import RunningJob
+from sekft_engine.engine.running import RunningJob, ending_of
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job, kind_of, label_of
 from sekft_engine.records.journal import Journal
-from sekft_engine.records.result import Result
-from sekft_engine.records.results import (
-    AnyResult,
-    CancelResult,
-    CheckpointResult,
-    MoveResult,
-    PauseResult,
-    QueuedStatus,
-    ResumeResult,
-    RunningStatus,
-    StatusResult,
-    UnserveResult,
-)
-from sekft_engine.records.resuming import to_resume
+from sekft_engine.records.results import StatusResult
 from sekft_engine.work.board import Board
-from sekft_engine.work.context import Stopped
-from sekft_engine.work.residence import Residence, is_same_folder
+from sekft_engine.work.residence import Residence
 
 JOURNAL = "engine.jsonl"
 #: Jobs that train, so that a checkpoint may be asked of them.
 _TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
-#: Jobs that are answered without the queue.
-_AT_ONCE = (
-    jobs.Status,
-    jobs.Cancel,
-    jobs.Checkpoint,
-    jobs.Pause,
-    jobs.Resume,
-    jobs.Move,
-    jobs.Unserve,
-)
 #: How long the guest of the base works before the queue is looked at, in seconds.
 GUEST_TURN_S = 1.0
 
@@ -152,11 +122,14 @@ class Engine:
 
         A job gets exactly one ending, also one that is refused since the engine is closing.
         """
-        if not isinstance(job, _AT_ONCE):
+        if not isinstance(job, AT_ONCE):
             self.open_journal()
         if not job.id:
             job = msgspec.structs.replace(job, id=f"{kind_of(job)}-{next(self._numbers)}")
-        if self._answer_at_once(job):
+        answer = answer_at_once(job, self)
+        if answer is not None:
+            self._publish_for(job, events.JobDone, kind=kind_of(job), result=answer)
+            self._publisher.forget(job.id)
             return job.id
         # Closing waits for this lock, so a job is either refused here or known to close().
         with self._publisher.lock:
@@ -280,20 +253,9 @@ class Engine:
     def status(self) -> StatusResult:
         """What is resident, what runs, what waits. Never blocks on a job."""
         with self._changed:
-            running, paused = self._running, self._running is not None and self._running.paused
-            waiting = self._queue.entries()
-        now = None
-        if running is not None:
-            job = running.job
-            now = RunningStatus(id=job.id, kind=kind_of(job), label=label_of(job), paused=paused)
-        return StatusResult(
-            resident=self.residence.facts or {},
-            running=now,
-            queued=[
-                QueuedStatus(id=entry.id, kind=entry.kind, label=entry.label, held=entry.held)
-                for entry in waiting
-            ],
-        )
+            running = self._running.status if self._running is not None else None
+            queued = self._queue.statuses()
+        return StatusResult(resident=self.residence.facts or {}, running=running, queued=queued)
 
     def close(self, timeout: float | None = 30.0, *, drain: bool = False) -> bool:
         """End the thread: cancel what runs and waits, or with ``drain`` let it finish.
@@ -380,22 +342,9 @@ class Engine:
             self._publish_queue()
             self._publish_for(job, events.JobStarted, kind=kind, label=label_of(job))
             result = running.do()
-        except Interrupted as stop:
-            done: AnyResult = stop.result if isinstance(stop, Stopped) else {}
-            self._end(job, events.JobCancelled, detail=str(stop), result=done)
         except BaseException as error:  # noqa: BLE001 - whatever a job does, the engine lives on
-            known = known_error(error)
-            self._end(
-                job,
-                events.JobFailed,
-                error=str(known),
-                exit_status=known.exit_status,
-                what=known.what,
-                where=known.where or "",
-                mend=known.mend or "",
-                unexpected=isinstance(known, Unexpected),
-                trace="" if isinstance(error, SekftError) else traceback.format_exc(),
-            )
+            ending, fields = ending_of(error)
+            self._end(job, ending, **fields)
         else:
             self._end(job, events.JobDone, result=result)
         finally:
@@ -417,7 +366,7 @@ class Engine:
         with self._changed:
             running = self._running
             folder = running.folder if running is not None else None
-            held = [] if folder is None else self._queue.take_held(lambda job: _is_of(job, folder))
+            held = [] if folder is None else self._queue.take_held(folder)
         for job in held:
             by = running.job.id if running is not None else ""
             self._end(job, events.JobCancelled, detail=f"{by} has resumed its run")
@@ -433,46 +382,11 @@ class Engine:
             with self._changed:
                 if self._leaving:
                     return
-                running, waiting = self._running, self._queue.entries()
-                folder = running.folder if running is not None else None
-            now = None
-            if running is not None:
-                now = queue_entry(running.job if folder is None else to_resume(running.job, folder))
-            changed = events.QueueChanged(job="", t=time.time(), running=now, waiting=waiting)
+                running = self._running.entry if self._running is not None else None
+                waiting = self._queue.entries()
+            changed = events.QueueChanged(job="", t=time.time(), running=running, waiting=waiting)
             with contextlib.suppress(OSError):  # the job that needs it reports a full disk
                 self._publisher.publish(changed)
 
     def _publish_for(self, job: Job, event: type[Event], **fields: Any) -> None:
         self._publisher.publish(event(job=job.id, t=time.time(), **fields))
-
-    def _answer_at_once(self, job: Job) -> bool:
-        result: Result
-        match job:
-            case jobs.Status():
-                result = self.status()
-            case jobs.Cancel():
-                done = self.cancel(job.target, after_step=job.after_step)
-                result = CancelResult(cancelled=done)
-            case jobs.Checkpoint():
-                result = CheckpointResult(asked=self.checkpoint(job.target))
-            case jobs.Pause():
-                result = PauseResult(paused=self.pause(job.target))
-            case jobs.Resume():
-                result = ResumeResult(paused=False, found=self.resume(job.target))
-            case jobs.Move():
-                result = MoveResult(moved=self.move(job.target, job.by))
-            case jobs.Unserve():
-                result = UnserveResult(closing=self.unserve())
-            case _:
-                return False
-        self._publish_for(job, events.JobDone, kind=kind_of(job), result=result)
-        self._publisher.forget(job.id)
-        return True
-
-
-def _is_of(job: Job, folder: Path) -> bool:
-    """Whether the job names the run in ``folder`` as its own."""
-    out = getattr(job, "out", "")
-    resumes = bool(getattr(job, "resume", True))  # a sweep always does
-    named = isinstance(job, LASTING) and resumes and bool(out)
-    return named and is_same_folder(Path(out), folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,9 @@ from sekft_engine.records.events import QueueChanged, Queued
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.jobs.paths import absolute
 from sekft_engine.records.journal import decode_line
+from sekft_engine.records.results import QueuedStatus
 from sekft_engine.records.runs import read_run
+from sekft_engine.work.residence import is_same_folder
 
 #: Jobs worth doing later. The others concern what is resident at the moment.
 LASTING = (
@@ -70,9 +72,9 @@ class JobQueue:
             self._held.discard(job_id)
         return job
 
-    def take_held(self, which: Callable[[Job], bool]) -> list[Job]:
-        """Take out the held jobs of which ``which`` is true."""
-        taken = [job for job in self._jobs if job.id in self._held and which(job)]
+    def take_held(self, run: Path) -> list[Job]:
+        """Take out the held jobs that would resume the run in the folder ``run``."""
+        taken = [job for job in self._jobs if job.id in self._held and _resumes(job, run)]
         for job in taken:
             self.remove(job.id)
         return taken
@@ -102,6 +104,26 @@ class JobQueue:
     def entries(self) -> list[Queued]:
         """The jobs as events show them, in order."""
         return [queue_entry(job, held=job.id in self._held) for job in self._jobs]
+
+    def statuses(self) -> list[QueuedStatus]:
+        """The jobs as the engine's status shows them, in order."""
+        return [
+            QueuedStatus(
+                id=job.id,
+                kind=jobs.kind_of(job),
+                label=jobs.label_of(job),
+                held=job.id in self._held,
+            )
+            for job in self._jobs
+        ]
+
+
+def _resumes(job: Job, run: Path) -> bool:
+    """Whether the job names the run in the folder ``run`` as its own."""
+    out = getattr(job, "out", "")
+    resumes = bool(getattr(job, "resume", True))  # a sweep always does
+    named = isinstance(job, LASTING) and resumes and bool(out)
+    return named and is_same_folder(Path(out), run)
 
 
 def queue_entry(job: Job, *, held: bool = False) -> Queued:

@@ -8,19 +8,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import msgspec
 
-from sekft_engine.core.errors import BaseChanged, Interrupted, known_error
+from sekft_engine.core.errors import BaseChanged, Interrupted, SekftError, Unexpected, known_error
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Publisher
+from sekft_engine.engine.queue import queue_entry
 from sekft_engine.engine.registry import Handler, handler_of
 from sekft_engine.records import events
-from sekft_engine.records.events import Event
-from sekft_engine.records.jobs import Job, kind_of
-from sekft_engine.records.results import AnyResult
+from sekft_engine.records.events import Event, Queued
+from sekft_engine.records.jobs import Job, kind_of, label_of
+from sekft_engine.records.results import AnyResult, RunningStatus
+from sekft_engine.records.resuming import to_resume
 from sekft_engine.records.runs import Run
 from sekft_engine.work.board import Board
 from sekft_engine.work.context import Context, Stop, Stopped
@@ -82,6 +85,19 @@ class RunningJob:
     def do(self) -> AnyResult:
         """Do the job to its end and return its result. Raises what the job raises."""
         return self._do(self._context)
+
+    @property
+    def status(self) -> RunningStatus:
+        """The job as the engine's status shows it. Read under ``changed``."""
+        kind, label = kind_of(self.job), label_of(self.job)
+        return RunningStatus(id=self.job.id, kind=kind, label=label, paused=self.paused)
+
+    @property
+    def entry(self) -> Queued:
+        """The job as events about the queue show it, and what would resume it once it has a run.
+        Read under ``changed``."""
+        folder = self.folder
+        return queue_entry(self.job if folder is None else to_resume(self.job, folder))
 
     def close(self) -> None:
         """Close the run, whose journal has the job's ending by now."""
@@ -224,6 +240,23 @@ class RunningJob:
             self.residence.drop()
             if not known:
                 context.log(str(error), "error")
+
+
+def ending_of(error: BaseException) -> tuple[type[Event], dict[str, Any]]:
+    """The event of a job that ended with ``error``, and its fields."""
+    if isinstance(error, Interrupted):
+        saved: AnyResult = error.result if isinstance(error, Stopped) else {}
+        return events.JobCancelled, {"detail": str(error), "result": saved}
+    known = known_error(error)
+    return events.JobFailed, {
+        "error": str(known),
+        "exit_status": known.exit_status,
+        "what": known.what,
+        "where": known.where or "",
+        "mend": known.mend or "",
+        "unexpected": isinstance(known, Unexpected),
+        "trace": "" if isinstance(error, SekftError) else "".join(format_exception(error)),
+    }
 
 
 def _finish(context: Context, status: str, **changes: Any) -> None:

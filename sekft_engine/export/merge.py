@@ -20,6 +20,7 @@ from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records.adapters import CONFIG, read_config
 from sekft_engine.records.exports import Proof
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_prompt
 
 if TYPE_CHECKING:
     import torch
@@ -196,7 +197,7 @@ def _probe_ids(tokenizer: ChatTokenizer) -> Tensor:
     from sekft_engine.data.trajectory import Turn
 
     turns = [Turn(role=role, content=content) for role, content in _PROBE]  # type: ignore[arg-type]
-    return torch.tensor([tokenizer.encode_prompt(turns[:-1])])
+    return torch.tensor([encode_prompt(tokenizer, turns[:-1])])
 
 
 def _logits(model: Any, ids: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sekft_engine.bases import base_digest, current_digest, resolve_base
-from sekft_engine.core.errors import BadInput
-from sekft_engine.core.files import staged_folder
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.model.attaching.fields import (
@@ -23,15 +21,16 @@ from sekft_engine.model.attaching.fields import (
 )
 from sekft_engine.model.attaching.host import AdapterHost
 from sekft_engine.model.attaching.layers import is_adapter_weight
+from sekft_engine.model.attaching.named import NamedAdapter, NamedAdapters
 from sekft_engine.model.attaching.origin import doubt_of
 from sekft_engine.model.attaching.weights import read_weights
+from sekft_engine.model.attaching.writing import write_adapter
 from sekft_engine.model.device import choose_device, random_kept
 from sekft_engine.model.loading import load_model
 from sekft_engine.model.text_layers import TextLayers, weight_count
 from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.records.adapters import (
     CONFIG,
-    META,
     WEIGHTS,
     AdapterMeta,
     adapter_digest,
@@ -48,19 +47,6 @@ from sekft_engine.render.template.remarks.vocabulary import refuse_rowless
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-__all__ = ["ResidentBase", "resolve_base"]
-
-
-class _Adapter(msgspec.Struct, kw_only=True):
-    """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as in
-    its file, the content of its ``sekft.json``, and whether it is known to be made for the base."""
-
-    slot: str
-    digest: str
-    config: dict[str, Any]
-    confirmed: bool
-    meta: AdapterMeta | None = None
 
 
 class ResidentBase:
@@ -94,7 +80,7 @@ class ResidentBase:
         self.sharded = sharded
         self.seconds = seconds
         self.active: str | None = None
-        self._adapters: dict[str, _Adapter] = {}
+        self._adapters = NamedAdapters()
         self._host = AdapterHost(model, str(path))
         self._count = itertools.count()
         self._layers = TextLayers(model)
@@ -161,7 +147,7 @@ class ResidentBase:
     @property
     def render(self) -> dict[str, str]:
         """Digests of tokenizer, chat template and normaliser."""
-        return render_digests(self.tokenizer)
+        return self.tokenizer.digest.by_name
 
     def describe(self) -> LoadResult:
         """The facts of the base and its adapters."""
@@ -188,11 +174,11 @@ class ResidentBase:
 
     def meta(self, name: str) -> AdapterMeta | None:
         """The content of the attached adapter's ``sekft.json``; None if it has none."""
-        return self._known(name).meta
+        return self._adapters.known(name).meta
 
     def doubt(self, name: str) -> str:
         """Why it is uncertain that the adapter was trained on this base; empty if it is certain."""
-        adapter = self._known(name)
+        adapter = self._adapters.known(name)
         named = str(adapter.config.get("base_model_name_or_path") or "")
         return "" if adapter.confirmed else doubt_of(named, self.path)
 
@@ -207,7 +193,7 @@ class ResidentBase:
         PEFT restricts names (no dots, none that is part of another or of ``lora_``); users need not
         know.
         """
-        return self._known(name).slot
+        return self._adapters.known(name).slot
 
     def new_adapter(self, name: str, recipe: Recipe) -> None:
         """Add a new adapter to the base, active; the recipe's seed decides its weights."""
@@ -232,7 +218,7 @@ class ResidentBase:
         torch.manual_seed(recipe.seed)
         slot = self._host.add(plan, config)
         made = self.peft.peft_config[slot].to_dict()
-        self._adapters[name] = _Adapter(
+        self._adapters[name] = NamedAdapter(
             slot=slot, digest=self._unsaved(), config=made, confirmed=True
         )
         self.active = name
@@ -242,7 +228,7 @@ class ResidentBase:
         cannot reach."""
         from peft.tuners.lora import LoraLayer
 
-        slot = self._known(name).slot
+        slot = self._adapters.known(name).slot
         return self._layers.share(
             [
                 layer
@@ -288,7 +274,7 @@ class ResidentBase:
         with random_kept(self.device):  # attaching must not affect them
             slot = self._host.add(plan, plan.config(), weights)
         digest = content_digest(raw, sha256)
-        self._adapters[name] = _Adapter(
+        self._adapters[name] = NamedAdapter(
             slot=slot,
             digest=digest,
             config=raw,
@@ -304,7 +290,7 @@ class ResidentBase:
         Raises:
             BaseChanged: the quick check found a change in the base.
         """
-        self._host.switch(None if name is None else self._known(name).slot)
+        self._host.switch(None if name is None else self._adapters.known(name).slot)
         self.active = name
 
     def trainable(self, name: str) -> list[torch.nn.Parameter]:
@@ -320,7 +306,7 @@ class ResidentBase:
 
     def touched(self, name: str) -> None:
         """Note that the adapter's weights have changed, so that caches no longer match."""
-        self._known(name).digest = self._unsaved()
+        self._adapters.known(name).digest = self._unsaved()
 
     def _unsaved(self) -> str:
         return f"unsaved:{os.getpid()}:{next(self._count)}"
@@ -331,7 +317,7 @@ class ResidentBase:
         Raises:
             BaseChanged: the base is not what it was.
         """
-        adapter = self._known(name)
+        adapter = self._adapters.known(name)
         then = None if self.active == name else self.active
         self._host.remove(adapter.slot, None if then is None else self._adapters[then].slot)
         del self._adapters[name]
@@ -343,12 +329,17 @@ class ResidentBase:
         Raises:
             BadInput: there is no such adapter, or ``to`` is taken or is not a name.
         """
-        self._known(name)
-        self.refuse_name(to)
-        # In place, so that adapters stay in the order in which they came.
-        self._adapters = {to if key == name else key: one for key, one in self._adapters.items()}
+        self._adapters = self._adapters.renamed(name, to)
         if self.active == name:
             self.active = to
+
+    def refuse_name(self, name: str) -> None:
+        """Raise :class:`BadInput` if a new adapter must not have this name."""
+        self._adapters.refuse(name)
+
+    def free_name(self, wanted: str) -> str:
+        """``wanted``, with a number appended if an adapter has that name already."""
+        return self._adapters.free(wanted)
 
     # --- the proof ----------------------------------------------------------------------------
 
@@ -380,56 +371,12 @@ class ResidentBase:
             its digest, also the digest of the resident adapter from now on.
         """
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save
 
-        adapter = self._known(name)
+        adapter = self._adapters.known(name)
         weights = get_peft_model_state_dict(
             self.peft, adapter_name=adapter.slot, save_embedding_layers=False
         )
-        config = adapter.config | {
-            "inference_mode": True,
-            "base_model_name_or_path": str(self.path),
-        }
-        if not isinstance(config["target_modules"], str):
-            config["target_modules"] = sorted(config["target_modules"])
-        with staged_folder(folder) as stage:
-            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
-            # Not save_file: its errors do not distinguish a full disk from other failures.
-            (stage / WEIGHTS).write_bytes(save(plain, metadata={"format": "pt"}))
-            encoded = msgspec.json.encode(config, order="deterministic", enc_hook=str)
-            (stage / CONFIG).write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
-            stored = msgspec.json.format(msgspec.json.encode(meta), indent=1)
-            (stage / META).write_bytes(stored + b"\n")
-            digest = adapter_digest(stage)
-        adapter.digest, adapter.meta = digest, meta
-        return digest
-
-    def _known(self, name: str) -> _Adapter:
-        found = self._adapters.get(name)
-        if found is None:
-            there = ", ".join(self._adapters) or "none"
-            raise BadInput("no such adapter on the base", where=name, mend=f"there: {there}")
-        return found
-
-    def refuse_name(self, name: str) -> None:
-        """Raise :class:`BadInput` if a new adapter must not have this name."""
-        if not name or name == "__base__":
-            raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
-        if name in self._adapters:
-            raise BadInput(
-                "an adapter of this name is on the base",
-                where=name,
-                mend="drop it, or name another",
-            )
-
-    def free_name(self, wanted: str) -> str:
-        """``wanted``, with a number appended if an adapter has that name already."""
-        name, number = wanted, 2
-        while name in self._adapters:
-            name, number = f"{wanted}-{number}", number + 1
-        return name
-
-
-def render_digests(tokenizer: ChatTokenizer) -> dict[str, str]:
-    """Digests of tokenizer, chat template and normaliser, as adapters record them."""
-    return {key: str(value) for key, value in msgspec.to_builtins(tokenizer.digest).items()}
+        config = adapter.config | {"base_model_name_or_path": str(self.path)}
+        adapter.digest = write_adapter(folder, weights, config, meta)
+        adapter.meta = meta
+        return adapter.digest

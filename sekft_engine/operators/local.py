@@ -18,6 +18,7 @@ from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records.evals import ContextLimit
 from sekft_engine.records.jobs import Evaluate
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.work.context import Context
 
 #: Most ids in one episode by default, however long the base's context is: sixteen episodes must fit
@@ -167,7 +168,7 @@ def context_limit(config: Any, asked: int = 0) -> ContextLimit:
 
 def _refuse_no_room(limit: ContextLimit, turn_tokens: int, base: ResidentBase) -> None:
     """Raise BadInput where every episode would end before its first command."""
-    least = len(base.tokenizer.encode_prompt([Turn(role="user", content="$")])) + turn_tokens
+    least = len(encode_prompt(base.tokenizer, [Turn(role="user", content="$")])) + turn_tokens
     if least > limit.limit:
         raise BadInput(
             f"no episode has room for a command: the limit of {limit.by} is {limit.limit} ids, and "

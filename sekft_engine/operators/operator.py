@@ -12,6 +12,7 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import CommandTurn, described
 from sekft_engine.operators.decoder import Acting, Decoder, SampledTurn
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt
 
 
 class Operator(Protocol):
@@ -154,8 +155,8 @@ class ModelOperator:
         turns = self._turns[key]
         self._turns[key] = turns + 1
         if turns == 0:
-            return self._tokenizer.encode_prompt([Turn(role="user", content=text)])
-        ids = self._tokenizer.bridge(text, after=turns)
+            return encode_prompt(self._tokenizer, [Turn(role="user", content=text)])
+        ids = encode_bridge(self._tokenizer, text, after=turns)
         if key in self._unclosed:
             self._unclosed.discard(key)
             ids = [self._tokenizer.end_of_turn_id, *ids]

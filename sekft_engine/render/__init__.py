@@ -12,9 +12,10 @@ only those below it:
   renders differ.
 - :mod:`~sekft_engine.render.template` knows the base: ``files`` reads its folder, ``tokenizer`` is
   its tokenizer, ``template`` its chat template, ``guard`` the protection against forged control
-  tokens, ``cut`` the tokenising. ``scaffold`` is what the template writes around contents,
-  ``layout`` where the trained spans are in it. ``streaming`` derives all scaffolds of a session in
-  linear time, from runs that ``taint_trace`` traces.
+  tokens, ``cut`` the tokenising, ``prompt`` what a model reads when it is served. ``scaffold`` is
+  what the template writes around contents, ``layout`` where the trained spans are in it.
+  ``streaming`` derives all scaffolds of a session in linear time, from runs that ``taint_trace``
+  traces.
 
 :mod:`sekft_engine.maskview` displays rows, and :mod:`sekft_engine.contract` compares them with what
 a server makes of the same session.

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.render import ChatTokenizer, Refused, normalize_for_template
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt, encode_sampled
 from sekft_engine.serve.errors import ApiError, not_supported
 
 #: Turns to the ids of a prompt.
@@ -32,7 +33,7 @@ def certified(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> list[int]:
         BadInput, Refused: the template or the normaliser refuses the session.
     """
     try:
-        return tokenizer.encode_prompt(turns)
+        return encode_prompt(tokenizer, turns)
     except Refused as refusal:
         if refusal.reason != "empty_command":
             raise
@@ -40,7 +41,7 @@ def certified(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> list[int]:
         replace(turn, content=_BLANK + turn.content) if turn.is_command else turn for turn in turns
     ]
     normal = normalize_for_template(marked)
-    tokenizer.encode_prompt(normal)  # whatever else is wrong with it
+    encode_prompt(tokenizer, normal)  # whatever else is wrong with it
     sampled = []
     for turn in normal:
         if turn.is_command:
@@ -50,8 +51,8 @@ def certified(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> list[int]:
             sampled.append(replace(turn, content=said, ids=ids))
         else:
             sampled.append(turn)
-    last = normal[-1].content
-    return tokenizer.encode_sampled(sampled) + tokenizer.bridge(last, after=len(normal) - 1)
+    before = encode_sampled(tokenizer, sampled)
+    return before + encode_bridge(tokenizer, normal[-1].content, after=len(normal) - 1)
 
 
 def turn_of(message: dict[str, Any], number: int) -> Turn:

@@ -22,8 +22,9 @@ from sekft_engine.records import jobs
 from sekft_engine.records.precision import recorded_precision
 from sekft_engine.records.results import HandBackResult
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt, encode_sampled
+from sekft_engine.takeover.local_session import find_session
 from sekft_engine.takeover.model_session import DistantSession, ModelSession
-from sekft_engine.takeover.takeover import find_takeover
 from sekft_engine.work.context import Context
 
 
@@ -47,7 +48,7 @@ def run_hand_back(job: jobs.HandBack, context: Context) -> HandBackResult:
         Who typed how many turns, and why it stopped before their end, where it did.
     """
     if job.session is None:
-        session: ModelSession = find_takeover(job.takeover)
+        session: ModelSession = find_session(job.takeover)
     else:
         session = DistantSession(job, context)
     found = _behind_a_server if job.endpoint else _on_this_machine
@@ -112,7 +113,7 @@ def _on_this_machine(
         turns = session.turns
         if len(turns) > 1:
             before = with_ids(turns[:-1], base.tokenizer)
-            operator.recall(session.id, base.tokenizer.encode_sampled(before), len(before))
+            operator.recall(session.id, encode_sampled(base.tokenizer, before), len(before))
         yield Typist(subject, base.digest, operator)
 
 
@@ -166,6 +167,6 @@ def with_ids(turns: Sequence[Turn], tokenizer: ChatTokenizer) -> list[Turn]:
 def _rendered_ids(shown: Turn, command: Turn, tokenizer: ChatTokenizer) -> list[int]:
     """The ids of a command in a prompt, with its end-of-turn id."""
     after = Turn(role="user", content="x")
-    whole = tokenizer.encode_prompt([shown, command, after])
-    start = len(tokenizer.encode_prompt([shown]))
-    return whole[start : len(whole) - len(tokenizer.bridge(after.content, after=2))]
+    whole = encode_prompt(tokenizer, [shown, command, after])
+    start = len(encode_prompt(tokenizer, [shown]))
+    return whole[start : len(whole) - len(encode_bridge(tokenizer, after.content, after=2))]

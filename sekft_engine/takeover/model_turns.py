@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
-from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import HandBackResult
-from sekft_engine.takeover.keep import HAND
 from sekft_engine.takeover.relay import DistantEngine, Relay, RelayedSession
 from sekft_engine.takeover.view import EngineClient
 
@@ -25,10 +23,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelTurns:
-    """Asks the engine for a model's turns, and keeps account of the models that typed.
+    """Asks the engine for a model's turns.
 
     Args:
-        takeover: the id of the take-over.
+        session: where it types; an engine of another process is told about it.
         engine: runs the jobs; None = no model can type.
         base: the base that types; empty = no model can type.
         load_4bit: hold the base in 4 bits; None = as the adapter was trained.
@@ -36,12 +34,11 @@ class ModelTurns:
         server: holds the model that types; None = the base and its adapters do.
         done: called with the problem, or an empty text, when a job has ended; on a thread of the
             engine.
-        session: the take-over itself, which an engine of another process is told about.
     """
 
     def __init__(
         self,
-        takeover: str,
+        session: RelayedSession,
         engine: EngineClient | None,
         base: str,
         *,
@@ -49,15 +46,12 @@ class ModelTurns:
         device: str,
         server: Server | None,
         done: Callable[[str], None],
-        session: Callable[[], RelayedSession],
     ) -> None:
-        self._takeover = takeover
+        self._session = session
         self._engine = engine
         self._base, self._load_4bit, self._device = base, load_4bit, device
         self._server = server
         self._done = done
-        self._session = session
-        self._models: dict[str, dict[str, str]] = {}
         self._job = ""
         self._requests = 0
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -69,19 +63,14 @@ class ModelTurns:
         """Whether there is an engine, and a base or a server."""
         return self._engine is not None and (bool(self._base) or self._server is not None)
 
-    @property
-    def models(self) -> Mapping[str, Mapping[str, str]]:
-        """The models that typed, by name, with the digests of adapter and base."""
-        return self._models
-
     def request(self, adapter: str, turns: int) -> None:
         """Submit the job in which the model with ``adapter`` types ``turns`` turns (0 = all)."""
         if self._engine is None:
             return
-        self._job = f"hand-back-{self._takeover}-{self._requests}"
+        self._job = f"hand-back-{self._session.id}-{self._requests}"
         job = jobs.HandBack(
             id=self._job,
-            takeover=self._takeover,
+            takeover=self._session.id,
             base=self._base,
             adapter=adapter,
             turns=turns,
@@ -92,7 +81,7 @@ class ModelTurns:
         )
         self._requests += 1
         if isinstance(self._engine, DistantEngine):
-            relay = Relay(self._engine, self._session(), self._ended)
+            relay = Relay(self._engine, self._session, self._ended)
             self._job = ""  # until it is known
             self._job = relay.begin(job)
             return
@@ -102,12 +91,6 @@ class ModelTurns:
         """Stop the model after its present command; False where no job runs or waits."""
         # Without an id the engine would cancel whatever runs.
         return self._engine is not None and bool(self._job) and self._engine.cancel(self._job)
-
-    def note(self, subject: Subject, base_digest: str) -> str:
-        """Record that ``subject`` types; returns its name in the session."""
-        name = f"{subject.name} (adapter)" if subject.name == HAND else subject.name
-        self._models[name] = {"adapter": subject.digest, "base": base_digest}
-        return name
 
     def close(self) -> None:
         """Take no more notice of the engine."""

@@ -14,32 +14,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.command_turn import excess
 from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode, described
-from sekft_engine.operators.subjects import Subject
-from sekft_engine.records.jobs import SessionFacts
 from sekft_engine.takeover.difference import against_reference, differences
 from sekft_engine.takeover.keep import HAND, Draft, Keeper, draft_path, with_provenance
+from sekft_engine.takeover.local_session import LocalSession
 from sekft_engine.takeover.model_turns import ModelTurns, Server
 from sekft_engine.takeover.origin import Origin, upto
 from sekft_engine.takeover.pace import Pace
 from sekft_engine.takeover.view import CurrentView, EngineClient, State, TakeOverView
-from sekft_engine.work.board import Phase
 from sekft_engine.worlds import World, WorldBroken, open_world
 
 #: The subject of a taken-over session, where evals have a base or an adapter.
 SUBJECT = "takeover"
 #: Most commands in one session: more than in an eval, since a person may have to tidy up first.
 STEP_CAP = 40
-
-#: The take-overs of this process that were started and not yet left, by id: the engine's thread
-#: gets the id with the job, and finds the session here.
-_started: dict[str, TakeOver] = {}
 
 
 class TakeOver:
@@ -97,15 +89,15 @@ class TakeOver:
         self._episode: Episode | None = None
         self._closing = self._discard = False
         self._draft = Draft(draft_path(drafts, self.id) if drafts is not None else None)
+        self._session = LocalSession(self.id, self._current, self.pace, self._type_for_model)
         self._models = ModelTurns(
-            self.id,
+            self._session,
             engine,
             base,
             load_4bit=load_4bit,
             device=device,
             server=server,
             done=lambda problem: self._work.put(lambda: self._model_is_done(problem)),
-            session=lambda: self,
         )
         self._thread = threading.Thread(target=self._main, name="sekft-takeover", daemon=True)
 
@@ -113,7 +105,7 @@ class TakeOver:
 
     def start(self) -> TakeOver:
         """Start its thread, which opens the world."""
-        _started[self.id] = self
+        self._session.begin()
         self._thread.start()
         return self
 
@@ -125,9 +117,7 @@ class TakeOver:
     @property
     def origin(self) -> Origin:
         """Where it began; raises BadInput while that is not known."""
-        if self.view.origin is None:
-            raise BadInput("the take-over has not begun")
-        return self.view.origin
+        return self._current.origin
 
     def type(self, command: str) -> bool:
         """Type a command turn.
@@ -273,19 +263,7 @@ class TakeOver:
         if self._episode is not None:
             self._episode.close()
             self._episode = None
-        self._current.update(
-            state="opening",
-            again=again,
-            differences=(),
-            remark="",
-            finished=None,
-            against=None,
-            kept=None,
-            certificate=None,
-            uncertified="",
-            recorded="",
-            settled=False,
-        )
+        self._current.begin_again(again)
         episode = Episode(
             origin.scenario,
             self._subject,
@@ -331,7 +309,7 @@ class TakeOver:
             return
         self._current.update(state="judging", running="the checker")
         finished = self._live.finish()
-        finished = with_provenance(finished, self.origin, self.view.again, self._models.models)
+        finished = with_provenance(finished, self.origin, self.view.again, self._session.models)
         self._current.update(state="over", running="", finished=finished)
         if self._record is not None:
             self._current.update(recorded=self._record(finished), **self._keeper.examine(finished))
@@ -364,61 +342,17 @@ class TakeOver:
                 self._draft.remove()
         except Exception as error:  # noqa: BLE001 - leaving goes on all the same
             problem = described(error)
-        _started.pop(self.id, None)
+        self._session.leave()
         self._current.update(state="closed", running="", problem=problem)
 
-    # --- on the engine's thread, while a model types --------------------------------------------
+    # --- while a model types --------------------------------------------------------------------
 
-    @property
-    def facts(self) -> SessionFacts:
-        """What a model needs to know of it."""
-        origin = self.origin
-        return SessionFacts(
-            scenario=origin.scenario.id,
-            dialect=origin.dialect,
-            temperature=origin.temperature,
-            turn_tokens=origin.turn_tokens,
-        )
-
-    @property
-    def turns(self) -> Sequence[Turn]:
-        """The session so far."""
-        return self.view.turns
-
-    def wait_while_paused(self, cancelled: Callable[[], bool]) -> bool:
-        """Wait while the model is paused; False where its job was asked to stop meanwhile."""
-        return self.pace.wait(cancelled)
-
-    def turn_done(self) -> None:
-        """Note that a turn was typed, and its command has run."""
-        self.pace.turn_done()
-
-    def model_types(self, subject: Subject, base_digest: str, turn: CommandTurn) -> str | None:
-        """Type a command turn of ``subject``.
-
-        Args:
-            subject: the model.
-            base_digest: of the base that it runs on.
-            turn: its command turn.
-
-        Returns:
-            The environment turn that answers it; None at the end of the session.
-        """
-        name = self._models.note(subject, base_digest)
-        self._current.update(running=turn.text.strip(), writing="", phase="runs")
-        answer = self._live.type(msgspec.structs.replace(turn, by=name))
+    def _type_for_model(self, turn: CommandTurn) -> str | None:
+        """Type a model's command turn; called on the thread of its job."""
+        answer = self._live.type(turn)
         self._current.update(running="")
         self._update_turns()
         return answer
-
-    def model_waits(self, name: str, phase: Phase) -> None:
-        """Note that it is the turn of the model called ``name``, and what it is at."""
-        self._current.update(running="", writing="", typist=name, phase=phase)
-
-    def model_writes(self, text: str) -> None:
-        """Show what the model has written of its command so far."""
-        if text and text != self.view.writing:
-            self._current.update(writing=text, phase="types")
 
     def _model_is_done(self, problem: str) -> None:
         self._current.update(state="judging", running="", problem=problem)
@@ -449,15 +383,3 @@ class TakeOver:
                 self._draft.write(self.origin, turns, again)
             except SekftError as error:  # the session continues without a draft
                 self._current.update(problem=f"no draft of it could be written: {error}")
-
-
-def find_takeover(takeover: str) -> TakeOver:
-    """The take-over of this process with the id ``takeover``.
-
-    Raises:
-        BadInput: there is none.
-    """
-    found = _started.get(takeover)
-    if found is None:
-        raise BadInput("there is no such take-over in this process", where=takeover)
-    return found

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.reference import StateDifference
@@ -109,6 +110,13 @@ class CurrentView:
         self._changed = changed
         self._condition = threading.Condition()
 
+    @property
+    def origin(self) -> Origin:
+        """Where it began; raises BadInput while that is not known."""
+        if self.view.origin is None:
+            raise BadInput("the take-over has not begun")
+        return self.view.origin
+
     def update(self, **changes: Any) -> None:
         """Change fields of the view."""
         with self._condition:
@@ -123,6 +131,23 @@ class CurrentView:
             self._replace(changes)
         self._changed()
         return True
+
+    def begin_again(self, again: int) -> None:
+        """Forget all that was seen in the world before: a fresh one is opened, and ``again`` turns
+        are typed into it."""
+        self.update(
+            state="opening",
+            again=again,
+            differences=(),
+            remark="",
+            finished=None,
+            against=None,
+            kept=None,
+            certificate=None,
+            uncertified="",
+            recorded="",
+            settled=False,
+        )
 
     def wait(self, *states: State, timeout: float | None) -> TakeOverView:
         """Wait for one of ``states``, or closed, at most ``timeout`` seconds; returns the view."""

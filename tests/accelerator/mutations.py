@@ -64,7 +64,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an adapter is saved from the device",
-        "model/resident.py",
+        "model/attaching/writing.py",
         "tensor.detach().cpu().contiguous()",
         "tensor.detach().contiguous()",
         "test_training.py",

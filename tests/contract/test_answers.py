@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sekft_engine.contract.answers import ANSWERS, JudgedAnswer, invalid_name, judge
-from sekft_engine.contract.http.client import Answer, Fault, passes
+from sekft_engine.contract.http.client import Answer, passes
+from sekft_engine.contract.http.fault import Fault
 from sekft_engine.contract.http.words import blamed, message, too_long
 
 ROOM = 64

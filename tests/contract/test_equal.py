@@ -12,6 +12,7 @@ from sekft_engine.cli.main import run
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.contract.conftest import Base, Check, MakeBase, write
 from tests.contract.servers import (
     Feed,
@@ -29,7 +30,7 @@ def sekft_feed(tokenizer: ChatTokenizer) -> Feed:
     """As ``sekft serve`` feeds: the same module, so nothing is forged."""
 
     def feed(messages: Messages) -> list[int]:
-        return tokenizer.encode_prompt([Turn.from_json(one, "request") for one in messages])
+        return encode_prompt(tokenizer, [Turn.from_json(one, "request") for one in messages])
 
     return feed
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from sekft_engine.contract.http import client as http
-from sekft_engine.contract.http.client import Client, Fault
+from sekft_engine.contract.http.client import Client
+from sekft_engine.contract.http.fault import Fault
 from tests.contract.servers import ModelServer, Reply, error, raw_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

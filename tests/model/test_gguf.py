@@ -16,6 +16,7 @@ from sekft_engine.bases.store import check_base
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.documents import document
 
 WIDTH, LAYERS, HEADS, INNER = 64, 1, 4, 96
@@ -116,8 +117,8 @@ def test_a_gguf_file_is_a_base_and_is_converted_once(
     assert ready_base(str(gguf_file)) == folder
     base = ResidentBase.load(folder)
     turns = [Turn(role="user", content="ls  -l\n10 234  x")]
-    ids = base.tokenizer.encode_prompt(turns)
-    assert ids == type(base.tokenizer).load(smollm2).encode_prompt(turns)
+    ids = encode_prompt(base.tokenizer, turns)
+    assert ids == encode_prompt(type(base.tokenizer).load(smollm2), turns)
     with torch.no_grad():
         assert torch.isfinite(base.model(input_ids=torch.tensor([ids])).logits).all()
     assert base.model.dtype == torch.float32

@@ -21,6 +21,7 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.engine.doctor import tokenizer_checks
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.templates import CHATML, MISTRAL
 from tests.training.sessions import write_sessions
 
@@ -237,7 +238,7 @@ def test_a_control_token_without_a_row_that_nothing_writes_does_no_harm(
 ) -> None:
     base = with_token(tiny_base_copy, "[PAD]", special=True, template=CHATML)
     loaded = ResidentBase.load(base)
-    assert max(loaded.tokenizer.encode_prompt(CARD)) < 49152
+    assert max(encode_prompt(loaded.tokenizer, CARD)) < 49152
 
 
 def test_the_embedding_itself_is_looked_at_where_the_configuration_says_nothing(

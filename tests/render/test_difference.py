@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sekft_engine.render.rows.difference import first_difference
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN
 from tests.render.test_equals_transformers import row
@@ -44,7 +45,7 @@ def test_one_side_may_end_first(smol: Base) -> None:
 
 def test_the_same_text_in_other_tokens_is_told_apart_from_another_text(bases: MakeBase) -> None:
     tokenizer = bases("v3").ours
-    prompt = tokenizer.encode_prompt(PLAIN.turns[:1])
+    prompt = encode_prompt(tokenizer, PLAIN.turns[:1])
     canonical = [*prompt, *pieces(bases("v3"), "▁l", "s"), *pieces(bases("v3"), "</s>")]
     sampled = [*prompt, *pieces(bases("v3"), "▁", "ls"), *pieces(bases("v3"), "</s>")]
     found = first_difference(sampled, canonical, tokenizer)
@@ -70,7 +71,7 @@ def test_ids_that_the_tokenizer_does_not_know_are_shown_by_number(smol: Base) ->
 
 
 def test_nothing_that_a_session_printed_reaches_the_terminal_raw(smol: Base) -> None:
-    left, right = (smol.ours.encode_prompt(PLAIN.turns[:1]) for _ in range(2))
+    left, right = (encode_prompt(smol.ours, PLAIN.turns[:1]) for _ in range(2))
     right[-2:] = smol.ours.guard.encode("\x1b[2J\n").ids
     found = first_difference(left, right, smol.ours)
     assert found is not None

@@ -10,6 +10,7 @@ import pytest
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render import ChatTokenizer, Row, build_row, normalize_for_template
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.conftest import MISTRAL_FILES, Base, MakeBase
 from tests.render.reference import as_ids, template_ids
 from tests.render.sessions import PLAIN, session
@@ -47,7 +48,7 @@ def test_rows_are_the_ids_of_apply_chat_template(any_base: Base, trajectory: Tra
         prompt = theirs.apply_chat_template(
             chat[:turn], add_generation_prompt=True, return_dict=False
         )
-        assert any_base.ours.encode_prompt(trajectory.turns[:turn]) == prompt
+        assert encode_prompt(any_base.ours, trajectory.turns[:turn]) == prompt
 
 
 @pytest.mark.parametrize("name", MISTRAL)

@@ -20,6 +20,7 @@ from sekft_engine.operators.operator import ModelOperator
 from sekft_engine.operators.runner import run_episodes
 from sekft_engine.render import ChatTokenizer, Dropped, build_row
 from sekft_engine.render.rows.difference import TokenDifference, first_difference
+from sekft_engine.render.template.prompt import encode_prompt, encode_sampled
 from sekft_engine.worlds import open_world
 from tests.evaluation.conftest import _sandbox, make_scenario
 from tests.render.conftest import Base, MakeBase
@@ -57,7 +58,7 @@ def sampled_difference(
     trajectory: Trajectory, tokenizer: ChatTokenizer
 ) -> TokenDifference | Dropped | None:
     """The first token in which an episode (ours) and its training row (theirs) differ."""
-    sampled = tokenizer.encode_sampled(trajectory.turns)
+    sampled = encode_sampled(tokenizer, trajectory.turns)
     built = build_row(trajectory, tokenizer)
     if isinstance(built, Dropped):
         return built
@@ -127,7 +128,7 @@ def test_an_episode_is_its_training_row_at_every_position(
     assert "plover" in episode.turns[4].content
     built = row(episode, tokenizer)
     assert (
-        tokenizer.encode_sampled(episode.turns) == fed == built.ids[: built.spans[-1].end].tolist()
+        encode_sampled(tokenizer, episode.turns) == fed == built.ids[: built.spans[-1].end].tolist()
     )
     assert sampled_difference(episode, tokenizer) is None
 
@@ -152,8 +153,8 @@ def test_a_command_sampled_in_other_tokens_is_kept_and_named(
         episode, fed = play(make_scenario(), tiny, base.ours, step_cap=6)
     assert episode.commands == COMMANDS
     assert episode.turns[1].ids == tuple(odd)
-    assert base.ours.encode_sampled(episode.turns) == fed
-    begins = len(base.ours.encode_prompt(episode.turns[:1]))
+    assert encode_sampled(base.ours, episode.turns) == fed
+    begins = len(encode_prompt(base.ours, episode.turns[:1]))
     found = sampled_difference(episode, base.ours)
     assert isinstance(found, TokenDifference)
     assert found.index == begins
@@ -176,7 +177,7 @@ def test_white_space_that_an_eval_does_not_type_is_named(
     with set_on(tiny, [*typed, *canonical(tokenizer, "exit")]):
         episode, fed = play(make_scenario(), tiny, tokenizer, step_cap=6)
     assert episode.commands == ("ls", "exit")
-    assert tokenizer.encode_sampled(episode.turns) == fed
+    assert encode_sampled(tokenizer, episode.turns) == fed
     found = sampled_difference(episode, tokenizer)
     assert isinstance(found, TokenDifference)
     assert not found.same_text
@@ -192,13 +193,13 @@ def test_a_command_cut_by_the_cap_is_closed_as_the_row_closes_it(
         episode, fed = play(make_scenario(), tiny, tokenizer, step_cap=6, turn_tokens=len(cut))
     assert episode.turns[1].extra == {"cut": True}
     assert episode.commands == ("echo one two three", "exit")
-    assert tokenizer.encode_sampled(episode.turns) == fed
+    assert encode_sampled(tokenizer, episode.turns) == fed
     assert sampled_difference(episode, tokenizer) is None
 
 
 def test_a_session_without_the_ids_of_a_model_says_so(smol: Base) -> None:
     with pytest.raises(BadInput, match="command turn 1 has no sampled ids"):
-        smol.ours.encode_sampled(PLAIN.turns)
+        encode_sampled(smol.ours, PLAIN.turns)
 
 
 def test_a_session_that_cannot_be_trained_on_says_why(
@@ -208,7 +209,7 @@ def test_a_session_that_cannot_be_trained_on_says_why(
     end = smol.ours.end_of_turn_id
     with set_on(tiny, [end, *canonical(smol.ours, "exit")]):
         episode, fed = play(make_scenario(), tiny, smol.ours, step_cap=6)
-    assert smol.ours.encode_sampled(episode.turns) == fed
+    assert encode_sampled(smol.ours, episode.turns) == fed
     found = sampled_difference(episode, smol.ours)
     assert isinstance(found, Dropped)
     assert found.reason == "empty_command"
@@ -222,7 +223,7 @@ def test_a_real_model_left_to_itself(smol: Base, smollm2: Path, make_scenario: M
 
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval()
     episode, fed = play(make_scenario(), model, smol.ours, step_cap=2, turn_tokens=12)
-    sampled = smol.ours.encode_sampled(episode.turns)
+    sampled = encode_sampled(smol.ours, episode.turns)
     assert sampled[: len(fed)] == fed
     assert len(sampled) <= len(fed) + 1  # the end of a last command that the cap cut
     found = sampled_difference(episode, smol.ours)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Refused, Row, build_row
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt
 from tests.render import templates
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, environments, sessions, turns
@@ -18,12 +19,12 @@ SOME = ("smollm2", "v1", "v3", "v3/legacy", "tekken-v3")
 
 def replayed(built: Row, tokenizer: ChatTokenizer) -> list[int]:
     """What an eval would have fed and sampled, had the model typed the row's own commands."""
-    ids = tokenizer.encode_prompt(built.turns[:1])
+    ids = encode_prompt(tokenizer, built.turns[:1])
     for span in built.spans:
         ids += built.ids[span.start : span.end].tolist()
         after = span.turn + 1
         if after < len(built.turns):
-            ids += tokenizer.bridge(built.turns[after].content, after=after)
+            ids += encode_bridge(tokenizer, built.turns[after].content, after=after)
     return ids
 
 
@@ -55,12 +56,12 @@ def test_the_same_for_any_session(name: str, bases: MakeBase) -> None:
 @pytest.mark.parametrize("name", SOME)
 def test_a_bridge_forges_nothing(name: str, bases: MakeBase) -> None:
     tokenizer = bases(name).ours
-    expected = [token for token in tokenizer.bridge("$") if token in tokenizer.control_ids]
+    expected = [token for token in encode_bridge(tokenizer, "$") if token in tokenizer.control_ids]
 
     @settings(max_examples=60, deadline=None)
     @given(environments)
     def check(environment: str) -> None:
-        ids = tokenizer.bridge(environment)
+        ids = encode_bridge(tokenizer, environment)
         assert [token for token in ids if token in tokenizer.control_ids] == expected
 
     check()
@@ -70,10 +71,10 @@ def test_a_prompt_follows_a_template_that_trims(smol: Base) -> None:
     """A server sends what the template prints, so that is what an eval must feed."""
     trimming = smol.ours.with_template(templates.TRIMS)
     plain = smol.ours.with_template(templates.CHATML)
-    assert trimming.encode_prompt(turns(" motd\n$ ")) == plain.encode_prompt(turns("motd\n$"))
-    assert trimming.bridge("\nout\n$ ") == plain.bridge("out\n$")
-    assert trimming.encode_prompt(turns(" a", "ls ", "\n$")) == plain.encode_prompt(
-        turns("a", "ls", "$")
+    assert encode_prompt(trimming, turns(" motd\n$ ")) == encode_prompt(plain, turns("motd\n$"))
+    assert encode_bridge(trimming, "\nout\n$ ") == encode_bridge(plain, "out\n$")
+    assert encode_prompt(trimming, turns(" a", "ls ", "\n$")) == encode_prompt(
+        plain, turns("a", "ls", "$")
     )
 
 
@@ -81,34 +82,34 @@ def test_a_prompt_that_a_template_rewrites_beyond_that_is_refused(smol: Base) ->
     twice = smol.ours.with_template(
         templates.chatml("(message['content'] | replace('a', messages | length | string))")
     )
+    swapping = smol.ours.with_template(
+        templates.chatml(
+            "(messages[0]['content'] if 'z' in messages[-1]['content'] else message['content'])"
+        )
+    )
     with pytest.raises(Refused, match="rewrites"):
-        smol.ours.with_template(
-            templates.chatml(
-                "(messages[0]['content'] if 'z' in messages[-1]['content'] else message['content'])"
-            )
-        ).encode_prompt(turns("a", "ls", "z"))
-    assert "2" not in twice.decode(twice.encode_prompt(turns("b")))
+        encode_prompt(swapping, turns("a", "ls", "z"))
+    assert "2" not in twice.decode(encode_prompt(twice, turns("b")))
 
 
 def test_the_prompt_is_normalised_like_the_training_data(bases: MakeBase) -> None:
     """Mistral's template knows no system role; the serving side must fold as training did."""
     raw = (Turn(role="system", content="You are at a shell."), Turn(role="user", content="$"))
     tokenizer = bases("v3").ours
-    assert tokenizer.encode_prompt(raw) == tokenizer.encode_prompt(
-        turns("You are at a shell.\n\n$")
-    )
+    folded = turns("You are at a shell.\n\n$")
+    assert encode_prompt(tokenizer, raw) == encode_prompt(tokenizer, folded)
 
 
 def test_there_is_nothing_to_answer_after_a_command(smol: Base) -> None:
     with pytest.raises(BadInput, match="ends with a command"):
-        smol.ours.encode_prompt(turns("$", "ls"))
+        encode_prompt(smol.ours, turns("$", "ls"))
 
 
 def test_half_a_surrogate_pair_is_an_error_and_no_crash(smol: Base) -> None:
     with pytest.raises(Refused, match="surrogate"):
-        smol.ours.encode_prompt(turns("\ud83d"))
+        encode_prompt(smol.ours, turns("\ud83d"))
     with pytest.raises(Refused, match="surrogate"):
-        smol.ours.bridge("\ud83d")
+        encode_bridge(smol.ours, "\ud83d")
 
 
 def test_the_ids_that_stop_a_generation(smol: Base, bases: MakeBase) -> None:
@@ -119,7 +120,7 @@ def test_the_ids_that_stop_a_generation(smol: Base, bases: MakeBase) -> None:
     with pytest.raises(Refused, match="closes a command turn with no control token"):
         _ = open_ended.end_of_turn_ids
     with pytest.raises(Refused, match="closes a command turn with no control token"):
-        open_ended.bridge("$")
+        encode_bridge(open_ended, "$")
 
 
 def test_a_token_that_is_half_a_character_has_a_name(smol: Base, bases: MakeBase) -> None:
@@ -127,7 +128,7 @@ def test_a_token_that_is_half_a_character_has_a_name(smol: Base, bases: MakeBase
         [piece == "" for piece in row(PLAIN, smol.ours).pieces()].index(True)
     ]
     assert smol.ours.token_text(int(half))
-    fallback = bases("v3").ours.encode_prompt(turns("👋"))
+    fallback = encode_prompt(bases("v3").ours, turns("👋"))
     assert any(bases("v3").ours.token_text(token) == "<0xF0>" for token in fallback)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from sekft_engine.operators.caching import PIECE
 from sekft_engine.operators.decoder import Decoder
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.serve.loading import Held
 from tests.serve.conftest import Running, serving, until
 
@@ -178,7 +179,7 @@ def alone(held: Held, content: str) -> str:
 
     from sekft_engine.data.trajectory import Turn
 
-    ids = held.tokenizer.encode_prompt([Turn(role="user", content=content)])
+    ids = encode_prompt(held.tokenizer, [Turn(role="user", content=content)])
     out = held.base.model.generate(
         torch.tensor([ids]), max_new_tokens=8, do_sample=False, eos_token_id=2, pad_token_id=0
     )

@@ -7,6 +7,7 @@ import pytest
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.render import Refused
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt
 from sekft_engine.serve.prompts import certified
 from tests.render.conftest import Base
 
@@ -24,11 +25,11 @@ def test_a_blank_command_is_fed_as_an_eval_on_this_machine_feeds_it(smol: Base, 
         Turn(role="user", content="total 0\n$"),
     ]
     with pytest.raises(Refused):
-        ours.encode_prompt(turns)
+        encode_prompt(ours, turns)
     end = [ours.end_of_turn_id]
-    expected = ours.encode_prompt(turns[:2])
-    expected += [*ours.encode_text(said), *end, *ours.bridge("$", after=2)]
-    expected += [*ours.encode_text("ls -l"), *end, *ours.bridge("total 0\n$", after=4)]
+    expected = encode_prompt(ours, turns[:2])
+    expected += [*ours.encode_text(said), *end, *encode_bridge(ours, "$", after=2)]
+    expected += [*ours.encode_text("ls -l"), *end, *encode_bridge(ours, "total 0\n$", after=4)]
     assert certified(ours, turns) == expected
     if not said:
         chat = [{"role": turn.role, "content": turn.content} for turn in turns[1:]]
@@ -38,6 +39,6 @@ def test_a_blank_command_is_fed_as_an_eval_on_this_machine_feeds_it(smol: Base, 
         )
         plain = [Turn(role="user", content="Welcome.\n\n$ cat"), *turns[2:]]
         assert certified(ours, plain) == list(oracle)
-    assert certified(ours, turns[:2]) == ours.encode_prompt(turns[:2])
+    assert certified(ours, turns[:2]) == encode_prompt(ours, turns[:2])
     with pytest.raises(BadInput):
         certified(ours, turns[:3])

@@ -9,22 +9,21 @@ import base64
 import math
 import os
 import re
-import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
 
 from sekft_engine.contract.http import words
 from sekft_engine.contract.http.address import is_local, parse, sent
+from sekft_engine.contract.http.fault import Fault, fault_of
 from sekft_engine.contract.http.proxies import proxy_for
 from sekft_engine.contract.http.stream import MEDIA_TYPE, StreamedCompletion
-from sekft_engine.contract.http.trust import trusted, why_not
-from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.contract.http.trust import trusted
+from sekft_engine.core.errors import BadInput
 from sekft_engine.core.text import visible
 
 if TYPE_CHECKING:
@@ -43,17 +42,6 @@ _SHOWN = 240
 #: A shorter key may occur in a text by chance ("EMPTY", "ollama"): it is removed from messages, but
 #: not from a model's text.
 _SECRET = 12
-
-#: Why there is no answer.
-FaultKind = Literal["timed out", "too large", "packed", "lost", "unreachable", "no server"]
-
-
-class Fault(Unavailable):
-    """There is no answer; ``kind`` says why, ``again`` whether a retry may help."""
-
-    def __init__(self, kind: FaultKind, what: str, *, where: str, mend: str, again: bool) -> None:
-        super().__init__(what, where=where, mend=mend)
-        self.kind, self.again = kind, again
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,7 +260,9 @@ class Client:
                 again=False,
             ) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-            raise self._fault(error) from None  # the original may contain headers
+            raise fault_of(
+                error, where=self.endpoint, proxy=self._proxy, shown=self._shown
+            ) from None  # the original may contain headers
         target = reply.headers.get("location", "") if 300 <= reply.status < 400 else ""
         data = reply.data
         if reply.headers.get("content-type", "").lower().startswith(MEDIA_TYPE):
@@ -316,8 +306,7 @@ class Client:
 
     def _read(self, status: int, data: bytes, target: str) -> Answer:
         if target:
-            shown = visible(self._clean(target)[:_SHOWN])
-            return Answer(status=status, fault=f"a redirect to {shown}")
+            return Answer(status=status, fault=f"a redirect to {self._shown(target)}")
         for secret in self._secrets:
             if len(secret) >= _SECRET:
                 data = data.replace(secret.encode(), b"***")
@@ -337,42 +326,9 @@ class Client:
             text = text.replace(secret, "***")
         return text
 
-    def _fault(self, error: Exception) -> Fault:
-        """The fault with a message for users."""
-        import httpcore
-
-        roots = tuple(_roots(error))
-        kind: FaultKind = "no server"
-        again = False
-        lookup = next((root for root in roots if isinstance(root, socket.gaierror)), None)
-        doubt = next(
-            (root for root in roots if isinstance(root, ssl.SSLCertVerificationError)), None
-        )
-        if isinstance(error, httpcore.ProxyError):
-            why = f"the proxy refuses: {visible(self._clean(str(error))[:_SHOWN])}"
-            mend = "look at its rules, or name the server in NO_PROXY"
-        elif lookup is not None:
-            why, mend = "no such host", "check the name, or your network"
-            if lookup.errno == socket.EAI_AGAIN:
-                kind, again = "unreachable", True
-        elif doubt is not None:
-            why, mend = why_not(doubt)
-        elif any(isinstance(root, ssl.SSLError) for root in roots):
-            why, mend = "no TLS there", "try it with http://"
-        elif any(isinstance(root, ConnectionRefusedError) for root in roots):
-            kind, why, again = "unreachable", "nothing listens there", True
-            mend = "start the server, or give its address with --endpoint"
-        elif isinstance(error, httpcore.ConnectError):
-            kind, why, again = "unreachable", "cannot connect", True
-            mend = "check address and network"
-        elif isinstance(error, httpcore.ProtocolError):
-            kind, why, again = "lost", "it hung up, or does not speak HTTP", True
-            mend = "is it an https:// address?"
-        else:
-            kind, why, again = "lost", "the connection broke", True
-            mend = "look at the server's log"
-        through = f" (through the proxy {self._proxy.shown})" if self._proxy else ""
-        return Fault(kind, why + through, where=self.endpoint, mend=mend, again=again)
+    def _shown(self, text: str) -> str:
+        """A text of the server as it may be shown."""
+        return visible(self._clean(text)[:_SHOWN])
 
 
 def key_from(variable: str | None, endpoint: str) -> str:
@@ -411,14 +367,6 @@ def _seconds(wait: str) -> float:
             # No valid date.
             return 0.0
     return max(0.0, found) if math.isfinite(found) else 0.0
-
-
-def _roots(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and its causes, the innermost last."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 def _not_json(data: bytes, error: Exception) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.workspace import naming
+from sekft_engine.engine.at_once import answer_at_once
 from sekft_engine.engine.attached.follower import Follower, State
 from sekft_engine.engine.attached.known import Known
 from sekft_engine.engine.attached.sender import Order, Sender
@@ -29,16 +30,7 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event, QueueChanged, Queued
 from sekft_engine.records.jobs import Job, kind_of, label_of
 from sekft_engine.records.jobs.paths import absolute, moved
-from sekft_engine.records.result import Result
-from sekft_engine.records.results import (
-    CancelResult,
-    CheckpointResult,
-    MoveResult,
-    PauseResult,
-    ResumeResult,
-    StatusResult,
-    UnserveResult,
-)
+from sekft_engine.records.results import StatusResult
 from sekft_engine.work.board import Writing
 
 #: How a job ended that an earlier process had.
@@ -135,7 +127,7 @@ class RemoteEngine:
     def submit(self, job: Job) -> str:
         """Send a job and return its id. It gets exactly one ending, also one that is refused."""
         kind = kind_of(job)
-        answer = self._answer(job)
+        answer = answer_at_once(job, self)
         if answer is not None:
             job_id = job.id or f"{kind}-{secrets.token_hex(5)}"
             self._publish(events.JobDone(job=job_id, t=time.time(), kind=kind, result=answer))
@@ -213,9 +205,10 @@ class RemoteEngine:
             self._order("move", again=False, job=job_id, by=by)
         return moves
 
-    def unserve(self) -> None:
-        """Ask the server on the base to end."""
+    def unserve(self) -> bool:
+        """Ask the server on the base to end. What becomes of that is heard."""
         self._order("unserve")
+        return True
 
     def shut_down(self, after: str = "step") -> None:
         """Ask the engine to end, after the running job's step or after the queue."""
@@ -311,26 +304,6 @@ class RemoteEngine:
             self._publish(events.Log(job="", t=time.time(), level="warning", text=text))
 
         self._sender.send(Order(method, params, failed, again))
-
-    def _answer(self, job: Job) -> Result | None:
-        """The result of a job that is answered at once; None for any other."""
-        match job:
-            case jobs.Status():
-                return self.status()
-            case jobs.Cancel():
-                return CancelResult(cancelled=self.cancel(job.target, after_step=job.after_step))
-            case jobs.Checkpoint():
-                return CheckpointResult(asked=self.checkpoint(job.target))
-            case jobs.Pause():
-                return PauseResult(paused=self.pause(job.target))
-            case jobs.Resume():
-                return ResumeResult(paused=False, found=self.resume(job.target))
-            case jobs.Move():
-                return MoveResult(moved=self.move(job.target, job.by))
-            case jobs.Unserve():
-                self.unserve()
-                return UnserveResult(closing=True)
-        return None
 
     def _refuse(
         self, job_id: str, kind: str, *, error: str, where: str | None = None, mend: str | None = ""

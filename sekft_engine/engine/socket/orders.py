@@ -11,6 +11,7 @@ import msgspec
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.text import visible
+from sekft_engine.engine.at_once import AT_ONCE
 from sekft_engine.engine.engine import JOURNAL, Engine
 from sekft_engine.engine.socket import protocol
 from sekft_engine.engine.socket.link import Order
@@ -27,16 +28,6 @@ from sekft_engine.records.results import (
     UnserveResult,
 )
 
-#: Jobs that are answered at once, with the method that says the same.
-_METHOD_INSTEAD: dict[type[Job], str] = {
-    jobs.Status: "status",
-    jobs.Cancel: "cancel",
-    jobs.Checkpoint: "checkpoint",
-    jobs.Pause: "pause",
-    jobs.Resume: "resume",
-    jobs.Move: "move",
-    jobs.Unserve: "unserve",
-}
 #: So many keys of this engine's own jobs are known without a look into the journal.
 MOST_KEYS = 4096
 _CHUNK = 1 << 20
@@ -89,10 +80,9 @@ class Orders:
 
     def _submit(self, params: protocol.Submit) -> Submitted:
         job, key = params.job, params.key
-        instead = _METHOD_INSTEAD.get(type(job))
-        if instead is not None:
-            mend = f"call {instead}"
-            raise RpcError(protocol.INVALID_PARAMS, f"{kind_of(job)} is no job here", mend=mend)
+        if isinstance(job, AT_ONCE):
+            kind = kind_of(job)  # its method has the same name
+            raise RpcError(protocol.INVALID_PARAMS, f"{kind} is no job here", mend=f"call {kind}")
         if job.id:
             raise RpcError(
                 protocol.INVALID_PARAMS, "the engine gives a job its id", mend='send a "key"'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sekft_engine.render.rows.row import Certificate, Row, Span, by_training
 from sekft_engine.render.template.normalise import normalize_for_template
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.render.template.scaffold import fill, messages
 from sekft_engine.render.template.tokenizer import ChatTokenizer
 
@@ -30,7 +31,7 @@ def audit(row: Row, tokenizer: ChatTokenizer, *, max_length: int = 0) -> Certifi
     bos = tokenizer.bos_id
     return Certificate(
         additive=all(
-            ids[: span.start] == tokenizer.encode_prompt(row.turns[: span.turn]) for span in spans
+            ids[: span.start] == encode_prompt(tokenizer, row.turns[: span.turn]) for span in spans
         ),
         decodes=[span.turn for span in spans] == commands
         and (row.spans, row.untrained) == (trained, untrained)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Set
 import msgspec
 
 from sekft_engine.render.template.guard import Guard
+from sekft_engine.render.template.normalise import Refused
+from sekft_engine.render.template.remarks.families import append_only
 from sekft_engine.render.template.streaming import SessionScaffold, TemplateAnalysis
 
 
@@ -44,6 +46,21 @@ def closing_of(part: str, opening: Set[int], guard: Guard, stops: Set[int]) -> s
     if found is None or (int(found[1]) in opening and int(found[1]) not in stops):
         return None
     return marked[: found.end()]
+
+
+def open_ended(guard: Guard, where: str) -> Refused:
+    """That no control token ends a command turn.
+
+    Args:
+        guard: knows control tokens.
+        where: what the error names.
+    """
+    return Refused(
+        "no_end_of_turn",
+        "the chat template closes a command turn with no control token",
+        where=where,
+        mend=append_only(guard.literals.values()),
+    )
 
 
 def followed(

@@ -80,3 +80,25 @@ def normalize_for_template(turns: Sequence[Turn], where: str | None = None) -> t
         else:
             merged.append(turn if turn.role == role else replace(turn, role=role))
     return tuple(merged)
+
+
+def valid_unicode(text: str, where: str) -> str:
+    """``text``, if it is valid Unicode.
+
+    Args:
+        text: to be tokenised.
+        where: what errors name.
+
+    Raises:
+        Refused: it holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(
+            "lone_surrogate",
+            f"half of a surrogate pair at character {error.start}",
+            where=where,
+            mend="decode output with errors='replace'",
+        ) from error
+    return text

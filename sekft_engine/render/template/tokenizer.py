@@ -15,23 +15,22 @@ import numpy.typing as npt
 from tokenizers import AddedToken
 
 from sekft_engine.bases.embedding import embedding_rows
-from sekft_engine.core.errors import BadInput
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.render.template import files
-from sekft_engine.render.template.endings import closing_of, openers
+from sekft_engine.render.template.endings import closing_of, open_ended, openers
 from sekft_engine.render.template.guard import GUARD_VERSION, Guard
 from sekft_engine.render.template.layout import SpanLayouts
 from sekft_engine.render.template.normalise import (
     NORMALISER_VERSION,
     Refused,
     normalize_for_template,
+    valid_unicode,
 )
 from sekft_engine.render.template.remarks.dating import Dating, dating_of
-from sekft_engine.render.template.remarks.families import append_only
 from sekft_engine.render.template.remarks.vocabulary import refuse_rowless
-from sekft_engine.render.template.scaffold import Scaffolds, fill, messages, written_content
+from sekft_engine.render.template.scaffold import Scaffolds, messages
 from sekft_engine.render.template.streaming import TemplateAnalysis
 from sekft_engine.render.template.template import ChatTemplate
 from sekft_engine.render.template.vocabulary import vocabulary_of
@@ -43,6 +42,11 @@ class RenderDigest(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str
     template: str
     normaliser: str
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The three, as adapters record them."""
+        return {key: str(value) for key, value in msgspec.to_builtins(self).items()}
 
     @property
     def combined(self) -> str:
@@ -237,7 +241,7 @@ class ChatTokenizer:
         if (served := self._served_end()) is not None:
             found.add(served)
         if not found:
-            raise self._open_ended()
+            raise open_ended(self.guard, self.where)
         return frozenset(found)
 
     @cached_property
@@ -257,14 +261,6 @@ class ChatTokenizer:
         closing = closing_of(parts[2], opening, self.guard, self.stops)
         return None if closing is None else self.guard.control_ids(closing)[0]
 
-    def _open_ended(self) -> Refused:
-        return Refused(
-            "no_end_of_turn",
-            "the chat template closes a command turn with no control token",
-            where=self.where,
-            mend=append_only(self.guard.literals.values()),
-        )
-
     # --- text and ids ---------------------------------------------------------------------------
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -282,9 +278,8 @@ class ChatTokenizer:
         Args:
             add_special_tokens: let the tokenizer add those that it adds by itself, such as a BOS.
         """
-        encoding = self._plain.encode(
-            _whole(text, self.where), add_special_tokens=add_special_tokens
-        )
+        text = valid_unicode(text, self.where)
+        encoding = self._plain.encode(text, add_special_tokens=add_special_tokens)
         return [int(token) for token in encoding.ids]
 
     def distrust(self) -> None:
@@ -308,108 +303,7 @@ class ChatTokenizer:
         contents = [turn.content for turn in normalize_for_template(turns)]
         return self.template.render(messages(contents), add_generation_prompt=add_generation_prompt)
 
-    # --- serve side -----------------------------------------------------------------------------
-
-    def encode_prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """The ids of the turns and the generation prompt, which a model continues with a command.
-
-        Args:
-            turns: any session that ends with an environment turn.
-
-        Raises:
-            BadInput: it ends with a command.
-            Refused: the template or the normaliser refuses it.
-        """
-        normal = normalize_for_template(turns)
-        if normal[-1].is_command:
-            raise BadInput(
-                "the session ends with a command, so there is nothing to answer",
-                where=self.where,
-                mend="append the environment's turn",
-            )
-        contents = self._as_written([turn.content for turn in normal])
-        return self._encode(self.scaffolds.get(len(normal), prompt=True).parts, contents)
-
-    def bridge(self, environment: str, *, after: int = 2) -> list[int]:
-        """The ids to append after a closed command turn: the next environment turn and the prompt.
-
-        Args:
-            environment: the content of the next environment turn.
-            after: the number of turns so far, the closed command included.
-        """
-        parts = self.scaffolds.get(after + 1, prompt=True).parts
-        written = self._as_written(["x"] * after + [environment])[-1]
-        guard = self.guard_for([written])
-        lead = guard.mark(parts[after])
-        closing = guard.sentinel.search(lead)
-        if closing is None or int(closing[1]) not in self.end_of_turn_ids:
-            raise self._open_ended()
-        # The end-of-turn token goes first so that what follows is cut as in the whole render.
-        text = lead[closing.start() :] + written + guard.mark(parts[after + 1])
-        ids = guard.ids(guard.encode(_whole(text, self.where))).tolist()
-        return [int(token) for token in ids[1:]]
-
-    def encode_sampled(self, turns: Sequence[Turn]) -> list[int]:
-        """The ids that a model read and sampled in an episode, up to the end of its last command.
-
-        A model may sample a command in other tokens than the tokenizer would write it in. An
-        episode keeps what was sampled; a row is made of the text.
-
-        Args:
-            turns: as an eval stores them: alternating, every command with its ``ids``.
-
-        Raises:
-            BadInput: a command has no ids, so no model sampled it.
-        """
-        ids: list[int] = []
-        for number, turn in enumerate(turns):
-            if not turn.is_command:
-                if number + 1 == len(turns):
-                    break  # shown, but never answered
-                if ids:
-                    ids += self.bridge(turn.content, after=number)
-                else:
-                    ids = self.encode_prompt(turns[:1])
-                continue
-            if turn.ids is None:
-                raise BadInput(
-                    f"command turn {number} has no sampled ids",
-                    mend="only episodes of a model on this machine keep them",
-                )
-            ids += turn.ids
-            if turn.ids[-1:] != () and turn.ids[-1] in self.end_of_turn_ids:
-                ids.pop()
-            # Cut by the cap, or stopped at another id than the one that closes turns in history.
-            ids.append(self.end_of_turn_id)
-        return ids
-
-    def _encode(self, parts: Sequence[str], contents: Sequence[str]) -> list[int]:
-        guard = self.guard_for(contents)
-        marked = fill([guard.mark(part) for part in parts], contents)
-        encoding = guard.encode(_whole(marked, self.where))
-        return [int(token) for token in guard.ids(encoding).tolist()]
-
-    def _as_written(self, contents: list[str]) -> list[str]:
-        """``contents`` as the template writes them in a prompt (some templates trim).
-
-        A server that applies the template sends the model that text, so a prompt must be it.
-        Training refuses such a session instead: see ``template_faithful``.
-        """
-        scaffold = self.scaffolds.get(len(contents), prompt=True)
-        whole = self.template.render(messages(contents), add_generation_prompt=True)
-        if whole == scaffold.fill(contents):
-            return contents
-        written: list[str] = []
-        for turn in range(len(contents)):
-            text = written_content(self.template, scaffold, contents, turn)
-            written += [] if text is None else [text]
-        if len(written) < len(contents) or whole != scaffold.fill(written):
-            raise Refused(
-                "template_rewrites_content",
-                "the chat template rewrites what the session says",
-                where=self.where,
-            )
-        return written
+    # --- marked text and ids --------------------------------------------------------------------
 
     def tails(self, guard: Guard, marked: Sequence[str]) -> list[list[int]]:
         """The ids of pieces of marked text that begin with a control token or with the text.
@@ -461,20 +355,6 @@ def load_tokenizer(
     from sekft_engine.bases import resolve_base
 
     return ChatTokenizer.load(resolve_base(base, workspace), clock)
-
-
-def _whole(text: str, where: str) -> str:
-    """``text``, unless it is no valid Unicode (lone surrogates)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise Refused(
-            "lone_surrogate",
-            f"half of a surrogate pair at character {error.start}",
-            where=where,
-            mend="decode output with errors='replace'",
-        ) from error
-    return text
 
 
 def _digest(data: bytes) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sekft_engine.bases import base_digest
+from sekft_engine.bases import base_digest, resolve_base
 from sekft_engine.core.errors import BadInput, DigestMismatch, JobFailed, SekftError
 from sekft_engine.data.clock import Clock
 from sekft_engine.model.device import choose_device
-from sekft_engine.model.resident import ResidentBase, render_digests, resolve_base
+from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import jobs
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.training.trainer.data import Data, load_data
@@ -35,7 +35,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 
 def digests_of(base: str, tokenizer: ChatTokenizer, data: Data) -> dict[str, str]:
     """What must be the same in all processes."""
-    return {"base": base, "data": data.digest, "order": data.order} | render_digests(tokenizer)
+    return {"base": base, "data": data.digest, "order": data.order} | tokenizer.digest.by_name
 
 
 def lead(

@@ -22,7 +22,7 @@ from sekft_engine.model.device import device_of
 from sekft_engine.model.family import expected_share
 from sekft_engine.model.imports import import_torch, import_training
 from sekft_engine.model.kernels.matmul import library
-from sekft_engine.model.resident import ResidentBase, render_digests
+from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.records.adapters import AdapterMeta
@@ -147,7 +147,7 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         name=job.name,
         base=folder.name,
         base_digest=base_digest(folder),
-        render=render_digests(tokenizer),
+        render=tokenizer.digest.by_name,
         dialect=msgspec.to_builtins(dialect),
         recipe=msgspec.to_builtins(recipe),
         load_4bit=job.load_4bit,

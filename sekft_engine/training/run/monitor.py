@@ -1,9 +1,10 @@
-"""What is monitored besides the losses: the current batch, the machine, the speed bound."""
+"""What a run reports between its steps: each step, its batch, the machine, the speed bound."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy as np
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events
 from sekft_engine.training.run.gauges import Gauges
+from sekft_engine.training.run.health import Sign
 from sekft_engine.training.run.roofline import measure_bound
 from sekft_engine.training.trainer.data import TrainRow
+from sekft_engine.training.trainer.step import Step, mean_rate
+from sekft_engine.training.trainer.trainer import Trainer
 from sekft_engine.work.context import Context
 
 #: Seconds between events about batches whose trajectories were all reported before, at least: a
@@ -30,6 +34,8 @@ class Watch:
         self._gauges = Gauges(base.device)
         self._emitted_at = 0.0
         self._emitted: set[str] = set()
+        #: The last steps: their speed says how long the rest will take.
+        self._recent: deque[Step] = deque(maxlen=10)
         context.emit(measure_bound(base))
 
     def begins(self, step: int, rows: Sequence[TrainRow]) -> None:
@@ -43,6 +49,37 @@ class Watch:
                 for row in rows
             ]
             self._context.emit(events.StepBegan(job="", step=step, batch=batch))
+
+    def done(self, step: Step, trainer: Trainer) -> None:
+        """Report the step that ``trainer`` has done."""
+        self._recent.append(step)
+        plan, train = trainer.plan, trainer.data.train
+        rate = mean_rate(self._recent)
+        remaining = trainer.remaining_tokens(step.step)
+        rows = sum(len(batch) for batch in plan[: step.step])
+        self._context.emit(
+            events.StepDone(
+                job="",
+                step=step.step,
+                steps=len(plan),
+                epoch=rows / len(train),
+                loss=step.loss,
+                lr=step.lr,
+                grad_norm=step.grad_norm,
+                trained_tokens=step.trained_tokens,
+                tokens=step.tokens,
+                tokens_per_s=step.tokens / step.seconds if step.seconds > 0 else 0.0,
+                seconds=step.seconds,
+                eta_s=remaining / rate if rate else 0.0,
+                rows=[train[row].id for row in plan[step.step - 1]],
+            )
+        )
+
+    def sign(self, step: int, sign: Sign) -> None:
+        """Report a warning sign in ``step``."""
+        self._context.emit(
+            events.SignSeen(job="", step=step, sign=sign.kind, value=sign.value, usual=sign.usual)
+        )
 
     def look(self) -> None:
         """Read the gauges if a reading is due."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections import deque
 
 import msgspec
 
@@ -37,7 +36,7 @@ from sekft_engine.training.token_losses.job import measure_rows
 from sekft_engine.training.token_losses.measure import choose_measured
 from sekft_engine.training.trainer.data import Data
 from sekft_engine.training.trainer.ranks import ALONE, Ranks
-from sekft_engine.training.trainer.step import Abandoned, Diverged, Step, mean_rate
+from sekft_engine.training.trainer.step import Abandoned, Diverged, Step
 from sekft_engine.training.trainer.trainer import Trainer
 from sekft_engine.work.context import Context, Stopped
 
@@ -90,7 +89,6 @@ class Session:
         self._heldout_at = 0
         self._resumed = False
         self._saved_at = time.monotonic()
-        self._recent: deque[Step] = deque(maxlen=10)
         self._digest = ""
         self.token_losses: LossTotals | None = None
         self._watch = Watch(context, base)
@@ -121,7 +119,7 @@ class Session:
             abandoned = self._finish()
         except Diverged as error:
             nan = Sign(NOT_FINITE, math.nan, self.signs.usual_loss)
-            self._emit_sign(error.step, nan)
+            self._watch.sign(error.step, nan)
             self._keep_good()
             raise
         done = self.trainer.done
@@ -194,37 +192,11 @@ class Session:
         self.last = step.loss
         self.first = step.loss if self.first is None else self.first
         self.trained_tokens += step.trained_tokens
-        self._recent.append(step)
-        plan = self.trainer.plan
-        rate = mean_rate(self._recent)
-        remaining = self.trainer.remaining_tokens(step.step)
-        rows = sum(len(batch) for batch in plan[: step.step])
-        self.context.emit(
-            events.StepDone(
-                job="",
-                step=step.step,
-                steps=len(plan),
-                epoch=rows / len(self.data.train),
-                loss=step.loss,
-                lr=step.lr,
-                grad_norm=step.grad_norm,
-                trained_tokens=step.trained_tokens,
-                tokens=step.tokens,
-                tokens_per_s=step.tokens / step.seconds if step.seconds > 0 else 0.0,
-                seconds=step.seconds,
-                eta_s=remaining / rate if rate else 0.0,
-                rows=[self.data.train[row].id for row in plan[step.step - 1]],
-            )
-        )
+        self._watch.done(step, self.trainer)
         self.signs, signs = self.signs.after(step.step, step.loss, step.grad_norm)
         for sign in signs:
             self.context.log(f"step {step.step}: {sign.text}", "warning")
-            self._emit_sign(step.step, sign)
-
-    def _emit_sign(self, step: int, sign: Sign) -> None:
-        self.context.emit(
-            events.SignSeen(job="", step=step, sign=sign.kind, value=sign.value, usual=sign.usual)
-        )
+            self._watch.sign(step.step, sign)
 
     # --- measuring ----------------------------------------------------------------------------
 

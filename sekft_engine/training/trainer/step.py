@@ -36,6 +36,25 @@ class Diverged(JobFailed):
     step = 0  #: the step in which it was found
 
 
+def diverged(step: int, what: str, ids: Sequence[str], good_step: int) -> Diverged:
+    """The error that ``what`` is not finite.
+
+    Args:
+        step: the step in which that was found.
+        what: names the loss, or the gradient.
+        ids: the trajectories that it is of; empty = unknown.
+        good_step: the step of the adapter that is kept; 0 = none is.
+    """
+    names = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+    saved = f"the adapter of step {good_step} is kept" if good_step else "no adapter"
+    error = Diverged(
+        f"{what} is not finite at step {step}, trajectory {names or 'unknown'}; {saved}",
+        mend="lower the learning rate, or look at that trajectory with: sekft mask",
+    )
+    error.step = step
+    return error
+
+
 class Abandoned(Exception):
     """The caller asked to stop in the middle of a step; no weight has changed in it."""
 

@@ -6,9 +6,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.core.errors import Unavailable
 from sekft_engine.core.machine import trim_memory
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.model.device import (
@@ -28,9 +28,11 @@ from sekft_engine.training.trainer.accumulate import (
 )
 from sekft_engine.training.trainer.batches import learning_rate, plan_steps, split_rows
 from sekft_engine.training.trainer.data import Data, TrainRow
+from sekft_engine.training.trainer.good_weights import GoodWeights
 from sekft_engine.training.trainer.loss import trained_token_logits
 from sekft_engine.training.trainer.ranks import ALONE, Ranks
-from sekft_engine.training.trainer.step import Abandoned, Diverged, Step
+from sekft_engine.training.trainer.state import refuse_other_shapes, restore_state, state_of
+from sekft_engine.training.trainer.step import Abandoned, Diverged, Step, diverged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +58,6 @@ class Trainer:
         done: how many steps have been done.
         weights: the adapter's weights.
         micro_batch: how many rows share a forward pass; halved when memory runs out.
-        good_step: the last step whose weights are known to give finite losses (the good weights).
     """
 
     def __init__(
@@ -93,8 +94,7 @@ class Trainer:
         self.accumulator = GradientAccumulator(
             self._logits, self.weights, base.device, sharded=ranks.sharded
         )
-        self._good_weights = [weight.detach().clone() for weight in self.weights]
-        self.good_step = 0
+        self._good = GoodWeights(self.weights)
         torch.manual_seed(recipe.seed + 1)
         self._random = random_state(self.base.device)  # as it was after the last completed step
 
@@ -150,7 +150,7 @@ class Trainer:
             loss_share = self._backward_share(step, self.ranks.share(rows), trained)
         self.ranks.sum_gradients(self.weights)
         (loss_sum,) = self.ranks.sum(loss_share)
-        self._store_good(step - 1)
+        self._good.store(step - 1)
         return loss_sum / trained
 
     def _backward_share(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
@@ -191,7 +191,7 @@ class Trainer:
             self.accumulator.join(self.data.train[0])
         loss_sum, not_finite = read_losses(passes)
         if not_finite:
-            self._raise_diverged(step, "the loss", not_finite)
+            raise diverged(step, "the loss", not_finite, self.good_step)
         return loss_sum
 
     def _clip(self, step: int, rows: Sequence[TrainRow]) -> float:
@@ -201,7 +201,8 @@ class Trainer:
         limit = self.recipe.clip or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights, limit))
         if not math.isfinite(norm):
-            self._raise_diverged(step, "the gradient", [row.id for row in rows])
+            ids = [row.id for row in rows]
+            raise diverged(step, "the gradient", ids, self.good_step)
         return norm
 
     # --- memory -------------------------------------------------------------------------------
@@ -245,6 +246,11 @@ class Trainer:
 
     # --- weights that give finite losses ------------------------------------------------------
 
+    @property
+    def good_step(self) -> int:
+        """The last step whose weights are known to give finite losses (the good weights)."""
+        return self._good.step
+
     def confirm(self, *, accept: bool = True) -> None:
         """Check that the weights of the last step give a finite loss, before they are saved.
 
@@ -278,40 +284,18 @@ class Trainer:
         """
         if math.isfinite(loss):
             if accept:
-                self._store_good(self.done)
+                self._good.store(self.done)
             return
         ids: list[str] = []
         if self.ranks.size == 1:
             ids = [row.id for row in rows if not math.isfinite(self.mean_loss([row])[0])]
         self._restore_good()
-        self._raise_diverged(self.done, what, ids)
-
-    def _store_good(self, step: int) -> None:
-        import torch
-
-        with torch.no_grad():
-            for good, weight in zip(self._good_weights, self.weights, strict=True):
-                good.copy_(weight)
-        self.good_step = step
+        raise diverged(self.done, what, ids, self.good_step)
 
     def _restore_good(self) -> None:
-        import torch
-
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for good, weight in zip(self._good_weights, self.weights, strict=True):
-                weight.copy_(good)
+        self._good.restore()
         self.base.touched(self.name)
-
-    def _raise_diverged(self, step: int, what: str, ids: list[str]) -> NoReturn:
-        names = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
-        saved = f"the adapter of step {self.good_step} is kept" if self.good_step else "no adapter"
-        error = Diverged(
-            f"{what} is not finite at step {step}, trajectory {names or 'unknown'}; {saved}",
-            mend="lower the learning rate, or look at that trajectory with: sekft mask",
-        )
-        error.step = step
-        raise error
 
     # --- losses without training --------------------------------------------------------------
 
@@ -365,12 +349,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """The state that later steps depend on, as it was after the last completed step."""
-        tensors = dict(self._random)
-        for number, weight in enumerate(self.weights):
-            tensors[f"weight.{number}"] = weight.detach()
-            for key, value in self._optimizer.state.get(weight, {}).items():
-                tensors[f"optimiser.{number}.{key}"] = value
-        return tensors
+        return state_of(self.weights, self._optimizer, self._random)
 
     def restore(
         self, tensors: dict[str, Tensor], step: int, micro_batch: int, recompute: bool
@@ -380,30 +359,14 @@ class Trainer:
         Raises:
             BadInput: it is the state of an adapter of another shape.
         """
-        import torch
-
-        count = sum(key.startswith("weight.") for key in tensors)
-        shapes = [tensors[f"weight.{number}"].shape for number in range(count)]
-        if shapes != [weight.shape for weight in self.weights]:
-            raise BadInput(
-                "the checkpoint is of an adapter of another shape", mend="start a new run"
-            )
+        refuse_other_shapes(tensors, self.weights)
         self.ranks.announce("restore", tensors, step, micro_batch, recompute)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimiser."):
-                _, owner, name = key.split(".", 2)
-                moments.setdefault(int(owner), {})[name] = value
-        with torch.no_grad():
-            for number, weight in enumerate(self.weights):
-                weight.copy_(tensors[f"weight.{number}"])
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restore_state(tensors, self.weights, self._optimizer)
         set_random_state(tensors, self.base.device)
         self._random = random_state(self.base.device)
         self.micro_batch, self.recompute = micro_batch, recompute
         self.done = step
-        self._store_good(step)
+        self._good.store(step)
         self.base.touched(self.name)
 
     def remaining_tokens(self, step: int) -> int:
@@ -428,6 +391,6 @@ class Trainer:
         for weight in self.weights:
             weight.grad = None
         self._optimizer.state.clear()
-        self._good_weights = []
+        self._good.free()
         self.base.activate(self.name)
         release_memory()

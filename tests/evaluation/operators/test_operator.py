@@ -12,6 +12,7 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.operators.decode import BatchedDecoder, SampledTurn
 from sekft_engine.operators.operator import ModelOperator
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.template.test_endings import OLMO
 
 
@@ -53,8 +54,8 @@ def tokenizer(smollm2: Path) -> ChatTokenizer:
 
 def sampled(tokenizer: ChatTokenizer, text: str, *, closed: bool = True) -> SampledTurn:
     shown = Turn(role="user", content="x")
-    prompt = tokenizer.encode_prompt([shown])
-    whole = tokenizer.encode_prompt([shown, Turn(role="assistant", content=text), shown])
+    prompt = encode_prompt(tokenizer, [shown])
+    whole = encode_prompt(tokenizer, [shown, Turn(role="assistant", content=text), shown])
     ids = whole[len(prompt) : whole.index(tokenizer.end_of_turn_id, len(prompt))]
     assert tokenizer.decode(ids) == text
     return SampledTurn(tuple(ids), (0.0,) * len(ids), tokenizer.end_of_turn_id if closed else None)
@@ -82,7 +83,7 @@ def test_the_ids_of_a_session_are_those_of_the_template_over_its_turns(
         assert said.ids[-1] == tokenizer.end_of_turn_id
         turns += [Turn(role="user", content=text), Turn(role="assistant", content=command)]
     after = [*turns, Turn(role="user", content="bye\nuser@box:~$")]
-    whole = tokenizer.encode_prompt(after)
+    whole = encode_prompt(tokenizer, after)
     assert whole[: len(recorder.rows["e"])] == recorder.rows["e"]
 
 
@@ -105,7 +106,7 @@ def test_a_turn_cut_by_the_cap_is_closed_for_the_model_and_marked(
         Turn(role="user", content="and on and on\nuser@box:~$"),
     ]
     last = [*sampled(tokenizer, "exit").ids, tokenizer.end_of_turn_id]
-    assert recorder.rows["e"] == [*tokenizer.encode_prompt(turns), *last]
+    assert recorder.rows["e"] == [*encode_prompt(tokenizer, turns), *last]
 
 
 def test_a_turn_that_the_model_ends_with_eos_is_closed_as_history_shows_it(
@@ -130,7 +131,7 @@ def test_a_turn_that_the_model_ends_with_eos_is_closed_as_history_shows_it(
         Turn(role="user", content="notes.txt\nuser@box:~$"),
     ]
     last = [*sampled(tokenizer, "exit").ids, tokenizer.end_of_turn_id]
-    assert recorder.rows["e"] == [*olmo.encode_prompt(turns), *last]
+    assert recorder.rows["e"] == [*encode_prompt(olmo, turns), *last]
 
 
 def test_what_a_world_prints_cannot_close_a_turn(tokenizer: ChatTokenizer) -> None:

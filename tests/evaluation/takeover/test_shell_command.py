@@ -21,6 +21,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.episodes.store import read_episode
 from sekft_engine.records.runs import list_runs, read_run
 from sekft_engine.render import ChatTokenizer
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.sources import load_scenarios
 from sekft_engine.takeover.origin import origin_of_session
 from tests.contract.servers import ModelServer, models
@@ -117,7 +118,7 @@ def test_a_server_types_as_a_model_here_does(place: Workspace, tiny_base: Path) 
         return [Turn.from_json(each, "request") for each in body["messages"]]
 
     def chat(body: Mapping[str, Any]) -> dict[str, Any]:
-        fed = len(tokenizer.encode_prompt(turns(body)))
+        fed = len(encode_prompt(tokenizer, turns(body)))
         message = {"role": "assistant", "content": next(said)}
         return {
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Row, build_row, normalize_for_template
 from sekft_engine.render.rows.difference import first_difference
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.conftest import MISTRAL_FILES, Base, MakeBase
 from tests.render.sessions import MARKERS, PLAIN, SHELL, any_commands, session, sessions
 from tests.render.test_equals_transformers import messages, row
@@ -72,7 +73,7 @@ def test_sessions_and_every_prompt_in_them(version: str, one: Trajectory, bases:
     assert_same(built.ids.tolist(), vendor_ids(base, one.turns), base.ours)
     for span in built.spans:
         prompt = vendor_ids(base, one.turns[: span.turn])
-        assert_same(base.ours.encode_prompt(one.turns[: span.turn]), prompt, base.ours)
+        assert_same(encode_prompt(base.ours, one.turns[: span.turn]), prompt, base.ours)
         assert_same(built.ids[: span.start].tolist(), prompt, base.ours)
 
 
@@ -147,7 +148,7 @@ def test_a_system_turn_is_folded_as_the_vendor_folds_it(version: str, bases: Mak
         Turn(role="user", content="motd\n$"),
         Turn(role="assistant", content="ls"),
     )
-    assert_same(base.ours.encode_prompt(turns[:2]), vendor_ids(base, turns[:2]), base.ours)
+    assert_same(encode_prompt(base.ours, turns[:2]), vendor_ids(base, turns[:2]), base.ours)
     assert_same(row(Trajectory(id="s", turns=turns), base.ours).ids.tolist(),
                 vendor_ids(base, turns), base.ours)  # fmt: skip
 
@@ -158,6 +159,6 @@ def test_where_the_vendor_has_a_system_role_the_fold_is_ours(bases: MakeBase) ->
     does when it is given them."""
     base = bases("v7/own")
     turns = (Turn(role="system", content="At a shell."), Turn(role="user", content="$"))
-    assert base.ours.encode_prompt(turns) != vendor_ids(base, turns)
+    assert encode_prompt(base.ours, turns) != vendor_ids(base, turns)
     folded = normalize_for_template(turns)
-    assert_same(base.ours.encode_prompt(turns), vendor_ids(base, folded), base.ours)
+    assert_same(encode_prompt(base.ours, turns), vendor_ids(base, folded), base.ours)

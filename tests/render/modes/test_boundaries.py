@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 
 from sekft_engine.data.reasons import WAYS
-from sekft_engine.model.resident import render_digests
 from sekft_engine.render import Dropped, build_row
 from sekft_engine.render.rows.audit import audit
 from sekft_engine.render.rows.difference import first_difference
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import APPEND, trl_template
 from tests.render.reference import template_ids
@@ -53,7 +53,7 @@ def test_5_a_header_whose_end_is_cut_otherwise_once_a_command_follows_is_refused
         return_assistant_tokens_mask=True,
     )
     trained = theirs["assistant_masks"].index(1)
-    found = first_difference(base.encode_prompt(PLAIN.turns[:1]), theirs["input_ids"], base)
+    found = first_difference(encode_prompt(base, PLAIN.turns[:1]), theirs["input_ids"], base)
     assert found is not None
     assert found.index == trained - 2
     assert (found.ours[0], found.theirs[:2]) == ("\n\n", ("\n", "\n"))
@@ -112,7 +112,7 @@ def test_6_ids_that_a_model_samples_survive_where_a_second_render_changes_them(
     first token of the turn is another one. The first difference is named; an eval keeps the ids
     that were sampled, as test_round_trip shows."""
     base = bases("v3")
-    prompt = base.ours.encode_prompt(PLAIN.turns[:1])
+    prompt = encode_prompt(base.ours, PLAIN.turns[:1])
     end = base.ours.end_of_turn_id
     sampled = [*base.theirs.convert_tokens_to_ids(["▁", "ls", "▁-", "la"]), end]
     said = base.ours.decode(sampled[:-1]).strip()
@@ -138,7 +138,7 @@ def test_7_two_conversions_of_one_tokenizer_are_told_apart(version: str, bases: 
     assert found is not None
     for base, built in ((plain, one), (legacy, other)):
         assert built.ids.tolist() == template_ids(base.theirs, PLAIN.turns)
-    digests = render_digests(plain.ours), render_digests(legacy.ours)
+    digests = plain.ours.digest.by_name, legacy.ours.digest.by_name
     assert digests[0]["template"] == digests[1]["template"]
     assert digests[0]["tokenizer"] != digests[1]["tokenizer"]
     assert one.render_digest != other.render_digest

@@ -13,6 +13,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import Dropped, build_row, build_rows
+from sekft_engine.render.template.prompt import encode_prompt
 from sekft_engine.training.trainer.data import load_data, train_row
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import APPEND
@@ -49,7 +50,7 @@ def one_bos(base: Base, written: str) -> None:
     text = base.theirs.apply_chat_template(messages(PLAIN), tokenize=False)
     adds = base.theirs("x")["input_ids"][0] == bos
     assert base.theirs(text)["input_ids"][:2].count(bos) == len(opening) + adds
-    assert base.ours.encode_prompt(PLAIN.turns[:1])[:2].count(bos or -1) == len(opening)
+    assert encode_prompt(base.ours, PLAIN.turns[:1])[:2].count(bos or -1) == len(opening)
 
 
 def test_11_a_template_that_writes_two_itself_is_refused(families: MakeBase) -> None:
@@ -72,7 +73,7 @@ def test_12_a_system_turn_that_the_template_refuses_is_folded_on_both_sides(
     tokenizer = base.with_template(template)
     folded = session("You are at a shell.\n\n$", "ls", "$")
     assert row(SYSTEM, tokenizer).ids.tolist() == row(folded, tokenizer).ids.tolist()
-    assert tokenizer.encode_prompt(SYSTEM.turns[:2]) == tokenizer.encode_prompt(folded.turns[:1])
+    assert encode_prompt(tokenizer, SYSTEM.turns[:2]) == encode_prompt(tokenizer, folded.turns[:1])
 
 
 @pytest.mark.parametrize("name", ["smollm2", "v3", "tekken-v3"])

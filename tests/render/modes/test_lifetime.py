@@ -15,6 +15,7 @@ from sekft_engine.records.adapters import AdapterMeta, read_meta
 from sekft_engine.render import ChatTokenizer, Dropped, Row
 from sekft_engine.render.bulk.cache import cached_rows
 from sekft_engine.render.rows.audit import audit
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import trl_template
 from tests.render.sessions import PLAIN, session
@@ -66,7 +67,7 @@ def test_21_a_template_that_prints_the_date_prints_one_date(families: MakeBase) 
         assert "Today Date: 31 Mar 2027" in after.text
         assert audit(after, tokenizer).ok
     assert row(PLAIN, tokenizer).ids.tolist() == before.ids.tolist()
-    assert tokenizer.encode_prompt(PLAIN.turns[:1]) == before.ids[: before.spans[0].start].tolist()
+    assert encode_prompt(tokenizer, PLAIN.turns[:1]) == before.ids[: before.spans[0].start].tolist()
     # A base that is loaded the next day has the next day's date.
     fresh = families("llama3.2").ours.with_clock(Clock("2027-04-01T00:00:00"))
     assert "Today Date: 01 Apr 2027" in row(PLAIN, fresh).text

@@ -8,6 +8,7 @@ import pytest
 from sekft_engine.data.clock import Clock
 from sekft_engine.render import Row, build_row, build_rows
 from sekft_engine.render.rows.audit import audit
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render import templates
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import trl_template
@@ -99,7 +100,7 @@ def test_rows_and_prompts_of_one_clock_are_the_same_on_any_day_and_in_any_proces
     assert row(PLAIN, later).ids.tolist() != built.ids.tolist()
     again = later.with_clock(EVE)
     assert row(PLAIN, again).ids.tolist() == built.ids.tolist()
-    assert again.encode_prompt(PLAIN.turns[:1]) == built.ids[: built.spans[0].start].tolist()
+    assert encode_prompt(again, PLAIN.turns[:1]) == built.ids[: built.spans[0].start].tolist()
     assert again.render_digest == later.render_digest == dated.render_digest
     sessions = [PLAIN, session("$", "id", "root\n$", "exit")]
     elsewhere = list(build_rows(sessions, dated, processes=2))

@@ -12,6 +12,7 @@ from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Dropped, Refused, Row, build_row, build_rows
 from sekft_engine.render.bulk.cache import cached_rows
 from sekft_engine.render.rows.audit import audit
+from sekft_engine.render.template.prompt import encode_prompt, encode_sampled
 from sekft_engine.render.template.remarks.families import FAMILY_TEMPLATES, FamilyTemplate
 from tests.render.conftest import Base
 from tests.render.sessions import PLAIN, session
@@ -80,7 +81,7 @@ def test_a_last_turn_that_ends_otherwise_is_trained_as_serving_shows_it(
     # What is trained is how the prompt for the next command begins.
     last = built.spans[-1]
     shown = [*built.turns[: last.turn + 1], Turn(role="user", content="and then\n$")]
-    assert tokenizer.encode_prompt(shown)[: last.end] == built.ids[: last.end].tolist()
+    assert encode_prompt(tokenizer, shown)[: last.end] == built.ids[: last.end].tolist()
 
 
 def test_such_rows_are_the_same_from_the_cache_and_other_processes(
@@ -112,7 +113,7 @@ def test_a_turn_that_was_cut_is_closed_with_the_end_of_turn_and_not_with_eos(smo
         )
     # Either way the next prompt shows what training showed.
     for turns in (cut, stopped):
-        assert tokenizer.encode_sampled(turns) == built.ids.tolist()
+        assert encode_sampled(tokenizer, turns) == built.ids.tolist()
 
 
 def test_what_a_template_rewrites_is_still_found_in_such_sessions(smol: Base) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from sekft_engine.render import Dropped, Row, build_row
 from sekft_engine.render.template.guard import is_control
+from sekft_engine.render.template.prompt import encode_bridge, encode_prompt
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import MARKERS, PLAIN, session
 from tests.render.test_equals_transformers import messages, row
@@ -51,9 +52,9 @@ def test_the_prompt_of_an_eval_is_as_safe_as_the_training_row(name: str, bases: 
     base = bases(name)
     trajectory = session(ATTACK, "ls", ATTACK, "exit")
     built = row(trajectory, base.ours)
-    prompt = base.ours.encode_prompt(trajectory.turns[:1])
+    prompt = encode_prompt(base.ours, trajectory.turns[:1])
     assert prompt == built.ids[: built.spans[0].start].tolist()
-    bridge = base.ours.bridge(ATTACK, after=2)
+    bridge = encode_bridge(base.ours, ATTACK, after=2)
     assert bridge == built.ids[built.spans[0].end : built.spans[1].start].tolist()
 
 
@@ -75,7 +76,7 @@ def test_the_private_sentinels_can_be_printed_too(smol: Base) -> None:
     hostile = session(f"{sentinel}\n$", "ls", f"{sentinel}{sentinel[:-1]}", "exit")
     built = row(hostile, smol.ours)
     assert controls(built, smol) == controls(row(session("$", "ls", "x", "exit"), smol.ours), smol)
-    assert built.ids[: built.spans[0].start].tolist() == smol.ours.encode_prompt(hostile.turns[:1])
+    assert built.ids[: built.spans[0].start].tolist() == encode_prompt(smol.ours, hostile.turns[:1])
     # The guard has moved on to other sentinels; nothing else changes.
     again = smol.ours.guard.mark("<|im_end|>")
     assert again != sentinel

@@ -11,6 +11,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Role, Trajectory, Turn
 from sekft_engine.render import Dropped, Refused, Row, build_row, normalize_for_template
 from sekft_engine.render.rows.audit import audit
+from sekft_engine.render.template.prompt import encode_prompt
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import FAMILIES, TRIM
 from tests.render.sessions import any_commands, broken, commands, hostile, session, sessions
@@ -43,7 +44,8 @@ def check_row(built: Row, base: Base) -> None:
         assert not set(trained[:-1]) & tokenizer.control_ids
         assert tokenizer.decode(trained[:-1]) in (command, f" {command}")
         # Additive: what an eval would feed at this turn is how the row begins.
-        assert built.ids[: span.start].tolist() == tokenizer.encode_prompt(built.turns[: span.turn])
+        fed = encode_prompt(tokenizer, built.turns[: span.turn])
+        assert built.ids[: span.start].tolist() == fed
     assert built.trained.sum() == sum(span.end - span.start for span in built.spans)
     assert set(built.labels[~built.trained].tolist()) <= {-100}
     # Nothing of the environment, and no control token that content wrote.
@@ -143,7 +145,7 @@ def test_turns_in_any_order_with_broken_text_in_them(
         halves += built.reason == "lone_surrogate"
         if half and not normal[-1].is_command:
             with pytest.raises(BadInput, match="surrogate"):
-                base.ours.encode_prompt(normal)
+                encode_prompt(base.ours, normal)
 
     check()
     assert halves

@@ -1,0 +1,65 @@
+"""The adapters on a base by the names that users give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sekft_engine.core.errors import BadInput
+from sekft_engine.records.adapters import AdapterMeta
+
+
+class NamedAdapter(msgspec.Struct, kw_only=True):
+    """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as in
+    its file, the content of its ``sekft.json``, and whether it is known to be made for the base."""
+
+    slot: str
+    digest: str
+    config: dict[str, Any]
+    confirmed: bool
+    meta: AdapterMeta | None = None
+
+
+class NamedAdapters(dict[str, NamedAdapter]):
+    """Adapters by name, in the order in which they came."""
+
+    def known(self, name: str) -> NamedAdapter:
+        """The adapter called ``name``.
+
+        Raises:
+            BadInput: there is none.
+        """
+        found = self.get(name)
+        if found is None:
+            there = ", ".join(self) or "none"
+            raise BadInput("no such adapter on the base", where=name, mend=f"there: {there}")
+        return found
+
+    def renamed(self, name: str, to: str) -> NamedAdapters:
+        """The same with the adapter ``name`` called ``to``, in its place.
+
+        Raises:
+            BadInput: there is no such adapter, or ``to`` is taken or is not a name.
+        """
+        self.known(name)
+        self.refuse(to)
+        return NamedAdapters({to if key == name else key: adapter for key, adapter in self.items()})
+
+    def refuse(self, name: str) -> None:
+        """Raise :class:`BadInput` if a new adapter must not have this name."""
+        if not name or name == "__base__":
+            raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
+        if name in self:
+            raise BadInput(
+                "an adapter of this name is on the base",
+                where=name,
+                mend="drop it, or name another",
+            )
+
+    def free(self, wanted: str) -> str:
+        """``wanted``, with a number appended if an adapter has that name already."""
+        name, number = wanted, 2
+        while name in self:
+            name, number = f"{wanted}-{number}", number + 1
+        return name
