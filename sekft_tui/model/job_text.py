@@ -143,9 +143,9 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     elif job.progress is not None:
         progress = f" {_short(job.progress)}"
     glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
-    queue = shared.queue
-    waiting = sum(not job.held for job in queue.waiting) if queue is not None else 0
-    more = f" +{waiting}" if waiting else ""
+    queue = shared.queue.waiting if shared.queue is not None else []
+    behind = sum(not waiting.held and waiting.id != job.id for waiting in queue)
+    more = f" +{behind}" if behind else ""
     return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"
 
 

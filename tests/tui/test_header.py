@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sekft_engine.records import events
+from sekft_engine.records import events, jobs
 from sekft_tui.app import Workbench
 from tests.tui.screen import screen_text, until, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, training
@@ -64,6 +64,20 @@ async def test_a_base_that_is_not_loaded_is_on_no_device_and_a_run_that_ended_is
         )
         engine.say(events.JobCancelled(job="eval-1", kind="eval"))
         await until(pilot, lambda: header(app).endswith("  tiny on cpu idle"), "it was stopped")
+
+
+async def test_a_job_that_waits_for_the_engine_is_counted_once(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        engine.submit(jobs.Train(base="tiny"))
+        await until(pilot, lambda: said_of_the_engine(app) == "tiny … train", "it waits alone")
+        engine.submit(jobs.Train(base="tiny"))
+        await until(pilot, lambda: said_of_the_engine(app) == "tiny … train +1", "another waits")
+        app.leave()
+    assert app.farewell.startswith("2 unfinished: ")
 
 
 async def test_tabs_stay_where_they_are_whatever_the_engine_does(
