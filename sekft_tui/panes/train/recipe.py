@@ -242,6 +242,7 @@ class RecipePart(Part):
                 field.name,
                 self.values[field.name],
                 f"{field.help} (default {shown(field.default)})",
+                "text" if field.type is str else "number",
                 choices=field.choices,
                 changed=self.values[field.name] != shown(field.default),
                 default=shown(field.default),

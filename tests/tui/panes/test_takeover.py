@@ -64,6 +64,16 @@ def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit
     return path
 
 
+async def test_the_list_of_worlds_has_help(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("W")
+        await until_shown(pilot, "type by hand in which world?", "held-001")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "╭─ keys", "Let a model log in to this world")
+        await pilot.press("question_mark")
+        await until_gone(pilot, "╭─ keys")
+
+
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
 async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
     make_app: Make, workspace: Workspace, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -194,6 +204,10 @@ async def test_answers_that_differ_are_shown_and_are_not_obeyed(
     async with app.run_test(size=size) as pilot:
         app.post_message(TakeOver(path, 3))
         shown = await until_shown(pilot, "not as recorded", "turn 3", "- evil␛[2J<202e>")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "╭─ keys", "Undo to before it differs")
+        await pilot.press("question_mark")
+        await until_gone(pilot, "╭─ keys")
         assert "\x1b" not in shown
         await pilot.press("enter")
         shown = await until_shown(
