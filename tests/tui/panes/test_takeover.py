@@ -264,10 +264,11 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
         await begun(pilot)
         await typed(pilot, "sleep 9; sleep 9")
         await until_shown(pilot, "^c interrupts")
-
+        await pilot.press("escape", "x")
+        await until_shown(pilot, "x ends the session between commands · ^c interrupts this one")
         await pilot.press("ctrl+c")
         await until_shown(pilot, "exit 130", "1 command so far")
-        await pilot.press("escape", "x")
+        await pilot.press("x")
         await until_shown(pilot, "was ended by hand")
 
 
@@ -277,7 +278,7 @@ async def test_tab_in_a_line_that_is_half_typed_does_not_give_the_keyboard_away(
     async with make_app().run_test(size=(80, 24)) as pilot:
         await begun(pilot)
         await pilot.press(*"touch do", "tab")
-        await until_shown(pilot, "tab lets the model type from an empty line only", "^c clears")
+        await until_shown(pilot, "no names are completed here", "tab in an empty line")
         await pilot.press(*"ne", "enter")
         await until_shown(pilot, "touch done", "1 command so far")
         assert not [job for job in engine.jobs if isinstance(job, jobs.HandBack)]
