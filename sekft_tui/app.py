@@ -39,6 +39,7 @@ from sekft_tui.tools_app import ToolsApp
 from sekft_tui.widgets.form import Form
 from sekft_tui.widgets.line_edit import TypingTarget
 from sekft_tui.widgets.prompt_line import PromptLine
+from sekft_tui.workspace_app import ELSEWHERE_S
 
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
@@ -190,11 +191,13 @@ class Workbench(ToolsApp):
         self.engine.start()
         self._timer = self.set_interval(1 / PULLS, self.pull)
         self.set_interval(REMEMBER_S, self.remember)
+        self.set_interval(ELSEWHERE_S, self.look_elsewhere)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         await self.action_pane("trajectories" if fresh else self.pane)
         self._report_keys()
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
+        self.look_elsewhere()
         if fresh:
             self.make_demo()
         elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
@@ -256,10 +259,11 @@ class Workbench(ToolsApp):
         self.tabs.base = Path(self.base).name
         loaded = shared.base
         self.tabs.device = loaded.device if loaded is not None else ""
-        self.tabs.run = engine_run(shared)
+        elsewhere = self.run_elsewhere
+        self.tabs.run = engine_run(shared, elsewhere)
         remote = self.bridge.remote
         self.tabs.process = remote.greeting.pid if remote is not None else 0
-        self.tabs.state = attachment.header(remote, engine_text(shared))
+        self.tabs.state = attachment.header(remote, engine_text(shared, elsewhere))
         self.tabs.update()
 
     def make_pane(self, name: Place) -> Pane:

@@ -112,11 +112,12 @@ def farewell(shared: Shared, root: Path) -> str:
         of = f"step {train.step} of {train.total}"
         number = f"loss {loss:.4f}" if math.isfinite(loss) else "loss not finite"
         parts.append(f"{visible(train.run)}: {of}, {number}")
-    waiting = len(shared.queue.waiting) if shared.queue is not None else 0
-    waiting += shared.active is not None
-    if waiting:
+    unfinished = {job.id for job in shared.queue.waiting} if shared.queue is not None else set()
+    if shared.active is not None:  # which may be the first that waits
+        unfinished.add(shared.active.id)
+    if left := len(unfinished):
         keys = f"{key_for('global.queue')}, or {key_for('runs.resume')} in Runs"
-        parts.append(f"{waiting} unfinished: sekft tui{naming(root)} offers to resume ({keys})")
+        parts.append(f"{left} unfinished: sekft tui{naming(root)} offers to resume ({keys})")
     return "; ".join(parts)
 
 

@@ -33,6 +33,7 @@ from sekft_tui.workspace_app import WorkspaceApp
 
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
+    from sekft_engine.data.recipe import Recipe
     from sekft_tui.panes.pane import Pane
     from sekft_tui.process.attachment import Chosen
     from sekft_tui.process.bridge import EngineLike
@@ -42,6 +43,7 @@ class ToolsApp(WorkspaceApp):
     """What works the same in every pane."""
 
     data: DataSet
+    recipe: Recipe
     prompt: PromptLine
     attention: Attention
 
@@ -266,10 +268,17 @@ class ToolsApp(WorkspaceApp):
                 self.prompt.ask("workspace", self._open_workspace, hint="its folder")
 
     def make_demo(self) -> None:
-        """Make the demo in this workspace, and show how far that is."""
+        """Make the demo in this workspace, and show how far that is. Its recipe is the default from
+        now on."""
+        from sekft_engine import demo
         from sekft_engine.records import jobs
+        from sekft_tui.panes.train import TrainPane
         from sekft_tui.screens.setup import SetupScreen
 
+        if self.recipe != demo.RECIPE:
+            self.recipe = demo.RECIPE
+            for pane in self.query(TrainPane):
+                pane.left.begin_with(demo.RECIPE)
         self.push_screen(SetupScreen())
         self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
 

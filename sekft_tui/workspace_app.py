@@ -13,9 +13,14 @@ import msgspec
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.panes_app import PanesApp
 from sekft_tui.process.settings import State, load_state
+from sekft_tui.process.workers import run_on_thread
+
+#: Seconds between two looks for runs that other processes write.
+ELSEWHERE_S = 2.0
 
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
+    from sekft_engine.records.runs import RunInfo
     from sekft_tui.model.runs.pinned import PinnedRuns
     from sekft_tui.process.attachment import Chosen
     from sekft_tui.process.bridge import Bridge, EngineLike
@@ -49,6 +54,9 @@ class WorkspaceApp(PanesApp):
         self.remark = remark
         self.state: State = load_state()
         self.demo_made = ""
+        #: A run that another process writes while the engine that is shown does nothing.
+        self.run_elsewhere: RunInfo | None = None
+        self._looking = False
 
     @property
     def base(self) -> str:
@@ -78,6 +86,32 @@ class WorkspaceApp(PanesApp):
             self._base = self._base or chosen.base
             self.remark = self.remark or chosen.remark
         return Bridge(self._engine, self.post_message)
+
+    def look_elsewhere(self) -> None:
+        """Where the engine does nothing, see whether another process writes a run: an earlier
+        workbench that ends its step, or a command."""
+
+        async def work() -> None:
+            try:
+                found = await run_on_thread(self._find_elsewhere)
+            finally:
+                self._looking = False
+            if found != self.run_elsewhere:
+                self.run_elsewhere = found
+                self.redraw_pane()
+
+        if not self._looking:
+            self._looking = True
+            self.run_worker(work(), group="elsewhere")
+
+    def _find_elsewhere(self) -> RunInfo | None:
+        from sekft_tui.process.elsewhere import running_elsewhere
+
+        with self.bridge.shared() as shared:
+            busy, own = shared.active is not None, set(shared.run_paths)
+        found = [] if busy else running_elsewhere(self.workspace.runs, own)
+        # A session that someone watches is no job of an engine, and may be of this process.
+        return next((run for run in found if run.kind != "shell"), None)
 
     @cached_property
     def pinned(self) -> PinnedRuns:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from sekft_engine.cli.options import (
+    ResumingCommand,
     api_key_option,
     find_workspace,
     json_option,
@@ -85,7 +86,7 @@ def _ending(event: events.EpisodeDone) -> str:
     return ("ok: " if event.clean_termination else "") + ", ".join(facts)
 
 
-@click.command("eval")
+@click.command("eval", cls=ResumingCommand)
 @struct_options(jobs.Evaluate)
 @click.option("--no-base", is_flag=True, help="Leave the bare base out.")
 @click.option(

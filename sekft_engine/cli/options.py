@@ -125,6 +125,20 @@ def userland_option(function: Command) -> Command:
     )(function)
 
 
+class ResumingCommand(click.Command):
+    """A command whose ``--resume`` takes no value: it says how a run that is named is resumed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = "--resume" in args
+        left = super().parse_args(ctx, args)
+        if left and not ctx.resilient_parsing:
+            way = "name the run's folder with --out"
+            if ctx.params.get("sweep") is not None:
+                way = "give the sweep's table again, with the same --out if there was one"
+            ctx.fail(f"--resume takes no value (got {left[0]!r}); {way}")
+        return left
+
+
 def find_workspace(named: Path | None) -> Workspace | None:
     """The workspace that was named, or the one this folder is; None = work without."""
     if named is not None:

@@ -30,13 +30,10 @@ def run(
     resident: bool = True,
 ) -> int:
     """Train what ``file`` lists; what ``job`` names (base, data, ...) holds for all points, and
-    ``flags`` are the recipe fields on the command line."""
-    if job.resume or job.name:
-        raise BadInput(
-            "a sweep resumes by itself, and names its adapters",
-            where="--sweep",
-            mend="leave --resume and --name out",
-        )
+    ``flags`` are the recipe fields on the command line. It resumes an interrupted sweep of the same
+    table, whether ``job`` says so or not."""
+    if job.name:
+        raise BadInput("a sweep names its adapters", where="--sweep", mend="leave --name out")
     if inspect:
         _inspect(file, flags, as_json)
         return 0

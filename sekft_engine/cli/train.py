@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from sekft_engine.cli.options import (
+    ResumingCommand,
     find_workspace,
     hub_option,
     json_option,
@@ -89,14 +90,14 @@ def _follow() -> int:
     return 0
 
 
-@click.command("train")
+@click.command("train", cls=ResumingCommand)
 @struct_options(jobs.Train)
 @hub_option
 @click.option(
     "--sweep",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Train every recipe of a TOML table, one after another on one resident base. Run it again "
-    "to continue an interrupted sweep.",
+    help="Train every recipe of a TOML table, one after another on one resident base. The same "
+    "table continues an interrupted sweep, with --resume or without.",
 )
 @click.option(
     "--find-lr",

@@ -89,23 +89,24 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-#: What was looked for in vain. Each search takes the system's lock on shared libraries, so that a
-#: key would wait for a large one that another thread loads.
-_NOT_FOUND: set[int] = set()
+#: Whether the driver's library was looked for in vain. Each search takes the system's lock on
+#: shared libraries, so that a key would wait for a large one that another thread loads.
+_not_found = False
 
 
 def ask_driver() -> Driver | None:
     """The driver and all its cards; None where there is no driver. Its library is looked for once
     in a process."""
-    if _NOT_FOUND and pynvml.nvmlLib is None:
+    global _not_found
+    if _not_found and pynvml.nvmlLib is None:
         return None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        if getattr(error, "value", 0) == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-            _NOT_FOUND.add(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-        missing = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
-        return None if getattr(error, "value", 0) in missing else Driver(error=str(error))
+        number = getattr(error, "value", 0)
+        _not_found = number == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
+        missing = _not_found or number == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+        return None if missing else Driver(error=str(error))
     handles = [
         _ask(pynvml.nvmlDeviceGetHandleByIndex, number)
         for number in range(_ask(pynvml.nvmlDeviceGetCount) or 0)

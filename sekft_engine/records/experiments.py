@@ -103,7 +103,7 @@ class ExperimentResult(Result, frozen=True, kw_only=True):
         rows: the table of results.
         leakage: how much of the worlds of each split is in the training data.
         improvement: what the rounds of improvement did, where there were any.
-        files: the files that were written about it, by kind.
+        files: the files that were written about it, by kind; empty until its end.
     """
 
     experiment: str = ""
@@ -120,8 +120,12 @@ class ExperimentResult(Result, frozen=True, kw_only=True):
 
     @property
     def finished(self) -> bool:
-        """Whether all that had to be done was done."""
-        return all(stage.status in ("done", "skipped") or stage.optional for stage in self.stages)
+        """Whether it came to its end, and all that had to be done was done. A stage that it can do
+        without may have failed, but not have been stopped."""
+        return bool(self.files) and all(
+            stage.status in ("done", "skipped") or (stage.optional and stage.status == "failed")
+            for stage in self.stages
+        )
 
     @property
     def in_words(self) -> str:

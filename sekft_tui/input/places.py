@@ -59,12 +59,17 @@ SCREENS: tuple[OverPanes, ...] = (
     OverPanes("shell", "Watch a model", ("motion", "global.interrupt")),
     OverPanes("live", "Running episodes", ("motion", "global.help")),
     # Of all boxes, that of the last error has the most keys.
-    OverPanes("box", "Boxes", ("motion", "global.copy"), "global.details"),
+    OverPanes("box", "Boxes", ("motion", "global.copy", "global.help"), "global.details"),
     OverPanes("queue", "The job queue", ("motion", "box", "global.help"), "global.queue"),
     OverPanes("compare", "Runs side by side", ("motion", "box", "global.help"), "runs.compare"),
-    OverPanes("rate", "Find a learning rate", ("box", "global.interrupt"), "train.find-rate"),
-    OverPanes("worlds", "Choose a world", ("motion", "box")),
-    OverPanes("differences", "Not as recorded", ("motion",), "takeover.differences"),
+    OverPanes(
+        "rate",
+        "Find a learning rate",
+        ("box", "global.help", "global.interrupt"),
+        "train.find-rate",
+    ),
+    OverPanes("worlds", "Choose a world", ("motion", "box", "global.help")),
+    OverPanes("differences", "Not as recorded", ("motion", "global.help"), "takeover.differences"),
 )
 
 #: The title of each place, in the order of the table.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sekft_engine.data.workspace import naming
 from sekft_engine.records.events import Progress
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.text import duration, percent, visible, wrapped
+
+if TYPE_CHECKING:
+    from sekft_engine.records.runs import RunInfo
 
 #: From so many pieces on, a share is said of them.
 _MANY = 10_000
@@ -128,9 +132,12 @@ def _phase(job: JobView) -> str:
     return f" {visible(now.label).partition(' ')[0]} {now.done}/{now.total}"
 
 
-def engine_text(shared: Shared) -> tuple[str, str]:
-    """What the engine is doing, in a few words, and their style."""
+def engine_text(shared: Shared, elsewhere: RunInfo | None = None) -> tuple[str, str]:
+    """What the engine is doing, in a few words, and their style; where it does nothing, that
+    another process writes the run ``elsewhere``."""
     job = shared.active
+    if job is None and elsewhere is not None:
+        return f"▸ {visible(elsewhere.kind)} elsewhere", "accent"
     if job is None:
         return "idle", "quiet"
     progress = ""
@@ -143,17 +150,17 @@ def engine_text(shared: Shared) -> tuple[str, str]:
     elif job.progress is not None:
         progress = f" {_short(job.progress)}"
     glyph = {"pausing": "‖", "paused": "‖", "queued": "…", "stopping": "■"}.get(job.status, "▸")
-    queue = shared.queue
-    waiting = sum(not job.held for job in queue.waiting) if queue is not None else 0
-    more = f" +{waiting}" if waiting else ""
+    queue = shared.queue.waiting if shared.queue is not None else []
+    behind = sum(not waiting.held and waiting.id != job.id for waiting in queue)
+    more = f" +{behind}" if behind else ""
     return f"{glyph} {job.kind.replace('_', ' ')}{progress}{more}", "accent"
 
 
-def engine_run(shared: Shared) -> str:
-    """The run that the engine's job writes; "" = none."""
+def engine_run(shared: Shared, elsewhere: RunInfo | None = None) -> str:
+    """The run that is written, by the engine's job or ``elsewhere``; "" = none."""
     job = shared.active
     if job is None:
-        return ""
+        return elsewhere.id if elsewhere is not None else ""
     runs = (shared.train, shared.eval)
     return next((view.run for view in runs if view.job == job.id), "")
 

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from sekft_tui.input.actions import bindings
+from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.input.footer import hints
 from sekft_tui.input.places import Place
 from sekft_tui.text import Parts, visible
@@ -50,7 +50,7 @@ SCROLL = ("motion.down motion.up", "scroll")
 class BoxScreen(ModalScreen[Answer]):
     """A title, scrolling lines, and a last line with the keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("box")
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("box"), same_key("global.help", "help")]
 
     DEFAULT_CSS = """
     BoxScreen { align: center middle; background: $background 60%; }

@@ -104,7 +104,7 @@ VERDICTS = (
 TYPING = (
     ("⏎", "Type it into the world"),
     ("↑  ↓", "What was typed before, and the recorded command"),
-    ("tab", "Let the model type one turn"),
+    ("tab", "In an empty line, let the model type one turn; no names are completed"),
     ("^o", "Break the line: a here-document is one command"),
     ("^c", "Clear the line; interrupt a command; take over from the model"),
     ("esc", "Use the keys above"),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from sekft_tui.text import Parts, clip, clip_left, fit, visible
-from sekft_tui.widgets.line_edit import LineEdit
+from sekft_tui.widgets.line_edit import HELP, LineEdit
 from sekft_tui.widgets.line_list import LineList
 
 NAME_WIDTH = 14
@@ -18,8 +18,8 @@ class Field(NamedTuple):
     """A line of the form.
 
     Enter goes to the next of ``choices``, toggles a ``kind`` of "check", presses a "button" and
-    opens a "text" for typing; a "fact" is only shown, and a "head" is a title. ``empty`` is shown
-    in place of an empty text, ``default`` beside a value that was changed.
+    opens a "text" or a "number" for typing; a "fact" is only shown, and a "head" is a title.
+    ``empty`` is shown in place of an empty text, ``default`` beside a value that was changed.
     """
 
     name: str
@@ -35,7 +35,10 @@ class Field(NamedTuple):
 
 def enter_label(field: Field | None) -> str:
     """What Enter does on a line, for the keys at the bottom; "" = nothing."""
-    kinds = {"button": "press", "check": "change", "text": "edit", "choice": "next value"}
+    kinds = {
+        "button": "press", "check": "change", "text": "edit", "number": "edit",
+        "choice": "next value",
+    }  # fmt: skip
     if field is None:
         return ""
     return "next value" if field.choices else kinds.get(field.kind, "")
@@ -155,7 +158,7 @@ class Form(LineList):
             at = field.choices.index(field.value) if field.value in field.choices else -1
             value = field.choices[(at + 1) % len(field.choices)]
             self._changed(field.name, value)
-        elif field.kind == "text":
+        elif field.kind in ("text", "number"):
             self._edit = LineEdit(field.value)
             self.redraw()
 
@@ -198,6 +201,9 @@ class Form(LineList):
 
     def type_key(self, key: str, character: str | None) -> bool:
         """Edit the value that is being typed; False = the key is not for that."""
+        field = self.field
+        if field is not None and field.kind == "number" and character == HELP:
+            return False
         if self._edit is None or not self._edit.press(key, character):
             return False
         self._edited()

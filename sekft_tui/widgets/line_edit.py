@@ -10,6 +10,9 @@ from typing import Protocol
 
 from sekft_tui.text import Parts, clip, visible
 
+#: Shows help where it cannot be meant as text, as in a number.
+HELP = "?"
+
 
 class TypingTarget(Protocol):
     """Something that text can be typed into."""

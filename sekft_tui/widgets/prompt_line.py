@@ -9,7 +9,7 @@ from textual.timer import Timer
 
 from sekft_engine.core.errors import SekftError
 from sekft_tui.text import Parts, clip, fit, visible
-from sekft_tui.widgets.line_edit import LineEdit
+from sekft_tui.widgets.line_edit import HELP, LineEdit
 from sekft_tui.widgets.lines import Lines
 
 #: Nobody types more into one line: what comes beyond it is left out.
@@ -33,6 +33,7 @@ class PromptLine(Lines):
         self._hint = ""
         self._initial = ""
         self._problem = ""
+        self._number = False
         self._done: Callable[[str], None] | None = None
         self._timer: Timer | None = None
         self._changed: Callable[[str], None] | None = None
@@ -45,6 +46,7 @@ class PromptLine(Lines):
         value: str = "",
         hint: str = "",
         changed: Callable[[str], None] | None = None,
+        number: bool = False,
     ) -> None:
         """Let the user type a text.
 
@@ -54,12 +56,13 @@ class PromptLine(Lines):
             value: the text to begin with.
             hint: shown after the text.
             changed: called with the text after every key, and with ``value`` on Escape.
+            number: the text is to be a number, so that ``?`` shows help.
 
         ``done`` and ``changed`` may raise a SekftError: it is shown in place of the hint, and the
         prompt stays open.
         """
         self._label, self._hint, self._initial, self._problem = label, hint, value, ""
-        self._done, self._changed = done, changed
+        self._done, self._changed, self._number = done, changed, number
         self._edit = LineEdit(value)
         self.add_class("-open")
         self.update()
@@ -69,6 +72,8 @@ class PromptLine(Lines):
         return self.has_class("-open")
 
     def type_key(self, key: str, character: str | None) -> bool:
+        if self._number and character == HELP:
+            return False
         if key == "enter":
             self._rest_over()
             done = self._done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_only_one_process_writes_and_others_can_tell(tmp_path: Path) -> None:
     journal.close()
     assert not is_being_written(path)
     assert not is_being_written(tmp_path / "nothing")
+
+
+def test_who_only_looks_whether_a_journal_is_written_keeps_nobody_from_writing_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.touch()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            is_being_written(path)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(100):
+            Journal(path).close()
+    finally:
+        over.set()
+        looker.join()
 
 
 def test_a_disk_that_refuses_in_the_middle_of_a_line_leaves_whole_lines(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_stopped_in_any_stage_it_says_how_far_it_came_and_goes_on(
         assert (last.name, last.status) == (stage, "waiting"), result.stages
         assert {each.status for each in result.stages[:-1]} == {"done"}
         assert not result.files, "there is no report yet"
+        assert not result.finished, "also where it could do without this stage"
     done = expect(run_job(job, place), ExperimentResult)
     assert done.finished
     assert {each.status for each in done.stages} == {"done"}

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from sekft_engine.records import events
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events, jobs
+from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
 from tests.tui.screen import screen_text, until, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, training
@@ -64,6 +66,39 @@ async def test_a_base_that_is_not_loaded_is_on_no_device_and_a_run_that_ended_is
         )
         engine.say(events.JobCancelled(job="eval-1", kind="eval"))
         await until(pilot, lambda: header(app).endswith("  tiny on cpu idle"), "it was stopped")
+
+
+async def test_a_run_that_another_process_writes_is_said_while_this_engine_does_nothing(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    """As of a workbench that was left, and still ends its step."""
+    run = create_run(workspace.runs, "train", about={})
+    app = make_app()
+    async with app.run_test(size=(160, 24)) as pilot:
+        says = "tiny · 001-train ▸ train elsewhere"
+        await until(pilot, lambda: said_of_the_engine(app) == says, says)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: said_of_the_engine(app) == "▸ train elsewhere", "on 80 columns")
+        engine.say(*training(60, upto=9))
+        await until(pilot, lambda: header(app).endswith("▸ train 9/60"), "its own job comes first")
+        engine.say(events.JobDone(job="train-1", kind="train", result={}))
+        await until(pilot, lambda: header(app).endswith("▸ train elsewhere"), "still alive")
+        run.close()
+        await until(pilot, lambda: header(app).endswith("idle"), "it has ended")
+
+
+async def test_a_job_that_waits_for_the_engine_is_counted_once(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        engine.submit(jobs.Train(base="tiny"))
+        await until(pilot, lambda: said_of_the_engine(app) == "tiny … train", "it waits alone")
+        engine.submit(jobs.Train(base="tiny"))
+        await until(pilot, lambda: said_of_the_engine(app) == "tiny … train +1", "another waits")
+        app.leave()
+    assert app.farewell.startswith("2 unfinished: ")
 
 
 async def test_tabs_stay_where_they_are_whatever_the_engine_does(

@@ -114,7 +114,7 @@ class EvalSetup:
             for choice in self.choices
         )  # fmt: skip
         numbers = (
-            Field(name, values[name], self._about_number(name, text))
+            Field(name, values[name], self._about_number(name, text), "number")
             for name, (text, _) in _NUMBERS.items()
         )
         return (
@@ -124,8 +124,8 @@ class EvalSetup:
             Field("worlds", "", "held-out scenarios: archetypes not trained on", "head"),
             Field("scenarios", f"{self.scenarios} held out", short_path(str(folder)), "fact"),
             *numbers,
-            Field("temperature", values["temperature"], _TEMPERATURE),
-            Field("seeds", values["seeds"], _SEEDS),
+            Field("temperature", values["temperature"], _TEMPERATURE, "number"),
+            Field("seeds", values["seeds"], _SEEDS, "number"),
             Field("userland", values["userland"], _USERLAND, "choice", USERLANDS),
             Field("sandbox", values["sandbox"], _SANDBOX, "choice", SANDBOXES),
             Field("device", values["device"], _DEVICE),

@@ -47,7 +47,6 @@ class CompareScreen(BoxScreen[str]):
     PLACE = "compare"
     BINDINGS = [
         *bindings("compare"),
-        same_key("global.help", "help"),
         same_key("runs.compare", "close"),
         # The lines have a use for it, too.
         same_key("motion.choose", "dismiss('curves')", priority=True),

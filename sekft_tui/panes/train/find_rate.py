@@ -75,6 +75,7 @@ def find(host: Host, form: jobs.Train, left: RecipePart) -> None:
             value=str(STEPS),
             hint="the rate grows with each step; more steps are finer",
             changed=checked,
+            number=True,
         )
 
 
@@ -92,6 +93,7 @@ class FindRateScreen(BoxScreen[float]):
     FindRateScreen #rate-says { height: 2; }
     FindRateScreen Chart { height: 1fr; background: $surface; }
     """
+    PLACE = "rate"
     BINDINGS = [
         *bindings("rate"),
         same_key("train.find-rate", "close"),

@@ -106,11 +106,25 @@ class RecipePart(Part):
         super().__init__(self.head, self.form, self.help, id="train-left")
 
     def on_mount(self) -> None:
-        self._start = {field.name: shown(value) for field, value in self._defaults()}
-        self.values = dict(self._start)
+        self._begin()
         for name, value in self._host.remembered.form(_FORM).items():
             if name in self.values | self.run and not self._check(name, value):
                 (self.run if name in self.run else self.values)[name] = value
+        with suppress(SekftError):  # values that fit one by one may not fit together
+            self._host.recipe = self.recipe()
+        self.fill()
+
+    def _begin(self) -> None:
+        """Begin with the recipe that the workbench begins with."""
+        self._start = {field.name: shown(value) for field, value in self._defaults()}
+        self.values = dict(self._start)
+
+    def begin_with(self, recipe: Recipe) -> None:
+        """Make ``recipe`` the default; what was changed stays as it is."""
+        changed = self._changed_values()
+        self._host.recipe = recipe
+        self._begin()
+        self.values |= changed
         with suppress(SekftError):  # values that fit one by one may not fit together
             self._host.recipe = self.recipe()
         self.fill()
@@ -126,13 +140,16 @@ class RecipePart(Part):
 
     def _keep(self) -> None:
         """Remember what is not as in a new workspace; a name is for one run."""
-        changed = {name: value for name, value in self.values.items() if value != self._start[name]}
-        changed |= {
+        changed = self._changed_values() | {
             field.name: value
             for field in _RUN
             if field.name != "name" and (value := self.run[field.name]) != field.value
         }
         self._host.remembered.keep_form(_FORM, changed)
+
+    def _changed_values(self) -> dict[str, str]:
+        """The recipe's values that are not as in a new workspace."""
+        return {name: value for name, value in self.values.items() if value != self._start[name]}
 
     def _defaults(self) -> list[tuple[RecipeField, Any]]:
         recipe = self._host.recipe
@@ -225,6 +242,7 @@ class RecipePart(Part):
                 field.name,
                 self.values[field.name],
                 f"{field.help} (default {shown(field.default)})",
+                "text" if field.type is str else "number",
                 choices=field.choices,
                 changed=self.values[field.name] != shown(field.default),
                 default=shown(field.default),

@@ -33,7 +33,6 @@ class QueueScreen(BoxScreen[None]):
     BINDINGS = [
         *bindings("queue"),
         same_key("global.queue", "close"),
-        same_key("global.help", "help"),
     ]
     HINTS = (
         ("queue.move-back queue.move", "move up, down"),

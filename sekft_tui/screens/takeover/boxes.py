@@ -17,8 +17,10 @@ from sekft_tui.text import Parts, chop, clip, visible, visible_lines, wrapped
 class DifferencesScreen(BoxScreen[str], inherit_bindings=False):
     """For each turn, what the world answers now and what it answered in the recording."""
 
+    PLACE = "differences"
     BINDINGS = [
         *bindings("differences"),
+        same_key("global.help", "help"),
         same_key("takeover.differences", "answer('go on')"),
         # The lines have a use for it, too.
         same_key("motion.choose", "answer('go on')", priority=True),

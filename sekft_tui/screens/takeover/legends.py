@@ -32,7 +32,7 @@ TYPING_AHEAD = (Item("⏎", "type it next"), Item("^c", "interrupt"), Item("esc"
 ASKED = (Item("⏎", "accept"), Item("esc", "cancel"))
 _INTERRUPT = Item("^c", "interrupt")
 #: Why tab did nothing.
-HALF_TYPED = "tab lets the model type from an empty line only · ^c clears this one"
+HALF_TYPED = "no names are completed here · tab in an empty line lets the model type"
 #: What to do about a command that the shell waited for more of.
 UNFINISHED = f"unfinished, so interrupted · ↑ brings it back, {shown(NEW_LINE)} breaks the line"
 
@@ -40,6 +40,15 @@ UNFINISHED = f"unfinished, so interrupted · ↑ brings it back, {shown(NEW_LINE
 def mode_chip(typing: bool) -> tuple[str, str]:
     """What the keys are now: text for the prompt, or commands."""
     return (" TYPING ", "chip-good") if typing else (" KEYS ", "chip")
+
+
+def why_not_ended(view: TakeOverView, end: str) -> str:
+    """Why the key ``end`` does not end the session now, and the way out; "" = nothing goes on."""
+    if view.state == "running":
+        return f"{end} ends the session between commands · ^c interrupts this one"
+    if view.state == "model":
+        return f"{end} ends the session in your turn · {key_for('takeover.take-over')} takes over"
+    return ""
 
 
 def head(view: TakeOverView, engine: tuple[str, str], width: int) -> Parts:

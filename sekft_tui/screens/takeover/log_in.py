@@ -51,6 +51,7 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
     ChooseWorldScreen #box { width: 60; }
     ChooseWorldScreen #reason { height: 6; margin-top: 1; }
     """
+    PLACE = "worlds"
     BINDINGS = bindings("worlds")
     HINTS = (("motion.choose", "by hand"), ("worlds.model", "let a model log in"), CANCEL)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -17,14 +17,22 @@ from sekft_engine.takeover.keep import folder_for
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.host import SessionHost
-from sekft_tui.input.actions import bindings, same_key
+from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.input.footer import bar
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
 from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
-from sekft_tui.screens.takeover.legends import ASKED, HALF_TYPED, foot, head, mode_chip, status
+from sekft_tui.screens.takeover.legends import (
+    ASKED,
+    HALF_TYPED,
+    foot,
+    head,
+    mode_chip,
+    status,
+    why_not_ended,
+)
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.prompt_line import PromptLine
@@ -37,6 +45,8 @@ if TYPE_CHECKING:
 
 #: How often the seconds of a running command are updated, per second.
 CLOCK = 2
+#: Seconds for which it is said what a key of the screen did not do.
+NOTE_S = 5.0
 
 
 class TakeOverScreen(ModalScreen[None]):
@@ -48,6 +58,8 @@ class TakeOverScreen(ModalScreen[None]):
         choices: the models that may type: adapters' folders, "" = the bare base.
     """
 
+    #: The id of the key that ends the session.
+    END: ClassVar = "takeover.finish"
     BINDINGS = [*bindings("takeover"), same_key("global.interrupt", "interrupt")]
     DEFAULT_CSS = """
     TakeOverScreen { background: $background; }
@@ -81,6 +93,7 @@ class TakeOverScreen(ModalScreen[None]):
         self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
         self.note = ""  # what the last key did not do, and why
+        self._noted = 0.0
         self.meanwhile = ""  # what a model has to wait for before it can type
         self._shown_differences: object = None
         self._since = time.monotonic()
@@ -158,6 +171,7 @@ class TakeOverScreen(ModalScreen[None]):
         if view.state != self._state:
             self._state = view.state
             self._since = time.monotonic()
+            self.note = ""
             if view.state == "ready":
                 self.marked = None
                 self.shell.remember(_history(view))  # what was typed ahead stays
@@ -183,8 +197,9 @@ class TakeOverScreen(ModalScreen[None]):
 
     def _status(self, width: int) -> Parts:
         """What the last key did not do, else the state."""
-        if self.note and self.typing:
-            chip = mode_chip(typing=True)
+        recent = self.typing or time.monotonic() - self._noted < NOTE_S
+        if self.note and recent:
+            chip = mode_chip(self.typing)
             return chip, (clip(f" {self.note}", max(0, width - cell_len(chip[0]))), "warn")
         return self.status_line(width)
 
@@ -200,6 +215,11 @@ class TakeOverScreen(ModalScreen[None]):
         if self.prompt.typing:
             return bar(ASKED, (), width).parts
         return foot(self.session.view, self.typing, width)
+
+    def say(self, note: str) -> None:
+        """Say what a key did not do, and why."""
+        self.note, self._noted = note, time.monotonic()
+        self.status.update()
 
     def _tick(self) -> None:
         if self.session.view.state in ("opening", "running", "model", "judging"):
@@ -268,12 +288,12 @@ class TakeOverScreen(ModalScreen[None]):
 
     def _tab(self) -> None:
         """Let the model type one turn; never with a line half typed, where the hand of whoever
-        types means to complete a name."""
-        if not self._unsent:
+        types means to complete a name. None is completed: a session that is trained on must name
+        only what its world has shown."""
+        if self.shell.text.strip():
+            self.say(HALF_TYPED)
+        elif not self.ahead:
             self.action_hand_back(1)
-        elif self.session.view.state == "ready":
-            self.note = HALF_TYPED
-            self.status.update()
 
     def type_text(self, text: str) -> None:
         self.note = ""
@@ -351,7 +371,8 @@ class TakeOverScreen(ModalScreen[None]):
         self.session.rewind(mark if mark is not None else 0)
 
     def action_finish(self) -> None:
-        self.session.finish()
+        if not self.session.finish():
+            self.say(why_not_ended(self.session.view, key_for(self.END)))
 
     def action_keep(self) -> None:
         view = self.session.view

@@ -67,6 +67,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
         subject: who types, until the session says so.
     """
 
+    END = "shell.end"
     BINDINGS = [
         *bindings("shell"),
         same_key("global.interrupt", "interrupt"),
@@ -152,8 +153,8 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
             self._ending = True
             self.session.take_back()
             self.session.interrupt()
-        elif state == "ready":
-            self.session.finish()
+        elif state in ("ready", "running"):
+            self.action_finish()
         elif state in ("over", "failed"):
             self.action_back()
 

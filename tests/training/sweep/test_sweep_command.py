@@ -98,5 +98,28 @@ def test_a_sweep_takes_no_name_for_its_adapters(
     asked = ["train", "--sweep", str(table), "--name", "mine", "--workspace", str(tmp_path)]
     assert sekft([*asked, "--json"]) == 2
     out, err = capfd.readouterr()
-    assert json.loads(out)["error"]["mend"] == "leave --resume and --name out"
-    assert "a sweep resumes by itself, and names its adapters" in err
+    assert json.loads(out)["error"]["mend"] == "leave --name out"
+    assert "a sweep names its adapters" in err
+
+
+def test_a_sweep_is_resumed_by_its_table_and_resume_may_stand_beside_it(
+    table: Path, tiny_base: Path, sessions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table.write_text(TABLE.replace("[1e-3, 1e30]", "[1e-3]"))
+    asked = ["train", "--sweep", str(table), "--base", str(tiny_base), "--data", str(sessions)]
+    asked += ["--workspace", str(tmp_path / "place")]
+    for again in ([], ["--resume"]):
+        assert sekft([*asked, *again]) == 0
+        out, err = capfd.readouterr()
+        assert out.splitlines()[0] == "001-sweep-rates: 1 of 1 points", "there is one sweep"
+    assert "finished before" in err
+
+
+def test_a_run_that_is_named_for_resume_is_told_the_way(
+    table: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert sekft(["train", "--sweep", str(table), "--resume", "001-sweep"]) == 2
+    assert "(got '001-sweep'); give the sweep's table again" in capfd.readouterr().err
+    for command in ("train", "eval"):
+        assert sekft([command, "--resume", "003-run"]) == 2
+        assert "name the run's folder with --out" in capfd.readouterr().err

@@ -105,3 +105,35 @@ async def test_of_bytes_the_share_is_said(folder: Workspace, engine: ScriptedEng
             events.Progress(job="setup-1", label="unpacking", done=64 << 20, total=128 << 20),
         )
         await until_shown(pilot, "unpacking", "50.0 %")
+
+
+WIDE = (120, 36)
+
+
+async def test_the_demo_that_an_empty_workspace_offers_is_trained_with_the_demos_recipe(
+    folder: Workspace, engine: ScriptedEngine
+) -> None:
+    async with Workbench(engine, folder).run_test(size=WIDE) as pilot:
+        await until_shown(pilot, "no workspace here")
+        await pilot.press("d")
+        await until_shown(pilot, "making the demo workspace")
+        await pilot.press("escape", "2")
+        await until_shown(pilot, "lr             0.002", "epochs         1")
+
+
+async def test_what_was_changed_in_the_recipe_before_stays_when_the_demo_is_made(
+    folder: Workspace, engine: ScriptedEngine
+) -> None:
+    async with Workbench(engine, folder).run_test(size=WIDE) as pilot:
+        await until_shown(pilot, "no workspace here")
+        await pilot.press("escape", "2")
+        await until_shown(pilot, "lr             0.0002")
+        await pilot.press("j", "j", "enter", "ctrl+u", "3", "2", "enter")
+        await until_shown(pilot, "32  not 16")
+        await pilot.press("q")
+    async with Workbench(ScriptedEngine(), folder).run_test(size=WIDE) as pilot:
+        await until_shown(pilot, "no workspace here")
+        await pilot.press("d")
+        await until_shown(pilot, "making the demo workspace")
+        await pilot.press("escape")
+        await until_shown(pilot, "32  not 16", "lr             0.002")

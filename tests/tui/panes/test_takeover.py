@@ -64,6 +64,16 @@ def recorded(workspace: Workspace, *turns: tuple[str, str], outcome: str = "exit
     return path
 
 
+async def test_the_list_of_worlds_has_help(make_app: Make) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("W")
+        await until_shown(pilot, "type by hand in which world?", "held-001")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "╭─ keys", "Let a model log in to this world")
+        await pilot.press("question_mark")
+        await until_gone(pilot, "╭─ keys")
+
+
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
 async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
     make_app: Make, workspace: Workspace, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -194,6 +204,10 @@ async def test_answers_that_differ_are_shown_and_are_not_obeyed(
     async with app.run_test(size=size) as pilot:
         app.post_message(TakeOver(path, 3))
         shown = await until_shown(pilot, "not as recorded", "turn 3", "- evil␛[2J<202e>")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "╭─ keys", "Undo to before it differs")
+        await pilot.press("question_mark")
+        await until_gone(pilot, "╭─ keys")
         assert "\x1b" not in shown
         await pilot.press("enter")
         shown = await until_shown(
@@ -250,10 +264,11 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
         await begun(pilot)
         await typed(pilot, "sleep 9; sleep 9")
         await until_shown(pilot, "^c interrupts")
-
+        await pilot.press("escape", "x")
+        await until_shown(pilot, "x ends the session between commands · ^c interrupts this one")
         await pilot.press("ctrl+c")
         await until_shown(pilot, "exit 130", "1 command so far")
-        await pilot.press("escape", "x")
+        await pilot.press("x")
         await until_shown(pilot, "was ended by hand")
 
 
@@ -263,7 +278,7 @@ async def test_tab_in_a_line_that_is_half_typed_does_not_give_the_keyboard_away(
     async with make_app().run_test(size=(80, 24)) as pilot:
         await begun(pilot)
         await pilot.press(*"touch do", "tab")
-        await until_shown(pilot, "tab lets the model type from an empty line only", "^c clears")
+        await until_shown(pilot, "no names are completed here", "tab in an empty line")
         await pilot.press(*"ne", "enter")
         await until_shown(pilot, "touch done", "1 command so far")
         assert not [job for job in engine.jobs if isinstance(job, jobs.HandBack)]

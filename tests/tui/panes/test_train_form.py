@@ -196,3 +196,29 @@ async def test_a_sweep_is_started_from_its_table_and_a_wrong_line_is_named(
         engine.say(*list(training(10, upto=4, job="sweep-1", run="002-t-01"))[1:])
         await until_shown(pilot, "002-t-01", "step 4/10", "▸ running", "sweep 4/10")
         assert app.focused is app.query_one(TrainPane).chart
+
+
+async def test_a_question_mark_shows_help_where_only_a_number_can_be_meant(make_app: Make) -> None:
+    """Never in place of what was typed so far; where a text is typed, it is a letter."""
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("2", "j", "j", "enter", "ctrl+u", "4", "question_mark")
+        await until_shown(pilot, "╭─ keys", "Start a run with this recipe")
+        await pilot.press("question_mark")
+        await until_gone(pilot, "╭─ keys")
+        await pilot.press("8", "enter")
+        await until_shown(pilot, "rank           48")
+        await pilot.press("G", *"kkkk", "enter", *"why", "question_mark", "enter")
+        await until_shown(pilot, "adapter name   why?")
+        await pilot.press("r")
+        await until_shown(pilot, " steps: 60")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "╭─ keys", "Start a run with this recipe")
+        await pilot.press("escape")
+        await until_gone(pilot, "╭─ keys")
+        await pilot.press("enter")
+        await until_shown(pilot, "╭─ find a learning rate")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "╭─ keys", "Take the rate at the cursor, or the suggested one")
+        await pilot.press("question_mark")
+        await until_gone(pilot, "╭─ keys")
+        await until_shown(pilot, "╭─ find a learning rate")
