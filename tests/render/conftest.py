@@ -13,6 +13,7 @@ import mistral_common
 import pytest
 
 from sekft_engine.render import ChatTokenizer
+from tests.once import made_once
 from tests.render.templates import MISTRAL
 
 _DATA = Path(mistral_common.__file__).parent / "data"
@@ -66,7 +67,6 @@ def bases(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeBase:
     ``tokenizer.json`` that many Hub repositories hold, whose normaliser puts a space before
     every piece between control tokens.
     """
-    root = tmp_path_factory.mktemp("mistral")
 
     @cache
     def make(name: str) -> Base:
@@ -74,15 +74,18 @@ def bases(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeBase:
             return Base(smollm2)
         version, _, variant = name.partition("/")
         file, public = MISTRAL_FILES[version]
-        folder = root / name.replace("/", "-")
-        if variant:
-            shutil.copytree(make(version).folder, folder)
-        else:
-            _save(_DATA / file, folder)
-        if variant == "legacy":
-            _make_legacy(folder / "tokenizer.json")
-        template = _vendor_template(_DATA / file) if variant == "own" else MISTRAL[public]
-        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+        def fill(folder: Path) -> None:
+            if variant:
+                shutil.copytree(make(version).folder, folder)
+            else:
+                _save(_DATA / file, folder)
+            if variant == "legacy":
+                _make_legacy(folder / "tokenizer.json")
+            template = _vendor_template(_DATA / file) if variant == "own" else MISTRAL[public]
+            (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+        folder = made_once(tmp_path_factory, f"mistral/{name.replace('/', '-')}", fill)
         return Base(folder, _DATA / file)
 
     return make
@@ -150,7 +153,7 @@ def families(bases: MakeBase, tmp_path_factory: pytest.TempPathFactory) -> MakeB
     """Any family of :data:`tests.render.families.FAMILIES` by name."""
     from tests.render.families import family_maker
 
-    return family_maker(bases, tmp_path_factory.mktemp("families"))
+    return family_maker(bases, tmp_path_factory)
 
 
 ALL_BASES = (

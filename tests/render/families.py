@@ -6,14 +6,16 @@ TRL ships the templates as their vendors publish them; they are read from the in
 from __future__ import annotations
 
 from copy import copy
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import trl
 from tokenizers import AddedToken
 
+from tests.once import made_once
 from tests.render.conftest import Base, MakeBase
 from tests.render.templates import CHATML, ZEPHYR
 
@@ -76,16 +78,18 @@ class FamilyBase(Base):
         self.folder = shared.folder
         self.vendor = None
         self.ours = shared.ours.with_template(template)
-        self._theirs = copy(shared.theirs)
-        self._theirs.chat_template = template
+        self._shared, self._template = shared, template
 
-    @property
+    @cached_property
     def theirs(self) -> Any:
-        return self._theirs
+        theirs = copy(self._shared.theirs)
+        theirs.chat_template = self._template
+        return theirs
 
 
-def family_maker(bases: MakeBase, root: Path) -> MakeBase:
-    """Makes the base of a family by its name; folders go under ``root``."""
+def family_maker(bases: MakeBase, factory: pytest.TempPathFactory) -> MakeBase:
+    """Makes the base of a family by its name."""
+    keys = list(dict.fromkeys(map(_shares, FAMILIES.values())))
 
     @cache
     def shared(tokenizer: str, bos: str, eos: str, strips: bool) -> Base:
@@ -96,8 +100,11 @@ def family_maker(bases: MakeBase, root: Path) -> MakeBase:
             if _shares(family) == key
             for text in family.special
         }
-        folder = root / f"{len(list(root.iterdir()))}"
-        return _save(bases(tokenizer), folder, sorted(special), bos, eos, strips)
+
+        def fill(folder: Path) -> None:
+            _save(bases(tokenizer), folder, sorted(special), bos, eos, strips)
+
+        return Base(made_once(factory, f"families/{keys.index(key)}", fill))
 
     @cache
     def make(name: str) -> Base:
@@ -111,8 +118,8 @@ def _shares(family: Family) -> tuple[str, str, str, bool]:
     return family.tokenizer, family.bos, family.eos, family.strips
 
 
-def _save(base: Base, folder: Path, special: list[str], bos: str, eos: str, strips: bool) -> Base:
-    """The tokenizer of ``base`` with more special tokens, as a folder."""
+def _save(base: Base, folder: Path, special: list[str], bos: str, eos: str, strips: bool) -> None:
+    """Save the tokenizer of ``base`` with more special tokens to ``folder``."""
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(str(base.folder), local_files_only=True)
@@ -124,4 +131,3 @@ def _save(base: Base, folder: Path, special: list[str], bos: str, eos: str, stri
     tokenizer.add_special_tokens({name: text for name, text in named.items() if text})
     tokenizer.chat_template = CHATML
     tokenizer.save_pretrained(folder)
-    return Base(folder)

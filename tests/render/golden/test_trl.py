@@ -21,6 +21,7 @@ from trl.chat_template_utils import get_training_chat_template
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.render import Dropped, Row, build_row
 from sekft_engine.render.rows.audit import audit
+from tests.once import made_once
 from tests.render.conftest import Base, MakeBase
 from tests.render.families import TRL_TEMPLATES, FamilyBase, trl_template
 from tests.render.sessions import PLAIN, SHELL, session
@@ -128,19 +129,21 @@ EXPECTED: dict[str, Same | Refused | Unmasked] = {
 @pytest.fixture(scope="module")
 def shared(bases: MakeBase, tmp_path_factory: pytest.TempPathFactory) -> Base:
     """Tekken with every control token of every template."""
-    from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        str(bases("tekken-v3").folder), local_files_only=True
-    )
-    every = {text for name in ORIGINALS for text in _CONTROL.findall(trl_template(name))}
-    tokenizer.add_tokens(
-        [AddedToken(text, special=True, normalized=False) for text in sorted(every)],
-        special_tokens=True,
-    )
-    folder: Path = tmp_path_factory.mktemp("trl") / "tekken"
-    tokenizer.save_pretrained(folder)
-    return Base(folder)
+    def fill(folder: Path) -> None:
+        from transformers import AutoTokenizer
+
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(bases("tekken-v3").folder), local_files_only=True
+        )
+        every = {text for name in ORIGINALS for text in _CONTROL.findall(trl_template(name))}
+        tokenizer.add_tokens(
+            [AddedToken(text, special=True, normalized=False) for text in sorted(every)],
+            special_tokens=True,
+        )
+        tokenizer.save_pretrained(folder)
+
+    return Base(made_once(tmp_path_factory, "trl/tekken", fill))
 
 
 def patched(base: Base) -> str | None:
