@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sekft_engine.core.machine import limit_spinning
+from tests.fuzzing import examples
 from tests.models import make_tiny_base, smollm2_folder
 
 # Tests share two cores with sandboxes and terminals: one thread each keeps them from spinning.
@@ -31,9 +32,13 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 # How long an example takes depends on what else the machine does; no test is about that.
-settings.register_profile(
-    "shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+for _profile in ("shared-machine", "thorough"):
+    settings.register_profile(
+        _profile,
+        max_examples=examples(100),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "shared-machine")
 
 # Under nohup, or in the background of a script, these arrive ignored and children inherit that;

@@ -16,6 +16,7 @@ from sekft_engine.factory.archetypes import held_out
 from sekft_engine.factory.archetypes.purposes import HELD_OUT, VALIDATION, Core
 from sekft_engine.factory.archetypes.purposes_usual import USUAL
 from sekft_engine.factory.archetypes.tools import TRAINING_PURPOSES
+from tests.fuzzing import examples
 
 _EVERY = (*TRAINING_PURPOSES, *VALIDATION, *HELD_OUT)
 _WORD = st.text(string.ascii_lowercase, min_size=1, max_size=12)
@@ -74,7 +75,7 @@ def test_a_filter_does_what_its_world_expects(core: Core) -> None:
     word=_WORD,
     data=st.data(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_filter_does_it_with_any_words(
     core: Core, words: list[str], word: str, data: st.DataObject
 ) -> None:

@@ -9,6 +9,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Trajectory, Turn
 from sekft_engine.render import ChatTokenizer, Refused, Row, build_row
 from sekft_engine.render.template.prompt import encode_bridge, encode_prompt
+from tests.fuzzing import examples
 from tests.render import templates
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import PLAIN, environments, sessions, turns
@@ -39,7 +40,7 @@ def test_prompt_sampled_ids_and_bridges_are_the_training_row(any_base: Base) -> 
 def test_the_same_for_any_session(name: str, bases: MakeBase) -> None:
     tokenizer = bases(name).ours
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(sessions())
     def check(trajectory: Trajectory) -> None:
         built = build_row(trajectory, tokenizer)
@@ -58,7 +59,7 @@ def test_a_bridge_forges_nothing(name: str, bases: MakeBase) -> None:
     tokenizer = bases(name).ours
     expected = [token for token in encode_bridge(tokenizer, "$") if token in tokenizer.control_ids]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(environments)
     def check(environment: str) -> None:
         ids = encode_bridge(tokenizer, environment)

@@ -18,6 +18,7 @@ from sekft_engine.sources.read.parse import trajectory_in
 from sekft_engine.sources.read.plain import plain_trajectory
 from sekft_engine.sources.read.source import DataSource
 from sekft_engine.sources.read.trajectories import Reading
+from tests.fuzzing import examples
 from tests.sources.strategies import FILES, LINES
 
 Told = tuple[list[Trajectory], list[tuple[str, str, str]]]
@@ -57,7 +58,7 @@ def check_facts(index: Index) -> None:
         assert index.text(n) == "\n".join(turn.content for turn in read.turns).lower()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=FILES)
 def test_good_and_broken_lines_in_any_mix(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
@@ -81,7 +82,7 @@ def test_good_and_broken_lines_in_any_mix(
         assert list(load_trajectories(file).trajectories) == good
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(line=LINES)
 def test_the_quick_reader_gives_what_the_tolerant_one_gives(line: bytes) -> None:
     quick = plain_trajectory(line)
@@ -89,7 +90,7 @@ def test_the_quick_reader_gives_what_the_tolerant_one_gives(line: bytes) -> None
         assert quick == trajectory_in(line, "d.jsonl:1", "d:1")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=FILES, cuts=st.lists(st.integers(0, 4000), max_size=6), chunk=st.integers(1, 300))
 def test_a_file_that_grew_in_any_pieces_reads_as_the_finished_one(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, cuts: list[int], chunk: int

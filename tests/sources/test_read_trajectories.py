@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.sources import data_digest, iter_trajectories, load_trajectories
+from tests.fuzzing import examples
 from tests.sources.conftest import lines, raw, without_privileges
 
 
@@ -203,7 +204,7 @@ _nearly = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(value=_json | _nearly, cut=st.integers(0, 400), junk=st.binary(max_size=6))
 def test_a_reader_never_fails_with_anything_but_its_own_error(
     tmp_path_factory: pytest.TempPathFactory, value: Any, cut: int, junk: bytes

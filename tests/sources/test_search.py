@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sekft_engine.sources import Index, open_index
 from sekft_engine.sources.index import search
+from tests.fuzzing import examples
 from tests.sources.conftest import raw
 
 
@@ -79,7 +80,7 @@ _text = st.text(max_size=10) | st.text(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     texts=st.lists(_text, min_size=1, max_size=6),
     needle=_text,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sekft_engine.core.errors import BadInput
 from sekft_engine.sources import Index, load_trajectories, open_index
 from sekft_engine.sources.read.pieces import pieces
+from tests.fuzzing import examples
 from tests.sources.conftest import lines, raw
 
 
@@ -265,7 +266,7 @@ _object = st.dictionaries(st.text(max_size=4), _value, max_size=3)
 _space = st.sampled_from(["", " ", "\n", "\r\n", "\r", "\t", "\ufeff", " \n "])
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     objects=st.lists(_object, min_size=1, max_size=5),
     space=_space,
@@ -286,7 +287,7 @@ def test_pieces_are_the_values_that_were_written(
     assert [piece.line for piece in found] == [data.count(b"\n", 0, p.offset) for p in found]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(data=st.binary(max_size=60) | st.text('[]{}",: \n\0\x1aab1', max_size=60).map(str.encode))
 def test_pieces_never_fail_and_never_overlap(data: bytes) -> None:
     end = 0

@@ -22,6 +22,7 @@ from sekft_engine.sources import (
     open_index,
 )
 from sekft_engine.sources.read import tables
+from tests.fuzzing import examples
 from tests.sources.conftest import lines, raw
 from tests.sources.test_index import ids, told
 
@@ -292,7 +293,7 @@ _row = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(values=st.lists(_row, min_size=1, max_size=5))
 def test_columns_at_once_say_what_row_by_row_says(
     tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, Any]]

@@ -17,6 +17,7 @@ from sekft_engine.evaluation.statistics.power import (
     power_until_decided,
     what_n_shows,
 )
+from tests.fuzzing import examples
 
 RATES = st.floats(0, 1).map(lambda rate: round(rate, 3))
 
@@ -33,7 +34,7 @@ def counted(n: int, a: float, b: float, *, until_decided: bool = False) -> float
     return total
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 24), RATES, RATES)
 def test_the_power_is_the_chance_of_all_outcomes_that_show_it(n: int, a: float, b: float) -> None:
     assert power_of(n, a, b) == pytest.approx(counted(n, a, b), abs=1e-9)

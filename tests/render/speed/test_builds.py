@@ -17,13 +17,14 @@ from sekft_engine.render.bulk.pack import NormalisedSession, pack, unpack
 from sekft_engine.render.bulk.worker import Worker
 from sekft_engine.render.template import cut as cutting
 from sekft_engine.render.template.cut import Cut
+from tests.fuzzing import examples
 from tests.render import templates
 from tests.render.conftest import Base, MakeBase
 from tests.render.sessions import MARKERS, PLAIN, any_commands, raw_turns, session, sessions
 from tests.render.speed.same import assert_all_same, assert_same
 
 quick = settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

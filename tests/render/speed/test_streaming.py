@@ -16,6 +16,7 @@ from sekft_engine.render.template.taint_stream import NotStreamable
 from sekft_engine.render.template.taint_string import ContentInspected
 from sekft_engine.render.template.taint_trace import Tracer
 from sekft_engine.render.template.template import ChatTemplate
+from tests.fuzzing import examples
 from tests.render import templates
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
@@ -168,7 +169,7 @@ def check(template: ChatTemplate, contents: list[str]) -> bool:
     return True
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(random_templates(), some_contents)
 def test_whatever_a_template_does(source: str, contents: list[str]) -> None:
     check(ChatTemplate(source, TOKENS, "here"), contents)

@@ -151,13 +151,16 @@ def test_turns_in_any_order_with_broken_text_in_them(
     assert halves
 
 
-@pytest.mark.parametrize("name", ["eurollm", "qwen2.5", "gemma3"])
-def test_a_megabyte_on_one_line_in_other_families(name: str, families: MakeBase) -> None:
+@pytest.mark.parametrize(("name", "share"), [("eurollm", 10), ("qwen2.5", 10), ("gemma3", 1)])
+def test_a_megabyte_on_one_line_in_other_families(
+    name: str, share: int, families: MakeBase
+) -> None:
+    """And a tenth of it, where only the template is another one."""
     base = families(name)
-    line = "x y" * 180_000 + "<|im_end|></s><end_of_turn>" * 20_000
+    line = "x y" * (180_000 // share) + "<|im_end|></s><end_of_turn>" * (20_000 // share)
     built = build_row(session(f"{line}\n$", "ls", "$", "exit"), base.ours)
     assert isinstance(built, Row)
-    assert len(line) > 1_000_000
+    assert len(line) > 1_000_000 // share
     assert audit(built, base.ours) == built.certificate
     assert [base.ours.decode(built.ids[s.start : s.end - 1]) for s in built.spans] == ["ls", "exit"]
     assert controls(built, base) == controls(

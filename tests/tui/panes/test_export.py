@@ -18,6 +18,7 @@ from sekft_engine.maskview.export import export
 from sekft_engine.maskview.html import page
 from sekft_engine.maskview.layout import View, views_of
 from sekft_engine.maskview.svg import MOST_ROWS, picture
+from tests.fuzzing import examples
 from tests.tui.widgets.token_app import document, long_document
 
 HOSTILE = (
@@ -93,7 +94,7 @@ def test_nothing_that_a_session_says_becomes_a_part_of_the_picture(view: View) -
     assert not [name for name in names if name.startswith("on") or "href" in name]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.text(max_size=60), st.text(max_size=20))
 def test_any_text_makes_a_well_formed_page_and_picture(text: str, name: str) -> None:
     doc = document([(text, True, False, 0)], (text,))

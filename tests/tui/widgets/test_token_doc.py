@@ -20,6 +20,7 @@ from sekft_engine.maskview.lines import certificate, head, legend, readout, stat
 from sekft_engine.maskview.paint import Parts, paint
 from sekft_engine.maskview.search import Matches
 from sekft_tui.widgets.token_cursor import Place
+from tests.fuzzing import examples
 from tests.tui.widgets.token_app import SESSION, document, long_document
 
 TOKEN_VIEWS: list[View] = [view for view in VIEWS if view != "certificate"]
@@ -177,7 +178,7 @@ def test_each_token_is_found_on_the_line_where_it_begins(
         assert firsts[0] == doc.start(token)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(alphabet="aAbİßK\n", max_size=60), st.text(alphabet="aAbİßk", max_size=3))
 def test_search_finds_every_place_and_no_other(text: str, needle: str) -> None:
     found = Matches(text, needle)
