@@ -179,6 +179,6 @@ def test_a_real_base_takes_what_is_computed(
 ) -> None:
     base = ResidentBase.load(smollm2)
     recipe = msgspec.structs.replace(RECIPE, **changes)
-    rows = [row(500, 120), row(380, 90, start=3)]
+    rows = [row(200, 50), row(150, 35, start=3)]
     found = compare(base, read_shape(smollm2), recipe, rows, recompute=recompute)
     assert_near(found.computed, found.measured)
