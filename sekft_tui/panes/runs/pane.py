@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 from textual import work
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
 from sekft_engine.records.journal import is_being_written
 from sekft_engine.records.resuming import resuming_job
 from sekft_engine.records.upkeep.run_notes import RunNotes, tags_in, write_notes
-from sekft_engine.records.upkeep.trash import TRASH, discard, restore
+from sekft_engine.records.upkeep.trash import TRASH, discard, last_deleted, restore
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.runs.stored import stored_view
 from sekft_tui.panes.runs.compare import MOST, CompareScreen
 from sekft_tui.panes.runs.listing import RunList
-from sekft_tui.text import short_path, visible
+from sekft_tui.text import visible
 
 if TYPE_CHECKING:
     from sekft_engine.records.events import Queued
@@ -256,22 +256,26 @@ class RunsPane(RunList):
         shown = self.rows.shown
         after = shown[min(self.list.cursor + 1, len(shown) - 1)].id
         back = key_for("runs.undelete")
-        self.host.note(f"moved to the workspace's {TRASH}/{place.name}; {back} takes it back", 8)
+        where = f"{TRASH}/{visible(place.name)}"
+        self.host.note(f"moved to the workspace's {where}; {back} takes it back", 8)
         self._read_disk(after)
 
     def action_undelete(self) -> None:
-        if not self._deleted:
-            trash = short_path(str(self.host.workspace.root / TRASH))
-            self.host.note(f"nothing was deleted here; what was before is in {trash}")
+        """Take back what was deleted last, also in an earlier session."""
+        name = self._deleted.pop() if self._deleted else last_deleted(self.host.workspace.runs)
+        if not name:
+            self.host.note(f"nothing to take back: the workspace's {TRASH} is empty")
             return
-        name = self._deleted.pop()
         try:
-            restore(name, self.host.workspace.runs)
-        except SekftError as error:
-            self.host.error(str(error))
+            place = restore(name, self.host.workspace.runs)
+        except BadInput as error:
+            self.host.note(f"{visible(name)} cannot come back: {error.what}", 8)
             return
-        self.host.note(f"{name} is back")
-        self._read_disk(name)
+        except SekftError as error:
+            self.host.error(visible(str(error)))
+            return
+        self.host.note(f"{visible(place.name)} is back from the workspace's {TRASH}")
+        self._read_disk(place.name)
 
     def action_shell(self) -> None:
         folder = self.folder()

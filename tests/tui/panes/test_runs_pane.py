@@ -162,6 +162,61 @@ async def test_a_deleted_run_is_in_the_trash_and_can_be_taken_back(
     assert (filled.runs / "003-eval" / "episodes").is_dir()
 
 
+async def test_what_was_deleted_before_a_restart_can_be_taken_back_too(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        for name in ("003-eval", "001-train"):
+            await pilot.press("slash", *name, "enter", "d")
+            await until_shown(pilot, f"trash/{name}; U takes it back")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "5 runs")
+        await pilot.press("U")
+        await until_shown(pilot, "6 runs", "001-train is back")
+        await pilot.press("U")
+        await until_shown(pilot, "7 runs", "003-eval is back")
+        await pilot.press("U")
+        await until_shown(pilot, "7 runs", "nothing to take back")
+    assert (filled.runs / "003-eval" / "episodes").is_dir()
+
+
+async def test_a_deleted_run_does_not_come_back_over_another_one_of_its_name(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"003-eval", "enter", "d")
+        await until_shown(pilot, "6 runs")
+    stored_run(filled, "003-eval", training(1))
+    async with make_app().run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("U")
+        await until_shown(pilot, "003-eval cannot come back: another run has this name")
+    assert (filled.root / "trash" / "003-eval" / "episodes").is_dir()
+    assert not (filled.runs / "003-eval" / "episodes").exists()
+
+
+async def test_the_name_of_a_run_that_comes_back_cannot_act_on_the_terminal(
+    filled: Workspace, make_app: Make
+) -> None:
+    run = stored_run(filled, "009-[b]\x1b[2J\u202enruter", training(1))
+    (filled.root / "trash").mkdir()
+    run.rename(filled.root / "trash" / run.name)
+    (filled.root / "trash" / "010-link").symlink_to(filled.runs / "001-train")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("U")
+        shown = await until_shown(pilot, "8 runs", "is back")
+        assert "009-[b]" in shown
+        assert not {"\x1b", "\u202e"} & set(shown)
+
+
 @SIZES
 async def test_two_trainings_side_by_side_show_what_differs(
     filled: Workspace, make_app: Make, size: tuple[int, int]
