@@ -223,8 +223,8 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until_shown(pilot, "2 held out", "[x] base")
-        await pilot.press(*["j"] * 7, "enter", "ctrl+u", *"0.5", "enter")
-        await pilot.press("j", "enter", "ctrl+u", "4", "enter", "j", "enter")
+        await pilot.press(*["j"] * 7, "enter", *"00.5", "enter")
+        await pilot.press("j", "enter", "4", "enter", "j", "enter")
         await pilot.press("j", "enter", "enter")
         await pilot.press("j", "enter", "ctrl+u", *"cuda:1", "enter", "j", "space")
         await until_shown(pilot, "[x] stop when decided", "podman")

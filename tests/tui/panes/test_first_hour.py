@@ -158,7 +158,7 @@ async def test_a_number_that_is_none_is_said_while_it_is_typed(make_app: Make) -
     async with make_app().run_test(size=SMALL) as pilot:
         await until_shown(pilot, "12 trajectories")
         await pilot.press("2", "r", "x", "t")
-        await until_shown(pilot, "steps: 60xt", "enter a whole number of at least 10")
+        await until_shown(pilot, "steps: xt", "enter a whole number of at least 10")
 
 
 # --- runs -----------------------------------------------------------------------------------------
