@@ -256,7 +256,7 @@ class RunList(SearchedPane, SortedPane):
     # --- keys: the list ---------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        before = self.rows.filter
+        before, under = self.rows.filter, self.row.id if self.row else ""
 
         def change(text: str) -> None:
             self.rows.filter, old = text.strip(), self.rows.filter
@@ -267,7 +267,10 @@ class RunList(SearchedPane, SortedPane):
                 raise
             self._fill(self.row.id if self.row else "")
 
-        self.host.prompt.ask("filter", change, value=before, hint=HINT, changed=change)
+        self.host.prompt.ask(
+            "filter", change, value=before, hint=HINT, changed=change,
+            cancelled=lambda: self._fill(under),
+        )  # fmt: skip
 
     def sort(self) -> None:
         under = self.row.id if self.row else ""

@@ -108,6 +108,21 @@ async def test_runs_are_filtered_searched_and_sorted(
         assert "002-train" in lines[0], "the lowest held-out loss first"
 
 
+async def test_a_filter_that_is_cancelled_leaves_the_cursor_where_it_was(
+    filled: Workspace, make_app: Make
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"002-train", "enter")
+        await until_shown(pilot, "rank             32")
+        await pilot.press("f", *"kind:eval")
+        await until_shown(pilot, "2 of 7 runs")
+        await until_gone(pilot, "rank             32")
+        await pilot.press("escape")
+        await until_shown(pilot, "7 runs", "rank             32")
+
+
 async def test_a_run_is_given_a_title_a_note_and_tags_that_stay_with_it(
     filled: Workspace, make_app: Make
 ) -> None:
