@@ -15,14 +15,14 @@ from sekft_engine.records.results import SweepResult, TrainResult
 from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
 from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes
 from sekft_tui.model.runs.stored import last_step
-from sekft_tui.model.runs.summary import summary
+from sekft_tui.model.runs.summary import loss_text, summary
 from sekft_tui.panes.runs.run_groups import grouped
 
 HINT = "words -not kind:eval status:done tag:… adapter:yes loss<1.5 steps>100"
 RUN = filters.fields(
     FilterField("id", "its id"),
     FilterField("kind", "what it is: train, eval, sweep, experiment, improve, shell"),
-    FilterField("status", "running, done, failed, stopped or died"),
+    FilterField("status", "preparing, running, done, failed, stopped or died"),
     FilterField("title", "the title that somebody gave it"),
     FilterField("tag", "a tag that somebody gave it", aliases=("tags",)),
     FilterField("adapter", "whether it has an adapter", "yes"),
@@ -138,7 +138,7 @@ def _step(run: RunInfo) -> str:
     last = last_step(run)
     if last is None:
         return ""
-    far = f"step {last.step} of {last.steps}  loss {last.loss:.3g}"
+    far = f"step {last.step} of {last.steps}  loss {loss_text(last.loss)}"
     saved = _saved_step(run)
     return f"{far}  adapter of step {saved}" if saved not in (0, last.step) else far
 
