@@ -253,6 +253,26 @@ async def test_two_trainings_side_by_side_show_what_differs(
         assert set(app.pinned._numbers) == {"001-train", "002-train"}
 
 
+@SIZES
+async def test_a_training_beside_an_eval_says_that_there_is_nothing_to_compare_and_what_each_is(
+    filled: Workspace, make_app: Make, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("slash", *"001-train", "enter", "m")
+        await pilot.press("slash", *"003-eval", "enter", "m", "C")
+        shown = await until_shown(
+            pilot, "runs of different kinds have nothing to compare", "A train: 60 steps",
+            "B eval: clean end  base 0/6",
+        )  # fmt: skip
+        assert "recipe, where they differ" not in shown
+        assert not re.search(r" -  +│", shown), "no column of dashes"
+        await pilot.press("escape", "slash", *"002-train", "enter", "m", "C")
+        shown = await until_shown(pilot, "B eval: clean end", "rank  ", "held-out loss")
+        assert "step cap" not in shown, "an eval's settings are none of a training's"
+
+
 async def test_the_keys_of_the_comparison_can_be_others(filled: Workspace, make_app: Make) -> None:
     (filled.root / FILE).write_text(
         '"compare.curves" = "b"\n"runs.compare" = "K"\n"motion.choose" = "f7"\n'
