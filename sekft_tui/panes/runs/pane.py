@@ -22,19 +22,12 @@ from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.runs.stored import stored_view
 from sekft_tui.panes.runs.compare import MOST, CompareScreen
 from sekft_tui.panes.runs.listing import RunList
+from sekft_tui.panes.runs.rows import PREPARING
 from sekft_tui.text import visible
 
 if TYPE_CHECKING:
     from sekft_engine.records.events import Queued
     from sekft_engine.records.runs import RunInfo
-
-_STATUS = {
-    "running": ("▸", "accent"),
-    "done": ("✓", "good"),
-    "failed": ("✗", "bad"),
-    "stopped": ("■", "warn"),
-    "died": ("†", "bad"),
-}
 
 
 class RunsPane(RunList):
@@ -104,6 +97,8 @@ class RunsPane(RunList):
             self.host.note(
                 f"another process is still at {visible(run.id)}; resume it when that has ended", 8
             )
+        elif run is not None and run.status == PREPARING:
+            self.host.note(f"{visible(run.id)} is being resumed")
         elif run is None or run.status in ("done", "running"):
             self.host.note("nothing to resume: choose a run that was stopped or died")
         elif (job := self._waiting(run)) is None:
@@ -246,6 +241,9 @@ class RunsPane(RunList):
         """Move the run's folder into the workspace's trash; ``U`` takes it back."""
         row = self.row
         if row is None:
+            return
+        if row.run is not None and row.run.status == PREPARING:
+            self.host.note(f"{visible(row.id)} is being resumed; stop that first")
             return
         try:
             place = discard(row.folder)

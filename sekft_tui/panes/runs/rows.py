@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
@@ -30,6 +32,8 @@ RUN = filters.fields(
     FilterField("loss", "the held-out loss, else the last one", "number"),
     FilterField("clean", "episodes that ended clean, of its best model", "number"),
 )
+#: The status of a run that is about to be resumed.
+PREPARING = "preparing"
 #: What rows can be sorted by, in the order in which one key goes through them.
 ORDERS = ("newest", "name", "kind", "status", "loss", "clean end")
 
@@ -102,8 +106,14 @@ class Rows:
             *(_broken(folder) for folder in broken),
         )
 
-    def put(self, rows: tuple[Row, ...]) -> None:
-        self.all = rows
+    def put(self, rows: tuple[Row, ...], resuming: str = "") -> None:
+        """Show these rows.
+
+        Args:
+            resuming: the folder of the run that the engine's job resumes; its manifest says so
+                only after base and data are read.
+        """
+        self.all = tuple(_as_preparing(row) if _is_in(row, resuming) else row for row in rows)
         self.unreadable = sum(row.run is None for row in rows)
         self.arrange()
 
@@ -129,6 +139,16 @@ class Rows:
     def position(self, name: str) -> int:
         """Where the run with this id is shown; 0 = nowhere."""
         return next((y for y, row in enumerate(self.shown) if row.id == name), 0)
+
+
+def _is_in(row: Row, folder: str) -> bool:
+    return bool(folder) and row.folder == Path(folder)
+
+
+def _as_preparing(row: Row) -> Row:
+    if row.run is None or row.run.status in ("running", "done"):
+        return row
+    return row._replace(run=msgspec.structs.replace(row.run, status=PREPARING, error=""))
 
 
 def _step(run: RunInfo) -> str:
