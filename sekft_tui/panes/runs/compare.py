@@ -65,6 +65,9 @@ class CompareScreen(BoxScreen[str]):
         self.sheet.focus()
         self._read()
 
+    def on_resize(self) -> None:
+        self._read()
+
     @work(exclusive=True)
     async def _read(self) -> None:
         width = max(30, int(self.app.size.width * 0.96) - 5)

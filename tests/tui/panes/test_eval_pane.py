@@ -253,6 +253,11 @@ async def test_a_step_cap_that_the_reference_exceeds_is_asked_about_before_the_s
             pilot, "start this eval?", "The step cap of 1 is below the reference", "of 2 of 2"
         )
         assert not engine.jobs
+        for size in ((40, 10), (40, 24), (80, 24)):
+            await pilot.resize_terminal(*size)
+            shown = await until_shown(pilot, "y  start", "n  do not start")
+            said = " ".join(" ".join(re.findall(r"│(.*?)│", shown)).split())
+            assert "The step cap of 1 is below the reference" in said, "wrapped anew"
         await pilot.press("y")
         await until(pilot, lambda: bool(engine.jobs), "started")
 
