@@ -181,7 +181,7 @@ class TakeOver:
         """Make the world as it was before turn ``turn``; False where that is not possible now."""
         turns = upto(self.view.turns, turn)
         if not self._current.update_if(
-            "ready", "over", "failed", state="opening", problem="", running=""
+            "ready", "over", "failed", state="opening", problem="", running="", retyped=0
         ):
             return False
         self._work.put(lambda: self._fork(turns, min(self.view.again, len(turns))))
@@ -263,7 +263,7 @@ class TakeOver:
         if self._episode is not None:
             self._episode.close()
             self._episode = None
-        self._current.begin_again(again)
+        self._current.begin_again(again, sum(turn.is_command for turn in recorded))
         episode = Episode(
             origin.scenario,
             self._subject,

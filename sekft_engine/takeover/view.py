@@ -42,6 +42,7 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
         origin: where it began; None until that is known.
         turns: the session so far; ``extra["by"]`` of a command turn names who typed it.
         again: number of turns at its beginning that were typed again.
+        retyped: number of commands that are typed into the world that is opened.
         differences: turns that this world did not answer as recorded.
         remark: a difference between this world's userland and the recorded one.
         unfinished: the shell waited for more of the last command, so that it was interrupted.
@@ -67,6 +68,7 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin | None = None
     turns: tuple[Turn, ...] = ()
     again: int = 0
+    retyped: int = 0
     differences: tuple[TurnDifference, ...] = ()
     remark: str = ""
     unfinished: bool = False
@@ -132,12 +134,13 @@ class CurrentView:
         self._changed()
         return True
 
-    def begin_again(self, again: int) -> None:
-        """Forget all that was seen in the world before: a fresh one is opened, and ``again`` turns
-        are typed into it."""
+    def begin_again(self, again: int, commands: int) -> None:
+        """Forget all that was seen in the world before: a fresh one is opened, and so many commands
+        are typed into it; ``again`` turns are those of the recording."""
         self.update(
             state="opening",
             again=again,
+            retyped=commands,
             differences=(),
             remark="",
             finished=None,

@@ -175,4 +175,10 @@ def left_over(shared: Shared) -> str:
     if not held:
         return ""
     jobs = "1 job is" if held == 1 else f"{held} jobs are"
-    return f"{jobs} held ({key_for('global.queue')} shows the queue)"
+    return f"{jobs} held: {release_of(held)}"
+
+
+def release_of(held: int) -> str:
+    """Which keys let so many held jobs begin."""
+    what = "it" if held == 1 else "each"
+    return f"{key_for('global.queue')}, then {key_for('queue.hold')}, releases {what}"

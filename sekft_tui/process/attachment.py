@@ -21,7 +21,7 @@ from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import jobs
 from sekft_engine.records.events import QueueChanged
 from sekft_engine.records.results import LoadResult
-from sekft_tui.input.actions import key_for
+from sekft_tui.model.job_text import release_of
 from sekft_tui.process.bridge import EngineLike
 
 
@@ -106,7 +106,7 @@ def about(remote: RemoteEngine) -> str:
         return f"on an engine elsewhere (process {said.pid}): its files are not here; I says more"
     parts = [f"on this workspace's engine, process {said.pid}, since {since}"]
     parts += [f"{waiting} waiting"] if waiting else []
-    parts += [f"{held} held ({key_for('global.queue')} shows them)"] if held else []
+    parts += [f"{held} held ({release_of(held)})"] if held else []
     return ", ".join(parts)
 
 

@@ -30,12 +30,19 @@ class DetailsScreen(BoxScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#box").border_title = "error"
+        self._wrap()
+        self.sheet.focus()
+
+    def on_resize(self) -> None:
+        self._wrap()
+
+    def _wrap(self) -> None:
+        """Show the error, wrapped to the present width."""
         width = max(20, min(80, int(self.app.size.width * 0.96) - 6))
         lines: list[Parts] = [((line, "bad"),) for line in wrapped(self.text, width)]
         if self.trace:
             lines += [(), *(((line, "quiet"),) for line in wrapped(self.trace, width))]
         self.put(tuple(lines))
-        self.sheet.focus()
 
     def action_copy(self) -> None:
         try:

@@ -96,7 +96,8 @@ class SettingsScreen(BoxScreen[None]):
                       choices=self._themes),
                 Field("glyphs", now.glyphs, _HELP["glyphs"], choices=GLYPHS, label="chart glyphs",
                       changed=now.glyphs != default.glyphs),
-                Field("bell_after", str(now.bell_after), _HELP["bell_after"], label="long job",
+                Field("bell_after", str(now.bell_after), _HELP["bell_after"], "number",
+                      label="long job",
                       changed=now.bell_after != default.bell_after),
                 *(
                     Field(name, "yes" if getattr(now, name) else "", _HELP[name], "check",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from sekft_tui.widgets.line_edit import HELP, LineEdit
 from sekft_tui.widgets.line_list import LineList
 
 NAME_WIDTH = 14
+_LEADING_ZEROS = re.compile(r"\A([+-]?)0+(?=[0-9])", re.ASCII)
 
 
 class Field(NamedTuple):
@@ -104,7 +106,7 @@ class Form(LineList):
 
     def cache_key(self, y: int) -> Hashable:
         edit = self._edit if y == self.cursor else None
-        return y == self.cursor, (edit.text, edit.caret) if edit else None
+        return y == self.cursor, (edit.text, edit.caret, edit.selected) if edit else None
 
     # --- drawing ----------------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Form(LineList):
             value = field.choices[(at + 1) % len(field.choices)]
             self._changed(field.name, value)
         elif field.kind in ("text", "number"):
-            self._edit = LineEdit(field.value)
+            self._edit = LineEdit(field.value, selected=True)
             self.redraw()
 
     def commit(self) -> bool:
@@ -167,7 +169,7 @@ class Form(LineList):
         field, edit = self.field, self._edit
         if field is None or edit is None:
             return True
-        typed = edit.text.strip()
+        typed = _typed(field, edit)
         problem = self._why_not(field.name, typed)
         if problem:
             self._update_help(problem)
@@ -217,8 +219,14 @@ class Form(LineList):
     def _edited(self) -> None:
         field, edit = self.field, self._edit
         if field is not None and edit is not None:
-            self._update_help(self._why_not(field.name, edit.text.strip()))
+            self._update_help(self._why_not(field.name, _typed(field, edit)))
         self.redraw()
 
     def on_blur(self) -> None:
         self.cancel_edit()
+
+
+def _typed(field: Field, edit: LineEdit) -> str:
+    """The value that is typed; of a number without the zeros before it."""
+    text = edit.text.strip()
+    return _LEADING_ZEROS.sub(r"\1", text) if field.kind == "number" else text

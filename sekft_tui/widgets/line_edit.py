@@ -28,14 +28,21 @@ class TypingTarget(Protocol):
 
 
 class LineEdit:
-    """A text and a caret."""
+    """A text and a caret.
 
-    def __init__(self, text: str = "") -> None:
+    Args:
+        selected: what is typed first replaces the text; any other key edits it as it is.
+    """
+
+    def __init__(self, text: str = "", *, selected: bool = False) -> None:
         self.text = text
         self.caret = len(text)
+        self.selected = selected and bool(text)
 
     def insert(self, text: str) -> None:
         text = " ".join(text.split("\n"))
+        if self.selected:
+            self.text, self.caret, self.selected = "", 0, False
         self.text = self.text[: self.caret] + text + self.text[self.caret :]
         self.caret += len(text)
 
@@ -60,10 +67,14 @@ class LineEdit:
             self.insert(character)
         else:
             return False
+        self.selected = False
         return True
 
     def parts(self, room: int, style: str = "accent") -> Parts:
         """The text and its caret, in at most ``room`` cells."""
+        if self.selected:
+            shown = clip(visible(self.text), max(0, room - 1))
+            return (shown, "read"), (" ", style)
         start = max(0, self.caret - room + 2)
         before, after = self.text[start : self.caret], self.text[self.caret :]
         rest = clip(visible(after[1:]), max(0, room - len(before) - 1))

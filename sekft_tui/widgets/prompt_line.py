@@ -37,6 +37,7 @@ class PromptLine(Lines):
         self._done: Callable[[str], None] | None = None
         self._timer: Timer | None = None
         self._changed: Callable[[str], None] | None = None
+        self._cancelled: Callable[[], None] | None = None
 
     def ask(
         self,
@@ -46,6 +47,7 @@ class PromptLine(Lines):
         value: str = "",
         hint: str = "",
         changed: Callable[[str], None] | None = None,
+        cancelled: Callable[[], None] | None = None,
         number: bool = False,
     ) -> None:
         """Let the user type a text.
@@ -56,14 +58,17 @@ class PromptLine(Lines):
             value: the text to begin with.
             hint: shown after the text.
             changed: called with the text after every key, and with ``value`` on Escape.
-            number: the text is to be a number, so that ``?`` shows help.
+            cancelled: called after that on Escape.
+            number: the text is to be a number: ``?`` shows help, and what is typed first replaces
+                ``value``.
 
         ``done`` and ``changed`` may raise a SekftError: it is shown in place of the hint, and the
         prompt stays open.
         """
         self._label, self._hint, self._initial, self._problem = label, hint, value, ""
         self._done, self._changed, self._number = done, changed, number
-        self._edit = LineEdit(value)
+        self._cancelled = cancelled
+        self._edit = LineEdit(value, selected=number)
         self.add_class("-open")
         self.update()
 
@@ -85,14 +90,15 @@ class PromptLine(Lines):
             self._rest_over()
             if self._changed is not None:
                 self._try(self._changed, self._initial)
+            if self._cancelled is not None:
+                self._cancelled()
         else:
-            before = self._edit.text
+            before, edited = self._edit.text, False
             if character is None or len(before) < LONGEST:
-                self._edit.press(key, character)
+                edited = self._edit.press(key, character)
             if self._edit.text != before:
                 self._text_changed()
-                self.update()
-            elif character is None:
+            if edited or character is None:
                 self.update()
         return True
 

@@ -16,6 +16,7 @@ from sekft_engine.cli.runs.command import command
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
 from sekft_engine.records.runs import create_run
+from sekft_engine.records.upkeep.trash import discard, last_deleted
 
 
 @pytest.fixture
@@ -125,6 +126,18 @@ def test_of_two_deleted_under_one_name_the_last_is_taken_back(workspace: Path) -
     document("restore", "001-train", *here)
     assert not (workspace / "trash" / "001-train~2").exists()
     assert sekft(["runs", "restore", "001-train", *here]) == 2, "the name is taken"
+
+
+def test_of_a_dozen_deleted_under_one_name_the_last_is_taken_back(workspace: Path) -> None:
+    here = ("--workspace", str(workspace))
+    for number in range(1, 12):
+        run = workspace / "runs" / "001-train"
+        run.mkdir(exist_ok=True)
+        (run / "number").write_text(str(number))
+        discard(run)
+    document("restore", "001-train", *here)
+    assert (workspace / "runs" / "001-train" / "number").read_text() == "11"
+    assert last_deleted(workspace / "runs") == "001-train"
 
 
 def test_folders_that_are_no_runs_are_listed_with_the_reason(workspace: Path) -> None:

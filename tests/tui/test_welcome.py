@@ -192,9 +192,9 @@ async def test_settings_are_checked_kept_and_take_effect(
         await until_shown(pilot, "settings", "chart glyphs", "long job")
         await pilot.press("enter")
         await until(pilot, lambda: app.theme != "sekft-dark", "another theme")
-        await pilot.press("j", "j", "enter", "ctrl+u", *"soon", "enter")
+        await pilot.press("j", "j", "enter", *"soon", "enter")
         await until_shown(pilot, "a whole number of seconds")
-        await pilot.press("ctrl+u", *"90", "enter")
+        await pilot.press("ctrl+u", *"090", "enter")
         await until(pilot, lambda: load_preferences().bell_after == 90, "it is on disk")
         assert app.attention.preferences.bell_after == 90
         await pilot.press("escape")

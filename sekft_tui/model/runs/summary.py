@@ -48,4 +48,9 @@ def summary(run: RunInfo) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return f"{value:.3g}" if value is not None else "-"
+    return loss_text(value) if value is not None else "-"
+
+
+def loss_text(loss: float) -> str:
+    """A loss in a list, with as many decimals as every other one."""
+    return f"{loss:.3f}"

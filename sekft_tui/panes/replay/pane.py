@@ -383,7 +383,18 @@ class ReplayPane(SearchedPane):
             self._opened_elsewhere = False
             self._fill()
 
-        self.host.prompt.ask("filter", change, value=self.listing.filter, hint=HINT, changed=change)
+        main, under, elsewhere = self.main, self.current, self._opened_elsewhere
+
+        def cancel() -> None:
+            self._opened_elsewhere = elsewhere
+            if self.main is not main:
+                self._show(main)
+            row = self.listing.row_of(under.path) if under is not None else None
+            self.list.set_rows(len(self.listing.rows), row)
+
+        self.host.prompt.ask(
+            "filter", change, value=self.listing.filter, hint=HINT, changed=change, cancelled=cancel
+        )
 
     def action_back(self) -> None:
         if self.beside is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import string
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from sekft_engine.records.results import TrainResult
 from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.model.measures import OVERALL
 from sekft_tui.model.reducer import replayed
+from sekft_tui.model.runs.summary import loss_text, summary
 from sekft_tui.model.series import Floats
 from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen
 from sekft_tui.text import Parts, duration, fit, short_number, told_apart, visible, wrapped
@@ -63,6 +65,9 @@ class CompareScreen(BoxScreen[str]):
         self.sheet.focus()
         self._read()
 
+    def on_resize(self) -> None:
+        self._read()
+
     @work(exclusive=True)
     async def _read(self) -> None:
         width = max(30, int(self.app.size.width * 0.96) - 5)
@@ -80,20 +85,28 @@ def side_by_side(runs: Sequence[RunInfo], titles: Sequence[str], width: int) -> 
     lines = [table.row("", [f"{letter} {title}" for letter, title in named], "strong")]
     lines.append(table.row("kind", [run.kind for run in runs], "text"))
     lines.append(table.row("status", [run.status for run in runs], "text"))
-    recipes = [_recipe(run) for run in runs]
+    kinds = Counter(run.kind for run in runs)
+    lettered = list(zip(letters, runs, strict=True))
+    alone = [(letter, run) for letter, run in lettered if kinds[run.kind] < 2]
+    if alone:
+        lines += [(), *_apart(alone, width)]
+    recipes = [{} if kinds[run.kind] < 2 else _recipe(run) for run in runs]
     if any(recipes):
         lines += [(), ((" recipe, where they differ", "head"),)]
         names = dict.fromkeys(name for recipe in recipes for name in recipe)
         differing = [
-            table.row(name.replace("_", " "), values, "accent")
+            table.row(
+                name.replace("_", " "), [recipe.get(name, "-") for recipe in recipes], "accent"
+            )
             for name in names
-            if len(set(values := [recipe.get(name, "-") for recipe in recipes])) > 1
+            if _differs(name, runs, recipes)
         ]
         lines += differing or [((" they do not differ", "quiet"),)]
-    if any(isinstance(run.result, TrainResult) for run in runs):
-        lines += [(), ((" result", "head"),), *_training(runs, table)]
-    lines += _curves(runs, each, table)
-    evals = {letter: run for letter, run in zip(letters, runs, strict=True) if run.kind == "eval"}
+    if kinds["train"] > 1:
+        if any(isinstance(run.result, TrainResult) for run in runs):
+            lines += [(), ((" result", "head"),), *_training(runs, table)]
+        lines += _curves(runs, each, table)
+    evals = {letter: run for letter, run in lettered if run.kind == "eval"}
     if evals:
         lines += [(), *_rates(evals, width)]
     if len(evals) > 1:
@@ -110,6 +123,22 @@ class _Table:
     def row(self, name: str, values: Sequence[str], style: str) -> Parts:
         cells = [(fit(visible(value), self._each - 1) + " ", style) for value in values]
         return ((fit(f" {visible(name)}", _NAME), "quiet"), *cells)
+
+
+def _apart(runs: Sequence[tuple[str, RunInfo]], width: int) -> Iterator[Parts]:
+    """What each of these runs is, none of which has another of its kind beside it."""
+    yield from _said("runs of different kinds have nothing to compare", width, "warn")
+    for letter, run in runs:
+        text = f"{letter} {run.kind}: {summary(run) or 'no result'}"
+        yield from _said(text, width, "text")
+
+
+def _differs(name: str, runs: Sequence[RunInfo], recipes: Sequence[Mapping[str, str]]) -> bool:
+    """Whether runs of one kind have different values under a name."""
+    values: dict[str, set[str]] = {}
+    for run, recipe in zip(runs, recipes, strict=True):
+        values.setdefault(run.kind, set()).add(recipe.get(name, "-"))
+    return any(len(found) > 1 for found in values.values())
 
 
 def _recipe(run: RunInfo) -> dict[str, str]:
@@ -160,7 +189,9 @@ def _curves(runs: Sequence[RunInfo], each: int, table: _Table) -> Iterator[Parts
     yield ()
     yield ((" loss, on one scale", "head"),)
     yield table.row(
-        f"{low:.3g} to {high:.3g}", [sparkline(c, low, high, each - 2) for c in finite], "curve"
+        f"{loss_text(low)} to {loss_text(high)}",
+        [sparkline(c, low, high, each - 2) for c in finite],
+        "curve",
     )
 
 

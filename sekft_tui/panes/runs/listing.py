@@ -25,7 +25,7 @@ from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.facts import facts
-from sekft_tui.panes.runs.rows import HINT, ORDERS, Row, Rows, loss_of, text_of
+from sekft_tui.panes.runs.rows import HINT, ORDERS, PREPARING, Row, Rows, loss_of, text_of
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.panes.sorting import SortedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sekft_engine.records.runs import RunInfo
 
 _STATUS = {
+    PREPARING: ("▸", "accent"),
     "running": ("▸", "accent"),
     "done": ("✓", "good"),
     "failed": ("✗", "bad"),
@@ -108,10 +109,17 @@ class RunList(SearchedPane, SortedPane):
     async def _read_disk(self, under: str = "") -> None:
         row = self.row
         under = under or (row.id if row else self._wanted)
-        self.rows.put(await asyncio.to_thread(self.rows.read, self.host.workspace.runs))
+        rows = await asyncio.to_thread(self.rows.read, self.host.workspace.runs)
+        self.rows.put(rows, self._resumed())
         ids = {row.id for row in self.rows.all}
         self.marked = [name for name in self.marked if name in ids]
         self._fill(under)
+
+    def _resumed(self) -> str:
+        """The folder of the run that the engine's job resumes; "" = none."""
+        with self.host.bridge.shared() as shared:
+            running = shared.queue.running if shared.queue is not None else None
+            return str(running.spec.get("out") or "") if running is not None else ""
 
     def _fill(self, under: str = "") -> None:
         """Show the rows again, with the cursor on the run ``under``."""
@@ -132,7 +140,7 @@ class RunList(SearchedPane, SortedPane):
             lines.update()
 
     def engine_event(self, event: Event) -> None:
-        if isinstance(event, (*events.ENDINGS, events.RunCreated)):
+        if isinstance(event, (*events.ENDINGS, events.JobStarted, events.RunCreated)):
             self.reload()
 
     @property
@@ -245,7 +253,7 @@ class RunList(SearchedPane, SortedPane):
                 labels["pin"] = "unpin"
         else:
             labels["pin"] = ""
-        if run.status in ("done", "running"):
+        if run.status in ("done", "running", PREPARING):
             labels["resume"] = ""
         return FooterState(labels, first=(Item(key_for("motion.choose"), "open"),))
 
@@ -256,7 +264,7 @@ class RunList(SearchedPane, SortedPane):
     # --- keys: the list ---------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        before = self.rows.filter
+        before, under = self.rows.filter, self.row.id if self.row else ""
 
         def change(text: str) -> None:
             self.rows.filter, old = text.strip(), self.rows.filter
@@ -267,7 +275,10 @@ class RunList(SearchedPane, SortedPane):
                 raise
             self._fill(self.row.id if self.row else "")
 
-        self.host.prompt.ask("filter", change, value=before, hint=HINT, changed=change)
+        self.host.prompt.ask(
+            "filter", change, value=before, hint=HINT, changed=change,
+            cancelled=lambda: self._fill(under),
+        )  # fmt: skip
 
     def sort(self) -> None:
         under = self.row.id if self.row else ""

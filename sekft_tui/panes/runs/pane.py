@@ -9,32 +9,25 @@ from typing import TYPE_CHECKING
 import msgspec
 from textual import work
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
 from sekft_engine.records.journal import is_being_written
 from sekft_engine.records.resuming import resuming_job
 from sekft_engine.records.upkeep.run_notes import RunNotes, tags_in, write_notes
-from sekft_engine.records.upkeep.trash import TRASH, discard, restore
+from sekft_engine.records.upkeep.trash import TRASH, discard, last_deleted, restore
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
 from sekft_tui.messages import Evaluate, FollowTraining, ShowEpisodes, ShowRun
 from sekft_tui.model.runs.stored import stored_view
 from sekft_tui.panes.runs.compare import MOST, CompareScreen
 from sekft_tui.panes.runs.listing import RunList
-from sekft_tui.text import short_path, visible
+from sekft_tui.panes.runs.rows import PREPARING
+from sekft_tui.text import visible
 
 if TYPE_CHECKING:
     from sekft_engine.records.events import Queued
     from sekft_engine.records.runs import RunInfo
-
-_STATUS = {
-    "running": ("▸", "accent"),
-    "done": ("✓", "good"),
-    "failed": ("✗", "bad"),
-    "stopped": ("■", "warn"),
-    "died": ("†", "bad"),
-}
 
 
 class RunsPane(RunList):
@@ -104,6 +97,8 @@ class RunsPane(RunList):
             self.host.note(
                 f"another process is still at {visible(run.id)}; resume it when that has ended", 8
             )
+        elif run is not None and run.status == PREPARING:
+            self.host.note(f"{visible(run.id)} is being resumed")
         elif run is None or run.status in ("done", "running"):
             self.host.note("nothing to resume: choose a run that was stopped or died")
         elif (job := self._waiting(run)) is None:
@@ -247,6 +242,9 @@ class RunsPane(RunList):
         row = self.row
         if row is None:
             return
+        if row.run is not None and row.run.status == PREPARING:
+            self.host.note(f"{visible(row.id)} is being resumed; stop that first")
+            return
         try:
             place = discard(row.folder)
         except SekftError as error:
@@ -256,22 +254,26 @@ class RunsPane(RunList):
         shown = self.rows.shown
         after = shown[min(self.list.cursor + 1, len(shown) - 1)].id
         back = key_for("runs.undelete")
-        self.host.note(f"moved to the workspace's {TRASH}/{place.name}; {back} takes it back", 8)
+        where = f"{TRASH}/{visible(place.name)}"
+        self.host.note(f"moved to the workspace's {where}; {back} takes it back", 8)
         self._read_disk(after)
 
     def action_undelete(self) -> None:
-        if not self._deleted:
-            trash = short_path(str(self.host.workspace.root / TRASH))
-            self.host.note(f"nothing was deleted here; what was before is in {trash}")
+        """Take back what was deleted last, also in an earlier session."""
+        name = self._deleted.pop() if self._deleted else last_deleted(self.host.workspace.runs)
+        if not name:
+            self.host.note(f"nothing to take back: the workspace's {TRASH} is empty")
             return
-        name = self._deleted.pop()
         try:
-            restore(name, self.host.workspace.runs)
-        except SekftError as error:
-            self.host.error(str(error))
+            place = restore(name, self.host.workspace.runs)
+        except BadInput as error:
+            self.host.note(f"{visible(name)} cannot come back: {error.what}", 8)
             return
-        self.host.note(f"{name} is back")
-        self._read_disk(name)
+        except SekftError as error:
+            self.host.error(visible(str(error)))
+            return
+        self.host.note(f"{visible(place.name)} is back from the workspace's {TRASH}")
+        self._read_disk(place.name)
 
     def action_shell(self) -> None:
         folder = self.folder()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
@@ -15,14 +17,14 @@ from sekft_engine.records.results import SweepResult, TrainResult
 from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
 from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes
 from sekft_tui.model.runs.stored import last_step
-from sekft_tui.model.runs.summary import summary
+from sekft_tui.model.runs.summary import loss_text, summary
 from sekft_tui.panes.runs.run_groups import grouped
 
 HINT = "words -not kind:eval status:done tag:… adapter:yes loss<1.5 steps>100"
 RUN = filters.fields(
     FilterField("id", "its id"),
     FilterField("kind", "what it is: train, eval, sweep, experiment, improve, shell"),
-    FilterField("status", "running, done, failed, stopped or died"),
+    FilterField("status", "preparing, running, done, failed, stopped or died"),
     FilterField("title", "the title that somebody gave it"),
     FilterField("tag", "a tag that somebody gave it", aliases=("tags",)),
     FilterField("adapter", "whether it has an adapter", "yes"),
@@ -30,6 +32,8 @@ RUN = filters.fields(
     FilterField("loss", "the held-out loss, else the last one", "number"),
     FilterField("clean", "episodes that ended clean, of its best model", "number"),
 )
+#: The status of a run that is about to be resumed.
+PREPARING = "preparing"
 #: What rows can be sorted by, in the order in which one key goes through them.
 ORDERS = ("newest", "name", "kind", "status", "loss", "clean end")
 
@@ -102,8 +106,14 @@ class Rows:
             *(_broken(folder) for folder in broken),
         )
 
-    def put(self, rows: tuple[Row, ...]) -> None:
-        self.all = rows
+    def put(self, rows: tuple[Row, ...], resuming: str = "") -> None:
+        """Show these rows.
+
+        Args:
+            resuming: the folder of the run that the engine's job resumes; its manifest says so
+                only after base and data are read.
+        """
+        self.all = tuple(_as_preparing(row) if _is_in(row, resuming) else row for row in rows)
         self.unreadable = sum(row.run is None for row in rows)
         self.arrange()
 
@@ -131,6 +141,16 @@ class Rows:
         return next((y for y, row in enumerate(self.shown) if row.id == name), 0)
 
 
+def _is_in(row: Row, folder: str) -> bool:
+    return bool(folder) and row.folder == Path(folder)
+
+
+def _as_preparing(row: Row) -> Row:
+    if row.run is None or row.run.status in ("running", "done"):
+        return row
+    return row._replace(run=msgspec.structs.replace(row.run, status=PREPARING, error=""))
+
+
 def _step(run: RunInfo) -> str:
     """How far a training run without a result came, and its adapter where that differs."""
     if run.kind != "train" or run.error or run.result:
@@ -138,7 +158,7 @@ def _step(run: RunInfo) -> str:
     last = last_step(run)
     if last is None:
         return ""
-    far = f"step {last.step} of {last.steps}  loss {last.loss:.3g}"
+    far = f"step {last.step} of {last.steps}  loss {loss_text(last.loss)}"
     saved = _saved_step(run)
     return f"{far}  adapter of step {saved}" if saved not in (0, last.step) else far
 

@@ -220,7 +220,9 @@ def board(view: RateView) -> Board:
             Flag(float(places[lowest]), "◆", "curve-heldout", "lowest"),
             Flag(float(np.log10(view.found)), "▲", "good", "suggested"),
         ]
-    plot = Plot("rate", "loss", "as a share of the bare base's", lines=(line,), can_log=False)
+    plot = Plot(
+        "rate", "loss", "as a share of the bare base's", lines=(line,), can_log=False, decimals=4
+    )
     return Board(
         plots=(plot,),
         axis="rate",

@@ -167,8 +167,9 @@ class _BoardBuilder:
             *self._other_heldout(),
         ]
         return Plot(
-            "loss", "loss", "nats per trained token", lines=tuple(lines), points=tuple(points)
-        )
+            "loss", "loss", "nats per trained token", lines=tuple(lines), points=tuple(points),
+            decimals=4,
+        )  # fmt: skip
 
     def _others(self, column: Column, smooth: bool = True) -> list[Line]:
         found = []

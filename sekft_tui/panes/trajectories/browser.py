@@ -212,7 +212,8 @@ class Browser(SortedPane):
             self.cursor.rearrange(before, now)
         elif now.rows > self.list.rows:
             self.list.grow(now.rows)
-        self.cursor.restore(now)
+        if self.settled:
+            self.cursor.restore(now)
         if now.problems != before.problems and now.total:
             self._report_problems()
         self.jumps.resolve(first=True)

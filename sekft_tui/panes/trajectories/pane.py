@@ -95,9 +95,16 @@ class TrajectoriesPane(Browser):
         self._update_heads()
 
     def action_filter(self) -> None:
+        current, filtering = self.current, self._filtering
+        under = self.cursor.awaited or (current.id if current else "")
+
+        def cancel() -> None:
+            if self._filtering != filtering:
+                self.cursor.awaited = under
+
         self.host.prompt.ask(
             "filter", self.set_filter, value=str(self.filter), hint=filters.HINT,
-            changed=self.set_filter,
+            changed=self.set_filter, cancelled=cancel,
         )  # fmt: skip
 
     def set_filter(self, text: str) -> None:

@@ -13,10 +13,10 @@ from textual import work
 from sekft_engine.core import machine
 from sekft_engine.core.errors import SekftError
 from sekft_engine.records.results import LoadResult
-from sekft_tui.input.actions import key_for, same_key
+from sekft_tui.input.actions import same_key
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.endings import name_of
-from sekft_tui.model.job_text import engine_text
+from sekft_tui.model.job_text import engine_text, release_of
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.box import CLOSE, BoxScreen
 from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible, wrapped
@@ -130,7 +130,7 @@ class EngineScreen(BoxScreen[None]):
             yield from _lines("job", doing, width)
         status = self._bridge.engine.status()
         for waiting in status.queued:
-            why = f"held ({key_for('global.queue')} shows the queue)" if waiting.held else "waits"
+            why = f"held: {release_of(1)}" if waiting.held else "waits"
             yield (
                 "waiting",
                 f"{visible(name_of(waiting.kind))} {short_path(visible(waiting.label))} ({why})",

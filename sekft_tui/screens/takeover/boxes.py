@@ -39,6 +39,14 @@ class DifferencesScreen(BoxScreen[str], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.query_one("#box").border_title = "not as recorded"
+        self._wrap()
+        self.sheet.focus()
+
+    def on_resize(self) -> None:
+        self._wrap()
+
+    def _wrap(self) -> None:
+        """Show the answers, wrapped to the present width."""
         width = min(80, int(self.app.size.width * 0.96) - 5)
         lines: list[Parts] = [
             (("The commands were typed again, and the answers differ: ", "text"),),
@@ -51,7 +59,6 @@ class DifferencesScreen(BoxScreen[str], inherit_bindings=False):
             lines += _compared(difference, width)
             lines.append(())
         self.put(tuple(lines))
-        self.sheet.focus()
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)

@@ -90,7 +90,8 @@ def _status_text(view: TakeOverView, waited: float, meanwhile: str, model: str) 
     commands = sum(turn.is_command for turn in view.turns)
     match view.state:
         case "opening":
-            return "making a new world and retyping the commands before that turn", "quiet"
+            again = " and retyping the commands before that turn" if view.retyped else ""
+            return f"making a new world{again}", "quiet"
         case "ready":
             return (UNFINISHED, "warn") if view.unfinished else _your_turn(view, commands, model)
         case "running":

@@ -142,9 +142,9 @@ def _entry(
 def _number(plot: Plot, value: float) -> str:
     if not math.isfinite(value):
         return "×" if math.isnan(value) else "∞"
-    return (
-        f"{value:.4g}" if plot.form == "plain" and 0.001 <= value < 1e4 else label(value, plot.form)
-    )
+    if plot.form != "plain" or not 0.001 <= value < 1e4:
+        return label(value, plot.form)
+    return f"{value:.4g}" if plot.decimals is None else f"{value:.{plot.decimals}f}"
 
 
 def _tags(board: Board) -> Parts:

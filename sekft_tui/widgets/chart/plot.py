@@ -67,6 +67,8 @@ class Plot(NamedTuple):
     limits: tuple[float, float] | None = None
     #: Whether a logarithmic axis makes sense.
     can_log: bool = True
+    #: Decimals of the values that are read out; None = as many as they need.
+    decimals: int | None = None
 
     @property
     def empty(self) -> bool:

@@ -207,6 +207,17 @@ def test_undo_forks_the_world_as_it_was_then(
     assert not view.unsaved
 
 
+def test_it_is_known_how_many_commands_are_typed_again(
+    place: Workspace, make_scenario: Make, taken: Callable[..., TakeOver]
+) -> None:
+    path = record(place, make_scenario(), ["quil", "touch copy.txt", "exit"])
+    session = taken(lambda: origin_of_session(path, 3, place), place)
+    assert asked(session).retyped == 1
+    assert session.rewind(1)
+    assert asked(session).retyped == 0, "it is the first prompt again"
+    assert asked(taken(lambda: origin_of_scenario("copy-1", place), place)).retyped == 0
+
+
 def test_a_hanging_command_is_interrupted_and_the_session_goes_on(
     place: Workspace, taken: Callable[..., TakeOver]
 ) -> None:

@@ -223,8 +223,8 @@ async def test_the_set_up_is_what_is_started(make_app: Make, engine: ScriptedEng
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until_shown(pilot, "2 held out", "[x] base")
-        await pilot.press(*["j"] * 7, "enter", "ctrl+u", *"0.5", "enter")
-        await pilot.press("j", "enter", "ctrl+u", "4", "enter", "j", "enter")
+        await pilot.press(*["j"] * 7, "enter", *"00.5", "enter")
+        await pilot.press("j", "enter", "4", "enter", "j", "enter")
         await pilot.press("j", "enter", "enter")
         await pilot.press("j", "enter", "ctrl+u", *"cuda:1", "enter", "j", "space")
         await until_shown(pilot, "[x] stop when decided", "podman")
@@ -253,6 +253,11 @@ async def test_a_step_cap_that_the_reference_exceeds_is_asked_about_before_the_s
             pilot, "start this eval?", "The step cap of 1 is below the reference", "of 2 of 2"
         )
         assert not engine.jobs
+        for size in ((40, 10), (40, 24), (80, 24)):
+            await pilot.resize_terminal(*size)
+            shown = await until_shown(pilot, "y  start", "n  do not start")
+            said = " ".join(" ".join(re.findall(r"│(.*?)│", shown)).split())
+            assert "The step cap of 1 is below the reference" in said, "wrapped anew"
         await pilot.press("y")
         await until(pilot, lambda: bool(engine.jobs), "started")
 

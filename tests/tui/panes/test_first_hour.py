@@ -82,7 +82,9 @@ async def test_a_note_has_a_line_of_its_own_and_a_held_job_is_said_until_it_is_g
         held = Queued(id="train-1", kind="train", held=True)
         engine.say(events.QueueChanged(job="", waiting=[held]))
         app.note("")
-        await until_shown(pilot, "1 job is held (Q shows the queue)")
+        await until_shown(pilot, "1 job is held: Q, then p, releases it")
+        await pilot.press("Q", "p")
+        await until(pilot, lambda: not engine.status().queued[0].held, "it may begin")
 
 
 async def test_help_is_wrapped_and_wrapped_again_when_there_is_more_room(make_app: Make) -> None:
@@ -158,7 +160,7 @@ async def test_a_number_that_is_none_is_said_while_it_is_typed(make_app: Make) -
     async with make_app().run_test(size=SMALL) as pilot:
         await until_shown(pilot, "12 trajectories")
         await pilot.press("2", "r", "x", "t")
-        await until_shown(pilot, "steps: 60xt", "enter a whole number of at least 10")
+        await until_shown(pilot, "steps: xt", "enter a whole number of at least 10")
 
 
 # --- runs -----------------------------------------------------------------------------------------

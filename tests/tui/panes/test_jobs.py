@@ -30,7 +30,7 @@ async def test_a_recipe_is_edited_checked_and_run(
         await until_shown(pilot, "enter a whole number")
         await pilot.press("enter")
         assert app.recipe.rank == 16
-        await pilot.press("backspace", "backspace", "8", "enter")
+        await pilot.press("backspace", "1", "8", "enter")
         await until(pilot, lambda: app.recipe.rank == 18, "rank 18")
         await pilot.press("s")
         await until(pilot, lambda: bool(engine.jobs), "a job")

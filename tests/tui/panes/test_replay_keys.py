@@ -38,6 +38,26 @@ async def test_episodes_are_filtered_by_facts_and_words_and_escape_shows_all_aga
         await until(pilot, lambda: len(listed(app)) == 4, "all")
 
 
+async def test_a_filter_that_is_cancelled_leaves_the_episode_that_was_shown(
+    make_app: Make, episodes: Workspace
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("G")
+        pane = pane_of(app)
+        last = pane.listing.rows[-1]
+        await until(pilot, lambda: pane.main and pane.main.episode is last, "the last one")
+        others = {"base": "tuned", "tuned": "base"}[last.subject]
+        await pilot.press("f", *f"model:{others}")
+        await until(pilot, lambda: listed(app) == [others] * 2, "those of the other")
+        assert pane.main is not None
+        assert pane.main.episode is not last
+        await pilot.press("escape")
+        await until(pilot, lambda: pane.list.cursor == 3, "the row from before")
+        await until(pilot, lambda: pane.main and pane.main.episode is last, "its episode")
+
+
 async def test_text_is_found_in_what_was_typed_and_answered(
     make_app: Make, episodes: Workspace
 ) -> None:

@@ -33,7 +33,7 @@ async def test_keys_that_do_not_fit_the_run_say_so_and_change_nothing(
         await pilot.press("C")
         await until_shown(pilot, "mark two or more runs with m, then C shows them side by side")
         await pilot.press("U")
-        await until_shown(pilot, "nothing was deleted here")
+        await until_shown(pilot, "nothing to take back: the workspace's trash is empty")
         await pilot.press("slash", *"006-sweep", "enter", "enter")
         await until_shown(pilot, "this sweep has no training runs yet")
         assert app.pane == "runs"

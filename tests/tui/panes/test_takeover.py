@@ -19,9 +19,11 @@ from sekft_engine.records.results import ShellResult
 from sekft_engine.records.runs import create_run, list_runs
 from sekft_engine.sources import load_trajectories
 from sekft_engine.takeover.origin import DRAFT
+from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver
 from sekft_tui.screens.takeover import TakeOverScreen
+from sekft_tui.screens.takeover.legends import status
 from tests.serve.conftest import serving
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
@@ -108,6 +110,14 @@ async def test_what_is_broken_in_the_list_of_worlds_says_why_and_the_rest_works(
         await until_shown(pilot, f"{DRAFT}one.json: broken JSON")
         await pilot.press("g", "j", "enter")
         await until_shown(pilot, "held-000", "Ask warden.", "your turn", "history")
+
+
+def test_in_a_new_world_nothing_is_said_to_be_typed_again() -> None:
+    for retyped, said in ((0, "making a new world"), (2, "and retyping the commands before that")):
+        view = TakeOverView(state="opening", retyped=retyped)
+        line = "".join(text for text, _ in status(view, False, 0.0, "", "", 100))
+        assert said in line
+        assert ("retyping" in line) == bool(retyped)
 
 
 async def test_a_model_is_let_log_in_from_the_list_of_worlds(

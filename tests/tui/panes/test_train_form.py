@@ -134,6 +134,26 @@ def test_an_estimate_is_no_range_of_two_equal_numbers() -> None:
     assert Speed(low=36.6, high=37.4, source="").rounded("-") == "37"
 
 
+async def test_what_is_typed_first_replaces_a_value_and_other_keys_edit_it(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "max steps")
+        await pilot.press("j", "j", "enter", "8", "enter")
+        await until(pilot, lambda: app.recipe.rank == 8, "8, not 168")
+        await pilot.press("enter", "end", "0", "enter")
+        await until(pilot, lambda: app.recipe.rank == 80, "80: a zero is added")
+        await pilot.press("enter", "backspace", "enter")
+        await until(pilot, lambda: app.recipe.rank == 8, "the zero is taken away")
+        await pilot.press("enter", *"016", "enter")
+        await until(pilot, lambda: app.recipe.rank == 16, "016 is 16")
+        await until_gone(pilot, "016")
+        await pilot.press("enter", "3", "escape")
+        assert app.recipe.rank == 16, "esc leaves what was there"
+        await pilot.press("2", "r", "2", "5")
+        await until_shown(pilot, "steps: 25 ")
+
+
 async def test_a_learning_rate_is_found_seen_and_put_into_the_form(
     make_app: Make, engine: ScriptedEngine
 ) -> None:

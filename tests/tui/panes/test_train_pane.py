@@ -210,6 +210,25 @@ async def test_a_run_that_died_goes_on_from_the_runs_pane(
         assert app.pane == "train"
 
 
+async def test_a_run_that_is_about_to_be_resumed_is_not_listed_as_stopped(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    stopped = stored_run(workspace, "001-train", training(60, upto=6), "stopped")
+    spec = {"resume": True, "out": str(stopped)}
+    job = events.Queued(id="train-1", kind="train", spec=spec)
+    async with make_app().run_test(size=(100, 30)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "001-train", "stopped", "step 6 of 60", "u resume")
+        engine.say(events.QueueChanged(job="", waiting=[job]))
+        engine.say(events.JobStarted(job="train-1", kind="train"))
+        await until_shown(pilot, "▸  001-train", "preparing")
+        await until_gone(pilot, "u resume")
+        await pilot.press("d")
+        await until_shown(pilot, "001-train is being resumed; stop that first")
+        engine.say(events.JobFailed(job="train-1", kind="train", error="no base"))
+        await until_shown(pilot, "stopped", "u resume")
+
+
 async def test_an_eval_that_was_stopped_resumes_from_the_runs_pane(
     make_app: Make, engine: ScriptedEngine, workspace: Workspace
 ) -> None:

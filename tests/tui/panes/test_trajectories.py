@@ -21,6 +21,7 @@ from sekft_tui.library import reader
 from sekft_tui.library.rendering import Rendered, Renderer
 from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.screens.help import filter_lines
+from sekft_tui.widgets.line_list import LineList
 from tests.tui.conftest import Show, trajectory
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
@@ -245,6 +246,21 @@ async def test_a_wrong_filter_says_so_and_leaves_the_list_alone(show: Show) -> N
         await until_shown(pilot, "filter: outcome:done")
         await pilot.press(*(["backspace"] * 4), *"exit", "enter")
         await until_shown(pilot, "5 of 5 trajectories", "f: outcome:exit")
+
+
+async def test_a_filter_that_is_cancelled_leaves_the_cursor_where_it_was(show: Show) -> None:
+    app = show([trajectory(n, "good") for n in range(60)])
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "60 trajectories", "✓ certified")
+        rows = app.query_one("#tra-list", LineList)
+        await pilot.press(*"j" * 41)
+        for cancel in ("escape", "ctrl+c"):
+            await pilot.press("f", *"id:good-01")
+            await until_shown(pilot, "10 of 60", "good-019")
+            assert rows.cursor == 0
+            await pilot.press(cancel)
+            await until_shown(pilot, "60 trajectories", "good-041  exit")
+            await until(pilot, lambda: rows.cursor == 41, "the row from before")
 
 
 async def test_a_search_goes_through_the_open_one_and_then_through_the_others(show: Show) -> None:

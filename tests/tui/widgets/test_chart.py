@@ -92,11 +92,24 @@ def test_checkpoints_tries_warnings_and_numbers_that_are_none_are_marked() -> No
         assert name in shown.splitlines()[0]
 
 
+def test_losses_are_read_out_with_the_same_decimals() -> None:
+    losses = {1: 2.0, 2: 1.76}
+    script = [
+        msgspec.structs.replace(event, loss=losses[event.step])
+        if isinstance(event, events.StepDone)
+        else event
+        for event in watched(2)
+    ]
+    train = replayed(script).train
+    for step, said in ((1, "━ 2.0000"), (2, "━ 1.7600")):
+        assert said in text_of(train, View(cursor=step, smoothing=0.0))
+
+
 def test_the_cursor_reads_out_all_panels_at_its_step() -> None:
     train = run()
     step = next(e for e in watched(60) if isinstance(e, events.StepDone) and e.step == 30)
     shown = text_of(train, View(cursor=30, smoothing=0.0))
-    assert f"loss at step 30  ━ {step.loss:.4g}" in shown
+    assert f"loss at step 30  ━ {step.loss:.4f}" in shown
     rates = text_of(train, View(cursor=30, metric="rates"))
     assert "operates" in rates
     assert "clean end" in rates
