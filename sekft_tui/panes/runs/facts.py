@@ -13,6 +13,9 @@ from sekft_tui.text import Parts, fit, short_path, visible, wrapped
 if TYPE_CHECKING:
     from sekft_engine.records.runs import RunInfo
 
+#: Fields of a run's file that are called otherwise on the screen.
+_TITLES = {"subjects": "models"}
+
 
 def facts(row: Row, width: int) -> list[Parts]:
     """The lines below the list, for the row under the cursor."""
@@ -53,7 +56,8 @@ def _of_run(run: RunInfo) -> list[Parts]:
 
 
 def _fact(name: str, value: str) -> Parts:
-    return ((" " + fit(visible(name.replace("_", " ")), 16) + " ", "quiet"), (value, "text"))
+    title = _TITLES.get(name, name.replace("_", " "))
+    return ((" " + fit(visible(title), 16) + " ", "quiet"), (value, "text"))
 
 
 def short_value(value: Any) -> str:
