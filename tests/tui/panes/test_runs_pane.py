@@ -160,7 +160,7 @@ async def test_tags_leave_the_loss_its_room_on_80_columns(
         await until_shown(pilot, "#baseline")
         rows = screen_text(pilot.app).splitlines()
         (line,) = (row for row in rows if "✓" in row and "001-train" in row)
-        assert "60 steps  loss 2.500 → 0.900" in line
+        assert "60 steps  loss 2.50 → 0.90" in line
 
 
 async def test_a_deleted_run_is_in_the_trash_and_can_be_taken_back(
