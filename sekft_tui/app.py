@@ -278,7 +278,7 @@ class Workbench(ToolsApp):
     def action_demonstrate(self) -> None:
         from sekft_tui.screens.takeover import choose_world
 
-        self.run_worker(choose_world(self))
+        self.open_after(choose_world(self))
 
     # --- what the engine says ---------------------------------------------------------------
 

@@ -378,7 +378,7 @@ class TrainPane(FormPane[TrainView]):
             self.host.note("no run to pin")
 
     def action_beside(self) -> None:
-        self.run_worker(choose_runs.ask(self.host, self.redraw), group="choose-run", exclusive=True)
+        self.host.open_after(choose_runs.ask(self.host, self.redraw))
 
     def action_back(self) -> None:
         if self.form.cancel_edit():
