@@ -440,6 +440,11 @@ class Workbench(ToolsApp):
         self.exit(0)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand(
+            "Open data: import sessions",
+            "Show and train on sessions of another folder or file",
+            self.open_data,
+        )
         yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
         yield SystemCommand(
             "Screenshot", "Save a picture (SVG) of the screen", self.deliver_screenshot
