@@ -195,6 +195,7 @@ class Workbench(ToolsApp):
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         await self.action_pane("trajectories" if fresh else self.pane)
         self._report_keys()
+        self.log_earlier()
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
         self.look_elsewhere()
