@@ -92,6 +92,7 @@ class Workbench(ToolsApp):
     #prompt { margin-bottom: 1; }
     ToastRack { align-horizontal: right; }
     Toast { max-width: 64; }
+    .-narrow Toast { padding: 0 1; }  /* no higher than what explains a field */
     """
 
     def __init__(
