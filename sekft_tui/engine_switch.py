@@ -81,7 +81,7 @@ class EngineSwitch:
             self._moving = False
             busy.over()
             engine = app.bridge.engine
-            app.note("the engine stays in this workbench")
+            app.note("the engine stays in this workbench", 10)
             if isinstance(engine, Engine) and engine.ended:  # its jobs are offered again
                 self._use(Engine(app.workspace))
 
