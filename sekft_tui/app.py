@@ -92,6 +92,7 @@ class Workbench(ToolsApp):
     #prompt { margin-bottom: 1; }
     ToastRack { align-horizontal: right; }
     Toast { max-width: 64; }
+    .-narrow Toast { padding: 0 1; }  /* no higher than what explains a field */
     """
 
     def __init__(
@@ -195,6 +196,7 @@ class Workbench(ToolsApp):
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         await self.action_pane("trajectories" if fresh else self.pane)
         self._report_keys()
+        self.log_earlier()
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
         self.look_elsewhere()
@@ -278,7 +280,7 @@ class Workbench(ToolsApp):
     def action_demonstrate(self) -> None:
         from sekft_tui.screens.takeover import choose_world
 
-        self.run_worker(choose_world(self))
+        self.open_after(choose_world(self))
 
     # --- what the engine says ---------------------------------------------------------------
 
@@ -440,6 +442,11 @@ class Workbench(ToolsApp):
         self.exit(0)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand(
+            "Open data: import sessions",
+            "Show and train on sessions of another folder or file",
+            self.open_data,
+        )
         yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
         yield SystemCommand(
             "Screenshot", "Save a picture (SVG) of the screen", self.deliver_screenshot

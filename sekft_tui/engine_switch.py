@@ -11,13 +11,21 @@ from textual.screen import Screen
 from sekft_engine.core.errors import SekftError
 from sekft_engine.engine.engine import Engine
 from sekft_tui.host import Host
+from sekft_tui.leaving import ending_text
 from sekft_tui.messages import EngineState
+from sekft_tui.model.reducer import Shared
 from sekft_tui.process.attachment import about, move_out, start_again
 from sekft_tui.process.bridge import EngineLike
 from sekft_tui.process.workers import run_on_thread
+from sekft_tui.screens.busy import BusyScreen
 from sekft_tui.screens.engine.gone import EngineGoneScreen
 
 Done = TypeVar("Done")
+
+
+def handing_over(shared: Shared) -> str:
+    """What a handover waits for."""
+    return ending_text(shared) or "the engine in the background starts"
 
 
 class App(Host, Protocol):
@@ -59,18 +67,21 @@ class EngineSwitch:
         if self._moving:
             return
         self._moving = True
-        app.note("handing over: the running step ends and is saved …", 600)
+        busy = BusyScreen("handing over", handing_over)
+        app.push_screen(busy, lambda answer: app.leave() if answer == "leave" else None)
 
         def moved(remote: EngineLike) -> None:
             self._moving = False
+            busy.over()
             self._use(remote)
             if then_leave:
                 app.leave()
 
         def failed() -> None:
             self._moving = False
+            busy.over()
             engine = app.bridge.engine
-            app.note("the engine stays in this workbench")
+            app.note("the engine stays in this workbench", 10)
             if isinstance(engine, Engine) and engine.ended:  # its jobs are offered again
                 self._use(Engine(app.workspace))
 

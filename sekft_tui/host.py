@@ -105,3 +105,6 @@ class Host(Protocol):
 
     def expect(self, request: Request) -> None:
         """``request`` is on its way to the app: keys pressed after it wait until it is done."""
+
+    def open_after(self, work: Awaitable[None]) -> None:
+        """Do ``work``, which opens a screen in the end: keys pressed meanwhile wait for that."""

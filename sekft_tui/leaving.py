@@ -13,6 +13,8 @@ from textual.screen import Screen
 from sekft_engine.data.workspace import naming
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
+from sekft_tui.model.endings import name_of
+from sekft_tui.screens.busy import BusyScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.text import duration, visible
 
@@ -46,7 +48,7 @@ class Leaving:
             interrupt: it was ctrl+c, so that ctrl+c again within a moment leaves.
         """
         app = self._app
-        if isinstance(app.screen, QuitScreen):
+        if isinstance(app.screen, QuitScreen | BusyScreen):
             return
         attached = app.bridge.remote is not None
         with app.bridge.shared() as shared:
@@ -58,7 +60,6 @@ class Leaving:
         screen = QuitScreen(
             job.kind if job is not None else "",
             lost,
-            stop=partial(app.bridge.stop, after_step=True),
             attached=attached,
             interrupt=interrupt,
         )
@@ -70,8 +71,19 @@ class Leaving:
             app.leave()
         elif answer == "detach":
             app.switch.move_out(then_leave=True)
+        elif answer == "stop":
+            self._stop()
         elif answer == "cancel" and app.bridge.stop(after_step=False):
             app.note("cancelling: the running step is discarded")
+
+    def _stop(self) -> None:
+        """Leave as soon as the running job has ended its step and saved."""
+        app = self._app
+        with app.bridge.shared() as shared:
+            job = shared.active
+        app.bridge.stop(after_step=True)
+        waits = BusyScreen("leaving", partial(ending_text, job=job))
+        app.push_screen(waits, lambda _: app.leave())
 
 
 def losses(shared: Shared, root: Path) -> list[str]:
@@ -88,6 +100,18 @@ def losses(shared: Shared, root: Path) -> list[str]:
         name = visible(Path(base.base).name)
         out.append(f"{name} is loaded; loading it took {duration(base.seconds)}")
     return out
+
+
+def ending_text(shared: Shared, job: JobView | None = None) -> str:
+    """What ``job``, else the one at work, does that was asked to end after its step; "" = it has
+    ended."""
+    job = shared.jobs.get(job.id, job) if job is not None else shared.active
+    if job is None or not job.active:
+        return ""
+    batch = shared.train.batch
+    if job.id == shared.train.job and batch is not None and batch.step > shared.train.step:
+        return f"step {batch.step} ends and is saved"
+    return f"{name_of(job.kind)} ends its step and is saved"
 
 
 def _unsaved(train: TrainView) -> str:

@@ -237,6 +237,11 @@ class ToolsApp(WorkspaceApp):
             self.note(f"the tour is over; {key_for('global.help')} shows all keys of a pane")
         else:
             await self.action_pane(stop.place)
+        if self.tour.at == 0:
+            from sekft_tui.panes.trajectories import TrajectoriesPane
+
+            for pane in self.query(TrajectoriesPane):  # it speaks of what is seen at first
+                pane.show_plainly()
 
     def action_end_tour(self) -> None:
         self.tour.end()
@@ -261,7 +266,7 @@ class ToolsApp(WorkspaceApp):
             case "demo":
                 self.make_demo()
             case "data":
-                self.prompt.ask("sessions", self._show_data, hint="a folder, .json or .jsonl")
+                self.open_data()
             case "leave":
                 self.leave()
             case "open":
@@ -290,6 +295,10 @@ class ToolsApp(WorkspaceApp):
             self.push_screen(SetupScreen())
         else:
             self.note("no demo is being made")
+
+    def open_data(self) -> None:
+        """Ask for sessions of somewhere else, and show them."""
+        self.prompt.ask("sessions", self._show_data, hint="a folder, .json or .jsonl")
 
     def _show_data(self, text: str) -> None:
         """Show the sessions in a folder or file of somewhere else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sekft_tui.model.runs.pinned import PinnedRuns
     from sekft_tui.process.attachment import Chosen
     from sekft_tui.process.bridge import Bridge, EngineLike
+    from sekft_tui.process.remembered import Remembered
 
 
 class WorkspaceApp(PanesApp):
@@ -36,6 +38,8 @@ class WorkspaceApp(PanesApp):
         demo: whether it is the demo's workspace.
         remark: a line to begin with; "" = what the choice of the engine says.
     """
+
+    remembered: Remembered
 
     def __init__(
         self,
@@ -86,6 +90,25 @@ class WorkspaceApp(PanesApp):
             self._base = self._base or chosen.base
             self.remark = self.remark or chosen.remark
         return Bridge(self._engine, self.post_message)
+
+    def log_earlier(self) -> None:
+        """Begin the log with what befell runs since the last session; the engine of another process
+        tells its own."""
+        begun = self.remembered.form("log").get("begun", "")
+        since = int(begun) / 1000 if begun.isdecimal() else 0.0  # kept in milliseconds
+        self.remembered.keep_form("log", {"begun": str(time.time_ns() // 1_000_000)})
+
+        async def work() -> None:
+            from sekft_tui.process.earlier import endings_since
+
+            endings = await run_on_thread(lambda: endings_since(self.workspace.runs, since))
+            with self.bridge.shared() as shared:
+                for ending in endings:
+                    shared.add_log(*ending)
+                    shared.version += 1
+
+        if self.bridge.remote is None:
+            self.run_worker(work(), group="earlier")
 
     def look_elsewhere(self) -> None:
         """Where the engine does nothing, see whether another process writes a run: an earlier

@@ -31,6 +31,8 @@ def convert_gguf(
     with gguf.open("rb") as file:
         if file.read(4) != MAGIC:
             raise BadInput("not a GGUF file", where=str(gguf))
+    if report:
+        report("converting", 0, 0)  # to import and to read the file take long, before any tensor
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sekft_engine.data.workspace import naming
-from sekft_engine.records.events import Progress
+from sekft_engine.records.events import Progress, Queued
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.text import duration, percent, visible, wrapped
@@ -141,7 +141,8 @@ def engine_text(shared: Shared, elsewhere: RunInfo | None = None) -> tuple[str, 
     if job is None:
         return "idle", "quiet"
     progress = ""
-    if job.kind in ("train", "sweep") and shared.train.newest_batch:
+    counts = shared.train.newest_batch and not shared.train.resuming
+    if job.kind in ("train", "sweep") and counts:
         progress = f" {shared.train.step}/{shared.train.total}{_phase(job)}"
     elif job.kind == "eval" and shared.eval.scenarios:
         progress = f" {shared.eval.done}/{shared.eval.total}"
@@ -163,6 +164,30 @@ def engine_run(shared: Shared, elsewhere: RunInfo | None = None) -> str:
         return elsewhere.id if elsewhere is not None else ""
     runs = (shared.train, shared.eval)
     return next((view.run for view in runs if view.job == job.id), "")
+
+
+def resumed_run(job: Queued) -> str:
+    """The run that a job of the queue resumes; "" = it begins a new one."""
+    return Path(str(job.spec.get("out", ""))).name if job.spec.get("resume") else ""
+
+
+def next_run(shared: Shared, kinds: tuple[str, ...], new: str) -> str:
+    """A line about the first run of these kinds that is to begin; "" = there is none.
+
+    Args:
+        new: what it is called where it has no name yet.
+    """
+    queue = shared.queue
+    if queue is None:
+        return ""
+    running, waiting = queue.running, queue.waiting
+    if running is not None and running.kind in kinds:
+        return f"{visible(resumed_run(running)) or new} is being prepared"
+    found = next((job for job in waiting if job.kind in kinds), None)
+    if found is None:
+        return ""
+    how = "is held" if found.held else "waits"
+    return f"{visible(resumed_run(found)) or new} {how} in the queue"
 
 
 def left_over(shared: Shared) -> str:

@@ -293,6 +293,7 @@ def _run_created(shared: Shared, event: events.RunCreated) -> None:
                 shared.train = shared.before
             if shared.train.path == event.path:  # the same run continues
                 shared.train.job = event.job
+                shared.train.resuming = len(shared.train.steps) > 0
             elif shared.train.job != event.job or shared.train.run:
                 _next_run(shared, event.job)
             shared.train.run, shared.train.path = event.run, event.path

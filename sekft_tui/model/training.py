@@ -69,6 +69,10 @@ class TrainView:
     machine: events.MachineSeen | None = None
     adapter: str = ""
     saved_step: int = 0
+    #: The step after which the run was resumed last; -1 = it never was.
+    resumed_after: int = -1
+    #: It is about to be resumed: after which of its steps is not known yet.
+    resuming: bool = False
     _last_saved: events.StepDone | None = None
 
     # --- reading ----------------------------------------------------------------------------
@@ -132,6 +136,7 @@ class TrainView:
             case events.RowsReady():
                 self.rows = event
             case events.RunResumed():
+                self.resumed_after, self.resuming = event.step, False
                 self._cut(event.step)
             case events.HeldoutDone():
                 self.heldout.append(event.step, event.loss)

@@ -39,6 +39,7 @@ class FormPane(Pane, Generic[View]):
     _watched: Widget | None = None  #: the widget of the right side that had the focus last
 
     followed: FollowedRun | None = None  #: the run that is shown while another process writes it
+    has_runs = False  #: there is a run of this kind, even if none is shown
     _found = False  #: a job of the engine was seen
 
     def on_mount(self) -> None:
@@ -118,6 +119,7 @@ class FormPane(Pane, Generic[View]):
 
     def put_last(self, view: TrainView | EvalView) -> None:
         """Show ``view`` if nothing else is shown."""
+        self.has_runs = True
         if isinstance(view, type(self.view)) and self.opened is None and not self.view.job:
             self.opened = view
             self.redraw()
@@ -132,6 +134,7 @@ class FormPane(Pane, Generic[View]):
 
     def show_right(self) -> None:
         """Show the right side alone, drawn again."""
+        self.has_runs = self.has_runs or self.opened is not None
         self.add_class("-no-form")
         self.redraw()
         self.go_to(self.watchable()[0])

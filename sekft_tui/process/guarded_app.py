@@ -18,7 +18,7 @@ from textual.events import Key
 from textual.geometry import Region
 from textual.message import Message
 from textual.messages import TerminalSupportsSynchronizedOutput
-from textual.notifications import SeverityLevel
+from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
@@ -171,6 +171,13 @@ class GuardedApp(App[int]):
             timeout=timeout,
             markup=False,
         )
+
+    def _on_notify(self, event: Notify) -> None:
+        """One message that is said again takes the place of itself. Textual adds the new one."""
+        new = event.notification
+        for old in list(self._notifications):
+            if (old.title, old.message, old.severity) == (new.title, new.message, new.severity):
+                self._unnotify(old, refresh=False)
 
     def get_driver_class(self) -> type[Driver]:
         found = super().get_driver_class()

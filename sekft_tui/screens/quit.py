@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
@@ -25,7 +25,6 @@ class QuitScreen(QuestionScreen):
     Args:
         kind: of the job that runs; "" = none does.
         lost: what would end or be lost, each in a line.
-        stop: asks the job to end its step and save.
         attached: the engine is one of another process, which goes on without this workbench.
         interrupt: ctrl+c has led here.
     """
@@ -45,16 +44,13 @@ class QuitScreen(QuestionScreen):
         kind: str,
         lost: Sequence[str],
         *,
-        stop: Callable[[], object],
         attached: bool = False,
         interrupt: bool = False,
     ) -> None:
         super().__init__()
-        self._stop = stop
         self._attached = attached
         self._lost = lost
         self.kind = kind
-        self._stopping = False
         self._interrupted = time.monotonic() if interrupt else float("-inf")
 
     def on_mount(self) -> None:
@@ -77,12 +73,8 @@ class QuitScreen(QuestionScreen):
         return ("q", "leave"), detach, ("k", "stay")
 
     def action_stop(self) -> None:
-        if not self.kind:
-            return
-        self._stopping = True
-        question = f"{name_of(self.kind)} is finishing its step and saving …"
-        self.ask("leave?", question, (("q", "leave now, without waiting"),))
-        self._stop()
+        if self.kind:
+            self.action_answer("stop")
 
     def action_cancel(self) -> None:
         if self.kind:
@@ -96,6 +88,6 @@ class QuitScreen(QuestionScreen):
         self._interrupted = now
 
     def draw(self, shared: Shared) -> None:
-        """Leave once the job has ended after ``s``; if it ended by itself, just close."""
+        """Close where the job has ended by itself."""
         if shared.active is None and self.kind:
-            self.dismiss("leave" if self._stopping else "stay")
+            self.dismiss("stay")

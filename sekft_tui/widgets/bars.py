@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from rich.cells import cell_len
@@ -17,6 +18,12 @@ _SOME_TITLES, _WHOLE_TITLES = 56, 76
 _SHORT_TITLES: dict[Place, str] = {"trajectories": "Traj"}
 #: Cells that are left to what the engine is doing, before anything else is said of it.
 _DOING = 20
+#: What stands before the words of what the engine is doing: whose it is, its process, its state.
+_SIGNS = re.compile(r"(?:⇄ )?(?:\d+ )?[^\w\s] (?=\w)")
+#: Words, and a number of them.
+_COUNTED = re.compile(r"((?:[^\W\d][^\s\d]* )*)(\d[\d,.]*(?:/[\d,.]+| %))")
+#: Of a noun that does not fit, so many letters are worth showing.
+_LETTERS = 5
 
 
 class TabBar(Lines):
@@ -83,9 +90,33 @@ class TabBar(Lines):
         if self.process and not process and room > cell_len(about + named + doing) + 2:
             sign, _, rest = doing.partition(" ")
             doing = f"{sign} {named}{rest}"
-        if cell_len(doing) > room and any(map(str.isdecimal, doing)):  # rather how far than of what
-            doing = " ".join(word for word in doing.split(" ") if not word.isalpha())
+        doing = shortened(doing, room)
         return f" {about} " if about else "", clip(doing, max(0, room - cell_len(about)))
+
+
+def shortened(doing: str, room: int) -> str:
+    """What the engine is doing in ``room`` cells: rather how far it is with what it does now than
+    in which job, and the number alone only where no word fits."""
+    without_time = re.sub(r",[^,+]* left\b", "", doing)
+    signs = _SIGNS.match(doing)
+    said = without_time[signs.end() :] if signs is not None else ""
+    counted = _COUNTED.findall(said)
+    choices = [doing, without_time]
+    if signs is not None and counted:
+        words, number = counted[-1]
+        nouns = words.split()
+        if len(counted) == 1 and len(nouns) > 1:
+            del nouns[0]  # the job's
+        more = found[0] if (found := re.search(r" \+\d+$", said)) else ""
+        label = " ".join((*nouns, number))
+        sign = f"{signs[0].split()[-1]} "
+        for each in (label + more, label, " ".join((*nouns[:1], number))):
+            choices += [signs[0] + each, sign + each]
+        spare = room - cell_len(sign + number) - 1
+        if nouns and spare >= _LETTERS:
+            choices.append(f"{sign}{clip(nouns[0], spare)} {number}")
+        choices.append(sign + counted[0][1])
+    return next((each for each in choices if cell_len(each) <= room), choices[-1])
 
 
 class NoteLine(Lines):

@@ -167,6 +167,11 @@ class TokenView(TokenMotion):
         self._wanted = name
         self._lay_out()
 
+    def set_plain(self) -> None:
+        """Show all tokens, in the view with which everyone begins."""
+        self.mode = MODES[0]
+        self.set_view(VIEWS[0])
+
     def next_view(self, by: int = 1) -> View:
         """Go to the next of :attr:`views`; after the last comes the first."""
         views = self.views

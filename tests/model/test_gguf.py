@@ -101,11 +101,12 @@ def test_a_gguf_file_is_a_base_and_is_converted_once(
     gguf_file: Path, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEKFT_CACHE", str(tmp_path))
-    said: list[str] = []
+    said: list[tuple[str, int, int]] = []
     assert ready_base(str(gguf_file)) is None, "to be converted first"
-    folder = resolve_base(str(gguf_file), report=lambda what, _done, _total: said.append(what))
+    folder = resolve_base(str(gguf_file), report=lambda *how_far: said.append(how_far))
     assert folder.parent == cache_root()
-    assert set(said) == {"converting", "writing safetensors"}
+    assert said[0] == ("converting", 0, 0), "before the file is read, which takes long"
+    assert {what for what, _, _ in said} == {"converting", "writing safetensors"}
     assert check_base(folder).ok
 
     def forbidden(*_: Any, **__: Any) -> None:

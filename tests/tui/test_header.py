@@ -11,6 +11,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
 from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
+from sekft_tui.widgets.bars import shortened
 from tests.tui.screen import screen_text, until, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, training
 
@@ -48,6 +49,52 @@ async def test_the_header_says_base_device_run_and_progress_as_far_as_there_is_r
         await until(pilot, lambda: said_of_the_engine(app) == says, says)
         await pilot.press("6")
         await until(pilot, lambda: said_of_the_engine(app) == says, "in another pane, too")
+
+
+@pytest.mark.parametrize(
+    ("width", "done", "says"),
+    [
+        (80, ("rendering", 42, 448, 0.0), "▸ rendering 42/448"),
+        (80, ("measuring memory", 269, 270, 0.0), "▸ measuring 269/270"),
+        (80, ("loading", 89_600, 100_000, 0.1), "▸ loading 89.6 %"),
+        (120, ("loading", 89_600, 100_000, 0.1), "▸ train loading 89.6 %, 0.1 s left"),
+        (70, ("rendering", 42, 448, 0.0), "▸ rendering 42/448"),
+    ],
+)
+async def test_a_number_in_the_header_says_what_it_counts(
+    make_app: Make,
+    engine: ScriptedEngine,
+    width: int,
+    done: tuple[str, int, int, float],
+    says: str,
+) -> None:
+    label, so_far, total, left = done
+    app = make_app()
+    async with app.run_test(size=(width, 24)) as pilot:
+        await until_shown(pilot, "12 traj")
+        engine.say(
+            events.JobStarted(job="train-1", kind="train", t=1.0),
+            events.Progress(job="train-1", label=label, done=so_far, total=total, left=left),
+        )
+        await until(pilot, lambda: header(app).endswith(says), says)
+
+
+@pytest.mark.parametrize(
+    ("doing", "room", "says"),
+    [
+        ("▸ train 3/194 held-out 42/448", 21, "▸ held-out 42/448"),
+        ("▸ train rendering 42/448", 17, "▸ renderi… 42/448"),
+        ("▸ setup scenarios 12/40 +1", 22, "▸ scenarios 12/40 +1"),
+        ("⇄ 12345 ▸ train rendering 42/448", 21, "▸ rendering 42/448"),
+        ("⇄ ▸ train 3/194 held-out 42/448", 21, "⇄ ▸ held-out 42/448"),
+        ("▸ find rate 12/40", 13, "▸ rate 12/40"),
+        ("▸ train 3/194", 9, "▸ 3/194"),
+    ],
+)
+def test_of_what_the_engine_does_the_count_stays_and_what_is_counted(
+    doing: str, room: int, says: str
+) -> None:
+    assert shortened(doing, room) == says
 
 
 async def test_a_base_that_is_not_loaded_is_on_no_device_and_a_run_that_ended_is_not_named(

@@ -95,3 +95,26 @@ async def test_every_theme_can_be_chosen_in_the_settings(make_app: Make) -> None
         assert set(seen) == set(app.available_themes)
         assert {"sekft-dark", "nord"} <= set(seen)
         assert any(app.available_themes[name].ansi for name in seen), "the terminal's own colours"
+
+
+async def test_an_error_that_comes_again_is_shown_once(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        for text in ("no base here", "no base here", "another", "no base here"):
+            app.error(text)
+        shown = await until_shown(pilot, "no base here", "another")
+        assert shown.count("no base here") == 1
+
+
+async def test_an_error_covers_no_field_of_a_form(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("2")
+        await until_shown(pilot, "batch          8")
+        app.error("no base in this workspace (sekft base add smollm2-135m adds one)")
+        shown = await until_shown(pilot, "error · e shows", "adds one")
+        fields = [line for line in shown.splitlines() if line.startswith(" batch")]
+        assert fields
+        assert not any("▌" in line for line in fields)

@@ -23,6 +23,7 @@ from sekft_tui.process.preferences import (
     path_of_preferences,
     save_preferences,
 )
+from sekft_tui.widgets.token_view import TokenView
 from tests.tui.conftest import trajectory
 from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
@@ -180,6 +181,36 @@ async def test_the_tour_leads_through_all_panes_and_leaves_the_keys_alone(
         await until_gone(pilot, "Tour ")
         await pilot.press("ctrl+g", "ctrl+x")
         await until_gone(pilot, "Tour ")
+
+
+async def test_the_tour_speaks_of_what_is_on_the_screen_however_it_was_left(
+    make_app: Make,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until_shown(pilot, "12 trajectories", "✓ certified")
+        await pilot.press("m", "m", "v")
+        await until_shown(pilot, "masked only")
+        await pilot.press("ctrl+g")
+        await until_shown(pilot, "Bold text with a")
+        await until_gone(pilot, "masked only")
+        view = app.query_one(TokenView)
+        assert (view.mode, view.wanted) == ("all", "context")
+
+
+async def test_sessions_of_somewhere_else_are_found_in_the_palette(
+    make_app: Make, tmp_path: Path
+) -> None:
+    data = tmp_path / "mine.jsonl"
+    data.write_text("".join(json.dumps(trajectory(n, "copy")) + "\n" for n in range(3)))
+    async with make_app().run_test(size=(100, 30)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("ctrl+p", *"data")
+        await until_shown(pilot, "Open data: import sessions")
+        await pilot.press("enter")
+        await until_shown(pilot, "sessions: ")
+        await pilot.press(*str(data), "enter")
+        await until_shown(pilot, "3 trajectories", "copy-000")
 
 
 @SIZES

@@ -24,7 +24,7 @@ from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
-from sekft_tui.model.job_text import hint, state_text
+from sekft_tui.model.job_text import hint, next_run, state_text
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import EvalSetup, Subject
@@ -71,6 +71,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         self._drawn = 0  # how many of the view's touched cells are drawn
         self._row_of: dict[str, int] = {}
         self._wanted: str = ""
+        self._next = ""  # what is said of an eval that is to begin
 
     def compose(self) -> ComposeResult:
         self.help = FormHelp(id="eval-help")
@@ -154,9 +155,12 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
         self.watch_found(self._job)
         view = self.opened if self.opened is not None else shared.eval
+        self._next = next_run(shared, ("eval",), "an eval")
         idle = tuple(
             line.format(start=key_for("eval.start"), take=key_for("eval.take")) for line in _IDLE
         )
+        if self._next:
+            idle = (self._next, "", f"{key_for('global.queue')} shows the queue")
         self.grid.empty = hint(self._job, idle, "preparing the worlds", self.grid.content_width)
         self._fill_grid(view)
         self.rates.styles.height = max(2, len(self._table.lines(view, 80)))
@@ -186,7 +190,9 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         state, style = state_text(
             self._job, loaded=bool(view.cells), elsewhere=self.followed is not None
         )
-        name = visible(view.run) or "no eval yet"
+        none = "no eval shown" if self.has_runs else "no eval yet"
+        active = self._job is not None and self._job.active
+        name = visible(view.run) or ("new eval" if active else self._next or none)
         about = f"  {view.done} of {view.total} episodes" if view.total else ""
         if self._job is not None and self._job.status == "running":
             eta = view.eta(time.time())

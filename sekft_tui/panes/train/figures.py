@@ -15,6 +15,7 @@ from sekft_tui.text import (
     percent,
     short_number,
     short_path,
+    visible,
 )
 
 #: Up to this width gauges are short, and memory is shown in figures alone.
@@ -28,6 +29,9 @@ def lines(train: TrainView, active: bool, width: int) -> tuple[Parts, ...]:
     """Four lines of at most ``width`` cells."""
     if train.last is None:
         return ((), (), _machine(train, width), ())
+    if train.resuming and active:
+        said = f" {train.run} is being resumed: step {train.step} was its last "
+        return (((clip(visible(said), width), "quiet"),), (), _machine(train, width), ())
     return (
         _progress(train, active, width),
         fitting(_numbers(train), width),
@@ -154,7 +158,7 @@ def _bytes(count: int) -> str:
 
 
 def _warnings_and_saves(train: TrainView, width: int) -> Parts:
-    """Warnings, and the last checkpoint."""
+    """Warnings, after which step it was resumed, and the last checkpoint."""
     bad = [mark for mark in train.marks if mark.kind in ("bad", "sign")]
     worst = next((mark for mark in bad if mark.kind == "bad"), bad[-1] if bad else None)
     parts: list[tuple[str, str]] = []
@@ -164,6 +168,9 @@ def _warnings_and_saves(train: TrainView, width: int) -> Parts:
         more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         parts.append((clip(f" {sign} step {worst.step}: {worst.text}{more} ", width), style))
         width -= cell_len(parts[0][0])
+    if train.resumed_after >= 0:
+        parts.append((clip(f" resumed after step {train.resumed_after} ", width), "accent"))
+        width -= cell_len(parts[-1][0])
     if train.adapter and width > 30:
         saved = f" saved at step {train.saved_step}: "
         path = clip_left(short_path(train.adapter), width - len(saved))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -21,7 +20,7 @@ from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenTrajectory
-from sekft_tui.model.job_text import hint, labelled, state_text
+from sekft_tui.model.job_text import hint, labelled, next_run, resumed_run, state_text
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.form_pane import FormPane
@@ -71,6 +70,7 @@ class TrainPane(FormPane[TrainView]):
         self._earlier: list[TrainView] = []
         self._smoother = plots.Smoother()
         self._resumed = ""  # the run that the job resumes, before it says so itself
+        self._next = ""  # what is said of a run that is to begin
 
     def compose(self) -> ComposeResult:
         pressed = {
@@ -126,7 +126,10 @@ class TrainPane(FormPane[TrainView]):
         if self._job is not None and not self._job.active and self.opened is not None:
             self._job = None
         self._earlier = [] if self.opened is not None else shared.earlier
-        self._resumed = _resumed(shared)
+        running = shared.queue.running if shared.queue is not None else None
+        is_training = running is not None and running.kind == "train"
+        self._resumed = resumed_run(running) if running is not None and is_training else ""
+        self._next = next_run(shared, ("train", "sweep"), "a run")
         before, self.view = self.view, self.opened or shared.train
         if before is not self.view:
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
@@ -142,6 +145,8 @@ class TrainPane(FormPane[TrainView]):
 
     def _waiting(self) -> tuple[str, ...]:
         """The text of an empty chart."""
+        if self._next:
+            return self._next, "", f"{key_for('global.queue')} shows the queue"
         lines = [line.format(start=key_for("train.start")) for line in _WAITING]
         if self.has_class("-no-form"):
             lines.append(f"{key_for('train.recipe')} shows the recipe")
@@ -220,7 +225,8 @@ class TrainPane(FormPane[TrainView]):
     def _chart_head(self, width: int) -> tuple[Parts, ...]:
         view, job = self.view, self._job
         name = visible(view.run or self._resumed)
-        name = name or ("new run" if job and job.active else "no run yet")
+        none = "no run shown" if self.has_runs else "no run yet"
+        name = name or ("new run" if job and job.active else self._next or none)
         name += f" · pinned as {letter}" if (letter := self.host.pinned.letter(view.run)) else ""
         state, style = state_text(
             job, loaded=view.last is not None, elsewhere=self.followed is not None
@@ -378,7 +384,7 @@ class TrainPane(FormPane[TrainView]):
             self.host.note("no run to pin")
 
     def action_beside(self) -> None:
-        self.run_worker(choose_runs.ask(self.host, self.redraw), group="choose-run", exclusive=True)
+        self.host.open_after(choose_runs.ask(self.host, self.redraw))
 
     def action_back(self) -> None:
         if self.form.cancel_edit():
@@ -411,11 +417,3 @@ class TrainPane(FormPane[TrainView]):
         if self.is_on(self.form):
             return self.form.plain()
         return self.step_batch.plain() if self.is_on(self.step_batch.list) else self.chart.plain()
-
-
-def _resumed(shared: Shared) -> str:
-    """The run that the job of the queue's head resumes; "" = it is another job, or a new run."""
-    running = shared.queue.running if shared.queue is not None else None
-    if running is None or running.kind != "train" or not running.spec.get("resume"):
-        return ""
-    return Path(str(running.spec.get("out", ""))).name

@@ -432,6 +432,11 @@ class Browser(SortedPane):
         self._number = -1
         self._moved()
 
+    def show_plainly(self) -> None:
+        """Show all tokens, in the view that is first."""
+        self.view.set_plain()
+        self.view_head.update()
+
     def rerender(self, view: View) -> None:
         """Render all documents again, because their losses have changed; then show ``view``."""
         if self.library is not None:

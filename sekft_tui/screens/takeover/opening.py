@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from sekft_engine.takeover.origin import (
 )
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_tui.host import Host
+from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.choose import Choice
 from sekft_tui.screens.takeover.log_in import (
     ChooseWorldScreen,
@@ -42,7 +42,7 @@ def begin_at(host: Host, path: Path, turn: int) -> TakeOverScreen:
 
 async def choose_world(host: Host) -> None:
     """Ask for a scenario, and begin in its world."""
-    worlds, broken = await asyncio.to_thread(_worlds, host)
+    worlds, broken = await run_on_thread(lambda: _worlds(host))
     if not worlds and not broken:
         host.note("no scenarios in this workspace")
         return

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
+from textual.events import Paste
 
-from sekft_engine.records import events
+from sekft_engine.core.errors import Unavailable
+from sekft_engine.engine.attached.remote import RemoteEngine
+from sekft_engine.records import events, jobs
+from sekft_tui import engine_switch
 from sekft_tui.app import Workbench
+from sekft_tui.screens import busy
 from sekft_tui.screens import quit as quitting
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training
@@ -21,7 +27,7 @@ async def test_leaving_while_a_job_runs_is_asked_for(
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2", "s")
-        engine.say(*training(upto=2))
+        engine.say(*training(upto=2), events.StepBegan(job="train-1", step=3, batch=[]))
         await until_shown(pilot, "train 2/60")
         await pilot.press("q")
         await until_shown(pilot, "training is still running")
@@ -31,8 +37,103 @@ async def test_leaving_while_a_job_runs_is_asked_for(
         await until_shown(pilot, "still running")
         await pilot.press("s")
         assert engine.cancelled == [("train-1", True)]
-        await until_shown(pilot, "is finishing its step and saving")
+        await until_shown(pilot, "step 3 ends and is saved")
         engine.say(events.JobCancelled(job="train-1", kind="train"))
+        await until(pilot, lambda: not app.is_running, "left")
+
+
+#: Typed for the shell, by someone who thinks that the workbench is gone: every letter is an answer
+#: of the question before, or a key of a pane.
+FOR_THE_SHELL = ("q", "d", "s", "c", "k", "escape", "f", "2", "W", "ctrl+q", "ctrl+p", "enter")
+
+
+async def test_what_is_typed_while_a_step_is_saved_does_nothing(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*training(upto=2))
+        await until_shown(pilot, "train 2/60")
+        await pilot.press("q")
+        await until_shown(pilot, "still running")
+        await pilot.press("s")
+        before = await until_shown(pilot, "training ends its step and is saved", "No other key")
+        await pilot.press(*FOR_THE_SHELL)
+        app.post_message(Paste("rm -r runs\n"))
+        await pilot.press("x")
+        after = await until_shown(pilot, "training ends its step and is saved")
+        assert before.split("\n")[0] == after.split("\n")[0], "the same pane"
+        assert (app.is_running, engine.cancelled) == (True, [("train-1", True)])
+        engine.say(events.JobCancelled(job="train-1", kind="train"))
+        await until(pilot, lambda: not app.is_running, "left")
+
+
+async def test_what_is_typed_during_a_handover_does_nothing(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slowly(_engine: object) -> RemoteEngine:
+        assert go_on.wait(60)
+        raise Unavailable("it did not start")
+
+    monkeypatch.setattr(engine_switch, "move_out", slowly)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*training(upto=2), events.StepBegan(job="train-1", step=3, batch=[]))
+        await until_shown(pilot, "train 2/60")
+        await pilot.press("q")
+        await until_shown(pilot, "still running")
+        await pilot.press("d", *FOR_THE_SHELL)
+        await until_shown(pilot, "handing over", "step 3 ends and is saved, ")
+        engine.say(events.JobCancelled(job="train-1", kind="train"))
+        await until_shown(pilot, "the engine in the background starts, ")
+        await pilot.press(*FOR_THE_SHELL)
+        await until_shown(pilot, "the engine in the background starts, ")
+        assert (app.is_running, app.pane, engine.cancelled) == (True, "train", [])
+        go_on.set()
+        await until_gone(pilot, "handing over")
+        await until_shown(pilot, "the engine stays in this workbench")
+        await pilot.press("1")
+        assert app.pane == "trajectories"
+
+
+async def test_the_next_job_of_the_queue_is_not_waited_for(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*training(upto=2))
+        await until_shown(pilot, "train 2/60")
+        engine.submit(jobs.Train(base="tiny"))
+        await pilot.press("q")
+        await until_shown(pilot, "1 job is waiting")
+        await pilot.press("s")
+        await until_shown(pilot, "ends its step and is saved")
+        engine.say(events.JobCancelled(job="train-1", kind="train"))
+        await until(pilot, lambda: not app.is_running, "left")
+
+
+async def test_who_does_not_want_to_wait_for_the_step_presses_ctrl_c_twice(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "s")
+        engine.say(*training(upto=2))
+        await until_shown(pilot, "train 2/60")
+        await pilot.press("q")
+        await until_shown(pilot, "still running")
+        await pilot.press("s")
+        await until_shown(pilot, "twice: leave now, without waiting")
+        monkeypatch.setattr(busy, "TWICE", 60.0)
+        await pilot.press("ctrl+c")
+        await until_shown(pilot, "leave now: press it again")
+        assert app.is_running
+        await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running, "left")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
+from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
 from tests.tui.screen import screen_text, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
@@ -54,3 +56,27 @@ async def test_the_log_shows_levels_and_words(make_app: Make, engine: ScriptedEn
         await until_shown(pilot, "1 of 4 entries", "the base is loaded")
         await pilot.press("enter", "escape")
         await until_shown(pilot, "4 entries", "the disk is full")
+
+
+async def test_the_log_begins_with_runs_that_died_or_were_stopped_since_the_last_session(
+    make_app: Make, workspace: Workspace
+) -> None:
+    for status in ("running", "stopped", "done"):  # of one that is killed the status stays
+        run = create_run(workspace.runs, "train", about={})
+        run.journal.write(events.StepBegan(job="train-1", step=1, batch=[]))
+        run.write(status=status)
+        run.close()
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "12 trajectories", "6 Log (1)")
+        await pilot.press("6")
+        shown = await until_shown(
+            pilot, "001-train was killed, or its process died", "002-train was stopped", "u in Runs"
+        )
+        assert "003-train" not in shown
+        await pilot.press("1", "q")
+    again = Workbench(ScriptedEngine(), workspace)
+    async with again.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "12 trajectories", "tiny idle")
+        await pilot.press("6")
+        await until_shown(pilot, "nothing logged yet")

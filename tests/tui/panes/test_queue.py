@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
@@ -16,7 +18,7 @@ from sekft_tui.model.reducer import Shared, reduce
 from sekft_tui.screens.engine.queue import QueueScreen
 from tests.documents import document
 from tests.tui.screen import until, until_shown
-from tests.tui.scripted import ScriptedEngine
+from tests.tui.scripted import ScriptedEngine, evaluation, training
 
 Make = Callable[[], Workbench]
 
@@ -130,3 +132,51 @@ def test_held_jobs_are_nothing_that_keeps_one_from_leaving() -> None:
 
     assert active(held=True) == ""
     assert active(held=False) == "train-2"
+
+
+async def test_a_run_that_waits_is_said_to_wait_in_its_pane(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(120, 30)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "no run yet", "s starts a run with this recipe")
+        engine.say(*evaluation({"base": ["good", "run"]}, 2))
+        engine.submit(jobs.Train(base="tiny", out="/w/runs/001-train", resume=True))
+        shown = await until_shown(pilot, "001-train waits in the queue", "Q shows the queue")
+        assert "no run yet" not in shown
+        assert "starts a run" not in shown
+
+
+async def test_an_eval_that_waits_or_is_prepared_is_not_said_to_be_none(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(120, 30)) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "no eval yet")
+        engine.say(*training(60, upto=3))
+        name = engine.submit(jobs.Evaluate(base="tiny", scenarios="/w"))
+        shown = await until_shown(pilot, "an eval waits in the queue")
+        assert "no eval yet" not in shown
+        engine.say(
+            events.JobDone(job="train-1", kind="train", result={}),
+            events.JobStarted(job=name, kind="eval", t=1.0),
+        )
+        shown = await until_shown(pilot, "new eval", "▸ running")
+        assert "no eval yet" not in shown
+
+
+async def test_a_run_that_is_resumed_says_after_which_step_and_counts_nothing_before(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("2")
+        script = list(training(60, upto=3))
+        engine.say(*script, events.JobCancelled(job="train-1", kind="train"))
+        await until_shown(pilot, "step 3/60")
+        again = [msgspec.structs.replace(event, job="train-2") for event in script]
+        engine.say(*again[:2], events.Progress(job="train-2", label="reading the data", done=0))
+        shown = await until_shown(pilot, "0001-train is being resumed: step 3 was its last")
+        assert "3/60" not in shown
+        engine.say(events.RunResumed(job="train-2", step=2), again[-1])
+        await until_shown(pilot, "resumed after step 2", "step 3/60", "train 3/60")

@@ -100,7 +100,7 @@ async def test_after_the_last_step_it_says_what_it_still_does_and_how_far_that_i
         assert "ETA" not in shown
         assert "measuring held-out loss 3/12" in shown
         await pilot.press("5")
-        await until_shown(pilot, "6/6 measuring 3/12" if size[0] > 80 else "6/6 3/12")
+        await until_shown(pilot, "6/6 measuring 3/12" if size[0] > 80 else "▸ measuring 3/12")
         engine.say(events.HeldoutDone(job=job, step=6, loss=0.4, tokens=600))
         await until_gone(pilot, "3/12")
         engine.say(done)
