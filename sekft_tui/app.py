@@ -241,7 +241,7 @@ class Workbench(ToolsApp):
             if pane is not None:
                 pane.draw(shared)
             for screen in self.screen_stack:
-                if isinstance(screen, DrawsState):
+                if isinstance(screen, DrawsState) and screen.is_mounted:
                     screen.draw(shared)
 
     @on(messages.RedrawPane)

@@ -43,8 +43,6 @@ class BusyScreen(QuestionScreen):
 
     def draw(self, shared: Shared) -> None:
         self._says = self._doing(shared)
-        if not self.query("#box"):  # it is only being opened
-            return
         if self._says:
             self._put()
         elif self.is_current:

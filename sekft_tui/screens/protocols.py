@@ -15,7 +15,8 @@ class DrawsState(Protocol):
     """A screen that shows the shared state."""
 
     def draw(self, shared: Shared) -> None:
-        """Draw ``shared``; the bridge's lock is held meanwhile, so this must be quick."""
+        """Draw ``shared``; the bridge's lock is held meanwhile, so this must be quick. It is called
+        once the screen is mounted; one that has something to show by then posts ``RedrawPane``."""
 
 
 @runtime_checkable

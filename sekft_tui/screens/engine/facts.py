@@ -61,6 +61,7 @@ class EngineScreen(BoxScreen[None]):
         self._server = ""
 
     def on_mount(self) -> None:
+        self.post_message(RedrawPane())
         self._look()
         self.set_interval(_PAUSE, self._look)
 

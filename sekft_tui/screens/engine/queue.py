@@ -62,8 +62,6 @@ class QueueScreen(BoxScreen[None]):
 
     def draw(self, shared: Shared) -> None:
         """Show the queue; the cursor stays on its job."""
-        if not self.is_mounted:
-            return  # it has asked to be drawn once it is
         under = self._under
         queue = shared.queue
         running = queue.running if queue is not None else None
