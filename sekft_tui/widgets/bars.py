@@ -135,8 +135,14 @@ class NoteLine(Lines):
         self._note = text
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(seconds, self._note_over)
+        self._timer = None
         self.update()
+        self.call_after_refresh(self._count_down, text, seconds)
+
+    def _count_down(self, text: str, seconds: float) -> None:
+        """Its time begins when it is painted, which may be late on a busy machine."""
+        if text == self._note and self._timer is None:
+            self._timer = self.set_timer(seconds, self._note_over)
 
     def _note_over(self) -> None:
         self._note = ""

@@ -205,7 +205,7 @@ async def test_sessions_of_somewhere_else_are_found_in_the_palette(
     data.write_text("".join(json.dumps(trajectory(n, "copy")) + "\n" for n in range(3)))
     async with make_app().run_test(size=(100, 30)) as pilot:
         await until_shown(pilot, "12 trajectories")
-        await pilot.press("ctrl+p", *"data")
+        await pilot.press("ctrl+p", *"open data")
         await until_shown(pilot, "Open data: import sessions")
         await pilot.press("enter")
         await until_shown(pilot, "sessions: ")

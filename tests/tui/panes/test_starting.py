@@ -52,8 +52,13 @@ def test_the_size_of_an_eval_counts_worlds_models_controls_and_seeds() -> None:
     assert size.is_asked
 
 
-async def test_starting_a_run_says_how_large_it_is(make_app: Make, engine: ScriptedEngine) -> None:
+async def test_starting_a_run_says_how_large_it_is(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app()
+    say = app.note
+    # What a training needs is imported meanwhile, and may hold the screen up for longer than that.
+    monkeypatch.setattr(app, "note", lambda text, _=4.0: say(text, 60.0))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: app.data_count, "counted")
