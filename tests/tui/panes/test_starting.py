@@ -56,14 +56,25 @@ async def test_starting_a_run_says_how_large_it_is(
     make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app()
-    say = app.note
-    # What a training needs is imported meanwhile, and may hold the screen up for longer than that.
-    monkeypatch.setattr(app, "note", lambda text, _=4.0: say(text, 60.0))
+    say, said = app.note, [""]
+
+    def note(text: str, seconds: float = 4.0) -> None:
+        said.append(text)
+        say(text, seconds)
+
+    def ready() -> bool:
+        with app.bridge.shared() as shared:
+            count = app.data_count
+            return shared.active is None and count is not None and count.rows >= 10
+
+    # It may be over before it is looked for, if an import holds up the screen for so long.
+    monkeypatch.setattr(app, "note", note)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
-        await until(pilot, lambda: app.data_count, "counted")
+        await until(pilot, ready, "counted")
         await pilot.press("s")
-        await until_shown(pilot, "started: 4 steps of 8", "tokens of 10 trajectories")
+        await until(pilot, lambda: "started: 4 steps of 8" in said[-1], f"told: {said}")
+    assert "tokens of 10 trajectories" in said[-1]
     assert [jobs.kind_of(job) for job in engine.jobs] == ["train"]
 
 
