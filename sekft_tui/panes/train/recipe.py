@@ -18,7 +18,7 @@ from sekft_tui.model.runs.measured import Measured, alike, measured_runs
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
-from sekft_tui.text import Parts, short_path
+from sekft_tui.text import Parts, clip, short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.lines import Lines
@@ -261,8 +261,10 @@ class RecipePart(Part):
             (gap, ""),
             (line, "quiet" if self.memory.fits else "bad"),
         )
-        second = self.memory.speed.rjust(width - 1)
-        return first, ((second, "quiet"),)
+        speed = self.memory.speed
+        if len(speed) >= width:  # why it is uncertain stands in the question before the start, too
+            speed = clip(speed.partition(", ")[0], width - 1)
+        return first, ((speed.rjust(width - 1), "quiet"),)
 
     def _memory(self) -> MemoryLine:
         """Whether the run that the form describes fits into memory."""

@@ -109,6 +109,22 @@ async def test_the_form_estimates_the_speed_of_this_machines_processor(make_app:
         await until_shown(pilot, "fits", "about ", "tokens/s (estimate)")
 
 
+async def test_why_an_estimate_is_uncertain_is_said_whole_or_not_at_all(
+    make_app: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 99.0, 99.0))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        app.query_one(TrainPane).left.run["device"] = "cpu"
+        text = await until_shown(pilot, "fits", "about ", "tokens/s (estimate)")
+        line = next(line for line in text.splitlines() if "(estimate)" in line)
+        assert line.partition("(estimate)")[2].split("│")[0].strip() in (
+            "",
+            ", the machine is busy",
+        )
+
+
 async def test_what_a_run_of_the_same_shapes_measured_is_told_instead_of_an_estimate(
     make_app: Make, workspace: Workspace
 ) -> None:
