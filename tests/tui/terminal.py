@@ -64,13 +64,11 @@ class Terminal(PseudoTerminal):
         return found
 
     def place_of(self, text: str) -> tuple[int, int]:
-        """Column and line, from 1 on, at which a text stands on the screen."""
-        with self._changed:
-            lines = list(self._screen.display)
-        for number, line in enumerate(lines, 1):
+        """Column and line, from 1 on, at which a text stands on the screen, once it is shown."""
+        for number, line in enumerate(self.until_shown(text).splitlines(), 1):
             if text in line:
                 return line.index(text) + 1, number
-        raise AssertionError(f"{text!r} is not on the screen:\n" + "\n".join(lines))
+        raise AssertionError(f"{text!r} is in no line")
 
     def click(self, text: str, times: int = 1) -> None:
         """Click on a text, as a terminal tells it."""

@@ -34,7 +34,10 @@ def test_tabs_rows_keys_and_the_wheel_answer_to_the_mouse(
         shown.click("tidy-002")
         shown.until_shown("cat notes-2")
         shown.wheel("cat notes-2", 40)
-        shown.until(lambda text: "Welcome. warden" not in text, "the end of the session")
+        shown.until(
+            lambda text: "▌ exit" in text and "Welcome. warden" not in text,
+            "the end of the session",
+        )
         shown.wheel("▌ exit", -40)
         shown.until_shown("Welcome. warden")
         shown.click("v view")
