@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -123,7 +121,6 @@ class Workbench(ToolsApp):
         self._drawn: dict[Place, int] = {}
         self._alarms_read = 0
         self._timer: Timer | None = None
-        self._last_error = ("", "")
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
@@ -146,9 +143,6 @@ class Workbench(ToolsApp):
         from sekft_tui.leaving import Leaving
 
         return Leaving(self)
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.defaults(self.current_theme.dark if self.theme else True)
 
     # --- starting ---------------------------------------------------------------------------
 
@@ -195,7 +189,7 @@ class Workbench(ToolsApp):
         self.set_interval(ELSEWHERE_S, self.look_elsewhere)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         await self.action_pane("trajectories" if fresh else self.pane)
-        self._report_keys()
+        self.report_keys(self._wrong_keys)
         self.log_earlier()
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
@@ -214,12 +208,6 @@ class Workbench(ToolsApp):
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
             self.notes.note("in tmux this session would survive a dropped connection", 10)
-
-    def _report_keys(self) -> None:
-        """Tell what is wrong in files of keys."""
-        if wrong := self._wrong_keys:
-            first = f"{wrong[0]}; the usual keys are used for what is wrong"
-            self.error(first, "\n".join(map(str, wrong)) if len(wrong) > 1 else "")
 
     def pull(self) -> None:
         """Draw the visible pane, if anything changed since the last time."""
@@ -322,39 +310,6 @@ class Workbench(ToolsApp):
         else:
             self.switch.move_out(then_leave=False)
 
-    # --- messages to the user-----------------------------------------------------------------
-
-    def note(self, text: str, seconds: float = 4.0) -> None:
-        """Show a line above the keys, for so many seconds."""
-        self.notes.note(text, seconds)
-
-    def error(self, text: str, trace: str = "") -> None:
-        """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
-        self._last_error = (text, trace)
-        self.log_line("error", text)
-        self.notify(
-            text,
-            title=f"error · {key_for('global.details')} shows details",
-            severity="error",
-            markup=False,
-            timeout=10,
-        )
-
-    def worker_failed(self, error: Exception) -> None:
-        import traceback
-
-        from sekft_engine.core.crash import write_report
-
-        report = write_report("".join(traceback.format_exception(error)), sys.argv[1:])
-        where = f" (the report is {report})" if report is not None else ""
-        self.error(f"unexpected {type(error).__name__}: {error}{where}")
-
-    def log_line(self, level: str, text: str) -> None:
-        """Add a line to the log pane."""
-        with self.bridge.shared() as shared:
-            shared.add_log(time.time(), level, text)
-            shared.version += 1
-
     # --- keys -------------------------------------------------------------------------------
 
     def typing_target(self) -> TypingTarget | None:
@@ -383,21 +338,6 @@ class Workbench(ToolsApp):
         from sekft_tui.screens.engine.facts import EngineScreen
 
         self.push_screen(EngineScreen(self.bridge, self.workspace.root))
-
-    def action_details(self) -> None:
-        from sekft_tui.screens.details import DetailsScreen
-
-        text, trace = self._last_error
-        if text:
-            self.push_screen(DetailsScreen(text, trace, lambda text: self.copy("error", text)))
-        else:
-            self.note("no error so far")
-
-    def action_next_theme(self) -> None:
-        names = [own.name for own in theme.THEMES]
-        at = names.index(self.theme) + 1 if self.theme in names else 0
-        self.theme = names[at % len(names)]
-        self.note(self.theme)
 
     def action_zoom(self) -> None:
         if self.screen.maximized is not None:

@@ -20,6 +20,7 @@ from sekft_tui.dataset import DataSet
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import key_for
 from sekft_tui.input.tour import Tour
+from sekft_tui.notices_app import NoticesApp
 from sekft_tui.process import exporting, outside
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.preferences import (
@@ -29,7 +30,6 @@ from sekft_tui.process.preferences import (
     save_preferences,
 )
 from sekft_tui.widgets.prompt_line import PromptLine
-from sekft_tui.workspace_app import WorkspaceApp
 
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sekft_tui.process.bridge import EngineLike
 
 
-class ToolsApp(WorkspaceApp):
+class ToolsApp(NoticesApp):
     """What works the same in every pane."""
 
     data: DataSet
@@ -63,10 +63,6 @@ class ToolsApp(WorkspaceApp):
         self.next_workspace = ""
 
     @abstractmethod
-    def note(self, text: str, seconds: float = 4.0) -> None: ...
-    @abstractmethod
-    def error(self, text: str, trace: str = "") -> None: ...
-    @abstractmethod
     def leave(self) -> None: ...
     @abstractmethod
     def action_reload(self) -> None: ...
@@ -83,25 +79,18 @@ class ToolsApp(WorkspaceApp):
     def action_copy(self) -> None:
         pane = self.current_pane
         if pane is not None:
-            self._report(lambda: self.copy(*pane.copied()))
+            self.report(lambda: self.copy(*pane.copied()))
 
     def action_copy_file(self) -> None:
         pane = self.current_pane
         if pane is not None:
-            self._report(lambda: clipboard.save(pane.whole(), f"sekft-{pane.place}"))
+            self.report(lambda: clipboard.save(pane.whole(), f"sekft-{pane.place}"))
 
     def copy(self, name: str, text: str) -> str:
         """Copy a text to the clipboard; what was done, for the user to read."""
         if not text:
             return "nothing to copy here"
         return clipboard.copy(text, name, self.to_terminal, Path.cwd())
-
-    def _report(self, do: Callable[[], str]) -> None:
-        """Show what ``do`` did, or its error."""
-        try:
-            self.note(do())
-        except SekftError as error:
-            self.error(str(error))
 
     def to_terminal(self, sequence: str) -> None:
         """Write an escape sequence past the compositor."""
@@ -216,6 +205,15 @@ class ToolsApp(WorkspaceApp):
         themes = own + others
         screen = SettingsScreen(self.preferences, self.theme, themes, keep, self._set_theme)
         self.push_screen(screen)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.defaults(self.current_theme.dark if self.theme else True)
+
+    def action_next_theme(self) -> None:
+        names = [own.name for own in theme.THEMES]
+        at = names.index(self.theme) + 1 if self.theme in names else 0
+        self.theme = names[at % len(names)]
+        self.note(self.theme)
 
     def _set_theme(self, name: str) -> None:
         self.theme = name

@@ -1,0 +1,92 @@
+"""What the app says to its user: notes that pass, errors and their details, lines of the log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.data.workspace import Workspace
+from sekft_tui.input.actions import key_for
+from sekft_tui.workspace_app import WorkspaceApp
+
+# What is read after the first picture: tests/test_laws.py holds the start to that.
+if TYPE_CHECKING:
+    from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.bridge import EngineLike
+
+
+class NoticesApp(WorkspaceApp):
+    """Shows notes and errors wherever the user is, and keeps the last error to be read in full."""
+
+    def __init__(
+        self,
+        engine: EngineLike | Callable[[], Chosen],
+        workspace: Workspace,
+        *,
+        base: str = "",
+        demo: bool = False,
+        remark: str = "",
+    ) -> None:
+        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
+        self._last_error = ("", "")
+
+    def note(self, text: str, seconds: float = 4.0) -> None:
+        """Show a line above the keys, for so many seconds."""
+        self.notes.note(text, seconds)
+
+    def error(self, text: str, trace: str = "") -> None:
+        """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
+        self._last_error = (text, trace)
+        self.log_line("error", text)
+        self.notify(
+            text,
+            title=f"error · {key_for('global.details')} shows details",
+            severity="error",
+            markup=False,
+            timeout=10,
+        )
+
+    def worker_failed(self, error: Exception) -> None:
+        import traceback
+
+        from sekft_engine.core.crash import write_report
+
+        report = write_report("".join(traceback.format_exception(error)), sys.argv[1:])
+        where = f" (the report is {report})" if report is not None else ""
+        self.error(f"unexpected {type(error).__name__}: {error}{where}")
+
+    def report(self, do: Callable[[], str]) -> None:
+        """Show what ``do`` did, or its error."""
+        try:
+            self.note(do())
+        except SekftError as error:
+            self.error(str(error))
+
+    def report_keys(self, wrong: tuple[BadInput, ...]) -> None:
+        """Tell what is wrong in files of keys."""
+        if wrong:
+            first = f"{wrong[0]}; the usual keys are used for what is wrong"
+            self.error(first, "\n".join(map(str, wrong)) if len(wrong) > 1 else "")
+
+    def log_line(self, level: str, text: str) -> None:
+        """Add a line to the log pane."""
+        with self.bridge.shared() as shared:
+            shared.add_log(time.time(), level, text)
+            shared.version += 1
+
+    def action_details(self) -> None:
+        """Show the last error in full."""
+        from sekft_tui.screens.details import DetailsScreen
+
+        text, trace = self._last_error
+        if text:
+            self.push_screen(DetailsScreen(text, trace, lambda text: self.copy("error", text)))
+        else:
+            self.note("no error so far")
+
+    def copy(self, name: str, text: str) -> str:
+        """Copy a text to the clipboard; what was done, for the user to read."""
+        raise NotImplementedError
