@@ -95,6 +95,11 @@ class TakeOverView(msgspec.Struct, frozen=True, kw_only=True):
         return max(0.0, (min(now, self.paused_at) if resting else now) - self.since)
 
     @property
+    def commands(self) -> list[int]:
+        """The indices of the turns that are commands."""
+        return [number for number, turn in enumerate(self.turns) if turn.is_command]
+
+    @property
     def touched(self) -> bool:
         """Whether a person typed in this session, so that it says nothing about a model alone."""
         return any(turn.is_command and turn.extra.get("by") == HAND for turn in self.turns)

@@ -33,11 +33,11 @@ from sekft_tui.screens.takeover.legends import (
     status,
     why_not_ended,
 )
+from sekft_tui.screens.takeover.typed_line import TypedLine, history
 from sekft_tui.text import Parts, clip, visible
 from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.prompt_line import PromptLine
 from sekft_tui.widgets.session_view import SessionView
-from sekft_tui.widgets.shell_line import ShellLine
 
 if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
@@ -84,10 +84,8 @@ class TakeOverScreen(ModalScreen[None]):
         self.host = host
         self._begin = begin
         self._choices = choices
-        self.shell = ShellLine()
+        self.shell = TypedLine()
         self.asking = True  # keys are typed into the line
-        #: Commands that were entered while another one was running; they are typed in their order.
-        self.ahead: list[str] = []
         self.marked: int | None = None
         self.adapter: str | None = None
         self.model = ""
@@ -145,25 +143,15 @@ class TakeOverScreen(ModalScreen[None]):
             return
         if view.state == "ready" and view.differences is not self._shown_differences:
             self._shown_differences = view.differences
-            if not self._unsent:  # its keys would be those of a command that is being typed
+            if not self.shell.unsent:  # its keys would be those of a command that is being typed
                 self.action_differences()
-        elif view.state == "ready" and self.ahead:
-            if not self.session.type(self.ahead.pop(0)):
-                self.ahead.clear()  # the status says why; what follows may rest on it
-        elif view.state in ("over", "failed") and self._unsent:
-            unsent = visible(self._unsent)
+        elif view.state == "ready" and self.shell.ahead:
+            self.shell.send_next(self.session)
+        elif view.state in ("over", "failed") and self.shell.unsent:
+            unsent = visible(self.shell.unsent)
             self.notify(f"the session ended before this was typed: {unsent}", markup=False)
-            self._forget_line()
+            self.shell.forget(view)
         self.draw_session()
-
-    @property
-    def _unsent(self) -> str:
-        """What was typed and has not reached the world; "" = nothing."""
-        return "\n".join([*self.ahead, self.shell.text]).strip()
-
-    def _forget_line(self) -> None:
-        self.ahead.clear()
-        self.shell.start(_history(self.session.view))
 
     def draw_session(self) -> None:
         """Show the session as it is now."""
@@ -174,10 +162,10 @@ class TakeOverScreen(ModalScreen[None]):
             self.note = ""
             if view.state == "ready":
                 self.marked = None
-                self.shell.remember(_history(view))  # what was typed ahead stays
+                self.shell.remember(history(view))  # what was typed ahead stays
         edit = self.shell.edit if self.typing else None
         left = "" if self.typing else self.shell.text
-        self.view.show(view, edit, self._mark, tuple(self.ahead), left)
+        self.view.show(view, edit, self._mark, tuple(self.shell.ahead), left)
         for lines in (self.head, self.status, self.foot):
             lines.update()
 
@@ -186,7 +174,7 @@ class TakeOverScreen(ModalScreen[None]):
         """The command that undo goes back to; None while text is typed."""
         if self.typing or self.session.view.state not in ("ready", "over", "failed"):
             return None
-        commands = _commands(self.session.view)
+        commands = self.session.view.commands
         if self.marked in commands:
             return self.marked
         return commands[-1] if commands else None
@@ -260,7 +248,8 @@ class TakeOverScreen(ModalScreen[None]):
     def type_key(self, key: str, character: str | None) -> bool:
         self.note = ""
         if key == "enter":
-            self._enter()
+            self.shell.enter(self.session)
+            self.draw_session()
         elif key == "escape":
             self.asking = False
             self.draw_session()
@@ -275,24 +264,13 @@ class TakeOverScreen(ModalScreen[None]):
             return False
         return True
 
-    def _enter(self) -> None:
-        """Type the line into the world, or once the command that runs is done."""
-        text = self.shell.text
-        if self.session.view.state == "ready":
-            if self.session.type(text):
-                self.shell.start(_history(self.session.view))
-        elif text.strip():
-            self.ahead.append(text)
-            self.shell.start(_history(self.session.view))
-        self.draw_session()
-
     def _tab(self) -> None:
         """Let the model type one turn; never with a line half typed, where the hand of whoever
         types means to complete a name. None is completed: a session that is trained on must name
         only what its world has shown."""
         if self.shell.text.strip():
             self.say(HALF_TYPED)
-        elif not self.ahead:
+        elif not self.shell.ahead:
             self.action_hand_back(1)
 
     def type_text(self, text: str) -> None:
@@ -337,8 +315,8 @@ class TakeOverScreen(ModalScreen[None]):
         """Interrupt the command that runs, and forget what was typed, as a terminal does."""
         if self.session.view.state == "model":
             self.action_take_over()
-        if self._unsent:
-            self._forget_line()
+        if self.shell.unsent:
+            self.shell.forget(self.session.view)
             self.draw_session()
         self.session.interrupt()
 
@@ -359,7 +337,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     def action_turn(self, by: int) -> None:
         """Mark another command for undo."""
-        commands = _commands(self.session.view)
+        commands = self.session.view.commands
         if self._mark in commands:
             at = commands.index(self._mark) + by
             self.marked = commands[max(0, min(at, len(commands) - 1))]
@@ -415,8 +393,8 @@ class TakeOverScreen(ModalScreen[None]):
         """Leave; asks first if something is not kept, runs, or was only typed."""
         view = self.session.view
         running = view.running if view.state == "running" else ""
-        if view.unsaved or running or self._unsent:
-            screen = LeaveScreen(view.state == "over", running, self._unsent)
+        if view.unsaved or running or self.shell.unsent:
+            screen = LeaveScreen(view.state == "over", running, self.shell.unsent)
             self.app.push_screen(screen, self._answered)
         else:
             self.leave(view)
@@ -428,7 +406,7 @@ class TakeOverScreen(ModalScreen[None]):
         if answer == "leave":
             self.leave(self.session.view)
         elif answer == "keep":
-            self._forget_line()
+            self.shell.forget(self.session.view)
             self._leaving = True
             if not self.session.finish():
                 self.on_take_over_screen_changed()
@@ -446,15 +424,3 @@ class TakeOverScreen(ModalScreen[None]):
         if view.kept is not None:
             self.host.note(f"kept {Path(view.kept.path).name}")
         self.dismiss(None)
-
-
-def _commands(view: TakeOverView) -> list[int]:
-    return [number for number, turn in enumerate(view.turns) if turn.is_command]
-
-
-def _history(view: TakeOverView) -> list[str]:
-    """The commands for the up key: the recorded one at this turn comes first."""
-    typed = [turn.content for turn in view.turns if turn.is_command]
-    recorded = view.origin.turns if view.origin is not None else ()
-    here = recorded[len(view.turns) : len(view.turns) + 1]
-    return typed + [turn.content for turn in here if turn.is_command]

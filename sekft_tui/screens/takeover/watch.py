@@ -171,7 +171,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
     def action_back(self) -> None:
         """Leave; asks first where the person typed and that is not kept."""
         view = self.session.view
-        own = (view.touched and view.unsaved) or view.state == "running" or self._unsent
+        own = (view.touched and view.unsaved) or view.state == "running" or self.shell.unsent
         if own and view.state != "model":
             super().action_back()
         else:
