@@ -354,7 +354,11 @@ class Workbench(ToolsApp):
         self.leaving.ask(interrupt=True)
 
     async def action_quit(self) -> None:
-        self.leaving.ask()
+        self.ask_to_leave()
+
+    def ask_to_leave(self, to: str = "") -> None:
+        """Leave, for the workspace ``to`` if one is named, unless something would be lost."""
+        self.leaving.ask(to=to)
 
     def remember(self) -> None:
         """Save the settings and what the panes show, as far as it has changed."""
@@ -386,6 +390,9 @@ class Workbench(ToolsApp):
             "Open data: import sessions",
             "Show and train on sessions of another folder or file",
             self.open_data,
+        )
+        yield SystemCommand(
+            "Open another workspace", "Leave this one for another folder", self.ask_workspace
         )
         yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
         yield SystemCommand(

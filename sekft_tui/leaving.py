@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class App(Host, Protocol):
     """What is needed of the app."""
 
+    next_workspace: str
+
     @property
     def screen(self) -> Screen[object]: ...
     @property
@@ -41,15 +43,17 @@ class Leaving:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def ask(self, *, interrupt: bool = False) -> None:
+    def ask(self, *, interrupt: bool = False, to: str = "") -> None:
         """Leave if nothing is lost by it, else ask.
 
         Args:
             interrupt: it was ctrl+c, so that ctrl+c again within a moment leaves.
+            to: the folder of the workspace to open then; "" = none.
         """
         app = self._app
         if isinstance(app.screen, QuitScreen | BusyScreen):
             return
+        app.next_workspace = to
         attached = app.bridge.remote is not None
         with app.bridge.shared() as shared:
             job = shared.active
@@ -73,8 +77,10 @@ class Leaving:
             app.switch.move_out(then_leave=True)
         elif answer == "stop":
             self._stop()
-        elif answer == "cancel" and app.bridge.stop(after_step=False):
-            app.note("cancelling: the running step is discarded")
+        else:  # it goes on here
+            app.next_workspace = ""
+            if answer == "cancel" and app.bridge.stop(after_step=False):
+                app.note("cancelling: the running step is discarded")
 
     def _stop(self) -> None:
         """Leave as soon as the running job has ended its step and saved."""

@@ -65,6 +65,8 @@ class ToolsApp(NoticesApp):
     @abstractmethod
     def leave(self) -> None: ...
     @abstractmethod
+    def ask_to_leave(self, to: str = "") -> None: ...
+    @abstractmethod
     def action_reload(self) -> None: ...
 
     def apply_preferences(self) -> None:
@@ -268,7 +270,7 @@ class ToolsApp(NoticesApp):
             case "leave":
                 self.leave()
             case "open":
-                self.prompt.ask("workspace", self._open_workspace, hint="its folder")
+                self.ask_workspace()
 
     def make_demo(self) -> None:
         """Make the demo in this workspace, and show how far that is. Its recipe is the default from
@@ -308,9 +310,12 @@ class ToolsApp(NoticesApp):
         name = naming(self.workspace.root)
         self.note(f"sekft tui{name} --data {shlex.quote(str(path))} shows these again", 8)
 
+    def ask_workspace(self) -> None:
+        """Ask for another workspace, and leave this one for it."""
+        self.prompt.ask("workspace", self._open_workspace, hint="its folder")
+
     def _open_workspace(self, text: str) -> None:
         path = Path(text.strip()).expanduser().absolute()
         if not text.strip() or not path.is_dir():
             raise BadInput("no such folder")
-        self.next_workspace = str(path)
-        self.leave()
+        self.ask_to_leave(str(path))

@@ -53,14 +53,13 @@ class Tile(Vertical):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self._number = number
         self.key: Key | None = None
         self._head: Parts = ()
+        self.head = Lines(lambda _width: (self._head,))
+        self.view = SessionView(id=f"live-{number}")
+        self.view.can_focus = False  # keys are those of the screen
 
     def compose(self) -> ComposeResult:
-        self.head = Lines(lambda _width: (self._head,))
-        self.view = SessionView(id=f"live-{self._number}")
-        self.view.can_focus = False  # keys are those of the screen
         yield self.head
         yield self.view
 

@@ -160,6 +160,28 @@ def test_another_workspace_is_opened(
         assert shown.ended() == 0
 
 
+def test_another_workspace_is_opened_from_the_palette(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    other = Workspace(tmp_path / "other")
+    other.create()
+    with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as shown:
+        shown.until_shown("12 trajectories")
+        shown.press("ctrl+p")
+        shown.until_shown("Search for commands")
+        shown.press(*"another workspace")
+        shown.until_shown("Leave this one for another folder")
+        shown.press("enter")
+        shown.until_shown("workspace: ")
+        shown.press(str(tmp_path / "nothing"), "enter")
+        shown.until_shown("no such folder")
+        shown.press("ctrl+u", str(other.root), "enter")
+        shown.until_shown("an empty workspace")
+        shown.press("q")
+        shown.press("q")
+        assert shown.ended() == 0
+
+
 @SIZES
 async def test_the_tour_leads_through_all_panes_and_leaves_the_keys_alone(
     make_app: Make, size: tuple[int, int]

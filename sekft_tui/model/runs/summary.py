@@ -53,4 +53,4 @@ def _figure(value: float | None) -> str:
 
 def loss_text(loss: float) -> str:
     """A loss in a list, with as many decimals as every other one."""
-    return f"{loss:.2f}"
+    return f"{loss:.2f}" if loss >= 0.005 or loss == 0 else "<.01"

@@ -57,9 +57,11 @@ class ReplayPane(SearchedPane):
     SCOPED_CSS = False
     DEFAULT_CSS = """
     ReplayPane #replay-split { layout: horizontal; }
-    ReplayPane #replay-left { width: 52; border-right: solid $line; }
+    ReplayPane #replay-left { width: 42%; min-width: 52; max-width: 76; border-right: solid $line; }
     .-narrow ReplayPane #replay-split { layout: vertical; }
-    .-narrow ReplayPane #replay-left { width: 1fr; height: 6; border: none; }
+    .-narrow ReplayPane #replay-left {
+        width: 1fr; min-width: 0; max-width: 100%; height: 6; border: none;
+    }
     ReplayPane.-two #replay-left { display: none; }
     ReplayPane.-no-side #replay-left { display: none; }
     """

@@ -172,6 +172,30 @@ async def test_ctrl_c_twice_leaves_and_later_ones_do_not(
     assert "1 unfinished" in app.farewell
 
 
+async def test_another_workspace_is_opened_only_by_who_really_leaves_this_one(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "certified")
+        engine.say(
+            events.BaseLoaded(
+                job="", base="/bases/tiny", digest="0", parameters=1, dtype="float32",
+                device="cpu", seconds=13.0,
+            )
+        )  # fmt: skip
+        app.ask_to_leave("/elsewhere")
+        await until_shown(pilot, "tiny is loaded; loading it took")
+        await pilot.press("k")
+        await until_gone(pilot, "tiny is loaded")
+        assert app.next_workspace == ""
+        app.ask_to_leave("/elsewhere")
+        await until_shown(pilot, "tiny is loaded; loading it took")
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running, "left")
+    assert app.next_workspace == "/elsewhere"
+
+
 async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_not(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
