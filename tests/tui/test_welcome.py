@@ -160,9 +160,7 @@ def test_another_workspace_is_opened(
         assert shown.ended() == 0
 
 
-def test_another_workspace_is_opened_from_the_palette(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_another_workspace_is_opened_from_the_palette(workspace: Workspace, tmp_path: Path) -> None:
     other = Workspace(tmp_path / "other")
     other.create()
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as shown:

@@ -23,17 +23,19 @@ NARROW = 96
 GAUGE, SHORT_GAUGE = 8, 5
 #: Speed is averaged over this many steps: single steps differ too much.
 RECENT = 10
+#: A run stalls once a step takes so many times what the last one took, and so many seconds.
+STALLED, STALLED_S = 5.0, 60.0
 
 
-def lines(train: TrainView, active: bool, width: int) -> tuple[Parts, ...]:
-    """Four lines of at most ``width`` cells."""
+def lines(train: TrainView, active: bool, width: int, waited: float = 0.0) -> tuple[Parts, ...]:
+    """Four lines of at most ``width`` cells; ``waited`` is the seconds since the last step."""
     if train.last is None:
         return ((), (), _machine(train, width), ())
     if train.resuming and active:
         said = f" {train.run} is being resumed: step {train.step} was its last "
         return (((clip(visible(said), width), "quiet"),), (), _machine(train, width), ())
     return (
-        _progress(train, active, width),
+        _progress(train, active, width, waited),
         fitting(_numbers(train), width),
         _machine(train, width),
         _warnings_and_saves(train, width),
@@ -53,12 +55,15 @@ def fitting(figures: list[tuple[str, str]], width: int) -> Parts:
     return tuple(parts)
 
 
-def _progress(train: TrainView, active: bool, width: int) -> Parts:
+def _progress(train: TrainView, active: bool, width: int, waited: float) -> Parts:
     last = train.last
     if last is None:
         return ()
     # After the last step it may measure for minutes: the pane's head says what and how far.
-    left = f"   ETA {duration(last.eta_s)}" if active and last.step < last.steps else ""
+    going_on = active and last.step < last.steps
+    left = f"   ETA {duration(last.eta_s)}" if going_on else ""
+    if going_on and waited > max(STALLED_S, STALLED * last.seconds):
+        left = f"   no step for {duration(waited)}"
     head = f" step {last.step:,}/{last.steps:,} "
     tail = f" {percent(last.step, last.steps)}{left}   {duration(last.seconds)}/step "
     share = last.step / last.steps if last.steps else 0.0

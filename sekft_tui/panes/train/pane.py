@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import ClassVar
 
 from textual import on
@@ -41,6 +42,8 @@ _WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 _AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
 #: From this height on, the batch in training is shown below the chart.
 TALL = 36
+#: Seconds between two looks whether a run has stalled.
+STALLED_LOOK_S = 5.0
 
 
 class TrainPane(FormPane[TrainView]):
@@ -69,6 +72,8 @@ class TrainPane(FormPane[TrainView]):
         self.view = TrainView()
         self._earlier: list[TrainView] = []
         self._smoother = plots.Smoother()
+        self._last: events.StepDone | None = None
+        self._stepped = time.monotonic()  # when it was seen
         self._resumed = ""  # the run that the job resumes, before it says so itself
         self._next = ""  # what is said of a run that is to begin
 
@@ -93,6 +98,12 @@ class TrainPane(FormPane[TrainView]):
         self.chart.view = views.restored(self.before)
         self.host.pinned.refresh()
         self.show_last()
+        self.set_interval(STALLED_LOOK_S, self._look_whether_stalled)
+
+    def _look_whether_stalled(self) -> None:
+        """A run that stalls says nothing, so that nothing else draws it again."""
+        if self._active:
+            self.stats.update()
 
     def extent(self, view: TrainView) -> int:
         return len(view.steps)
@@ -134,6 +145,7 @@ class TrainPane(FormPane[TrainView]):
         if before is not self.view:
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
         batch = self.view.batch
+        self._look_at_step()
         begun = f"step {batch.step} is in training" if batch else "preparing the run"
         since = batch.t if batch else 0.0
         width = self.chart.size.width - 10
@@ -245,7 +257,14 @@ class TrainPane(FormPane[TrainView]):
         return (((f" {name}", "strong"), (fit(about, room), "quiet"), (f" {state} ", style)),)
 
     def _stats(self, width: int) -> tuple[Parts, ...]:
-        return figures.lines(self.view, self._active, width)
+        return figures.lines(self.view, self._active, width, time.monotonic() - self._stepped)
+
+    def _look_at_step(self) -> None:
+        """Note since when no step has come; a run that measures or is paused makes none."""
+        job, last = self._job, self.view.last
+        waits = job is not None and job.status == "running" and job.progress is None
+        if not waits or last is not self._last:
+            self._last, self._stepped = last, time.monotonic()
 
     @property
     def _active(self) -> bool:

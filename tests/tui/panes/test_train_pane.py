@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events, jobs
 from sekft_tui.app import Workbench
-from sekft_tui.panes.train import TrainPane
+from sekft_tui.panes.train import TrainPane, figures
 from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.process.settings import load_state
 from tests.tui.screen import until, until_gone, until_shown
@@ -104,6 +104,22 @@ async def test_after_the_last_step_it_says_what_it_still_does_and_how_far_that_i
         engine.say(events.HeldoutDone(job=job, step=6, loss=0.4, tokens=600))
         await until_gone(pilot, "3/12")
         engine.say(done)
+
+
+async def test_a_run_that_makes_no_step_for_minutes_says_so_until_it_makes_one(
+    make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, step_21 = training(steps=60, upto=21)
+    async with make_app().run_test(size=(120, 36)) as pilot:
+        await training_step_21(pilot, engine)
+        await until_shown(pilot, "step 20/60", "ETA")
+        monkeypatch.setattr(figures, "STALLED_S", 0.5)
+        monkeypatch.setattr(figures, "STALLED", 0.0)
+        await until_shown(pilot, "no step for")
+        monkeypatch.setattr(figures, "STALLED_S", 60.0)
+        engine.say(step_21)
+        await until_shown(pilot, "step 21/60", "ETA")
+        await until_gone(pilot, "no step for")
 
 
 async def test_a_run_is_saved_and_its_curves_looked_at_by_keys_in_a_small_terminal(

@@ -342,6 +342,17 @@ def test_speed_is_told_against_what_the_machine_could_do() -> None:
     assert "saved at step 60" in shown[3]
 
 
+@pytest.mark.parametrize(
+    ("waited", "active", "said"), [(59.0, True, ""), (185.0, True, "3:05"), (185.0, False, "")]
+)
+def test_a_run_that_stalls_says_for_how_long(waited: float, active: bool, said: str) -> None:
+    train = replayed(list(watched(60))[:90]).train
+    progress = "".join(text for text, _ in figures.lines(train, active, 160, waited)[0])
+    assert ("no step for" in progress) == bool(said)
+    assert said in progress
+    assert ("ETA" in progress) == (active and not said)
+
+
 def test_a_gpu_is_told_by_its_share_its_memory_and_its_watts() -> None:
     gpu = GpuReading(name="H200", busy=0.75, used=40 << 30, total=140 << 30, watts=600, celsius=61)
     seen = events.MachineSeen(
