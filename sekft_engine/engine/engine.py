@@ -22,11 +22,11 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.at_once import AT_ONCE, answer_at_once
 from sekft_engine.engine.guests import Guests
 from sekft_engine.engine.publisher import Observer, Publisher
-from sekft_engine.engine.queue import LASTING, JobQueue, last_number, unfinished_jobs
+from sekft_engine.engine.queue import LASTING, TRAINING, JobQueue, last_number, unfinished_jobs
 from sekft_engine.engine.readiness import Readiness
 from sekft_engine.engine.registry import HANDLERS, Handler
 from sekft_engine.engine.running import RunningJob, ending_of
-from sekft_engine.records import events, jobs
+from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job, kind_of, label_of
 from sekft_engine.records.journal import Journal
@@ -35,8 +35,6 @@ from sekft_engine.work.board import Board
 from sekft_engine.work.residence import Residence
 
 JOURNAL = "engine.jsonl"
-#: Jobs that train, so that a checkpoint may be asked of them.
-_TRAINING = jobs.Train | jobs.Sweep | jobs.Experiment | jobs.Improve
 #: How long the guest of the base works before the queue is looked at, in seconds.
 GUEST_TURN_S = 1.0
 
@@ -181,7 +179,7 @@ class Engine:
             running = self._running
             if running is None or job_id not in ("", running.job.id):
                 return False
-            if not isinstance(running.job, _TRAINING):
+            if not isinstance(running.job, TRAINING):
                 return False
             running.ask_to_save()
             return True

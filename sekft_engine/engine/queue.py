@@ -32,6 +32,8 @@ LASTING = (
     jobs.Experiment,
     jobs.Improve,
 )
+#: Jobs that train, so that a checkpoint may be asked of them.
+TRAINING = (jobs.Train, jobs.Sweep, jobs.Experiment, jobs.Improve)
 
 
 class JobQueue:

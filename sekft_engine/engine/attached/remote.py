@@ -22,7 +22,7 @@ from sekft_engine.engine.attached.sender import Order, Sender
 from sekft_engine.engine.attached.silence import silence
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.attached.writing import WritingFollower
-from sekft_engine.engine.queue import LASTING
+from sekft_engine.engine.queue import LASTING, TRAINING
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.history import DELETED
 from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
@@ -328,9 +328,11 @@ class RemoteEngine:
                 callback(event)
 
 
-#: Jobs that train, so that a checkpoint may be asked of them.
-_TRAINING_KINDS = ("train", "sweep", "experiment", "improve")
-_LASTING_KINDS = frozenset(str(kind.__struct_config__.tag) for kind in LASTING)
+def _kinds(types: tuple[type[Job], ...]) -> frozenset[str]:
+    return frozenset(str(kind.__struct_config__.tag) for kind in types)
+
+
+_TRAINING_KINDS, _LASTING_KINDS = _kinds(TRAINING), _kinds(LASTING)
 
 
 def lasts(kind: str) -> bool:
