@@ -31,6 +31,8 @@ _SHOWS = {
 #: A word before each entry that is not plain, so that colour is not needed.
 _WORDS = {"error": "error", "warning": "warn", "debug": "debug"}
 _EMPTY = "nothing logged yet"
+#: When, its level, its text.
+LogEntry = tuple[float, str, str]
 
 
 class LogPane(SearchedPane):
@@ -42,6 +44,11 @@ class LogPane(SearchedPane):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._lines: list[Parts] = []
+        #: Of each line, its entry, and the number of the line in it.
+        self._owners: list[tuple[LogEntry, int]] = []
+        #: The line that the user went to, as long as no other; None = the newest.
+        self._wished: tuple[LogEntry, int] | None = None
+        self._placed = 0  # where the cursor was put by it
         self._logged = 0
         self._width = 0
         self._from = LEVELS[0]
@@ -82,16 +89,37 @@ class LogPane(SearchedPane):
         chosen = (shared.logged, width, self._from, self._words)
         if chosen == self._chosen:
             return
-        at_end, self._chosen = self._at_end, chosen
+        self._chosen = chosen
         self._logged, self._width = shared.logged, width
         entries = [entry for entry in shared.log if self._wanted(*entry)]
         self._shown = len(entries) if self._is_filtered else shared.logged
-        self._lines = [line for entry in entries for line in _entry(*entry, width=width)]
+        self._lines, self._owners = [], []
+        for entry in entries:
+            lines = _entry(*entry, width=width)
+            self._lines += lines
+            self._owners += [(entry, number) for number in range(len(lines))]
         self.list.empty = "nothing here is as chosen\nesc shows all" if shared.log else _EMPTY
-        self.list.set_rows(len(self._lines), len(self._lines) - 1 if at_end else None)
+        self._placed = self._place()
+        self.list.set_rows(len(self._lines), self._placed)
         self.head.update()
 
+    def _place(self) -> int:
+        """The line for the cursor: a filter, or what is logged meanwhile, does not move it away
+        from where the user went, and it is there again once a filter shows it again."""
+        last = len(self._lines) - 1
+        if self._wished is None:
+            return last
+        entry, number = self._wished
+        found = (y for y, (own, _) in enumerate(self._owners) if own is entry)
+        first = next(found, None)
+        if first is None:
+            return last
+        return first + min(number, sum(own is entry for own, _ in self._owners[first:]) - 1)
+
     def on_line_list_moved(self) -> None:
+        if self.list.cursor != self._placed:
+            self._placed = self.list.cursor
+            self._wished = None if self._at_end else self._owners[self._placed]
         self.head.update()
 
     @property

@@ -8,7 +8,8 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
 from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
-from tests.tui.screen import screen_text, until_gone, until_shown
+from sekft_tui.widgets.line_list import LineList
+from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine
 
 Make = Callable[[], Workbench]
@@ -80,3 +81,29 @@ async def test_the_log_begins_with_runs_that_died_or_were_stopped_since_the_last
         await until_shown(pilot, "12 trajectories", "tiny idle")
         await pilot.press("6")
         await until_shown(pilot, "nothing logged yet")
+
+
+async def test_neither_a_filter_that_is_cancelled_nor_a_new_entry_moves_the_cursor(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        said(engine)
+        await pilot.press("6")
+        await until_shown(pilot, "4 entries", "following")
+        entries = app.query_one("#log-list", LineList)
+        await pilot.press("k", "k")
+        await until(pilot, lambda: entries.cursor == 1, "the second entry")
+        await pilot.press("f", *"full")
+        await until_shown(pilot, "1 of 4 entries")
+        await pilot.press("escape")
+        await until_shown(pilot, "4 entries")
+        await until(pilot, lambda: entries.cursor == 1, "the second entry again")
+        engine.say(events.Log(job="train-1", t=2.0, level="info", text="more"))
+        await until_shown(pilot, "5 entries", "more")
+        assert entries.cursor == 1
+        await pilot.press("G")
+        await until_shown(pilot, "following")
+        engine.say(events.Log(job="train-1", t=3.0, level="info", text="still more"))
+        await until(pilot, lambda: entries.cursor == 5, "the newest one is followed")
