@@ -125,7 +125,7 @@ def test_nothing_of_a_step_is_left_on_the_cpu(on_device: ResidentBase, data: Dat
     }, made
     for tensor in (*trainer.weights, *on_device.model.parameters(), *on_device.model.buffers()):
         assert isinstance(tensor, SimTensor)
-    for state in trainer._optimizer.state.values():
+    for state in trainer.optimizer.state.values():
         assert {type(value) for name, value in state.items() if name != "step"} == {SimTensor}
 
 

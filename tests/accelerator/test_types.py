@@ -57,7 +57,7 @@ def test_the_base_is_in_bfloat16_and_adapter_optimiser_and_losses_in_float32(
     assert {weight.dtype for weight in in_bf16.model.parameters() if id(weight) not in own} == {
         torch.bfloat16
     }
-    for state in trainer._optimizer.state.values():
+    for state in trainer.optimizer.state.values():
         assert {value.dtype for value in state.values()} == {torch.float32}
     products = {dtype for name, dtype in record.dtypes if name == "aten.mm.default"}
     assert products == {"torch.bfloat16", "torch.float32"}  # the base's, and the adapter's

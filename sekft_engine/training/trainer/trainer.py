@@ -36,6 +36,7 @@ from sekft_engine.training.trainer.step import Abandoned, Diverged, Step, diverg
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
 #: Told how many of how many are done.
 Report = Callable[[int, int], None]
@@ -57,6 +58,7 @@ class Trainer:
         plan: the rows of each step.
         done: how many steps have been done.
         weights: the adapter's weights.
+        optimizer: of these weights.
         micro_batch: how many rows share a forward pass; halved when memory runs out.
     """
 
@@ -84,7 +86,7 @@ class Trainer:
         self._rate = rate
         self.weights = base.trainable(name)
         ranks.broadcast_weights(self.weights)
-        self._optimizer = torch.optim.AdamW(
+        self.optimizer: Optimizer = torch.optim.AdamW(
             self.weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
         )
         self._logits = trained_token_logits(base.model)
@@ -112,7 +114,7 @@ class Trainer:
             started = time.monotonic()
             rows = [self.data.train[number] for number in batch]
             lr = self._rate(step, len(self.plan), self.recipe)
-            for group in self._optimizer.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.ranks.announce("step")
             self.ranks.seed(self.recipe.seed, step)
@@ -122,8 +124,8 @@ class Trainer:
             except Diverged:  # here or in another process
                 self._restore_good()
                 raise
-            self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
             self.base.touched(self.name)
             self.done = step
             self._random = random_state(self.base.device)
@@ -164,7 +166,7 @@ class Trainer:
             try:
                 return self._accumulate(step, rows, trained)
             except Abandoned:
-                self._optimizer.zero_grad(set_to_none=True)
+                self.optimizer.zero_grad(set_to_none=True)
                 raise
             except (RuntimeError, MemoryError) as error:
                 if self.compiles and compiling_failed(error):
@@ -174,7 +176,7 @@ class Trainer:
                 # Sharded processes make the same passes, so one cannot repeat its own.
                 elif self.ranks.sharded or not self._save_memory():
                     raise self._too_little_memory(step, rows) from error
-            self._optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             release_memory()
 
     def _accumulate(self, step: int, rows: Sequence[TrainRow], trained: int) -> float:
@@ -293,7 +295,7 @@ class Trainer:
         raise diverged(self.done, what, ids, self.good_step)
 
     def _restore_good(self) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self._good.restore()
         self.base.touched(self.name)
 
@@ -349,7 +351,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """The state that later steps depend on, as it was after the last completed step."""
-        return state_of(self.weights, self._optimizer, self._random)
+        return state_of(self.weights, self.optimizer, self._random)
 
     def restore(
         self, tensors: dict[str, Tensor], step: int, micro_batch: int, recompute: bool
@@ -361,7 +363,7 @@ class Trainer:
         """
         refuse_other_shapes(tensors, self.weights)
         self.ranks.announce("restore", tensors, step, micro_batch, recompute)
-        restore_state(tensors, self.weights, self._optimizer)
+        restore_state(tensors, self.weights, self.optimizer)
         set_random_state(tensors, self.base.device)
         self._random = random_state(self.base.device)
         self.micro_batch, self.recompute = micro_batch, recompute
@@ -390,7 +392,7 @@ class Trainer:
         self.ranks.announce("end")
         for weight in self.weights:
             weight.grad = None
-        self._optimizer.state.clear()
+        self.optimizer.state.clear()
         self._good.free()
         self.base.activate(self.name)
         release_memory()

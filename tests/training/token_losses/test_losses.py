@@ -138,7 +138,7 @@ def test_measuring_between_two_steps_changes_no_bit_of_the_training(
                 measured(base, list(data.heldout))
         moments = [
             state[name].clone()
-            for state in trainer._optimizer.state.values()
+            for state in trainer.optimizer.state.values()
             for name in ("exp_avg", "exp_avg_sq")
         ]
         weights = [weight.detach().clone() for weight in trainer.weights]
