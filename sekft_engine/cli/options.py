@@ -139,6 +139,17 @@ class ResumingCommand(click.Command):
         return left
 
 
+def explicit(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's options that the user gave."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {
+        name: value
+        for name, value in options.items()
+        if context.get_parameter_source(name) is not default
+    }
+
+
 def find_workspace(named: Path | None) -> Workspace | None:
     """The workspace that was named, or the one this folder is; None = work without."""
     if named is not None:

@@ -15,6 +15,7 @@ import msgspec
 
 from sekft_engine.cli.options import (
     ResumingCommand,
+    explicit,
     find_workspace,
     hub_option,
     json_option,
@@ -31,6 +32,7 @@ from sekft_engine.data.recipe import Recipe, recipe_fields, recipe_from
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.run_job import run_job
 from sekft_engine.records import jobs
+from sekft_engine.records.adapter_names import refuse_name
 from sekft_engine.records.results import FindRateResult, TrainResult, expect
 from sekft_engine.work.context import Stopped
 
@@ -135,11 +137,13 @@ def command(
     place = find_workspace(workspace)
     recipe = {name: options.pop(name) for name in Recipe.__struct_fields__}
     job = jobs.Train(recipe=recipe_from(recipe), **options)
+    if job.name and not job.resume:  # a run may be resumed under an older, freer name
+        refuse_name(job.name, "--name")
     if sweep is not None:
         from sekft_engine.cli.sweep import run as run_sweep
 
         display = Display(quiet=quiet, verbose=verbose)
-        flags = _explicit(recipe)
+        flags = explicit(recipe)
         return run_sweep(
             job,
             sweep,
@@ -150,7 +154,7 @@ def command(
             as_json=as_json,
             resident=not no_resident,
         )
-    job = _filled(job, place, _explicit(recipe))
+    job = _filled(job, place, explicit(recipe))
     if inspect:
         return _inspect(job, place, as_json)
     if find_lr:
@@ -193,17 +197,6 @@ def _train(
     if as_json:
         print_json(result)
     return result
-
-
-def _explicit(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's fields that stand on the command line."""
-    context = click.get_current_context()
-    default = click.core.ParameterSource.DEFAULT
-    return {
-        name: value
-        for name, value in recipe.items()
-        if context.get_parameter_source(name) is not default
-    }
 
 
 def _find_rate(

@@ -195,12 +195,15 @@ class ResidentBase:
         """
         return self._adapters.known(name).slot
 
-    def new_adapter(self, name: str, recipe: Recipe) -> None:
-        """Add a new adapter to the base, active; the recipe's seed decides its weights."""
+    def new_adapter(self, name: str, recipe: Recipe, *, folder: Path | None = None) -> None:
+        """Add a new adapter to the base, active; the recipe's seed decides its weights. ``folder``
+        is where it will be saved: an earlier adapter of that name and folder is replaced."""
         import torch
         from peft import LoraConfig, TaskType
 
-        self.refuse_name(name)
+        self.refuse_name(name, own=folder)
+        if name in self._adapters:
+            self.drop(name)
         layers = self._layers.choose(recipe.targets)
         targets = self._layers.target_modules(layers)
         settings = LoraSettings(
@@ -219,7 +222,11 @@ class ResidentBase:
         slot = self._host.add(plan, config)
         made = self.peft.peft_config[slot].to_dict()
         self._adapters[name] = NamedAdapter(
-            slot=slot, digest=self._unsaved(), config=made, confirmed=True
+            slot=slot,
+            digest=self._unsaved(),
+            config=made,
+            confirmed=True,
+            folder=None if folder is None else folder.resolve(),
         )
         self.active = name
 
@@ -280,6 +287,7 @@ class ResidentBase:
             config=raw,
             meta=meta,
             confirmed=meta is not None and meta.base_digest == self.digest,
+            folder=folder.resolve(),
         )
         self.active = name
         return digest
@@ -333,13 +341,18 @@ class ResidentBase:
         if self.active == name:
             self.active = to
 
-    def refuse_name(self, name: str) -> None:
-        """Raise :class:`BadInput` if a new adapter must not have this name."""
-        self._adapters.refuse(name)
+    def refuse_name(self, name: str, *, own: Path | None = None) -> None:
+        """Raise :class:`BadInput` if a new adapter, saved in the folder ``own``, must not have this
+        name. What the base holds of that folder is the same adapter, and may be replaced."""
+        self._adapters.refuse(name, own=own)
 
-    def free_name(self, wanted: str) -> str:
-        """``wanted``, with a number appended if an adapter has that name already."""
-        return self._adapters.free(wanted)
+    def free_name(self, wanted: str, *, own: Path | None = None) -> str:
+        """``wanted``, with a number appended if another adapter than that in ``own`` has it."""
+        return self._adapters.free(wanted, own=own)
+
+    def folder(self, name: str) -> Path | None:
+        """The folder that the adapter was read from or is saved in; None = it is not on disk."""
+        return self._adapters.known(name).folder
 
     # --- the proof ----------------------------------------------------------------------------
 
@@ -378,5 +391,5 @@ class ResidentBase:
         )
         config = adapter.config | {"base_model_name_or_path": str(self.path)}
         adapter.digest = write_adapter(folder, weights, config, meta)
-        adapter.meta = meta
+        adapter.meta, adapter.folder = meta, folder.resolve()
         return adapter.digest

@@ -185,7 +185,7 @@ class _Sweep:
             base = self.context.base
             if base is not None:
                 for name in set(base.adapters) - before:
-                    base.drop(name)
+                    self.context.drop_adapter(name)
 
     def _training(self, point: Point, place: Path) -> jobs.Train:
         return jobs.Train(

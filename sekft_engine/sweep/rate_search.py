@@ -11,6 +11,7 @@ suggested, as is usual since Howard and Gugger, fastai: A Layered API for Deep L
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -55,9 +56,25 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> FindRateResult:
     epochs = math.ceil(count * job.recipe.batch / len(data.train))
     recipe = msgspec.structs.replace(job.recipe, max_steps=count, epochs=epochs)
     base = context.load_base(str(folder), job.load_4bit, device=job.device)
-    active = base.active
-    base.new_adapter(_NAME, recipe)
-    trainer = Trainer(base, _NAME, data, recipe, leave=context.cancelled, rate=rate_of)
+    with contextlib.ExitStack() as undo:
+        undo.callback(base.activate, base.active)
+        base.new_adapter(_NAME, recipe)
+        undo.callback(base.drop, _NAME)
+        trainer = Trainer(base, _NAME, data, recipe, leave=context.cancelled, rate=rate_of)
+        undo.callback(trainer.close)
+        curve = _tried(trainer, context, count)
+    return FindRateResult(
+        suggested=suggested(curve),
+        lowest_loss_at=lowest(curve).lr,
+        swept=[LOWEST, curve[-1].lr],
+        steps=len(curve),
+        curve=curve,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _tried(trainer: Trainer, context: Context, count: int) -> list[RatePoint]:
+    """The points of the sweep, each told as it is measured."""
     curve: list[RatePoint] = []
     try:
         bare = []
@@ -81,18 +98,7 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> FindRateResult:
             context.wait_while_paused()
     except Abandoned:
         raise Interrupted("stopped before a rate was found") from None
-    finally:
-        trainer.close()
-        base.drop(_NAME)
-        base.activate(active)
-    return FindRateResult(
-        suggested=suggested(curve),
-        lowest_loss_at=lowest(curve).lr,
-        swept=[LOWEST, curve[-1].lr],
-        steps=len(curve),
-        curve=curve,
-        seconds=round(time.monotonic() - began, 3),
-    )
+    return curve
 
 
 def rate_of(step: int, steps: int, _recipe: Recipe) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sekft_engine.records import events, jobs
+from sekft_engine.records.adapter_names import name_of_folder, refuse_name
 from sekft_engine.records.results import (
     AttachResult,
     DropResult,
@@ -13,7 +14,6 @@ from sekft_engine.records.results import (
     RenameResult,
     SwapResult,
 )
-from sekft_engine.records.runs import ADAPTER
 from sekft_engine.work.context import Context
 
 
@@ -29,7 +29,9 @@ def run_prepare(job: jobs.Prepare, context: Context) -> PrepareResult:
 def run_attach(job: jobs.Attach, context: Context) -> AttachResult:
     base = context.resident
     folder = Path(job.path).expanduser()
-    name = job.name or (folder.parent.name if folder.name == ADAPTER else folder.name)
+    if job.name:
+        refuse_name(job.name, "name")
+    name = job.name or name_of_folder(folder)
     digest = base.attach(name, folder)
     if doubt := base.doubt(name):
         context.log(f"{folder}: {doubt}", "warning")
@@ -45,13 +47,13 @@ def run_swap(job: jobs.Swap, context: Context) -> SwapResult:
 
 def run_drop(job: jobs.Drop, context: Context) -> DropResult:
     base = context.resident
-    base.drop(job.name)
-    context.emit(events.AdapterDropped(job="", name=job.name))
+    context.drop_adapter(job.name)
     return DropResult(adapters=base.adapters, active=base.active)
 
 
 def run_rename(job: jobs.Rename, context: Context) -> RenameResult:
     base = context.resident
+    refuse_name(job.to, "to")
     base.rename(job.name, job.to)
     digest, active = base.adapters[job.to], base.active == job.to
     context.emit(events.AdapterDropped(job="", name=job.name))

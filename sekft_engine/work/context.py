@@ -279,6 +279,11 @@ class Context:
         base.set_clock(Clock.now())  # it may have been loaded days ago
         return base
 
+    def drop_adapter(self, name: str) -> None:
+        """Take the adapter from the base, and say so to all who know that it is there."""
+        self.resident.drop(name)
+        self.emit(events.AdapterDropped(job="", name=name))
+
     # --- the run ------------------------------------------------------------------------------
 
     def open_run(
@@ -289,10 +294,15 @@ class Context:
         facts: RunFacts | None = None,
         out: str = "",
         name: str = "",
+        asked: Job | None = None,
     ) -> Run:
-        """Make the run's folder; from here on this job's events go into its journal."""
+        """Make the run's folder; from here on this job's events go into its journal.
+
+        Args:
+            asked: the job by which the run can be resumed in any engine; None = as it came.
+        """
         root: Path | None = self.workspace.runs if self.workspace else None
-        job = msgspec.to_builtins(absolute(self.job))
+        job = msgspec.to_builtins(absolute(asked or self.job))
         run = create_run(root, kind, about=about, facts=facts, out=out, name=name, job=job)
         return self._opened(run)
 

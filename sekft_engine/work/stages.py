@@ -60,4 +60,4 @@ class Stages:
             base = self._context.base
             if base is not None:
                 for left in set(base.adapters) - before:
-                    base.drop(left)
+                    self._context.drop_adapter(left)

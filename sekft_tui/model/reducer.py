@@ -6,9 +6,11 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, assert_never
 
 from sekft_engine.records import events
+from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import AnyResult, FindRateResult
 from sekft_tui.model.endings import name_of, stopped_text
@@ -76,7 +78,6 @@ class Shared:
     jobs: dict[str, JobView] = field(default_factory=dict)
     queue: events.QueueChanged | None = None
     base: events.BaseLoaded | None = None
-    adapters: dict[str, events.AdapterAttached] = field(default_factory=dict)
     train: TrainView = field(default_factory=TrainView)
     #: The run of the job before; the present job may resume it.
     before: TrainView = field(default_factory=TrainView)
@@ -138,13 +139,10 @@ def reduce(shared: Shared, event: Event) -> None:
             _progressed(_job(shared, event), event)
         case events.Log():
             shared.add_log(event.t, event.level, event.text)
-        case (
-            events.BaseLoaded()
-            | events.AdapterAttached()
-            | events.AdapterDropped()
-            | events.ServerChanged()
-        ):
+        case events.BaseLoaded() | events.ServerChanged():
             _base_event(shared, event)
+        case events.AdapterAttached() | events.AdapterDropped():
+            pass  # the engine's status has them
         case events.RunCreated():
             _run_created(shared, event)
         case events.LossesMeasured() | events.CommandTyped():
@@ -164,20 +162,14 @@ def _train_event(shared: Shared, event: TrainEvent) -> None:
         case events.RunResumed():
             shared.add_log(event.t, "info", f"resumed after step {event.step}")
         case events.AdapterSaved():
-            text = f"adapter {event.name} saved at step {event.step}"
-            shared.add_log(event.t, "info", text)
+            name = name_of_folder(Path(event.path))
+            shared.add_log(event.t, "info", f"adapter {name} saved at step {event.step}")
         case _:
             pass
     shared.train.apply(event)
 
 
-def _base_event(
-    shared: Shared,
-    event: events.BaseLoaded
-    | events.AdapterAttached
-    | events.AdapterDropped
-    | events.ServerChanged,
-) -> None:
+def _base_event(shared: Shared, event: events.BaseLoaded | events.ServerChanged) -> None:
     match event:
         case events.ServerChanged():
             said = f"serves {', '.join(event.models)} at {event.url}"
@@ -186,13 +178,8 @@ def _base_event(
             shared.add_log(event.t, "info", said)
         case events.BaseLoaded():
             shared.base = event
-            shared.adapters.clear()
             where = f"{event.dtype} on {event.device}, {event.seconds:.1f} s"
             shared.add_log(event.t, "info", f"base {event.base} loaded: {where}")
-        case events.AdapterAttached():
-            shared.adapters[event.name] = event
-        case events.AdapterDropped():
-            shared.adapters.pop(event.name, None)
         case _:
             assert_never(event)
 

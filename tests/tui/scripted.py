@@ -16,6 +16,7 @@ from sekft_engine.records.result import Result
 from sekft_engine.records.results import (
     CancelResult,
     CheckpointResult,
+    LoadResult,
     MoveResult,
     PauseResult,
     QueuedStatus,
@@ -35,6 +36,7 @@ class ScriptedEngine:
         cancelled: each request to cancel: the job, and whether its step may end first.
         orders: each request to pause, resume or move.
         ready: how often it was asked to be ready for a training.
+        adapters: on its base, digests by name.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,7 @@ class ScriptedEngine:
         self.paused = False
         self.ready = 0
         self.board = Board()
+        self.adapters: dict[str, str] = {}
         self._running: Queued | None = None
         self._waiting: list[Queued] = []
         self._subscribers: list[Callable[[Event], None]] = []
@@ -144,6 +147,7 @@ class ScriptedEngine:
     def status(self) -> StatusResult:
         job = self._running
         return StatusResult(
+            resident=LoadResult(adapters=self.adapters) if self.adapters else {},
             running=RunningStatus(id=job.id, kind=job.kind, label=job.label, paused=self.paused)
             if job is not None
             else None,

@@ -83,6 +83,10 @@ class Known:
                 self._waiting = [job for job in self._waiting if job.id != event.job]
             case events.JobPaused() | events.JobResumed():
                 self._paused = isinstance(event, events.JobPaused)
+            case events.AdapterAttached() | events.AdapterSaved() | events.AdapterDropped() if (
+                self.resident is not None
+            ):
+                self.resident = _with_adapter(self.resident, event)
             case events.BaseLoaded():
                 self.resident = LoadResult(
                     base=event.base,
@@ -159,3 +163,16 @@ class Known:
                 for one in waiting
             ]
             return StatusResult(resident=self.resident or {}, running=running, queued=queued)
+
+
+def _with_adapter(
+    held: LoadResult,
+    event: events.AdapterAttached | events.AdapterSaved | events.AdapterDropped,
+) -> LoadResult:
+    """What is resident after an adapter came, changed or went."""
+    adapters = {name: digest for name, digest in held.adapters.items() if name != event.name}
+    active = held.active if held.active != event.name else None
+    if not isinstance(event, events.AdapterDropped):
+        adapters = held.adapters | {event.name: event.digest}
+        active = event.name
+    return msgspec.structs.replace(held, adapters=adapters, active=active)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,16 +10,21 @@ import msgspec
 from sekft_engine.core.errors import BadInput
 from sekft_engine.records.adapters import AdapterMeta
 
+#: What is wrong with a name that another adapter has.
+TAKEN = "an adapter of this name is on the base"
+
 
 class NamedAdapter(msgspec.Struct, kw_only=True):
     """An adapter on the base: its slot in PEFT, the digest of its content, its configuration as in
-    its file, the content of its ``sekft.json``, and whether it is known to be made for the base."""
+    its file, the content of its ``sekft.json``, whether it is known to be made for the base, and
+    the folder that it was read from or is saved in."""
 
     slot: str
     digest: str
     config: dict[str, Any]
     confirmed: bool
     meta: AdapterMeta | None = None
+    folder: Path | None = None
 
 
 class NamedAdapters(dict[str, NamedAdapter]):
@@ -46,20 +52,27 @@ class NamedAdapters(dict[str, NamedAdapter]):
         self.refuse(to)
         return NamedAdapters({to if key == name else key: adapter for key, adapter in self.items()})
 
-    def refuse(self, name: str) -> None:
-        """Raise :class:`BadInput` if a new adapter must not have this name."""
+    def refuse(self, name: str, *, own: Path | None = None) -> None:
+        """Raise :class:`BadInput` if a new adapter must not have this name.
+
+        Args:
+            own: the folder of the new adapter; what came from there may be replaced.
+        """
         if not name or name == "__base__":
             raise BadInput("not a name for an adapter", where=repr(name), mend="choose another")
-        if name in self:
-            raise BadInput(
-                "an adapter of this name is on the base",
-                where=name,
-                mend="drop it, or name another",
-            )
+        if name in self and not self._is_from(name, own):
+            raise BadInput(TAKEN, where=name, mend="choose another name, or drop that adapter")
 
-    def free(self, wanted: str) -> str:
-        """``wanted``, with a number appended if an adapter has that name already."""
+    def free(self, wanted: str, *, own: Path | None = None) -> str:
+        """``wanted``, with a number appended if another adapter has that name already.
+
+        Args:
+            own: as for :meth:`refuse`.
+        """
         name, number = wanted, 2
-        while name in self:
+        while name in self and not self._is_from(name, own):
             name, number = f"{wanted}-{number}", number + 1
         return name
+
+    def _is_from(self, name: str, folder: Path | None) -> bool:
+        return folder is not None and self[name].folder == folder.resolve()

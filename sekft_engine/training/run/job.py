@@ -25,9 +25,11 @@ from sekft_engine.model.kernels.matmul import library
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapted import AdaptedShare
+from sekft_engine.records.adapter_names import refuse_name
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.results import TrainResult
 from sekft_engine.records.runs import (
+    ADAPTER,
     BaseFacts,
     DataFacts,
     Run,
@@ -103,7 +105,7 @@ def run_train(job: jobs.Train, context: Context) -> TrainResult:
     finally:
         session.trainer.close()
         if not session.saved_step:  # an untrained adapter is of no use
-            base.drop(name)
+            context.drop_adapter(name)
 
 
 def _plan(job: jobs.Train, context: Context) -> Plan:
@@ -117,9 +119,8 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     context.progress("importing torch", 0)
     import_torch()
     adapted = expected_share(folder, recipe.targets)
-    if job.name and context.base is not None:
-        context.base.refuse_name(job.name)
     earlier = earlier_run(job)
+    _refuse_name(job, earlier, context)
     before = earlier.facts.base.load_4bit if earlier is not None else None
     asked = before if job.load_4bit is None else job.load_4bit
     job = msgspec.structs.replace(
@@ -172,6 +173,21 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         facts=facts,
         place=place,
     )
+
+
+def _refuse_name(job: jobs.Train, earlier: RunInfo | None, context: Context) -> None:
+    """Refuse a name that is none, or that another adapter has.
+
+    The adapter that the run itself left on the base is replaced, and a run that an older version
+    began keeps its name, whatever that is.
+    """
+    if not job.name:
+        return
+    if earlier is None or job.name != earlier.name:
+        refuse_name(job.name, "--name")
+    own = Path(job.out).expanduser() / ADAPTER if job.out else None
+    if context.base is not None:
+        context.base.refuse_name(job.name, own=own)
 
 
 def _plan_memory(plan: Plan, context: Context) -> bool:
@@ -261,8 +277,8 @@ def _new_adapter(plan: Plan, run: Run, context: Context) -> tuple[ResidentBase, 
             str(plan.folder), job.load_4bit, device=job.device, sharded=job.shard_base
         )
     base.set_clock(plan.tokenizer.clock)  # worlds are tried with the same prompts
-    name = job.name or base.free_name(run.id)
-    base.new_adapter(name, plan.recipe)
+    name = job.name or base.free_name(run.id, own=run.adapter)
+    base.new_adapter(name, plan.recipe, folder=run.adapter)
     reach = base.reach(name)
     context.log(str(reach), "warning" if reach.experts else "info")
     if job.shard_base:

@@ -12,6 +12,8 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
+from sekft_engine.records.adapter_names import name_fault
+from sekft_engine.records.results import LoadResult
 from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.model.job_text import no_base
 from sekft_tui.model.runs.measured import Measured, alike, measured_runs
@@ -283,13 +285,27 @@ class RecipePart(Part):
         if name == "device":
             return device_fault(value)
         if name == "name":
-            with self._host.bridge.shared() as shared:
-                taken = value in shared.adapters
-            return "an adapter of this name is on the base" if taken else ""
+            return self._name_fault(value) if value else ""
         try:
             recipe_from(self.values | {name: value})
         except SekftError as error:
             return error.what.removeprefix(f"{name} {value}: ")
+        return ""
+
+    def _name_fault(self, name: str) -> str:
+        """Why the next run's adapter cannot be called ``name``, as the run itself would say it."""
+        bridge = self._host.bridge
+        held = bridge.engine.status().resident
+        if why := name_fault(name):
+            return why
+        if isinstance(held, LoadResult) and name in held.adapters:
+            return "an adapter of this name is on the base; choose another name"
+        with bridge.shared() as shared:
+            queue = shared.queue
+            queued = [queue.running, *queue.waiting] if queue is not None else []
+        trained = [job.spec for job in queued if job is not None and job.kind == "train"]
+        if any(spec.get("name") == name for spec in trained):
+            return "a run of this name is in the queue; choose another name"
         return ""
 
     def _changed(self, name: str, value: str) -> None:

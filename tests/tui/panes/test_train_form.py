@@ -55,9 +55,29 @@ async def test_a_run_is_started_in_4_bits_by_a_name_and_with_worlds_of_ones_own(
         assert (job.name, job.load_4bit, job.device) == ("tiny-1", True, "cuda:1")
         assert job.scenarios == str(workspace.holdout_scenarios)
         await until_shown(pilot, "adapter name   the run's id")  # the next is another adapter
-        engine.say(events.AdapterAttached(job="x", name="tiny-1", digest="0"))
         await pilot.press("tab", "G", *"kkkk", "enter", *"tiny-1", "enter")
-        await until_shown(pilot, "✗ an adapter of this name is on the")
+        await until_shown(pilot, "✗ a run of this name is in the queue")
+
+
+async def test_a_name_that_no_adapter_can_have_is_refused_while_it_is_typed(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    engine.adapters["cat"] = "0" * 64
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "G", *"kkkk", "enter", *"../../evil name")
+        await until_shown(
+            pilot, "✗ a name has only letters a-z, digits, '.', '_' and '-', and not '/'"
+        )
+        await pilot.press("enter", "ctrl+u", *"evil name")
+        await until_shown(pilot, "and not a space")
+        await pilot.press("ctrl+u", *".hidden")
+        await until_shown(pilot, "✗ a name begins with a letter or a digit, and not with '.'")
+        await pilot.press("ctrl+u", *"cat")
+        await until_shown(pilot, "✗ an adapter of this name is on the base; choose another name")
+        await pilot.press("s", "enter")
+        await until_shown(pilot, "cats")
+        await until_gone(pilot, "✗")
 
 
 async def test_a_key_pressed_twice_starts_one_run_and_a_second_run_says_what_it_waits_for(
@@ -243,9 +263,9 @@ async def test_a_question_mark_shows_help_where_only_a_number_can_be_meant(make_
         await until_gone(pilot, "╭─ keys")
         await pilot.press("8", "enter")
         await until_shown(pilot, "rank           48")
-        await pilot.press("G", *"kkkk", "enter", *"why", "question_mark", "enter")
+        await pilot.press("G", *"kkkk", "enter", *"why", "question_mark")
         await until_shown(pilot, "adapter name   why?")
-        await pilot.press("r")
+        await pilot.press("escape", "r")
         await until_shown(pilot, " steps: 60")
         await pilot.press("question_mark")
         await until_shown(pilot, "╭─ keys", "Start a run with this recipe")
