@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sekft_engine.core.errors import Interrupted
+from sekft_engine.core.errors import Interrupted, SekftError
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 from sekft_engine.data.scenario import Scenario
@@ -19,26 +19,23 @@ from sekft_engine.episodes.episode import trial_name
 from sekft_engine.episodes.step_cap import too_low
 from sekft_engine.evaluation.grid import Grid, Operators, Together
 from sekft_engine.evaluation.refuse import (
-    DEFAULTS,
-    REFUSED,
-    named_run,
     needs_base,
-    refuse_other_eval,
     refuse_unsuited_base,
     refuse_what_cannot_be_kept,
     refuse_what_shows_nothing,
 )
 from sekft_engine.evaluation.report.document import Conditions
+from sekft_engine.evaluation.resume import DEFAULTS, REFUSED, earlier_eval, recorded_names
 from sekft_engine.operators.controls import control_operator, controls_of
-from sekft_engine.operators.endpoints import identity
 from sekft_engine.operators.local import LocalOperators
 from sekft_engine.operators.operator import Operator
-from sekft_engine.operators.subjects import Subject, subjects_of
+from sekft_engine.operators.subjects import Subject, Subjects, subjects_of
 from sekft_engine.records import events
+from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.jobs import Evaluate
 from sekft_engine.records.precision import recorded_precision
-from sekft_engine.records.runs import Run, list_runs
+from sekft_engine.records.runs import Run
 from sekft_engine.sources import load_scenarios
 from sekft_engine.work.context import Context, Stopped
 from sekft_engine.worlds import open_world
@@ -62,7 +59,7 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
         place = {"world": world.backend, "userland": world.userland.label}
     asked = _about(job, scenarios, dialect, place)
     refuse_what_cannot_be_kept(job, context, asked)
-    with _stage(job, context, dialect) as stage:
+    with _stage(job, context, dialect, asked) as stage:
         subjects = [*stage.subjects, *controls_of(job.controls)]
         about = stage.about | asked
         run = _open_run(job, context, about)
@@ -113,8 +110,14 @@ class Stage(NamedTuple):
 
 
 @contextlib.contextmanager
-def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]:
-    """The subjects on the resident base, or models behind endpoints."""
+def _stage(
+    job: Evaluate, context: Context, dialect: Dialect, asked: dict[str, Any]
+) -> Iterator[Stage]:
+    """The subjects on the resident base, or models behind endpoints.
+
+    Args:
+        asked: what is known of the eval without its base.
+    """
     if job.endpoints:
         from sekft_engine.operators.remote import RemoteOperators
 
@@ -135,12 +138,14 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
             "base": str(base.path),
             "base_digest": base.digest,
             "quantised": base.quantised,
-            "subjects": {subject.name: subject.digest for subject in subjects.acting},
+            **subjects_by_name(subjects),
         }
+        earlier = earlier_eval(job, context.workspace, about | asked)
+        if earlier is not None:  # its episodes are stored under the names of then
+            subjects.rename(recorded_names(earlier))
+            about |= subjects_by_name(subjects)
         if clock := base.tokenizer.recorded_clock:
             about["clock"] = msgspec.to_builtins(clock)
-        if subjects.refused:
-            about[REFUSED] = {refused.name: refused.digest for refused in subjects.refused}
         local = LocalOperators(job, context, base, subjects.activate)
         conditions = Conditions(
             context=local.context_limit,
@@ -161,6 +166,14 @@ def _stage(job: Evaluate, context: Context, dialect: Dialect) -> Iterator[Stage]
             return made
 
         yield Stage(subjects.acting, local, about, lambda: conditions, base.set_clock, together)
+
+
+def subjects_by_name(subjects: Subjects) -> dict[str, dict[str, str]]:
+    """The digests of adapters by their names, for what the run is about."""
+    found = {"subjects": {subject.name: subject.digest for subject in subjects.acting}}
+    if subjects.refused:
+        found[REFUSED] = {refused.name: refused.digest for refused in subjects.refused}
+    return found
 
 
 def _nobody(subject: Subject) -> tuple[Operator, int]:
@@ -190,22 +203,24 @@ def _about(
 
 
 def _open_run(job: Evaluate, context: Context, about: dict[str, Any]) -> Run:
-    if not job.resume:
-        return context.open_run("eval", about=about, out=job.out)
-    folder = named_run(job) if job.out else _unfinished(context, about)
-    if folder is None:
-        return context.open_run("eval", about=about, out=job.out)
-    refuse_other_eval(folder, about)
-    return context.reopen_run(folder)
+    earlier = earlier_eval(job, context.workspace, about)
+    if earlier is not None:
+        return context.reopen_run(earlier)
+    return context.open_run("eval", about=about, out=job.out, asked=_by_folder(job, context))
 
 
-def _unfinished(context: Context, about: dict[str, Any]) -> Path | None:
-    """The newest run of the same eval in the workspace that did not come to its end."""
-    if context.workspace is None:
-        return None
-    for info in reversed(list_runs(context.workspace.runs)):
-        if info.kind != "eval" or info.status in ("done", "running"):
-            continue
-        if identity(info.about) == identity(about):
-            return Path(info.path)
-    return None
+def _by_folder(job: Evaluate, context: Context) -> Evaluate:
+    """The job with adapters of the base named by their folders, so that an engine that has not got
+    them can resume it."""
+    base = context.base
+
+    def place(spec: str) -> str:
+        if base is None or spec not in base.adapters:
+            return spec
+        folder = base.folder(spec)
+        with contextlib.suppress(SekftError, OSError):
+            if folder is not None and adapter_digest(folder) == base.adapters[spec]:
+                return str(folder)
+        return spec
+
+    return msgspec.structs.replace(job, adapters=tuple(map(place, job.adapters)))

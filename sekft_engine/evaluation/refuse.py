@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from sekft_engine.bases import current_digest
 from sekft_engine.core.errors import BadInput
+from sekft_engine.evaluation.resume import named_run, refuse_other_eval, refuse_other_models
 from sekft_engine.model.family import family_of
-from sekft_engine.operators.endpoints import identity
+from sekft_engine.operators.subjects import BASE
+from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.jobs import Evaluate
-from sekft_engine.records.runs import MANIFEST, adapter_folder, read_run, refuse_place
+from sekft_engine.records.runs import adapter_folder, read_run, refuse_place
 from sekft_engine.work.context import Context
-
-#: Options that a run records only where they are not these: older runs had none of them.
-DEFAULTS: Mapping[str, Any] = {
-    "seeds": 1,
-    "until_decided": False,
-    "exact": False,
-    "context": 0,
-    "controls": [],
-}
-
-#: The adapters that could not act, by name with their digests, in what a run is about.
-REFUSED = "refused"
 
 
 def refuse_what_shows_nothing(job: Evaluate) -> None:
@@ -96,33 +84,9 @@ def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[s
     if job.endpoints or "base" not in before:
         return
     refuse_other_eval(folder, {**asked, "base": str(context.find_base(job.base))})
-    digests = [attached.get(spec) or adapter_digest(folders[spec]) for spec in job.adapters]
-    subjects = {**before.get("subjects", {}), **before.get(REFUSED, {})}
-    known = [digest for digest in subjects.values() if digest]
-    if sorted(digests) != sorted(known):
-        raise _another("models", folder)
-
-
-def named_run(job: Evaluate) -> Path | None:
-    """The run in the folder that the job names; None where there is none."""
-    folder = Path(job.out).expanduser().absolute() if job.out else None
-    return folder if folder is not None and (folder / MANIFEST).is_file() else None
-
-
-def refuse_other_eval(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Raise :class:`BadInput` where the run in ``folder`` was not the eval that is asked for."""
-    before = {**DEFAULTS, **identity(read_run(folder).about)}
-    if (digest := asked.get("base_digest")) and (recorded := before.get("base_digest")):
-        before["base_digest"] = current_digest(recorded, Path(asked["base"]), digest)
-    for name, value in {**DEFAULTS, **identity(asked)}.items():
-        if before.get(name) != value:
-            raise _another(name, folder)
-
-
-def _another(fact: str, folder: Path) -> BadInput:
-    differs = "differ" if fact.endswith("s") else "differs"
-    return BadInput(
-        f"this run was another eval: its {fact.replace('_', ' ')} {differs}",
-        where=str(folder),
-        mend="ask for the same eval, or choose another --out",
-    )
+    models = [(BASE, "")] if job.with_base else []
+    for spec in job.adapters:
+        there = folders.get(spec)
+        name = spec if there is None else name_of_folder(there)
+        models.append((name, attached[spec] if there is None else adapter_digest(there)))
+    refuse_other_models(folder, before, models)

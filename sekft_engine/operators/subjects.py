@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -13,10 +13,11 @@ from sekft_engine.core.errors import BadInput, BaseChanged, DigestMismatch, Sekf
 from sekft_engine.data.dialect import Dialect
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events
-from sekft_engine.records.adapters import META, AdapterMeta, adapter_digest
+from sekft_engine.records.adapter_names import name_of_folder
+from sekft_engine.records.adapters import META, AdapterMeta, adapter_digest, read_meta
 from sekft_engine.records.jobs import Control, Evaluate
 from sekft_engine.records.precision import trained_in_4bit
-from sekft_engine.records.runs import ADAPTER, adapter_folder
+from sekft_engine.records.runs import adapter_folder
 from sekft_engine.work.context import Context
 from sekft_engine.work.guest import SERVED
 
@@ -85,33 +86,43 @@ class Subjects:
             BadInput: it is named twice, or is not there.
             BaseChanged: the base is not what it was.
         """
-        name = spec
         folder = None if spec in self._before else adapter_folder(spec)
         digest = self._base.adapters[spec] if folder is None else adapter_digest(folder)
-        if any(other.digest == digest for other in self.acting):
-            raise BadInput("named twice", where=spec, mend="name each adapter once")
-        for known in self._before:
-            served = known.startswith(SERVED)  # it may be taken away, and has another name
-            if folder is not None and not served and self._base.adapters[known] == digest:
-                name, folder = known, None
+        for other in self.acting:
+            if other.digest == digest:
+                same = f"the same adapter as {other.name}, bit by bit"
+                raise BadInput(same, where=spec, mend="name one of them")
+        name = self._report_name(spec if folder is None else name_of_folder(folder))
+        there = spec if folder is None else self._on_base(digest) or self._free(name)
         try:
             if folder is not None:
-                name = self._name_for(folder)
-                self._attach(name, folder)
-            refuse_other_dialect(name, self._base.meta(name), self._dialect)
+                self._attach(there, folder)
+            meta = self._base.meta(there) if folder is None else read_meta(folder)
+            refuse_other_dialect(name, meta, self._dialect)
         except BaseChanged:
             raise
         except Exception as error:  # noqa: BLE001 - whatever PEFT does, the others can act
-            self.refused.append(Refusal(report_name(name), digest, known_error(error)))
+            self.refused.append(Refusal(name, digest, known_error(error)))
             return
-        subject = self._subject(name, folder)
+        subject = self._subject(name, there, folder)
         self.acting.append(subject)
-        if folder is not None:
+        if subject.folder is not None:
             for doubt in filter(None, (subject.doubt, subject.precision)):
                 self._context.log(f"{folder}: {doubt}", "warning")
-            path = str(folder.absolute())
-            attached = events.AdapterAttached(job="", name=name, digest=digest, path=path)
+            path = str(subject.folder.absolute())
+            attached = events.AdapterAttached(job="", name=there, digest=digest, path=path)
             self._context.emit(attached)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call adapters, by the digests of their content, as a report called them before."""
+        self.acting = [
+            msgspec.structs.replace(subject, name=names.get(subject.digest, subject.name))
+            for subject in self.acting
+        ]
+        self.refused = [
+            refused._replace(name=names.get(refused.digest, refused.name))
+            for refused in self.refused
+        ]
 
     def activate(self, subject: Subject) -> None:
         """Let ``subject`` be who acts on the base."""
@@ -136,6 +147,14 @@ class Subjects:
             return False
         return True
 
+    def end(self) -> None:
+        """:meth:`leave`, and say which adapters are not on the base any more."""
+        self.leave()
+        for subject in self.acting:
+            if subject.folder is not None:
+                gone = events.AdapterDropped(job="", name=str(subject.adapter))
+                self._context.emit(gone)
+
     def leave(self) -> None:
         """Drop the adapters that were not on the base before."""
         for name in set(self._base.adapters) - self._before:
@@ -145,27 +164,43 @@ class Subjects:
         self.leave()
         self._base.attach(name, folder)
 
-    def _name_for(self, folder: Path) -> str:
-        wanted = (folder.parent.name if folder.name == ADAPTER else folder.name).replace(".", "_")
-        wanted = wanted or "adapter"
-        name, number = wanted, 2
-        taken = {*self._before, *(subject.adapter for subject in self.acting)}
-        while name in taken:
-            name, number = f"{wanted}-{number}", number + 1
-        return name
+    def _on_base(self, digest: str) -> str:
+        """The adapter of this content that was on the base before; empty = there is none, or it
+        is one that a server may take away."""
+        found = (
+            name
+            for name, content in self._base.adapters.items()
+            if content == digest and name in self._before and not name.startswith(SERVED)
+        )
+        return next(found, "")
 
-    def _subject(self, name: str, folder: Path | None) -> Subject:
-        meta = self._base.meta(name)
+    def _report_name(self, wanted: str) -> str:
+        """What an adapter is called in reports. It does not depend on what is on the base, so that
+        every engine calls it the same."""
+        taken = {*(subject.name for subject in self.acting), *(each.name for each in self.refused)}
+        return _unlike(report_name(wanted), taken)
+
+    def _free(self, wanted: str) -> str:
+        """A name on the base that no other adapter has there, or will have."""
+        return _unlike(wanted, {*self._before, *(subject.adapter for subject in self.acting)})
+
+    def _subject(self, name: str, there: str, folder: Path | None) -> Subject:
+        """The subject that the adapter called ``there`` on the base is.
+
+        Args:
+            folder: by which it was named; None = by its name.
+        """
+        meta = self._base.meta(there)
         known = meta.load_4bit if meta is not None else None
         trained = trained_in_4bit(folder) if folder is not None else known
         return Subject(
-            name=report_name(name),
-            adapter=name,
-            digest=self._base.adapters[name],
-            doubt=self._base.doubt(name),
+            name=name,
+            adapter=there,
+            digest=self._base.adapters[there],
+            doubt=self._base.doubt(there),
             trained_4bit=trained,
             precision=other_precision(trained, self._base),
-            folder=folder,
+            folder=None if there in self._before else folder,
         )
 
 
@@ -194,7 +229,7 @@ def subjects_of(
             context.log(f"{refusal.name} cannot act: {refusal.error}", "error")
         yield subjects
     finally:
-        subjects.leave()
+        subjects.end()
         base.activate(active if active in base.adapters else None)
 
 
@@ -235,6 +270,14 @@ def other_precision(trained_4bit: bool | None, base: ResidentBase) -> str:
         "it was trained on the base in full precision and acts on it in 4 bits, so it may act "
         "otherwise than it learnt (--no-load-4bit loads it as trained)"
     )
+
+
+def _unlike(wanted: str, taken: Collection[str | None]) -> str:
+    """``wanted``, with a number appended if it is taken."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}-{number}", number + 1
+    return name
 
 
 def report_name(name: str) -> str:

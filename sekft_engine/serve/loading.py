@@ -25,9 +25,10 @@ from sekft_engine.operators.local import context_limit
 from sekft_engine.operators.mixing import acting, prove_mixing
 from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.subjects import other_precision
+from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.adapters import AdapterMeta
 from sekft_engine.records.precision import trained_in_4bit
-from sekft_engine.records.runs import ADAPTER, adapter_folder
+from sekft_engine.records.runs import adapter_folder
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.work.residence import Wanted, load_base
 
@@ -140,7 +141,7 @@ def named_adapters(folder: Path, adapters: Sequence[str]) -> tuple[tuple[str, Pa
             )
         there = adapter_folder(path)
         if not name:
-            name = (there.parent.name if there.name == ADAPTER else there.name) or "adapter"
+            name = name_of_folder(there)
         if name in taken:
             raise BadInput(
                 f"two models are called {name!r}",

@@ -24,9 +24,10 @@ from sekft_engine.episodes.episode import FinishedEpisode, episode_key, trial_na
 from sekft_engine.episodes.store import holds_bundles, touched, write_episode
 from sekft_engine.operators.subjects import BASE
 from sekft_engine.records import jobs
+from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.results import ShellResult
-from sekft_engine.records.runs import ADAPTER, Run, adapter_folder, create_run, refuse_place, run_of
+from sekft_engine.records.runs import Run, adapter_folder, create_run, refuse_place, run_of
 from sekft_engine.sources import load_scenarios
 from sekft_engine.takeover.folder_world import scenario_of_folder
 from sekft_engine.takeover.keep import Keeper, drafts_folder
@@ -191,9 +192,8 @@ def prepare(
     adapter = _adapter(asked.adapter, workspace)
     digest = adapter_digest(Path(adapter)) if adapter else ""
     origin = _origin(asked, workspace)
-    folder = Path(adapter)
-    subject = folder.parent.name if folder.name == ADAPTER else folder.name
-    subject = asked.model or (asked.endpoint and SERVER) or subject or BASE
+    subject = name_of_folder(Path(adapter)) if adapter else BASE
+    subject = asked.model or (asked.endpoint and SERVER) or subject
     about = {
         "scenario": origin.scenario.id,
         "subjects": {subject: digest},
