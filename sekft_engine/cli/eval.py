@@ -12,6 +12,7 @@ import msgspec
 from sekft_engine.cli.options import (
     ResumingCommand,
     api_key_option,
+    explicit,
     find_workspace,
     json_option,
     no_resident_option,
@@ -126,7 +127,7 @@ def command(
     """Evaluate the base, and adapters on it, at the bare prompt of sandboxed worlds.
 
     All models act in the same worlds. Every episode is saved in the run's folder. Ctrl-C keeps
-    the finished ones; --resume continues from there.
+    the finished ones; --resume continues from there, and takes what is not given from the run.
 
     Where an engine is alive in the workspace and holds this base, it does the eval.
 
@@ -137,11 +138,7 @@ def command(
     """
     place = find_workspace(workspace)
     job = jobs.Evaluate(with_base=not no_base, **options)
-    job = msgspec.structs.replace(
-        job,
-        scenarios=job.scenarios or _held_out(place),
-        out=job.out or _folder_here(place),
-    )
+    job = _filled(job, {*explicit(options), *(["with_base"] if no_base else [])}, place)
     from sekft_engine.evaluation.report.caveats import nothing_counted, refused
     from sekft_engine.evaluation.report.tables import tables
 
@@ -174,6 +171,19 @@ def command(
     if why := refused(result):
         raise JobFailed(why)
     return 0
+
+
+def _filled(job: jobs.Evaluate, given: set[str], place: Workspace | None) -> jobs.Evaluate:
+    """``job`` with what the run that it resumes, or the workspace, says of what was left open."""
+    if job.resume:
+        from sekft_engine.evaluation.resume import completed
+
+        job = completed(job, given, place)
+    return msgspec.structs.replace(
+        job,
+        scenarios=job.scenarios or _held_out(place),
+        out=job.out or _folder_here(place),
+    )
 
 
 def _write_report(result: EvalResult, target: Path) -> None:

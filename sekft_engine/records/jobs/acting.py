@@ -73,7 +73,13 @@ class Evaluate(Job, frozen=True, kw_only=True, tag="eval"):
     turn_tokens: Annotated[int, Meta(ge=1, description="Most tokens in one command.")] = 64
     load_4bit: Load4bit = None
     device: Device = "auto"
-    resume: Annotated[bool, Meta(description="Resume an eval that was stopped.")] = False
+    resume: Annotated[
+        bool,
+        Meta(
+            description="Resume the eval in --out [default: the workspace's newest unfinished one "
+            "that agrees with the options]; options that are not given come from it."
+        ),
+    ] = False
     endpoints: Annotated[
         tuple[str, ...],
         Meta(description="Evaluate models of an OpenAI-compatible server; several make a fleet."),
