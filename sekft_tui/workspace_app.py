@@ -92,23 +92,30 @@ class WorkspaceApp(PanesApp):
         return Bridge(self._engine, self.post_message)
 
     def log_earlier(self) -> None:
-        """Begin the log with what befell runs since the last session; the engine of another process
-        tells its own."""
+        """Begin the log with what befell runs and sessions since the last time; the engine of
+        another process tells of its runs itself."""
         begun = self.remembered.form("log").get("begun", "")
         since = int(begun) / 1000 if begun.isdecimal() else 0.0  # kept in milliseconds
         self.remembered.keep_form("log", {"begun": str(time.time_ns() // 1_000_000)})
 
         async def work() -> None:
-            from sekft_tui.process.earlier import endings_since
-
-            endings = await run_on_thread(lambda: endings_since(self.workspace.runs, since))
+            endings = await run_on_thread(lambda: self._earlier(since))
             with self.bridge.shared() as shared:
                 for ending in endings:
                     shared.add_log(*ending)
                     shared.version += 1
 
+        self.run_worker(work(), group="earlier")
+
+    def _earlier(self, since: float) -> list[tuple[float, str, str]]:
+        """What the log begins with, in the order of the times."""
+        from sekft_engine.takeover.keep import drafts_folder
+        from sekft_tui.process.earlier import endings_since, sessions_left_since
+
+        found = sessions_left_since(drafts_folder(self.workspace), since)
         if self.bridge.remote is None:
-            self.run_worker(work(), group="earlier")
+            found += endings_since(self.workspace.runs, since)
+        return sorted(found)
 
     def look_elsewhere(self) -> None:
         """Where the engine does nothing, see whether another process writes a run: an earlier

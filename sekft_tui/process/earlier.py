@@ -1,12 +1,16 @@
-"""What befell runs since the workbench was last open here: the log of a session begins with it."""
+"""What befell runs and sessions since the workbench was last open here: the log begins with it."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from sekft_engine.core.errors import BadInput
+from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.text import count
+from sekft_engine.episodes.store import read_episode
 from sekft_engine.records.runs import EVENTS, read_run
+from sekft_engine.takeover.keep import drafts
+from sekft_engine.takeover.origin import typed_elsewhere
 from sekft_tui.input.actions import key_for
 
 #: How a run has ended, as the log says it. One that is done says so in Runs.
@@ -44,6 +48,30 @@ def endings_since(runs: Path, since: float) -> list[tuple[float, str, str]]:
             resume = f"; {key_for('runs.resume')} in Runs resumes it"
             text = f"before this session: {run.id} {how} (it wrote last at {clock}){resume}"
             found.append((when, level, text))
+    return found
+
+
+def sessions_left_since(folder: Path | None, since: float) -> list[tuple[float, str, str]]:
+    """Sessions that were neither saved nor given up, because their terminal was lost.
+
+    Args:
+        folder: of drafts.
+        since: as for :func:`endings_since`.
+
+    Returns:
+        as :func:`endings_since`.
+    """
+    found = []
+    for path in reversed(drafts(folder)[:MOST]):  # the newest
+        try:
+            when, left = path.stat().st_mtime, read_episode(path).trajectory
+        except (SekftError, OSError):
+            continue
+        if when > since and not typed_elsewhere(left):
+            clock = time.strftime("%d %b %H:%M", time.localtime(when))
+            what = f"a session in {left.scenario} was left after {count(left.steps, 'command')}"
+            resume = f"{key_for('global.demonstrate')} offers to continue it"
+            found.append((when, "info", f"before this session: {what} (at {clock}); {resume}"))
     return found
 
 

@@ -355,6 +355,8 @@ async def test_what_was_lost_with_the_terminal_is_offered_again(
         await typed(pilot, "touch done")
         await until_shown(pilot, "1 command so far")
     async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("6")
+        await until_shown(pilot, "before this session: a session in held-000 was left after 1")
         await pilot.press("W")
         await until_shown(pilot, "held-000, unfinished")
         await pilot.press("enter")
