@@ -78,6 +78,36 @@ def test_a_person_does_the_whole_loop_by_keyboard_in_80_by_24(
 
 
 @pytest.mark.slow
+def test_a_run_with_an_adapter_name_is_resumed_in_the_workbench_that_stopped_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
+        screen.until_shown("12 trajectories")
+        screen.press("2")
+        screen.until_shown("epochs")
+        screen.press(*"j" * 9, "enter", "ctrl+u", *"40", "enter")
+        screen.press("G", *"kkkk", "enter", *"cat", "enter")
+        screen.until_shown("adapter name   cat")
+        screen.press("s")
+        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
+        screen.press("x")
+        screen.until_shown("u in Runs resumes")
+        assert list_runs(workspace.runs)[0].status == "stopped"
+        screen.press("5")
+        screen.until_shown("001-train-cat")
+        screen.press("u")
+        screen.until_shown("✓ done")
+        screen.press("5")
+        screen.until(lambda text: re.search("✓ +001-train-cat", text), "done")
+        screen.press("q")
+        screen.until_shown("is loaded; loading it took")
+        screen.press("q")
+        assert screen.ended() == 0
+    (run,) = list_runs(workspace.runs)
+    assert (run.id, run.status) == ("001-train-cat", "done")
+
+
+@pytest.mark.slow
 def test_a_lost_connection_saves_the_run(workspace: Workspace, tmp_path: Path) -> None:
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
         screen.until_shown("12 trajectories")
