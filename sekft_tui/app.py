@@ -21,11 +21,11 @@ from textual.widgets import ContentSwitcher
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_tui import messages, theme
-from sekft_tui.dataset import DataSet
 from sekft_tui.input.actions import bindings, fixed_key, key_for
 from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.input.places import PANES, Place
+from sekft_tui.model.dataset import DataSet
 from sekft_tui.model.job_size import DataCount
 from sekft_tui.panes import pane_type
 from sekft_tui.process.attention import Attention

@@ -13,8 +13,8 @@ from textual.screen import Screen
 
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
-from sekft_tui.dataset import DataSet
 from sekft_tui.messages import Request
+from sekft_tui.model.dataset import DataSet
 from sekft_tui.model.job_size import DataCount
 from sekft_tui.model.runs.pinned import PinnedRuns
 from sekft_tui.process.bridge import Bridge

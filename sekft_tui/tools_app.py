@@ -16,10 +16,10 @@ from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
 from sekft_engine.data.workspace import Workspace, naming
 from sekft_tui import theme
-from sekft_tui.dataset import DataSet
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import key_for
 from sekft_tui.input.tour import Tour
+from sekft_tui.model.dataset import DataSet
 from sekft_tui.notices_app import NoticesApp
 from sekft_tui.process import exporting, outside
 from sekft_tui.process.attention import Attention

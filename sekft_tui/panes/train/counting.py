@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from sekft_engine.core.errors import SekftError
-from sekft_tui.dataset import DataSet
+from sekft_tui.model.dataset import DataSet
 from sekft_tui.model.job_size import DataCount
 
 #: A data set that takes longer to read than this, in seconds, is not counted.
