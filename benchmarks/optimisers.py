@@ -39,6 +39,7 @@ VARIANTS = (
     "adamw:5e-3",
     "muon:2e-3",
     "adamw:2e-3:1",
+    "lora+4:2e-3:1",
 )
 _VARIANT = re.compile(r"(adamw|muon|lora\+(\d+(?:\.\d+)?)):([\d.e-]+)(?::(\d+))?")
 
