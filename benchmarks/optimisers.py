@@ -86,12 +86,12 @@ def optimizer_for(trainer: Trainer, variant: Variant, rank: int) -> Optimizer:
 
 def trained(base: ResidentBase, variant: Variant, options: argparse.Namespace) -> dict[str, float]:
     """Train a fresh adapter; its mean loss over the last third of the steps, and held out."""
-    rows = options.sessions + options.heldout
     recipe = Recipe(
         lr=variant.lr, batch=variant.batch, micro_batch=2, epochs=1, dropout=0,
-        heldout=options.heldout / rows, limit=rows, seed=options.seed,
+        heldout=options.heldout / options.limit, limit=options.limit, seed=options.seed,
     )  # fmt: skip
-    data = load_data(options.data, "", base.tokenizer, recipe)
+    read = load_data(options.data, "", base.tokenizer, recipe)
+    data = msgspec.structs.replace(read, train=read.train[: options.sessions])
     base.new_adapter("trial", recipe)
     trainer = Trainer(base, "trial", data, recipe)
     trainer.optimizer = optimizer_for(trainer, variant, recipe.rank)
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--variant", action="append", help="NAME:LR[:BATCH]; may be repeated")
     parser.add_argument("--sessions", type=int, default=144, help="to train on")
     parser.add_argument("--heldout", type=int, default=40, help="sessions to measure on")
+    parser.add_argument("--limit", type=int, default=940, help="sessions to take all of these from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
