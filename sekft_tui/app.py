@@ -371,8 +371,8 @@ class Workbench(ToolsApp):
         self.remembered.keep_form("pane", {"name": self.pane} if self.pane != first else {})
         state = msgspec.structs.replace(self.state, theme=self.theme)
         if state != self._saved:
+            save_rest(self._saved, state)
             self._saved = self.state = state
-            save_rest(state)
 
     def leave(self) -> None:
         """Save the settings and end."""

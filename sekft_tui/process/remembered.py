@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from sekft_tui.process.settings import State, load_state, save_state
+from sekft_tui.process.settings import State, changing_state, load_state
 
 #: Workspaces that are remembered; the one that was left first is forgotten first.
 _MOST = 64
 
 
 class Remembered:
-    """The part of the settings that belongs to one workspace, written at every change.
+    """The part of the settings that belongs to one workspace, written at every change. Only what
+    has changed here is written: another workbench may have the same workspace open.
 
     Args:
         root: the workspace's folder.
@@ -30,17 +32,30 @@ class Remembered:
 
     def keep_form(self, name: str, values: Mapping[str, str]) -> None:
         """Remember the values of a form that are not its defaults."""
-        if self._forms.get(name, {}) == values:
+        before = self._forms.get(name, {})
+        if before == values:
             return
+        changed = {field: value for field, value in values.items() if before.get(field) != value}
+        dropped = before.keys() - values.keys()
         self._forms[name] = dict(values)
-        # Read again: another workbench may have written for its own workspace since.
-        state = load_state()
-        forms = {root: state.forms[root] for root in state.forms if root != self._root}
-        forms[self._root] = {name: form for name, form in self._forms.items() if form}
-        newest = dict(list(forms.items())[-_MOST:])
-        save_state(msgspec.structs.replace(state, forms=newest))
+        with changing_state() as change:
+            forms = dict(change.state.forms)
+            mine = forms.pop(self._root, {})  # the one that was left last comes last
+            stored = {k: v for k, v in mine.get(name, {}).items() if k not in dropped}
+            mine = {**mine, name: stored | changed}
+            forms[self._root] = {name: form for name, form in mine.items() if form}
+            newest = dict(list(forms.items())[-_MOST:])
+            change.state = msgspec.structs.replace(change.state, forms=newest)
 
 
-def save_rest(state: State) -> None:
-    """Save the settings other than forms, which are on disk already."""
-    save_state(msgspec.structs.replace(state, forms=load_state().forms))
+def save_rest(before: State, now: State) -> None:
+    """Save the settings other than forms, as far as they differ from what they were ``before``."""
+    with changing_state() as change:
+        stored = change.state
+        fields: dict[str, Any] = {
+            name: getattr(now, name)
+            for name in State.__struct_fields__
+            if name not in ("forms", "pinned") and getattr(now, name) != getattr(before, name)
+        }
+        pinned = {k: v for k, v in now.pinned.items() if before.pinned.get(k) != v}
+        change.state = msgspec.structs.replace(stored, **fields, pinned=stored.pinned | pinned)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.app import Workbench
 from sekft_tui.panes.eval import EvalPane
+from sekft_tui.panes.eval.setup import EvalSetup
 from sekft_tui.panes.replay import ReplayPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.recipe import RecipePart
@@ -65,6 +68,69 @@ async def test_the_set_up_of_evals_is_there_again(make_app: Make) -> None:
         values = app.query_one(EvalPane).setup.values
         await until(pilot, lambda: values["step_cap"] == "7", "the set-up")
         assert values["userland"] == "debian"
+
+
+async def test_the_models_that_were_ticked_are_ticked_again(
+    make_app: Make, workspace: Workspace
+) -> None:
+    for number in (1, 2):
+        name = f"{number:03}-train"
+        run = stored_run(workspace, name, training(steps=2, upto=2, run=name))
+        (run / "adapter").mkdir(exist_ok=True)
+        (run / "adapter" / "adapter_config.json").write_text("{}")
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        shown = await until_shown(pilot, "[x] base", "[x] 002-train", "[ ] 001-train")
+        assert "Set-up" in shown
+        await pilot.press("home", "space", "j", "space", "j", "space")
+        await until_shown(pilot, "[ ] base", "[ ] 002-train", "[x] 001-train")
+    async with make_app().run_test(size=(80, 24)) as pilot:  # nobody left the first in order
+        await pilot.press("3")
+        await until_shown(pilot, "[ ] base", "[ ] 002-train", "[x] 001-train")
+
+
+def test_a_workbench_that_changed_nothing_overwrites_nothing_of_another(tmp_path: Path) -> None:
+    mine, other = Remembered(tmp_path), Remembered(tmp_path)
+    mine.keep_form("eval", {"n": "3", "step_cap": "4", "turn_tokens": "32"})
+    other.keep_form("pane", {"name": "eval"})
+    other.keep_form("eval", {"seed": "1"})
+    assert Remembered(tmp_path).form("eval") == {
+        "n": "3",
+        "step_cap": "4",
+        "turn_tokens": "32",
+        "seed": "1",
+    }
+    mine.keep_form("eval", {"n": "3", "turn_tokens": "32"})
+    assert Remembered(tmp_path).form("eval") == {"n": "3", "turn_tokens": "32", "seed": "1"}
+
+
+async def test_pinned_runs_and_theme_of_another_workbench_stay(
+    make_app: Make, workspace: Workspace
+) -> None:
+    stored_run(workspace, "001-train", training(steps=2, upto=2, run="001-train"))
+    idle, busy = make_app(), make_app()
+    async with busy.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "001-train")
+        await pilot.press("P")
+        busy.theme = "textual-light"
+        busy.remember()
+    async with idle.run_test(size=(80, 24)):
+        idle.state = msgspec.structs.replace(idle.state, tmux_hint_shown=True)
+        idle.remember()
+    state = load_state()
+    assert state.tmux_hint_shown
+    assert state.theme == "textual-light"
+    assert state.pinned == {str(workspace.root): ("001-train",)}
+
+
+def test_a_number_lowered_to_the_worlds_there_are_is_not_the_users(tmp_path: Path) -> None:
+    setup = EvalSetup()
+    start = dict(setup.values)
+    setup.set_choices((), 3)
+    setup.change("seed", "7")
+    assert setup.values["n"] == "3"
+    assert setup.changed(start) == {"seed": "7"}
 
 
 async def test_filter_and_place_in_the_list_are_there_again(make_app: Make) -> None:

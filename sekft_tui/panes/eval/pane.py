@@ -125,12 +125,22 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         self.setup.set_choices(adapters, count, self._wanted, worlds)
         if self._wanted in {adapter.path for adapter in adapters}:
             self._wanted = ""
+            self._keep()
         self._fill()
 
     def choose(self, path: str) -> None:
-        """Choose the adapter in ``path``."""
+        """Choose the adapter in ``path``, as the user asked elsewhere."""
+        self.setup.decide_models()
+        self._choose_saved(path)
+
+    def _choose_saved(self, path: str) -> None:
+        """Choose the adapter in ``path`` as soon as it is found."""
         self._wanted = path
         self.reload()
+
+    def _keep(self) -> None:
+        """Remember what the user has changed."""
+        self.host.remembered.keep_form("eval", self.setup.changed(self._start))
 
     def _fill(self) -> None:
         self.form.set_fields(self.setup.fields(self.host.workspace.holdout_scenarios))
@@ -139,7 +149,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
 
     def _changed(self, name: str, value: str) -> None:
         self.setup.change(name, value)
-        self.host.remembered.keep_form("eval", self.setup.changed(self._start))
+        self._keep()
         self._fill()
 
     # --- grid -------------------------------------------------------------------------------
@@ -317,7 +327,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             case events.JobStarted(kind="eval"):
                 self.opened = None
             case events.AdapterSaved():
-                self.choose(event.path)
+                self._choose_saved(event.path)
             case events.JobDone(kind="train" | "setup"):
                 self.reload()
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+import msgspec
+
+from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.choose import choose_scenarios
 from sekft_engine.episodes.step_cap import too_low
@@ -39,6 +43,8 @@ _SANDBOX = "what runs the worlds; auto = the first that works here"
 _DEVICE = "where the base computes: auto, cpu, cuda, or one card, as cuda:1"
 USERLANDS = ("auto", "host", "debian")
 SANDBOXES = ("auto", "bubblewrap", "podman", "docker")
+#: The name under which the chosen models are remembered.
+_MODELS = "models"
 #: Settings with few values.
 _CHOICES = {
     "userland": USERLANDS,
@@ -62,6 +68,8 @@ class EvalSetup:
     def __init__(self) -> None:
         self.choices: tuple[Subject, ...] = (Subject("base"),)
         self.chosen: set[str] = {""}
+        #: What the user decided, here or in an earlier session; the rest was found or is a default.
+        self._decided: set[str] = set()
         self.scenarios = 0  # how many held-out ones there are
         self._worlds: tuple[Scenario, ...] = ()  # those, where none of them is broken
         self.values = {
@@ -85,7 +93,8 @@ class EvalSetup:
         wanted: str = "",
         worlds: tuple[Scenario, ...] = (),
     ) -> None:
-        """Set what can be chosen; what was chosen stays so, else the newest adapter is chosen.
+        """Set what can be chosen; what was chosen stays so. Where the user has chosen nothing that
+        there is, base and newest adapter are chosen.
 
         Args:
             scenarios: number of held-out scenarios.
@@ -98,10 +107,13 @@ class EvalSetup:
         if 0 < scenarios < int(self.values["n"]):
             self.values["n"] = str(scenarios)
         known = {choice.path for choice in self.choices}
-        self.chosen = (self.chosen & known) or {""}
+        if not self.chosen & known:
+            self.chosen = {""}
+            self._decided.discard(_MODELS)
+        self.chosen &= known
         if wanted and wanted in known:
             self.chosen.add(wanted)
-        elif adapters and self.chosen == {""}:
+        elif adapters and self.chosen == {""} and _MODELS not in self._decided:
             self.chosen.add(next((each for each in adapters if each.done), adapters[0]).path)
 
     def fields(self, folder: Path) -> tuple[Field, ...]:
@@ -175,24 +187,48 @@ class EvalSetup:
         return ""
 
     def changed(self, start: Mapping[str, str]) -> dict[str, str]:
-        """The settings that are not as in ``start``."""
-        return {name: value for name, value in self.values.items() if value != start[name]}
+        """The settings that were changed and are not as in ``start``."""
+        changed = {
+            name: self.values[name]
+            for name in self.values
+            if name in self._decided and self.values[name] != start[name]
+        }
+        if _MODELS in self._decided:
+            changed[_MODELS] = msgspec.json.encode(sorted(self.chosen)).decode()
+        return changed
 
     def restore(self, values: Mapping[str, str]) -> None:
         """Set what :meth:`changed` returned in an earlier session, as far as it is still valid."""
         for name, value in values.items():
+            if name == _MODELS:
+                self._restore_models(value)
+                continue
             if name in _CHOICES:
                 valid = value in _CHOICES[name]
             else:
                 valid = name in self.values and not self.check(name, value)
             if valid:
                 self.values[name] = value
+                self._decided.add(name)
+
+    def _restore_models(self, value: str) -> None:
+        """Choose the models again; which of them there still are shows when the disk was read."""
+        with suppress(*NOT_JSON):
+            if chosen := set(msgspec.json.decode(value, type=list[str])):
+                self.chosen = chosen
+                self.decide_models()
+
+    def decide_models(self) -> None:
+        """The models that are chosen now are the user's choice: they are remembered."""
+        self._decided.add(_MODELS)
 
     def change(self, name: str, value: str) -> None:
         if name in self.values:
             self.values[name] = value
+            self._decided.add(name)
         else:
             self.chosen ^= {"" if name == "base" else name}
+            self.decide_models()
 
     def problem(self) -> str:
         """Why this eval would show nothing; "" = it would show something."""
