@@ -281,7 +281,9 @@ class Workbench(ToolsApp):
         event = message.event
         match event:
             case events.JobFailed():
-                self.error(event.error, event.trace)
+                self.error(event.error, event.trace, logged=True)
+            case events.JobCancelled() if self.switch.is_moving:
+                pass  # the log says what goes on in the background
             case events.JobCancelled():
                 self.note(stopped_text(event), 8)
             case events.JobDone(kind="train" | "eval" | "setup"):
@@ -332,12 +334,13 @@ class Workbench(ToolsApp):
     def action_queue(self) -> None:
         from sekft_tui.screens.engine.queue import QueueScreen
 
-        self.push_screen(QueueScreen(self.bridge))
+        self.push_screen(QueueScreen(self.bridge, lambda: self.run_elsewhere))
 
     def action_engine(self) -> None:
         from sekft_tui.screens.engine.facts import EngineScreen
 
-        self.push_screen(EngineScreen(self.bridge, self.workspace.root))
+        elsewhere = lambda: self.run_elsewhere  # noqa: E731
+        self.push_screen(EngineScreen(self.bridge, self.workspace.root, elsewhere))
 
     def action_zoom(self) -> None:
         if self.screen.maximized is not None:

@@ -43,7 +43,8 @@ class EngineSwitch:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._moving = False
+        #: Whether an engine in the background is taking over.
+        self.is_moving = False
 
     def state_changed(self, message: EngineState) -> None:
         """The engine of another process has ended, or is there."""
@@ -64,21 +65,21 @@ class EngineSwitch:
     def move_out(self, *, then_leave: bool) -> None:
         """Hand over from the engine of this process to one in the background."""
         app = self._app
-        if self._moving:
+        if self.is_moving:
             return
-        self._moving = True
+        self._set_moving(True)
         busy = BusyScreen("handing over", handing_over)
         app.push_screen(busy, lambda answer: app.leave() if answer == "leave" else None)
 
         def moved(remote: EngineLike) -> None:
-            self._moving = False
+            self._set_moving(False)
             busy.over()
             self._use(remote)
             if then_leave:
                 app.leave()
 
         def failed() -> None:
-            self._moving = False
+            self._set_moving(False)
             busy.over()
             engine = app.bridge.engine
             app.note("the engine stays in this workbench", 10)
@@ -86,6 +87,11 @@ class EngineSwitch:
                 self._use(Engine(app.workspace))
 
         self._in_background(partial(move_out, app.bridge.engine), moved, failed)
+
+    def _set_moving(self, moving: bool) -> None:
+        self.is_moving = moving
+        with self._app.bridge.shared() as shared:
+            shared.handing_over = moving
 
     def _go_on(self, answer: str | None) -> None:
         app, remote = self._app, self._app.bridge.remote

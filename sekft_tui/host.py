@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from textual.screen import Screen
 
@@ -21,6 +21,9 @@ from sekft_tui.process.bridge import Bridge
 from sekft_tui.process.remembered import Remembered
 from sekft_tui.process.workers import KeyPriority
 from sekft_tui.widgets.prompt_line import PromptLine
+
+if TYPE_CHECKING:
+    from sekft_engine.records.runs import RunInfo
 
 Answer = TypeVar("Answer")
 
@@ -47,6 +50,8 @@ class Host(Protocol):
     data_count: DataCount | None
     #: A line about the demo while it is being made; "" = it is not.
     demo_made: str
+    #: A run that another process writes while the engine that is shown does nothing.
+    run_elsewhere: RunInfo | None
 
     @property
     def workspace(self) -> Workspace: ...

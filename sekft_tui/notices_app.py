@@ -37,10 +37,15 @@ class NoticesApp(WorkspaceApp):
         """Show a line above the keys, for so many seconds."""
         self.notes.note(text, seconds)
 
-    def error(self, text: str, trace: str = "") -> None:
-        """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running."""
+    def error(self, text: str, trace: str = "", *, logged: bool = False) -> None:
+        """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running.
+
+        Args:
+            logged: the log has it already.
+        """
         self._last_error = (text, trace)
-        self.log_line("error", text)
+        if not logged:
+            self.log_line("error", text)
         self.notify(
             text,
             title=f"error · {key_for('global.details')} shows details",

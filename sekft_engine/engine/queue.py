@@ -128,14 +128,19 @@ def _resumes(job: Job, run: Path) -> bool:
     return named and is_same_folder(Path(out), run)
 
 
-def queue_entry(job: Job, *, held: bool = False) -> Queued:
-    """The job as events show it, ready to be submitted again from any folder."""
+def queue_entry(job: Job, *, held: bool = False, again: Job | None = None) -> Queued:
+    """The job as events show it, ready to be submitted again from any folder.
+
+    Args:
+        again: what would be submitted in its place; None = the job itself.
+    """
     return Queued(
         id=job.id,
         kind=jobs.kind_of(job),
         label=jobs.label_of(job),
         held=held,
-        spec=msgspec.to_builtins(absolute(job)),
+        spec=msgspec.to_builtins(absolute(again or job)),
+        resumes=bool(getattr(job, "resume", False)),
     )
 
 

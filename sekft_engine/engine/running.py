@@ -97,7 +97,9 @@ class RunningJob:
         """The job as events about the queue show it, and what would resume it once it has a run.
         Read under ``changed``."""
         folder = self.folder
-        return queue_entry(self.job if folder is None else to_resume(self.job, folder))
+        return queue_entry(
+            self.job, again=to_resume(self.job, folder) if folder is not None else None
+        )
 
     def close(self) -> None:
         """Close the run, whose journal has the job's ending by now."""

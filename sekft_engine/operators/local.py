@@ -58,6 +58,8 @@ class LocalOperators:
         self._limit = context_limit(base.model.config, job.context)
         self._stop_ids = sorted(base.tokenizer.end_of_turn_ids)
         _refuse_no_room(self._limit, job.turn_tokens, base)
+        # Once for each base; on a busy machine it takes longer than loading.
+        context.progress("checking the decoding", 0, detail="against whole passes of the base")
         self._decoding = choose_decoding(
             base.model,
             self._stop_ids,
@@ -131,6 +133,8 @@ class LocalOperators:
             return True
         if subject.name not in self._proven:
             make = self._decoding.make
+            alone = f"{subject.name}: in a batch with others it has to get what it gets alone"
+            self._context.progress("checking the decoding", 0, detail=alone)
             try:
                 prove_mixing(
                     self._base, subject.adapter, make, self._stop_ids, lambda: self._kernels

@@ -221,7 +221,9 @@ def subjects_of(
     try:
         if job.with_base:
             subjects.add_base()
-        for spec in job.adapters:
+        for number, spec in enumerate(job.adapters):
+            name = report_name(spec if spec in base.adapters else name_of_folder(Path(spec)))
+            context.progress("attaching the adapters", number, len(job.adapters), name)
             subjects.add(spec)
         if len(subjects.refused) == len(job.adapters) > 0:
             raise subjects.refused[0].error

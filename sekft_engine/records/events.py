@@ -94,13 +94,15 @@ class JobResumed(Event, frozen=True, kw_only=True, tag=True):
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
     """A job in the queue. A ``held`` one waits until it is released; ``spec`` is the job
-    as JSON, ready to be submitted again."""
+    as JSON, ready to be submitted again. ``resumes``: it was asked to go on with an earlier run,
+    which the spec of a running job cannot say."""
 
     id: str
     kind: str
     label: str = ""
     held: bool = False
     spec: dict[str, Any] = {}
+    resumes: bool = False
 
 
 class QueueChanged(Event, frozen=True, kw_only=True, tag=True):

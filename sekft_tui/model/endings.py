@@ -16,6 +16,9 @@ NAMES = {
     "prepare": "preparing the base",
     "setup": "set-up",
 }
+#: Kinds of jobs that another engine goes on with.
+_LASTING = ("train", "eval", "sweep", "measure_losses", "experiment", "improve")
+_IN_BACKGROUND = "the engine in the background goes on with it"
 #: Kinds of jobs that Runs can resume.
 _RESUMED = ("train", "eval", "sweep")
 _AFTER = re.compile(r"stopped after step (\d+)")
@@ -24,6 +27,19 @@ _AFTER = re.compile(r"stopped after step (\d+)")
 def name_of(kind: str) -> str:
     """What people call a job of this kind."""
     return NAMES.get(kind, kind.replace("_", " "))
+
+
+def is_handed_over(event: events.JobCancelled, *, handing_over: bool) -> bool:
+    """Whether the job ends here because an engine in the background takes it over."""
+    return handing_over and event.kind in _LASTING
+
+
+def handed_text(event: events.JobCancelled) -> str:
+    """A line about a job that an engine in the background takes over."""
+    name = name_of(event.kind)
+    if after := _AFTER.search(event.detail):
+        return f"{name}: step {after[1]} is saved; {_IN_BACKGROUND}"
+    return f"{name}: {_IN_BACKGROUND}"
 
 
 def stopped_text(event: events.JobCancelled) -> str:

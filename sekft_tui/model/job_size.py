@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from sekft_engine.core.text import count as count_of
 from sekft_engine.data.recipe import Recipe
 from sekft_tui.text import short_number
@@ -48,10 +50,14 @@ class JobSize(NamedTuple):
         """Whether to ask before it is started."""
         return self.seconds[1] > LONG_S or not self.fits or bool(self.warning)
 
-    @property
-    def summary(self) -> str:
-        """All of it in a line."""
-        return ", ".join(self.lines)
+    def summary(self, room: int) -> str:
+        """As much of it as so many cells hold, at least how much there is to do."""
+        said = "".join(self.lines[:1])
+        for line in self.lines[1:]:
+            if cell_len(said) + cell_len(line) + 2 > room:
+                break
+            said += f", {line}"
+        return said
 
 
 def train_size(
@@ -83,7 +89,8 @@ def train_size(
     steps = -(-passed // recipe.batch)
     tokens = passed * count.tokens / count.rows
     sign = "" if count.counted else "about "
-    lines = [f"{count_of(steps, 'step')} of {min(recipe.batch, passed)}"]
+    each = count_of(min(recipe.batch, passed), "trajectory", "trajectories")
+    lines = [f"{count_of(steps, 'step')} of {each}"]
     lines.append(
         f"{sign}{short_number(tokens)} tokens of {count_of(trained, 'trajectory', 'trajectories')}"
     )

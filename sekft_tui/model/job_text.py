@@ -168,7 +168,7 @@ def engine_run(shared: Shared, elsewhere: RunInfo | None = None) -> str:
 
 def resumed_run(job: Queued) -> str:
     """The run that a job of the queue resumes; "" = it begins a new one."""
-    return Path(str(job.spec.get("out", ""))).name if job.spec.get("resume") else ""
+    return Path(str(job.spec.get("out", ""))).name if job.resumes else ""
 
 
 def next_run(shared: Shared, kinds: tuple[str, ...], new: str) -> str:
@@ -188,6 +188,11 @@ def next_run(shared: Shared, kinds: tuple[str, ...], new: str) -> str:
         return ""
     how = "is held" if found.held else "waits"
     return f"{visible(resumed_run(found)) or new} {how} in the queue"
+
+
+def prepared_elsewhere(run: str) -> str:
+    """A line about a run of which another process has written nothing to show yet."""
+    return f"{visible(run)} is being prepared in another process"
 
 
 def left_over(shared: Shared) -> str:

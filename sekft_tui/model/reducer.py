@@ -13,8 +13,8 @@ from sekft_engine.records import events
 from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import AnyResult, FindRateResult
-from sekft_tui.model.endings import name_of, stopped_text
-from sekft_tui.model.evaluation import EvalView
+from sekft_tui.model.endings import handed_text, is_handed_over, name_of, stopped_text
+from sekft_tui.model.evaluation import EvalEvent, EvalView
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.training import TrainEvent, TrainView
 
@@ -90,6 +90,8 @@ class Shared:
     #: How many warnings and errors were logged.
     alarms: int = 0
     version: int = 0
+    #: An engine in the background takes over what this one does.
+    handing_over: bool = False
     #: The folders of the runs that this engine has written.
     run_paths: set[str] = field(default_factory=set)
 
@@ -131,7 +133,7 @@ def reduce(shared: Shared, event: Event) -> None:
             | events.EpisodeDone()
             | events.EvalStarted()
         ):
-            shared.eval.apply(event)
+            _eval_event(shared, event)
         case events.RateTried():
             if shared.rate.job == event.job:
                 shared.rate.apply(event)
@@ -169,6 +171,16 @@ def _train_event(shared: Shared, event: TrainEvent) -> None:
     shared.train.apply(event)
 
 
+def _eval_event(shared: Shared, event: EvalEvent) -> None:
+    """What the job prepared is over once it acts; a run in training says itself how far its trials
+    are."""
+    job = shared.jobs.get(event.job)
+    acts = isinstance(event, events.EvalStarted | events.EpisodeStarted)
+    if acts and job is not None and job.id == shared.eval.job:
+        job.progress = None
+    shared.eval.apply(event)
+
+
 def _base_event(shared: Shared, event: events.BaseLoaded | events.ServerChanged) -> None:
     match event:
         case events.ServerChanged():
@@ -178,6 +190,8 @@ def _base_event(shared: Shared, event: events.BaseLoaded | events.ServerChanged)
             shared.add_log(event.t, "info", said)
         case events.BaseLoaded():
             shared.base = event
+            if (job := shared.jobs.get(event.job)) is not None:
+                job.progress = None  # that of loading
             where = f"{event.dtype} on {event.device}, {event.seconds:.1f} s"
             shared.add_log(event.t, "info", f"base {event.base} loaded: {where}")
         case _:
@@ -251,7 +265,10 @@ def _job_ended(
             shared.add_log(event.t, "error", f"{name_of(event.kind)} failed: {event.error}")
         case events.JobCancelled():
             job.status, job.error = "cancelled", event.detail
-            shared.add_log(event.t, "warning", stopped_text(event))
+            if is_handed_over(event, handing_over=shared.handing_over):
+                shared.add_log(event.t, "info", handed_text(event))
+            else:
+                shared.add_log(event.t, "warning", stopped_text(event))
         case events.JobDone():
             job.status, job.result = "done", event.result
             if isinstance(event.result, FindRateResult):

@@ -41,6 +41,7 @@ class FormPane(Pane, Generic[View]):
     followed: FollowedRun | None = None  #: the run that is shown while another process writes it
     has_runs = False  #: there is a run of this kind, even if none is shown
     _found = False  #: a job of the engine was seen
+    _joined = ""  #: the run of another process that was shown unasked
 
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
@@ -58,6 +59,8 @@ class FormPane(Pane, Generic[View]):
                 self.redraw()
             if over:
                 self.followed = None
+        elif self.display and self._is_to_join():
+            self._join()
         elif self.display and self.is_preparing():
             self.redraw()
 
@@ -88,6 +91,27 @@ class FormPane(Pane, Generic[View]):
         view = await asyncio.to_thread(last_view, runs, self.place, wanted)
         if view is not None:
             self.put_last(view)
+
+    def _is_to_join(self) -> bool:
+        """Whether another process has begun a run of this kind and nothing else is shown."""
+        run = self.host.run_elsewhere
+        idle = self.opened is None and not self.view.job
+        return idle and run is not None and run.kind == self.place and run.path != self._joined
+
+    @work(exclusive=True, group="follow")
+    async def _join(self) -> None:
+        """Show the run of the other process, once: it can be left as any other."""
+        found = self.host.run_elsewhere
+        if found is None:
+            return
+        self._joined = found.path
+        run = FollowedRun(Path(found.path), self.place)
+        await asyncio.to_thread(run.advance)
+        if self.opened is None and not self.view.job and run.view.path == str(run.folder):
+            self.has_runs = True
+            self.followed = run
+            self.put_followed(run.view)
+            self.redraw()
 
     def follow(self, path: str) -> None:
         """If the run in the folder ``path`` is alive in another process, show what it does."""

@@ -17,10 +17,11 @@ from sekft_tui.input.footer import FooterState
 from sekft_tui.input.places import Place
 from sekft_tui.messages import RedrawPane, Request
 from sekft_tui.model.endings import name_of
+from sekft_tui.model.job_text import engine_run
 from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.process.exporting import Writer
 from sekft_tui.screens.start import StartScreen
-from sekft_tui.text import short_path, visible
+from sekft_tui.text import visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
 
@@ -76,10 +77,20 @@ class Pane(Container):
         if self.post_message(message):
             self.host.expect(message)
 
-    def start(self, job: Job, started: Callable[[], None], size: JobSize | None = None) -> None:
+    def start(
+        self,
+        job: Job,
+        started: Callable[[], None],
+        size: JobSize | None = None,
+        *,
+        resumes: str = "",
+    ) -> None:
         """Submit a job that takes long, say how large it is, and what it waits for; then call
         ``started``. Asks first where it may take very long, or where a run is alive elsewhere.
         Another of its kind within a moment is taken for a key that was pressed twice.
+
+        Args:
+            resumes: the run that the job goes on with; "" = it begins a new one.
         """
         (before, when), now = self._started, time.monotonic()
         self._started = (type(job), now)
@@ -90,10 +101,10 @@ class Pane(Container):
         def submit() -> None:
             self._started = (type(job), time.monotonic())
             with self.host.bridge.shared() as shared:
-                running = shared.active
+                running, run = shared.active, engine_run(shared)
             self.host.bridge.submit(job)
             started()
-            self._say_started(running, size)
+            self._say_started(running, run, size)
 
         with self.host.bridge.shared() as shared:
             own = set(shared.run_paths)
@@ -108,16 +119,24 @@ class Pane(Container):
             facts += [line[:1].upper() + line[1:] for line in said]
         kind = kind_of(job)
         title = f"start this {'training run' if kind == 'train' else kind}?"
-        screen = StartScreen(title, facts)
+        if resumes:
+            title = f"resume {visible(resumes)}?"
+        screen = StartScreen(title, facts, "resume" if resumes else "start")
         self.host.push_screen(screen, lambda answer: submit() if answer == "start" else None)
 
-    def _say_started(self, running: JobView | None, size: JobSize | None) -> None:
+    def _say_started(self, running: JobView | None, run: str, size: JobSize | None) -> None:
+        """Say what was started, or what it waits for.
+
+        Args:
+            running: the job that was at work before; None = there was none.
+            run: its run; "" = it has none yet.
+        """
         if running is not None:
-            label = short_path(running.label) if running.label.startswith("/") else running.label
-            name = f"{name_of(running.kind)} {visible(label)}".strip()
+            name = visible(run) or name_of(running.kind)
             self.host.note(f"queued behind {name} ({key_for('global.queue')} shows the queue)")
         elif size is not None and size.lines:
-            self.host.note(f"started: {size.summary}")
+            said = "started: "
+            self.host.note(said + size.summary(self.screen.size.width - len(said) - 2))
 
     def redraw(self) -> None:
         """Have the app draw this pane again, even if no event arrived."""

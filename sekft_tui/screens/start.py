@@ -16,6 +16,7 @@ class StartScreen(QuestionScreen):
     Args:
         title: what is to be started.
         facts: its size, and what speaks against it, each in a line; the first is the question.
+        verb: what is done with it.
     """
 
     BINDINGS = [
@@ -24,10 +25,14 @@ class StartScreen(QuestionScreen):
     ]
     WIDTH = 70
 
-    def __init__(self, title: str, facts: Sequence[str]) -> None:
+    def __init__(self, title: str, facts: Sequence[str], verb: str = "start") -> None:
         super().__init__()
         self._title = title
         self._facts = facts
+        self._verb = verb
 
     def on_mount(self) -> None:
-        self.ask(self._title, "\n".join(self._facts), (("y", "start"), ("n", "do not start")))
+        self.ask(self._title, "\n".join(self._facts), self._answers())
+
+    def _answers(self) -> tuple[tuple[str, str], ...]:
+        return ("y", self._verb), ("n", f"do not {self._verb}")

@@ -95,8 +95,8 @@ class TabBar(Lines):
 
 
 def shortened(doing: str, room: int) -> str:
-    """What the engine is doing in ``room`` cells: rather how far it is with what it does now than
-    in which job, and the number alone only where no word fits."""
+    """What the engine is doing in ``room`` cells: rather what it does now, and how far that is,
+    than in which job; the number alone only where no word fits."""
     without_time = re.sub(r",[^,+]* left\b", "", doing)
     signs = _SIGNS.match(doing)
     said = without_time[signs.end() :] if signs is not None else ""
@@ -116,6 +116,8 @@ def shortened(doing: str, room: int) -> str:
         if nouns and spare >= _LETTERS:
             choices.append(f"{sign}{clip(nouns[0], spare)} {number}")
         choices.append(sign + counted[0][1])
+    elif signs is not None and len(words := said.split()) > 2:
+        choices += [f"{signs[0]}{' '.join(words[1:])}", f"{signs[0]}{words[1]}"]
     return next((each for each in choices if cell_len(each) <= room), choices[-1])
 
 

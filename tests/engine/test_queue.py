@@ -18,8 +18,9 @@ from sekft_engine.cli.main import run as run_command
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.engine import JOURNAL, Engine
-from sekft_engine.engine.queue import last_queue, unfinished_jobs
+from sekft_engine.engine.queue import last_queue, queue_entry, unfinished_jobs
 from sekft_engine.records import events, jobs
+from sekft_engine.records.resuming import to_resume
 from sekft_engine.work.context import Context
 from tests.documents import document
 from tests.engine.conftest import Listener, Poke
@@ -184,6 +185,14 @@ def test_a_journal_that_tells_no_queue_offers_nothing(tmp_path: Path, text: str)
     assert unfinished_jobs(path) == []
     path.write_text(text)
     assert unfinished_jobs(path) == []
+
+
+def test_of_a_running_job_is_known_whether_it_was_asked_to_resume(tmp_path: Path) -> None:
+    """Its spec is what would resume it, whichever it was."""
+    new = jobs.Train(id="train-1", base="b", data="d")
+    entry = queue_entry(new, again=to_resume(new, tmp_path))
+    assert (entry.spec["resume"], entry.resumes) == (True, False)
+    assert queue_entry(to_resume(new, tmp_path)).resumes
 
 
 def test_the_last_whole_word_on_the_queue_counts(tmp_path: Path) -> None:

@@ -122,6 +122,11 @@ def test_base_and_adapter_meet_the_same_worlds_and_every_episode_is_kept(
         assert trajectory.meta["expected"] in ("exit", "panic")
         assert len(trajectory.meta["scenario_digest"]) == 64
     assert read_run(tmp_path / "run").status == "done"
+    # What it does between loading and its first episode takes longer than loading where the
+    # machine is busy.
+    started = next(n for n, one in enumerate(seen) if isinstance(one, events.EvalStarted))
+    doing = [one.label for one in seen[:started] if isinstance(one, events.Progress)]
+    assert doing[-2:] == ["attaching the adapters", "checking the decoding"]
     journal = read_events(tmp_path / "run" / "events.jsonl")
     assert [type(event) for event in seen if isinstance(event, events.EpisodeDone)] == [
         type(event) for event in journal if isinstance(event, events.EpisodeDone)

@@ -97,6 +97,18 @@ def test_of_what_the_engine_does_the_count_stays_and_what_is_counted(
     assert shortened(doing, room) == says
 
 
+@pytest.mark.parametrize(
+    ("room", "says"),
+    [
+        (30, "▸ train preparing the adapter"),
+        (24, "▸ preparing the adapter"),
+        (18, "▸ preparing"),
+    ],
+)
+def test_what_is_prepared_is_said_rather_than_for_which_job(room: int, says: str) -> None:
+    assert shortened("▸ train preparing the adapter", room) == says
+
+
 async def test_a_base_that_is_not_loaded_is_on_no_device_and_a_run_that_ended_is_not_named(
     make_app: Make, engine: ScriptedEngine
 ) -> None:

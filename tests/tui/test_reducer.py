@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
+from sekft_tui.model.job_text import engine_text
 from sekft_tui.model.reducer import Shared, reduce, replayed, stop_asked
 from sekft_tui.model.series import Series, ema
 from sekft_tui.model.training import Mark
@@ -32,6 +33,26 @@ def test_a_training_run_becomes_a_curve_and_its_figures() -> None:
     assert shared.train.adapter == "/runs/0001-train/adapter"
     assert shared.jobs["train-1"].status == "done"
     assert shared.active is None
+
+
+def test_a_base_is_not_said_to_be_loading_after_it_was_loaded() -> None:
+    """The eval prepares for a minute then: the last word about loading stood all that time."""
+    shared = Shared()
+    reduce(shared, events.JobStarted(job="eval-1", kind="eval"))
+    loading = events.Progress(job="eval-1", label="loading the base", done=269, total=270, left=0.1)
+    reduce(shared, loading)
+    reduce(shared, events.BaseLoaded(
+        job="eval-1", base="/b", digest="d", parameters=1, dtype="float32", device="cpu",
+        seconds=3.7, memory=4, threads=1,
+    ))  # fmt: skip
+    assert shared.jobs["eval-1"].progress is None
+    reduce(shared, events.Progress(job="eval-1", label="checking the decoding", done=0))
+    assert engine_text(shared)[0] == "▸ eval checking the decoding"
+    reduce(shared, events.EvalStarted(
+        job="eval-1", subjects=["base"], scenarios=["one"], archetypes=["touch"]
+    ))  # fmt: skip
+    assert shared.jobs["eval-1"].progress is None, "it acts now"
+    assert engine_text(shared)[0] == "▸ eval 0/1"
 
 
 def test_an_eval_becomes_a_grid_and_counts_only_what_is_valid() -> None:

@@ -24,7 +24,13 @@ from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
-from sekft_tui.model.job_text import hint, next_run, state_text
+from sekft_tui.model.job_text import (
+    hint,
+    next_run,
+    prepared_elsewhere,
+    resumed_run,
+    state_text,
+)
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.eval.rates import Rates
 from sekft_tui.panes.eval.setup import EvalSetup, Subject
@@ -72,6 +78,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         self._row_of: dict[str, int] = {}
         self._wanted: str = ""
         self._next = ""  # what is said of an eval that is to begin
+        self._resumed = ""  # the run that the job resumes, before it says so itself
 
     def compose(self) -> ComposeResult:
         self.help = FormHelp(id="eval-help")
@@ -171,6 +178,11 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         )
         if self._next:
             idle = (self._next, "", f"{key_for('global.queue')} shows the queue")
+        if self.followed is not None:
+            idle = (prepared_elsewhere(view.run),)
+        running = shared.queue.running if shared.queue is not None else None
+        is_eval = running is not None and running.kind == "eval"
+        self._resumed = resumed_run(running) if running is not None and is_eval else ""
         self.grid.empty = hint(self._job, idle, "preparing the worlds", self.grid.content_width)
         self._fill_grid(view)
         self.rates.styles.height = max(2, len(self._table.lines(view, 80)))
@@ -202,7 +214,8 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         )
         none = "no eval shown" if self.has_runs else "no eval yet"
         active = self._job is not None and self._job.active
-        name = visible(view.run) or ("new eval" if active else self._next or none)
+        name = visible(view.run or self._resumed)
+        name = name or ("new eval" if active else self._next or none)
         about = f"  {view.done} of {view.total} episodes" if view.total else ""
         if self._job is not None and self._job.status == "running":
             eta = view.eta(time.time())

@@ -136,7 +136,7 @@ class RunsPane(RunList):
             else:
                 self.host.note(f"{run.kind} resumes: {visible(run.id)}")
 
-        self.start(job, begun)
+        self.start(job, begun, resumes=run.id)
 
     def action_evaluate(self) -> None:
         run = self.current

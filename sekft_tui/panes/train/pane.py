@@ -21,7 +21,14 @@ from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenTrajectory
-from sekft_tui.model.job_text import hint, labelled, next_run, resumed_run, state_text
+from sekft_tui.model.job_text import (
+    hint,
+    labelled,
+    next_run,
+    prepared_elsewhere,
+    resumed_run,
+    state_text,
+)
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.form_pane import FormPane
@@ -157,6 +164,8 @@ class TrainPane(FormPane[TrainView]):
 
     def _waiting(self) -> tuple[str, ...]:
         """The text of an empty chart."""
+        if self.followed is not None:
+            return (prepared_elsewhere(self.view.run),)
         if self._next:
             return self._next, "", f"{key_for('global.queue')} shows the queue"
         lines = [line.format(start=key_for("train.start")) for line in _WAITING]
@@ -191,7 +200,7 @@ class TrainPane(FormPane[TrainView]):
         self._show_batch()
 
     def _show_batch(self) -> None:
-        self.step_batch.show(self.view, self.chart.view.cursor, self._active)
+        self.step_batch.show(self.view, self.chart.view.cursor, self._goes_on)
 
     @on(Chart.Moved)
     def _moved(self) -> None:
@@ -257,7 +266,9 @@ class TrainPane(FormPane[TrainView]):
         return (((f" {name}", "strong"), (fit(about, room), "quiet"), (f" {state} ", style)),)
 
     def _stats(self, width: int) -> tuple[Parts, ...]:
-        return figures.lines(self.view, self._active, width, time.monotonic() - self._stepped)
+        # What another process does between two steps is not known.
+        waited = time.monotonic() - self._stepped if self._active else 0.0
+        return figures.lines(self.view, self._goes_on, width, waited)
 
     def _look_at_step(self) -> None:
         """Note since when no step has come; a run that measures or is paused makes none."""
@@ -269,6 +280,11 @@ class TrainPane(FormPane[TrainView]):
     @property
     def _active(self) -> bool:
         return self._job is not None and self._job.active
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the run that is shown is trained now, here or in another process."""
+        return self._active or self.followed is not None
 
     # --- keys: the run ----------------------------------------------------------------------
 

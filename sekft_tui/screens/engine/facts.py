@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path,
 
 if TYPE_CHECKING:
     from sekft_engine.engine.attached.remote import RemoteEngine
+    from sekft_engine.records.runs import RunInfo
     from sekft_tui.model.reducer import Shared
     from sekft_tui.process.bridge import Bridge
 
@@ -46,15 +47,19 @@ class EngineScreen(BoxScreen[None]):
     Args:
         bridge: the way to the engine.
         workspace: the folder that the engine works in.
+        elsewhere: tells which run another process writes.
     """
 
     TITLE_TEXT = "engine"
     BINDINGS = [same_key("global.engine", "close")]
     HINTS = (CLOSE,)
 
-    def __init__(self, bridge: Bridge, workspace: Path) -> None:
+    def __init__(
+        self, bridge: Bridge, workspace: Path, elsewhere: Callable[[], RunInfo | None]
+    ) -> None:
         super().__init__()
         self._bridge = bridge
+        self._elsewhere = elsewhere
         self._workspace = workspace
         self._memory = 0
         self._clients = 0
@@ -121,8 +126,10 @@ class EngineScreen(BoxScreen[None]):
             yield "served", f"at {visible(self._server)}"
 
     def _work(self, shared: Shared, width: int) -> Iterator[tuple[str, str]]:
-        job = shared.active
-        if job is None:
+        job, other = shared.active, self._elsewhere()
+        if job is None and other is not None:
+            yield "job", f"none here; {visible(other.id)} is running in another process"
+        elif job is None:
             yield "job", "none"
         else:
             spent = f", for {duration(time.time() - job.started)}" if job.started else ""

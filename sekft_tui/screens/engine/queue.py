@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,21 @@ from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
 
 if TYPE_CHECKING:
+    from sekft_engine.records.runs import RunInfo
     from sekft_tui.model.reducer import Shared
     from sekft_tui.process.bridge import Bridge
 
 _EMPTY = "no job is running or waiting\n{start} in Train or Eval starts one; further ones wait here"
+_ELSEWHERE = "no job of this workbench is running or waiting\n{run} is running in another process"
 
 
 class QueueScreen(BoxScreen[None]):
-    """The running job first, then the waiting ones in their order."""
+    """The running job first, then the waiting ones in their order.
+
+    Args:
+        bridge: the way to the engine.
+        elsewhere: tells which run another process writes.
+    """
 
     DEFAULT_CSS = """
     QueueScreen #queue { max-height: 100%; background: $surface; }
@@ -41,19 +49,25 @@ class QueueScreen(BoxScreen[None]):
         CLOSE,
     )
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, elsewhere: Callable[[], RunInfo | None]) -> None:
         super().__init__()
         self._bridge = bridge
+        self._elsewhere = elsewhere
         self._rows: list[tuple[Queued, str]] = []
         self._active = ""
 
     def compose(self) -> ComposeResult:
-        self.list = LineList(
-            self._row, empty=_EMPTY.format(start=key_for("train.start")), id="queue"
-        )
+        self.list = LineList(self._row, empty=self._empty(), id="queue")
         box = Vertical(self.list, self.make_foot(), id="box")
         box.border_title = "queue"
         yield box
+
+    def _empty(self) -> str:
+        """What is said where the queue is empty."""
+        run = self._elsewhere()
+        if run is not None:
+            return _ELSEWHERE.format(run=visible(run.id))
+        return _EMPTY.format(start=key_for("train.start"))
 
     def on_mount(self) -> None:
         self._fit()
@@ -75,6 +89,7 @@ class QueueScreen(BoxScreen[None]):
             self.query_one("#box").border_subtitle = plain_title(engine_text(shared)[0])
         else:
             self.query_one("#box").border_subtitle = ""
+        self.list.empty = self._empty()
         ids = [queued.id for queued, _ in self._rows]
         at = ids.index(under.id) if under is not None and under.id in ids else self.list.cursor
         self.list.set_rows(len(self._rows), at)
@@ -93,9 +108,9 @@ class QueueScreen(BoxScreen[None]):
         job, status = self._rows[y]
         text, style = job_state(status)
         label = short_path(job.label) if job.label.startswith("/") else visible(job.label)
-        again = "resumes  " if job.spec.get("resume") else ""
-        if again and job.spec.get("out"):
-            label = visible(Path(str(job.spec["out"])).name)
+        again = "resumes  " if job.resumes else ""
+        if (again or job.id == self._active) and job.spec.get("out"):
+            label = visible(Path(str(job.spec["out"])).name)  # its run
         return (
             (fit(f" {text}", 14), style),
             (fit(visible(job.kind), 10), "strong"),

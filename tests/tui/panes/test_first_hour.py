@@ -175,7 +175,7 @@ async def test_a_run_that_died_says_how_far_it_came_and_is_queued_once(
         await pilot.press("5")
         await until_shown(pilot, "006-train", "died", "step 5 of 9  loss", "u resume")
         spec = {"resume": True, "out": str(died)}
-        held = Queued(id="train-1", kind="train", label="/data", held=True, spec=spec)
+        held = Queued(id="train-1", kind="train", label="/data", held=True, spec=spec, resumes=True)
         engine.say(events.QueueChanged(job="", waiting=[held]))
         await pilot.press("Q")
         await until_shown(pilot, "held", "resumes  006-train")

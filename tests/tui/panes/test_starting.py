@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.queue import queue_entry
 from sekft_engine.records import events, jobs
+from sekft_engine.records.resuming import to_resume
 from sekft_engine.records.runs import create_run
 from sekft_tui.app import Workbench
 from sekft_tui.model.job_size import DataCount, eval_size, roughly, train_size
 from tests.tui.screen import until, until_gone, until_shown
-from tests.tui.scripted import ScriptedEngine, training
+from tests.tui.scripted import ScriptedEngine, training, watched
+from tests.tui.stored import stored_run
 
 Make = Callable[[], Workbench]
+
+
+def test_what_is_said_of_a_start_ends_before_the_line_does() -> None:
+    why = "the machine is busy"
+    size = train_size(
+        Recipe(max_steps=4, batch=2), DataCount(50, 27_600, counted=True), (9, 18), "", why=why
+    )
+    assert size.summary(70) == f"4 steps of 2 trajectories, about 4 min to 8 min, {why}"
+    assert size.summary(60) == "4 steps of 2 trajectories"
 
 
 @pytest.mark.parametrize(
@@ -34,13 +48,16 @@ def test_the_size_of_a_run_is_what_the_trainer_will_do() -> None:
     count = DataCount(200, 60_000, counted=True)
     size = train_size(Recipe(epochs=3, batch=8, heldout=0.05), count, (500, 1000), "")
     assert size.lines == (
-        "72 steps of 8",  # 190 rows three times
+        "72 steps of 8 trajectories",  # 190 rows three times
         "about 3 min to 6 min",
         "171k tokens of 190 trajectories",
     )
     assert not size.is_asked
     assert train_size(Recipe(), count, (50, 100), "").is_asked
-    assert train_size(Recipe(max_steps=4), count, (50, 100), "").lines[0] == "4 steps of 8"
+    assert (
+        train_size(Recipe(max_steps=4), count, (50, 100), "").lines[0]
+        == "4 steps of 8 trajectories"
+    )
     assert train_size(Recipe(), count, (0, 0), "memory ≤ 9 GiB: too much", fits=False).is_asked
 
 
@@ -112,6 +129,81 @@ async def test_a_run_of_another_window_is_shown_and_followed(
             await until_shown(pilot, "step 5/9")
             run.close()
             await until_shown(pilot, "from its journal")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_what_another_process_does_is_said_by_queue_engine_and_train(
+    make_app: Make, workspace: Workspace, size: tuple[int, int]
+) -> None:
+    """The workbench was open before the run began, and does nothing itself."""
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("2", "o")
+        await until_shown(pilot, "no run yet")
+        with closing(create_run(workspace.runs, "train", about={})) as run:
+            script = watched(steps=9, upto=2)
+            begun = next(event for event in script if isinstance(event, events.RunCreated))
+            run.journal.write(msgspec.structs.replace(begun, run=run.id, path=str(run.folder)))
+            await until_shown(pilot, "001-train is being prepared in another process")
+            for event in script:
+                run.journal.write(event)
+            ahead = [events.BatchRow(id="tidy-001", tokens=60, edges=[20, 60])]
+            run.journal.write(events.StepBegan(job="train-1", step=3, batch=ahead))
+            shown = await until_shown(pilot, "▸ in another process", "step 2/9", "ETA")
+            assert "no run yet" not in shown
+            await pilot.press("b")
+            await until_shown(pilot, "step 3 in training")
+            await pilot.press("Q")
+            await until_shown(
+                pilot,
+                "no job of this workbench is running or waiting",
+                "001-train is running in another process",
+            )
+            await pilot.press("escape", "I")
+            await until_shown(pilot, "none here; 001-train is running in another process")
+
+
+@pytest.mark.parametrize("kind", ["train", "eval"])
+async def test_what_is_resumed_is_called_so_and_what_is_new_is_not(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace, kind: str
+) -> None:
+    folder = stored_run(workspace, f"003-{kind}", (), "stopped", kind=kind)
+    asked: jobs.Job = jobs.Evaluate(scenarios="/worlds") if kind == "eval" else jobs.Train()
+    manifest = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(manifest | {"job": msgspec.to_builtins(asked)}))
+    app = make_app()
+    with closing(create_run(workspace.runs, "train", about={})):  # so that it asks
+        async with app.run_test(size=(100, 30)) as pilot:
+            await pilot.press("5")
+            await until_shown(pilot, f"003-{kind}", "004-train")
+            await pilot.press("G", "u")
+            await until_shown(pilot, f"resume 003-{kind}?", "y  resume", "n  do not resume")
+            await pilot.press("y")
+            await until(pilot, lambda: engine.jobs, "resumed")
+            engine.say(events.JobStarted(job=engine.jobs[0].id, kind=kind))
+            if kind == "eval":  # a training run is shown unasked
+                await pilot.press("3", "o")
+            shown = await until_shown(pilot, f"003-{kind}")
+            assert "new eval" not in shown
+            await pilot.press("Q")
+            await until_shown(pilot, f"resumes  003-{kind}")
+
+
+async def test_a_new_run_is_not_said_to_resume_one_and_what_waits_behind_it_names_it(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        new = jobs.Train(id="train-1", data="/d")
+        await until_shown(pilot, "12 trajectories")
+        entry = queue_entry(new, again=to_resume(new, Path("/runs/0001-train")))
+        engine.say(*training(60, upto=2), events.QueueChanged(job="", running=entry))
+        await pilot.press("3")
+        await until_shown(pilot, "start the eval")
+        await pilot.press("s")
+        await until_shown(pilot, "queued behind 0001-train (Q shows the queue)")
+        await pilot.press("Q")
+        shown = await until_shown(pilot, "running", "0001-train")
+        assert "resumes" not in shown
 
 
 async def test_a_run_that_is_alive_in_another_window_is_asked_about(

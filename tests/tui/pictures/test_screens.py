@@ -60,9 +60,7 @@ def test_the_queue_shows_what_runs_and_what_waits(
         queued = [
             events.Queued(id="eval-2", kind="eval", label="001-train"),
             events.Queued(id="train-3", kind="train", label="second", held=True),
-            events.Queued(
-                id="train-4", kind="train", label="third", held=True, spec={"resume": True}
-            ),
+            events.Queued(id="train-4", kind="train", label="third", held=True, resumes=True),
         ]
         running = events.Queued(id="train-1", kind="train", label="first")
         engine.say(*training(upto=2), events.QueueChanged(job="", running=running, waiting=queued))
