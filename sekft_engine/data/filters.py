@@ -136,13 +136,19 @@ SYNTAX = (
 LISTED = "? in the workbench and docs/filters.md list all fields"
 
 
-def parse(text: str, known: Mapping[str, FilterField] = TRAJECTORY) -> Filter:
-    """The filter that ``text`` says. A term still without a value (``keep:``) is left out.
+def parse(
+    text: str, known: Mapping[str, FilterField] = TRAJECTORY, *, typing: bool = False
+) -> Filter:
+    """The filter that ``text`` says.
+
+    Args:
+        typing: it is being typed: a term still without a value (``keep:``) is left out.
 
     Raises:
-        BadFilter: an unknown or unclear field, or a value that the field cannot have.
+        BadFilter: an unknown or unclear field, a field without a value, or with one that it cannot
+            have.
     """
-    terms = (_term(word, known) for word in _words(text))
+    terms = (_term(word, known, typing=typing) for word in _words(text))
     return Filter(tuple(term for term in terms if term is not None))
 
 
@@ -213,7 +219,9 @@ def _words(text: str) -> list[tuple[str, list[bool]]]:
     return out
 
 
-def _term(word: tuple[str, list[bool]], known: Mapping[str, FilterField]) -> Term | None:
+def _term(
+    word: tuple[str, list[bool]], known: Mapping[str, FilterField], *, typing: bool
+) -> Term | None:
     text, quoted = word
     negated = text[0] == "-" and not quoted[0]
     if negated:
@@ -228,8 +236,10 @@ def _term(word: tuple[str, list[bool]], known: Mapping[str, FilterField]) -> Ter
     if field is None:
         return Term("", "", (text,), negated)
     values = _values(text[head.end() :], quoted[head.end() :])
-    if not values:
+    if not values and typing:
         return None
+    if not values:
+        raise BadFilter(f"{name}{op} is without a value", mend=f"as {field.usage}")
     return Term(field.name, *_checked(field, op, values), negated)
 
 

@@ -45,7 +45,7 @@ def passes(text: str, row: dict[str, Value] = ROW) -> bool:
         "outcome:panic", "outcome:p", "outcome:cap,panic", "keep:yes", "keep:y verified:no",
         "channel:motd", "announcement:motd", "turns>=12", "turns:12", "turns=12 turns>11",
         "length<2k", "length<1.81k", "tokens>500 tokens<1k", "dropped:yes reason:too_long",
-        "-outcome:exit", "-nothing", '-"no such thing"', "-turns>12", "keep:", "outcome: merge",
+        "-outcome:exit", "-nothing", '-"no such thing"', "-turns>12",
         "foo=bar", '"http://x"', '"-v"', "share<=10", "id:004 -id:005", "-", '"no such',
     ],
 )  # fmt: skip
@@ -72,9 +72,16 @@ def test_what_is_not_known_yet_passes_no_condition_on_it() -> None:
     assert passes("-tokens>1", row)
 
 
+@pytest.mark.parametrize("text", ["keep:", "outcome: merge", "turns<", "-turns>"])
+def test_a_term_without_a_value_holds_up_nothing_while_it_is_typed(text: str) -> None:
+    assert matches(parse(text, typing=True), lambda name: ROW[name], lambda: TEXT)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("turns<", r"turns< is without a value \(as turns>9\)"),
+        ("outcome: merge", r"outcome: is without a value \(as outcome:exit\)"),
         ("colour:red", r"no field 'colour' \(\? in the workbench and docs/filters.md list all"),
         ("archtype:x", "no field 'archtype', but archetype"),
         ("lenght>3", "no field 'lenght', but length"),

@@ -34,7 +34,7 @@ class Listing:
         return broken
 
     def apply_filter(self) -> None:
-        wanted = filters.parse(self.filter, filters.EPISODE)
+        wanted = filters.parse(self.filter, filters.EPISODE, typing=True)
         self.rows = [episode for episode in self.all if self._matches(episode, wanted)]
 
     def row_of(self, path: str) -> int | None:

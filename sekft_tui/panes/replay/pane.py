@@ -380,10 +380,15 @@ class ReplayPane(SearchedPane):
 
     def action_filter(self) -> None:
         def change(text: str) -> None:
-            filters.parse(text, filters.EPISODE)  # raises what is wrong; the old filter stays
+            # It raises what is wrong; the old filter stays.
+            filters.parse(text, filters.EPISODE, typing=True)
             self.listing.filter = text.strip()
             self._opened_elsewhere = False
             self._fill()
+
+        def accept(text: str) -> None:
+            filters.parse(text, filters.EPISODE)  # a field without a value is a mistake now
+            change(text)
 
         main, under, elsewhere = self.main, self.current, self._opened_elsewhere
 
@@ -395,7 +400,7 @@ class ReplayPane(SearchedPane):
             self.list.set_rows(len(self.listing.rows), row)
 
         self.host.prompt.ask(
-            "filter", change, value=self.listing.filter, hint=HINT, changed=change, cancelled=cancel
+            "filter", accept, value=self.listing.filter, hint=HINT, changed=change, cancelled=cancel
         )
 
     def action_back(self) -> None:

@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.text import count
+from sekft_engine.data import filters
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.journal import is_being_written
@@ -25,7 +26,7 @@ from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.facts import facts
-from sekft_tui.panes.runs.rows import HINT, ORDERS, PREPARING, Row, Rows, loss_of, text_of
+from sekft_tui.panes.runs.rows import HINT, ORDERS, PREPARING, RUN, Row, Rows, loss_of, text_of
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.panes.sorting import SortedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json
@@ -124,7 +125,7 @@ class RunList(SearchedPane, SortedPane):
     def _fill(self, under: str = "") -> None:
         """Show the rows again, with the cursor on the run ``under``."""
         if self.rows.all and not self.rows.shown:
-            clears = f"press {key_for('runs.back')} to clear the filter"
+            clears = f"{key_for('runs.back')} clears the filter"
             self.list.empty = f"nothing matches {self.rows.filter!r}\n{clears}"
         else:
             train, evals = key_for("global.pane-train"), key_for("global.pane-eval")
@@ -275,8 +276,12 @@ class RunList(SearchedPane, SortedPane):
                 raise
             self._fill(self.row.id if self.row else "")
 
+        def accept(text: str) -> None:
+            filters.parse(text, RUN)  # a field without a value is a mistake now
+            change(text)
+
         self.host.prompt.ask(
-            "filter", change, value=before, hint=HINT, changed=change,
+            "filter", accept, value=before, hint=HINT, changed=change,
             cancelled=lambda: self._fill(under),
         )  # fmt: skip
 

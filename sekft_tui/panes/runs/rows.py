@@ -35,7 +35,7 @@ RUN = filters.fields(
 #: The status of a run that is about to be resumed.
 PREPARING = "preparing"
 #: What rows can be sorted by, in the order in which one key goes through them.
-ORDERS = ("newest", "name", "kind", "status", "loss", "clean end")
+ORDERS = ("newest", "name", "kind", "status", "loss", "clean termination")
 
 
 class Row(NamedTuple):
@@ -118,8 +118,8 @@ class Rows:
         self.arrange()
 
     def arrange(self) -> None:
-        """Filter and sort again."""
-        wanted = filters.parse(self.filter, RUN)
+        """Filter and sort again; of a filter that is being typed, as far as it is whole."""
+        wanted = filters.parse(self.filter, RUN, typing=True)
         rows = [row for row in self.all if _matches(wanted, row)]
         key = _KEYS[self._order]
         readable = [row for row in rows if row.run is not None]
@@ -258,5 +258,5 @@ _KEYS: Mapping[str, Callable[[Row], Any]] = {
     "kind": lambda row: row.run.kind if row.run is not None else "",
     "status": lambda row: row.run.status if row.run is not None else "",
     "loss": lambda row: _low(loss_of(row.run)),
-    "clean end": lambda row: -(clean_of(row.run) or 0),
+    "clean termination": lambda row: -(clean_of(row.run) or 0),
 }

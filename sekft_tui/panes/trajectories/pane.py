@@ -104,12 +104,12 @@ class TrajectoriesPane(Browser):
 
         self.host.prompt.ask(
             "filter", self.set_filter, value=str(self.filter), hint=filters.HINT,
-            changed=self.set_filter, cancelled=cancel,
+            changed=lambda text: self.set_filter(text, typing=True), cancelled=cancel,
         )  # fmt: skip
 
-    def set_filter(self, text: str) -> None:
+    def set_filter(self, text: str, *, typing: bool = False) -> None:
         """List only what matches ``text``. Raises BadFilter, and leaves the list as it is."""
-        wanted = filters.parse(text)
+        wanted = filters.parse(text, typing=typing)
         if wanted == self.filter:
             return
         self.filter = wanted
