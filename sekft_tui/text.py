@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.cells import chop_cells
+from rich.cells import cell_len, chop_cells
 
 from sekft_engine.core import text as core_text
 from sekft_engine.core.cells import clip, clip_left, fit
@@ -24,8 +24,10 @@ __all__ = [
     "clip_left",
     "duration",
     "fit",
+    "halves",
     "percent",
     "rule",
+    "sentence",
     "short_number",
     "short_path",
     "told_apart",
@@ -61,6 +63,13 @@ def wrapped(text: str, width: int) -> list[str]:
             rest = rest[cut:].lstrip(" ")
         out.append(rest)
     return out
+
+
+def halves(title: str) -> tuple[str, str]:
+    """A title in two lines, cut where the longer one is shortest."""
+    words = title.split()
+    cuts = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
+    return min(cuts, key=lambda cut: max(map(cell_len, cut)), default=("", title))
 
 
 def told_apart(names: Sequence[tuple[str, int]]) -> list[str]:
@@ -102,6 +111,11 @@ def rule(title: str, width: int) -> Parts:
     """A line across, with a title in it."""
     start = clip(f" ── {title} ", width)
     return ((start, "quiet"), ("─" * max(0, width - len(start) - 1), "rule"))
+
+
+def sentence(text: str) -> str:
+    """With a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def percent(part: float, whole: float) -> str:

@@ -20,7 +20,7 @@ _MUST_AGREE = {
     "userland": "other programs stand in their worlds",
     "dialect": "their prompts differ",
     "step_cap": "they allowed other numbers of commands",
-    "turn_tokens": "they allowed commands of other lengths",
+    "turn_tokens": "they cut commands off after other numbers of tokens",
     "context": "they allowed sessions of other lengths",
     "temperature": "they were sampled at other temperatures",
 }

@@ -20,7 +20,7 @@ VIEW_TITLES: dict[View, str] = {
     "context": "commands in context",
     "edges": "token edges",
     "ids": "token ids",
-    "marks": "special tokens",
+    "marks": "control tokens",
     "labels": "labels",
     "loss": "loss",
     "certificate": "certificate",
@@ -195,7 +195,7 @@ def _with_bar(view: View, mode: Mode, views: tuple[View, ...], width: int) -> Pa
 
 #: From this width on the names of all views have room beside every legend.
 _BAR = 132
-_SHORT: dict[View, str] = {"context": "context", "marks": "special"}
+_SHORT: dict[View, str] = {"context": "context", "marks": "control"}
 
 
 def _scale(width: int) -> Parts:

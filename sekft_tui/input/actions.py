@@ -235,7 +235,9 @@ KEYS: tuple[Key, ...] = (
     Key("runs", ("n",), "match(1)", "next match", "To the next match"),
     Key("runs", ("N",), "match(-1)", "previous match", "To the previous match"),
     Key("runs", ("o",), "side", "facts", "Show or hide the facts of the run", 8),
-    Key("runs", ("S",), "sort", "sort", "Sort by time, name, kind, status, loss, clean end"),
+    Key(
+        "runs", ("S",), "sort", "sort", "Sort by time, name, kind, status, loss, clean termination"
+    ),
     Key("runs", ("m",), "mark", "mark", "Mark this run, to compare it with others"),
     Key("runs", ("C",), "compare", "compare", "The marked runs side by side"),
     Key("runs", ("r",), "rename", "rename", "Give this run a title"),

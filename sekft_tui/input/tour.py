@@ -38,14 +38,14 @@ STOPS = (
     Stop(
         "trajectories",
         "Every view of a token",
-        "Press {trajectories.view} a few times: token edges, ids, special tokens, labels, and the "
+        "Press {trajectories.view} a few times: token edges, ids, control tokens, labels, and the "
         "certificate that proves the mask. {trajectories.filter} filters the list (try "
         "outcome:panic), {trajectories.search} finds text in all sessions.",
     ),
     Stop(
         "train",
         "A training run",
-        "Enter edits a line, its help is below. Set max steps to 8, and press {train.start} to "
+        "Enter edits a value, its help is below. Set max steps to 8, and press {train.start} to "
         "start. The base is loaded once and stays in memory.",
         wide="To the left is the recipe.",
         narrow="{train.recipe} shows the recipe, and the curve again.",

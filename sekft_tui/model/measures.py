@@ -5,7 +5,10 @@ from __future__ import annotations
 from sekft_engine.episodes.verdict import MEASURES
 
 #: The title of each measure, in the order of :data:`MEASURES`.
-TITLES = {measure: measure for measure in MEASURES} | {"clean_termination": "clean end"}
+TITLES = {measure: measure for measure in MEASURES} | {
+    "clean_termination": "clean termination",
+    "terminates": "ends by itself",
+}
 #: Measures of worlds of all kinds, the most important first.
 OVERALL = tuple(
     (measure, TITLES[measure])
@@ -18,7 +21,7 @@ GIVEN_UP = "given up"
 BY_IMPORTANCE = (
     ("clean_termination", TITLES["clean_termination"]),
     ("solved", "solved"),
-    ("rightly_given_up", GIVEN_UP),
+    ("rightly_given_up", f"rightly {GIVEN_UP}"),
     ("operates", TITLES["operates"]),
     ("terminates", TITLES["terminates"]),
 )

@@ -96,7 +96,7 @@ def verdict_lines(verdict: EpisodeDone, width: int, limit: str = "") -> list[Par
         (
             verdict.clean_termination,
             "the right terminal",
-            f"not a clean {verdict.expected}, which the directives ask for",
+            f"the directives ask for a clean {verdict.expected}; this was none",
         ),
         (verdict.verified, "the checker passed", "the checker failed"),
     )

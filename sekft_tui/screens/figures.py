@@ -16,7 +16,7 @@ from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
 from sekft_tui.input.actions import same_key
 from sekft_tui.model.measures import CONTROLS, GIVEN_UP, OVERALL
 from sekft_tui.screens.box import CLOSE, SCROLL, BoxScreen, plain_title
-from sekft_tui.text import Parts, clip, fit, rule, told_apart, visible, wrapped
+from sekft_tui.text import Parts, clip, fit, halves, rule, told_apart, visible, wrapped
 
 #: Cells for what a line is about, at least and at most; and at most for the title of counts.
 _LEAST_NAME, _NAME, _COUNT = 10, 22, 13
@@ -192,10 +192,12 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[_Row], width: int)
     longest = max(_LEAST_NAME, min(_NAME, 2 + max(*names, cell_len(title))))
     cells = [row.cells for row in rows if row.rates]
 
+    heads = [("", head) for head in columns]
+
     def widths(gap: int, room: Callable[[str, str], int]) -> list[int]:
         return [
-            gap + max([cell_len(head), *(room(*row[at]) for row in cells)])
-            for at, head in enumerate(columns)
+            gap + max([*map(cell_len, head), *(room(*row[at]) for row in cells)])
+            for at, head in enumerate(heads)
         ]
 
     gap = 2
@@ -205,12 +207,25 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[_Row], width: int)
         each = [room - 1 for room in each]
     if stacked := longest + sum(each) > width + gap:
         each = widths(gap, lambda count, interval: max(len(count), len(interval)))
+        if _LEAST_NAME + sum(each) > width + gap:
+            heads = [halves(head) for head in columns]
+            each = widths(gap, lambda count, interval: max(len(count), len(interval)))
     # Where there is room, the columns of all tables begin in the same cell.
     name = max(_LEAST_NAME, min(_NAME, width + gap - sum(each)))
-    heads = tuple((fit(head, room), "quiet") for head, room in zip(columns, each, strict=True))
-    lines: list[Parts] = [((fit(f" {title}", name), "head"), *heads)]
+    above, below = (
+        tuple((fit(head[at], room), "quiet") for head, room in zip(heads, each, strict=True))
+        for at in (0, 1)
+    )
+    first = ((fit(f" {title}", name), "head"),)
     if cell_len(title) + 2 > name:
-        lines = [((f" {title}", "head"),), ((" " * name, ""), *heads)]
+        lines: list[Parts] = [((f" {title}", "head"),)]
+        first = ((" " * name, ""),)
+    else:
+        lines = []
+    if any(head[0] for head in heads):
+        lines.append((*first, *above))
+        first = ((" " * name, ""),)
+    lines.append((*first, *below))
     labels = _labels([row.name for row in rows], name - 1)
     for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         if row.control and not (number and rows[number - 1].control):
@@ -221,8 +236,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[_Row], width: int)
         elif stacked:
             pairs = list(zip(row.cells, each, strict=True))
             lines.append((start, *((fit(count, room), "strong") for (count, _), room in pairs)))
-            below = ((fit(interval, room), "quiet") for (_, interval), room in pairs)
-            lines.append(((" " * name, ""), *below))
+            intervals = ((fit(interval, room), "quiet") for (_, interval), room in pairs)
+            lines.append(((" " * name, ""), *intervals))
         else:
             parts = [start]
             for (count, interval), room in zip(row.cells, each, strict=True):

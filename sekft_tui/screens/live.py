@@ -13,6 +13,7 @@ from textual.containers import Grid, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 
+from sekft_engine.core.text import count
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.records.events import EpisodeDone
 from sekft_engine.takeover.view import TakeOverView
@@ -310,7 +311,7 @@ def _view_of(key: Key, cell: Cell, writing: Writing | None) -> TakeOverView:
 def _outcome(verdict: EpisodeDone) -> tuple[str, str]:
     if verdict.invalid:
         return "does not count", "warn"
-    ended = f"{verdict.outcome} after {verdict.steps}"
+    ended = f"{verdict.outcome} after {count(verdict.steps, 'command')}"
     if verdict.verified:
         return f"{ended}, verified", "good"
     return f"{ended}, not verified", "bad"

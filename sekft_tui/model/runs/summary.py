@@ -35,8 +35,9 @@ def summary(run: RunInfo) -> str:
                 for subject in subjects
                 if subject.n
             ]
+            # Last, since the end of a line may be cut off.
             title = TITLES["clean_termination"]
-            return f"{title}  " + "  ".join(ends) if ends else "no episode judged"
+            return "  ".join([*ends, title]) if ends else "no episode judged"
         case SweepResult(points=points, finished=finished, best=best):
             return f"{finished} of {len(points)} points  best {visible(best or '-')}"
         case ExperimentResult() | ImproveResult():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 
 from sekft_engine.evaluation.statistics.paired import Comparison
 from sekft_tui.model.evaluation import EvalView, Tally
 from sekft_tui.model.measures import BY_IMPORTANCE, CONTROLS, short_name
-from sekft_tui.text import Parts, clip, fit, rule, told_apart, visible
+from sekft_tui.text import Parts, clip, fit, halves, rule, told_apart, visible
 
 #: The most models and comparisons that are listed.
 MOST_SUBJECTS, MOST_PAIRS = 7, 3
@@ -36,11 +38,6 @@ class Rates:
         beside = _DIFFERENCE if compared and width >= _LEAST else 0
         measures = BY_IMPORTANCE[: max(2, (width - 18 - beside) // each)]
         name = max(8, min(longest + 1, width - each * len(measures) - 10 - beside))
-        head: list[tuple[str, str]] = [(" " + fit("rate [95 %]", name + 9), "quiet")]
-        head += [(fit(title, each), "quiet") for _, title in measures]
-        if beside:
-            head.append((fit(_against(visible(view.subjects[0])), beside), "quiet"))
-
         labels = told_apart(
             [(short_name(visible(subject), name), name) for subject in view.subjects]
         )
@@ -59,7 +56,12 @@ class Rates:
                 parts.append(_difference(compared[subject]))
             return tuple(parts)
 
-        lines = [tuple(head), *(row(subject, "strong") for subject in view.models[:MOST_SUBJECTS])]
+        against = (_against(visible(view.subjects[0])), beside)
+        columns = [(title, each) for _, title in measures] + [against] * bool(beside)
+        lines = [
+            *_heads(name + 10, columns),
+            *(row(subject, "strong") for subject in view.models[:MOST_SUBJECTS]),
+        ]
         if view.controls:
             lines.append(rule(CONTROLS, width))
             lines += [row(subject, "text") for subject in view.controls]
@@ -76,6 +78,19 @@ class Rates:
         return [pair for pair in self._pairs if pair[2].pairs]
 
 
+def _heads(name: int, columns: Sequence[tuple[str, int]]) -> list[Parts]:
+    """The titles of columns of so many cells; those that are too long take a second line."""
+    first: list[tuple[str, str]] = [(fit(" rate [95 %]", name), "quiet")]
+    above: list[tuple[str, str]] = [(fit("", name), "quiet")]
+    for title, room in columns:
+        before, last = halves(title) if cell_len(title) >= room else ("", title)
+        above.append((fit(before, room), "quiet"))
+        first.append((fit(last, room), "quiet"))
+    return (
+        [tuple(above), tuple(first)] if any(text.strip() for text, _ in above) else [tuple(first)]
+    )
+
+
 def _against(first: str) -> str:
     """The title of the differences to the ``first`` model: its whole name, or none."""
     titles = (f"against {first}", f"vs {first}", "vs the first")
@@ -83,7 +98,9 @@ def _against(first: str) -> str:
 
 
 def _difference(found: Comparison) -> tuple[str, str]:
-    """Clean ends more or fewer than the first subject's in the same worlds, and how surely."""
+    """Clean terminations more or fewer than the first subject's in the same worlds,
+    and how surely.
+    """
     by = found.only_b - found.only_a
     style = "quiet" if found.p >= 0.05 or not by else "good" if by > 0 else "bad"
     return fit(f"{by:+d}  p={found.p:.2g}", _DIFFERENCE), style
@@ -102,11 +119,11 @@ def _rate(tally: Tally, measure: str, each: int, wide: bool) -> Parts:
 
 
 def _pair_line(first: str, other: str, found: Comparison, width: int) -> Parts:
-    """In how many worlds one ended clean and the other did not, where both are judged."""
+    """In how many worlds one terminated cleanly and the other did not, where both are judged."""
     better, worse = found.only_b, found.only_a
     short = f" {visible(other)}: "
     names = f" {visible(other)} against {visible(first)}: "
-    counts = f"clean end in {better} more, {worse} fewer of {found.pairs} worlds"
+    counts = f"clean termination in {better} more, {worse} fewer of {found.pairs} worlds"
     p = f"  p = {found.p:.2g}" + (" at any time" if found.test == "any time" else "")
     style = "good" if found.p < 0.05 and better > worse else "quiet"
     if len(short) + len(counts) + len(p) >= width:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 
 from sekft_engine.training.run.roofline import most_tokens_per_s
+from sekft_tui.model.measures import TITLES
 from sekft_tui.model.training import TrainView
 from sekft_tui.text import (
     Parts,
@@ -81,7 +82,7 @@ def _numbers(train: TrainView) -> list[tuple[str, str]]:
     if len(steps):
         figures.append(("held-out", f"{losses[-1]:.4f} @{int(steps[-1])}"))
     if rates.shape[1]:
-        figures.append(("clean end", f"{rates[-1, -1]:.0%} of {int(rates[1, -1])}"))
+        figures.append((TITLES["clean_termination"], f"{rates[-1, -1]:.0%} of {int(rates[1, -1])}"))
     figures += [
         ("lr", f"{last.lr:.2e}"),
         ("grad norm", f"{last.grad_norm:.3f}"),

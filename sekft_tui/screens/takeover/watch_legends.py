@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rich.cells import cell_len
 
+from sekft_engine.core.text import count
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.input.actions import key_for, of, shown
@@ -29,7 +30,7 @@ _FOOT: Mapping[str, tuple[str, ...]] = {
     "running": ("type",),
 }
 _TYPING = (
-    Item("⏎", "type"), Item("⇥", "hand back one turn"), Item("^c", "clear"), Item("esc", "keys"),
+    Item("⏎", "type"), Item("⇥", "hand back one turn"), Item("^c", "clear"),
 )  # fmt: skip
 _INTERRUPT = Item("^c", "interrupt")
 
@@ -47,7 +48,7 @@ def head(view: TakeOverView, subject: str, width: int) -> Parts:
     """The world, and who holds the keyboard."""
     holder, style = keyboard(view, subject)
     name = view.origin.scenario.id if view.origin is not None else "opening a world"
-    touched = "  touched: counts in no rate" if view.touched else ""
+    touched = "  touched: not counted in rates" if view.touched else ""
     room = max(0, width - cell_len(holder) - 1)
     text = clip(f" {visible(name)}", room)
     about = clip(touched, max(0, room - cell_len(text)))
@@ -97,11 +98,11 @@ def _judged(view: TakeOverView) -> tuple[str, str]:
         return "", "quiet"
     verdict = view.finished.verdict
     facts = [
-        f"{verdict.outcome} after {verdict.steps}",
+        f"{verdict.outcome} after {count(verdict.steps, 'command')}",
         "verified" if verdict.verified else "not verified",
     ]
     if view.touched:
-        facts.append(f"touched, counts in no rate · {key_for('shell.keep')} keeps it as data")
+        facts.append(f"touched, not counted in rates · {key_for('shell.keep')} keeps it as data")
     if view.recorded:
         facts.append("recorded")
     return " · ".join(facts), "good" if verdict.verified else "warn"
@@ -113,8 +114,8 @@ def foot(view: TakeOverView, typing: bool, width: int) -> Parts:
     if typing:
         if view.state != "ready":
             return bar(TYPING_AHEAD, (), width).parts
-        back = Item(f"esc {shown(keys['hand_back(0)'].keys[0])}", "hand back")
-        return bar((*_TYPING[:2], back, *_TYPING[2:]), (), width).parts
+        back = Item("esc", f"keys ({shown(keys['hand_back(0)'].keys[0])} hands back)")
+        return bar((*_TYPING, back), (), width).parts
     items = []
     for action in _FOOT.get(view.state, ()):
         if action.startswith("keep") and (view.kept is not None or not view.touched):

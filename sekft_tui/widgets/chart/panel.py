@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ TAG_EVERY = 26
 SIGN_GAP = 4
 #: Shown in place of what a head has no room for.
 MORE = "  …"
+#: What is said of the name of a curve: all, its first word, nothing.
+_WHOLE, _WORD, _NONE = re.compile(r".+"), re.compile(r"\S+"), re.compile(r"(?!)")
 
 
 class Panel(NamedTuple):
@@ -76,12 +79,13 @@ def sized(parts: Parts, width: int) -> Parts:
 def head_of(panel: Panel, board: Board, view: View, log: bool) -> Parts:
     """Title, and each curve with its sign and its value at the cursor or at the end.
 
-    If there is too little room, the names of curves are left out first, then whole entries from the
-    end.
+    If there is too little room, of the names of curves the first words stay, then none, and then
+    whole entries are left out from the end.
     """
-    curves = _curves(panel, board, view, named=panel.main)
-    if _width(curves) > panel.width - len(MORE):
-        curves = _curves(panel, board, view, named=False)
+    for names in (_WHOLE, _WORD, _NONE) if panel.main else (_NONE,):
+        curves = _curves(panel, board, view, names)
+        if _width(curves) <= panel.width - len(MORE):
+            break
     entries = [*curves, *(_marks(board, view, log) if panel.main else [])]
     if _width(entries) > panel.width:
         while len(entries) > 1 and _width(entries) > panel.width - len(MORE):
@@ -94,7 +98,9 @@ def _width(entries: list[list[tuple[str, str]]]) -> int:
     return sum(cell_len(text) for entry in entries for text, _ in entry)
 
 
-def _curves(panel: Panel, board: Board, view: View, *, named: bool) -> list[list[tuple[str, str]]]:
+def _curves(
+    panel: Panel, board: Board, view: View, names: re.Pattern[str]
+) -> list[list[tuple[str, str]]]:
     plot = panel.plot
     place = board.place(view.cursor) if view.cursor else math.inf
     entries: list[list[tuple[str, str]]] = [[(f" {plot.title}", "strong")]]
@@ -107,16 +113,16 @@ def _curves(panel: Panel, board: Board, view: View, *, named: bool) -> list[list
         entries.append([(f" ({plot.unit})", "quiet")])
     named_lines = [line for line in plot.lines if line.in_legend and len(line.xs)]
     for line in (line for line in named_lines if not line.tag):
-        entries.append(_entry("━", line, plot, place, named))
+        entries.append(_entry("━", line, plot, place, names))
         if line.raw is not None and panel.main:
             raw = _number(plot, at(line.xs, line.raw, place))
             entries.append([("  ┄ ", "curve-raw"), ("raw ", "quiet"), (raw, "text")])
     entries += [
-        _entry(points.glyph, points, plot, place, named)
+        _entry(points.glyph, points, plot, place, names)
         for points in plot.points
         if points.in_legend and len(points.xs)
     ]
-    entries += [_entry(line.tag, line, plot, place, named) for line in named_lines if line.tag]
+    entries += [_entry(line.tag, line, plot, place, names) for line in named_lines if line.tag]
     if plot.rule is not None:
         level = label(plot.rule.y, plot.form)
         entries.append([("  ╌ ", "quiet"), (f"{plot.rule.name} ", "quiet"), (level, "text")])
@@ -132,10 +138,11 @@ def _marks(board: Board, view: View, log: bool) -> list[list[tuple[str, str]]]:
 
 
 def _entry(
-    sign: str, curve: Line | Points, plot: Plot, place: float, named: bool
+    sign: str, curve: Line | Points, plot: Plot, place: float, names: re.Pattern[str]
 ) -> list[tuple[str, str]]:
     value = _number(plot, at(curve.xs, curve.ys, place))
-    name = f"{curve.name} " if named and curve.name else ""
+    found = names.match(curve.name)
+    name = f"{found[0]} " if found else ""
     return [(f"  {sign} ", curve.style), (name, "quiet"), (value, "text")]
 
 

@@ -92,6 +92,6 @@ async def test_the_figures_of_a_run_are_those_of_the_folder_in_which_it_lies(
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     async with make_app().run_test(size=(120, 40)) as pilot:
         await pilot.press("3")
-        await until_shown(pilot, "clean end")
+        await until_shown(pilot, "rightly")
         await pilot.press("i")
         await until_shown(pilot, "001-eval", "how episodes ended")

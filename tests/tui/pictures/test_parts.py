@@ -21,7 +21,7 @@ THEMES = ("sekft-dark", "sekft-light", "sekft-colour-blind-dark", "sekft-colour-
     [
         (1, "token edges"),
         (2, "token ids"),
-        (3, "special tokens"),
+        (3, "control tokens"),
         (4, "labels"),
         (5, "certificate"),
     ],

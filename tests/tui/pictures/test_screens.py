@@ -44,7 +44,7 @@ def test_leaving_while_a_job_runs_is_asked_for(
         engine.say(*training(upto=2))
         await until_shown(pilot, "step 2/60")
         await pilot.press("q")
-        await until_shown(pilot, "training is still running")
+        await until_shown(pilot, "Training is still running")
 
     picture(make_app(), size, steps)
 

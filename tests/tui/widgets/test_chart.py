@@ -112,7 +112,10 @@ def test_the_cursor_reads_out_all_panels_at_its_step() -> None:
     assert f"loss at step 30  ━ {step.loss:.4f}" in shown
     rates = text_of(train, View(cursor=30, metric="rates"))
     assert "operates" in rates
-    assert "clean end" in rates
+    assert "ends 50%" in rates, "of long names the first words stay"
+    wide = text_of(train, View(cursor=30, metric="rates"), 160)
+    assert "ends by itself 50%" in wide
+    assert "clean termination" in wide
 
 
 @pytest.mark.parametrize("width", range(12, 130, 3))
