@@ -266,11 +266,11 @@ class ToolsApp(NoticesApp):
             case "demo":
                 self.make_demo()
             case "data":
-                self.open_data()
+                self.open_data(self.welcome)
             case "leave":
                 self.leave()
             case "open":
-                self.ask_workspace()
+                self.ask_workspace(self.welcome)
 
     def make_demo(self) -> None:
         """Make the demo in this workspace, and show how far that is. Its recipe is the default from
@@ -296,9 +296,14 @@ class ToolsApp(NoticesApp):
         else:
             self.note("no demo is being made")
 
-    def open_data(self) -> None:
-        """Ask for sessions of somewhere else, and show them."""
-        self.prompt.ask("sessions", self._show_data, hint="a folder, .json or .jsonl")
+    def open_data(self, cancelled: Callable[[], None] | None = None) -> None:
+        """Ask for sessions of somewhere else, and show them.
+
+        Args:
+            cancelled: called where nothing is named.
+        """
+        hint = "a folder, .json or .jsonl"
+        self.prompt.ask("sessions", self._show_data, hint=hint, cancelled=cancelled)
 
     def _show_data(self, text: str) -> None:
         """Show the sessions in a folder or file of somewhere else."""
@@ -310,9 +315,10 @@ class ToolsApp(NoticesApp):
         name = naming(self.workspace.root)
         self.note(f"sekft tui{name} --data {shlex.quote(str(path))} shows these again", 8)
 
-    def ask_workspace(self) -> None:
-        """Ask for another workspace, and leave this one for it."""
-        self.prompt.ask("workspace", self._open_workspace, hint="its folder")
+    def ask_workspace(self, cancelled: Callable[[], None] | None = None) -> None:
+        """Ask for another workspace, and leave this one for it; as :meth:`open_data`."""
+        hint = "its folder"
+        self.prompt.ask("workspace", self._open_workspace, hint=hint, cancelled=cancelled)
 
     def _open_workspace(self, text: str) -> None:
         path = Path(text.strip()).expanduser().absolute()

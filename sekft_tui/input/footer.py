@@ -63,13 +63,26 @@ def last_items() -> tuple[Item, ...]:
     )
 
 
-def hints(wanted: Sequence[tuple[str, str]]) -> Parts:
-    """The last line of a box: (ids of keys, with spaces between them, and what they do) each."""
+def hints(wanted: Sequence[tuple[str, str]], width: int = 0) -> Parts:
+    """The last line of a box: (ids of keys, with spaces between them, and what they do) each.
+
+    Args:
+        width: of the line. Where they do not fit they stand closer; then what comes before the
+            last one, which closes the box, is left out. 0 = they fit.
+    """
+    chosen = [
+        (" ".join(key_for(identity) for identity in ids.split()), label) for ids, label in wanted
+    ]
+    least, gap = sum(cell_len(keys) + cell_len(label) + 1 for keys, label in chosen), 3
+    if width:
+        while gap > 1 and least + gap * (len(chosen) - 1) > width:
+            gap -= 1
+        while len(chosen) > 1 and least + gap * (len(chosen) - 1) > width:
+            keys, label = chosen.pop(-2)
+            least -= cell_len(keys) + cell_len(label) + 1
     parts: list[tuple[str, str]] = []
-    for number, (ids, label) in enumerate(wanted, 1):
-        keys = " ".join(key_for(identity) for identity in ids.split())
-        gap = "   " if number < len(wanted) else ""
-        parts += [(keys, "key"), (f" {label}{gap}", "quiet")]
+    for number, (keys, label) in enumerate(chosen, 1):
+        parts += [(keys, "key"), (f" {label}" + " " * gap * (number < len(chosen)), "quiet")]
     return tuple(parts)
 
 

@@ -10,7 +10,7 @@ from sekft_engine.data.workspace import naming
 from sekft_engine.records.events import Progress, Queued
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.text import duration, percent, visible, wrapped
+from sekft_tui.text import duration, percent, visible
 
 if TYPE_CHECKING:
     from sekft_engine.records.runs import RunInfo
@@ -45,10 +45,9 @@ def job_state(status: str) -> tuple[str, str]:
     return _STATES.get(status, (status, "quiet"))
 
 
-def hint(
-    job: JobView | None, idle: tuple[str, ...], begun: str, width: int, since: float = 0.0
-) -> str:
+def hint(job: JobView | None, idle: tuple[str, ...], begun: str, since: float = 0.0) -> str:
     """The text of an empty chart or grid: the job's progress, its error, or which key to press.
+    Who draws it wraps it.
 
     Args:
         idle: the lines where nothing is at work.
@@ -56,13 +55,7 @@ def hint(
         since: when it began that, in seconds since the epoch; 0 = with the job.
     """
     if job is not None and job.status == "failed":
-        return "\n".join(
-            [
-                *wrapped(f"✗ {job.error}", max(20, width - 4))[:6],
-                "",
-                f"{key_for('global.details')} shows details",
-            ]
-        )
+        return f"✗ {job.error}\n\n{key_for('global.details')} shows details"
     if job is None or not job.active:
         return "\n".join(idle)
     progress = job.progress

@@ -21,7 +21,7 @@ from sekft_tui.model.job_text import engine_run
 from sekft_tui.process.elsewhere import running_elsewhere
 from sekft_tui.process.exporting import Writer
 from sekft_tui.screens.start import StartScreen
-from sekft_tui.text import visible
+from sekft_tui.text import sentence, visible
 from sekft_tui.widgets.line_view import LineView
 from sekft_tui.widgets.lines import Lines
 
@@ -116,7 +116,7 @@ class Pane(Container):
                  for run in elsewhere]  # fmt: skip
         if size is not None:
             said = (size.warning, *size.lines) if size.warning else size.lines
-            facts += [line[:1].upper() + line[1:] for line in said]
+            facts += map(sentence, said)
         kind = kind_of(job)
         title = f"start this {'training run' if kind == 'train' else kind}?"
         if resumes:

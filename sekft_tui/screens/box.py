@@ -80,7 +80,7 @@ class BoxScreen(ModalScreen[Answer]):
 
     def make_foot(self) -> Lines:
         """The last line, with the keys."""
-        return Lines(lambda _: (hints(self.HINTS),), classes="foot")
+        return Lines(lambda width: (hints(self.HINTS, width),), classes="foot")
 
     def action_help(self) -> None:
         from sekft_tui.screens.help import HelpScreen

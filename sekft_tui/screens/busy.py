@@ -10,7 +10,7 @@ from sekft_tui.input.actions import key_for, same_key
 from sekft_tui.messages import RedrawPane
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.screens.quit import TWICE
-from sekft_tui.text import duration
+from sekft_tui.text import duration, sentence
 
 if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
@@ -52,7 +52,7 @@ class BusyScreen(QuestionScreen):
         key, now = key_for("global.interrupt"), time.monotonic()
         again = now - self._interrupted <= TWICE
         leave = "leave now: press it again" if again else "twice: leave now, without waiting"
-        says = f"{self._says}, {duration(now - self._since)}"
+        says = f"{sentence(self._says)}, {duration(now - self._since)}"
         self.ask(self._title, f"{says}\nNo other key does anything meanwhile.", ((key, leave),))
 
     def action_again(self) -> None:

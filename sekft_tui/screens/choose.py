@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from sekft_tui.screens.box import CANCEL, BoxScreen, plain_title
-from sekft_tui.text import Parts, clip, visible
+from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
 
@@ -20,9 +22,17 @@ class Choice(NamedTuple):
     about: str
 
 
-def choice_line(choice: Choice, width: int) -> Parts:
-    """The line of a choice."""
-    title = clip(f" {visible(choice.title)}", width)
+def title_room(choices: Sequence[Choice]) -> int:
+    """Cells for the titles of these choices, so that what is said of them begins in one column."""
+    return max((cell_len(visible(choice.title)) for choice in choices), default=0)
+
+
+def choice_line(choice: Choice, width: int, room: int = 0) -> Parts:
+    """The line of a choice; its title in at least ``room`` cells, as far as the rest has some."""
+    title = f" {visible(choice.title)}"
+    title = (
+        fit(title, 1 + room) if cell_len(title) <= 1 + room <= width // 2 else clip(title, width)
+    )
     about = clip(f"  {visible(choice.about)}", max(0, width - len(title)))
     return ((title, "text"), (about, "quiet"))
 
@@ -40,6 +50,7 @@ class ChooseScreen(BoxScreen[str]):
         super().__init__()
         self._title = title
         self._choices = choices
+        self._room = title_room(choices)
         answers = [choice.answer for choice in choices]
         self._first = answers.index(chosen) if chosen in answers else 0
 
@@ -55,7 +66,7 @@ class ChooseScreen(BoxScreen[str]):
         self.set_focus(self.list)
 
     def _row(self, y: int, width: int) -> Parts:
-        return choice_line(self._choices[y], width)
+        return choice_line(self._choices[y], width, self._room)
 
     def _chosen(self) -> None:
         self.dismiss(self._choices[self.list.cursor].answer)

@@ -11,6 +11,7 @@ from textual.binding import Binding
 from sekft_tui.input.actions import same_key
 from sekft_tui.model.endings import name_of
 from sekft_tui.screens.question import QuestionScreen
+from sekft_tui.text import sentence
 
 if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
@@ -55,7 +56,9 @@ class QuitScreen(QuestionScreen):
 
     def on_mount(self) -> None:
         question = (
-            f"{name_of(self.kind)} is still running." if self.kind else "Leave the workbench?"
+            sentence(f"{name_of(self.kind)} is still running.")
+            if self.kind
+            else "Leave the workbench?"
         )
         self.ask("leave?", "\n".join([question, *self._lost]), self._answers())
 

@@ -22,6 +22,7 @@ class Field(NamedTuple):
     Enter goes to the next of ``choices``, toggles a ``kind`` of "check", presses a "button" and
     opens a "text" or a "number" for typing; a "fact" is only shown, and a "head" is a title.
     ``empty`` is shown in place of an empty text, ``default`` beside a value that was changed.
+    ``fixed`` is said where Enter is pressed on a fact: where it comes from, or how to get another.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Field(NamedTuple):
     label: str = ""
     empty: str = ""
     default: str = ""
+    fixed: str = ""
 
 
 def enter_label(field: Field | None) -> str:
@@ -54,6 +56,7 @@ class Form(LineList):
         changed: called with a field's name and its new, valid value.
         pressed: called with a button's name.
         show_help: called with the help of a field, or with a problem (then with True).
+        say: called with what is to be said of a fact that Enter cannot change.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Form(LineList):
         changed: Callable[[str, str], None],
         pressed: Callable[[str], None],
         show_help: Callable[[str, bool], None],
+        say: Callable[[str], None] = lambda _: None,
         id: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(self._field, id=id)
@@ -71,6 +75,7 @@ class Form(LineList):
         self._changed = changed
         self._pressed = pressed
         self._show_help_text = show_help
+        self._say = say
         self._edit: LineEdit | None = None
 
     def set_fields(self, fields: tuple[Field, ...]) -> None:
@@ -154,6 +159,8 @@ class Form(LineList):
             self.commit()
         elif field.kind == "button":
             self._pressed(field.name)
+        elif field.kind == "fact":
+            self._say(field.fixed or "this cannot be changed here")
         elif field.kind == "check":
             self._changed(field.name, "" if field.value else "yes")
         elif field.choices:

@@ -34,7 +34,7 @@ def test_the_clock_of_a_step_counts_from_the_step_and_not_from_the_start_of_its_
 ) -> None:
     stopped_at(monkeypatch, [1185.0])
     job = replayed(BEGUN).jobs[JOB]
-    assert hint(job, (), "step 1 is in training", 60, 1120.0) == "step 1 is in training  1:05"
+    assert hint(job, (), "step 1 is in training", 1120.0) == "step 1 is in training  1:05"
 
 
 def test_the_time_of_a_pause_is_not_counted() -> None:

@@ -111,7 +111,7 @@ async def test_an_error_covers_no_field_of_a_form(make_app: Make) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_shown(pilot, "12 trajectories")
-        await pilot.press("2")
+        await pilot.press("2", "j")  # the help of the base takes more lines
         await until_shown(pilot, "batch          8")
         app.error("no base in this workspace (sekft base add smollm2-135m adds one)")
         shown = await until_shown(pilot, "error · e shows", "adds one")

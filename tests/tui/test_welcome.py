@@ -133,6 +133,18 @@ def test_a_folder_without_its_option_is_told_the_option(
     assert f"--workspace {tmp_path}" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["i", "o"])
+async def test_who_changes_their_mind_is_asked_again_what_to_do_with_an_empty_workspace(
+    empty: Workspace, engine: ScriptedEngine, key: str
+) -> None:
+    async with Workbench(engine, empty).run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "make the demo here")
+        await pilot.press(key)
+        await until_gone(pilot, "make the demo here")
+        await pilot.press("escape")
+        await until_shown(pilot, "make the demo here", "open another workspace")
+
+
 async def test_sessions_of_somewhere_else_are_shown(
     empty: Workspace, engine: ScriptedEngine, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from sekft_engine.training.planning.computed import Computing, on_cpu
 from sekft_engine.training.planning.processor import known_processor, processor
 
 #: What a process takes of a card before its first tensor: the CUDA context and its libraries.
+PROCESSOR = "this machine's processor"
 CONTEXT_BYTES = GIB // 2
 
 
@@ -63,7 +64,7 @@ def place_here(
     cards = () if driver is None else driver.cards
     if device == "cpu" or (device == "auto" and not cards):
         return Place(
-            name="this machine's processor",
+            name=PROCESSOR,
             free=memory_available(),
             computing=on_cpu(),
             card=processor() if measure else known_processor(),

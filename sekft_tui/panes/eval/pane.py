@@ -63,8 +63,8 @@ class EvalPane(FormPane[EvalView], SearchedPane):
     .-narrow EvalPane #eval-left { width: 1fr; border: none; }
     .-narrow EvalPane #eval-right { display: none; }
     .-narrow EvalPane.-no-form #eval-right { display: block; }
-    EvalPane #eval-help { height: 6; }
-    .-narrow EvalPane #eval-help { height: 3; }
+    EvalPane #eval-help { height: 6; min-height: 6; }
+    .-narrow EvalPane #eval-help { height: 3; min-height: 3; }
     EvalPane #eval-rates { height: auto; min-height: 2; max-height: 60%; }
     """
 
@@ -87,6 +87,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             changed=self._changed,
             pressed=lambda _: self.action_start(),
             show_help=self.help.show_help,
+            say=self.host.note,
             id="eval-form",
         )
         self.grid = VerdictGrid(self._open, id="eval-grid")
@@ -113,6 +114,10 @@ class EvalPane(FormPane[EvalView], SearchedPane):
 
     def kept(self) -> dict[str, str]:
         return {"run": self.view.run if self.opened is not None else ""}
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self.redraw()  # titles in one line or two
 
     def watchable(self) -> tuple[Widget, ...]:
         return (self.grid,)
@@ -183,9 +188,9 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         running = shared.queue.running if shared.queue is not None else None
         is_eval = running is not None and running.kind == "eval"
         self._resumed = resumed_run(running) if running is not None and is_eval else ""
-        self.grid.empty = hint(self._job, idle, "preparing the worlds", self.grid.content_width)
+        self.grid.empty = hint(self._job, idle, "preparing the worlds")
         self._fill_grid(view)
-        self.rates.styles.height = max(2, len(self._table.lines(view, 80)))
+        self.rates.styles.height = max(2, len(self._table.lines(view, self.rates.size.width or 80)))
         for lines in (self.grid_head, self.columns, self.rates):
             lines.update()
 

@@ -53,7 +53,7 @@ class CompareScreen(BoxScreen[str]):
         # The lines have a use for it, too.
         same_key("motion.choose", "dismiss('curves')", priority=True),
     ]
-    HINTS = (("motion.choose", "curves in one chart"), SCROLL, CLOSE)
+    HINTS = (("motion.choose compare.curves", "curves in one chart"), SCROLL, CLOSE)
 
     def __init__(self, runs: Sequence[RunInfo], titles: Sequence[str]) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ def _paired(runs: Mapping[str, RunInfo], width: int) -> Iterator[Parts]:
         else:
             pairs += found.comparisons
             notes += found.notes
-    yield ((" clean end, paired by world", "head"),)
+    yield ((" clean termination, paired by world", "head"),)
     if pairs:
         yield from _paired_table(pairs, {run.id: letter for letter, run in runs.items()}, width)
     for note in notes:

@@ -251,8 +251,9 @@ class RunsPane(RunList):
             self.host.error(str(error))
             return
         self._deleted.append(row.folder.name)
-        shown = self.rows.shown
-        after = shown[min(self.list.cursor + 1, len(shown) - 1)].id
+        shown, at = self.rows.shown, self.list.cursor
+        beside = [*shown[at + 1 : at + 2], *reversed(shown[:at])]  # below it, else above it
+        after = beside[0].id if beside else ""
         back = key_for("runs.undelete")
         where = f"{TRASH}/{visible(place.name)}"
         self.host.note(f"moved to the workspace's {where}; {back} takes it back", 8)

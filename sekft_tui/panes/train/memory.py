@@ -118,9 +118,15 @@ def _help(plan: Plan) -> str:
     way = next((way for way in plan.ways if way.fits), plan.ways[-1])
     return (
         f"at most, if all rows have max length: base {_gib(plan.base_bytes)}, activations "
-        f"{_gib(way.activations)}; {_gib(plan.free)} GiB free on {plan.place}. "
+        f"{_gib(way.activations)}; {_gib(plan.free)} GiB {_where(plan)}. "
         f"{plan.advice.capitalize()}. sekft plan says more"
     )
+
+
+def _where(plan: Plan) -> str:
+    """Where that much memory is free."""
+    where = import_module("sekft_engine.training.planning.place")
+    return "of memory are free" if plan.place == where.PROCESSOR else f"are free on {plan.place}"
 
 
 def _gib(size: int) -> str:

@@ -155,8 +155,7 @@ class TrainPane(FormPane[TrainView]):
         self._look_at_step()
         begun = f"step {batch.step} is in training" if batch else "preparing the run"
         since = batch.t if batch else 0.0
-        width = self.chart.size.width - 10
-        self.chart.hint = hint(self._job, self._waiting(), begun, width, since)
+        self.chart.hint = hint(self._job, self._waiting(), begun, since)
         self._fit_batch()
         self.chart.draw()
         self._below()

@@ -14,6 +14,7 @@ from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_engine.records.adapter_names import name_fault
 from sekft_engine.records.results import LoadResult
+from sekft_tui.input.actions import key_for
 from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.model.job_text import no_base
 from sekft_tui.model.runs.measured import Measured, alike, measured_runs
@@ -86,7 +87,7 @@ class RecipePart(Part):
         pressed: the actions of the buttons, by their names.
     """
 
-    DEFAULT_CSS = "RecipePart > #train-help { height: 2; }"
+    DEFAULT_CSS = "RecipePart > #train-help { height: 2; min-height: 2; }"
 
     def __init__(self, host: Host, pressed: Mapping[str, Callable[[], None]]) -> None:
         self._host = host
@@ -99,6 +100,7 @@ class RecipePart(Part):
             changed=self._changed,
             pressed=lambda name: ({"reset": self.reset} | dict(pressed))[name](),
             show_help=self.help.show_help,
+            say=host.note,
             id="train-form",
         )
         self._planned = False
@@ -233,11 +235,24 @@ class RecipePart(Part):
             self.memory = self._memory()
         self.head.styles.height = 2 if self.memory.speed else 1
         self.head.update()
+        palette = key_for("global.command-palette")
         missing = no_base(host.workspace.root, host.demo_made)
-        about = f"{base}: {self.memory.help}" if base else missing
+        about = f"{short_path(base)}: {self.memory.help}" if base else missing
         facts = [
-            Field("base", short_path(base) if base else "none here", about, "fact"),
-            Field("data", host.data.name, _about_data(host), "fact"),
+            Field(
+                "base",
+                short_path(base) if base else "none here",
+                about,
+                "fact",
+                fixed="sekft tui --base PATH opens the workbench on another base",
+            ),
+            Field(
+                "data",
+                host.data.name,
+                _about_data(host),
+                "fact",
+                fixed=f"{palette}, Open data: import sessions, shows and trains on others",
+            ),
         ]
         fields = [
             Field(
@@ -339,7 +354,7 @@ def _grouped(fields: Iterable[Field]) -> Iterator[Field]:
 
 def _about_data(host: Host) -> str:
     report = host.data_report
-    return f"{host.data.name}: {report}" if report else host.data.name
+    return "the sessions that are trained on" + (f": {report}" if report else "")
 
 
 def shown(value: object) -> str:

@@ -20,7 +20,7 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import bindings
 from sekft_tui.input.footer import hints
 from sekft_tui.screens.box import CANCEL, BoxScreen
-from sekft_tui.screens.choose import Choice, ChooseScreen, choice_line
+from sekft_tui.screens.choose import Choice, ChooseScreen, choice_line, title_room
 from sekft_tui.screens.takeover.watch import WatchScreen
 from sekft_tui.text import Parts, clip, short_path, visible
 from sekft_tui.widgets.form_help import FormHelp
@@ -58,6 +58,7 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
     def __init__(self, worlds: tuple[Choice, ...], broken: tuple[SekftError, ...]) -> None:
         super().__init__()
         self._worlds = worlds
+        self._room = title_room(worlds)
         self._broken = broken
 
     def compose(self) -> ComposeResult:
@@ -78,7 +79,7 @@ class ChooseWorldScreen(BoxScreen[WorldAnswer]):
     def _row(self, y: int, width: int) -> Parts:
         error = self._broken_at(y)
         if error is None:
-            return choice_line(self._worlds[y], width)
+            return choice_line(self._worlds[y], width, self._room)
         place = clip(f" ✗ {visible(Path(error.where or '').name)}", width)
         return (
             (place, "bad"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sekft_engine.core.errors import SekftError
+from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.store import holds_bundles, read_episode
 from sekft_engine.sources import survey_scenarios
 from sekft_engine.takeover.keep import Keeper, drafts, drafts_folder
@@ -111,8 +112,13 @@ def _worlds(host: Host) -> tuple[tuple[Choice, ...], tuple[SekftError, ...]]:
             Choice(
                 scenario.id,
                 scenario.id,
-                f"{scenario.archetype}, ends by {scenario.terminal}{about}",
+                f"{_kind(scenario)}ends by {scenario.terminal}{about}",
             )
             for scenario in there.scenarios
         ]
     return tuple(found), tuple(broken)
+
+
+def _kind(scenario: Scenario) -> str:
+    """The kind of work, where the name does not end in it."""
+    return "" if scenario.id.endswith(scenario.archetype) else f"{scenario.archetype}, "

@@ -8,7 +8,7 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from sekft_tui.text import Parts
+from sekft_tui.text import Parts, wrapped
 from sekft_tui.widgets.chart import view as views
 from sekft_tui.widgets.chart.panel import GUTTER, Panel, draw, sized
 from sekft_tui.widgets.chart.plot import Board
@@ -79,7 +79,7 @@ class Chart(LineView):
         return rows
 
     def _empty(self, width: int, height: int) -> list[Parts]:
-        lines = self.hint.splitlines()
+        lines = wrapped(self.hint, max(20, width - GUTTER - 8))
         top = max(1, (height - 2 - len(lines)) // 2)
         rows: list[Parts] = []
         for y in range(height - 2):

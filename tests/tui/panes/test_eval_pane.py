@@ -393,10 +393,14 @@ async def test_no_figure_is_cut_off_at_the_right_edge(
         )
         await until_shown(pilot, "eval 112" if size[0] > 60 else "112")
         await pilot.press("i")
-        shown = await until_shown(pilot, "rates [95 %]", "terminates", "controls, without a model")
+        shown = await until_shown(pilot, "rates [95 %]", "itself", "controls, without a model")
         if size[0] == 160:  # where there is room, the columns of all tables stand below each other
-            heads = [line for line in shown.splitlines() if "clean end" in line or "solved" in line]
-            assert heads[0].index("clean end") == heads[1].index("solved")
+            heads = [
+                line
+                for line in shown.splitlines()
+                if "clean termination" in line or "solved" in line
+            ]
+            assert heads[0].index("clean termination") == heads[1].index("solved")
         lines = shown.splitlines()
         first = next(n for n, line in enumerate(lines) if "base  " in line and "16/16" in line)
         row = lines[first] if size[0] == 160 else lines[first] + lines[first + 1]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.app import Workbench
+from sekft_tui.panes.runs import RunsPane
 from tests.tui.panes.test_runs_pane import filled
 from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import training
@@ -80,3 +81,50 @@ async def test_what_was_deleted_and_cannot_come_back_says_why(
         shutil.rmtree(filled.root / "trash" / "003-eval")
         await pilot.press("U")
         await until_shown(pilot, "6 runs", "003-eval", "no such")
+
+
+async def test_after_the_last_row_is_deleted_the_cursor_is_on_the_one_above(
+    workspace: Workspace, make_app: Make
+) -> None:
+    for number in (1, 2, 3):
+        name = f"{number:03}-train"
+        stored_run(workspace, name, training(2, run=name))
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "3 runs")
+        pane = app.query_one(RunsPane)
+        await pilot.press("G", "d")
+        await until_shown(pilot, "2 runs")
+        assert pane.row is not None
+        assert pane.row.id == "002-train"
+        await pilot.press("g", "d")
+        await until_shown(pilot, "1 run")
+        assert pane.row is not None
+        assert pane.row.id == "002-train"
+
+
+async def test_a_filter_without_its_number_is_refused_when_it_is_accepted(
+    workspace: Workspace, make_app: Make
+) -> None:
+    stored_run(workspace, "001-train", training(2, run="001-train"))
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "1 run")
+        await pilot.press("f", *"loss<", "enter")
+        await until_shown(pilot, "loss< is without a value (as loss>9)")
+        await pilot.press("9", "enter")
+        await until_shown(pilot, "f: loss<9")
+
+
+async def test_comparing_runs_shows_both_keys_of_the_curves(
+    workspace: Workspace, make_app: Make
+) -> None:
+    for number in (1, 2):
+        name = f"{number:03}-train"
+        stored_run(workspace, name, training(2, run=name))
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "2 runs")
+        await pilot.press("m", "j", "m", "C")
+        await until_shown(pilot, "⏎ c curves in one chart")

@@ -264,12 +264,12 @@ async def test_a_training_beside_an_eval_says_that_there_is_nothing_to_compare_a
         await pilot.press("slash", *"003-eval", "enter", "m", "C")
         shown = await until_shown(
             pilot, "runs of different kinds have nothing to compare", "A train: 60 steps",
-            "B eval: clean end  base 0/6",
+            "B eval: base 0/6",
         )  # fmt: skip
         assert "recipe, where they differ" not in shown
         assert not re.search(r" -  +│", shown), "no column of dashes"
         await pilot.press("escape", "slash", *"002-train", "enter", "m", "C")
-        shown = await until_shown(pilot, "B eval: clean end", "rank  ", "held-out loss")
+        shown = await until_shown(pilot, "B eval: base 0/6", "rank  ", "held-out loss")
         assert "step cap" not in shown, "an eval's settings are none of a training's"
 
 
@@ -284,7 +284,7 @@ async def test_the_keys_of_the_comparison_can_be_others(filled: Workspace, make_
         await pilot.press("slash", *"001-train", "enter", "m")
         await until_shown(pilot, "1 marked: K compares")
         await pilot.press("slash", *"002-train", "enter", "m", "K")
-        await until_shown(pilot, "runs side by side", "f7 curves in one chart")
+        await until_shown(pilot, "runs side by side", "f7 b curves in one chart")
         await pilot.press("K")  # what opened it closes it
         await until_gone(pilot, "runs side by side")
         await pilot.press("K", "c", "enter")
@@ -317,7 +317,7 @@ async def test_evals_side_by_side_have_rates_and_paired_tests_of_models_told_apa
             await pilot.press("slash", *run, "enter", "m")
         await pilot.press("C")
         await until_shown(pilot, "A 003-eval", "B 004-eval", "C 006-eval")
-        shown = await until_shown(pilot, "clean end, paired by world", "terminates")
+        shown = await until_shown(pilot, "clean termination, paired by world", "ends by itself")
         assert re.search(r" B tuned +6/6 +3/6 +6/6 +6/6 ", shown)
         await pilot.press("G")
         shown = await until_shown(pilot, "more  fewer  worlds  p")

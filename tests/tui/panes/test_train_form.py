@@ -18,9 +18,10 @@ from sekft_engine.training.planning.place import Place
 from sekft_engine.training.planning.speed import Speed
 from sekft_tui.app import Workbench
 from sekft_tui.panes import pane
+from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.train.find_rate import FindRateScreen
-from tests.tui.screen import until, until_gone, until_shown
+from tests.tui.screen import screen_text, until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training
 from tests.tui.stored import stored_run
 
@@ -278,3 +279,60 @@ async def test_a_question_mark_shows_help_where_only_a_number_can_be_meant(make_
         await pilot.press("question_mark")
         await until_gone(pilot, "╭─ keys")
         await until_shown(pilot, "╭─ find a learning rate")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_a_line_that_cannot_be_edited_says_why_and_its_help_stands_whole(
+    make_app: Make, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "base", "plan says more")
+        await pilot.press("enter")
+        await until_shown(pilot, "sekft tui --base PATH opens the workbench on another base")
+        await pilot.press("j")
+        await until_shown(pilot, "the sessions that are trained on")
+        await pilot.press("enter")
+        await until_shown(pilot, "Open data: import sessions")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_the_help_of_the_number_of_worlds_stands_whole(
+    make_app: Make, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("3")
+        await until_shown(pilot, "held out")
+        form = app.query_one(EvalPane).form
+        form.move_to(next(y for y, field in enumerate(form.fields) if field.name == "n"))
+        whole = next(field.help for field in form.fields if field.name == "n")
+
+        def read() -> str:
+            """What stands in the left part of the pane, as one line."""
+            left = (line[: 41 if size[0] == 160 else 80] for line in screen_text(app).splitlines())
+            return " ".join(" ".join(left).split())
+
+        await until(pilot, lambda: whole in read(), whole)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_why_a_job_failed_is_read_whole_in_its_pane_and_once_in_the_log(
+    make_app: Make, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    why = "/ws/runs/003-eval: this run was another eval: its subjects differ (ask for the same)"
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "12 traj")
+        engine.say(
+            events.JobStarted(job="eval-1", kind="eval"),
+            events.JobFailed(job="eval-1", kind="eval", error=why),
+        )
+        await pilot.press("3", "o" if size[0] == 80 else "tab")
+        room = size[0] - 4 if size[0] == 80 else size[0] - 50
+        begins = f"✗ {why}"[: room - 20]
+        await until_shown(pilot, begins, "the same)", "shows details")
+        with app.bridge.shared() as shared:
+            assert [text for _, level, text in shared.log if level == "error"] == [
+                f"eval failed: {why}"
+            ]

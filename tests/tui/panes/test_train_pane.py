@@ -163,9 +163,9 @@ async def test_a_terminal_made_small_keeps_the_curve_or_the_batch_that_had_the_f
     app = make_app()
     async with app.run_test(size=(160, 48)) as pilot:
         await training_step_21(pilot, engine)
-        await until_shown(pilot, "step 21 in training", "start the run")
+        await until_shown(pilot, "step 21 in training", "adapter name")
         await pilot.resize_terminal(80, 24)
-        await until_gone(pilot, "start the run")
+        await until_gone(pilot, "adapter name")
         await pilot.press("h", "h")
         await until_shown(pilot, "loss at step 19")
         await pilot.press("escape")

@@ -114,7 +114,7 @@ async def test_one_watches_takes_the_keyboard_hands_it_back_and_keeps_the_sessio
             await until_shown(pilot, "directives", "certificate", "whole:")
             if size[0] < 110:
                 await pilot.press("escape")
-            await until_shown(pilot, "counts in no rate")
+            await until_shown(pilot, "not counted in rates")
             await pilot.press("c")
             await until_shown(pilot, "kept, certified")
             await pilot.press("q")

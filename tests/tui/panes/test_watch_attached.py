@@ -50,7 +50,7 @@ async def test_a_model_on_the_living_engine_is_paused_steps_loses_the_keyboard_a
             await pilot.press("t")
             await until_shown(pilot, "keyboard: you", "your turn")
             await typed(pilot, "touch done")
-            await until_shown(pilot, "touched: counts in no rate")
+            await until_shown(pilot, "touched: not counted in rates")
             await pilot.press("escape", "h")
             await until_shown(pilot, "keyboard: base")
             await until(pilot, lambda: bool(session.view.writing.strip()), "it writes again")
