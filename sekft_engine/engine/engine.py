@@ -6,7 +6,6 @@ Importing this imports no torch: handlers are named in a table and imported when
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.core.machine import limit_spinning, share_arena
 from sekft_engine.core.process import ENGINE_THREAD, step_back
 from sekft_engine.data.workspace import Workspace
@@ -70,9 +69,9 @@ class Engine:
         self._running: RunningJob | None = None
         self._closing = False
         self._leaving = False
-        self._numbers = itertools.count(1)
+        self._next_number = 1
         self._publisher = Publisher()
-        self._sought_journal = False
+        self._seeks_journal = True
         self._guests = Guests(self.residence, self._publisher.publish)
         self._readiness = Readiness(self._handlers)
         self._thread = threading.Thread(target=self._main, name=ENGINE_THREAD, daemon=True)
@@ -96,24 +95,38 @@ class Engine:
         """
         place = self.workspace
         with self._publisher.lock:
-            if place is not None and place.root.is_dir() and not self._sought_journal:
-                self._sought_journal = True
-                # A second engine on the workspace, or a folder one may only read, is no reason
-                # not to work: runs have journals of their own.
-                with contextlib.suppress(OSError, SekftError):
+            if place is not None and place.root.is_dir() and self._seeks_journal:
+                # A folder one may only read, or another engine on it, is no reason not to work:
+                # runs have journals of their own. When that one has ended, the next job opens it.
+                self._seeks_journal = False
+                try:
                     self._publisher.journal = Journal(place.root / JOURNAL)
                     self._offer_again(place.root / JOURNAL)
-            return self._publisher.journal is not None
+                except (OSError, SekftError) as error:
+                    self._seeks_journal = isinstance(error, Unavailable)
+            return self.has_journal
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether what is done, and has yet to be done, is written down in the workspace."""
+        return self._publisher.journal is not None
 
     def _offer_again(self, journal: Path) -> None:
         """Queue what the last engine here had yet to do, held until someone releases it."""
         left = unfinished_jobs(journal)
         with self._changed:
+            if self._next_number > 1:  # ids that this engine has given itself
+                left = [msgspec.structs.replace(job, id=self._new_id(job)) for job in left]
             for job in left:
                 self._queue.add(job, held=True)
-        if left:
-            self._numbers = itertools.count(last_number(left) + 1)
+            self._next_number = max(self._next_number, last_number(left) + 1)
+        if left or self._next_number > 1:
             self._publish_queue()
+
+    def _new_id(self, job: Job) -> str:
+        with self._changed:
+            number, self._next_number = self._next_number, self._next_number + 1
+        return f"{kind_of(job)}-{number}"
 
     def submit(self, job: Job) -> str:
         """Queue a job and return its id; status, cancel, pause and resume are answered at once.
@@ -123,7 +136,7 @@ class Engine:
         if not isinstance(job, AT_ONCE):
             self.open_journal()
         if not job.id:
-            job = msgspec.structs.replace(job, id=f"{kind_of(job)}-{next(self._numbers)}")
+            job = msgspec.structs.replace(job, id=self._new_id(job))
         answer = answer_at_once(job, self)
         if answer is not None:
             self._publish_for(job, events.JobDone, kind=kind_of(job), result=answer)
@@ -286,7 +299,7 @@ class Engine:
         for job in held:
             self._end_waiting(job)
         with self._publisher.lock:
-            self._sought_journal = True  # nothing is written after this
+            self._seeks_journal = False  # nothing is written after this
             journal, self._publisher.journal = self._publisher.journal, None
         if journal is not None:
             journal.close()

@@ -128,6 +128,36 @@ def test_jobs_that_wait_when_the_engine_is_told_to_leave_are_offered_again(
     assert unfinished_jobs(workspace.root / JOURNAL) == []
 
 
+def test_an_engine_that_was_not_the_first_has_the_queue_when_the_first_has_left(
+    make_engine: Make, workspace: Workspace, tmp_path: Path
+) -> None:
+    gate = Gate()
+    first, _ = make_engine(gate, workspace)
+    first.submit(Poke())
+    gate.begun()
+    left = first.submit(jobs.Train(base="b", data=str(tmp_path)))
+    behind = Gate()
+    second, _ = make_engine(behind, workspace)
+    second.submit(Poke())
+    behind.begun()
+    own = second.submit(jobs.Train(base="b", data=str(tmp_path)))
+    assert own == left, "each counts from one"
+    gate.go_on.release()
+    assert first.close(60)
+    assert unfinished_jobs(workspace.root / JOURNAL), "written down by the first"
+
+    assert second.open_journal()
+    assert len(unfinished_jobs(workspace.root / JOURNAL)) == 2, "that of each"
+    last = second.submit(jobs.Train(base="c", data=str(tmp_path)))
+    waiting = {one["id"]: one["held"] for one in document(second.status())["queued"]}
+    assert (len(waiting), waiting[own], waiting[last]) == (3, False, False)
+    assert list(waiting.values()).count(True) == 1, "what the first had yet to do"
+    assert {one.id for one in unfinished_jobs(workspace.root / JOURNAL)} == set(waiting)
+    for job in waiting:
+        second.cancel(job)
+    behind.go_on.release()
+
+
 def test_what_a_killed_engine_was_doing_and_had_yet_to_do_is_offered_again(
     workspace: Workspace,
 ) -> None:
