@@ -73,6 +73,14 @@ class Host(Protocol):
         """The way to the engine."""
 
     @property
+    def engine_beside(self) -> int:
+        """The process of an engine in the background that could do a job in place of this process's
+        own; 0 = there is none."""
+
+    def join_engine(self, then: Callable[[], object]) -> None:
+        """Leave this process's idle engine for that one, and then do something."""
+
+    @property
     def pinned(self) -> PinnedRuns:
         """Training runs drawn beside every other."""
 

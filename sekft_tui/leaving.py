@@ -14,6 +14,7 @@ from sekft_engine.data.workspace import naming
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.endings import name_of
+from sekft_tui.process.attachment import cannot_move_out
 from sekft_tui.screens.busy import BusyScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.text import duration, visible
@@ -61,10 +62,16 @@ class Leaving:
         if job is None and not lost:
             app.leave()
             return
+        refused = cannot_move_out(app.bridge.engine)
+        if refused is not None:
+            lost = [*lost, f"It cannot move to the background: {refused.what}."]
+            if job is not None and refused.mend:
+                lost.append(f"{refused.mend[:1].upper()}{refused.mend[1:]}.")
         screen = QuitScreen(
             job.kind if job is not None else "",
             lost,
             attached=attached,
+            moves=refused is None,
             interrupt=interrupt,
         )
         app.push_screen(screen, self._answer)

@@ -22,6 +22,7 @@ ELSEWHERE_S = 2.0
 # What is read after the first picture: tests/test_laws.py holds the start to that.
 if TYPE_CHECKING:
     from sekft_engine.records.runs import RunInfo
+    from sekft_tui.engine_switch import EngineSwitch
     from sekft_tui.model.runs.pinned import PinnedRuns
     from sekft_tui.process.attachment import Chosen
     from sekft_tui.process.bridge import Bridge, EngineLike
@@ -40,6 +41,11 @@ class WorkspaceApp(PanesApp):
     """
 
     remembered: Remembered
+
+    @property
+    def switch(self) -> EngineSwitch:
+        """Changes the engine that is shown."""
+        raise NotImplementedError
 
     def __init__(
         self,
@@ -61,6 +67,10 @@ class WorkspaceApp(PanesApp):
         #: A run that another process writes while the engine that is shown does nothing.
         self.run_elsewhere: RunInfo | None = None
         self._looking = False
+        #: An engine was asked for that is this process's own, whatever else is there.
+        self._own_engine = False
+        #: The process of an engine in the background that cannot do what is to be done here.
+        self.unfit_engine = 0
 
     @property
     def base(self) -> str:
@@ -89,7 +99,28 @@ class WorkspaceApp(PanesApp):
             self._engine = chosen.engine
             self._base = self._base or chosen.base
             self.remark = self.remark or chosen.remark
+            self._own_engine = chosen.own
         return Bridge(self._engine, self.post_message)
+
+    def use_base(self, base: str) -> None:
+        """Use the base of an engine that was found, where none was named here."""
+        if not self.base:
+            self._base = base
+
+    @property
+    def engine_beside(self) -> int:
+        """The process of an engine in the background that could be used in place of this process's
+        own; 0 = there is none, or this one does not want it."""
+        from sekft_tui.process.attachment import engine_beside
+
+        if self.bridge.remote is not None or self._own_engine:
+            return 0
+        found = engine_beside(self.workspace)
+        return 0 if found == self.unfit_engine else found
+
+    def join_engine(self, then: Callable[[], object]) -> None:
+        """Leave this process's idle engine for the one in the background, and then do something."""
+        self.switch.join(then)
 
     def log_earlier(self) -> None:
         """Begin the log with what befell runs and sessions since the last time; the engine of
@@ -119,20 +150,33 @@ class WorkspaceApp(PanesApp):
 
     def look_elsewhere(self) -> None:
         """Where the engine does nothing, see whether another process writes a run: an earlier
-        workbench that ends its step, or a command."""
+        workbench that ends its step, or a command. And where an engine is in the background by
+        now, join it before a base is loaded here that is loaded there."""
 
         async def work() -> None:
             try:
                 found = await run_on_thread(self._find_elsewhere)
+                beside = await run_on_thread(lambda: self.engine_beside)
             finally:
                 self._looking = False
             if found != self.run_elsewhere:
                 self.run_elsewhere = found
                 self.redraw_pane()
+            if beside and self._may_join():
+                self.switch.join()
 
         if not self._looking:
             self._looking = True
             self.run_worker(work(), group="elsewhere")
+
+    def _may_join(self) -> bool:
+        """Whether nothing would be lost by leaving the own engine, and nobody is in the middle of
+        something."""
+        with self.bridge.shared() as shared:
+            loaded = shared.base is not None
+        at_rest = len(self.screen_stack) == 1 and self.typing_target() is None
+        status = self.engine.status()
+        return at_rest and not loaded and status.running is None and not status.queued
 
     def _find_elsewhere(self) -> RunInfo | None:
         from sekft_tui.process.elsewhere import running_elsewhere

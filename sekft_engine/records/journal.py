@@ -17,7 +17,7 @@ import msgspec
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import Unavailable
 from sekft_engine.core.files import open_regular, write_whole
-from sekft_engine.core.locks import Lock, is_held, try_lock
+from sekft_engine.core.locks import is_held, take_lock
 from sekft_engine.core.process import ProcessMark
 from sekft_engine.core.text import quiet_json
 from sekft_engine.records import events
@@ -28,8 +28,6 @@ from sekft_engine.records.events import Event
 SYNC_EVERY_S = 2.0
 #: A writer on another machine, which cannot be asked, is gone when it wrote nothing for so long.
 QUIET_S = 600.0
-#: How often, and after how many seconds, a lock is tried.
-_TRIES, _TRY_EVERY_S = 10, 0.005
 
 _SYNC_AT_ONCE = (*events.ENDINGS, events.RunCreated, events.AdapterSaved, events.EpisodeDone)
 
@@ -49,16 +47,6 @@ class Line(NamedTuple):
         return len(self.data)
 
 
-def _lock(descriptor: int) -> Lock:
-    """Lock a journal. Who only looks whether it is written holds its lock for an instant."""
-    for _ in range(_TRIES):
-        lock = try_lock(descriptor)
-        if lock != "held":
-            break
-        time.sleep(_TRY_EVERY_S)
-    return lock
-
-
 class Journal:
     """Appends events to ``path``. It is locked while open, so an unlocked journal has no writer any
     more, however that ended. Where the file system has no locks, a file beside it names the process
@@ -68,7 +56,7 @@ class Journal:
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._mark: Path | None = None
-        lock = _lock(self._fd)
+        lock = take_lock(self._fd)
         if lock == "held" or (lock == "none" and _named_writer_lives(path)):
             os.close(self._fd)
             raise Unavailable(

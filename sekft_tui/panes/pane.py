@@ -86,7 +86,8 @@ class Pane(Container):
         resumes: str = "",
     ) -> None:
         """Submit a job that takes long, say how large it is, and what it waits for; then call
-        ``started``. Asks first where it may take very long, or where a run is alive elsewhere.
+        ``started``. Asks first where it may take very long, where a run is alive elsewhere, or
+        where it would load a base that an engine in the background has or may load, too.
         Another of its kind within a moment is taken for a key that was pressed twice.
 
         Args:
@@ -107,13 +108,18 @@ class Pane(Container):
             self._say_started(running, run, size)
 
         with self.host.bridge.shared() as shared:
-            own = set(shared.run_paths)
+            own, idle, loaded = set(shared.run_paths), not shared.active, shared.base is not None
+        beside = self.host.engine_beside if idle else 0
         elsewhere = running_elsewhere(self.host.workspace.runs, own)
-        if not elsewhere and (size is None or not size.is_asked):
+        twice = beside > 0 and not loaded
+        if not (elsewhere or twice or (size is not None and size.is_asked)):
             submit()
             return
         facts = [f"{visible(run.id)} is running in another process, on the same machine."
                  for run in elsewhere]  # fmt: skip
+        if beside:
+            again = ["Here the base is loaded once more."] if twice else []
+            facts = [f"An engine in the background (process {beside}) can do it.", *again, *facts]
         if size is not None:
             said = (size.warning, *size.lines) if size.warning else size.lines
             facts += map(sentence, said)
@@ -121,8 +127,17 @@ class Pane(Container):
         title = f"start this {'training run' if kind == 'train' else kind}?"
         if resumes:
             title = f"resume {visible(resumes)}?"
-        screen = StartScreen(title, facts, "resume" if resumes else "start")
-        self.host.push_screen(screen, lambda answer: submit() if answer == "start" else None)
+
+        def answered(answer: str | None) -> None:
+            if answer == "start":
+                submit()
+            elif answer == "give":
+                self.host.join_engine(submit)
+            else:
+                self._started = (None, 0.0)
+
+        verb = "resume" if resumes else "start"
+        self.host.push_screen(StartScreen(title, facts, verb, engine=beside > 0), answered)
 
     def _say_started(self, running: JobView | None, run: str, size: JobSize | None) -> None:
         """Say what was started, or what it waits for.

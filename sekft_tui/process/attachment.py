@@ -11,10 +11,11 @@ import msgspec
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.fit import Held, fitted, held_base
-from sekft_engine.engine.attached.handover import hand_over, resident_options
+from sekft_engine.engine.attached.handover import hand_over, refusal, resident_options
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.socket.address import is_locked, read_pointer
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.detach import start_detached
 from sekft_engine.engine.socket.protocol import EngineStatus
@@ -26,11 +27,13 @@ from sekft_tui.process.bridge import EngineLike
 
 
 class Chosen(NamedTuple):
-    """The engine of a workbench, the base it holds ('' = none), and a line about the choice."""
+    """The engine of a workbench, the base it holds ('' = none), and a line about the choice;
+    ``own`` = it is to have one of its own, whatever else is alive in the workspace."""
 
     engine: EngineLike
     base: str = ""
     remark: str = ""
+    own: bool = False
 
 
 def choose_engine(
@@ -51,7 +54,7 @@ def choose_engine(
     """
     where = Where(place, Path(attach) if attach else None)
     if attach is None and not (resident and where.is_there()):
-        return Chosen(Engine(place))
+        return Chosen(Engine(place), own=not resident)
     try:
         engine = RemoteEngine(where, history=True)
         with where.connect() as client:
@@ -70,6 +73,19 @@ def choose_engine(
             return Chosen(Engine(place), remark=f"an engine of its own: the living one {why}")
     named = held.base if held is not None else ""
     return Chosen(engine, named if Path(named).exists() else "")
+
+
+def engine_beside(place: Workspace) -> int:
+    """The process of the workspace's engine in the background; 0 = there is none, or it has no
+    sockets yet. Quick enough for a key."""
+    pointer = read_pointer(place)
+    return pointer.pid if pointer is not None and is_locked(place) else 0
+
+
+def is_idle(engine: EngineLike) -> bool:
+    """Whether the engine does nothing and is about to do nothing; jobs may be held."""
+    status = engine.status()
+    return status.running is None and all(job.held for job in status.queued)
 
 
 def _held_base(client: Client) -> Held | None:
@@ -123,6 +139,18 @@ def start_again(remote: RemoteEngine) -> None:
     if remote.where.is_there():
         return  # someone else has
     start_detached(place, resident_options(facts))
+
+
+def end(engine: EngineLike) -> None:
+    """End an engine of this process that has nothing to do, and free its base."""
+    if engine.close() and isinstance(engine, Engine):
+        engine.residence.drop()
+
+
+def cannot_move_out(engine: EngineLike) -> SekftError | None:
+    """Why :func:`move_out` would fail, and the way on; None = nothing is known that speaks against
+    it."""
+    return refusal(engine) if isinstance(engine, Engine) else None
 
 
 def move_out(engine: EngineLike) -> RemoteEngine:

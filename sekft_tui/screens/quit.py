@@ -27,11 +27,12 @@ class QuitScreen(QuestionScreen):
         kind: of the job that runs; "" = none does.
         lost: what would end or be lost, each in a line.
         attached: the engine is one of another process, which goes on without this workbench.
+        moves: it can be handed over to one in the background.
         interrupt: ctrl+c has led here.
     """
 
     BINDINGS = [
-        Binding("d", "answer('detach')", show=False),
+        Binding("d", "detach", show=False),
         Binding("s", "stop", show=False),
         Binding("c", "cancel", show=False),
         Binding("k,escape", "answer('stay')", show=False),
@@ -46,10 +47,12 @@ class QuitScreen(QuestionScreen):
         lost: Sequence[str],
         *,
         attached: bool = False,
+        moves: bool = True,
         interrupt: bool = False,
     ) -> None:
         super().__init__()
         self._attached = attached
+        self._moves = moves
         self._lost = lost
         self.kind = kind
         self._interrupted = time.monotonic() if interrupt else float("-inf")
@@ -71,9 +74,14 @@ class QuitScreen(QuestionScreen):
         if self.kind:
             detach = ("d", "hand it to an engine in the background, and leave")
             now = ("q", "leave now; what is on disk stays")
-            return stop, detach, cancel, ("k", "keep it running and stay"), now
+            moved = (detach,) if self._moves else ()
+            return stop, *moved, cancel, ("k", "keep it running and stay"), now
         detach = ("d", "keep the base in an engine in the background, and leave")
-        return ("q", "leave"), detach, ("k", "stay")
+        return ("q", "leave"), *((detach,) if self._moves else ()), ("k", "stay")
+
+    def action_detach(self) -> None:
+        if self._attached or self._moves:
+            self.action_answer("detach")
 
     def action_stop(self) -> None:
         if self.kind:

@@ -17,16 +17,21 @@ class StartScreen(QuestionScreen):
         title: what is to be started.
         facts: its size, and what speaks against it, each in a line; the first is the question.
         verb: what is done with it.
+        engine: whether an engine in the background could do it.
     """
 
     BINDINGS = [
         Binding("y", "answer('start')", show=False),
+        Binding("e", "give", show=False),
         Binding("n,escape,q", "answer('')", show=False),
     ]
     WIDTH = 70
 
-    def __init__(self, title: str, facts: Sequence[str], verb: str = "start") -> None:
+    def __init__(
+        self, title: str, facts: Sequence[str], verb: str = "start", *, engine: bool = False
+    ) -> None:
         super().__init__()
+        self._engine = engine
         self._title = title
         self._facts = facts
         self._verb = verb
@@ -35,4 +40,12 @@ class StartScreen(QuestionScreen):
         self.ask(self._title, "\n".join(self._facts), self._answers())
 
     def _answers(self) -> tuple[tuple[str, str], ...]:
-        return ("y", self._verb), ("n", f"do not {self._verb}")
+        here, no = ("y", self._verb), ("n", f"do not {self._verb}")
+        if not self._engine:
+            return here, no
+        given = ("e", "give it to the engine in the background")
+        return given, ("y", f"{self._verb} it in this workbench"), no
+
+    def action_give(self) -> None:
+        if self._engine:
+            self.action_answer("give")

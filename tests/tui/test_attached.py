@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,9 +21,9 @@ from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.socket.client import connect, live_engine, wait_until_gone
-from sekft_engine.records import jobs
+from sekft_engine.records import events, jobs
 from sekft_tui.app import Workbench
-from sekft_tui.process.attachment import choose_engine
+from sekft_tui.process.attachment import Chosen, choose_engine
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.preferences import Preferences, save_preferences
 from tests.engine.attached.conftest import Heard, training
@@ -210,17 +214,179 @@ def test_a_base_that_is_being_loaded_is_the_workbenchs(
     assert choose_engine(workspace).base == str(tmp_path)
 
 
-async def test_a_handing_over_that_fails_leaves_the_engine_and_says_so(
+def alone(place: Workspace, **handlers: Any) -> Workbench:
+    """A workbench with an engine of its own, whose trainings are scripted."""
+    known: Any = {jobs.Train: scripted_train} | handlers
+    return Workbench(lambda: Chosen(Engine(place, handlers=known), own=False), place)
+
+
+async def test_a_workbench_with_nothing_to_do_joins_an_engine_that_is_started_later(
     start: Start, workspace: Workspace
 ) -> None:
-    app = Workbench(choose_engine(workspace).engine, workspace)
+    app = alone(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "idle")
+        own = app.engine
+        one = start()
+        await until_shown(pilot, f"process {one.process.pid}", "⇄")
+        assert isinstance(own, Engine)
+        await until(pilot, lambda: own.ended, "its own engine has ended")
+        job = app.bridge.submit(training(5))
+        await pilot.press("2")
+        await until_shown(pilot, "step 5/5", "✓ done")
+        with one.client() as client:
+            assert client.call("status")["running"] is None
+        with app.bridge.shared() as shared:
+            assert shared.jobs[job].status == "done"
+    app.engine.close()
+
+
+async def test_a_job_can_be_given_to_an_engine_that_is_started_later(
+    start: Start, workspace: Workspace
+) -> None:
+    before = Engine(workspace, handlers={jobs.Train: scripted_train}).start()
+    first = before.submit(training())
+    before.submit(training())
+    while before.status().running is None:
+        time.sleep(0.01)
+    assert before.close(PATIENCE)
+    app = alone(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "2 jobs are held")  # so that it does not leave its engine itself
+        one = start()
+        await pilot.press("2", "s")
+        named = f"An engine in the background (process {one.process.pid}) can do it."
+        await until_shown(pilot, named, "Here the base is loaded once more.")
+        await pilot.press("n")
+        await until_gone(pilot, "can do it")
+        await pilot.press("s")  # at once: nothing was started
+        await until_shown(pilot, "give it to the engine in the background")
+        assert app.bridge.remote is None
+        await pilot.press("e")
+        await until_shown(pilot, "⇄ ▸ train")
+        with one.client() as client:
+            running = client.call("status")["running"]
+            assert (running["kind"], running["id"] != first) == ("train", True)
+            client.call("cancel", job=running["id"])
+        await until_shown(pilot, "⇄ idle")
+    app.engine.close()
+
+
+async def test_the_key_that_moves_the_engine_out_joins_the_one_that_is_there(
+    start: Start, workspace: Workspace
+) -> None:
+    app = alone(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "idle")
+        with app.bridge.shared() as shared:
+            shared.base = events.BaseLoaded(
+                job="", base="/bases/tiny", digest="0", parameters=1, dtype="float32",
+                device="cpu", seconds=13.0,
+            )  # fmt: skip
+        one = start()
+        await pilot.press("q")
+        shown = await until_shown(pilot, "tiny is loaded", "in the background already")
+        assert "keep the base in an engine" not in shown
+        await pilot.press("k")
+        assert app.bridge.remote is None, "its base would be lost"
+        await pilot.press("ampersand")
+        await until_shown(pilot, f"process {one.process.pid}", "⇄ idle")
+    app.engine.close()
+
+
+async def test_a_workbench_that_is_to_have_its_own_engine_keeps_it(
+    start: Start, workspace: Workspace
+) -> None:
+    app = Workbench(lambda: choose_engine(workspace, resident=False), workspace)
     async with app.run_test(size=SIZE) as pilot:
         await until_shown(pilot, "idle")
         start()
-        await pilot.press("ampersand")
+        assert app.engine_beside == 0
+        app.look_elsewhere()
+        await until(pilot, lambda: not app._looking, "it has looked")
+        assert app.bridge.remote is None
+    assert app.engine.close(PATIENCE)
+
+
+async def test_an_engine_with_another_base_is_not_joined_and_that_is_said(
+    start: Start, workspace: Workspace, tmp_path: Path, tiny_base: Path
+) -> None:
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    app = alone(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "idle")
+        start("--base", str(other))
+        await until_shown(pilot, "the living one holds other, and not tiny")
+        assert app.bridge.remote is None
+    assert app.engine.close(PATIENCE)
+
+
+async def test_while_another_engine_has_the_workspace_leaving_offers_no_handing_over(
+    start: Start, workspace: Workspace
+) -> None:
+    app = alone(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "idle")
+        app.bridge.submit(training())
+        await until_shown(pilot, "▸ train")
+        one = start()
+        await pilot.press("q")
+        shown = await until_shown(
+            pilot, "Training is still running", "cannot move to the background"
+        )
+        assert "hand it to an engine" not in shown
+        words = " ".join(shown.replace("│", " ").split())
+        assert f"(process {one.process.pid})" in words
+        assert "resume it there" in words
+        assert "sekft resident stop" in words
+        await pilot.press("d")
+        await until_shown(pilot, "Training is still running")
+        await pilot.press("k", "ampersand")
         await until_shown(pilot, "the engine stays in this workbench")
         await pilot.press("6")
-        await until_shown(pilot, "another engine is at work")
+        await until_shown(pilot, f"an engine in the background already (process {one.process.pid})")
+        app.bridge.stop(after_step=True)
+        await until_shown(pilot, f"process {one.process.pid}", "⇄")  # it can be joined now
+    app.engine.close()
+
+
+async def test_while_another_process_has_the_queue_its_process_is_named(
+    workspace: Workspace,
+) -> None:
+    script = f"""
+from sekft_engine.data.workspace import Workspace
+from sekft_engine.engine.engine import Engine
+assert Engine(Workspace({str(workspace.root)!r})).open_journal()
+print(flush=True)
+input()
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline()
+    app = alone(workspace)
+    try:
+        async with app.run_test(size=SIZE) as pilot:
+            await until_shown(pilot, "idle")
+            app.bridge.submit(training())
+            await until_shown(pilot, "▸ train")
+            await pilot.press("q")
+            shown = await until_shown(pilot, "Training is still running", "cannot move")
+            assert "hand it to an engine" not in shown
+            assert f"process {other.pid} has the queue" in shown
+            await pilot.press("k", "ampersand", "6")
+            await until_shown(pilot, f"process {other.pid} has the queue")
+            other.communicate(b"\n")
+            await pilot.press("q")
+            await until_shown(pilot, "hand it to an engine in the background")
+            await pilot.press("k")
+            app.bridge.stop(after_step=True)
+            await until_shown(pilot, "idle")
+    finally:
+        other.kill()
+        other.wait()
+    assert app.engine.close(PATIENCE)
 
 
 async def test_the_engine_is_described_from_every_pane(start: Start, workspace: Workspace) -> None:

@@ -6,12 +6,14 @@ import os
 import time
 
 from sekft_engine.core.errors import SekftError, Unavailable
+from sekft_engine.core.locks import holder
 from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.attached.remote import RemoteEngine, lasts
 from sekft_engine.engine.attached.where import Where
-from sekft_engine.engine.engine import Engine
-from sekft_engine.engine.socket.address import is_locked
+from sekft_engine.engine.engine import JOURNAL, Engine
+from sekft_engine.engine.socket.address import is_locked, read_pointer
 from sekft_engine.engine.socket.detach import start_detached
+from sekft_engine.records.journal import is_being_written
 from sekft_engine.records.results import LoadResult
 
 #: How long the running step may take, and its saving.
@@ -26,6 +28,33 @@ def resident_options(facts: LoadResult | None) -> list[str]:
         return []
     precision = "--load-4bit" if facts.quantised else "--no-load-4bit"
     return ["--base", facts.base, "--device", facts.device or "auto", precision]
+
+
+def refusal(engine: Engine) -> Unavailable | None:
+    """Why ``engine`` cannot be handed over, and the way on; None = it can."""
+    place = engine.workspace
+    if place is None:
+        return Unavailable("an engine in the background needs a workspace")
+    name = naming(place.root)
+    if is_locked(place):
+        pointer = read_pointer(place)
+        process = f" (process {pointer.pid})" if pointer is not None else ""
+        return Unavailable(
+            f"this workspace has an engine in the background already{process}",
+            mend=f"stop what runs here and resume it there (sekft tui{name}), or end that one "
+            f"first (sekft resident stop{name})",
+        )
+    if not os.access(place.root, os.W_OK):
+        return Unavailable("the workspace cannot be written", where=str(place.root))
+    journal = place.root / JOURNAL
+    if not engine.has_journal and is_being_written(journal):
+        pid = holder(journal)
+        return Unavailable(
+            f"{f'process {pid}' if pid else 'another process'} has the queue of this workspace, "
+            "as a second workbench or a command at work does",
+            mend="wait until that one has ended, or leave it",
+        )
+    return None
 
 
 def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
@@ -44,18 +73,12 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
         Unavailable: it cannot be done here, and nothing was changed.
         SekftError: the engine in the background did not start.
     """
+    refused = refusal(engine)
     place = engine.workspace
-    if place is None:
-        raise Unavailable("an engine in the background needs a workspace")
-    if is_locked(place):
-        raise Unavailable(
-            "another engine is at work in this workspace",
-            mend=f"sekft resident status{naming(place.root)}",
-        )
-    if not os.access(place.root, os.W_OK):
-        raise Unavailable("the workspace cannot be written", where=str(place.root))
+    if refused is not None or place is None:
+        raise refused or Unavailable("it has no workspace")
     if not engine.open_journal():
-        raise Unavailable("another process has the queue of this workspace", where=str(place.root))
+        raise Unavailable("the queue cannot be written down", where=str(place.root / JOURNAL))
     status, facts = engine.status(), engine.residence.facts
     waiting = [job.id for job in status.queued if lasts(job.kind) and not job.held]
     running = status.running

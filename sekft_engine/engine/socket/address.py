@@ -24,7 +24,7 @@ import msgspec
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.core.files import write_whole
-from sekft_engine.core.locks import is_held, try_lock
+from sekft_engine.core.locks import is_held, take_lock
 from sekft_engine.core.paths import APP
 from sekft_engine.core.process import ProcessMark
 from sekft_engine.data.workspace import Workspace, naming
@@ -70,7 +70,7 @@ class Claim:
         self._listeners: tuple[socket.socket, ...] = ()
         self._fd = os.open(workspace.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            lock = try_lock(self._fd)
+            lock = take_lock(self._fd)
             if lock == "held" or (lock == "none" and _pointed_process_lives(workspace)):
                 raise _taken(workspace, os.pread(self._fd, 32, 0))
             os.ftruncate(self._fd, 0)
