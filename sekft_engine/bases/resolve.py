@@ -15,7 +15,7 @@ from sekft_engine.bases.tokenizers import convertible, missing_tokenizer
 from sekft_engine.bases.weights import INDEX, SINGLE, indexed_files, weight_files
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import file_sha256, staged_folder
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, no_base_named
 from sekft_engine.records.adapters import CONFIG as ADAPTER_CONFIG
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -37,9 +37,7 @@ def resolve_base(
     """
     spec = spec or (workspace.base if workspace else "")
     if not spec:
-        raise BadInput(
-            "no base named", mend="name one with --base, or: sekft base add smollm2-135m"
-        )
+        raise no_base_named(workspace)
     path = Path(spec).expanduser()
     if workspace is not None and not path.exists() and (workspace.bases / spec).is_dir():
         path = workspace.bases / spec
@@ -84,6 +82,19 @@ def ready_base(spec: str, workspace: Workspace | None = None) -> Path | None:
     if spec and not path.exists() and spec not in KNOWN and _HUB_ID.fullmatch(spec):
         return None
     return resolve_base(spec, workspace)
+
+
+def is_here(spec: str, workspace: Workspace | None = None) -> bool:
+    """Whether a base that was named lies on this machine; False = it has to be fetched. Quick: of a
+    file only the name is looked at, and nobody is asked.
+
+    Raises:
+        BadInput, Unavailable: it cannot be a base, as :func:`resolve_base`.
+    """
+    path = Path(spec).expanduser()
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return True
+    return ready_base(spec, workspace) is not None
 
 
 def _converted(digest: str) -> Path:

@@ -22,6 +22,7 @@ from sekft_engine.cli.options import find_workspace, json_option, workspace_opti
 from sekft_engine.cli.show.display import Display
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.text import visible
+from sekft_engine.data.workspace import naming
 
 
 @click.group("base")
@@ -89,9 +90,10 @@ def list_(as_json: bool, workspace: Path | None) -> int:
             click.echo(_verdict(base))
             continue
         click.echo(f"{base.name}  {base.bytes / 2**20:.0f} MiB  {base.digest[:16]}  {base.path}")
+    where = naming(place.root) if place is not None else ""
     for known in KNOWN.values():
         if known.name not in {base.name for base in found}:
-            click.echo(f"{known.name}  not here: sekft base add {known.name}")
+            click.echo(f"{known.name}  not here: sekft base add{where} {known.name}")
     return 0
 
 

@@ -12,6 +12,8 @@ from sekft_engine.core.files import read_regular
 from sekft_engine.data.dialect import DEFAULT_DIALECT, Dialect
 
 CONFIG = "sekft.toml"
+#: The base that is proposed where there is none: small, and free.
+USUAL_BASE = "smollm2-135m"
 
 
 class Workspace:
@@ -78,8 +80,34 @@ class Workspace:
         if isinstance(named, str) and named:
             inside = self.bases / named
             return str(inside) if inside.is_dir() else named
-        found = sorted(path for path in self.bases.glob("*/config.json"))
-        return str(found[0].parent) if len(found) == 1 else ""
+        found = self._bases_here()
+        return str(found[0]) if len(found) == 1 else ""
+
+    def _bases_here(self) -> list[Path]:
+        return sorted(path.parent for path in self.bases.glob("*/config.json"))
+
+    def no_base(self) -> BadInput:
+        """The error of a job that has no base, where none is named: how this workspace gets one."""
+        found = [path.name for path in self._bases_here()]
+        if found:
+            return BadInput(
+                f"several bases in this workspace ({', '.join(found)}), and none is named",
+                mend=f'name one with --base, or in {self.config_path}: base = "{found[0]}"',
+            )
+        return BadInput(
+            "no base in this workspace",
+            mend=f"sekft base add{naming(self.root)} {USUAL_BASE} adds one, --base names another",
+        )
+
+
+def no_base_named(place: Workspace | None) -> BadInput:
+    """The error of a job that has no base, and the way to one that the same command then finds."""
+    if place is not None:
+        return place.no_base()
+    return BadInput(
+        "no base named",
+        mend=f"name one: --base {USUAL_BASE}, which sekft base add {USUAL_BASE} fetches",
+    )
 
 
 def workspace_here() -> Workspace | None:

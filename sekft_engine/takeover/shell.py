@@ -18,7 +18,7 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.core.files import write_whole
 from sekft_engine.data.dialect import DEFAULT_DIALECT
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import Workspace, no_base_named
 from sekft_engine.episodes.choose import choose_scenarios
 from sekft_engine.episodes.episode import FinishedEpisode, episode_key, trial_name
 from sekft_engine.episodes.store import holds_bundles, touched, write_episode
@@ -188,7 +188,7 @@ def prepare(
             mend="with --endpoint name the model: --model",
         )
     if not asked.endpoint and not base:
-        raise BadInput("no base to type", where="--base", mend="sekft base add smollm2-135m")
+        raise no_base_named(workspace)
     adapter = _adapter(asked.adapter, workspace)
     digest = adapter_digest(Path(adapter)) if adapter else ""
     origin = _origin(asked, workspace)

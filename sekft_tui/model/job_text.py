@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sekft_engine.data.workspace import naming
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.records.events import Progress, Queued
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.reducer import JobView, Shared
@@ -98,7 +98,7 @@ def demo_made(shared: Shared) -> str:
     return f"the demo is being made: {far} ({key_for('global.demo-progress')} shows it)"
 
 
-def no_base(root: Path, being_made: str) -> str:
+def no_base(place: Workspace, being_made: str) -> str:
     """That a workspace has no base, and what gives it one.
 
     Args:
@@ -106,7 +106,7 @@ def no_base(root: Path, being_made: str) -> str:
     """
     if being_made:
         return f"no base yet; {being_made}"
-    return f"no base in this workspace (sekft base add{naming(root)} smollm2-135m adds one)"
+    return str(place.no_base())
 
 
 def _short(progress: Progress) -> str:

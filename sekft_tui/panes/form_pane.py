@@ -202,7 +202,7 @@ class FormPane(Pane, Generic[View]):
     def has_base(self) -> bool:
         """Whether there is a base; if not, says so."""
         if not self.host.base:
-            self.host.error(no_base(self.host.workspace.root, self.host.demo_made))
+            self.host.error(no_base(self.host.workspace, self.host.demo_made))
         return bool(self.host.base)
 
     def on_descendant_focus(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import zipfile
@@ -15,9 +17,19 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from sekft_engine.bases import KNOWN, KnownBase, add_base, check_base, list_bases, store
+from sekft_engine.bases import (
+    KNOWN,
+    KnownBase,
+    add_base,
+    check_base,
+    list_bases,
+    resolve_base,
+    store,
+)
 from sekft_engine.cli.base import command
+from sekft_engine.cli.main import run
 from sekft_engine.core.errors import BadInput, Unavailable
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.render import ChatTokenizer
 
 
@@ -62,6 +74,28 @@ def test_a_damaged_base_is_noticed_and_made_whole_again(real_cache: Path, tmp_pa
     assert "sekft base add smollm2-135m" in done.output
     assert add_base("smollm2-135m", tmp_path / "bases").how == "linked from the cache"
     assert check_base(folder).ok
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_way_to_a_base_that_an_error_names_leads_to_one(
+    real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    place = Workspace(tmp_path / "workspace").create() if named else None
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(BadInput) as caught:
+        resolve_base("", place)
+    way = re.search(r"sekft (base add .*?) (?:adds one|fetches)", str(caught.value) + " ")
+    assert way is not None, str(caught.value)
+    assert run(shlex.split(way[1])) == 0
+    base = re.search(r"--base (smollm2-135m)", str(caught.value))
+    found = resolve_base(base[1] if base is not None else "", place)
+    assert found == (place.bases if place is not None else real_cache) / "smollm2-135m"
+    if place is not None:
+        (place.bases / "other").symlink_to(found)
+        with pytest.raises(BadInput, match=r"several bases .*other, smollm2-135m.* --base"):
+            resolve_base("", place)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
@@ -160,8 +160,11 @@ class RecipePart(Part):
         return [(field, getattr(recipe, field.name)) for field in _fields()]
 
     def recipe(self) -> Recipe:
-        """The recipe in the form. Raises SekftError if a value is invalid."""
-        return recipe_from(self.values)
+        """The recipe in the form. Raises BadInput, with the field's name, if a value is invalid."""
+        try:
+            return recipe_from(self.values)
+        except SekftError as error:
+            raise BadInput(error.what, mend="Enter on its line edits it") from error
 
     def job(self) -> jobs.Train:
         """The run that the form describes. Raises as :meth:`recipe`."""
@@ -236,7 +239,7 @@ class RecipePart(Part):
         self.head.styles.height = 2 if self.memory.speed else 1
         self.head.update()
         palette = key_for("global.command-palette")
-        missing = no_base(host.workspace.root, host.demo_made)
+        missing = no_base(host.workspace, host.demo_made)
         about = f"{short_path(base)}: {self.memory.help}" if base else missing
         facts = [
             Field(
