@@ -67,6 +67,8 @@ class Workbench(ToolsApp):
         base: the base to train and evaluate; "" = the workspace's.
         data: the trajectories to show and train on; "" = the workspace's.
         hub: a data set of the Hub instead; "" = none.
+        named: data, or a base that has to be fetched, was named for this session: it begins with
+            Trajectories, which shows it or says what is wrong with it.
         demo: set the workspace up first if it is not.
         remark: a line to begin with.
     """
@@ -102,6 +104,7 @@ class Workbench(ToolsApp):
         demo: bool = False,
         data: str = "",
         hub: str = "",
+        named: bool = False,
         remark: str = "",
     ) -> None:
         super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
@@ -124,7 +127,7 @@ class Workbench(ToolsApp):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
-        before = self.remembered.form("pane").get("name")
+        before = None if named else self.remembered.form("pane").get("name")
         self.pane = next((name for name, _ in PANES if name == before), self.pane)
         self.tabs.pane = self.keys.pane = self.pane
         self.tabs.base = Path(self.base).name

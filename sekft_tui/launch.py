@@ -59,7 +59,7 @@ def launch(
         mouse: whether the mouse is used; None = as the settings say.
 
     Raises:
-        BadInput: the workspace or the data cannot be read.
+        BadInput: the workspace or the data cannot be read, or there is no such base.
         Unavailable: there is no terminal, or one that only prints; or no engine to attach to.
         Exception: the workbench failed in a way that nobody foresaw.
     """
@@ -86,6 +86,11 @@ def launch(
 
         data = str(Path(data).expanduser().absolute())
         open_index(data)  # so is data that cannot be read
+    named = bool(data or hub)
+    if base and not attach:  # a socket may lead to a machine that has other bases
+        from sekft_engine.bases import is_here
+
+        named |= not is_here(base, place)  # so is a base that there is not
 
     def choose() -> Chosen:
         from sekft_tui.process.attachment import choose_engine
@@ -94,9 +99,9 @@ def launch(
 
     if attach is not None:
         chosen = choose()  # so is an engine that is not there
-        status, then = _run(place, lambda: chosen, base, demo, data, hub, mouse)
+        status, then = _run(place, lambda: chosen, base, demo, data, hub, mouse, named=named)
     else:
-        status, then = _run(place, choose, base, demo, data, hub, mouse)
+        status, then = _run(place, choose, base, demo, data, hub, mouse, named=named)
     return launch(then, resident=resident, mouse=mouse) if then else status
 
 
@@ -130,6 +135,8 @@ def _run(
     data: str,
     hub: str,
     mouse: bool | None,
+    *,
+    named: bool,
 ) -> tuple[int, str]:
     """Run the workbench; the exit status, and the workspace to open next."""
     gc.disable()  # what is imported stays: the app sets it aside, and turns the collector on again
@@ -140,7 +147,7 @@ def _run(
 
     log = state_path().with_name("tui.log")
     with guarded(log):
-        app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub)
+        app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub, named=named)
         with on_hangup(lambda: app.engine, app):
             app.run(mouse=app.preferences.mouse if mouse is None else mouse)
     status = app.return_code or 0

@@ -255,3 +255,16 @@ async def test_a_workbench_that_is_killed_has_kept_what_it_showed(make_app: Make
         app.remember()  # done every few seconds; nothing is done at the end
         assert load_state().theme == theme
     assert make_app().pane == "eval"
+
+
+async def test_data_that_is_named_is_what_is_shown_first(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await pilot.press("6")
+        await pilot.press("q")
+    again = Workbench(engine, workspace)
+    assert again.pane == "log"
+    named = Workbench(engine, workspace, hub="nobody/nothing", named=True)
+    assert named.pane == "trajectories"

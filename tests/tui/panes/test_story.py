@@ -281,3 +281,16 @@ def test_without_a_terminal_there_is_a_clear_refusal(workspace: Workspace) -> No
     assert "needs a terminal" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_a_base_that_there_is_not_is_refused_before_the_screen(workspace: Workspace) -> None:
+    from tests.tui.terminal import terminal
+
+    words = ("tui", "--workspace", str(workspace.root), "--base")
+    with terminal(*words, "nope", cwd=workspace.root, size=(80, 24)) as shown:
+        shown.until_shown("sekft: error: nope: no such base")
+        assert shown.ended() == 2
+        assert not shown.ever_on - shown.modes, "no screen was opened"
+    with terminal(*words, "smollm2-1350m/", cwd=workspace.root, size=(80, 24)) as shown:
+        shown.until_shown("no such base")
+        assert shown.ended() == 2
