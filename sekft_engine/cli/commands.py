@@ -7,6 +7,7 @@ command's and whose value is the :class:`click.Command`. So the screens come, to
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import importlib
 import sys
@@ -96,6 +97,20 @@ class LazyGroup(click.Group):
                 "its source folder: pip install --no-deps -e .",
             )
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown command is refused with those that it may be a slip for."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], [*COMMANDS, *added_commands()])
+            if not near or args[0] in near:
+                raise
+            meant = " or ".join(repr(name) for name in near)
+            what = f"No such command {args[0]!r}. Did you mean {meant}?"
+            raise click.UsageError(what, ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         added = [(name, _help_line(name, value)) for name, value in listed_commands().items()]

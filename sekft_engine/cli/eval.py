@@ -22,7 +22,7 @@ from sekft_engine.cli.options import (
 from sekft_engine.cli.show.display import Display
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, JobFailed
-from sekft_engine.core.text import plain
+from sekft_engine.core.text import count, plain
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.run_job import run_job
 from sekft_engine.records import events, jobs
@@ -80,7 +80,7 @@ class EvalDisplay(Display):
 def _ending(event: events.EpisodeDone) -> str:
     if event.invalid:
         return f"invalid ({event.invalid})"
-    facts = [f"{event.outcome} after {event.steps}"]
+    facts = [f"{event.outcome} after {count(event.steps, 'command')}"]
     facts += [] if event.clean else ["prose"]
     facts += [] if event.outcome == event.expected else [f"expected {event.expected}"]
     facts += ["verified"] if event.verified else ["not verified"]

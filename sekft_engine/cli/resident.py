@@ -220,6 +220,8 @@ def list_(as_json: bool) -> int:
         ]
         print_json({"engines": engines})
         return 0
+    if not alive:
+        click.echo("no engine is at work; sekft resident --detach starts one in a workspace")
     for address in alive:
         try:
             with Client(address.socket) as client:

@@ -19,7 +19,7 @@ from sekft_engine.cli.options import (
 )
 from sekft_engine.cli.show.document import print_json
 from sekft_engine.core.errors import BadInput, Interrupted, JobFailed
-from sekft_engine.core.text import plain, visible
+from sekft_engine.core.text import count, plain, visible
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.for_session import engine_for
 from sekft_engine.engine.engine import Engine
@@ -39,12 +39,17 @@ from sekft_engine.takeover.view import TakeOverView
 from sekft_engine.worlds.backends import SANDBOXES
 
 HELP = """\
-What you type goes to the world's shell; exit or panic ends the session. Lines that begin with ~:
-  ~back [N]      let the model type N turns (1)        ~end       let it type until the end
-  ~undo [TURN]   fork the world again before your last command, or before that turn
-  ~finish        end it here, as a limit would         ~keep [FOLDER]
-  ~lines         several lines as one command, up to a line with ~ alone
-  ~leave         throw it away                         ~~...      a command that begins with ~
+What you type goes to the world's shell; exit or panic ends the session.
+Lines that begin with ~ are orders:
+  ~back [N]        let the model type N turns (1)
+  ~end             let the model type until the end
+  ~undo [TURN]     make the world again as it was before your last command, or
+                   before that turn
+  ~finish          end the session here, as a limit would
+  ~keep [FOLDER]   save the judged session
+  ~lines           several lines as one command, up to a line with ~ alone
+  ~leave           throw the session away
+  ~~...            a command that begins with ~
 Ctrl-C interrupts a command, or the model."""
 _WORDS = ("back", "end", "undo", "finish", "keep", "lines", "leave", "help")
 
@@ -328,7 +333,8 @@ class Loop:
             facts += [] if verdict.clean else ["prose"]
             facts += [] if verdict.outcome == verdict.expected else [f"expected {verdict.expected}"]
             facts += [f"invalid: {verdict.invalid}"] if verdict.invalid else []
-            self._print(f"{verdict.outcome} after {verdict.steps}: {', '.join(facts)}")
+            typed = count(verdict.steps, "command")
+            self._print(f"{verdict.outcome} after {typed}: {', '.join(facts)}")
         self._judged = view.finished
 
     def _show_differences(self, view: TakeOverView) -> None:

@@ -120,7 +120,7 @@ def recipe_from(values: dict[str, Any], where: str = "recipe") -> Recipe:
         raise BadInput(
             f"{name} {what}" if name else what,
             where=where,
-            mend="`sekft train --help` lists them",
+            mend="sekft train --help lists the fields",
         ) from error
 
 

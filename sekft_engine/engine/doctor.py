@@ -99,16 +99,20 @@ def tokenizer_checks(root: Path) -> Iterator[Check]:
 
 
 def _disk(root: Path) -> Iterator[Check]:
+    if root.exists() and not root.is_dir():
+        yield Check("workspace", False, f"{root}: not a folder", "name another with --workspace")
+        return
     folder = root
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
+    there = "" if folder == root else f"not there yet; in {folder} "
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     fits = writable and free > 2 * GIB
     yield Check(
         "workspace",
         fits,
-        f"{root}: {free / GIB:.1f} GiB free" + ("" if writable else ", not writable"),
+        f"{root}: {there}{free / GIB:.1f} GiB free" + ("" if writable else ", not writable"),
         "" if fits else "choose another folder with --workspace",
     )
 

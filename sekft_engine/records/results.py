@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from sekft_engine.core.documents import converted
+from sekft_engine.core.text import count
 from sekft_engine.records.evals import EvalResult, Interval
 from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.exports import ExportResult
@@ -278,7 +279,7 @@ class ShellResult(Result, frozen=True, kw_only=True):
     @property
     def in_words(self) -> str:
         """Who typed, and what came of it, in a line."""
-        facts = [f"{self.subject}: {self.outcome} after {self.steps}"]
+        facts = [f"{self.subject}: {self.outcome} after {count(self.steps, 'command')}"]
         facts.append("verified" if self.verified else "not verified")
         facts += ["does not count"] if self.invalid else []
         facts += ["touched"] if self.touched else []

@@ -54,7 +54,7 @@ def target(text: str, endings: Iterable[str]) -> Path:
         return path
     except OSError as error:  # a name that no file can have
         raise BadInput(str(error.strerror), where=text) from error
-    raise BadInput(f"already there; choose another name, as {unused(path).name}")
+    raise BadInput(f"already there; choose another name, such as {unused(path).name}")
 
 
 def unused(path: Path) -> Path:

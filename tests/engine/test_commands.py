@@ -74,6 +74,17 @@ def test_a_broken_package_is_named_and_spoils_nothing_else(site: Path, value: st
     assert "train" in done.stdout
 
 
+def test_a_slip_in_the_name_of_a_command_is_answered_with_the_one_that_was_meant(
+    site: Path,
+) -> None:
+    install(site, "tui", "greeting:command")
+    for slip, meant in (("tun", "tui"), ("tarin", "train"), ("exprot", "export")):
+        done = sekft(slip, site=site)
+        assert done.returncode == 2
+        assert f"No such command '{slip}'. Did you mean '{meant}'" in done.stderr
+    assert "Did you mean" not in sekft("qqqqq", site=site).stderr
+
+
 def test_a_command_of_the_engine_is_not_replaced(site: Path) -> None:
     install(site, "doctor", "greeting:command")
     assert "Say hello." not in sekft("--help", site=site).stdout

@@ -83,7 +83,10 @@ def test_a_driver_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_the_folder_that_a_workspace_would_be_made_in_is_looked_at(tmp_path: Path) -> None:
     there, not_yet = check("workspace", tmp_path), check("workspace", tmp_path / "a" / "b")
     assert there.ok == not_yet.ok
-    assert not_yet.detail.startswith(f"{tmp_path}/a/b: ")
+    assert not_yet.detail.startswith(f"{tmp_path}/a/b: not there yet; in {tmp_path} ")
+    assert "not there yet" not in there.detail
+    (tmp_path / "file").touch()
+    assert not check("workspace", tmp_path / "file").ok
 
 
 def test_over_ssh_a_missing_tmux_is_worth_a_word(

@@ -197,7 +197,7 @@ def test_the_list_has_the_gist_of_every_kind_of_run(workspace: Path) -> None:
     shown = said("list", "--workspace", str(workspace))
     for gist in (
         "base 3/8",
-        "base: exit after 4, not verified, touched",
+        "base: exit after 4 commands, not verified, touched",
         "1 of 2 points, best 005-sweep-01",
         "1 of 2 stages  solved seen 2/5",
         "right 4/10",

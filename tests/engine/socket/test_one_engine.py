@@ -121,6 +121,8 @@ def test_status_stop_and_list_are_commands(start: Start) -> None:
     gone = command("resident", "status", *where, "--json", environment=environment)
     assert (gone.returncode, document(gone)["alive"]) == (1, False)
     assert command("resident", "stop", *where, environment=environment).returncode == 2
+    listed_now = command("resident", "list", environment=environment).stdout
+    assert "no engine is at work" in listed_now or "/" in listed_now, "it is never silent"
 
 
 def test_a_detached_engine_outlives_its_parent_and_the_terminal(

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from sekft_engine.cli.takeover import command
+from sekft_engine.cli.takeover import HELP, command
 from sekft_engine.core.errors import BadInput, Interrupted, JobFailed
 from sekft_engine.data.scenario import Fixture, Scenario
 from sekft_engine.data.workspace import Workspace
@@ -76,7 +76,7 @@ def test_the_other_keys_are_lines_that_begin_with_a_tilde(place: Workspace, tmp_
     assert "over two\nlines\nuser@box" in done.stdout.replace("> ", "")
     assert "~nobody" in done.stdout
     assert "~back [N]" in done.stdout
-    assert "cap after 2: not verified" in done.stdout
+    assert "cap after 2 commands: not verified" in done.stdout
     (kept,) = load_trajectories(tmp_path / "kept").trajectories
     assert kept.commands == ("cat <<E\nover two\nlines\nE", "cp word.txt copy.txt", "exit")
 
@@ -178,7 +178,7 @@ def test_a_session_that_training_would_pass_over_is_kept_with_the_reason(
 ) -> None:
     done = takeover(place, f"exit\n~keep {tmp_path / 'kept'}\n", "--scenario", "copy-1")
     assert done.return_value == 0, done.output
-    assert "exit after 1: not verified" in done.stdout
+    assert "exit after 1 command: not verified" in done.stdout
     assert "it will not be trained on: " in done.stdout
 
 
@@ -219,7 +219,7 @@ def test_at_a_terminal_ctrl_c_interrupts_the_command_and_what_is_right_is_kept_a
         screen.press("ctrl+c")
         assert wait_until(lambda: not processes_with(mark), 60.0)
         screen.press("cp word.txt copy.txt", "enter", "exit", "enter")
-        screen.until_shown("exit after 3: verified", "kept: ")
+        screen.until_shown("exit after 3 commands: verified", "kept: ")
         assert screen.ended() == 0
     (kept,) = load_trajectories(tmp_path / "kept").trajectories
     assert kept.commands[1:] == ("cp word.txt copy.txt", "exit")
@@ -243,3 +243,7 @@ def test_another_exit_status_or_an_end_that_was_not_recorded_is_shown_too(
     (place.holdout_scenarios / "copy-1.json").write_text(json.dumps(bundle.to_json()))
     done = takeover(place, "", "001", "copy-1", "--turn", "6")
     assert said in done.output
+
+
+def test_its_help_fits_a_terminal_of_80_columns() -> None:
+    assert max(map(len, HELP.splitlines())) < 80

@@ -420,7 +420,7 @@ async def test_an_export_of_the_view_leaves_a_file_that_is_there_as_it_is(
         await until_shown(pilot, "export to: good-000-2.html")
         for name, other in (("KEEP.svg", "KEEP-2.svg"), ("good-000.html", "good-000-2.html")):
             await pilot.press("ctrl+u", *name, "enter")
-            await until_shown(pilot, f"already there; choose another name, as {other}")
+            await until_shown(pilot, f"already there; choose another name, such as {other}")
         await pilot.press("ctrl+u", *"KEEP-2.svg", "enter")
         await until(pilot, (tmp_path / "KEEP-2.svg").exists, "the other file is written")
     for name in ("KEEP.svg", "good-000.html"):
