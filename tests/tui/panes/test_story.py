@@ -94,7 +94,7 @@ def test_a_run_with_an_adapter_name_is_resumed_in_the_workbench_that_stopped_it(
         screen.until_shown("u in Runs resumes")
         assert list_runs(workspace.runs)[0].status == "stopped"
         screen.press("5")
-        screen.until_shown("001-train-cat")
+        screen.until(lambda text: re.search("■ +001-train-cat", text), "it is listed as stopped")
         screen.press("u")
         screen.until_shown("✓ done")
         screen.press("5")
