@@ -16,9 +16,7 @@ NAMES = {
     "prepare": "preparing the base",
     "setup": "set-up",
 }
-#: Kinds of jobs that another engine goes on with.
-_LASTING = ("train", "eval", "sweep", "measure_losses", "experiment", "improve")
-_IN_BACKGROUND = "the engine in the background goes on with it"
+_IN_BACKGROUND = "handed to an engine in the background"
 #: Kinds of jobs that Runs can resume.
 _RESUMED = ("train", "eval", "sweep")
 _AFTER = re.compile(r"stopped after step (\d+)")
@@ -31,7 +29,9 @@ def name_of(kind: str) -> str:
 
 def is_handed_over(event: events.JobCancelled, *, handing_over: bool) -> bool:
     """Whether the job ends here because an engine in the background takes it over."""
-    return handing_over and event.kind in _LASTING
+    from sekft_engine.engine.attached.remote import lasts
+
+    return handing_over and lasts(event.kind)
 
 
 def handed_text(event: events.JobCancelled) -> str:

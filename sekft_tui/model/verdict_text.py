@@ -96,7 +96,7 @@ def verdict_lines(verdict: EpisodeDone, width: int, limit: str = "") -> list[Par
         (
             verdict.clean_termination,
             "the right terminal",
-            f"the directives ask for a clean {verdict.expected}; this was none",
+            f"should have ended with a clean {verdict.expected}",
         ),
         (verdict.verified, "the checker passed", "the checker failed"),
     )

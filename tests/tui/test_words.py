@@ -72,6 +72,6 @@ def test_a_job_that_an_engine_in_the_background_takes_over_is_not_warned_about()
     assert shared.alarms == 0
     said = [text for _, _, text in shared.log]
     assert said == [
-        "training: the engine in the background goes on with it",
-        "training: step 2 is saved; the engine in the background goes on with it",
+        "training: handed to an engine in the background",
+        "training: step 2 is saved; handed to an engine in the background",
     ]
