@@ -62,8 +62,8 @@ def stops() -> Iterator[Stop]:
         "3  An eval in fresh worlds: every verdict, rates beside controls",
         0.8,
     )
-    yield Stop(("enter",), ("clean end", "95 %"), seconds=2.4)
-    yield Stop(("j", "j"), ("clean end",), seconds=1.2)
+    yield Stop(("enter",), ("solved", "95 %"), seconds=2.4)
+    yield Stop(("j", "j"), ("solved",), seconds=1.2)
     yield Stop(("i",), ("how episodes ended",), seconds=2.4)
     yield Stop(("escape", "enter"), ("verdict",), "4  An episode, replayed up to its verdict", 2.0)
     yield Stop(("0", " "), ("▸ ",), seconds=6.0)

@@ -42,7 +42,7 @@ def test_it_shows_the_curve_of_a_run() -> None:
 
 
 def test_it_shows_the_verdicts_of_an_eval_beside_controls() -> None:
-    assert shown("scenario", "clean end", "oracle", "always-panic", "95 %")
+    assert shown("scenario", "solved", "oracle", "always-panic", "95 %")
 
 
 def test_it_replays_an_episode_up_to_its_verdict() -> None:
