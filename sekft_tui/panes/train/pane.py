@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import ClassVar
 
@@ -31,10 +30,10 @@ from sekft_tui.model.job_text import (
 )
 from sekft_tui.model.reducer import Shared
 from sekft_tui.model.training import COLUMNS, TrainView
-from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train import choose_runs, figures, find_rate, plots, start_sweep
 from sekft_tui.panes.train.batch import Batch
+from sekft_tui.panes.train.curve_keys import CurveKeys
 from sekft_tui.panes.train.recipe import RecipePart
 from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
 from sekft_tui.text import Parts, fit, short_number, visible
@@ -46,14 +45,13 @@ from sekft_tui.widgets.form import enter_label
 from sekft_tui.widgets.lines import Lines
 
 _WAITING = ("no step yet", "", "{start} starts a run with this recipe")
-_AXES = {"step": "steps", "tokens": "tokens", "time": "time spent training"}
 #: From this height on, the batch in training is shown below the chart.
 TALL = 36
 #: Seconds between two looks whether a run has stalled.
 STALLED_LOOK_S = 5.0
 
 
-class TrainPane(FormPane[TrainView]):
+class TrainPane(CurveKeys):
     """The form to the left; chart, figures and batch to the right; in a narrow terminal, one side
     at a time."""
 
@@ -361,54 +359,6 @@ class TrainPane(FormPane[TrainView]):
 
     def _open_row(self, trajectory: str) -> None:
         self.request(OpenTrajectory(trajectory))
-
-    def action_metric(self, by: int) -> None:
-        self.chart.set_view(views.next_metric(self.chart.view, self.chart.board, by))
-
-    def action_log_y(self) -> None:
-        self.chart.set_view(self.chart.view._replace(log=not self.chart.view.log))
-
-    def action_axis(self) -> None:
-        self.chart.set_view(views.next_axis(self.chart.view))
-        self.host.note(f"over {_AXES[self.chart.view.axis]}")
-
-    def action_smooth(self) -> None:
-        self.chart.set_view(views.smoother(self.chart.view))
-        weight = self.chart.view.smoothing
-        self.host.note(f"smoothing {weight:g}" if weight else "no smoothing")
-
-    def action_zoom_in(self) -> None:
-        self.chart.zoom(0.5)
-
-    def action_zoom_out(self) -> None:
-        self.chart.zoom(2.0)
-
-    def action_pan(self, by: float) -> None:
-        if not self.chart.view.span:
-            self.host.note(f"all of it is in view; {key_for('train.zoom-in')} zooms in")
-        self.chart.pan(by / 2)
-
-    def action_cursor(self, by: int) -> None:
-        self.chart.move_cursor(by)
-
-    def action_mark(self, by: int) -> None:
-        """Go to the next checkpoint, trial or warning."""
-        here = self.chart.view.cursor or (0 if by > 0 else math.inf)
-        steps = sorted({mark.step for mark in self.view.marks})
-        ahead = [step for step in steps if (step > here if by > 0 else step < here)]
-        if not ahead:
-            self.host.note("no further mark")
-            return
-        step = ahead[0 if by > 0 else -1]
-        self.chart.point(step if step <= self.view.step else 0)  # a failed step is not on the curve
-        texts = [mark.text for mark in self.view.marks if mark.step == step]
-        self.host.note(f"step {step}: {', '.join(texts)}")
-
-    def action_follow(self) -> None:
-        self.chart.set_view(self.chart.view._replace(follow=True, cursor=0))
-
-    def action_reset(self) -> None:
-        self.chart.set_view(self.chart.view._replace(span=0.0, follow=True, cursor=0))
 
     def action_pin(self) -> None:
         if self.view.run:
