@@ -183,6 +183,8 @@ class Workbench(ToolsApp):
     @on(messages.Begin)
     async def _begin(self) -> None:
         fresh = await run_on_thread(self._read)
+        if not self.is_running:  # it was left meanwhile
+            return
         if not gc.isenabled():  # launch.py; each collection would look through all of it
             gc.freeze()
             gc.enable()

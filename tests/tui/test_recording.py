@@ -73,7 +73,7 @@ def test_markers_name_first_command_first_failure_end_and_verdict() -> None:
 def test_the_verdict_stands_at_the_end_in_words() -> None:
     lines = screen(cast_of_events(EVENTS, verdict("base", "tidy-000", "wrong")), 99)
     assert any("ended by itself with panic" in line for line in lines)
-    assert any("not a clean exit" in line for line in lines)
+    assert any("should have ended with a clean exit" in line for line in lines)
     invalid = screen(cast_of_events(EVENTS, verdict("base", "tidy-000", "invalid")), 99)
     assert any("does not count: the sandbox died" in line for line in invalid)
 

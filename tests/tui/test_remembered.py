@@ -115,7 +115,8 @@ async def test_pinned_runs_and_theme_of_another_workbench_stay(
         await pilot.press("P")
         busy.theme = "textual-light"
         busy.remember()
-    async with idle.run_test(size=(80, 24)):
+    async with idle.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "certified")
         idle.state = msgspec.structs.replace(idle.state, tmux_hint_shown=True)
         idle.remember()
     state = load_state()

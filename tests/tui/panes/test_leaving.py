@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -9,10 +10,12 @@ import pytest
 from textual.events import Paste
 
 from sekft_engine.core.errors import Unavailable
+from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.records import events, jobs
 from sekft_tui import engine_switch
 from sekft_tui.app import Workbench
+from sekft_tui.process.attachment import Chosen
 from sekft_tui.screens import busy
 from sekft_tui.screens import quit as quitting
 from tests.tui.screen import until, until_gone, until_shown
@@ -228,3 +231,20 @@ async def test_a_tick_after_the_last_screen_is_gone_does_no_harm(make_app: Make)
         pass
     app.pull()
     app.key_done()
+
+
+async def test_a_workbench_that_is_left_while_it_still_reads_ends_without_an_error(
+    workspace: Workspace, engine: ScriptedEngine
+) -> None:
+    may_go_on = threading.Event()
+
+    def choose() -> Chosen:
+        may_go_on.wait(30)
+        return Chosen(engine)
+
+    app = Workbench(choose, workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        asyncio.get_running_loop().call_later(1.0, may_go_on.set)
+        app.exit(0)
+    assert app.crash is None

@@ -213,7 +213,7 @@ async def test_a_recorded_session_is_listed_with_its_end_and_replayed(
     run.close()
     async with make_app().run_test(size=(120, 40)) as pilot:
         await pilot.press("5")
-        await until_shown(pilot, "001-shell", "base: cap after 1, verified, touched")
+        await until_shown(pilot, "001-shell", "base: cap after 1 command, verified, touched")
         await pilot.press("enter")
         await until_shown(pilot, "base", "held-000", "touch done")
 
