@@ -104,8 +104,10 @@ class Pane(Container):
             with self.host.bridge.shared() as shared:
                 running, run = shared.active, engine_run(shared)
             self.host.bridge.submit(job)
-            started()
-            self._say_started(running, run, size)
+            remote = self.host.bridge.remote
+            if remote is None or remote.state != "ended":  # else it was refused
+                started()
+                self._say_started(running, run, size)
 
         with self.host.bridge.shared() as shared:
             own, idle, loaded = set(shared.run_paths), not shared.active, shared.base is not None

@@ -9,6 +9,7 @@ import msgspec
 
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.records import events
 from sekft_tui.app import Workbench
 from sekft_tui.panes.eval import EvalPane
 from sekft_tui.panes.eval.setup import EvalSetup
@@ -71,13 +72,17 @@ async def test_the_set_up_of_evals_is_there_again(make_app: Make) -> None:
 
 
 async def test_the_models_that_were_ticked_are_ticked_again(
-    make_app: Make, workspace: Workspace
+    make_app: Make, workspace: Workspace, engine: ScriptedEngine
 ) -> None:
-    for number in (1, 2):
+    def trained(number: int) -> Path:
         name = f"{number:03}-train"
         run = stored_run(workspace, name, training(steps=2, upto=2, run=name))
         (run / "adapter").mkdir(exist_ok=True)
         (run / "adapter" / "adapter_config.json").write_text("{}")
+        return run / "adapter"
+
+    trained(1)
+    trained(2)
     async with make_app().run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         shown = await until_shown(pilot, "[x] base", "[x] 002-train", "[ ] 001-train")
@@ -87,6 +92,11 @@ async def test_the_models_that_were_ticked_are_ticked_again(
     async with make_app().run_test(size=(80, 24)) as pilot:  # nobody left the first in order
         await pilot.press("3")
         await until_shown(pilot, "[ ] base", "[ ] 002-train", "[x] 001-train")
+        saved = events.AdapterSaved(
+            job="train-3", name="3", path=str(trained(3)), digest="", step=2
+        )
+        engine.say(saved)  # an adapter that is trained meanwhile is no choice of the user's
+        await until_shown(pilot, "[ ] 003-train", "[ ] 002-train", "[x] 001-train")
 
 
 def test_a_workbench_that_changed_nothing_overwrites_nothing_of_another(tmp_path: Path) -> None:

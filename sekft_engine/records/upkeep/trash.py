@@ -22,6 +22,8 @@ def discard(run: Path) -> Path:
         BadInput: it is being written, or is no folder among runs.
         Unavailable: it cannot be moved.
     """
+    if run.parent.name == "runs" and not os.path.lexists(run):
+        raise BadInput("there is no such run any more", where=str(run), mend="sekft runs list")
     if run.parent.name != "runs" or not run.is_dir() or run.is_symlink():
         raise BadInput("no folder among a workspace's runs", where=str(run), mend="rm -r it")
     if (run / EVENTS).is_file() and is_being_written(run / EVENTS):

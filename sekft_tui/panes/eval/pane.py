@@ -344,8 +344,10 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         match event:
             case events.JobStarted(kind="eval"):
                 self.opened = None
-            case events.AdapterSaved():
+            case events.AdapterSaved() if not self.setup.models_are_decided:
                 self._choose_saved(event.path)
+            case events.AdapterSaved():
+                self.reload()
             case events.JobDone(kind="train" | "setup"):
                 self.reload()
 

@@ -219,6 +219,11 @@ class EvalSetup:
                 self.chosen = chosen
                 self.decide_models()
 
+    @property
+    def models_are_decided(self) -> bool:
+        """Whether the user has chosen the models, so that a new one is not added to them."""
+        return _MODELS in self._decided
+
     def decide_models(self) -> None:
         """The models that are chosen now are the user's choice: they are remembered."""
         self._decided.add(_MODELS)

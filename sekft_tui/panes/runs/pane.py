@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -244,6 +245,8 @@ class RunsPane(RunList):
             return
         if row.run is not None and row.run.status == PREPARING:
             self.host.note(f"{visible(row.id)} is being resumed; stop that first")
+            return
+        if not os.path.lexists(row.folder):  # the list is not read again yet
             return
         try:
             place = discard(row.folder)

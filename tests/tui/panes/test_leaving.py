@@ -172,6 +172,7 @@ async def test_ctrl_c_twice_leaves_and_later_ones_do_not(
         await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running, "left")
     assert "step 2 of 60" in app.farewell
+    assert "nothing saved yet" in app.farewell
     assert "1 unfinished" in app.farewell
 
 

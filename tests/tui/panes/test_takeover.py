@@ -282,6 +282,23 @@ async def test_a_hanging_command_is_interrupted_by_the_usual_key(make_app: Make)
         await until_shown(pilot, "was ended by hand")
 
 
+async def test_an_interrupt_also_throws_away_what_was_entered_behind_the_command(
+    make_app: Make,
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(pilot, "read x")
+        await typed(pilot, "hello")
+        await typed(pilot, "touch never")
+        await pilot.press(*"cat <<X", "ctrl+o", *"text", "ctrl+o", "X", "enter")
+        await pilot.press("ctrl+c")
+        await until_shown(pilot, "exit 130", "1 command so far")
+        await typed(pilot, "ls")
+        shown = await until_shown(pilot, "2 commands so far")
+        assert "never" not in shown
+        assert "hello" not in shown
+
+
 async def test_tab_in_a_line_that_is_half_typed_does_not_give_the_keyboard_away(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
