@@ -111,10 +111,11 @@ class RunsPane(RunList):
             self.host.note(f"{visible(run.id)} is in the queue already ({key} shows it)")
 
     def _waiting(self, run: RunInfo) -> Queued | None:
-        """The job that waits and resumes ``run``, held or not."""
+        """The job that resumes ``run``: it waits, held or not, or has just begun."""
         with self.host.bridge.shared() as shared:
-            waiting = shared.queue.waiting if shared.queue is not None else []
-            return next((job for job in waiting if job.spec.get("out", "") == run.path), None)
+            queue = shared.queue
+            queued = [queue.running, *queue.waiting] if queue is not None else []
+        return next((job for job in queued if job and job.spec.get("out", "") == run.path), None)
 
     def _is_written_elsewhere(self, run: RunInfo) -> bool:
         """Whether another process writes the run: an earlier workbench may end its step."""
