@@ -13,10 +13,11 @@ from sekft_tui.widgets.bars import KeyBar
 
 
 class Palette(CommandPalette):
-    """Textual's, which fails where a list without a command is paged through."""
+    """Textual's, which fails where a list is paged through that has no command, or no room."""
 
     def _action_command_list(self, action: str) -> None:
-        if self.query_one(CommandList).option_count:
+        commands = self.query_one(CommandList)
+        if commands.option_count and commands.scrollable_content_region:
             super()._action_command_list(action)
 
 

@@ -136,6 +136,21 @@ async def test_a_path_that_no_system_takes_is_refused_in_the_prompt_and_in_forms
         await until_shown(pilot, "✗ File name too long")
 
 
+@pytest.mark.parametrize("size", [(30, 4), (30, 3), (80, 5)])
+async def test_a_palette_without_room_for_its_list_can_be_paged_through(
+    make_app: Callable[[], Workbench], size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.press(
+            "ctrl+p", "pageup", "pagedown", *"qu", "pageup", "pagedown", "home", "end"
+        )
+        await pilot.resize_terminal(80, 24)
+        await until_shown(pilot, "🔎")
+        await pilot.press("pageup", "escape")
+        await until_gone(pilot, "🔎")
+
+
 async def test_a_palette_without_a_match_can_be_paged_through(
     make_app: Callable[[], Workbench],
 ) -> None:
