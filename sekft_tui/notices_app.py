@@ -5,33 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from sekft_engine.core.errors import BadInput, SekftError
-from sekft_engine.data.workspace import Workspace
 from sekft_tui.input.actions import key_for
 from sekft_tui.workspace_app import WorkspaceApp
-
-# What is read after the first picture: tests/test_laws.py holds the start to that.
-if TYPE_CHECKING:
-    from sekft_tui.process.attachment import Chosen
-    from sekft_tui.process.bridge import EngineLike
 
 
 class NoticesApp(WorkspaceApp):
     """Shows notes and errors wherever the user is, and keeps the last error to be read in full."""
 
-    def __init__(
-        self,
-        engine: EngineLike | Callable[[], Chosen],
-        workspace: Workspace,
-        *,
-        base: str = "",
-        demo: bool = False,
-        remark: str = "",
-    ) -> None:
-        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
-        self._last_error = ("", "")
+    #: The last error, and its trace.
+    last_error = ("", "")
 
     def note(self, text: str, seconds: float = 4.0) -> None:
         """Show a line above the keys, for so many seconds."""
@@ -43,7 +27,7 @@ class NoticesApp(WorkspaceApp):
         Args:
             logged: the log has it already.
         """
-        self._last_error = (text, trace)
+        self.last_error = (text, trace)
         if not logged:
             self.log_line("error", text)
         self.notify(
@@ -81,17 +65,3 @@ class NoticesApp(WorkspaceApp):
         with self.bridge.shared() as shared:
             shared.add_log(time.time(), level, text)
             shared.version += 1
-
-    def action_details(self) -> None:
-        """Show the last error in full."""
-        from sekft_tui.screens.details import DetailsScreen
-
-        text, trace = self._last_error
-        if text:
-            self.push_screen(DetailsScreen(text, trace, lambda text: self.copy("error", text)))
-        else:
-            self.note("no error so far")
-
-    def copy(self, name: str, text: str) -> str:
-        """Copy a text to the clipboard; what was done, for the user to read."""
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,13 +41,13 @@ class PanesApp(OrderedKeys):
     def key_done(self) -> None:
         self.keys.update()
 
+    @abstractmethod
     def make_pane(self, name: Place) -> Pane:
         """A pane that has not been visited yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def redraw_pane(self) -> None:
         """Draw the visible pane again at once."""
-        raise NotImplementedError
 
     # --- panes ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from textual import on
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
-from sekft_engine.data.workspace import Workspace, naming
+from sekft_engine.data.workspace import naming
 from sekft_tui import theme
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import key_for
@@ -35,8 +36,6 @@ from sekft_tui.widgets.prompt_line import PromptLine
 if TYPE_CHECKING:
     from sekft_engine.data.recipe import Recipe
     from sekft_tui.panes.pane import Pane
-    from sekft_tui.process.attachment import Chosen
-    from sekft_tui.process.bridge import EngineLike
 
 
 class ToolsApp(NoticesApp):
@@ -47,20 +46,17 @@ class ToolsApp(NoticesApp):
     prompt: PromptLine
     attention: Attention
 
-    def __init__(
-        self,
-        engine: EngineLike | Callable[[], Chosen],
-        workspace: Workspace,
-        *,
-        base: str = "",
-        demo: bool = False,
-        remark: str = "",
-    ) -> None:
-        super().__init__(engine, workspace, base=base, demo=demo, remark=remark)
-        self.preferences = load_preferences()
-        self.tour = Tour()
-        #: The workspace to open after this one was left; "" = none.
-        self.next_workspace = ""
+    #: The workspace to open after this one was left; "" = none.
+    next_workspace = ""
+
+    @cached_property
+    def preferences(self) -> Preferences:
+        """What the user chose in the settings."""
+        return load_preferences()
+
+    @cached_property
+    def tour(self) -> Tour:
+        return Tour()
 
     @abstractmethod
     def leave(self) -> None: ...
@@ -98,6 +94,16 @@ class ToolsApp(NoticesApp):
         """Write an escape sequence past the compositor."""
         if self._driver is not None:
             self._driver.write(sequence)
+
+    def action_details(self) -> None:
+        """Show the last error in full."""
+        from sekft_tui.screens.details import DetailsScreen
+
+        text, trace = self.last_error
+        if text:
+            self.push_screen(DetailsScreen(text, trace, lambda text: self.copy("error", text)))
+        else:
+            self.note("no error so far")
 
     # --- files, other programs, settings ----------------------------------------------------
 

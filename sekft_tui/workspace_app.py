@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -43,9 +44,9 @@ class WorkspaceApp(PanesApp):
     remembered: Remembered
 
     @property
+    @abstractmethod
     def switch(self) -> EngineSwitch:
         """Changes the engine that is shown."""
-        raise NotImplementedError
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class WorkspaceApp(PanesApp):
         self.switch.join(then)
 
     def log_earlier(self) -> None:
-        """Begin the log with what befell runs and sessions since the last time; the engine of
+        """Begin the log with what happened to runs and sessions since the last time; the engine of
         another process tells of its runs itself."""
         begun = self.remembered.form("log").get("begun", "")
         since = int(begun) / 1000 if begun.isdecimal() else 0.0  # kept in milliseconds

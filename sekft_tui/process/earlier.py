@@ -1,4 +1,4 @@
-"""What befell runs and sessions since the workbench was last open here: the log begins with it."""
+"""What happened to runs and sessions since the workbench was last open here, for the log."""
 
 from __future__ import annotations
 
