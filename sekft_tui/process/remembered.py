@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_tui.process.settings import State, changing_state, load_state
+from sekft_tui.process.settings import State, load_state, update_state
 
 #: Workspaces that are remembered; the one that was left first is forgotten first.
 _MOST = 64
@@ -38,24 +38,27 @@ class Remembered:
         changed = {field: value for field, value in values.items() if before.get(field) != value}
         dropped = before.keys() - values.keys()
         self._forms[name] = dict(values)
-        with changing_state() as change:
-            forms = dict(change.state.forms)
+
+        def merged(state: State) -> State:
+            forms = dict(state.forms)
             mine = forms.pop(self._root, {})  # the one that was left last comes last
             stored = {k: v for k, v in mine.get(name, {}).items() if k not in dropped}
             mine = {**mine, name: stored | changed}
             forms[self._root] = {name: form for name, form in mine.items() if form}
             newest = dict(list(forms.items())[-_MOST:])
-            change.state = msgspec.structs.replace(change.state, forms=newest)
+            return msgspec.structs.replace(state, forms=newest)
+
+        update_state(merged)
 
 
 def save_rest(before: State, now: State) -> None:
     """Save the settings other than forms, as far as they differ from what they were ``before``."""
-    with changing_state() as change:
-        stored = change.state
-        fields: dict[str, Any] = {
-            name: getattr(now, name)
-            for name in State.__struct_fields__
-            if name not in ("forms", "pinned") and getattr(now, name) != getattr(before, name)
-        }
-        pinned = {k: v for k, v in now.pinned.items() if before.pinned.get(k) != v}
-        change.state = msgspec.structs.replace(stored, **fields, pinned=stored.pinned | pinned)
+    fields: dict[str, Any] = {
+        name: getattr(now, name)
+        for name in State.__struct_fields__
+        if name not in ("forms", "pinned") and getattr(now, name) != getattr(before, name)
+    }
+    pinned = {k: v for k, v in now.pinned.items() if before.pinned.get(k) != v}
+    update_state(
+        lambda state: msgspec.structs.replace(state, **fields, pinned=state.pinned | pinned)
+    )

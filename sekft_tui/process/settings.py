@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
 from sekft_engine.core.files import write_whole
-from sekft_engine.core.locks import wait_for_lock
+from sekft_engine.core.locks import take_lock
 from sekft_engine.core.paths import state_folder
 
 
@@ -48,27 +47,18 @@ def save_state(state: State, path: Path | None = None) -> None:
         write_whole(path, msgspec.json.encode(state))
 
 
-@dataclass
-class Change:
-    """The settings as they are on disk, to be replaced by what is to be there."""
-
-    state: State
-
-
-@contextmanager
-def changing_state() -> Iterator[Change]:
-    """Read the settings and save what the block makes of them. Another process that changes them
-    waits meanwhile, so that neither loses what the other wrote."""
+def update_state(changed: Callable[[State], State]) -> None:
+    """Read the settings and save what ``changed`` makes of them. Another process that does the same
+    waits meanwhile, so that neither loses what the other wrote; a process that has stopped in the
+    middle of it is waited for only a moment, since keys wait, too."""
     path = state_path()
     lock = None
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        wait_for_lock(lock)
+        take_lock(lock)
     try:
-        change = Change(load_state(path))
-        yield change
-        save_state(change.state, path)
+        save_state(changed(load_state(path)), path)
     finally:
         if lock is not None:
             os.close(lock)
