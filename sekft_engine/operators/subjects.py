@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -13,7 +13,7 @@ from sekft_engine.core.errors import BadInput, BaseChanged, DigestMismatch, Sekf
 from sekft_engine.data.dialect import Dialect
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events
-from sekft_engine.records.adapter_names import name_of_folder
+from sekft_engine.records.adapter_names import name_of_folder, unlike
 from sekft_engine.records.adapters import META, AdapterMeta, adapter_digest, read_meta
 from sekft_engine.records.jobs import Control, Evaluate
 from sekft_engine.records.precision import trained_in_4bit
@@ -178,11 +178,11 @@ class Subjects:
         """What an adapter is called in reports. It does not depend on what is on the base, so that
         every engine calls it the same."""
         taken = {*(subject.name for subject in self.acting), *(each.name for each in self.refused)}
-        return _unlike(report_name(wanted), taken)
+        return unlike(report_name(wanted), taken)
 
     def _free(self, wanted: str) -> str:
         """A name on the base that no other adapter has there, or will have."""
-        return _unlike(wanted, {*self._before, *(subject.adapter for subject in self.acting)})
+        return unlike(wanted, {*self._before, *(subject.adapter for subject in self.acting)})
 
     def _subject(self, name: str, there: str, folder: Path | None) -> Subject:
         """The subject that the adapter called ``there`` on the base is.
@@ -272,14 +272,6 @@ def other_precision(trained_4bit: bool | None, base: ResidentBase) -> str:
         "it was trained on the base in full precision and acts on it in 4 bits, so it may act "
         "otherwise than it learnt (--no-load-4bit loads it as trained)"
     )
-
-
-def _unlike(wanted: str, taken: Collection[str | None]) -> str:
-    """``wanted``, with a number appended if it is taken."""
-    name, number = wanted, 2
-    while name in taken:
-        name, number = f"{wanted}-{number}", number + 1
-    return name
 
 
 def report_name(name: str) -> str:

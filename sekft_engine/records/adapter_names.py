@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from sekft_engine.core.errors import BadInput
@@ -49,3 +50,11 @@ def name_of_folder(folder: Path) -> str:
     """What an adapter is called that is named by its folder: as its run, else as the folder."""
     folder = folder.expanduser().absolute()
     return (folder.parent.name if folder.name == ADAPTER else folder.name) or "adapter"
+
+
+def unlike(wanted: str, taken: Collection[str | None]) -> str:
+    """``wanted``, with a number appended if it is taken."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}-{number}", number + 1
+    return name

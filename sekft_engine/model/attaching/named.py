@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from sekft_engine.core.errors import BadInput
+from sekft_engine.records.adapter_names import unlike
 from sekft_engine.records.adapters import AdapterMeta
 
 #: What is wrong with a name that another adapter has.
@@ -69,10 +70,7 @@ class NamedAdapters(dict[str, NamedAdapter]):
         Args:
             own: as for :meth:`refuse`.
         """
-        name, number = wanted, 2
-        while name in self and not self._is_from(name, own):
-            name, number = f"{wanted}-{number}", number + 1
-        return name
+        return unlike(wanted, {name for name in self if not self._is_from(name, own)})
 
     def _is_from(self, name: str, folder: Path | None) -> bool:
         return folder is not None and self[name].folder == folder.resolve()
