@@ -11,8 +11,8 @@ from sekft_engine.training.planning.cards import GIB, Card, find_card, known_car
 from sekft_engine.training.planning.computed import Computing, on_cpu
 from sekft_engine.training.planning.processor import known_processor, processor
 
-#: What a process takes of a card before its first tensor: the CUDA context and its libraries.
 PROCESSOR = "this machine's processor"
+#: What a process takes of a card before its first tensor: the CUDA context and its libraries.
 CONTEXT_BYTES = GIB // 2
 
 
