@@ -5,8 +5,8 @@ measured on the same held-out ones. ``LoRA+`` gives lora_B a higher rate than lo
 (https://arxiv.org/abs/2402.12354); Muon makes each update orthogonal
 (https://kellerjordan.github.io/posts/muon/).
 
-    python -m benchmarks.optimisers --data TRAJECTORIES
-    python -m benchmarks.optimisers --data TRAJECTORIES --variant adamw:2e-3 --variant lora+4:2e-3
+    python -m benchmarks.trials.optimisers --data TRAJECTORIES
+    python -m benchmarks.trials.optimisers --data TRAJECTORIES --variant adamw:2e-3
 
 A variant is ``NAME:LR`` or ``NAME:LR:BATCH``, where NAME is ``adamw``, ``muon``, or ``lora+`` and
 the ratio of lora_B's rate to that of lora_A.

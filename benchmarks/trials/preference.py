@@ -6,9 +6,9 @@ recorded one ``chosen`` (:mod:`sekft_engine.improvement.pairs`). The loss is DPO
 as it was at the start as its reference, plus a share of the chosen command's cross-entropy:
 https://arxiv.org/abs/2305.18290 and, for that share, https://arxiv.org/abs/2404.19733.
 
-    python -m benchmarks.preference --adapter RUN --eval EVAL_RUN --data TRAJECTORIES --out FOLDER
+    python -m benchmarks.trials.preference --adapter RUN --eval EVAL --data TRAJECTORIES --out P
 
-Evaluate FOLDER and the adapter it came from in the same worlds with ``sekft eval``.
+Evaluate P and the adapter it came from in the same worlds with ``sekft eval``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.preference import dpo_loss, likelier, log_probabilities, prefer, sides_of
+from benchmarks.trials.preference import dpo_loss, likelier, log_probabilities, prefer, sides_of
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.trajectory import Turn
 from sekft_engine.improvement.pairs import Pair
