@@ -148,7 +148,9 @@ def farewell(shared: Shared, root: Path) -> str:
         loss = train.last.loss
         of = f"step {train.step} of {train.total}"
         number = f"loss {loss:.4f}" if math.isfinite(loss) else "loss not finite"
-        parts.append(f"{visible(train.run)}: {of}, {number}{_kept(train, job)}")
+        parts.append(f"{visible(train.run)}: {of}, {number}")
+        if job.active and (unsaved := _unsaved(train)):
+            parts.append(unsaved)
     unfinished = {job.id for job in shared.queue.waiting} if shared.queue is not None else set()
     if shared.active is not None:  # which may be the first that waits
         unfinished.add(shared.active.id)
@@ -156,13 +158,6 @@ def farewell(shared: Shared, root: Path) -> str:
         keys = f"{key_for('global.queue')}, or {key_for('runs.resume')} in Runs"
         parts.append(f"{left} unfinished: sekft tui{naming(root)} offers to resume ({keys})")
     return "; ".join(parts)
-
-
-def _kept(train: TrainView, job: JobView) -> str:
-    """From where a run that ends unsaved will be resumed; "" = nothing of it is lost."""
-    if not job.active or train.step <= train.saved_step:
-        return ""
-    return f", saved at step {train.saved_step}" if train.saved_step else ", nothing saved yet"
 
 
 def keeps_running(remote: RemoteEngine) -> str:

@@ -22,6 +22,15 @@ from tests.tui.screen import until, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, training
 
 Make = Callable[[], Workbench]
+TINY_LOADED = events.BaseLoaded(
+    job="",
+    base="/bases/tiny",
+    digest="0",
+    parameters=1,
+    dtype="float32",
+    device="cpu",
+    seconds=13.0,
+)
 
 
 async def test_leaving_while_a_job_runs_is_asked_for(
@@ -172,7 +181,7 @@ async def test_ctrl_c_twice_leaves_and_later_ones_do_not(
         await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running, "left")
     assert "step 2 of 60" in app.farewell
-    assert "nothing saved yet" in app.farewell
+    assert "2 steps are not saved yet" in app.farewell
     assert "1 unfinished" in app.farewell
 
 
@@ -182,12 +191,7 @@ async def test_another_workspace_is_opened_only_by_who_really_leaves_this_one(
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "certified")
-        engine.say(
-            events.BaseLoaded(
-                job="", base="/bases/tiny", digest="0", parameters=1, dtype="float32",
-                device="cpu", seconds=13.0,
-            )
-        )  # fmt: skip
+        engine.say(TINY_LOADED)
         app.ask_to_leave("/elsewhere")
         await until_shown(pilot, "tiny is loaded; loading it took")
         await pilot.press("k")
@@ -206,12 +210,7 @@ async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_n
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "certified")
-        engine.say(
-            events.BaseLoaded(
-                job="", base="/bases/tiny", digest="0", parameters=1, dtype="float32",
-                device="cpu", seconds=13.0,
-            )
-        )  # fmt: skip
+        engine.say(TINY_LOADED)
         await pilot.press("q")
         await until_shown(pilot, "tiny is loaded; loading it took", "engine in the background")
         await pilot.press("k")
