@@ -183,7 +183,7 @@ class Workbench(ToolsApp):
     @on(messages.Begin)
     async def _begin(self) -> None:
         fresh = await run_on_thread(self._read)
-        if not self.is_running:  # it was left meanwhile
+        if self._was_left():
             return
         if not gc.isenabled():  # launch.py; each collection would look through all of it
             gc.freeze()
@@ -194,6 +194,8 @@ class Workbench(ToolsApp):
         self.set_interval(ELSEWHERE_S, self.look_elsewhere)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         await self.action_pane("trajectories" if fresh else self.pane)
+        if self._was_left():
+            return
         self.report_keys(self._wrong_keys)
         self.log_earlier()
         if self.remembered.form("zoom").get(self.pane):
@@ -213,6 +215,10 @@ class Workbench(ToolsApp):
         elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
             self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
             self.notes.note("in tmux this session would survive a dropped connection", 10)
+
+    def _was_left(self) -> bool:
+        """Whether the app has ended while something was waited for; nothing more is to begin."""
+        return not self.is_running
 
     def pull(self) -> None:
         """Draw the visible pane, if anything changed since the last time."""

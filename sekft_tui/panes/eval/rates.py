@@ -98,9 +98,7 @@ def _against(first: str) -> str:
 
 
 def _difference(found: Comparison) -> tuple[str, str]:
-    """Clean terminations more or fewer than the first subject's in the same worlds,
-    and how surely.
-    """
+    """How many clean terminations more or fewer than the first model in the same worlds, and p."""
     by = found.only_b - found.only_a
     style = "quiet" if found.p >= 0.05 or not by else "good" if by > 0 else "bad"
     return fit(f"{by:+d}  p={found.p:.2g}", _DIFFERENCE), style
