@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 #: Seconds between two checks of a data set for changes.
 WATCH_S = 2.0
-#: Seconds between two reports of progress.
-REPORT_S = 0.1
+#: Seconds between two reports of progress: of the first rows, and of more than a screen shows.
+REPORT_S, LATER_S = 0.1, 0.5
+#: Rows that fill any screen.
+FULL = 500
 
 
 class ListState(NamedTuple):
@@ -277,7 +279,8 @@ class Reader:
         )
         before = self.listed
         moved = resorted or _shown_part(now) != _shown_part(before)
-        fresh = time.monotonic() - self._reported < REPORT_S
+        pause = REPORT_S if before.rows < FULL else LATER_S
+        fresh = time.monotonic() - self._reported < pause
         if not moved and self._reported:
             return
         if fresh and not now.done:

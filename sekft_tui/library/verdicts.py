@@ -74,6 +74,8 @@ class Verdicts(CodeTable):
 
     def dropped(self, total: int) -> dict[str, int]:
         """How many are dropped, by reason, the most frequent first."""
+        if len(self.reasons) == PASSES + 1:  # most often; counting takes a while
+            return {}
         counts = np.bincount(self.codes[:total], minlength=256)  # reasons may be added meanwhile
         found = {
             reason: int(counts[code])

@@ -107,6 +107,13 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         if self.scroll_y > self.max_scroll_y:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
 
+    def refresh_lines(self, y_start: int, line_count: int = 1) -> None:
+        """Paint lines again, as far as they are in view: Textual would note each of the others."""
+        top = round(self.scroll_y)
+        first, last = max(y_start, top), min(y_start + line_count, top + self.size.height)
+        if first < last:
+            super().refresh_lines(first, last - first)
+
     def redraw(self) -> None:
         self._strips.clear()
         self.refresh()

@@ -203,7 +203,8 @@ class Browser(SortedPane):
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
         moved = now.arranged != before.arranged and now.rows > 0
-        self._say_why_empty()
+        if not now.rows:
+            self._say_why_empty()
         if fresh or (now.rows < self.list.rows and not moved) or not now.rows:
             self.list.set_rows(now.rows, 0 if fresh else None)
             if fresh and now.generation != before.generation:
