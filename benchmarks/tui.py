@@ -50,6 +50,8 @@ SEKFT = "from sekft_engine.cli.main import main; main()"
 #: The cursor stays within a screen, so that it is seen to move.
 MOVES = ("j", "j", "j", "k", "j", "k", "k", "k")
 FIRST = "1 Trajectories"
+#: An engine with a base imports for so long what a training needs.
+READY_S = 4.0
 #: What is shown while a first step is computed, and where a run may take long.
 _BEGINS, _ASKS = ("the first step", "is in training"), "start this training run?"
 #: From this width on a form stands to the left of what it sets up, so many columns wide.
@@ -82,14 +84,17 @@ class Place:
         """An engine in the background, with the base loaded."""
         self._sekft("resident", "--detach", "--base", self.base, "--workspace", self._made)
         try:
+            while "no base" in self._sekft("resident", "status", "--workspace", self._made):
+                time.sleep(0.5)
+            time.sleep(READY_S)
             yield
         finally:
             self._sekft("resident", "stop", "--workspace", self._made)
 
-    def _sekft(self, *words: str) -> None:
+    def _sekft(self, *words: str) -> str:
         command = [sys.executable, "-c", SEKFT, *words]
         environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._sockets}
-        subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+        return subprocess.run(command, env=environ, check=True, text=True, stdout=-1).stdout
 
     @property
     def _made(self) -> str:

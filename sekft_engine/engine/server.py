@@ -108,6 +108,7 @@ def serve_lines(
         first = msgspec.structs.replace(first, id=first.id or f"{jobs.kind_of(first)}-0")
         engine.subscribe(_watch_for_failure(first, refused, leave))
         engine.submit(first)
+        engine.make_ready()  # who has a base loaded is likely to train on it
     begun()
     if source is not None:
         # Reading may block for ever on a terminal or a pipe, so it has a thread that may be left.

@@ -133,7 +133,8 @@ class Bridge:
         return self.engine.board.watch(callback)
 
     def make_ready(self) -> None:
-        """Someone is about to train. An engine of another process has what it needs."""
+        """Someone is about to train. An engine of another process that was started with a base has
+        what it needs."""
         if isinstance(self.engine, MakesReady):
             self.engine.make_ready()
 

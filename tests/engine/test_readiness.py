@@ -55,3 +55,35 @@ def test_a_job_that_is_queued_does_not_wait_for_what_it_may_not_need() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [""]
+
+
+_STARTED_WITH_A_JOB = """
+import os, sys, threading, time
+from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.server import serve_lines
+from sekft_engine.records.results import DropResult
+from tests.engine.conftest import Poke
+
+source, keep_open = os.pipe()
+engine = Engine(nice=0, handlers={Poke: lambda job, context: DropResult(adapters={})}).start()
+serving = threading.Thread(target=serve_lines, args=(source, lambda line: None, engine, Poke()))
+serving.start()
+end = time.monotonic() + 500
+while "peft" not in sys.modules and time.monotonic() < end:
+    time.sleep(0.1)
+print("peft" in sys.modules)
+os.close(keep_open)
+serving.join()
+"""
+
+
+def test_a_resident_engine_that_was_started_with_a_base_has_what_a_training_needs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _STARTED_WITH_A_JOB],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True"]
