@@ -49,6 +49,7 @@ class Library:
         self.opener = Opener(
             index,
             renderer,
+            key_priority=key_priority,
             opened=listener.opened,
             not_ready=listener.not_ready,
             failed=failed,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sekft_tui.library.rendering import LONG, NotReady, Rendered, Renderer
-from sekft_tui.process.workers import Background
+from sekft_tui.process.workers import Background, KeyPriority
 
 if TYPE_CHECKING:
     from sekft_engine.sources import Index
@@ -29,12 +29,14 @@ class Opener:
         index: Index,
         renderer: Renderer,
         *,
+        key_priority: KeyPriority,
         opened: Callable[[int, Rendered], None],
         not_ready: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._index = index
         self._renderer = renderer
+        self._key_priority = key_priority
         self._opened = opened
         self._not_ready = not_ready
         self._wanted = -1
@@ -58,10 +60,9 @@ class Opener:
             return None
         try:
             found = self._renderer.known(number)
-            if found is None and self._index.facts(number).characters > LONG:
-                found = self._renderer.beginning(number, self._index.trajectory)
-            elif found is None:
-                found = self._renderer.render(number, self._index.trajectory)
+            if found is None:
+                with self._key_priority.waited_for():  # the first one loads the tokenizer
+                    found = self._rendered(number)
         except NotReady:
             self._done = number
             self._not_ready()
@@ -72,6 +73,11 @@ class Opener:
         if found is None or not found.whole:
             self._whole.wake()
         return 0
+
+    def _rendered(self, number: int) -> Rendered | None:
+        if self._index.facts(number).characters > LONG:
+            return self._renderer.beginning(number, self._index.trajectory)
+        return self._renderer.render(number, self._index.trajectory)
 
     def _render_long(self) -> float | None:
         number = self._wanted

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from sekft_engine.core.process import step_back
@@ -26,18 +26,29 @@ PATIENCE_S = 0.15
 
 
 class KeyPriority:
-    """Knows when a key was last pressed, so that work can pause for it."""
+    """Knows when a key was last pressed and what is waited for, so that work can pause for it."""
 
     def __init__(self) -> None:
         self._busy_until = 0.0
+        self._waited_for = False
 
     def key_pressed(self) -> None:
         """A key was pressed."""
         self._busy_until = time.monotonic() + QUIET_S
 
+    @contextlib.contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """The block makes what the user waits for. One thread does so at a time."""
+        self._waited_for = True
+        try:
+            yield
+        finally:
+            self._waited_for = False
+
     def delay(self) -> float:
         """Seconds for which work should pause; 0 = none."""
-        return max(0.0, self._busy_until - time.monotonic())
+        rest = self._busy_until - time.monotonic()
+        return max(0.0, rest, STEP_S if self._waited_for else 0.0)
 
 
 class Pace:

@@ -12,6 +12,7 @@ from textual.cache import LRUCache
 from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
 from sekft_tui.input.actions import bindings
@@ -103,9 +104,18 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         # does for every new size, would be most of the time that an answer to a key takes.
         self.set_reactive(LineView.virtual_size, size)
         if barred:
-            self.vertical_scrollbar.window_virtual_size = count
+            self._size_bar(count)
         if self.scroll_y > self.max_scroll_y:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+
+    def _size_bar(self, count: int) -> None:
+        """Tell the scroll bar of ``count`` lines. It is painted again where it looks different:
+        that is most of the lines of a screen, ten times a second while a long list grows."""
+        bar = self.vertical_scrollbar
+        before = _thumb(bar)
+        bar.set_reactive(type(bar).window_virtual_size, count)
+        if _thumb(bar) != before:
+            bar.refresh()
 
     def refresh_lines(self, y_start: int, line_count: int = 1) -> None:
         """Paint lines again, as far as they are in view: Textual would note each of the others."""
@@ -208,3 +218,16 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.content_width
         lines = ("".join(text for text, _ in self.line(y, width)) for y in range(self.count))
         return "\n".join(line.rstrip() for line in lines)
+
+
+def _thumb(bar: ScrollBar) -> tuple[Segment, ...]:
+    """What ``bar`` looks like, without its colours."""
+    if bar.window_size >= bar.window_virtual_size:
+        return ()
+    drawn = bar.renderer.render_bar(
+        size=bar.size.height,
+        virtual_size=bar.window_virtual_size,
+        window_size=bar.window_size,
+        position=bar.position,
+    )
+    return tuple(drawn.segments)
