@@ -71,7 +71,7 @@ class ReplayPane(SearchedPane):
         self.worlds = FinalWorlds(self.players)
         # By another pane: reading the list again does not replace it.
         self._opened_elsewhere = False
-        self._wanted = self.before.get("episode", "")
+        self._wanted = self.before.get("episode", "")  # the path of the one to begin with
 
     def compose(self) -> ComposeResult:
         self.list = EpisodeList(self.listing, self._open)

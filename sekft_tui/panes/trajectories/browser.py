@@ -69,10 +69,10 @@ class Browser(SortedPane):
         self.jumps = Jumps(self)
         self.losses = RunLosses(self)
         self.preparing = BasePreparation(self)
-        self._filtering = 0
+        self._filtering = 0  # the present filter's number
         self.cursor = StayingCursor(self)
-        self._trouble = ""
-        self._post: library_messages.Post | None = None
+        self._trouble = ""  # why there is no library
+        self._post: library_messages.Post | None = None  # who speaks for the present one
         self._visible = False
 
     def compose(self) -> ComposeResult:
@@ -159,7 +159,7 @@ class Browser(SortedPane):
         if message.index is None:
             self._trouble = message.error
             self.list.library = None
-            self._list(ListState(reading=False))
+            self._show_list(ListState(reading=False))
             return
         self._trouble = ""
         self._filtering = 0
@@ -174,7 +174,7 @@ class Browser(SortedPane):
             self._filtering = self.library.reader.filter(self.filter)
         self.trajectory.forget()
         self.listed = ListState(filtering=-1)
-        self._list(self.library.listed)
+        self._show_list(self.library.listed)
 
     @on(library_messages.Grew)
     def _grew(self) -> None:
@@ -184,9 +184,9 @@ class Browser(SortedPane):
         newer = now.filtering != self.listed.filtering and now.generation == self.listed.generation
         if newer and not now.rows and not now.done:
             return  # the list before stays until the new one has its first rows
-        self._list(now)
+        self._show_list(now)
 
-    def _list(self, now: ListState) -> None:
+    def _show_list(self, now: ListState) -> None:
         """Show ``now``; the cursor stays on its trajectory if it can."""
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
