@@ -27,7 +27,8 @@ from typing import Any, ClassVar
 from benchmarks.shared.given import held_out
 from benchmarks.shared.report import arguments, run_main, tell
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import Episode, FinishedEpisode
 from sekft_engine.model.kernels.packed_linear import PackedLinears
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.operators.decode import BatchedDecoder

@@ -15,13 +15,12 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_tui import messages, theme
-from sekft_tui.input.actions import bindings, fixed_key, key_for
+from sekft_tui.input.actions import bindings, fixed_key
 from sekft_tui.input.own_keys import use_own_keys
 from sekft_tui.input.palette import KeyCommands
 from sekft_tui.input.places import PANES, Place
@@ -29,7 +28,6 @@ from sekft_tui.model.dataset import DataSet
 from sekft_tui.model.job_size import DataCount
 from sekft_tui.panes import pane_type
 from sekft_tui.process.attention import Attention
-from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.remembered import Remembered, save_rest
 from sekft_tui.process.workers import KeyPriority, run_on_thread
 from sekft_tui.screens.protocols import DrawsState, HasTypingTarget, HearsEngine
@@ -125,7 +123,6 @@ class Workbench(ToolsApp):
         self._wrong_keys = use_own_keys(self, workspace.root)
         self._drawn: dict[Place, int] = {}
         self._alarms_read = 0
-        self._timer: Timer | None = None
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = self.state.theme if self.state.theme in self.available_themes else "sekft-dark"
@@ -174,7 +171,7 @@ class Workbench(ToolsApp):
         from sekft_tui.process import attachment
 
         del job_text, attachment  # every picture needs them
-        fresh = self.demo and not is_set_up(self.workspace)
+        fresh = self.demo and not (self.workspace.base and demo.has_data(self.workspace))
         pane_type("trajectories" if fresh else self.pane)
         _ = self.bridge, self.pinned
         self.apply_preferences()
@@ -191,7 +188,7 @@ class Workbench(ToolsApp):
             gc.freeze()
             gc.enable()
         self.engine.start()
-        self._timer = self.set_interval(1 / PULLS, self.pull)
+        self.set_interval(1 / PULLS, self.pull)
         self.set_interval(REMEMBER_S, self.remember)
         self.set_interval(ELSEWHERE_S, self.look_elsewhere)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
@@ -203,20 +200,7 @@ class Workbench(ToolsApp):
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
         self.look_elsewhere()
-        if fresh:
-            self.make_demo()
-        elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
-            self.welcome()
-        elif self.remark:
-            self.notes.note(self.remark, 10)
-        elif self.bridge.remote is not None:
-            pass  # what it holds is said as soon as its history is read
-        elif self.is_demo and not self.state.tour_offered:
-            self.state = msgspec.structs.replace(self.state, tour_offered=True)
-            self.notes.note(f"{key_for('global.tour')}: a tour of five minutes", 10)
-        elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
-            self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
-            self.notes.note("in tmux this session would survive a dropped connection", 10)
+        self.greet(fresh=fresh)
 
     def _was_left(self) -> bool:
         """Whether the app has ended while something was waited for; nothing more is to begin."""
@@ -416,10 +400,3 @@ class Workbench(ToolsApp):
         )
         if screen.query("HelpPanel"):
             yield SystemCommand("Hide keys", "Hide the key panel", self.action_hide_help_panel)
-
-
-def is_set_up(workspace: Workspace) -> bool:
-    """Whether the workspace has a base, scenarios and trajectories."""
-    from sekft_engine import demo
-
-    return bool(workspace.base and demo.has_data(workspace))

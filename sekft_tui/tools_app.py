@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual import on
 
 from sekft_engine.core.errors import BadInput, SekftError
@@ -24,6 +25,7 @@ from sekft_tui.model.dataset import DataSet
 from sekft_tui.notices_app import NoticesApp
 from sekft_tui.process import exporting, outside
 from sekft_tui.process.attention import Attention
+from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.preferences import (
     Preferences,
     drawing,
@@ -251,6 +253,27 @@ class ToolsApp(NoticesApp):
 
     def action_end_tour(self) -> None:
         self.tour.end()
+
+    def greet(self, *, fresh: bool) -> None:
+        """Begin with what one has to know or to do first, if there is something.
+
+        Args:
+            fresh: the demo has to be set up.
+        """
+        if fresh:
+            self.make_demo()
+        elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
+            self.welcome()
+        elif self.remark:
+            self.notes.note(self.remark, 10)
+        elif self.bridge.remote is not None:
+            pass  # what it holds is said as soon as its history is read
+        elif self.is_demo and not self.state.tour_offered:
+            self.state = msgspec.structs.replace(self.state, tour_offered=True)
+            self.notes.note(f"{key_for('global.tour')}: a tour of five minutes", 10)
+        elif over_bare_ssh(os.environ) and not self.state.tmux_hint_shown:
+            self.state = msgspec.structs.replace(self.state, tmux_hint_shown=True)
+            self.notes.note("in tmux this session would survive a dropped connection", 10)
 
     @property
     def is_empty(self) -> bool:

@@ -19,6 +19,7 @@ from sekft_engine.cli.options import (
     workspace_option,
 )
 from sekft_engine.cli.show.document import print_json
+from sekft_engine.cli.show.systemd_unit import systemd_unit
 from sekft_engine.core.errors import BadInput, SekftError, Unavailable, known_error
 from sekft_engine.core.text import visible
 from sekft_engine.data.workspace import Workspace
@@ -35,7 +36,6 @@ from sekft_engine.engine.socket.client import Client, wait_until_gone
 from sekft_engine.engine.socket.detach import resident_arguments, start_detached, tell_ready
 from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.engine.socket.resident import serve, serve_without_socket
-from sekft_engine.engine.socket.unit import systemd_unit
 from sekft_engine.records import jobs
 from sekft_engine.records.jobs.paths import absolute
 

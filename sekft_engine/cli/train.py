@@ -33,7 +33,8 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.run_job import run_job
 from sekft_engine.records import jobs
 from sekft_engine.records.adapter_names import refuse_name
-from sekft_engine.records.results import FindRateResult, TrainResult, expect
+from sekft_engine.records.results import expect
+from sekft_engine.records.trainings import FindRateResult, TrainResult
 from sekft_engine.work.context import Stopped
 
 

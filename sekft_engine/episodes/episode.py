@@ -18,7 +18,7 @@ from sekft_engine.core.text import visible
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Outcome, Trajectory, Turn
 from sekft_engine.episodes.clean import TOO_LONG, known_programs, why_prose
-from sekft_engine.episodes.command_turn import cut, excess, well_formed
+from sekft_engine.episodes.command_turn import CommandTurn, well_formed
 from sekft_engine.episodes.known_command import knew
 from sekft_engine.episodes.state import FINAL_STATE, Changes, as_meta, changes
 from sekft_engine.episodes.verdict import Verdict, judge
@@ -29,56 +29,10 @@ from sekft_engine.worlds.shell.world import UNFINISHED
 _TIME_IS_UP = "session time is up"
 #: The exit status of a command turn that is over a bound, as of a line that is too long.
 _REFUSED = 2
-#: Most characters that are stored of an error, of its traceback, and of an excess.
-_ERROR, _TRACE, _EXCESS = 600, 4000, 100
+#: Most characters that are stored of an error, and of its traceback.
+_ERROR, _TRACE = 600, 4000
 #: Fields of a bundle that an episode keeps, and most characters of each.
 _LABELS, _LABEL = ("split", "obstacle"), 40
-
-
-class CommandTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """One command turn of an operator, or why there is none.
-
-    The text is bounded when the object is made, see :mod:`sekft_engine.episodes.command_turn`.
-
-    Attributes:
-        text: what is typed; cut where it was over a bound.
-        ids: the token ids as sampled, end-of-turn id included; None = the turn was not sampled.
-        logprobs: the log-probability of each id, where there are ids.
-        cut: the limit on tokens ended the turn before the model closed it.
-        exhausted: the context had no room for a turn, so nothing is typed.
-        broken: why the operator could not answer (its server is gone, say). That is no failure of
-            the model, so the episode does not count. Empty where it answered.
-        by: the operator's name, where several share a session.
-        too_long: which bound the text exceeded, such as ``1100 lines, at most 1024``; empty = none.
-    """
-
-    text: str
-    ids: tuple[int, ...] | None = None
-    logprobs: tuple[float, ...] | None = None
-    cut: bool = False
-    exhausted: bool = False
-    broken: str = ""
-    by: str = ""
-    too_long: str = ""
-
-    def __post_init__(self) -> None:
-        # A file from elsewhere may hold anything here.
-        too_long = well_formed(self.too_long[:_EXCESS]) or excess(self.text)
-        text = cut(self.text) if too_long else self.text
-        msgspec.structs.force_setattr(self, "too_long", too_long)
-        msgspec.structs.force_setattr(self, "text", well_formed(text))
-
-    @classmethod
-    def again(cls, turn: Turn) -> CommandTurn:
-        """What a recorded command turn says, to be typed once more."""
-        return cls(
-            text=turn.content,
-            ids=turn.ids,
-            logprobs=turn.logprobs,
-            cut=bool(turn.extra.get("cut")),
-            by=str(turn.extra.get("by") or ""),
-            too_long=str(turn.extra.get("too_long") or ""),
-        )
 
 
 class FinishedEpisode(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,7 +281,7 @@ class Episode:
             "doc_depth": self.scenario.doc_depth,
             # The terminal is not part of the work.
             "commands_needed": max(0, len(self.scenario.reference_solution) - 1),
-            "seconds": round(seconds, 3),
+            "seconds": seconds,
             "world_seconds": round(self._typed_s, 3),
         }
         facts = {

@@ -22,7 +22,8 @@ from sekft_engine.core.files import write_whole
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import Episode, FinishedEpisode
 from sekft_engine.episodes.state import (
     Changes,
     PathDifference,

@@ -9,8 +9,9 @@ import msgspec
 from sekft_engine.experiment.presets import HOLDOUT
 from sekft_engine.records.evals import EvalResult, SubjectFacts
 from sekft_engine.records.experiments import ExperimentResult
-from sekft_engine.records.results import AnyResult, TrainResult, expect
+from sekft_engine.records.results import AnyResult, expect
 from sekft_engine.records.stages import finished_run, stage_folder
+from sekft_engine.records.trainings import TrainResult
 
 #: The demo's names of the stages.
 _PARTS = {

@@ -16,8 +16,8 @@ from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.export.source import ExportedAdapter
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
-from sekft_engine.records.results import TrainResult
 from sekft_engine.records.runs import DataFacts, RunInfo, read_events
+from sekft_engine.records.trainings import TrainResult
 
 _LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "gpl-2.0", "gpl-3.0", "cc-by-4.0"}
 

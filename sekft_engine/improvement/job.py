@@ -19,9 +19,10 @@ from sekft_engine.records import jobs
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.experiments import ImproveResult, RoundFacts
-from sekft_engine.records.results import TrainResult, expect
+from sekft_engine.records.results import expect
 from sekft_engine.records.runs import Run, adapter_folder, run_of
 from sekft_engine.records.stages import key_of, named_or_same
+from sekft_engine.records.trainings import TrainResult
 from sekft_engine.render import build_row
 from sekft_engine.render.template.tokenizer import load_tokenizer
 from sekft_engine.sources import load_scenarios, load_trajectories, write_jsonl

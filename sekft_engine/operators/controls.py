@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.episodes.episode import CommandTurn, episode_key, trial_name
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import episode_key, trial_name
 from sekft_engine.operators.operator import Operator
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records.jobs import Control

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.episode import CommandTurn, described
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import described
 from sekft_engine.operators.decoder import Acting, Decoder, SampledTurn
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.render.template.prompt import encode_bridge, encode_prompt

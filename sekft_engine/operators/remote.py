@@ -20,7 +20,8 @@ from sekft_engine.contract.routes import list_models
 from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.text import visible
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.episode import CommandTurn, described
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import described
 from sekft_engine.operators.endpoints import Fleet, Member
 from sekft_engine.operators.served import served_facts
 from sekft_engine.operators.subjects import Subject

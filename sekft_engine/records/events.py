@@ -230,9 +230,8 @@ class RatesMeasured(Event, frozen=True, kw_only=True, tag=True):
 
 
 class SignSeen(Event, frozen=True, kw_only=True, tag=True):
-    """A warning about ``step``: ``sign`` is ``loss spike`` or
-    ``vanishing gradient``; ``value`` is the loss, or the gradient's norm, and ``usual`` what it
-    was of late."""
+    """A warning about ``step``: ``sign`` is ``loss spike`` or ``vanishing gradient``; ``value`` is
+    the loss, or the gradient's norm, and ``usual`` what it was of late."""
 
     step: int
     sign: str

@@ -21,7 +21,7 @@ import msgspec
 from sekft_engine.core.errors import Interrupted, JobFailed
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.records import events, jobs
-from sekft_engine.records.results import FindRateResult, RatePoint
+from sekft_engine.records.trainings import FindRateResult, RatePoint
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.training.trainer.data import TrainRow, load_data
 from sekft_engine.training.trainer.step import Abandoned, Diverged

@@ -11,15 +11,10 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.journal import effective_events
-from sekft_engine.records.results import (
-    BestHeldout,
-    PointRates,
-    SweepPoint,
-    SweepResult,
-    TrainResult,
-)
+from sekft_engine.records.results import BestHeldout, PointRates, SweepPoint, SweepResult
 from sekft_engine.records.runs import RunInfo, read_events, read_run
 from sekft_engine.records.stages import stage_folder
+from sekft_engine.records.trainings import TrainResult
 
 KIND = "sweep"
 

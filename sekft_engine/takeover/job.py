@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.episode import CommandTurn
+from sekft_engine.episodes.command_turn import CommandTurn
 from sekft_engine.operators.local import LocalOperators
 from sekft_engine.operators.operator import ModelOperator, Operator, WritesLive
 from sekft_engine.operators.runner import episode_seed

@@ -8,7 +8,7 @@ import msgspec
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.episode import CommandTurn
+from sekft_engine.episodes.command_turn import CommandTurn
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records.jobs import SessionFacts
 from sekft_engine.takeover.keep import HAND

@@ -14,7 +14,7 @@ import msgspec
 
 from sekft_engine.core.errors import BadInput, JobFailed
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.episode import CommandTurn
+from sekft_engine.episodes.command_turn import CommandTurn
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events
 from sekft_engine.records.jobs import HandBack, SessionFacts

@@ -16,7 +16,8 @@ import msgspec
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.episode import CommandTurn, described
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import described
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events
 from sekft_engine.records.events import Event

@@ -17,8 +17,8 @@ from typing import Any
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.trajectory import Turn
-from sekft_engine.episodes.command_turn import excess
-from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode, described
+from sekft_engine.episodes.command_turn import CommandTurn, excess
+from sekft_engine.episodes.episode import Episode, FinishedEpisode, described
 from sekft_engine.takeover.difference import against_reference, differences
 from sekft_engine.takeover.keep import HAND, Draft, Keeper, draft_path, with_provenance
 from sekft_engine.takeover.local_session import LocalSession

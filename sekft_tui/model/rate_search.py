@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from sekft_engine.records import events
-from sekft_engine.records.results import FindRateResult
+from sekft_engine.records.trainings import FindRateResult
 from sekft_tui.model.series import Floats, Table
 
 

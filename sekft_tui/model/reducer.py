@@ -12,7 +12,8 @@ from typing import Literal, assert_never
 from sekft_engine.records import events
 from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.events import Event
-from sekft_engine.records.results import AnyResult, FindRateResult
+from sekft_engine.records.results import AnyResult
+from sekft_engine.records.trainings import FindRateResult
 from sekft_tui.model.endings import handed_text, is_handed_over, name_of, stopped_text
 from sekft_tui.model.evaluation import EvalEvent, EvalView
 from sekft_tui.model.rate_search import RateView

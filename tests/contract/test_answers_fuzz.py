@@ -27,7 +27,7 @@ from sekft_engine.contract.fields import NEUTRAL, OTHERWISE, FieldNeeded, Fields
 from sekft_engine.contract.http.client import Answer, Client
 from sekft_engine.contract.http.words import message
 from sekft_engine.core.text import acts
-from sekft_engine.episodes.episode import CommandTurn
+from sekft_engine.episodes.command_turn import CommandTurn
 from tests.fuzzing import fuzz
 
 TURNS = [{"role": "user", "content": "$"}]

@@ -13,16 +13,9 @@ from sekft_engine.engine.registry import HANDLERS, handler_of
 from sekft_engine.records import events, jobs
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.journal import decode_line
-from sekft_engine.records.results import (
-    RESULTS,
-    FindRateResult,
-    LoadResult,
-    StatusResult,
-    TrainResult,
-    expect,
-    read_result,
-)
+from sekft_engine.records.results import RESULTS, LoadResult, StatusResult, expect, read_result
 from sekft_engine.records.runs import DataFacts, RunFacts
+from sekft_engine.records.trainings import FindRateResult, TrainResult
 from tests.documents import document
 
 KINDS = {kind.__struct_config__.tag: kind for kind in typing.get_args(jobs.AnyJob)}

@@ -10,7 +10,6 @@ import pytest
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.core.files import staged_folder, write_whole
-from sekft_engine.records.results import TrainResult
 from sekft_engine.records.runs import (
     adapter_folder,
     create_run,
@@ -19,6 +18,7 @@ from sekft_engine.records.runs import (
     list_runs,
     read_run,
 )
+from sekft_engine.records.trainings import TrainResult
 
 
 def test_runs_are_numbered_in_the_order_they_were_made(tmp_path: Path) -> None:

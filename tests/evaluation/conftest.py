@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from sekft_engine.data.scenario import Announcement, Fixture, Provider, Scenario
-from sekft_engine.episodes.episode import CommandTurn
+from sekft_engine.episodes.command_turn import CommandTurn
 from sekft_engine.worlds import probe
 
 

@@ -14,8 +14,8 @@ from sekft_engine.data.scenario import Scenario
 from sekft_engine.engine.engine import Engine
 from sekft_engine.episodes import episode as episode_module
 from sekft_engine.episodes.clean import why_prose
-from sekft_engine.episodes.command_turn import KEPT
-from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
+from sekft_engine.episodes.command_turn import KEPT, CommandTurn
+from sekft_engine.episodes.episode import Episode, FinishedEpisode
 from sekft_engine.episodes.store import read_episode, write_episode
 from sekft_engine.evaluation import grid
 from sekft_engine.operators.runner import run_episodes

@@ -12,7 +12,8 @@ from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.engine.run_job import run_job
 from sekft_engine.records import jobs
-from sekft_engine.records.results import TrainResult, expect
+from sekft_engine.records.results import expect
+from sekft_engine.records.trainings import TrainResult
 from sekft_engine.sources import load_trajectories
 from tests.experiment.conftest import Sekft, world, write_worlds
 

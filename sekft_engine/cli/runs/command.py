@@ -18,7 +18,7 @@ from sekft_engine.records import events
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.experiments import ExperimentResult, ImproveResult
 from sekft_engine.records.journal import effective_events
-from sekft_engine.records.results import Losses, ShellResult, SweepResult, TrainResult
+from sekft_engine.records.results import ShellResult, SweepResult
 from sekft_engine.records.runs import (
     RunInfo,
     export_run,
@@ -26,6 +26,7 @@ from sekft_engine.records.runs import (
     read_events,
     survey_runs,
 )
+from sekft_engine.records.trainings import Losses, TrainResult
 from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes, tags_in, write_notes
 from sekft_engine.records.upkeep.trash import discard
 from sekft_engine.records.upkeep.trash import restore as take_back

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sekft_engine.records.results import RatePoint
+from sekft_engine.records.trainings import RatePoint
 
 WIDTH, HEIGHT = 60, 12
 #: Higher shares are drawn at the upper edge.

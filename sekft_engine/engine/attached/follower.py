@@ -13,7 +13,8 @@ from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.engine.attached.silence import silence
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.socket.client import Client, Silent
-from sekft_engine.engine.socket.protocol import EngineStatus, request_line
+from sekft_engine.engine.socket.lines import request_line
+from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records.events import Event, QueueChanged
 from sekft_engine.records.journal import decode_line
 

@@ -11,7 +11,7 @@ import msgspec
 from sekft_engine.core.errors import SekftError
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.socket.client import Client
-from sekft_engine.engine.socket.protocol import request_line
+from sekft_engine.engine.socket.lines import request_line
 from sekft_engine.work.board import Writing
 
 #: How long to wait before an engine that is not there is sought again, in seconds.

@@ -16,16 +16,15 @@ from sekft_engine.engine.socket.address import Address
 from sekft_engine.engine.socket.connection import Connection
 from sekft_engine.engine.socket.feed import KINDS, Subscription
 from sekft_engine.engine.socket.history import History
-from sekft_engine.engine.socket.picture import Picture
-from sekft_engine.engine.socket.protocol import (
-    Greeting,
-    Params,
-    Request,
-    RequestId,
-    RpcError,
+from sekft_engine.engine.socket.lines import (
     error_line,
+    parse_params,
+    parse_request,
+    request_id,
     result_line,
 )
+from sekft_engine.engine.socket.picture import Picture
+from sekft_engine.engine.socket.protocol import Greeting, Params, Request, RequestId, RpcError
 
 #: After so many seconds without a sign of life the engine counts as silent. Loading a library can
 #: hold the interpreter for a second or two.
@@ -88,9 +87,9 @@ class Answers:
         """Answer one line; what goes wrong is the answer."""
         number: RequestId | None = None
         try:
-            request = protocol.parse_request(line)
+            request = parse_request(line)
             number = request.id
-            params = protocol.parse_params(request.method, request.params)
+            params = parse_params(request.method, request.params)
             if client.read_only and not params.harmless:
                 raise RpcError(
                     protocol.READ_ONLY,
@@ -100,7 +99,7 @@ class Answers:
             result = self._result(client, request, params)
         except Exception as error:
             if number is None:
-                number = protocol.request_id(line)
+                number = request_id(line)
             if isinstance(known_error(error), Unexpected):
                 log.exception("a request failed")
             client.send(error_line(number, error))

@@ -17,6 +17,7 @@ import msgspec
 from sekft_engine.core.errors import JobFailed
 from sekft_engine.core.process import own_environment, python_module
 from sekft_engine.engine.socket.address import Address, Claim
+from sekft_engine.engine.socket.lines import error_line, result_line
 from sekft_engine.engine.socket.link import (
     NOBODY,
     Alive,
@@ -34,7 +35,7 @@ from sekft_engine.engine.socket.link import (
     first_word,
     pack,
 )
-from sekft_engine.engine.socket.protocol import PROTOCOL, error_line, result_line
+from sekft_engine.engine.socket.protocol import PROTOCOL
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.journal import Line

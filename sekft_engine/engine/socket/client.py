@@ -18,7 +18,8 @@ from sekft_engine.core.errors import JobFailed, SekftError, Unavailable
 from sekft_engine.core.process import is_stopped
 from sekft_engine.data.workspace import Workspace, naming
 from sekft_engine.engine.socket.address import Address, is_locked, peer_uid, read_pointer
-from sekft_engine.engine.socket.protocol import PROTOCOL, Fault, Greeting, request_line
+from sekft_engine.engine.socket.lines import request_line
+from sekft_engine.engine.socket.protocol import PROTOCOL, Fault, Greeting
 
 #: How long an engine may take for its greeting before it counts as dead, in seconds.
 PATIENCE_S = 5.0

@@ -11,15 +11,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from sekft_engine.engine.socket.history import History, Lost
+from sekft_engine.engine.socket.lines import event_kind, event_line, notification_line
 from sekft_engine.engine.socket.picture import Picture
-from sekft_engine.engine.socket.protocol import (
-    INVALID_PARAMS,
-    RpcError,
-    Subscribe,
-    event_kind,
-    event_line,
-    notification_line,
-)
+from sekft_engine.engine.socket.protocol import INVALID_PARAMS, RpcError, Subscribe
 from sekft_engine.records import events
 from sekft_engine.work.board import Writing
 

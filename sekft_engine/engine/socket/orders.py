@@ -14,6 +14,7 @@ from sekft_engine.core.text import visible
 from sekft_engine.engine.at_once import AT_ONCE
 from sekft_engine.engine.engine import JOURNAL, Engine
 from sekft_engine.engine.socket import protocol
+from sekft_engine.engine.socket.lines import parse_params
 from sekft_engine.engine.socket.link import Order
 from sekft_engine.engine.socket.protocol import Params, RpcError, Submitted
 from sekft_engine.records import jobs
@@ -52,7 +53,7 @@ class Orders:
 
     def do(self, order: Order) -> msgspec.Struct:
         """Carry out an order and return its result. Raises what it fails with."""
-        params = protocol.parse_params(order.method, order.params)
+        params = parse_params(order.method, order.params)
         match params:
             case protocol.Shutdown():
                 self._shut_down(params.after == "queue")

@@ -6,14 +6,12 @@ client sends is refused where a field is unknown, before anything happens.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from sekft_engine.core.documents import NOT_JSON, encode
-from sekft_engine.core.errors import SekftError, Unexpected, known_error
-from sekft_engine.core.text import quiet_json, visible
+from sekft_engine.core.errors import SekftError
 from sekft_engine.records.jobs import AnyJob
 from sekft_engine.records.results import LoadResult, QueuedStatus
 
@@ -53,7 +51,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The parameters of a method; the method has the struct's tag as its name."""
+    """The parameters of a method of :data:`METHODS`."""
 
     #: Whether viewers may ask for it, who can change nothing.
     harmless: ClassVar[bool] = False
@@ -190,12 +188,6 @@ class Detach(Params, frozen=True, kw_only=True):
     harmless = True
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """The message was given to the job, now or before."""
-
-    told: bool = True
-
-
 class Shutdown(Params, frozen=True, kw_only=True):
     """Ends the engine: after the running job's step, which is saved, or after the whole queue."""
 
@@ -294,6 +286,12 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     before: int = 0
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """The message was given to the job, now or before."""
+
+    told: bool = True
+
+
 class ShutDown(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine waits for before it ends."""
 
@@ -324,95 +322,3 @@ class RpcError(SekftError):
     ) -> None:
         super().__init__(what, where=where, mend=mend)
         self.code = code
-
-
-# --- lines ----------------------------------------------------------------------------------------
-
-_requests = msgspec.json.Decoder(Request)
-#: The tag that begins each line of a journal.
-_EVENT = b'{"event":"'
-
-
-def parse_request(line: bytes) -> Request:
-    """The request on ``line``.
-
-    Raises:
-        RpcError: it is none; says why.
-    """
-    try:
-        return _requests.decode(line)
-    except msgspec.ValidationError as error:
-        raise RpcError(INVALID_REQUEST, f"not a request: {error}") from error
-    except NOT_JSON as error:
-        raise RpcError(NOT_JSON_CODE, f"not JSON: {error}") from error
-
-
-def parse_params(method: str, params: bytes | msgspec.Raw) -> Params:
-    """The typed parameters of a method.
-
-    Raises:
-        RpcError: the method is unknown, or a parameter is unknown, missing or of another type.
-    """
-    kind = METHODS.get(method)
-    if kind is None:
-        known = ", ".join(METHODS)
-        raise RpcError(UNKNOWN_METHOD, f"no such method: {visible(method[:64])}", mend=known)
-    try:
-        return msgspec.json.decode(params, type=kind)
-    except NOT_JSON as error:
-        raise RpcError(INVALID_PARAMS, f"{method}: {error}") from error
-
-
-def request_id(line: bytes) -> RequestId | None:
-    """The id of a line that is no request, where it has one."""
-    try:
-        found = msgspec.json.decode(line, type=dict[str, msgspec.Raw]).get("id")
-        return None if found is None else msgspec.json.decode(found, type=RequestId)
-    except NOT_JSON:
-        return None
-
-
-def request_line(number: RequestId, method: str, params: object) -> bytes:
-    return _line({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-
-
-def result_line(number: RequestId, result: object) -> bytes:
-    return _line({"jsonrpc": "2.0", "id": number, "result": result})
-
-
-def error_line(number: RequestId | None, error: BaseException) -> bytes:
-    """The answer to a request that failed with ``error``."""
-    known = known_error(error)
-    if isinstance(error, RpcError):
-        code = error.code
-    else:
-        code = INTERNAL if isinstance(known, Unexpected) else REFUSED
-    fault = Fault(what=known.what, where=known.where or "", mend=known.mend or "")
-    return _line(
-        {
-            "jsonrpc": "2.0",
-            "id": number,
-            "error": {"code": code, "message": str(known), "data": fault},
-        }
-    )
-
-
-def notification_line(method: str, params: object) -> bytes:
-    """What the server says without being asked."""
-    return _line({"jsonrpc": "2.0", "method": method, "params": params})
-
-
-def event_line(seq: int, event: bytes) -> bytes:
-    """An event as its line in the journal has it, with its number."""
-    head = b'{"jsonrpc":"2.0","method":"event","params":{"seq":%d,"event":' % seq
-    return head + event + b"}}\n"
-
-
-def event_kind(line: bytes) -> str:
-    """The kind of the event on a journal's line."""
-    end = line.find(b'"', len(_EVENT))
-    return line[len(_EVENT) : end].decode("ascii", "replace") if line.startswith(_EVENT) else ""
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    return quiet_json(encode(message)) + b"\n"

@@ -18,6 +18,7 @@ from sekft_engine.engine.socket.answers import Answers
 from sekft_engine.engine.socket.connection import Connection, TooLong
 from sekft_engine.engine.socket.feed import Tail
 from sekft_engine.engine.socket.history import History
+from sekft_engine.engine.socket.lines import error_line, notification_line
 from sekft_engine.engine.socket.link import (
     NOBODY,
     WATCHED,
@@ -34,12 +35,7 @@ from sekft_engine.engine.socket.link import (
     pack,
 )
 from sekft_engine.engine.socket.picture import Picture
-from sekft_engine.engine.socket.protocol import (
-    Request,
-    RpcError,
-    error_line,
-    notification_line,
-)
+from sekft_engine.engine.socket.protocol import Request, RpcError
 from sekft_engine.records.journal import decode_line
 
 #: More clients than this are sent away: each takes a descriptor that a job may need.

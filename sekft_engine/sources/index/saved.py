@@ -65,7 +65,7 @@ def save(scan: Scan) -> bool:
         False while it is not complete, or a file may still be in the process of being written. A
         disk that refuses is ignored, and not tried again.
     """
-    if not scan.complete or scan.held or scan.settling():
+    if not scan.complete or scan.file_problems.held or scan.settling():
         return False
     state = _SavedScan(
         version=VERSION,
@@ -73,7 +73,7 @@ def save(scan: Scan) -> bool:
         keep_only=scan.keep_only,
         problems=scan.sessions.problems,
         more_problems=scan.sessions.uncounted,
-        loose=scan.loose,
+        loose=scan.file_problems.reported,
         lines={file: progress.dump_state() for file, progress in scan.lines.items()},
         catalogue=scan.sessions.dump_state(),
         files=scan.files.dump_state(),
@@ -106,7 +106,7 @@ def restore(scan: Scan) -> bool:
     scan.sessions.problems = state.problems
     scan.sessions.uncounted = state.more_problems
     scan.files.load_state(state.files)
-    scan.loose = state.loose
+    scan.file_problems.reported = state.loose
     scan.source.passed_over = state.passed_over
     scan.lines = {file: LineProgress.from_state(progress) for file, progress in state.lines.items()}
     scan.mark_all_read()

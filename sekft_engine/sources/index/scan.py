@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.sources.index.facts import KEEP, FactTuple, Problem, skim
+from sekft_engine.sources.index.file_problems import FOLDER, FRESH_NS, FileProblems
 from sekft_engine.sources.index.file_table import DONE, NEW, SKIPPED, FileTable
 from sekft_engine.sources.index.session_table import Place, SessionTable
 from sekft_engine.sources.index.table_facts import COLUMNS, skim_batch
@@ -26,10 +27,6 @@ from sekft_engine.sources.read.tables import TableFile, explained
 
 #: Rows that are gathered before they are put into the columns.
 BATCH = 1024
-#: A file that changed less than so many ns ago may still be in the process of being written.
-FRESH_NS = 2_000_000_000
-#: The number under which the folder itself has a problem.
-FOLDER = -1
 _LAST = 1 << 62
 
 
@@ -50,8 +47,7 @@ class Scan:
         self.listed = False
         self.to_read_again: deque[int] = deque()  # files to read once more
         self.lines: dict[int, LineProgress] = {}
-        self.held: dict[int, Problem] = {}  # may be half written: not reported yet
-        self.loose: dict[int, Problem] = {}  # found when last read; may be repaired
+        self.file_problems = FileProblems()
         self.keep_only = keep_only and source.raw
         self._next = 0  # the first file that was never read
         self._running: Iterator[None] | None = None
@@ -67,8 +63,8 @@ class Scan:
 
     @property
     def problems(self) -> list[Problem]:
-        loose = [(file, _LAST, problem) for file, problem in self.loose.items()]
-        found = sorted([*self.sessions.problems, *loose], key=itemgetter(0, 1))
+        whole = [(file, _LAST, problem) for file, problem in self.file_problems.reported.items()]
+        found = sorted([*self.sessions.problems, *whole], key=itemgetter(0, 1))
         problems = [problem for _, _, problem in found]
         more = self.sessions.more_problems
         if more:
@@ -83,7 +79,7 @@ class Scan:
     def dropped(self) -> dict[str, int]:
         """How many problems there are, by the reasons under which training counts them."""
         counts = Counter(problem.dropped for _, _, problem in self.sessions.problems)
-        counts.update(problem.dropped for problem in self.loose.values())
+        counts.update(problem.dropped for problem in self.file_problems.reported.values())
         for reasons in self.sessions.uncounted.values():
             counts.update(reasons)
         return dict(counts.most_common())
@@ -142,7 +138,7 @@ class Scan:
         try:
             found = self.source.list()
         except SekftError as error:
-            self.loose[FOLDER] = Problem.of(error, "unreadable")
+            self.file_problems.report(FOLDER, Problem.of(error, "unreadable"))
             return
         self.files.add([each.name for each in found], [each.inode for each in found])
 
@@ -152,8 +148,7 @@ class Scan:
         else:
             file, self._next = self._next, self._next + 1
         path = self.path(file)
-        self.held.pop(file, None)
-        self.loose.pop(file, None)
+        self.file_problems.forget(file)
         format_ = kind(path.name)
         if format_ == LINES:
             return self._read_lines(file, path)
@@ -182,7 +177,7 @@ class Scan:
         found = facts_in(data, record.where(0), record.name(0), safe=is_utf8(data))
         if isinstance(found, SekftError):
             self.forget(file)
-            self._hold(file, Problem.of(found, "broken", record.name(0)), status)
+            self.file_problems.hold(file, Problem.of(found, "broken", record.name(0)), status)
         elif self.keep_only and not found.flags & KEEP:
             self.forget(file)
             self.files.states[file] = SKIPPED
@@ -210,7 +205,7 @@ class Scan:
             if isinstance(facts, FactTuple):
                 self.sessions.add(place, facts)
             elif piece is found[-1]:
-                self._hold(file, Problem.of(facts, "broken", name), status)
+                self.file_problems.hold(file, Problem.of(facts, "broken", name), status)
             else:
                 self.sessions.problem(file, place.line, Problem.of(facts, "broken", name))
             if piece.item % BATCH == 0:
@@ -228,8 +223,7 @@ class Scan:
         if packing(path.name) and is_damaged(path):
             self.sessions.flush()
             name = RecordFile(path).name(1)
-            self.held.pop(file, None)
-            self.loose[file] = Problem.of(damage(path), "broken", name)
+            self.file_problems.report(file, Problem.of(damage(path), "broken", name))
 
     # --- one trajectory per row -------------------------------------------------------------------
 
@@ -255,9 +249,9 @@ class Scan:
                             self.sessions.add(Place(file, n, 0, 0), facts)
                     yield
         except Unavailable as error:
-            self.loose[file] = Problem.of(error, "unreadable")
+            self.file_problems.report(file, Problem.of(error, "unreadable"))
         except SekftError as error:
-            self._hold(file, Problem.of(error, "broken"), status)
+            self.file_problems.hold(file, Problem.of(error, "broken"), status)
 
     # --- one trajectory per line ------------------------------------------------------------------
 
@@ -366,24 +360,19 @@ class Scan:
                     self.sessions.problem(file, number, Problem.of(facts, "broken", name))
                     state.tail_row = True
                 else:
-                    self._hold(file, Problem.of(facts, "unfinished", name), status)
+                    self.file_problems.hold(file, Problem.of(facts, "unfinished", name), status)
                 continue
             first = self.sessions.find(facts.id)
             if first is not None and len(found) == 1:
                 told = self.sessions.where(self.sessions.place(first))
                 error = duplicate_id(facts.id, told, self.sessions.where(place))
-                self._hold(file, Problem.of(error, "twice", facts.id), status)
+                self.file_problems.hold(file, Problem.of(error, "twice", facts.id), status)
                 continue
             self.sessions.add(place, facts)
             self.sessions.flush()
             state.tail_row = True
 
-    # --- problems --------------------------------------------------------------------
-
-    def _hold(self, file: int, problem: Problem, status: os.stat_result) -> None:
-        """Report a problem, or hold it back while somebody may still be writing."""
-        fresh = time.time_ns() - status.st_mtime_ns < FRESH_NS
-        (self.held if fresh else self.loose)[file] = problem
+    # --- files without rows ---------------------------------------------------------------------
 
     def _unreadable(self, file: int, path: Path, error: OSError | SekftError) -> None:
         self.forget(file)
@@ -391,7 +380,8 @@ class Scan:
         with contextlib.suppress(OSError):
             self.files.record(file, path.stat(), DONE)
         told = unreadable(path, error) if isinstance(error, OSError) else error
-        self.loose[file] = Problem.of(told, "unreadable", RecordFile(path).name(0))
+        name = RecordFile(path).name(0)
+        self.file_problems.report(file, Problem.of(told, "unreadable", name))
 
     def forget(self, file: int) -> None:
         """Remove all rows and problems of a file. Files with the same ids are read again."""
@@ -402,16 +392,13 @@ class Scan:
         while todo:
             each = todo.pop()
             self.lines.pop(each, None)
-            self.held.pop(each, None)
-            self.loose.pop(each, None)
+            self.file_problems.forget(each)
             self.sessions.forget_problems(each)
             if not self.sessions.has(each):
                 continue
             self.generation += 1  # before the numbers change, so that no reader confuses them
             self.sessions.forget(each)
-            others = self.sessions.files_with("twice") | {
-                other for other, problem in self.loose.items() if problem.reason == "twice"
-            }
+            others = self.sessions.files_with("twice") | self.file_problems.files_with("twice")
             for other in others - {each, *todo}:
                 self.to_read_again.append(other)
                 todo.append(other)

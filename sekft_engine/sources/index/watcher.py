@@ -9,8 +9,9 @@ import numpy as np
 
 from sekft_engine.core.errors import SekftError
 from sekft_engine.sources.index.facts import Problem
+from sekft_engine.sources.index.file_problems import FOLDER, FRESH_NS
 from sekft_engine.sources.index.file_table import GONE, NEW
-from sekft_engine.sources.index.scan import FOLDER, FRESH_NS, Scan
+from sekft_engine.sources.index.scan import Scan
 
 #: How many finished files one refresh checks, in turn. A file that is replaced is noticed by the
 #: folder at once, one that is written into within some refreshes.
@@ -37,13 +38,17 @@ class FileWatcher:
             return True
         if not scan.source.watched:
             return False
-        before = scan.generation, len(scan.files), len(scan.loose)
+        before = self._extent()
         self._check_folder()
         worth = range(len(scan.files)) if everywhere else self._due_files()
         for file in worth:
             self._check_file(file)
-        after = scan.generation, len(scan.files), len(scan.loose)
-        return before != after or not scan.complete
+        return before != self._extent() or not scan.complete
+
+    def _extent(self) -> tuple[int, int, int]:
+        """What is not the same after a change that is shown."""
+        scan = self._scan
+        return scan.generation, len(scan.files), len(scan.file_problems.reported)
 
     def _check_folder(self) -> None:
         scan = self._scan
@@ -65,11 +70,11 @@ class FileWatcher:
 
     def _list(self) -> None:
         scan = self._scan
-        scan.loose.pop(FOLDER, None)
+        scan.file_problems.forget(FOLDER)
         try:
             found = scan.source.list()
         except SekftError as error:
-            scan.loose[FOLDER] = Problem.of(error, "unreadable")
+            scan.file_problems.report(FOLDER, Problem.of(error, "unreadable"))
             found = []
         names = [each.name for each in found]
         inodes = np.array([each.inode for each in found], np.uint64)
@@ -93,7 +98,7 @@ class FileWatcher:
         count = len(scan.files)
         start = self._turn if self._turn < count else 0
         self._turn = start + CHECKED_AT_ONCE
-        files = {*scan.lines, *scan.held, *scan.loose, *range(start, min(self._turn, count))}
+        files = {*scan.lines, *scan.file_problems.files, *range(start, min(self._turn, count))}
         return files - {FOLDER}
 
     def _check_file(self, file: int) -> None:
@@ -103,10 +108,10 @@ class FileWatcher:
         try:
             status = scan.path(file).stat()
         except OSError:
-            if file not in scan.loose:
+            if file not in scan.file_problems.reported:
                 scan.to_read_again.append(file)  # reading it tells why
             return
         if not scan.files.same(file, status):
             scan.to_read_again.append(file)
-        elif file in scan.held:
-            scan.loose[file] = scan.held.pop(file)
+        else:
+            scan.file_problems.settle(file)

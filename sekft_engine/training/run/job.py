@@ -27,7 +27,6 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.adapted import AdaptedShare
 from sekft_engine.records.adapter_names import refuse_name
 from sekft_engine.records.adapters import AdapterMeta
-from sekft_engine.records.results import TrainResult
 from sekft_engine.records.runs import (
     ADAPTER,
     BaseFacts,
@@ -38,6 +37,7 @@ from sekft_engine.records.runs import (
     WorldsFacts,
     refuse_place,
 )
+from sekft_engine.records.trainings import TrainResult
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.training.run.checkpoint import Checkpoint, newest_checkpoint
 from sekft_engine.training.run.early_stopping import refuse_blind_patience

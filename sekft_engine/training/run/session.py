@@ -14,8 +14,8 @@ from sekft_engine.model.kernels.recompute import RECOMPUTED
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events
 from sekft_engine.records.adapters import AdapterMeta
-from sekft_engine.records.results import BestAdapter, Losses, LossTotals, TrainResult
 from sekft_engine.records.runs import Run
+from sekft_engine.records.trainings import BestAdapter, Losses, LossTotals, TrainResult
 from sekft_engine.training.run.checkpoint import (
     Checkpoint,
     Counts,

@@ -26,8 +26,8 @@ from sekft_engine.operators.parity import choose_decoding
 from sekft_engine.operators.runner import run_episodes
 from sekft_engine.operators.subjects import Subject
 from sekft_engine.records import events, jobs
-from sekft_engine.records.results import TrialRates
 from sekft_engine.records.runs import WorldsFacts
+from sekft_engine.records.trainings import TrialRates
 from sekft_engine.sources import load_scenarios
 from sekft_engine.work.context import Context
 from sekft_engine.worlds import World, open_world

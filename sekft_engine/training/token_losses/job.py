@@ -13,8 +13,8 @@ from sekft_engine.data.reasons import as_shown
 from sekft_engine.model.resident import ResidentBase
 from sekft_engine.records import events, jobs
 from sekft_engine.records.adapters import adapter_digest
-from sekft_engine.records.results import MeasureResult
 from sekft_engine.records.runs import RunInfo, run_of
+from sekft_engine.records.trainings import MeasureResult
 from sekft_engine.render import Dropped, build_row
 from sekft_engine.render.template.tokenizer import ChatTokenizer, load_tokenizer
 from sekft_engine.sources.index.sessions import Sessions

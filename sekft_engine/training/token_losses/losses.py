@@ -23,8 +23,8 @@ from sekft_engine.core.files import sync_folder
 from sekft_engine.core.locks import wait_for_lock
 from sekft_engine.maskview.document import LossArrays
 from sekft_engine.records.adapters import WEIGHTS, adapter_digest
-from sekft_engine.records.results import LossMeans, LossTotals
 from sekft_engine.records.runs import ADAPTER, TOKEN_LOSSES
+from sekft_engine.records.trainings import LossMeans, LossTotals
 from sekft_engine.render.rows.row import Row
 from sekft_engine.training.trainer.data import TrainRow, train_row
 

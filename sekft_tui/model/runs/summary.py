@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sekft_engine.core.text import count
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.experiments import ExperimentResult, ImproveResult
-from sekft_engine.records.results import ShellResult, SweepResult, TrainResult
+from sekft_engine.records.results import ShellResult, SweepResult
+from sekft_engine.records.trainings import TrainResult
 from sekft_tui.model.measures import TITLES
 from sekft_tui.text import visible
 

@@ -13,8 +13,6 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from sekft_engine import demo
-from sekft_engine.core.errors import SekftError
-from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.verdict import MEASURES
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
@@ -32,8 +30,9 @@ from sekft_tui.model.job_text import (
     state_text,
 )
 from sekft_tui.model.reducer import Shared
+from sekft_tui.panes.eval.grid import EvalGrid
 from sekft_tui.panes.eval.rates import Rates
-from sekft_tui.panes.eval.setup import EvalSetup, Subject
+from sekft_tui.panes.eval.setup import EvalSetup, read_choices
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
@@ -45,7 +44,6 @@ from sekft_tui.widgets.form import Form, enter_label
 from sekft_tui.widgets.form_help import FormHelp
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
-from sekft_tui.widgets.verdict_grid import CellLook, GridRow, VerdictGrid
 
 _IDLE = ("no verdicts yet", "", "{start} evaluates the chosen models", "{take} chooses them")
 
@@ -71,12 +69,10 @@ class EvalPane(FormPane[EvalView], SearchedPane):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.setup = EvalSetup()
-        self._start = dict(self.setup.values)
+        self._defaults = dict(self.setup.values)
         self.view = EvalView()
-        self._table = Rates()
-        self._drawn = 0  # how many of the view's touched cells are drawn
-        self._row_of: dict[str, int] = {}
-        self._wanted: str = ""
+        self._rates = Rates()
+        self._wanted = ""  # the adapter to choose as soon as it is found
         self._next = ""  # what is said of an eval that is to begin
         self._resumed = ""  # the run that the job resumes, before it says so itself
 
@@ -90,10 +86,10 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             say=self.host.note,
             id="eval-form",
         )
-        self.grid = VerdictGrid(self._open, id="eval-grid")
+        self.grid = EvalGrid(self._open)
         self.grid_head = Lines(self._grid_head)
         self.columns = Lines(lambda width: (self.grid.header(width),), id="eval-columns")
-        self.rates = Lines(lambda width: self._table.lines(self.view, width), id="eval-rates")
+        self.rates = Lines(lambda width: self._rates.lines(self.view, width), id="eval-rates")
         form_head = Lines(lambda _: (((" Set-up", "strong"),),))
         with Container(id="eval-split"):
             yield Part(form_head, self.form, self.help, id="eval-left")
@@ -103,7 +99,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         if self.host.is_demo:
             limits = {"step_cap": str(demo.STEP_CAP), "turn_tokens": str(demo.TURN_TOKENS)}
             self.setup.values |= limits
-        self._start = dict(self.setup.values)
+        self._defaults = dict(self.setup.values)
         self.setup.restore(self.host.remembered.form("eval"))
         self._fill()
         self.reload()
@@ -132,7 +128,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         """Read the adapters and scenarios that can be chosen."""
         host = self.host
         adapters, count, worlds = await asyncio.to_thread(
-            _read_choices, host.workspace.runs, host.workspace.holdout_scenarios
+            read_choices, host.workspace.runs, host.workspace.holdout_scenarios
         )
         self.setup.set_choices(adapters, count, self._wanted, worlds)
         if self._wanted in {adapter.path for adapter in adapters}:
@@ -152,7 +148,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
 
     def _keep(self) -> None:
         """Remember what the user has changed."""
-        self.host.remembered.keep_form("eval", self.setup.changed(self._start))
+        self.host.remembered.keep_form("eval", self.setup.changed(self._defaults))
 
     def _fill(self) -> None:
         self.form.set_fields(self.setup.fields(self.host.workspace.holdout_scenarios))
@@ -189,28 +185,11 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         is_eval = running is not None and running.kind == "eval"
         self._resumed = resumed_run(running) if running is not None and is_eval else ""
         self.grid.empty = hint(self._job, idle, "preparing the worlds")
-        self._fill_grid(view)
-        self.rates.styles.height = max(2, len(self._table.lines(view, self.rates.size.width or 80)))
+        self.view = view
+        self.grid.show(view)
+        self.rates.styles.height = max(2, len(self._rates.lines(view, self.rates.size.width or 80)))
         for lines in (self.grid_head, self.columns, self.rates):
             lines.update()
-
-    def _fill_grid(self, view: EvalView) -> None:
-        """Fill the grid; if it is the same eval as before, only the rows that changed."""
-        subjects = tuple(view.subjects)
-        before, self.view = self.view, view
-        if view is before and subjects == self.grid.subjects and self.grid.rows:
-            fresh = view.touched[self._drawn :]
-            self._drawn += len(fresh)
-            for scenario in {scenario for _, scenario in fresh}:
-                y = self._row_of.get(scenario)
-                if y is not None:
-                    self.grid.put(y, _row_of(view, y))
-            return
-        self._drawn = len(view.touched)
-        self._row_of = {scenario: y for y, scenario in enumerate(view.scenarios)}
-        self.grid.fill(
-            subjects, len(view.models), [_row_of(view, y) for y in range(len(view.scenarios))]
-        )
 
     def _grid_head(self, width: int) -> tuple[Parts, ...]:
         view = self.view
@@ -377,38 +356,3 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             return self.form.plain()
         rows = [self.columns.plain(), self.grid.plain(), "", self.rates.plain()]
         return "\n".join(rows)
-
-
-def _read_choices(
-    runs: Path, scenarios: Path
-) -> tuple[tuple[Subject, ...], int, tuple[Scenario, ...]]:
-    """Finished runs with an adapter, newest first, how many scenarios there are, and those, unless
-    one of them is broken."""
-    from sekft_engine.records.runs import list_runs
-    from sekft_engine.sources import load_scenarios
-
-    try:
-        found = [run for run in list_runs(runs) if run.kind == "train" and run.adapter]
-    except (OSError, SekftError):
-        found = []
-    adapters = tuple(Subject(run.id, run.adapter, run.status == "done") for run in reversed(found))
-    try:
-        worlds = load_scenarios(scenarios)
-    except (OSError, SekftError):  # the eval says what is broken
-        worlds = ()
-    return adapters, sum(1 for _ in scenarios.glob("*.json")), worlds
-
-
-def _row_of(view: EvalView, y: int) -> GridRow:
-    scenario = view.scenarios[y]
-    archetype = view.archetypes[y] if y < len(view.archetypes) else ""
-    return GridRow(
-        scenario, archetype, tuple(_cell_of(view, name, scenario) for name in view.subjects)
-    )
-
-
-def _cell_of(view: EvalView, subject: str, scenario: str) -> CellLook:
-    cell = view.cells.get((subject, scenario))
-    if cell is None:
-        return CellLook()
-    return CellLook(cell.status, cell.turns, cell.seconds, cell.verdict)

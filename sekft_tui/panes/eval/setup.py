@@ -10,6 +10,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from sekft_engine.core.documents import NOT_JSON
+from sekft_engine.core.errors import SekftError
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.choose import choose_scenarios
 from sekft_engine.episodes.step_cap import too_low
@@ -60,6 +61,26 @@ class Subject(NamedTuple):
     name: str
     path: str = ""
     done: bool = True  # its run was not cut short
+
+
+def read_choices(
+    runs: Path, scenarios: Path
+) -> tuple[tuple[Subject, ...], int, tuple[Scenario, ...]]:
+    """Finished runs with an adapter, newest first, how many scenarios there are, and those, unless
+    one of them is broken."""
+    from sekft_engine.records.runs import list_runs
+    from sekft_engine.sources import load_scenarios
+
+    try:
+        found = [run for run in list_runs(runs) if run.kind == "train" and run.adapter]
+    except (OSError, SekftError):
+        found = []
+    adapters = tuple(Subject(run.id, run.adapter, run.status == "done") for run in reversed(found))
+    try:
+        worlds = load_scenarios(scenarios)
+    except (OSError, SekftError):  # the eval says what is broken
+        worlds = ()
+    return adapters, sum(1 for _ in scenarios.glob("*.json")), worlds
 
 
 class EvalSetup:

@@ -22,20 +22,20 @@ from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import TakeOver
-from sekft_tui.model.episodes import Episode, final_difference
+from sekft_tui.model.episodes import Episode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.recording import IDLE_LIMIT_S
 from sekft_tui.model.reducer import Shared
 from sekft_tui.panes.pane import Part
+from sekft_tui.panes.replay.episode_list import EpisodeList
+from sekft_tui.panes.replay.final_worlds import FinalWorlds
 from sekft_tui.panes.replay.listing import HINT, Listing
 from sekft_tui.panes.replay.pair import Pair
 from sekft_tui.panes.replay.played_episode import PlayedEpisode, file_of
 from sekft_tui.panes.replay.players import Players
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.process.exporting import Writer, file_name
-from sekft_tui.process.workers import run_on_thread
 from sekft_tui.widgets.line_list import LineList
-from sekft_tui.widgets.lines import Lines
 from sekft_tui.widgets.replay_view import ReplayView
 
 _MARKERS = {
@@ -44,9 +44,6 @@ _MARKERS = {
     "$": "it did not end by itself",
     "v": "no verdict",
 }
-
-#: The text of the list until it is read.
-_READING = "reading episodes …"
 
 
 class ReplayPane(SearchedPane):
@@ -71,16 +68,15 @@ class ReplayPane(SearchedPane):
         self.listing = Listing()
         self.pair = Pair()
         self.players = Players(self.pair)
-        self._opened_elsewhere = (
-            False  # by another pane: reading the list again does not replace it
-        )
-        self._wanted = self.before.get("episode", "")
+        self.worlds = FinalWorlds(self.players)
+        # By another pane: reading the list again does not replace it.
+        self._opened_elsewhere = False
+        self._wanted = self.before.get("episode", "")  # the path of the one to begin with
 
     def compose(self) -> ComposeResult:
-        self.list_head = Lines(self.listing.head)
-        self.list = LineList(self.listing.row, chosen=self._open, empty=_READING, id="replay-list")
+        self.list = EpisodeList(self.listing, self._open)
         with Container(id="replay-split"):
-            yield Part(self.list_head, self.list, id="replay-left")
+            yield Part(self.list.head, self.list, id="replay-left")
             yield self.players
 
     def on_mount(self) -> None:
@@ -90,7 +86,7 @@ class ReplayPane(SearchedPane):
         self.reload()
 
     def kept(self) -> dict[str, str]:
-        here = self.main.episode if self.main is not None else self.current
+        here = self._shown_or_current
         return {"episode": here.path if here else self._wanted, "filter": self.listing.filter}
 
     def first_focus(self) -> Widget:
@@ -120,36 +116,25 @@ class ReplayPane(SearchedPane):
     @work(exclusive=True, group="episodes")
     async def _read_disk(self) -> None:
         self.listing.reading = True
-        if not self.listing.all and self.list.empty != _READING:
-            self.list.empty = _READING
-            self.list.set_rows(0)
-        self.list_head.update()
+        self.list.wait()
         for line in await asyncio.to_thread(self.listing.read, self.host.workspace.runs):
             self.host.log_line("warning", line)
         self.listing.reading = False
         self._fill()
 
     def _fill(self) -> None:
-        listing = self.listing
-        here = self.main.episode if self.main is not None else self.current
-        listing.apply_filter()
-        if listing.all:
-            clear = key_for("replay.back")
-            self.list.empty = f"nothing matches {listing.filter!r}\n{clear} clears the filter"
-        elif listing.reading:
-            self.list.empty = _READING
-        else:
-            evals, start = key_for("global.pane-eval"), key_for("eval.start")
-            self.list.empty = f"no episodes yet\n{evals} goes to Eval, {start} there starts one"
+        self.list.fill(self._shown_or_current, self._wanted)
+        if not self.listing.all and not self.listing.reading:
             self.view.empty = "an episode plays here"
-        row = listing.row_of(here.path if here else self._wanted)
-        self.list.set_rows(len(listing.rows), row if here else row or 0)
-        self.list_head.update()
 
     @property
     def current(self) -> Episode | None:
-        rows = self.listing.rows
-        return rows[self.list.cursor] if self.list.cursor < len(rows) else None
+        return self.list.current
+
+    @property
+    def _shown_or_current(self) -> Episode | None:
+        """The stored episode in the player; that under the cursor where nothing is played."""
+        return self.main.episode if self.main is not None else self.current
 
     @on(LineList.Moved, "#replay-list")
     def _moved(self) -> None:
@@ -188,7 +173,7 @@ class ReplayPane(SearchedPane):
     @work(group="episode-load")
     async def _load(self, shown: PlayedEpisode, *, followed: bool) -> None:
         """Load an episode that has ended from its file, which holds more than its events."""
-        path = shown.file()
+        path = shown.unread_file()
         if path is None:
             return
         try:
@@ -212,7 +197,7 @@ class ReplayPane(SearchedPane):
             return
         self.players.grow()
         for shown in grown:
-            if shown.file() is not None:
+            if shown.unread_file() is not None:
                 self._load(shown, followed=True)
 
     def engine_event(self, event: Event) -> None:
@@ -233,12 +218,11 @@ class ReplayPane(SearchedPane):
     def _show(self, shown: PlayedEpisode | None) -> None:
         """Show an episode at its end, so that it can be read at once."""
         self.pair.put(shown, self.listing.all)
-        for shown in self.pair.both:
-            shown.has_grown()
+        for played in self.pair.both:
+            played.has_grown()  # all there is by now is shown at once
         self._lay_out()
         self.players.show()
-        if self.pair.differing:
-            self._compare_worlds()
+        self.worlds.compare()
 
     def _lay_out(self) -> None:
         two = self.beside is not None
@@ -292,10 +276,9 @@ class ReplayPane(SearchedPane):
         self.players.change_second()
         if self.beside is not None:
             self.beside.has_grown()
-            if self.beside.file() is not None:
+            if self.beside.unread_file() is not None:
                 self._load(self.beside, followed=False)
-        if self.pair.differing:
-            self._compare_worlds()
+        self.worlds.compare()
 
     def action_parting(self) -> None:
         if self.beside is None:
@@ -310,29 +293,8 @@ class ReplayPane(SearchedPane):
             return
         if self.main.episode is None:
             self.host.note("it is still running")
-            return
-        self.pair.differing = not self.pair.differing
-        self.view.playing = False
-        if self.pair.differing:
-            self._compare_worlds()
-        self.players.rebuild()
-        if self.pair.differing:
-            self.view.seek(self.view.cast.length if self.view.cast else 0.0)
-            self.players.reveal()
-
-    def _compare_worlds(self) -> None:
-        for shown in self.pair.both:
-            if shown.episode is not None and shown.difference is None and not shown.pending:
-                shown.pending = "typing the reference solution into a world of its own"
-                self._compare(shown, shown.episode)
-
-    @work(group="difference")
-    async def _compare(self, shown: PlayedEpisode, episode: Episode) -> None:
-        shown.difference = await run_on_thread(lambda: final_difference(episode))
-        shown.pending = ""
-        if shown in self.pair.both and self.pair.differing:
-            self.players.rebuild()
-            self.players.reveal()
+        else:
+            self.worlds.toggle()
 
     def action_take_over(self) -> None:
         """Type by hand from this turn on."""
@@ -419,10 +381,7 @@ class ReplayPane(SearchedPane):
 
     def file(self) -> Path | None:
         """The file of the episode that is shown."""
-        main = self.main
-        if main is None:
-            return None
-        return Path(main.episode.path) if main.episode is not None else main.file()
+        return self.main.path if self.main is not None else None
 
     def export_name(self) -> str:
         main = self.main
@@ -443,9 +402,4 @@ class ReplayPane(SearchedPane):
         return {".cast": cast, ".json": lambda: read_regular(path)}
 
     def plain(self) -> str:
-        views = [self.view] if self.beside is None else [self.view, self.second_view]
-        texts = [view.plain() for view in views]
-        if len(texts) == 1:
-            return texts[0]
-        titles = ("".join(text for text, _ in shown.title()).strip() for shown in self.pair.both)
-        return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, texts, strict=True))
+        return self.players.plain()

@@ -99,7 +99,12 @@ class PlayedEpisode:
         before, self._known_turns = self._known_turns, turns
         return turns != before
 
-    def file(self) -> Path | None:
+    @property
+    def path(self) -> Path | None:
+        """Where it is stored; None = nowhere yet."""
+        return Path(self.episode.path) if self.episode is not None else self.unread_file()
+
+    def unread_file(self) -> Path | None:
         """The file of an episode that was running and is stored by now; None = it is not."""
         if self.view is None:
             return None

@@ -94,6 +94,16 @@ class Players(Container):
         self.view.reveal()
         self.second_view.reveal()
 
+    def plain(self) -> str:
+        """The sessions as text; of two, each under its title."""
+        if self.pair.beside is None:
+            return self.view.plain()
+        views = (self.view, self.second_view)
+        titles = ("".join(text for text, _ in shown.title()).strip() for shown in self.pair.both)
+        return "\n\n".join(
+            f"{title}\n{view.plain()}" for title, view in zip(titles, views, strict=True)
+        )
+
     def _casts(self) -> tuple[Cast | None, Cast | None]:
         self.set_class(self.pair.beside is not None, "-two")
         return self.pair.casts()

@@ -16,7 +16,7 @@ from textual import work
 from sekft_engine.core.errors import SekftError
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import EvalResult, PairedComparison
-from sekft_engine.records.results import TrainResult
+from sekft_engine.records.trainings import TrainResult
 from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.model.measures import OVERALL
 from sekft_tui.model.reducer import replayed

@@ -13,8 +13,9 @@ from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
 from sekft_engine.records.adapters import read_meta
 from sekft_engine.records.evals import EvalResult
-from sekft_engine.records.results import SweepResult, TrainResult
+from sekft_engine.records.results import SweepResult
 from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
+from sekft_engine.records.trainings import TrainResult
 from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes
 from sekft_tui.model.runs.stored import last_step
 from sekft_tui.model.runs.summary import loss_text, summary

@@ -14,7 +14,7 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.core.text import count
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
-from sekft_engine.records.results import FindRateResult
+from sekft_engine.records.trainings import FindRateResult
 from sekft_tui.host import Host
 from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item

@@ -17,7 +17,7 @@ from sekft_engine.data import filters
 from sekft_engine.data.filters import Filter
 from sekft_engine.records.events import Event
 from sekft_tui.host import Host
-from sekft_tui.library import Library, ListState, Rendered, Renderer
+from sekft_tui.library import Library, ListState, Renderer
 from sekft_tui.library.certifier import NOT_KEPT
 from sekft_tui.library.sorting import ORDERS
 from sekft_tui.panes.pane import Part
@@ -28,18 +28,15 @@ from sekft_tui.panes.trajectories.jumps import Jumps, Kind
 from sekft_tui.panes.trajectories.listing import TrajectoryList
 from sekft_tui.panes.trajectories.losses import RunLosses
 from sekft_tui.panes.trajectories.staying_cursor import StayingCursor
+from sekft_tui.panes.trajectories.trajectory_view import TrajectoryView
 from sekft_tui.text import Parts, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
-from sekft_tui.widgets.token_view import TokenView
 
 if TYPE_CHECKING:
     from sekft_engine.maskview.layout import View
     from sekft_engine.sources import Facts
     from sekft_tui.model.reducer import Shared
-
-#: Seconds for which the trajectory before stays in view while the next one is rendered.
-LATE_S = 0.15
 
 
 class Browser(SortedPane):
@@ -72,14 +69,10 @@ class Browser(SortedPane):
         self.jumps = Jumps(self)
         self.losses = RunLosses(self)
         self.preparing = BasePreparation(self)
-        self._filtering = 0
-        self.rendered: Rendered | None = None
-        self._number = -1
-        self._shown = -1
+        self._filtering = 0  # the present filter's number
         self.cursor = StayingCursor(self)
-        self._waiting_actions: list[Callable[[], object]] = []
-        self._trouble = ""
-        self._post: library_messages.Post | None = None
+        self._trouble = ""  # why there is no library
+        self._post: library_messages.Post | None = None  # who speaks for the present one
         self._visible = False
 
     def compose(self) -> ComposeResult:
@@ -91,16 +84,11 @@ class Browser(SortedPane):
             classes="foot",
         )
         self.list_foot = Lines(self._list_foot, id="tra-list-foot", classes="foot")
-        self.view_head = Lines(self._view_head)
-        self.view = TokenView(id="tra-view")
-        self.state = Lines(self._state, classes="foot")
-        self.legend = Lines(lambda width: (self.view.legend(width),), classes="foot")
-        self.statistics = Lines(lambda width: (self.view.statistics(width),), classes="foot")
+        self.trajectory = TrajectoryView(self)
+        self.view = self.trajectory.tokens
         with Container(id="tra-split"):
             yield Part(self.list_head, self.columns, self.list, self.list_foot, id="tra-left")
-            yield Part(
-                self.view_head, self.view, self.state, self.statistics, self.legend, id="tra-right"
-            )
+            yield self.trajectory
 
     def on_mount(self) -> None:
         before = self.before
@@ -141,8 +129,8 @@ class Browser(SortedPane):
 
     def reload(self) -> None:
         """Open the data set again, with the present base of the workspace."""
-        if self._number >= 0 and self.library is not None:
-            facts = self.library.facts(self._number)
+        if self.library is not None and self.trajectory.number >= 0:
+            facts = self.library.facts(self.trajectory.number)
             self.cursor.awaited = facts.id if facts else ""
         threading.Thread(target=self._read_disk, name="sekft-open", daemon=True).start()
 
@@ -171,7 +159,7 @@ class Browser(SortedPane):
         if message.index is None:
             self._trouble = message.error
             self.list.library = None
-            self._list(ListState(reading=False))
+            self._show_list(ListState(reading=False))
             return
         self._trouble = ""
         self._filtering = 0
@@ -184,9 +172,9 @@ class Browser(SortedPane):
         self.sort()
         if self.filter:
             self._filtering = self.library.reader.filter(self.filter)
-        self._number = self._shown = -1
+        self.trajectory.forget()
         self.listed = ListState(filtering=-1)
-        self._list(self.library.listed)
+        self._show_list(self.library.listed)
 
     @on(library_messages.Grew)
     def _grew(self) -> None:
@@ -196,9 +184,9 @@ class Browser(SortedPane):
         newer = now.filtering != self.listed.filtering and now.generation == self.listed.generation
         if newer and not now.rows and not now.done:
             return  # the list before stays until the new one has its first rows
-        self._list(now)
+        self._show_list(now)
 
-    def _list(self, now: ListState) -> None:
+    def _show_list(self, now: ListState) -> None:
         """Show ``now``; the cursor stays on its trajectory if it can."""
         before, self.listed, self.list.listed = self.listed, now, now
         fresh = (now.filtering, now.generation) != (before.filtering, before.generation)
@@ -208,7 +196,7 @@ class Browser(SortedPane):
         if fresh or (now.rows < self.list.rows and not moved) or not now.rows:
             self.list.set_rows(now.rows, 0 if fresh else None)
             if fresh and now.generation != before.generation:
-                self._number = self._shown = -1
+                self.trajectory.forget()
         elif moved:
             self.cursor.rearrange(before, now)
         elif now.rows > self.list.rows:
@@ -286,59 +274,24 @@ class Browser(SortedPane):
     @on(LineList.Moved, "#tra-list")
     def _moved(self) -> None:
         number = self.list.number(self.list.cursor)
-        if number == self._number or self.library is None:
-            if self.library is None or number < 0:
-                self._number = self._shown = -1
-                self._show(None)
-            return
-        self._number = number
-        self.jumps.moved(number)
-        self._waiting_actions.clear()
-        known = self.library.renderer.known(number) if number >= 0 else None
-        self.library.opener.open(number)
-        if known is not None:
-            self._show(known)
-        elif self._shown < 0 or number < 0:
-            self._show(None)
-        else:
-            self.set_timer(LATE_S, self._late)
-        self._update_heads()
-
-    def _late(self) -> None:
-        """The trajectory before was in view long enough."""
-        if self._shown not in (-1, self._number):
-            self._show(None)
+        if self.library is None:
+            self.trajectory.clear()
+        elif number != self.trajectory.number:
+            self.jumps.moved(number)
+            self.trajectory.open(number, self.library)
+            self._update_heads()
+        elif number < 0:
+            self.trajectory.clear()
 
     @on(library_messages.Opened)
     def _opened(self, message: library_messages.Opened) -> None:
-        if message.number == self._number and message.source is self._post:
-            self._show(message.rendered)
-
-    def _show(self, rendered: Rendered | None) -> None:
-        facts = self.current
-        if rendered is None:
-            self.rendered, self._shown = None, -1
-            why = legends.waiting(bool(self.preparing.job), self.library)
-            self.view.show(None, why if facts else "")
-        elif rendered is not self.rendered or self._shown != self._number:
-            again = self._shown == self._number and self.rendered is not None
-            self.rendered, self._shown = rendered, self._number
-            marks = self.list.marks.setdefault(facts.id, set()) if facts else None
-            self.view.show(rendered.doc, "", marks, keep=again)
-            if self.needle and not again:
-                self.view.find(self.needle)
-            after, self._waiting_actions = self._waiting_actions, []
-            for do in after:
-                do()
-        self._legends()
+        if message.number == self.trajectory.number and message.source is self._post:
+            self.trajectory.show(message.rendered)
 
     def _when_shown(self, do: Callable[[], object]) -> None:
         """Call ``do`` as soon as the trajectory under the cursor is rendered."""
         self._moved()
-        if self._shown == self._number:
-            do()
-        else:
-            self._waiting_actions.append(do)
+        self.trajectory.when_shown(do)
 
     # --- heads and feet ---------------------------------------------------------------------
 
@@ -346,12 +299,7 @@ class Browser(SortedPane):
         if self.library is not None:
             self.host.data_report = listing.report(self.library)
             self.host.data_count = listing.count(self.library) or self.host.data_count
-        for lines in (self.list_head, self.list_foot, self.view_head):
-            lines.update()
-
-    @on(TokenView.Looked)
-    def _legends(self) -> None:
-        for lines in (self.view_head, self.state, self.statistics, self.legend):
+        for lines in (self.list_head, self.list_foot, self.trajectory.head):
             lines.update()
 
     def _list_head(self, width: int) -> tuple[Parts, ...]:
@@ -390,15 +338,6 @@ class Browser(SortedPane):
             ),
         )
 
-    def _view_head(self, width: int) -> tuple[Parts, ...]:
-        facts = self.current
-        if self._shown >= 0 and self.library is not None:
-            facts = self.library.facts(self._shown)  # of the trajectory in the view
-        return legends.head(facts, self.view, self.rendered, width)
-
-    def _state(self, width: int) -> tuple[Parts, ...]:
-        return legends.state(self.view, self.rendered, self.needle, width)
-
     # --- landing ----------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -426,17 +365,17 @@ class Browser(SortedPane):
 
     def show_waiting(self) -> None:
         """Show what is being waited for in place of tokens."""
-        self._show(None)
+        self.trajectory.show(None)
 
     def reopen(self) -> None:
         """Open the trajectory under the cursor again."""
-        self._number = -1
+        self.trajectory.expire()
         self._moved()
 
     def show_plainly(self) -> None:
         """Show all tokens, in the view that is first."""
         self.view.set_plain()
-        self.view_head.update()
+        self.trajectory.head.update()
 
     def rerender(self, view: View) -> None:
         """Render all documents again, because their losses have changed; then show ``view``."""

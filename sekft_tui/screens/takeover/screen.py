@@ -21,9 +21,10 @@ from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.input.footer import bar
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import engine_text
-from sekft_tui.screens.choose import Choice, ChooseScreen
+from sekft_tui.screens.choose import Choice
 from sekft_tui.screens.help import HelpScreen
 from sekft_tui.screens.takeover.boxes import DifferencesScreen, LeaveScreen
+from sekft_tui.screens.takeover.chosen_model import ChosenModel
 from sekft_tui.screens.takeover.legends import (
     ASKED,
     HALF_TYPED,
@@ -83,16 +84,13 @@ class TakeOverScreen(ModalScreen[None]):
         super().__init__()
         self.host = host
         self._begin = begin
-        self._choices = choices
+        self.model = ChosenModel(choices)
         self.shell = TypedLine()
         self.asking = True  # keys are typed into the line
         self.marked: int | None = None
-        self.adapter: str | None = None
-        self.model = ""
         self._engine: tuple[str, str] = ("", "quiet")
         self.note = ""  # what the last key did not do, and why
         self._noted = 0.0
-        self.meanwhile = ""  # what a model has to wait for before it can type
         self._shown_differences: object = None
         self._since = time.monotonic()
         self._leaving = False
@@ -196,7 +194,7 @@ class TakeOverScreen(ModalScreen[None]):
         view = self.session.view
         now = time.monotonic()
         waited = view.waited(now) if view.since else now - self._since
-        return status(view, self.typing, waited, self.meanwhile, self.model, width)
+        return status(view, self.typing, waited, self.model.meanwhile, self.model.title, width)
 
     def foot_line(self, width: int) -> Parts:
         """The keys that matter now."""
@@ -217,18 +215,8 @@ class TakeOverScreen(ModalScreen[None]):
         """Show what the engine is doing."""
         if not self._begun:
             return
-        text, style = engine_text(shared)
-        self._engine = (text.replace("hand_back", "hand back"), style)
-        active = shared.active
-        self.meanwhile = ""
-        queue = shared.queue
-        kind = active.kind if active is not None else ""
-        if queue is not None and queue.running is not None:
-            kind = queue.running.kind  # an engine of another process may have begun it before
-        if kind not in ("", "hand_back"):
-            self.meanwhile = f"waits until {kind} is done"
-        elif active is not None and active.progress is not None:
-            self.meanwhile = active.progress.label
+        self._engine = engine_text(shared)
+        self.model.look(shared)
         self.head.update()
         self.status.update()
 
@@ -286,7 +274,7 @@ class TakeOverScreen(ModalScreen[None]):
 
     def action_hand_back(self, turns: int) -> None:
         if self.session.view.state == "ready":
-            self.session.hand_back(self.adapter, turns=turns)
+            self.session.hand_back(self.model.adapter, turns=turns)
             self.draw_session()
 
     def action_take_over(self) -> None:
@@ -321,19 +309,7 @@ class TakeOverScreen(ModalScreen[None]):
         self.session.interrupt()
 
     def action_who(self) -> None:
-        def chosen(answer: str | None) -> None:
-            if answer is not None:
-                self.adapter = answer
-                self.model = next(choice.title for choice in choices if choice.answer == answer)
-                self.status.update()
-
-        choices = self._choices()
-        now = self.adapter
-        if now is None and self.session.view.origin is not None:
-            now = self.session.view.origin.adapter
-        self.app.push_screen(
-            ChooseScreen("who types when you hand back", choices, now or ""), chosen
-        )
+        self.model.ask(self.app, self.session.view, self.status.update)
 
     def action_turn(self, by: int) -> None:
         """Mark another command for undo."""

@@ -88,7 +88,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
         subject: str,
     ) -> None:
         super().__init__(host, begin, lambda: ())
-        self.adapter = adapter
+        self.model.adapter = adapter
         self.subject = subject
         self.asking = False
         self._handed = self._ending = False
@@ -103,7 +103,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
         view = self.session.view
         if view.state == "ready" and not self._handed:
             self._handed = True
-            self.session.hand_back(self.adapter)
+            self.session.hand_back(self.model.adapter)
         elif view.state == "ready" and self._ending:
             self._ending = False
             self.session.finish()
@@ -124,7 +124,7 @@ class WatchScreen(TakeOverScreen, inherit_bindings=False):
     def status_line(self, width: int) -> Parts:
         view = self.session.view
         waited = view.waited(time.monotonic()) if view.since else 0.0
-        return watch_legends.status(view, self.typing, waited, self.meanwhile, width)
+        return watch_legends.status(view, self.typing, waited, self.model.meanwhile, width)
 
     def foot_line(self, width: int) -> Parts:
         return watch_legends.foot(self.session.view, self.typing, width)

@@ -17,7 +17,7 @@ from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.socket.address import is_locked, read_pointer
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.records.events import JobDone
-from sekft_engine.records.results import TrainResult
+from sekft_engine.records.trainings import TrainResult
 from tests.engine.attached.conftest import Heard, training
 from tests.engine.attached.lines import Line, relay, ssh_server
 from tests.engine.attached.test_remote_engine import steps_are_whole

@@ -12,7 +12,7 @@ import pytest
 
 from sekft_engine.cli.main import run
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.engine.socket.protocol import request_line
+from sekft_engine.engine.socket.lines import request_line
 from sekft_engine.records.events import JobDone
 from sekft_tui.app import Workbench
 from sekft_tui.process.attachment import choose_engine

@@ -21,7 +21,8 @@ from sekft_engine.cli.main import run
 from sekft_engine.core.errors import BadInput
 from sekft_engine.engine.registry import HANDLERS, Handler
 from sekft_engine.records import events, jobs
-from sekft_engine.records.results import LoadResult, Losses, PrepareResult, TrainResult
+from sekft_engine.records.results import LoadResult, PrepareResult
+from sekft_engine.records.trainings import Losses, TrainResult
 from sekft_engine.work.context import Context, Stopped
 from sekft_engine.work.loading import Loading, told
 

@@ -17,6 +17,7 @@ from sekft_engine.core.errors import Unavailable
 from sekft_engine.engine.socket import protocol
 from sekft_engine.engine.socket.address import read_pointer
 from sekft_engine.engine.socket.client import Client
+from sekft_engine.engine.socket.lines import request_line
 from sekft_engine.engine.socket.server import MOST_CLIENTS
 from tests.engine.socket.conftest import (
     PATIENCE,
@@ -60,7 +61,7 @@ class Raw:
 
 
 def request(number: int, method: str = "status", **params: object) -> bytes:
-    return protocol.request_line(number, method, params)
+    return request_line(number, method, params)
 
 
 def memory_of(resident: Resident) -> int:

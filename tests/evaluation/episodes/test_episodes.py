@@ -10,7 +10,8 @@ import pytest
 
 from sekft_engine.core.errors import Interrupted, Unavailable
 from sekft_engine.data.scenario import Scenario
-from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import Episode, FinishedEpisode
 from sekft_engine.operators.runner import run_episodes
 from sekft_engine.worlds import CommandResult, World, open_world
 from tests.evaluation.conftest import Scripted

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sekft_engine.data.scenario import Announcement, Provider, Scenario
-from sekft_engine.episodes.command_turn import MAX_BYTES, MAX_LINES
+from sekft_engine.episodes.command_turn import MAX_BYTES, MAX_LINES, CommandTurn
 from sekft_engine.episodes.endings import ENDINGS, ending_of
-from sekft_engine.episodes.episode import CommandTurn, Episode
+from sekft_engine.episodes.episode import Episode
 from sekft_engine.episodes.store import read_episode, write_episode
 from sekft_engine.records.events import TurnDone, decode, encode
 from sekft_engine.worlds import Limits, World, open_world

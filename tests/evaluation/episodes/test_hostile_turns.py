@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from sekft_engine.episodes import command_turn
 from sekft_engine.episodes.clean import TOO_LONG, is_prose, why_prose
-from sekft_engine.episodes.command_turn import KEPT, MAX_BYTES, MAX_LINES, excess
-from sekft_engine.episodes.episode import CommandTurn
+from sekft_engine.episodes.command_turn import KEPT, MAX_BYTES, MAX_LINES, CommandTurn, excess
 from sekft_engine.episodes.shelltext import QUOTED, simple_commands
 from tests.evaluation.hostile import PIECES, hostile_turns
 from tests.fuzzing import LONG, fuzz

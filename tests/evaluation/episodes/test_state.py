@@ -15,8 +15,9 @@ from sekft_engine.cli.runs.command import command
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.episodes import reference
+from sekft_engine.episodes.command_turn import CommandTurn
 from sekft_engine.episodes.divergence import first_divergence
-from sekft_engine.episodes.episode import CommandTurn, Episode, FinishedEpisode
+from sekft_engine.episodes.episode import Episode, FinishedEpisode
 from sekft_engine.episodes.state import Changes, changes_of, differences
 from sekft_engine.episodes.store import write_episode
 from sekft_engine.evaluation.report.document import document

@@ -16,7 +16,8 @@ from sekft_engine.core.errors import BadInput
 from sekft_engine.data.scenario import Fixture, Scenario
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
-from sekft_engine.episodes.episode import CommandTurn, Episode
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import Episode
 from sekft_engine.episodes.store import read_episode, write_episode
 from sekft_engine.records import jobs
 from sekft_engine.records.runs import create_run

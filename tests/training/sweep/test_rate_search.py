@@ -14,7 +14,7 @@ from sekft_engine.core.errors import JobFailed
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
-from sekft_engine.records.results import RatePoint
+from sekft_engine.records.trainings import RatePoint
 from sekft_engine.sweep.rate_search import HIGHEST, LOWEST, suggested
 from tests.documents import document, run_document
 from tests.models import weights_digest

@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.episodes.episode import CommandTurn, Episode
+from sekft_engine.episodes.command_turn import CommandTurn
+from sekft_engine.episodes.episode import Episode
 from sekft_engine.episodes.store import write_episode
 from sekft_engine.records import events
 from sekft_engine.records.runs import create_run

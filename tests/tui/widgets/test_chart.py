@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from sekft_engine.core.gpu import GpuReading
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
-from sekft_engine.records.results import FindRateResult
+from sekft_engine.records.trainings import FindRateResult
 from sekft_tui.model.rate_search import RateView
 from sekft_tui.model.reducer import replayed
 from sekft_tui.model.runs.pinned import BesideRun
