@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records.events import Progress, Queued
 from sekft_tui.input.actions import key_for
+from sekft_tui.model.endings import release_of
 from sekft_tui.model.reducer import JobView, Shared
 from sekft_tui.text import duration, percent, visible
 
@@ -96,6 +97,21 @@ def demo_made(shared: Shared) -> str:
         return ""
     far = labelled(job.progress) if job.progress is not None else job_state(job.status)[0][2:]
     return f"the demo is being made: {far} ({key_for('global.demo-progress')} shows it)"
+
+
+def demo_left(place: Workspace) -> str:
+    """A line about a demo that was begun in this workspace and is not whole, and the way on; "" =
+    there is none. Reads the disk."""
+    from sekft_engine import demo
+
+    match demo.unfinished(place):
+        case "being made":
+            again = key_for("global.reload")
+            return f"the demo is being made in another process; {again} reads what is there"
+        case "interrupted":
+            key = key_for("global.demo-progress")
+            return f"making the demo here was interrupted; {key} goes on with it"
+    return ""
 
 
 def no_base(place: Workspace, being_made: str) -> str:
@@ -199,9 +215,3 @@ def left_over(shared: Shared) -> str:
         return ""
     jobs = "1 job is" if held == 1 else f"{held} jobs are"
     return f"{jobs} held: {release_of(held)}"
-
-
-def release_of(held: int) -> str:
-    """Which keys let so many held jobs begin."""
-    what = "it" if held == 1 else "each"
-    return f"{key_for('global.queue')}, then {key_for('queue.hold')}, releases {what}"

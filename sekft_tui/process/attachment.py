@@ -22,7 +22,7 @@ from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import jobs
 from sekft_engine.records.events import QueueChanged
 from sekft_engine.records.results import LoadResult
-from sekft_tui.model.job_text import release_of
+from sekft_tui.model.endings import release_of
 from sekft_tui.process.bridge import EngineLike
 
 

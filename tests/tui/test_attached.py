@@ -166,6 +166,37 @@ async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
     assert wait_until_gone(workspace, PATIENCE)
 
 
+@pytest.mark.usefixtures("background")
+async def test_jobs_that_waited_when_the_engine_was_killed_are_named_with_what_begins_them(
+    start: Start, workspace: Workspace
+) -> None:
+    one = start()
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        app.bridge.submit(training())
+        await until_shown(pilot, "⇄ ▸ train")
+        app.bridge.submit(training())
+        await until_shown(pilot, "⇄ ▸ train", "+1")
+        one.end(signal.SIGKILL)
+        await until_shown(
+            pilot,
+            "the engine has ended",
+            "Never begun: training",
+            "The next engine holds it",
+            "Q, then p, releases it",
+        )
+        await pilot.press("k")
+        await until_gone(pilot, "start one in the background again")
+        with app.bridge.shared() as shared:
+            (said,) = [text for _, _, text in shared.log if "never began" in text]
+        assert "the next engine holds it (Q, then p, releases it)" in said
+        await pilot.press("Q")
+        shown = await until_shown(pilot, "the engine has ended", "Never begun: training")
+        assert "queued" not in shown
+    app.engine.close()
+
+
 async def test_a_workbench_whose_engine_has_ended_can_do_its_own_work(
     start: Start, workspace: Workspace
 ) -> None:

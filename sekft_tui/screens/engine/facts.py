@@ -15,8 +15,8 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.records.results import LoadResult
 from sekft_tui.input.actions import same_key
 from sekft_tui.messages import RedrawPane
-from sekft_tui.model.endings import name_of
-from sekft_tui.model.job_text import engine_text, release_of
+from sekft_tui.model.endings import name_of, release_of
+from sekft_tui.model.job_text import engine_text
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.box import CLOSE, BoxScreen
 from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible, wrapped

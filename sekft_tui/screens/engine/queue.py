@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from sekft_engine.records.events import Queued
 from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.messages import RedrawPane
+from sekft_tui.model.endings import never_begun
 from sekft_tui.model.job_text import engine_text, job_state
 from sekft_tui.screens.box import CLOSE, BoxScreen, plain_title
 from sekft_tui.text import Parts, clip, fit, short_path, visible
@@ -64,7 +65,13 @@ class QueueScreen(BoxScreen[None]):
 
     def _empty(self) -> str:
         """What is said where the queue is empty."""
-        run = self._elsewhere()
+        run, remote = self._elsewhere(), self._bridge.remote
+        if remote is not None and remote.state == "ended":
+            said = [
+                f"the engine has ended: {visible(remote.why)}",
+                *never_begun(remote.never_begun),
+            ]
+            return "\n".join(said)
         if run is not None:
             return _ELSEWHERE.format(run=visible(run.id))
         return _EMPTY.format(start=key_for("train.start"))
@@ -97,7 +104,7 @@ class QueueScreen(BoxScreen[None]):
 
     def _fit(self) -> None:
         room = max(3, self.app.size.height - 8)
-        self.list.styles.height = max(3, min(len(self._rows), room))
+        self.list.styles.height = max(3, min(len(self._rows) or self.list.lines_of_empty, room))
 
     @property
     def _under(self) -> Queued | None:
