@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sekft_engine.bases import ready_base, refuse_unknown_targets
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
@@ -162,9 +163,12 @@ class RecipePart(Part):
     def recipe(self) -> Recipe:
         """The recipe in the form. Raises BadInput, with the field's name, if a value is invalid."""
         try:
-            return recipe_from(self.values)
+            recipe = recipe_from(self.values)
         except SekftError as error:
             raise BadInput(error.what, mend="Enter on its line edits it") from error
+        if fault := self._targets_fault(recipe.targets):
+            raise BadInput(f"targets: {fault}", mend="Enter on its line edits it")
+        return recipe
 
     def job(self) -> jobs.Train:
         """The run that the form describes. Raises as :meth:`recipe`."""
@@ -308,6 +312,21 @@ class RecipePart(Part):
             recipe_from(self.values | {name: value})
         except SekftError as error:
             return error.what.removeprefix(f"{name} {value}: ")
+        return self._targets_fault(value) if name == "targets" else ""
+
+    def _targets_fault(self, targets: str) -> str:
+        """Which of the layers the base does not have, and those that it has; "" = it has all, or
+        is not here."""
+        host = self._host
+        try:
+            folder = ready_base(host.base, host.workspace) if host.base else None
+        except SekftError:
+            return ""  # that is said elsewhere
+        try:
+            if folder is not None:
+                refuse_unknown_targets(folder, targets)
+        except SekftError as error:
+            return f"{error.what} ({error.mend})"
         return ""
 
     def _name_fault(self, name: str) -> str:
