@@ -173,8 +173,9 @@ class Workbench(ToolsApp):
         from sekft_tui.model import job_text
         from sekft_tui.process import attachment
 
-        del job_text, attachment  # every picture needs them
+        del attachment  # every picture needs it
         fresh = self.demo and not is_set_up(self.workspace)
+        self.demo_left = "" if fresh else job_text.demo_left(self.workspace)
         pane_type("trajectories" if fresh else self.pane)
         _ = self.bridge, self.pinned
         self.apply_preferences()
@@ -207,6 +208,8 @@ class Workbench(ToolsApp):
             self.make_demo()
         elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
             self.welcome()
+        elif self.demo_left:
+            self.notes.note(self.demo_left, 10)
         elif self.remark:
             self.notes.note(self.remark, 10)
         elif self.bridge.remote is not None:
@@ -236,7 +239,7 @@ class Workbench(ToolsApp):
         self._drawn[self.pane] = version
         with self.bridge.shared() as shared, self.batch_update():
             self._draw_tabs(shared)
-            self.demo_made = demo_made(shared)
+            self.demo_made = demo_made(shared) or self.demo_left
             self.notes.stand(left_over(shared))
             pane = self.current_pane
             if pane is not None:
@@ -362,6 +365,9 @@ class Workbench(ToolsApp):
             self.screen.maximize(self.screen.focused)
 
     def action_reload(self) -> None:
+        from sekft_tui.model.job_text import demo_left
+
+        self.demo_left = demo_left(self.workspace)
         for pane in self.made_panes():
             pane.reload()
         self.redraw_pane()
