@@ -319,6 +319,7 @@ KEYS: tuple[Key, ...] = (
     Key("queue", ("J", "shift+down"), "move(1)", "move down", "Move a waiting job down"),
     Key("queue", ("p", "space"), "hold", "hold", "Hold or release a job; pause the running one"),
     Key("queue", ("x",), "cancel", "remove", "Remove a job; the running one stops and saves"),
+    Key("engine", ("x",), "drop", "drop", "Drop an adapter from the base; its files stay"),
     Key("compare", ("c",), "dismiss('curves')", "curves", "The curves in one chart", name="curves"),
     Key("rate", ("right", "l"), "cursor(1)", "read", "Read the curve: cursor to the right"),
     Key("rate", ("left", "h"), "cursor(-1)", "read back", "Read the curve: cursor to the left"),

@@ -11,9 +11,10 @@ from sekft_engine.records.events import Progress, Queued
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.endings import release_of
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.text import duration, percent, visible
+from sekft_tui.text import duration, percent, short_path, visible
 
 if TYPE_CHECKING:
+    from sekft_engine.records.results import LoadResult
     from sekft_engine.records.runs import RunInfo
 
 #: From so many pieces on, a share is said of them.
@@ -197,6 +198,24 @@ def next_run(shared: Shared, kinds: tuple[str, ...], new: str) -> str:
         return ""
     how = "is held" if found.held else "waits"
     return f"{visible(resumed_run(found)) or new} {how} in the queue"
+
+
+def queued_text(job: Queued, held: LoadResult | None, *, active: bool) -> str:
+    """What a job of the queue is about. An adapter is called as its run, as it is in reports; the
+    number of a run that has not begun is not known yet.
+
+    Args:
+        held: what the engine has loaded; None = nothing.
+        active: it is at work.
+    """
+    out = str(job.spec.get("out") or "")
+    if out and (job.resumes or active):
+        return visible(Path(out).name)  # its run
+    if job.kind == "train" and (name := str(job.spec.get("name") or "")):
+        return visible(f"…-{job.kind}-{name}")
+    if job.kind in ("swap", "drop", "rename") and held is not None:
+        return visible(held.called(job.label))
+    return short_path(job.label) if job.label.startswith("/") else visible(job.label)
 
 
 def prepared_elsewhere(run: str) -> str:

@@ -14,7 +14,6 @@ from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_engine.records.adapter_names import name_fault
-from sekft_engine.records.results import LoadResult
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.model.job_text import no_base
@@ -22,6 +21,7 @@ from sekft_tui.model.runs.measured import Measured, alike, measured_runs
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
+from sekft_tui.process.bridge import loaded_by
 from sekft_tui.text import Parts, clip, short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
@@ -332,10 +332,10 @@ class RecipePart(Part):
     def _name_fault(self, name: str) -> str:
         """Why the next run's adapter cannot be called ``name``, as the run itself would say it."""
         bridge = self._host.bridge
-        held = bridge.engine.status().resident
+        held = loaded_by(bridge.engine)
         if why := name_fault(name):
             return why
-        if isinstance(held, LoadResult) and name in held.adapters:
+        if held is not None and name in held.adapters:
             return "an adapter of this name is on the base; choose another name"
         with bridge.shared() as shared:
             queue = shared.queue

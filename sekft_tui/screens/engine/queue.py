@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -13,9 +12,10 @@ from sekft_engine.records.events import Queued
 from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.endings import never_begun
-from sekft_tui.model.job_text import engine_text, job_state
+from sekft_tui.model.job_text import engine_text, job_state, queued_text
+from sekft_tui.process.bridge import loaded_by
 from sekft_tui.screens.box import CLOSE, BoxScreen, plain_title
-from sekft_tui.text import Parts, clip, fit, short_path, visible
+from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
 if TYPE_CHECKING:
@@ -114,10 +114,8 @@ class QueueScreen(BoxScreen[None]):
     def _row(self, y: int, width: int) -> Parts:
         job, status = self._rows[y]
         text, style = job_state(status)
-        label = short_path(job.label) if job.label.startswith("/") else visible(job.label)
+        label = queued_text(job, loaded_by(self._bridge.engine), active=job.id == self._active)
         again = "resumes  " if job.resumes else ""
-        if (again or job.id == self._active) and job.spec.get("out"):
-            label = visible(Path(str(job.spec["out"])).name)  # its run
         return (
             (fit(f" {text}", 14), style),
             (fit(visible(job.kind), 10), "strong"),
