@@ -225,7 +225,7 @@ class Loop:
         if not command:
             return
         self._print(f"{CUT_OFF}: {command}")
-        if self._typed_here and "\n" not in command:
+        if self._typed_here and command.isprintable():
             import readline
 
             def insert() -> None:
