@@ -59,9 +59,9 @@ class QueueScreen(BoxScreen[None]):
 
     def compose(self) -> ComposeResult:
         self.list = LineList(self._row, empty=self._empty(), id="queue")
-        box = Vertical(self.list, self.make_foot(), id="box")
-        box.border_title = "queue"
-        yield box
+        self.box = Vertical(self.list, self.make_foot(), id="box")
+        self.box.border_title = "queue"
+        yield self.box
 
     def _empty(self) -> str:
         """What is said where the queue is empty."""
@@ -93,9 +93,9 @@ class QueueScreen(BoxScreen[None]):
             job = shared.jobs.get(running.id)
             status = job.status if job is not None else "running"
             self._rows.insert(0, (running, status))
-            self.query_one("#box").border_subtitle = plain_title(engine_text(shared)[0])
+            self.box.border_subtitle = plain_title(engine_text(shared)[0])
         else:
-            self.query_one("#box").border_subtitle = ""
+            self.box.border_subtitle = ""
         self.list.empty = self._empty()
         ids = [queued.id for queued, _ in self._rows]
         at = ids.index(under.id) if under is not None and under.id in ids else self.list.cursor
