@@ -224,7 +224,7 @@ class Loop:
         command, self._cut_off = self._cut_off, ""
         if not command:
             return
-        self._print(f"{CUT_OFF}: {command}")
+        self._print(f"{command}: {CUT_OFF}")
         if self._typed_here and command.isprintable():
             import readline
 

@@ -27,7 +27,7 @@ TYPIST = "typist"
 #: Where it has the command that runs.
 RUNNING = "running"
 #: What is said of such a command when the draft is continued.
-CUT_OFF = "cut off while it ran, maybe after a part; not run in this new world"
+CUT_OFF = "it may have run in part when it was cut off; in this world it has not"
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
