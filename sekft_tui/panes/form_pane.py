@@ -45,6 +45,7 @@ class FormPane(Pane, Generic[View]):
     _found = False  #: a job of the engine was seen
     _joined = ""  #: the run of another process that was shown unasked
     _unasked = ""  #: the run that is shown because nothing else was asked for
+    _written = ""  #: the run that is shown, where it was being written at the last look
 
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
@@ -100,11 +101,14 @@ class FormPane(Pane, Generic[View]):
             self.put_last(view)
 
     def _is_resumed_elsewhere(self) -> bool:
-        """Whether another process writes the run that is shown: it was resumed there."""
+        """Whether another process writes the run that is shown: it was resumed there. Two looks
+        have to agree, since this process's engine lets go of a journal just after the run's end."""
         path = self.view.path
         with self.host.bridge.shared() as shared:
             own = path in shared.writing
-        return bool(path) and not own and is_being_written(Path(path) / EVENTS)
+        written = bool(path) and not own and is_being_written(Path(path) / EVENTS)
+        before, self._written = self._written, path if written else ""
+        return written and before == path
 
     def _is_to_join(self) -> bool:
         """Whether another process has begun a run of this kind and nothing that was asked for is
