@@ -211,7 +211,9 @@ async def test_where_no_adapter_is_on_the_base_none_can_be_dropped(
 ) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "12 trajectories")
-        await pilot.press("I", "x")
+        await pilot.press("I")
+        await until_shown(pilot, "x drop an adapter")
+        await pilot.press("x")
         await until_shown(pilot, "no adapter is on the base")
         await pilot.press("question_mark")
         await until_shown(pilot, "Drop an adapter from the base; its files stay")
