@@ -26,6 +26,7 @@ from sekft_tui.app import Workbench
 from sekft_tui.process.attachment import Chosen, choose_engine
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.preferences import Preferences, save_preferences
+from sekft_tui.screens.quit import QuitScreen
 from tests.engine.attached.conftest import Heard, training
 from tests.engine.socket.conftest import PATIENCE, Start, command, running, runtime, start
 from tests.engine.socket.scripted import train as scripted_train
@@ -366,7 +367,9 @@ async def test_while_another_engine_has_the_workspace_leaving_offers_no_handing_
             pilot, "Training is still running", "cannot move to the background"
         )
         assert "hand it to an engine" not in shown
-        words = " ".join(shown.replace("│", " ").split())
+        asked = app.screen
+        assert isinstance(asked, QuitScreen)
+        words = " ".join(asked.sheet.plain().split())
         assert f"(process {one.process.pid})" in words
         assert "resume it there" in words
         assert "sekft resident stop" in words
