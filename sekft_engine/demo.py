@@ -6,17 +6,21 @@ Everything that fixes the demo stands here once; the command and the workbench b
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from sekft_engine.core.errors import Interrupted
+from sekft_engine.core.locks import is_held, take_lock
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
 from sekft_engine.records.results import SetupResult
 from sekft_engine.work.context import Context
 
-#: Sessions that the factory has recorded so far, so that a stopped set-up goes on where it was.
+#: Sessions that the factory has recorded so far, so that a stopped set-up goes on where it was. It
+#: is there from the beginning of the set-up to its end, and locked while a process is at it.
 KEPT = ".factory.jsonl"
 #: The default folder of the demo.
 FOLDER = "demo"
@@ -38,20 +42,20 @@ def run_setup(job: jobs.Setup, context: Context) -> SetupResult:
 
     began = time.monotonic()
     workspace = Workspace(job.workspace).create()
-    base = add_base(BASE, workspace.bases, report=context.progress, cancelled=context.cancelled)
     made = None
-    if not has_data(workspace):
-        made = make(
-            workspace.root,
-            train=job.train,
-            holdout=job.holdout,
-            seed=job.seed,
-            core=True,
-            dialect=workspace.dialect,
-            keep=workspace.root / KEPT,
-            progress=_stoppable(context),
-        )
-        (workspace.root / KEPT).unlink(missing_ok=True)
+    with _being_made(workspace):
+        base = add_base(BASE, workspace.bases, report=context.progress, cancelled=context.cancelled)
+        if not has_data(workspace):
+            made = make(
+                workspace.root,
+                train=job.train,
+                holdout=job.holdout,
+                seed=job.seed,
+                core=True,
+                dialect=workspace.dialect,
+                keep=workspace.root / KEPT,
+                progress=_stoppable(context),
+            )
     return SetupResult(
         workspace=str(workspace.root),
         base=base.base.path,
@@ -65,6 +69,25 @@ def has_data(workspace: Workspace) -> bool:
     """Whether sessions and scenarios of both kinds are there."""
     folders = (workspace.trajectories, workspace.train_scenarios, workspace.holdout_scenarios)
     return all(any(folder.glob("*.json*")) for folder in folders)
+
+
+def unfinished(workspace: Workspace) -> Literal["", "being made", "interrupted"]:
+    """What has become of a demo that was begun in ``workspace`` and is not whole; "" = there is
+    none. Reads the disk."""
+    kept = workspace.root / KEPT
+    if not kept.is_file() or (workspace.base and has_data(workspace)):
+        return ""
+    return "being made" if is_held(kept, lambda: False) else "interrupted"
+
+
+@contextlib.contextmanager
+def _being_made(workspace: Workspace) -> Iterator[None]:
+    """Mark the workspace as half made until all is there, however this process ends."""
+    kept = workspace.root / KEPT
+    with kept.open("ab") as mark:
+        take_lock(mark.fileno())
+        yield
+    kept.unlink(missing_ok=True)
 
 
 def _stoppable(context: Context) -> Callable[[str, int, int], None]:

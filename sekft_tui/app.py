@@ -170,8 +170,9 @@ class Workbench(ToolsApp):
         from sekft_tui.model import job_text
         from sekft_tui.process import attachment
 
-        del job_text, attachment  # every picture needs them
+        del attachment  # every picture needs it
         fresh = self.demo and not (self.workspace.base and demo.has_data(self.workspace))
+        self.demo_left = "" if fresh else job_text.demo_left(self.workspace)
         pane_type("trajectories" if fresh else self.pane)
         _ = self.bridge, self.pinned
         self.apply_preferences()
@@ -220,7 +221,7 @@ class Workbench(ToolsApp):
         self._drawn[self.pane] = version
         with self.bridge.shared() as shared, self.batch_update():
             self._draw_tabs(shared)
-            self.demo_made = demo_made(shared)
+            self.demo_made = demo_made(shared) or self.demo_left
             self.notes.stand(left_over(shared))
             pane = self.current_pane
             if pane is not None:
@@ -346,6 +347,9 @@ class Workbench(ToolsApp):
             self.screen.maximize(self.screen.focused)
 
     def action_reload(self) -> None:
+        from sekft_tui.model.job_text import demo_left
+
+        self.demo_left = demo_left(self.workspace)
         for pane in self.made_panes():
             pane.reload()
         self.redraw_pane()

@@ -68,7 +68,7 @@ class EngineSwitch:
             return
         gone = next((one for one in app.screen_stack if isinstance(one, EngineGoneScreen)), None)
         if message.state == "ended" and gone is None:
-            app.push_screen(EngineGoneScreen(message.why), self._go_on)
+            app.push_screen(EngineGoneScreen(message.why, remote.never_begun), self._go_on)
         elif message.state == "silent":
             app.note(message.why, 30)
         elif message.state == "live":

@@ -21,6 +21,7 @@ __all__ = [
     "Parts",
     "bar",
     "clip",
+    "clip_facts",
     "clip_left",
     "duration",
     "fit",
@@ -63,6 +64,24 @@ def wrapped(text: str, width: int) -> list[str]:
             rest = rest[cut:].lstrip(" ")
         out.append(rest)
     return out
+
+
+def clip_facts(text: str, width: int, between: str = "  ") -> str:
+    """As many whole facts of a text as fit into so many cells, with "…" for the others; of a first
+    one that does not fit by itself, as many words.
+
+    Args:
+        between: what stands between two facts.
+    """
+    if cell_len(text) <= width:
+        return text
+    for cut in (between, " "):
+        facts = text.split(cut)
+        while facts and cell_len(cut.join(facts)) > width - 2:
+            facts.pop()
+        if facts:
+            return f"{cut.join(facts)} …"
+    return clip(text, width)
 
 
 def halves(title: str) -> tuple[str, str]:

@@ -264,6 +264,8 @@ class ToolsApp(NoticesApp):
             self.make_demo()
         elif self.is_empty and self.bridge.remote is None:  # an engine has something to show
             self.welcome()
+        elif self.demo_left:
+            self.notes.note(self.demo_left, 10)
         elif self.remark:
             self.notes.note(self.remark, 10)
         elif self.bridge.remote is not None:
@@ -288,7 +290,7 @@ class ToolsApp(NoticesApp):
         """Offer what can be done with an empty workspace."""
         from sekft_tui.screens.welcome import WelcomeScreen
 
-        self.push_screen(WelcomeScreen(self.workspace), self._welcomed)
+        self.push_screen(WelcomeScreen(self.workspace, self.demo_left), self._welcomed)
 
     def _welcomed(self, answer: str | None) -> None:
         match answer:
@@ -317,11 +319,19 @@ class ToolsApp(NoticesApp):
         self.bridge.submit(jobs.Setup(workspace=str(self.workspace.root)))
 
     def action_demo_progress(self) -> None:
-        """Show again how far the demo is."""
+        """Show again how far the demo is, or go on with one that was interrupted."""
+        from sekft_engine import demo
+        from sekft_tui.model.job_text import demo_made
         from sekft_tui.screens.setup import SetupScreen
 
-        if self.demo_made:
+        with self.bridge.shared() as shared:
+            is_made = bool(demo_made(shared))
+        if is_made:
             self.push_screen(SetupScreen())
+        elif demo.unfinished(self.workspace) == "interrupted":
+            self.make_demo()
+        elif self.demo_left:
+            self.note(self.demo_left)
         else:
             self.note("no demo is being made")
 

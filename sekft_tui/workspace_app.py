@@ -65,6 +65,8 @@ class WorkspaceApp(PanesApp):
         self.remark = remark
         self.state: State = load_state()
         self.demo_made = ""
+        #: What is said of a demo that was begun here and is not whole.
+        self.demo_left = ""
         #: A run that another process writes while the engine that is shown does nothing.
         self.run_elsewhere: RunInfo | None = None
         self._looking = False
@@ -183,8 +185,8 @@ class WorkspaceApp(PanesApp):
         from sekft_tui.process.elsewhere import running_elsewhere
 
         with self.bridge.shared() as shared:
-            busy, own = shared.active is not None, set(shared.run_paths)
-        found = [] if busy else running_elsewhere(self.workspace.runs, own)
+            busy = shared.active is not None
+        found = [] if busy else running_elsewhere(self.workspace.runs, ())
         # A session that someone watches is no job of an engine, and may be of this process.
         return next((run for run in found if run.kind != "shell"), None)
 

@@ -18,24 +18,31 @@ _NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "router")
 
 
 def layer_names(folder: Path) -> set[str]:
-    """The last names of all layers with a matrix of weights: ``q_proj``, ``down_proj``, …
+    """The last names of all layers that an adapter can be put on: ``q_proj``, ``down_proj``, …
 
     Raises:
         BadInput: a weight file is no safetensors file.
     """
     tensors = stored_tensors(folder)
-    return {name.split(".")[-2] for name, tensor in tensors.items() if _is_matrix(name, tensor)}
+    parts = {name: name.split(".") for name, tensor in tensors.items() if _is_matrix(name, tensor)}
+    has_others = any(_TEXT in name.split(".") for name in tensors)
+    return {
+        part[-2]
+        for part in parts.values()
+        if (_TEXT in part or not has_others) and not _is_left_out(part, tensors)
+    }
 
 
 def refuse_unknown_targets(folder: Path, targets: str) -> None:
-    """Raise :class:`BadInput` where a recipe's ``targets`` name no layer of the base."""
+    """Raise :class:`BadInput` where a recipe's ``targets`` name no layer of the base. Reads the
+    headers of its weights alone, so that nobody waits for the base to be loaded."""
     names = {part.strip() for part in targets.split(",") if part.strip()} - {"all-linear"}
     if not names or not weight_files(folder):  # inspected by its tokenizer alone
         return
     there = layer_names(folder)
     if unknown := sorted(names - there):
         raise BadInput(
-            f"this base has no layer called {', '.join(unknown)}",
+            f"this base has no linear layer called {', '.join(unknown)}",
             where="recipe.targets",
             mend=f"all-linear, or some of {', '.join(sorted(there))}",
         )

@@ -33,7 +33,7 @@ from sekft_engine.takeover.keep import (
     drafts_folder,
     folder_for,
 )
-from sekft_engine.takeover.origin import Origin, origin_of_scenario, origin_of_session
+from sekft_engine.takeover.origin import CUT_OFF, Origin, origin_of_scenario, origin_of_session
 from sekft_engine.takeover.takeover import STEP_CAP, TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_engine.worlds.backends import SANDBOXES
@@ -183,6 +183,7 @@ class Loop:
         self._shown = 0
         self._prompt = self._last = ""
         self._judged: FinishedEpisode | None = None
+        self._cut_off = ""
         self.refused = ""
 
     def run(self) -> int:
@@ -194,6 +195,7 @@ class Loop:
         if view.state == "failed":
             raise JobFailed(view.problem)
         self._show_differences(view)
+        self._cut_off = self._session.origin.cut_off
         if self._typed_here:
             self._print("~help lists what else you can do; exit or panic ends the session")
         while True:
@@ -202,6 +204,7 @@ class Loop:
             good = view.finished is not None and view.finished.verdict.keep
             if self._keep is not None and self._typed_here and good:
                 return self._save(self._keep)
+            self._offer_cut_off()
             line = self._line(self._prompt)
             if line is None:  # no more is typed: what is not over ends here
                 if not self._session.finish():
@@ -215,6 +218,21 @@ class Loop:
                 self._session.type(line.removeprefix("~") if line.startswith("~~") else line)
             elif line.strip():
                 self._print("the session is over: ~keep, ~undo or ~leave")
+
+    def _offer_cut_off(self) -> None:
+        """Name the command that ran when the draft was left, and put it into the prompt."""
+        command, self._cut_off = self._cut_off, ""
+        if not command:
+            return
+        self._print(f"{command}: {CUT_OFF}")
+        if self._typed_here and command.isprintable():
+            import readline
+
+            def insert() -> None:
+                readline.insert_text(command)
+                readline.set_startup_hook(None)
+
+            readline.set_startup_hook(insert)
 
     def _line(self, prompt: str) -> str | None:
         """The next line; None at the end of what is typed."""

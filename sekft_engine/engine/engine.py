@@ -175,8 +175,8 @@ class Engine:
         with self._changed:
             leaving = self._leaving
         offered = leaving and isinstance(job, LASTING) and self._publisher.journal is not None
-        later = "; it is offered again at the next start" if offered else ""
-        self._end(job, events.JobCancelled, detail=f"it had not begun{later}")
+        later = f"; {events.OFFERED}" if offered else ""
+        self._end(job, events.JobCancelled, detail=f"{events.NOT_BEGUN}{later}")
 
     def move(self, job_id: str, by: int) -> bool:
         """Let a waiting job run ``by`` places later; earlier where negative."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.bases import base_digest
+from sekft_engine.bases import base_digest, refuse_unknown_targets
 from sekft_engine.core.errors import Interrupted
 from sekft_engine.experiment.budget import plan_of, seconds_of
 from sekft_engine.experiment.course import Course
@@ -58,7 +58,9 @@ def _base(preset: Preset, context: Context) -> Path:
     place = context.workspace
     if preset.base in KNOWN and place is not None:
         add_base(preset.base, place.bases, report=context.progress, cancelled=context.cancelled)
-    return context.find_base(preset.base)
+    folder = context.find_base(preset.base)
+    refuse_unknown_targets(folder, preset.recipe.targets)
+    return folder
 
 
 def _open(job: jobs.Experiment, preset: Preset, budget_s: float, context: Context) -> Run:

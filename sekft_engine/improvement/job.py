@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.bases import base_digest
+from sekft_engine.bases import base_digest, refuse_unknown_targets
 from sekft_engine.core.errors import BadInput, Interrupted
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.episodes.episode import FinishedEpisode
@@ -43,6 +43,7 @@ class _Improvement:
         self.context = context
         place = context.workspace
         base = context.find_base(job.base)
+        refuse_unknown_targets(base, job.recipe.targets)
         adapter = _adapter(job.adapter, place.runs if place is not None else None)
         valid = place.scenarios / "valid" if place is not None else None
         self.job = msgspec.structs.replace(

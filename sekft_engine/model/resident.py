@@ -29,6 +29,7 @@ from sekft_engine.model.device import choose_device, random_kept
 from sekft_engine.model.loading import load_model
 from sekft_engine.model.text_layers import TextLayers, weight_count
 from sekft_engine.records.adapted import AdaptedShare
+from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.adapters import (
     CONFIG,
     WEIGHTS,
@@ -159,7 +160,14 @@ class ResidentBase:
             quantised=self.quantised,
             adapters=self.adapters,
             active=self.active,
+            runs=self._runs(),
         )
+
+    def _runs(self) -> dict[str, str]:
+        """The run of each adapter that has another name here."""
+        folders = ((name, adapter.folder) for name, adapter in self._adapters.items())
+        found = {name: name_of_folder(folder) for name, folder in folders if folder is not None}
+        return {name: run for name, run in found.items() if run != name}
 
     def memory(self) -> int:
         """Bytes of all weights, including adapters."""

@@ -73,6 +73,12 @@ class JobFailed(Event, frozen=True, kw_only=True, tag=True):
     unexpected: bool = False
 
 
+#: How the detail of :class:`JobCancelled` begins where the job left the queue before it began, and
+#: ends where the next engine offers it again.
+NOT_BEGUN = "it had not begun"
+OFFERED = "it is offered again at the next start"
+
+
 class JobCancelled(Event, frozen=True, kw_only=True, tag=True):
     """``detail`` says what is saved; ``result`` is as far as the job has come."""
 

@@ -30,7 +30,8 @@ else:
 
 class LoadResult(Result, frozen=True, kw_only=True):
     """The resident base. ``adapters`` are digests by name; ``active`` None = the bare base.
-    ``server`` is the address at which they are served; empty = nowhere."""
+    ``server`` is the address at which they are served; empty = nowhere. ``runs`` are the runs of
+    adapters that have another name on the base, by that name."""
 
     base: str = ""
     digest: str = ""
@@ -40,6 +41,11 @@ class LoadResult(Result, frozen=True, kw_only=True):
     adapters: dict[str, str] = {}
     active: str | None = None
     server: str = ""
+    runs: dict[str, str] = {}
+
+    def called(self, name: str) -> str:
+        """What the adapter ``name`` of this base is called in reports: as its run."""
+        return self.runs.get(name, name)
 
 
 class PrepareResult(Result, frozen=True, kw_only=True):

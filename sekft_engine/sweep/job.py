@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sekft_engine.bases import base_digest
+from sekft_engine.bases import base_digest, refuse_unknown_targets
 from sekft_engine.core.errors import BadInput, DigestMismatch, Interrupted, JobFailed
 from sekft_engine.data.clock import Clock
 from sekft_engine.records import jobs
@@ -46,6 +46,8 @@ class _Sweep:
         self.trained = 0
         place = context.workspace
         self.folder = context.find_base(job.base or table.base)
+        for targets in sorted({point.recipe.targets for point in table.points}):
+            refuse_unknown_targets(self.folder, targets)
         named = bool(job.data or job.hub)
         data, hub = (job.data, job.hub) if named else (table.data, table.hub)
         if not data and not hub and place is not None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from sekft_engine.bases import refuse_unknown_targets
 from sekft_engine.core.errors import Interrupted, JobFailed
 from sekft_engine.data.recipe import Recipe
 from sekft_engine.records import events, jobs
@@ -49,6 +50,7 @@ def run_find_rate(job: jobs.FindRate, context: Context) -> FindRateResult:
     """
     began = time.monotonic()
     folder = context.find_base(job.base)
+    refuse_unknown_targets(folder, job.recipe.targets)
     context.device(str(folder), job.device)  # a wrong one is refused before data is read
     tokenizer = ChatTokenizer.load(folder)
     data = load_data(job.data, job.hub, tokenizer, job.recipe, strict=job.strict)

@@ -19,7 +19,7 @@ from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
 from sekft_engine.render.template.tokenizer import load_tokenizer
 from sekft_engine.sources import write_trajectory
 from sekft_engine.takeover.difference import differences
-from sekft_engine.takeover.origin import DRAFT, RECORDED, TYPIST, Origin
+from sekft_engine.takeover.origin import DRAFT, RECORDED, RUNNING, TYPIST, Origin
 from sekft_engine.worlds.shell.engine_id import engine_id
 
 #: The typist of a turn that a person typed.
@@ -182,13 +182,14 @@ class Draft:
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
-    def write(self, origin: Origin, turns: Sequence[Turn], again: int) -> None:
+    def write(self, origin: Origin, turns: Sequence[Turn], again: int, running: str = "") -> None:
         """Write the turns so far.
 
         Args:
             origin: where the session began.
             turns: all of them.
             again: number of turns that were typed again.
+            running: the command that is typed now, which has no answer yet.
 
         Raises:
             Unavailable: the file cannot be written.
@@ -209,6 +210,7 @@ class Draft:
                     "episode": origin.episode,
                     "turn": again,
                     TYPIST: engine_id(),
+                    RUNNING: running,
                 }
             }
             | {"dialect": msgspec.to_builtins(origin.dialect)}

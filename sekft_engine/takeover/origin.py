@@ -24,6 +24,10 @@ from sekft_engine.worlds.shell.engine_id import engine_id, gone, machine
 DRAFT = ".takeover-"
 #: Where a draft's ``meta.takeover`` names the process that types it.
 TYPIST = "typist"
+#: Where it has the command that runs.
+RUNNING = "running"
+#: What is said of such a command when the draft is continued.
+CUT_OFF = "it may have run in part when it was cut off; in this world it has not"
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +46,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         about: facts of the run.
         before: the session's ``meta.takeover``, where it was taken over before.
         draft: the file of the draft that is continued; empty = none.
+        cut_off: the command of the person that ran when the draft was left, because the process
+            was killed; empty = none did.
     """
 
     scenario: Scenario
@@ -58,6 +64,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     about: dict[str, Any] = {}
     before: dict[str, Any] = {}
     draft: str = ""
+    cut_off: str = ""
 
     @property
     def recorded(self) -> tuple[Turn, ...]:
@@ -156,7 +163,9 @@ def origin_of_session(
     subject = str(trajectory.meta.get("subject") or "")
     digest = str(trajectory.meta.get("adapter_digest") or "")
     before = trajectory.meta.get("takeover")
+    before = before if isinstance(before, dict) else {}
     adapter, missing = _find_adapter(subject, digest, workspace)
+    is_draft = path.name.startswith(DRAFT)
     return Origin(
         scenario=scenario,
         turns=trajectory.turns,
@@ -170,8 +179,9 @@ def origin_of_session(
         heldout=_is_heldout(scenario, workspace),
         dialect=_dialect(trajectory.meta.get("dialect") or about.get("dialect"), workspace),
         about={**about, **{k: v for k, v in trajectory.meta.items() if k in RECORDED}},
-        before=before if isinstance(before, dict) else {},
-        draft=str(path.absolute()) if path.name.startswith(DRAFT) else "",
+        before=before,
+        draft=str(path.absolute()) if is_draft else "",
+        cut_off=str(before.get(RUNNING) or "") if is_draft and turn == last else "",
     )
 
 

@@ -298,6 +298,7 @@ class TakeOver:
         return world
 
     def _type(self, turn: CommandTurn) -> None:
+        self._write_draft(turn.text)  # so that a kill in the middle of it loses no line
         self._live.type(turn)
         self._update_turns()
         self._await_person()
@@ -379,7 +380,11 @@ class TakeOver:
             unfinished=self._live.unfinished,
         )
         if self.view.unsaved:
-            try:
-                self._draft.write(self.origin, turns, again)
-            except SekftError as error:  # the session continues without a draft
-                self._current.update(problem=f"no draft of it could be written: {error}")
+            self._write_draft()
+
+    def _write_draft(self, running: str = "") -> None:
+        """Write the session so far to the draft, with the command that is about to run."""
+        try:
+            self._draft.write(self.origin, self._live.turns, self.view.again, running)
+        except SekftError as error:  # the session continues without a draft
+            self._current.update(problem=f"no draft of it could be written: {error}")

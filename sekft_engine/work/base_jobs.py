@@ -57,5 +57,8 @@ def run_rename(job: jobs.Rename, context: Context) -> RenameResult:
     base.rename(job.name, job.to)
     digest, active = base.adapters[job.to], base.active == job.to
     context.emit(events.AdapterDropped(job="", name=job.name))
-    context.emit(events.AdapterAttached(job="", name=job.to, digest=digest, active=active))
+    folder = str(base.folder(job.to) or "")
+    context.emit(
+        events.AdapterAttached(job="", name=job.to, digest=digest, path=folder, active=active)
+    )
     return RenameResult(adapters=base.adapters, active=base.active)

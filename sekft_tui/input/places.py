@@ -19,6 +19,7 @@ Place = Literal[
     "live",
     "box",
     "queue",
+    "engine",
     "compare",
     "rate",
     "worlds",
@@ -61,6 +62,7 @@ SCREENS: tuple[OverPanes, ...] = (
     # Of all boxes, that of the last error has the most keys.
     OverPanes("box", "Boxes", ("motion", "global.copy", "global.help"), "global.details"),
     OverPanes("queue", "The job queue", ("motion", "box", "global.help"), "global.queue"),
+    OverPanes("engine", "The engine", ("motion", "box", "global.help"), "global.engine"),
     OverPanes("compare", "Runs side by side", ("motion", "box", "global.help"), "runs.compare"),
     OverPanes(
         "rate",

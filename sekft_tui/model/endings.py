@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from sekft_engine.records import events
+from sekft_engine.records.events import Queued
 from sekft_tui.input.actions import key_for
+from sekft_tui.text import short_path, visible
 
 #: What people call a job of a kind.
 NAMES = {
@@ -19,6 +22,8 @@ NAMES = {
 _IN_BACKGROUND = "handed to an engine in the background"
 #: Kinds of jobs that Runs can resume.
 _RESUMED = ("train", "eval", "sweep")
+#: How many jobs that never began are named.
+MOST_NAMED = 4
 _AFTER = re.compile(r"stopped after step (\d+)")
 
 
@@ -42,11 +47,40 @@ def handed_text(event: events.JobCancelled) -> str:
     return f"{name}: {_IN_BACKGROUND}"
 
 
+def release_of(held: int) -> str:
+    """Which keys let so many held jobs begin."""
+    what = "it" if held == 1 else "each"
+    return f"{key_for('global.queue')}, then {key_for('queue.hold')}, releases {what}"
+
+
+def never_begun(jobs: Sequence[Queued]) -> list[str]:
+    """Lines about jobs that waited when their engine ended: which, and what begins them."""
+    from sekft_engine.engine.attached.remote import lasts
+
+    if not jobs:
+        return []
+    named = [f"{name_of(job.kind)} {short_path(visible(job.label))}".rstrip() for job in jobs]
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    lines = [f"Never begun: {', '.join(named[:MOST_NAMED])}{more}."]
+    kept = sum(lasts(job.kind) for job in jobs)
+    if kept:
+        them = "it" if kept == 1 else f"these {kept}" if kept < len(jobs) else "them"
+        lines.append(f"The next engine holds {them} in its queue: {release_of(kept)}.")
+    if kept < len(jobs):
+        lines.append("What it does not hold is to be started again.")
+    return lines
+
+
 def stopped_text(event: events.JobCancelled) -> str:
     """A line about a job that was stopped."""
     name, detail = name_of(event.kind), event.detail.strip()
-    if detail.startswith("it had not begun"):
+    if detail == events.NOT_BEGUN:
         return f"{name} was removed from the queue"
+    if detail.startswith(events.NOT_BEGUN):
+        offered = detail.endswith(events.OFFERED)
+        why = detail.removeprefix(events.NOT_BEGUN).removesuffix(events.OFFERED).strip(" :;")
+        later = f"the next engine holds it ({release_of(1)})" if offered else "start it again"
+        return f"{name} never began{': ' * bool(why)}{why}; {later}"
     if detail.startswith("this engine has not got it"):  # whether there is a run is not known
         return f"{name} of an earlier process is over; if it had a run, Runs says how it ended"
     resume = f"; {key_for('runs.resume')} in Runs resumes" if event.kind in _RESUMED else ""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records.events import Progress, Queued
 from sekft_tui.input.actions import key_for
+from sekft_tui.model.endings import release_of
 from sekft_tui.model.reducer import JobView, Shared
-from sekft_tui.text import duration, percent, visible
+from sekft_tui.text import duration, percent, short_path, visible
 
 if TYPE_CHECKING:
+    from sekft_engine.records.results import LoadResult
     from sekft_engine.records.runs import RunInfo
 
 #: From so many pieces on, a share is said of them.
@@ -96,6 +98,21 @@ def demo_made(shared: Shared) -> str:
         return ""
     far = labelled(job.progress) if job.progress is not None else job_state(job.status)[0][2:]
     return f"the demo is being made: {far} ({key_for('global.demo-progress')} shows it)"
+
+
+def demo_left(place: Workspace) -> str:
+    """A line about a demo that was begun in this workspace and is not whole, and the way on; "" =
+    there is none. Reads the disk."""
+    from sekft_engine import demo
+
+    match demo.unfinished(place):
+        case "being made":
+            again = key_for("global.reload")
+            return f"the demo is being made in another process; {again} reads what is there"
+        case "interrupted":
+            key = key_for("global.demo-progress")
+            return f"making the demo here was interrupted; {key} goes on with it"
+    return ""
 
 
 def no_base(place: Workspace, being_made: str) -> str:
@@ -183,6 +200,24 @@ def next_run(shared: Shared, kinds: tuple[str, ...], new: str) -> str:
     return f"{visible(resumed_run(found)) or new} {how} in the queue"
 
 
+def queued_text(job: Queued, held: LoadResult | None, *, active: bool) -> str:
+    """What a job of the queue is about. An adapter is called as its run, as it is in reports; the
+    number of a run that has not begun is not known yet.
+
+    Args:
+        held: what the engine has loaded; None = nothing.
+        active: it is at work.
+    """
+    out = str(job.spec.get("out") or "")
+    if out and (job.resumes or active):
+        return visible(Path(out).name)  # its run
+    if job.kind == "train" and (name := str(job.spec.get("name") or "")):
+        return visible(f"…-{job.kind}-{name}")
+    if job.kind in ("swap", "drop", "rename") and held is not None:
+        return visible(held.called(job.label))
+    return short_path(job.label) if job.label.startswith("/") else visible(job.label)
+
+
 def prepared_elsewhere(run: str) -> str:
     """A line about a run of which another process has written nothing to show yet."""
     return f"{visible(run)} is being prepared in another process"
@@ -199,9 +234,3 @@ def left_over(shared: Shared) -> str:
         return ""
     jobs = "1 job is" if held == 1 else f"{held} jobs are"
     return f"{jobs} held: {release_of(held)}"
-
-
-def release_of(held: int) -> str:
-    """Which keys let so many held jobs begin."""
-    what = "it" if held == 1 else "each"
-    return f"{key_for('global.queue')}, then {key_for('queue.hold')}, releases {what}"

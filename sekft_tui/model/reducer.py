@@ -103,6 +103,12 @@ class Shared:
         running = [job for job in waiting if job.status != "queued"]
         return next(iter(running or waiting), None)
 
+    @property
+    def writing(self) -> set[str]:
+        """The folders of the runs that this engine may be writing; none while it has no job, since
+        any other process may resume its runs then."""
+        return set(self.run_paths) if self.active is not None else set()
+
     def add_log(self, t: float, level: str, text: str) -> None:
         self.log.append((t, level, text))
         self.logged += 1

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 from textual import work
 from textual.widget import Widget
 
+from sekft_engine.records.journal import is_being_written
+from sekft_engine.records.runs import EVENTS
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import no_base
@@ -42,6 +44,8 @@ class FormPane(Pane, Generic[View]):
     has_runs = False  #: there is a run of this kind, even if none is shown
     _found = False  #: a job of the engine was seen
     _joined = ""  #: the run of another process that was shown unasked
+    _unasked = ""  #: the run that is shown because nothing else was asked for
+    _written = ""  #: the run that is shown, where it was being written at the last look
 
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
@@ -59,6 +63,8 @@ class FormPane(Pane, Generic[View]):
                 self.redraw()
             if over:
                 self.followed = None
+        elif self.display and self._is_resumed_elsewhere():
+            self._follow_shown()
         elif self.display and self._is_to_join():
             self._join()
         elif self.display and self.is_preparing():
@@ -80,7 +86,9 @@ class FormPane(Pane, Generic[View]):
         stored = self.opened
         if stored is None or not told.path or told.path != stored.path:
             return
-        if (job is not None and job.active) or self.extent(told) >= self.extent(stored):
+        goes_on = job is not None and job.active
+        # Where the engine has ended its part, another process may have resumed the run.
+        if goes_on or (self.followed is None and self.extent(told) >= self.extent(stored)):
             self.opened = None
 
     @work(exclusive=True, group="last-run")
@@ -92,10 +100,22 @@ class FormPane(Pane, Generic[View]):
         if view is not None:
             self.put_last(view)
 
+    def _is_resumed_elsewhere(self) -> bool:
+        """Whether another process writes the run that is shown: it was resumed there. Two looks
+        have to agree, since this process's engine lets go of a journal just after the run's end."""
+        path = self.view.path
+        with self.host.bridge.shared() as shared:
+            own = path in shared.writing
+        written = bool(path) and not own and is_being_written(Path(path) / EVENTS)
+        before, self._written = self._written, path if written else ""
+        return written and before == path
+
     def _is_to_join(self) -> bool:
-        """Whether another process has begun a run of this kind and nothing else is shown."""
+        """Whether another process has begun a run of this kind and nothing that was asked for is
+        shown."""
         run = self.host.run_elsewhere
-        idle = self.opened is None and not self.view.job
+        unasked = bool(self._unasked) and self.opened_path == self._unasked
+        idle = unasked or not self.view.job
         return idle and run is not None and run.kind == self.place and run.path != self._joined
 
     @work(exclusive=True, group="follow")
@@ -104,10 +124,11 @@ class FormPane(Pane, Generic[View]):
         found = self.host.run_elsewhere
         if found is None:
             return
-        self._joined = found.path
         run = FollowedRun(Path(found.path), self.place)
         await asyncio.to_thread(run.advance)
-        if self.opened is None and not self.view.job and run.view.path == str(run.folder):
+        # A run that has only just begun may not say yet what it is: it is looked at again.
+        if self._is_to_join() and run.view.path == str(run.folder):
+            self._joined = self._unasked = found.path
             self.has_runs = True
             self.followed = run
             self.put_followed(run.view)
@@ -116,12 +137,22 @@ class FormPane(Pane, Generic[View]):
     def follow(self, path: str) -> None:
         """If the run in the folder ``path`` is alive in another process, show what it does."""
         with self.host.bridge.shared() as shared:
-            own = path in shared.run_paths
-        self.followed = None
+            own = path in shared.writing
+        self.followed, self._unasked = None, ""
         if path and not own:
             run = FollowedRun(Path(path), self.place)
             if run.alive:
                 self._begin_following(run)
+
+    @work(exclusive=True, group="follow")
+    async def _follow_shown(self) -> None:
+        """Show what another process adds to the run that is shown."""
+        run = FollowedRun(Path(self.view.path), self.place)
+        await asyncio.to_thread(run.advance)
+        if str(run.folder) == self.view.path and run.view.path == self.view.path:
+            self.followed = run
+            self.put_followed(run.view)
+            self.redraw()
 
     @work(exclusive=True, group="follow")
     async def _begin_following(self, run: FollowedRun) -> None:
@@ -148,6 +179,7 @@ class FormPane(Pane, Generic[View]):
             self.opened = view
             self.redraw()
             self.follow(view.path)
+            self._unasked = view.path
 
     @abstractmethod
     def watchable(self) -> tuple[Widget, ...]:

@@ -110,7 +110,7 @@ class Pane(Container):
                 self._say_started(running, run, size)
 
         with self.host.bridge.shared() as shared:
-            own, idle, loaded = set(shared.run_paths), not shared.active, shared.base is not None
+            own, idle, loaded = shared.writing, not shared.active, shared.base is not None
         beside = self.host.engine_beside if idle else 0
         elsewhere = running_elsewhere(self.host.workspace.runs, own)
         twice = beside > 0 and not loaded

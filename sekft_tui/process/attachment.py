@@ -21,9 +21,8 @@ from sekft_engine.engine.socket.detach import start_detached
 from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import jobs
 from sekft_engine.records.events import QueueChanged
-from sekft_engine.records.results import LoadResult
-from sekft_tui.model.job_text import release_of
-from sekft_tui.process.bridge import EngineLike
+from sekft_tui.model.endings import release_of
+from sekft_tui.process.bridge import EngineLike, loaded_by
 
 
 class Chosen(NamedTuple):
@@ -132,8 +131,7 @@ def start_again(remote: RemoteEngine) -> None:
     Raises:
         SekftError: it did not start, with the reason.
     """
-    place, resident = remote.where.workspace, remote.status().resident
-    facts = resident if isinstance(resident, LoadResult) else None
+    place, facts = remote.where.workspace, loaded_by(remote)
     if remote.where.is_away:
         raise Unavailable("the engine is behind a socket", mend="start it on its own machine")
     if remote.where.is_there():

@@ -16,7 +16,7 @@ from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_engine.records.jobs import Job
 from sekft_engine.records.journal import decode_line
-from sekft_engine.records.results import StatusResult
+from sekft_engine.records.results import LoadResult, StatusResult
 from sekft_engine.records.runs import EVENTS
 from sekft_engine.work.board import Board, Writing
 from sekft_tui.messages import EngineEvent, EngineState
@@ -41,6 +41,12 @@ class EngineLike(Protocol):
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]: ...
     def status(self) -> StatusResult: ...
     def close(self, timeout: float = 30.0) -> bool: ...
+
+
+def loaded_by(engine: EngineLike) -> LoadResult | None:
+    """The base that an engine has loaded, and the adapters on it; None = none."""
+    held = engine.status().resident
+    return held if isinstance(held, LoadResult) else None
 
 
 @runtime_checkable

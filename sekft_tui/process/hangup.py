@@ -1,8 +1,11 @@
 """When the terminal goes away (a dropped SSH connection): save, then leave.
 
 Textual has no handler for SIGHUP, so the process would die in the middle of a step. Here the engine
-is asked to end its step and save; then the process ends by ``os._exit``, because there is no screen
-left to restore. The run can be resumed.
+is asked to end its step and save; then the process ends by ``os._exit``, because a terminal that is
+gone may hold up whatever writes to it. The run can be resumed.
+
+Where the signal came from ``kill``, the terminal is still there: it is left as on every other way
+out, before the step has ended.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from textual.app import SuspendNotSupported
+
 if TYPE_CHECKING:
     from textual.app import App
 
@@ -22,12 +27,21 @@ if TYPE_CHECKING:
 
 #: How long a step and its saving may take before the process ends anyway.
 PATIENCE_S = 600.0
+#: How long a living terminal may take to be left once all is saved; it may have stopped reading.
+SCREEN_S = 2.0
 EXIT_STATUS = 128 + signal.SIGHUP
 
 
 def over_bare_ssh(environ: Mapping[str, str]) -> bool:
     """Whether the terminal may vanish with a connection."""
     return bool(environ.get("SSH_CONNECTION")) and not (environ.get("TMUX") or environ.get("STY"))
+
+
+def _terminal_lives() -> bool:
+    """Whether the other end of the terminal is there."""
+    look = select.poll()
+    look.register(0, 0)  # a hangup is reported whatever events are asked for
+    return os.isatty(0) and not look.poll(0)
 
 
 @contextmanager
@@ -37,12 +51,26 @@ def on_hangup(
     """While the workbench runs, let SIGHUP, SIGTERM and a lost terminal save and leave. The engine
     of another process is only left."""
 
+    screen_left = threading.Event()
+
+    def leave_screen() -> None:
+        """Give the terminal back as it was. The app's thread stays here, so that nothing is drawn
+        any more; it ends with the process."""
+        with suppress(SuspendNotSupported), app.suspend():
+            screen_left.set()
+            threading.Event().wait()
+
     def save_and_leave() -> None:
+        asked = False
         with suppress(Exception):
-            if app._driver is not None:  # noqa: SLF001 - its input thread spins on a dead terminal
+            if _terminal_lives():
+                asked = app._driver is not None and app.call_later(leave_screen)  # noqa: SLF001
+            elif app._driver is not None:  # noqa: SLF001 - its input thread spins on a dead terminal
                 app._driver.disable_input()  # noqa: SLF001
         with suppress(Exception):
             engine().close(timeout=patience)
+        if asked:
+            screen_left.wait(SCREEN_S)
         os._exit(EXIT_STATUS)
 
     def handler(signum: int, frame: object) -> None:

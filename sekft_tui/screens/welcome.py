@@ -9,11 +9,16 @@ from textual.binding import Binding
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.input.actions import same_key
 from sekft_tui.screens.question import QuestionScreen
-from sekft_tui.text import short_path
+from sekft_tui.text import sentence, short_path
 
 
 class WelcomeScreen(QuestionScreen):
-    """Answers ``demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``."""
+    """Answers ``demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``.
+
+    Args:
+        workspace: the folder.
+        begun: what is said of a demo that was begun there; "" = none was.
+    """
 
     BINDINGS = [
         Binding("d", "answer('demo')", show=False),
@@ -25,19 +30,22 @@ class WelcomeScreen(QuestionScreen):
     ]
     WIDTH = 72
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, begun: str = "") -> None:
         super().__init__()
         self._workspace = workspace
+        self._begun = begun
 
     def on_mount(self) -> None:
         is_made = self._workspace.config_path.exists()
+        begun = f"{sentence(self._begun.partition(';')[0])}.\n" if self._begun else ""
+        make = "go on making the demo" if begun else "make the demo"
         what = "There is nothing in" if is_made else "There is no workspace in"
         self.ask(
             "an empty workspace" if is_made else "no workspace here",
-            f"{what} {_named(self._workspace.root)} yet.\n"
+            f"{what} {_named(self._workspace.root)} yet.\n{begun}"
             "A workspace holds base models, recorded sessions, worlds and runs.",
             (
-                ("d", "make the demo here: a small model, worlds and sessions (minutes)"),
+                ("d", f"{make} here: a small model, worlds and sessions (minutes)"),
                 ("i", "show sessions that are somewhere else (a folder or a file)"),
                 ("o", "open another workspace"),
                 ("esc", "look around"),

@@ -108,6 +108,11 @@ class LineList(LineView):
         elif self.cursor >= top + height - margin:
             self.scroll_to(y=self.cursor - height + 1 + margin, animate=False, immediate=True)
 
+    @property
+    def lines_of_empty(self) -> int:
+        """How many lines the text of an empty list needs."""
+        return len(self._empty_lines())
+
     def _empty_lines(self) -> list[str]:
         """The text of an empty list, wrapped to its width."""
         return ["", *wrapped(self.empty, max(8, self.content_width - 2))]

@@ -37,6 +37,7 @@ class ScriptedEngine:
         orders: each request to pause, resume or move.
         ready: how often it was asked to be ready for a training.
         adapters: on its base, digests by name.
+        runs: of those that have another name there, by that name.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class ScriptedEngine:
         self.ready = 0
         self.board = Board()
         self.adapters: dict[str, str] = {}
+        self.runs: dict[str, str] = {}
         self._running: Queued | None = None
         self._waiting: list[Queued] = []
         self._subscribers: list[Callable[[Event], None]] = []
@@ -147,7 +149,9 @@ class ScriptedEngine:
     def status(self) -> StatusResult:
         job = self._running
         return StatusResult(
-            resident=LoadResult(adapters=self.adapters) if self.adapters else {},
+            resident=LoadResult(base="/bases/tiny", adapters=self.adapters, runs=self.runs)
+            if self.adapters
+            else {},
             running=RunningStatus(id=job.id, kind=job.kind, label=job.label, paused=self.paused)
             if job is not None
             else None,

@@ -26,6 +26,7 @@ from sekft_tui.app import Workbench
 from sekft_tui.process.attachment import Chosen, choose_engine
 from sekft_tui.process.attention import Attention
 from sekft_tui.process.preferences import Preferences, save_preferences
+from sekft_tui.screens.quit import QuitScreen
 from tests.engine.attached.conftest import Heard, training
 from tests.engine.socket.conftest import PATIENCE, Start, command, running, runtime, start
 from tests.engine.socket.scripted import train as scripted_train
@@ -164,6 +165,37 @@ async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
     with connect(workspace) as client:
         client.call("shutdown")
     assert wait_until_gone(workspace, PATIENCE)
+
+
+@pytest.mark.usefixtures("background")
+async def test_jobs_that_waited_when_the_engine_was_killed_are_named_with_what_begins_them(
+    start: Start, workspace: Workspace
+) -> None:
+    one = start()
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        app.bridge.submit(training())
+        await until_shown(pilot, "⇄ ▸ train")
+        app.bridge.submit(training())
+        await until_shown(pilot, "⇄ ▸ train", "+1")
+        one.end(signal.SIGKILL)
+        await until_shown(
+            pilot,
+            "the engine has ended",
+            "Never begun: training",
+            "The next engine holds it",
+            "Q, then p, releases it",
+        )
+        await pilot.press("k")
+        await until_gone(pilot, "start one in the background again")
+        with app.bridge.shared() as shared:
+            (said,) = [text for _, _, text in shared.log if "never began" in text]
+        assert "the next engine holds it (Q, then p, releases it)" in said
+        await pilot.press("Q")
+        shown = await until_shown(pilot, "the engine has ended", "Never begun: training")
+        assert "queued" not in shown
+    app.engine.close()
 
 
 async def test_a_workbench_whose_engine_has_ended_can_do_its_own_work(
@@ -335,7 +367,9 @@ async def test_while_another_engine_has_the_workspace_leaving_offers_no_handing_
             pilot, "Training is still running", "cannot move to the background"
         )
         assert "hand it to an engine" not in shown
-        words = " ".join(shown.replace("│", " ").split())
+        asked = app.screen
+        assert isinstance(asked, QuitScreen)
+        words = " ".join(asked.sheet.plain().split())
         assert f"(process {one.process.pid})" in words
         assert "resume it there" in words
         assert "sekft resident stop" in words

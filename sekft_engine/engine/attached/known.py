@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import msgspec
 
 from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import events
+from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.events import Event, QueueChanged, Queued
 from sekft_engine.records.results import LoadResult, QueuedStatus, RunningStatus, StatusResult
 
@@ -171,8 +173,11 @@ def _with_adapter(
 ) -> LoadResult:
     """What is resident after an adapter came, changed or went."""
     adapters = {name: digest for name, digest in held.adapters.items() if name != event.name}
+    runs = {name: run for name, run in held.runs.items() if name != event.name}
     active = held.active if held.active != event.name else None
     if not isinstance(event, events.AdapterDropped):
         adapters = held.adapters | {event.name: event.digest}
         active = event.name
-    return msgspec.structs.replace(held, adapters=adapters, active=active)
+        run = name_of_folder(Path(event.path)) if event.path else event.name
+        runs |= {event.name: run} if run != event.name else {}
+    return msgspec.structs.replace(held, adapters=adapters, active=active, runs=runs)

@@ -60,6 +60,7 @@ class RemoteEngine:
         self._state: State = "reading"
         self._why = ""
         self._known = Known()
+        self._never_begun: list[Queued] = []
         self._follower = Follower(where, first, self, history=history)
         self._sender = Sender(where)
         self._lock = threading.RLock()
@@ -84,6 +85,11 @@ class RemoteEngine:
         """Why nothing is heard: the engine gives no sign of life, the connection is lost, or the
         engine has ended."""
         return self._why
+
+    @property
+    def never_begun(self) -> list[Queued]:
+        """The jobs that waited when the engine ended, until there is one again."""
+        return list(self._never_begun)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -257,6 +263,7 @@ class RemoteEngine:
 
     def state_changed(self, state: State, why: str) -> None:
         if state == "live":
+            self._never_begun = []
             for begun in self._known.take_unended(self._greeting.started):
                 ending = events.JobCancelled(
                     job=begun.job, t=begun.t, kind=begun.kind, detail=NOT_HERE
@@ -282,10 +289,11 @@ class RemoteEngine:
     def _end_all(self, why: str) -> None:
         """End the jobs that the engine had when it was killed: it could not."""
         running, waiting = self._known.take_all()
+        self._never_begun = waiting
         self._publish(QueueChanged(job="", t=time.time()))
         for job in waiting:
-            later = "; it is offered again at the next start" if lasts(job.kind) else ""
-            detail = f"the engine has ended ({why}){later}"
+            later = f"; {events.OFFERED}" if lasts(job.kind) else ""
+            detail = f"{events.NOT_BEGUN}: the engine has ended ({why}){later}"
             self._publish(
                 events.JobCancelled(job=job.id, t=time.time(), kind=job.kind, detail=detail)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,7 +32,7 @@ from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.panes.sorting import SortedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json
 from sekft_tui.screens.box import Sheet
-from sekft_tui.text import Parts, clip, fit, short_path, visible
+from sekft_tui.text import Parts, clip, clip_facts, clip_left, fit, short_path, visible
 from sekft_tui.widgets.line_list import LineList
 from sekft_tui.widgets.lines import Lines
 
@@ -181,34 +182,34 @@ class RunList(SearchedPane, SortedPane):
 
     def _head(self, width: int) -> tuple[Parts, ...]:
         name = _name_width(width)
-        titles = fit("   run", name + 3) + fit("when", 13) + fit("status", 10) + "result, tags"
+        when = fit("when", _when_width(width))
+        titles = fit("   run", name + 3) + when + fit("status", 10) + "result, tags"
         return (((clip(titles, width), "quiet"),),)
 
     def _row(self, y: int, width: int) -> Parts:
         row = self.rows.shown[y]
-        name = _name_width(width)
+        name, when = _name_width(width), _when_width(width)
         mark = ("+" if row.id in self.marked else " ", "accent")
         indent = "  " * min(row.depth, 4) + ("└ " if row.depth else "")
         title = fit(indent + visible(row.listed), name - 1) + " "
         if row.run is None:
-            why = clip(visible(row.why), max(0, width - name - 26))
-            return (("?", "warn"), ("  ", ""), (title, "quiet"), (fit("", 13), ""),
+            why = clip_facts(visible(row.why), max(0, width - name - when - 14))
+            return (("?", "warn"), ("  ", ""), (title, "quiet"), (fit("", when), ""),
                     (fit("unreadable", 11), "warn"), (why, "warn"))  # fmt: skip
         run = row.run
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         letter = self.host.pinned.letter(run.id)
-        tags = "".join(f"#{visible(tag)} " for tag in row.notes.tags)
-        room = max(0, width - name - 26)
-        result = clip(row.short_result + "  " * bool(tags), room)
+        room = max(0, width - name - when - 13)
+        result = clip_facts(row.short_result, room) + "  " * bool(row.notes.tags)
         return (
             (glyph, style),
             (letter or " ", "accent"),
             mark,
             (title, "text" if row.depth else "strong"),
-            (fit(_when(run.created), 13), "quiet"),
+            (fit(_when(run.created)[: when - 1], when), "quiet"),
             (fit(visible(run.status), 10), style),
             (result, "text"),
-            (clip(tags, room - cell_len(result)), "note"),
+            (_tags(row.notes.tags, room - cell_len(result)), "note"),
         )
 
     @on(LineList.Moved, "#runs-list")
@@ -229,8 +230,9 @@ class RunList(SearchedPane, SortedPane):
         if row is None:
             return ((),)
         name = clip(f" {visible(row.title)}", width)
-        path = clip("  " + short_path(str(row.folder)), max(0, width - len(name)))
-        return (((name, "strong"), (path, "quiet")),)
+        room = width - cell_len(name) - 2
+        path = clip_left(short_path(str(row.folder)), room) if room > 7 else ""
+        return (((name, "strong"), ("  ", ""), (path, "quiet")),)
 
     def searched(self) -> LineList:
         return self.list
@@ -337,6 +339,19 @@ class RunList(SearchedPane, SortedPane):
 
 def _name_width(width: int) -> int:
     return 14 if width < 70 else 22 if width < 100 else 34
+
+
+def _tags(tags: Sequence[str], room: int) -> str:
+    """As many whole tags as there is room for."""
+    shown = [f"#{visible(tag)}" for tag in tags]
+    if shown and cell_len(shown[0]) + 2 * (len(shown) > 1) > room:
+        return "…" if room > 0 else ""
+    return clip_facts(" ".join(shown), room, " ")
+
+
+def _when_width(width: int) -> int:
+    """Room for day and time; in a narrow terminal for the day, so that the result has more."""
+    return 7 if width < 70 else 13
 
 
 def _when(created: str) -> str:

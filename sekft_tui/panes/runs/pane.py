@@ -120,7 +120,7 @@ class RunsPane(RunList):
     def _is_written_elsewhere(self, run: RunInfo) -> bool:
         """Whether another process writes the run: an earlier workbench may end its step."""
         with self.host.bridge.shared() as shared:
-            own = run.path in shared.run_paths
+            own = run.path in shared.writing
         return not own and is_being_written(run.events_path)
 
     @work(exclusive=True, group="resume")

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sekft_engine.bases import ready_base, refuse_unknown_targets
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
 from sekft_engine.model.device import device_fault
 from sekft_engine.records import jobs
 from sekft_engine.records.adapter_names import name_fault
-from sekft_engine.records.results import LoadResult
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.job_size import JobSize, train_size
 from sekft_tui.model.job_text import no_base
@@ -21,6 +21,7 @@ from sekft_tui.model.runs.measured import Measured, alike, measured_runs
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train.counting import counted
 from sekft_tui.panes.train.memory import MemoryLine, measure_processor, memory_line
+from sekft_tui.process.bridge import loaded_by
 from sekft_tui.text import Parts, clip, short_path
 from sekft_tui.widgets.form import Field, Form
 from sekft_tui.widgets.form_help import FormHelp
@@ -162,9 +163,12 @@ class RecipePart(Part):
     def recipe(self) -> Recipe:
         """The recipe in the form. Raises BadInput, with the field's name, if a value is invalid."""
         try:
-            return recipe_from(self.values)
+            recipe = recipe_from(self.values)
         except SekftError as error:
             raise BadInput(error.what, mend="Enter on its line edits it") from error
+        if fault := self._targets_fault(recipe.targets):
+            raise BadInput(f"targets: {fault}", mend="Enter on its line edits it")
+        return recipe
 
     def job(self) -> jobs.Train:
         """The run that the form describes. Raises as :meth:`recipe`."""
@@ -308,15 +312,30 @@ class RecipePart(Part):
             recipe_from(self.values | {name: value})
         except SekftError as error:
             return error.what.removeprefix(f"{name} {value}: ")
+        return self._targets_fault(value) if name == "targets" else ""
+
+    def _targets_fault(self, targets: str) -> str:
+        """Which of the layers the base does not have, and those that it has; "" = it has all, or
+        is not here."""
+        host = self._host
+        try:
+            folder = ready_base(host.base, host.workspace) if host.base else None
+        except SekftError:
+            return ""  # that is said elsewhere
+        try:
+            if folder is not None:
+                refuse_unknown_targets(folder, targets)
+        except SekftError as error:
+            return f"{error.what} ({error.mend})"
         return ""
 
     def _name_fault(self, name: str) -> str:
         """Why the next run's adapter cannot be called ``name``, as the run itself would say it."""
         bridge = self._host.bridge
-        held = bridge.engine.status().resident
+        held = loaded_by(bridge.engine)
         if why := name_fault(name):
             return why
-        if isinstance(held, LoadResult) and name in held.adapters:
+        if held is not None and name in held.adapters:
             return "an adapter of this name is on the base; choose another name"
         with bridge.shared() as shared:
             queue = shared.queue

@@ -12,13 +12,15 @@ from textual import work
 
 from sekft_engine.core import machine
 from sekft_engine.core.errors import SekftError
-from sekft_engine.records.results import LoadResult
-from sekft_tui.input.actions import same_key
+from sekft_engine.records import jobs
+from sekft_tui.input.actions import bindings, same_key
 from sekft_tui.messages import RedrawPane
-from sekft_tui.model.endings import name_of
-from sekft_tui.model.job_text import engine_text, release_of
+from sekft_tui.model.endings import name_of, release_of
+from sekft_tui.model.job_text import engine_text, queued_text
+from sekft_tui.process.bridge import loaded_by
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.box import CLOSE, BoxScreen
+from sekft_tui.screens.choose import Choice, ChooseScreen
 from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible, wrapped
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ class EngineScreen(BoxScreen[None]):
     """
 
     TITLE_TEXT = "engine"
-    BINDINGS = [same_key("global.engine", "close")]
-    HINTS = (CLOSE,)
+    PLACE = "engine"
+    BINDINGS = [*bindings("engine"), same_key("global.engine", "close")]
+    HINTS = (("engine.drop", "drop an adapter"), CLOSE)
 
     def __init__(
         self, bridge: Bridge, workspace: Path, elsewhere: Callable[[], RunInfo | None]
@@ -110,8 +113,8 @@ class EngineScreen(BoxScreen[None]):
             yield "memory", f"{self._memory / _GIB:.1f} of {total:.1f} GiB"
 
     def _base(self, shared: Shared) -> Iterator[tuple[str, str]]:
-        held, said = self._bridge.engine.status().resident, shared.base
-        if not isinstance(held, LoadResult) or not held.base:
+        held, said = loaded_by(self._bridge.engine), shared.base
+        if held is None or not held.base:
             yield "base", "none is loaded; the first job loads it"
             return
         precision = "4 bits" if held.quantised else held.dtype
@@ -120,8 +123,10 @@ class EngineScreen(BoxScreen[None]):
         name = visible(Path(held.base).name)
         yield "base", f"{name} in {precision} on {visible(held.device)}{size}{loading}"
         for adapter, digest in held.adapters.items():
+            called = held.called(adapter)
             active = ", active" if adapter == held.active else ""
-            yield "adapter", f"{visible(adapter)} ({digest[:12]}{active})"
+            here = f", {visible(adapter)} on the base" if called != adapter else ""
+            yield "adapter", f"{visible(called)} ({digest[:12]}{active}{here})"
         if self._server:
             yield "served", f"at {visible(self._server)}"
 
@@ -136,13 +141,28 @@ class EngineScreen(BoxScreen[None]):
             detail = visible(job.progress.detail) if job.progress is not None else ""
             doing = f"{engine_text(shared)[0]}{spent}" + (f": {detail}" if detail else "")
             yield from _lines("job", doing, width)
-        status = self._bridge.engine.status()
-        for waiting in status.queued:
+        held = loaded_by(self._bridge.engine)
+        for waiting in shared.queue.waiting if shared.queue is not None else ():
             why = f"held: {release_of(1)}" if waiting.held else "waits"
-            yield (
-                "waiting",
-                f"{visible(name_of(waiting.kind))} {short_path(visible(waiting.label))} ({why})",
-            )
+            what = queued_text(waiting, held, active=False)
+            yield "waiting", f"{visible(name_of(waiting.kind))} {what} ({why})"
+
+    def action_drop(self) -> None:
+        """Ask which adapter is to leave the base. Its files stay."""
+        held = loaded_by(self._bridge.engine)
+        if held is None or not held.adapters:
+            self.notify("no adapter is on the base")
+            return
+        choices = tuple(
+            Choice(name, held.called(name), f"{digest[:12]}{', active' * (name == held.active)}")
+            for name, digest in held.adapters.items()
+        )
+        title = "drop which adapter? its files stay"
+        self.app.push_screen(ChooseScreen(title, choices, held.active or ""), self._drop)
+
+    def _drop(self, name: str | None) -> None:
+        if name is not None:
+            self._bridge.submit(jobs.Drop(name=name))
 
 
 def _measured(remote: RemoteEngine | None) -> tuple[int, int, str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.binding import Binding
 
+from sekft_engine.records.events import Queued
 from sekft_tui.input.actions import same_key
+from sekft_tui.model.endings import never_begun
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import visible
 
@@ -14,6 +18,7 @@ class EngineGoneScreen(QuestionScreen):
 
     Args:
         why: the engine ended.
+        waited: the jobs that it had not begun.
     """
 
     BINDINGS = [
@@ -25,14 +30,16 @@ class EngineGoneScreen(QuestionScreen):
     ]
     WIDTH = 66
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, waited: Sequence[Queued] = ()) -> None:
         super().__init__()
         self._why = why
+        self._waited = waited
 
     def on_mount(self) -> None:
+        lines = never_begun(self._waited)
         self.ask(
             "the engine has ended",
-            f"{visible(self._why)}. What it did is on disk.",
+            "\n".join([f"{visible(self._why)}. What it did is on disk.", *lines]),
             (
                 ("r", "start one in the background again, with its base"),
                 ("o", "work with an engine of this workbench"),

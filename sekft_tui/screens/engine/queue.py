@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -12,9 +11,11 @@ from textual.containers import Vertical
 from sekft_engine.records.events import Queued
 from sekft_tui.input.actions import bindings, key_for, same_key
 from sekft_tui.messages import RedrawPane
-from sekft_tui.model.job_text import engine_text, job_state
+from sekft_tui.model.endings import never_begun
+from sekft_tui.model.job_text import engine_text, job_state, queued_text
+from sekft_tui.process.bridge import loaded_by
 from sekft_tui.screens.box import CLOSE, BoxScreen, plain_title
-from sekft_tui.text import Parts, clip, fit, short_path, visible
+from sekft_tui.text import Parts, clip, fit, visible
 from sekft_tui.widgets.line_list import LineList
 
 if TYPE_CHECKING:
@@ -58,13 +59,19 @@ class QueueScreen(BoxScreen[None]):
 
     def compose(self) -> ComposeResult:
         self.list = LineList(self._row, empty=self._empty(), id="queue")
-        box = Vertical(self.list, self.make_foot(), id="box")
-        box.border_title = "queue"
-        yield box
+        self.box = Vertical(self.list, self.make_foot(), id="box")
+        self.box.border_title = "queue"
+        yield self.box
 
     def _empty(self) -> str:
         """What is said where the queue is empty."""
-        run = self._elsewhere()
+        run, remote = self._elsewhere(), self._bridge.remote
+        if remote is not None and remote.state == "ended":
+            said = [
+                f"the engine has ended: {visible(remote.why)}",
+                *never_begun(remote.never_begun),
+            ]
+            return "\n".join(said)
         if run is not None:
             return _ELSEWHERE.format(run=visible(run.id))
         return _EMPTY.format(start=key_for("train.start"))
@@ -86,9 +93,9 @@ class QueueScreen(BoxScreen[None]):
             job = shared.jobs.get(running.id)
             status = job.status if job is not None else "running"
             self._rows.insert(0, (running, status))
-            self.query_one("#box").border_subtitle = plain_title(engine_text(shared)[0])
+            self.box.border_subtitle = plain_title(engine_text(shared)[0])
         else:
-            self.query_one("#box").border_subtitle = ""
+            self.box.border_subtitle = ""
         self.list.empty = self._empty()
         ids = [queued.id for queued, _ in self._rows]
         at = ids.index(under.id) if under is not None and under.id in ids else self.list.cursor
@@ -97,7 +104,7 @@ class QueueScreen(BoxScreen[None]):
 
     def _fit(self) -> None:
         room = max(3, self.app.size.height - 8)
-        self.list.styles.height = max(3, min(len(self._rows), room))
+        self.list.styles.height = max(3, min(len(self._rows) or self.list.lines_of_empty, room))
 
     @property
     def _under(self) -> Queued | None:
@@ -107,10 +114,8 @@ class QueueScreen(BoxScreen[None]):
     def _row(self, y: int, width: int) -> Parts:
         job, status = self._rows[y]
         text, style = job_state(status)
-        label = short_path(job.label) if job.label.startswith("/") else visible(job.label)
+        label = queued_text(job, loaded_by(self._bridge.engine), active=job.id == self._active)
         again = "resumes  " if job.resumes else ""
-        if (again or job.id == self._active) and job.spec.get("out"):
-            label = visible(Path(str(job.spec["out"])).name)  # its run
         return (
             (fit(f" {text}", 14), style),
             (fit(visible(job.kind), 10), "strong"),

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from sekft_engine.takeover.keep import folder_for
+from sekft_engine.takeover.origin import CUT_OFF
 from sekft_engine.takeover.takeover import TakeOver
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.host import SessionHost
@@ -161,6 +162,9 @@ class TakeOverScreen(ModalScreen[None]):
             if view.state == "ready":
                 self.marked = None
                 self.shell.remember(history(view))  # what was typed ahead stays
+                cut_off = view.origin.cut_off if view.origin is not None else ""
+                if cut_off and self.shell.offer(cut_off):
+                    self.note = CUT_OFF
         edit = self.shell.edit if self.typing else None
         left = "" if self.typing else self.shell.text
         self.view.show(view, edit, self._mark, tuple(self.shell.ahead), left)

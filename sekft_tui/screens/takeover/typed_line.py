@@ -17,6 +17,7 @@ class TypedLine(ShellLine):
     def __init__(self) -> None:
         super().__init__()
         self.ahead: list[str] = []
+        self._offered = False
 
     @property
     def unsent(self) -> str:
@@ -36,6 +37,15 @@ class TypedLine(ShellLine):
                 self.start(history(session.view))
         elif session.type(self.text):
             self.start(history(session.view))
+
+    def offer(self, command: str) -> bool:
+        """Put a command that was cut off into the prompt, once; False where the person types
+        already, or it was offered before."""
+        offered, self._offered = self._offered, True
+        if offered or self.unsent:
+            return False
+        self.edit.insert(command)
+        return True
 
     def send_next(self, session: TakeOver) -> None:
         """Type the first command that waits."""

@@ -9,9 +9,8 @@ from sekft_engine.records.events import Event
 from sekft_engine.records.results import LoadResult
 
 
-def adapters_after(*heard: Event) -> tuple[dict[str, str], str | None]:
-    """The adapters on the base of an engine that had ``old`` when it was asked, and the active
-    one."""
+def held_after(*heard: Event) -> LoadResult:
+    """What an engine holds that had the adapter ``old`` when it was asked."""
     known = Known()
     resident = LoadResult(base="b", digest="d", adapters={"old": "0"}, active="old")
     status = EngineStatus(
@@ -22,6 +21,12 @@ def adapters_after(*heard: Event) -> tuple[dict[str, str], str | None]:
         known.take(seq, event)
     held = known.status().resident
     assert isinstance(held, LoadResult)
+    return held
+
+
+def adapters_after(*heard: Event) -> tuple[dict[str, str], str | None]:
+    """The adapters on its base then, and the active one."""
+    held = held_after(*heard)
     return held.adapters, held.active
 
 
@@ -44,3 +49,14 @@ def test_another_base_has_no_adapters() -> None:
         job="l", base="c", digest="e", parameters=1, dtype="float32", device="cpu", seconds=0.0
     )
     assert adapters_after(loaded) == ({}, None)
+
+
+def test_an_adapter_with_another_name_on_the_base_is_called_as_its_run() -> None:
+    path = "/place/runs/001-train-cat/adapter"
+    saved = events.AdapterSaved(job="t", name="cat", path=path, digest="1", step=1)
+    held = held_after(saved)
+    assert (held.called("cat"), held.called("old")) == ("001-train-cat", "old")
+    renamed = events.AdapterAttached(job="r", name="001-train-cat", digest="1", path=path)
+    held = held_after(saved, events.AdapterDropped(job="r", name="cat"), renamed)
+    assert held.called("001-train-cat") == "001-train-cat"
+    assert held.runs == {}

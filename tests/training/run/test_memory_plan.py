@@ -235,7 +235,9 @@ def test_a_run_that_cannot_fit_leaves_nothing_and_one_that_does_says_what_it_tak
         return run_document(job, None, seen.append, engine=engine)
 
     try:
-        with pytest.raises(BadInput, match=r"no layer called nothing_of_the_kind.* o_proj, q_proj"):
+        with pytest.raises(
+            BadInput, match=r"no linear layer called nothing_of_the_kind.* o_proj, q_proj"
+        ):
             train(targets="q_proj,nothing_of_the_kind")
         assert not [event for event in seen if isinstance(event, events.BaseLoaded)]
         with pytest.raises(BadInput, match="no linear layer called embed_tokens"):

@@ -10,7 +10,7 @@ import pytest
 
 from sekft_engine.cli.main import run as run_command
 from sekft_engine.cli.show.rate_plot import HEIGHT, rate_plot
-from sekft_engine.core.errors import JobFailed
+from sekft_engine.core.errors import BadInput, JobFailed
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
@@ -81,3 +81,14 @@ def test_the_command_prints_the_rate_as_a_flag_and_draws_the_sweep(
     assert told.out == f"--lr {found['suggested']:g}\n"
     assert drawn in told.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_layers_that_the_base_has_not_are_refused_before_it_is_loaded(
+    tiny_base: Path, sessions: Path
+) -> None:
+    seen: list[Event] = []
+    recipe = msgspec.structs.replace(RECIPE, targets="nope")
+    job = jobs.FindRate(base=str(tiny_base), data=str(sessions), recipe=recipe)
+    with pytest.raises(BadInput, match=r"no linear layer called nope.*all-linear"):
+        run_document(job, None, seen.append)
+    assert not [event for event in seen if isinstance(event, events.BaseLoaded)]

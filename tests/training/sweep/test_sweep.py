@@ -236,3 +236,14 @@ def test_other_data_is_no_part_of_the_same_sweep(
     other = _table(tmp_path, text.replace("rank = 4", "rank = 2"))
     with pytest.raises(SekftError, match="another table, base or data"):
         Told(workspace).sweep(other, tiny_base, data, out)
+
+
+def test_layers_that_the_base_has_not_are_refused_before_it_is_loaded_and_nothing_is_written(
+    workspace: Workspace, tiny_base: Path, sessions: Path, tmp_path: Path
+) -> None:
+    text = '[[point]]\nlr = 1e-3\n[[point]]\ntargets = "q_proj,nope"\n'
+    told = Told(workspace)
+    with pytest.raises(BadInput, match=r"no linear layer called nope.*all-linear.*o_proj, q_proj"):
+        told.sweep(_table(tmp_path, text), tiny_base, sessions)
+    assert not told.of(events.BaseLoaded)
+    assert list_runs(workspace.runs) == ()

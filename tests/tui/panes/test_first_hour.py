@@ -268,6 +268,21 @@ def test_what_was_stopped_is_said_once_and_with_the_key_that_resumes_it(
     assert stopped_text(events.JobCancelled(job="1", kind=kind, detail=detail)) == says
 
 
+@pytest.mark.parametrize(
+    ("kind", "later", "says"),
+    [
+        ("train", f"; {events.OFFERED}", "the next engine holds it (Q, then p, releases it)"),
+        ("export", "", "start it again"),
+    ],
+)
+def test_a_job_that_waited_when_its_engine_ended_never_began_and_that_is_said(
+    kind: str, later: str, says: str
+) -> None:
+    why = "the engine has ended (it was killed)"
+    event = events.JobCancelled(job="1", kind=kind, detail=f"{events.NOT_BEGUN}: {why}{later}")
+    assert stopped_text(event).endswith(f" never began: {why}; {says}")
+
+
 async def test_a_run_without_losses_of_this_trajectory_says_which_key_measures_them(
     make_app: Make, workspace: Workspace
 ) -> None:

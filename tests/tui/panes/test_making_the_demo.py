@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sekft_engine.core.locks import take_lock
 from sekft_engine.data.workspace import Workspace
-from sekft_engine.records import events
+from sekft_engine.demo import KEPT
+from sekft_engine.records import events, jobs
 from sekft_tui.app import Workbench
 from tests.tui.conftest import trajectory
 from tests.tui.screen import until_gone, until_shown
@@ -137,3 +139,53 @@ async def test_what_was_changed_in_the_recipe_before_stays_when_the_demo_is_made
         await until_shown(pilot, "making the demo workspace")
         await pilot.press("escape")
         await until_shown(pilot, "32  not 16", "lr             0.002")
+
+
+def begin_to_make(place: Workspace) -> Path:
+    """What a process leaves that is killed while it records the demo's sessions; its mark."""
+    mark = place.create().root / KEPT
+    mark.write_text("")
+    return mark
+
+
+async def test_a_demo_whose_making_was_interrupted_says_so_and_a_key_goes_on_with_it(
+    folder: Workspace, engine: ScriptedEngine, tiny_base: Path
+) -> None:
+    begin_to_make(folder)
+    (folder.bases / "tiny").symlink_to(tiny_base)
+    async with Workbench(engine, folder).run_test(size=SMALL) as pilot:
+        await until_shown(
+            pilot, "no trajectories yet", "making the demo here was interrupted; B goes on with it"
+        )
+        await pilot.press("2", "B")
+        await until_shown(pilot, "making the demo workspace")
+    assert [job.workspace for job in engine.jobs if isinstance(job, jobs.Setup)] == [
+        str(folder.root)
+    ]
+
+
+async def test_a_demo_that_was_interrupted_before_it_had_a_base_is_offered_again(
+    folder: Workspace, engine: ScriptedEngine
+) -> None:
+    begin_to_make(folder)
+    async with Workbench(engine, folder).run_test(size=SMALL) as pilot:
+        await until_shown(
+            pilot, "Making the demo here was interrupted.", "go on making the demo here"
+        )
+        await pilot.press("escape", "2", "s")
+        await until_shown(pilot, "no base yet; making the demo here was interrupted")
+        await pilot.press("B")
+        await until_shown(pilot, "making the demo workspace")
+
+
+async def test_a_demo_that_another_process_makes_is_not_said_to_be_interrupted(
+    folder: Workspace, engine: ScriptedEngine, tiny_base: Path
+) -> None:
+    with begin_to_make(folder).open("ab") as other:
+        assert take_lock(other.fileno()) == "taken"
+        (folder.bases / "tiny").symlink_to(tiny_base)
+        async with Workbench(engine, folder).run_test(size=SMALL) as pilot:
+            shown = await until_shown(pilot, "the demo is being made in another process")
+            assert "interrupted" not in shown
+            await pilot.press("B")
+            assert not engine.jobs

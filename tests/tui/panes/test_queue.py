@@ -180,3 +180,41 @@ async def test_a_run_that_is_resumed_says_after_which_step_and_counts_nothing_be
         assert "3/60" not in shown
         engine.say(events.RunResumed(job="train-2", step=2), again[-1])
         await until_shown(pilot, "resumed after step 2", "step 3/60", "train 3/60")
+
+
+async def test_an_adapter_is_called_as_its_run_in_the_engine_and_in_the_queue(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    engine.adapters = {"cat": "f00d" * 16, "002-train": "beef" * 16}
+    engine.runs = {"cat": "001-train-cat"}
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        engine.submit(jobs.Train(base="tiny", data="d", name="dog"))
+        await pilot.press("I")
+        shown = await until_shown(pilot, "adapter    001-train-cat (f00df00df00d, cat on the base)")
+        assert "adapter    002-train (beefbeefbeef)" in shown
+        assert "…-train-dog" in shown, "the number is known once it begins"
+        await pilot.press("x")
+        await until_shown(pilot, "drop which adapter? its files stay", "001-train-cat")
+        await pilot.press("enter")
+        await until(pilot, lambda: jobs.Drop in map(type, engine.jobs), "the job")
+        dropped = next(job for job in engine.jobs if isinstance(job, jobs.Drop))
+        assert dropped.name == "cat", "as it is called on the base"
+        await until_shown(pilot, "waiting    drop 001-train-cat")
+        await pilot.press("escape", "Q")
+        await until_shown(pilot, "…-train-dog", "001-train-cat")
+
+
+async def test_where_no_adapter_is_on_the_base_none_can_be_dropped(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("I")
+        await until_shown(pilot, "x drop an adapter")
+        await pilot.press("x")
+        await until_shown(pilot, "no adapter is on the base")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "Drop an adapter from the base; its files stay")
+    assert not engine.jobs

@@ -14,7 +14,7 @@ import pytest
 
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records.runs import list_runs, survey_runs
-from sekft_engine.records.upkeep.run_notes import read_notes
+from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes, write_notes
 from sekft_tui.app import Workbench
 from sekft_tui.input.keymap import FILE
 from tests.tui.screen import screen_text, until, until_gone, until_shown
@@ -147,6 +147,33 @@ async def test_a_run_is_given_a_title_a_note_and_tags_that_stay_with_it(
         "small rank", "a first try", ("baseline", "keep"),
     )  # fmt: skip
     assert list_runs(filled.runs)[0].id == "001-train", "the manifest is as it was"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)], ids=["80x24", "60x20"])
+async def test_in_a_narrow_terminal_a_row_has_whole_facts_and_whole_tags(
+    workspace: Workspace, make_app: Make, size: tuple[int, int]
+) -> None:
+    subjects = [
+        {"name": name, "n": 16, "clean_termination": ends, "operates": 16, "verified": 3,
+         "terminates": 16}
+        for name, ends in (("base", 2), ("tuned", 12))
+    ]  # fmt: skip
+    stored_run(
+        workspace, "001-eval", evaluation({"base": ["good"]}, 1), kind="eval",
+        result={"subjects": subjects},
+    )  # fmt: skip
+    tagged = stored_run(workspace, "002-train", training(60), result=trained(0.4, 0.7))
+    write_notes(tagged, RunNotes(tags=("fine", "another", "elsewhere")))
+    facts = {"base 2/16", "tuned 12/16", "clean termination", "60 steps", "loss 2.50 → 0.40",
+             "held-out 0.70", "#fine", "#another", "#elsewhere"}  # fmt: skip
+    async with make_app().run_test(size=size) as pilot:
+        await pilot.press("5")
+        shown = await until_shown(pilot, "001-eval", "002-train", "60 steps")
+        rows = [line for line in shown.splitlines() if re.match(r" ?✓", line)]
+        assert len(rows) == 2
+        for row in rows:
+            result = row.partition("done")[2].replace("…", "").strip()
+            assert set(re.split(r"  +| (?=#)", result)) <= facts, "each is whole"
 
 
 async def test_tags_leave_the_loss_its_room_on_80_columns(

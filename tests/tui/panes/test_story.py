@@ -124,6 +124,38 @@ def test_a_lost_connection_saves_the_run(workspace: Workspace, tmp_path: Path) -
     assert (Path(run.adapter) / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_leaves_a_living_terminal_as_it_was_found(
+    workspace: Workspace, tmp_path: Path, number: signal.Signals
+) -> None:
+    with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
+        screen.until_shown("12 trajectories", "certified")
+        assert screen.faults_at_rest, "the workbench has asked the terminal for something"
+        screen.program.send_signal(number)
+        assert screen.ended() == 128 + signal.SIGHUP
+        screen.read_all()
+        assert screen.faults_at_rest == []
+
+
+@pytest.mark.slow
+def test_a_signal_while_a_run_is_trained_saves_it_and_leaves_the_terminal_as_it_was_found(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
+        screen.until_shown("12 trajectories")
+        screen.press("2")
+        screen.until_shown("epochs")
+        screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
+        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
+        screen.program.send_signal(signal.SIGHUP)
+        assert screen.ended() == 128 + signal.SIGHUP
+        screen.read_all()
+        assert screen.faults_at_rest == []
+    run = list_runs(workspace.runs)[0]
+    assert isinstance(read_events(run.events_path)[-1], events.JobCancelled)
+    assert (Path(run.adapter) / "adapter_model.safetensors").is_file()
+
+
 #: Runs sekft as make does: it leads the session, and the hang-up reaches it alone.
 LEADER = """
 import signal, subprocess, sys

@@ -7,11 +7,12 @@ from pathlib import Path
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.sources import load_trajectories
+from sekft_engine.takeover.origin import DRAFT
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver
 from sekft_tui.screens.takeover import TakeOverScreen
 from tests.tui.panes.test_takeover import Make, begun, recorded, typed
-from tests.tui.screen import until, until_gone, until_shown
+from tests.tui.screen import screen_text, until, until_gone, until_shown
 
 SIZE = (120, 40)
 
@@ -111,3 +112,34 @@ async def test_a_model_types_one_turn_from_the_keys_and_is_stopped_by_ctrl_c(
             assert session.session.join(60.0)
     finally:
         engine.close()
+
+
+async def test_a_command_that_was_cut_off_stands_in_the_prompt_again_and_is_not_run(
+    make_app: Make, workspace: Workspace
+) -> None:
+    """The draft is as a kill of the workbench leaves it while a command runs."""
+    folder = workspace.root / "takeovers"
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await typed(pilot, "touch first")
+        await until_shown(pilot, "1 command so far")
+        await typed(pilot, "touch second; sleep 300")
+        await until_shown(pilot, "running,")
+        (draft,) = folder.iterdir()
+        (folder / f"{DRAFT}killed.json").write_bytes(draft.read_bytes())
+        await pilot.press("ctrl+c")
+        await until_shown(pilot, "2 commands so far")
+        await pilot.press("escape", "q", "x")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, TakeOverScreen), "left")
+        await until(pilot, lambda: not draft.exists(), "thrown away")
+        await pilot.press("W")
+        await until_shown(pilot, "held-000, unfinished", "1 command")
+        await pilot.press("enter")
+        await until_shown(pilot, "$ touch second; sleep 300", "it may have run in part when")
+        await pilot.press("ctrl+u")
+        await typed(pilot, "ls -a")
+        shown = await until_shown(pilot, "2 commands so far", "first")
+        assert "second" not in shown
+        await pilot.press("escape", "u")
+        await until_shown(pilot, "1 command so far")
+        assert "sleep 300" not in screen_text(pilot.app), "it was offered once"

@@ -336,3 +336,22 @@ async def test_why_a_job_failed_is_read_whole_in_its_pane_and_once_in_the_log(
             assert [text for _, level, text in shared.log if level == "error"] == [
                 f"eval failed: {why}"
             ]
+
+
+async def test_layers_that_the_base_has_not_are_refused_where_they_are_typed_and_at_the_start(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, "targets        all-linear")
+        form = app.query_one(TrainPane).form
+        while form.field is None or form.field.name != "targets":
+            await pilot.press("j")
+        await pilot.press("enter", "ctrl+u", *"q_proj,nope", "enter")
+        await until_shown(pilot, "this base has no linear layer called nope")
+        await pilot.press("escape")
+        app.query_one(TrainPane).left.values["targets"] = "nope"  # remembered from another base
+        await pilot.press("s")
+        await until_shown(pilot, "targets: this base has no linear layer")
+        assert not engine.jobs

@@ -87,7 +87,7 @@ def test_runs_shows_what_came_of_each_run(
     begin("runs")
 
     async def steps(pilot: Pilot[int]) -> None:
-        await until_shown(pilot, "003-train", "died")
+        await until_shown(pilot, "003-train", "died", "Log (1)")
         await pilot.press("j")
         await until_shown(pilot, "0.001")
 

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from sekft_engine.core.text import acts
-from sekft_tui.text import bar, clip, clip_left, duration, fit, short_number, visible, visible_lines
+from sekft_tui.text import (
+    bar,
+    clip,
+    clip_facts,
+    clip_left,
+    duration,
+    fit,
+    short_number,
+    visible,
+    visible_lines,
+)
 
 
 @given(st.text(alphabet=st.characters()))
@@ -38,6 +48,16 @@ def test_fitting_fills_exactly_the_cells_there_are(text: str, width: int) -> Non
     assert cell_len(fit(text, width, right=True)) == width
     assert cell_len(clip(text, width)) <= width
     assert cell_len(clip_left(text, width)) <= max(1, width)
+    assert cell_len(clip_facts(text, width)) <= width
+
+
+def test_of_facts_whole_ones_are_shown_and_of_a_long_one_whole_words() -> None:
+    facts = "base 2/16  tuned 12/16  clean termination"
+    assert clip_facts(facts, 41) == facts
+    assert clip_facts(facts, 40) == "base 2/16  tuned 12/16 …"
+    assert clip_facts(facts, 23) == "base 2/16 …"
+    assert clip_facts("a step cannot fit into memory", 18) == "a step cannot …"
+    assert clip_facts("incomprehensible", 8) == "incompr…"
 
 
 def test_numbers_are_short() -> None:
