@@ -131,7 +131,8 @@ class Engine:
     def submit(self, job: Job) -> str:
         """Queue a job and return its id; status, cancel, pause and resume are answered at once.
 
-        A job gets exactly one ending, also one that is refused since the engine is closing.
+        A job gets exactly one ending, also one that is refused since the engine is closing, or that
+        cannot be written down.
         """
         if not isinstance(job, AT_ONCE):
             self.open_journal()
@@ -149,7 +150,12 @@ class Engine:
             if closing:
                 self._end(job, events.JobFailed, error="the engine is closing", exit_status=1)
                 return job.id
-            self._publish_for(job, events.JobQueued, kind=kind_of(job), label=label_of(job))
+            try:
+                self._publish_for(job, events.JobQueued, kind=kind_of(job), label=label_of(job))
+            except OSError as error:
+                ending, fields = ending_of(error)
+                self._end(job, ending, **fields)
+                return job.id
             with self._changed:
                 self._queue.add(job)
                 self._changed.notify_all()

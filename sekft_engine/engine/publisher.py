@@ -15,6 +15,9 @@ from sekft_engine.records.journal import Journal, Line
 #: Takes an event and its line; None = no journal has it, since there is none or the disk refused.
 Observer = Callable[[Event, Line | None], None]
 
+#: Events that are shown also where the disk refuses them.
+_SHOWN_ANYWAY = (*events.ENDINGS, events.QueueChanged)
+
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +53,8 @@ class Publisher:
             self._observers.append(callback)
 
     def publish(self, event: Event) -> None:
-        """Journal, then show. A disk that refuses stops the job, not the showing of its end."""
+        """Journal, then show. A disk that refuses stops the job, not the showing of its end, nor of
+        what runs and waits."""
         with self.lock:
             journal = self._journals.get(event.job)
             if journal is None:
@@ -64,7 +68,7 @@ class Publisher:
                     line = journal.write(event)
                 except OSError as error:
                     refused = error
-            if refused is not None and not isinstance(event, events.ENDINGS):
+            if refused is not None and not isinstance(event, _SHOWN_ANYWAY):
                 raise refused
             observers = [functools.partial(callback, event, line) for callback in self._observers]
             subscribers = [functools.partial(callback, event) for callback in self._subscribers]

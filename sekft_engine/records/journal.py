@@ -90,8 +90,9 @@ class Journal:
             written = os.write(self._fd, line)
             if written < len(line):
                 os.write(self._fd, line[written:])
-        except OSError:
+        except OSError as error:
             os.ftruncate(self._fd, size)
+            error.filename = str(self.path)  # a descriptor has no name
             raise
         now = time.monotonic()
         if isinstance(event, _SYNC_AT_ONCE) or now - self._synced > SYNC_EVERY_S:

@@ -128,6 +128,27 @@ def test_a_disk_that_fills_up_fails_the_job_with_one_line(
     assert not listener.of(events.Progress)
 
 
+def test_a_job_that_a_full_disk_does_not_let_in_fails_and_the_engine_lives_on(
+    make_engine: Make, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, listener = make_engine(lambda _job, _context: {"fine": True}, workspace)
+    room = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(JOURNAL):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return room(descriptor, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        failed = listener.ending(engine.submit(Poke()))
+        assert engine.cancel() is False
+    assert isinstance(failed, events.JobFailed)
+    assert failed.error.startswith(f"{workspace.root / JOURNAL}: the disk is full")
+    done = listener.ending(engine.submit(Poke()))
+    assert isinstance(done, events.JobDone)
+
+
 def test_a_front_end_that_stumbles_does_not_end_the_job(make_engine: Make) -> None:
     def stumble(_event: Event) -> None:
         raise RuntimeError("a widget is gone")
