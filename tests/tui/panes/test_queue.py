@@ -209,7 +209,7 @@ async def test_an_adapter_is_called_as_its_run_in_the_engine_and_in_the_queue(
 async def test_where_no_adapter_is_on_the_base_none_can_be_dropped(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
-    async with make_app().run_test(size=(80, 24)) as pilot:
+    async with make_app().run_test(size=(80, 24), notifications=True) as pilot:
         await until_shown(pilot, "12 trajectories")
         await pilot.press("I")
         await until_shown(pilot, "x drop an adapter")

@@ -342,7 +342,7 @@ async def test_layers_that_the_base_has_not_are_refused_where_they_are_typed_and
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     app = make_app()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("2")
         await until_shown(pilot, "targets        all-linear")
         form = app.query_one(TrainPane).form
