@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 #: Seconds between two looks at whether something is to be remembered: after a loss of power, what
 #: was changed since is lost.
 REMEMBER_S = 5.0
-#: Seconds until the log begins: what that imports would keep the first keys waiting.
-EARLIER_S = 2.0
 #: How often the screen asks the bridge whether something changed, per second.
 PULLS = 6
 
@@ -197,7 +195,7 @@ class Workbench(ToolsApp):
         if self._was_left():
             return
         self.report_keys(self._wrong_keys)
-        self.set_timer(EARLIER_S, self.log_earlier)
+        self.log_earlier()
         if self.remembered.form("zoom").get(self.pane):
             self.call_after_refresh(self.action_zoom)
         self.look_elsewhere()

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from textual.screen import Screen
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.engine import Engine
 from sekft_tui.host import Host
@@ -187,7 +187,7 @@ class EngineSwitch:
             try:
                 done = await run_on_thread(do)
             except (SekftError, OSError) as error:
-                self._app.error(str(error))
+                self._app.error(in_words(error))
                 failed()
             else:
                 then(done)

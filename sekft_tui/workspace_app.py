@@ -143,7 +143,7 @@ class WorkspaceApp(PanesApp):
 
     def _earlier(self, since: float) -> list[tuple[float, str, str]]:
         """What the log begins with, in the order of the times."""
-        from sekft_engine.takeover.keep import drafts_folder
+        from sekft_engine.takeover.draft_files import drafts_folder
         from sekft_tui.process.earlier import endings_since, sessions_left_since
 
         found = sessions_left_since(drafts_folder(self.workspace), since)

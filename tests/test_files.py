@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sekft_engine.core.errors import NoRoom
+from sekft_engine.core.errors import NoRoom, in_words
 from sekft_engine.core.files import read_regular, write_whole
 from sekft_engine.data.workspace import Workspace
 
@@ -52,3 +53,21 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="is larger than"):
         read_regular(tmp_path / "large", most=8)
     assert read_regular(tmp_path / "large", most=9) == b"x" * 9
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file_that_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as refused:
+        write_whole(tmp_path / "curve.csv", b"1,2")
+    assert in_words(refused.value).startswith(f"{tmp_path / 'curve.csv'}: the disk is full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_copy_has_no_room_its_target_is_named() -> None:
+    copied = OSError(errno.ENOSPC, "No space left on device", "/big/from", None, "/small/to")
+    assert in_words(copied).startswith("/small/to: the disk is full (")

@@ -27,12 +27,8 @@ from sekft_engine.episodes.episode import FinishedEpisode
 from sekft_engine.episodes.store import find_episode
 from sekft_engine.records import jobs
 from sekft_engine.records.runs import run_of
-from sekft_engine.takeover.keep import (
-    HAND,
-    Keeper,
-    drafts_folder,
-    folder_for,
-)
+from sekft_engine.takeover.draft_files import drafts_folder
+from sekft_engine.takeover.keep import HAND, Keeper, folder_for
 from sekft_engine.takeover.origin import CUT_OFF, Origin, origin_of_scenario, origin_of_session
 from sekft_engine.takeover.takeover import STEP_CAP, TakeOver
 from sekft_engine.takeover.view import TakeOverView

@@ -92,19 +92,30 @@ _OS_ERRORS = {
     errno.EISDIR: ("a folder stands where a file is needed", "check the path"),
 }
 
+#: Errors that concern the file that is written, also where one is copied.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def explain_os_error(error: OSError) -> SekftError | None:
     """The one-line form of an operating-system error a person can mend, else None."""
     known = _OS_ERRORS.get(error.errno or 0)
     if known is None:
         return None
-    where = str(error.filename) if error.filename else None
+    copied_to = error.filename2 if error.errno in _NO_ROOM else None
+    named = copied_to or error.filename
+    where = str(named) if named else None
     kind: type[SekftError] = Unavailable
     if error.errno in (errno.ENOENT, errno.EISDIR):
         kind = BadInput
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    elif error.errno in _NO_ROOM:
         kind = NoRoom
     return kind(known[0], where=where, mend=known[1])
+
+
+def in_words(error: BaseException) -> str:
+    """The error in one line, for a person, where it is known what it may be."""
+    explained = explain_os_error(error) if isinstance(error, OSError) else None
+    return str(explained or error)
 
 
 def known_error(error: BaseException) -> SekftError:

@@ -91,9 +91,11 @@ def staged_file(target: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         stage.replace(target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             stage.unlink()
+        if isinstance(error, OSError) and error.filename in (None, name):
+            error.filename = str(target)  # the stage is nobody's concern
         raise
     sync_folder(target.parent)
 

@@ -19,13 +19,12 @@ from sekft_engine.render import ChatTokenizer, Dropped, Row, build_row
 from sekft_engine.render.template.tokenizer import load_tokenizer
 from sekft_engine.sources import write_trajectory
 from sekft_engine.takeover.difference import differences
-from sekft_engine.takeover.origin import DRAFT, RECORDED, RUNNING, TYPIST, Origin
+from sekft_engine.takeover.draft_files import TAKEOVERS
+from sekft_engine.takeover.origin import RECORDED, RUNNING, TYPIST, Origin
 from sekft_engine.worlds.shell.engine_id import engine_id
 
 #: The typist of a turn that a person typed.
 HAND = "hand"
-#: The workspace's folder for sessions of held-out worlds, which are no training data.
-TAKEOVERS = "takeovers"
 
 
 class SavedSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,24 +223,6 @@ class Draft:
             self.path.unlink(missing_ok=True)
 
 
-def draft_path(folder: Path, name: str) -> Path:
-    return folder / f"{DRAFT}{name}.json"
-
-
-def drafts(folder: Path | None) -> list[Path]:
-    """The drafts in ``folder``, newest first; some may be being typed now."""
-    found = folder.glob(f"{DRAFT}*.json") if folder is not None else ()
-    return sorted(found, key=_changed, reverse=True)
-
-
-def _changed(path: Path) -> float:
-    """When a file was changed; a dangling link and what is gone by now was changed never."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and its parents.
 
@@ -261,8 +242,3 @@ def folder_for(origin: Origin, workspace: Workspace | None) -> Path:
     if workspace is None:
         return Path(TAKEOVERS)
     return workspace.root / TAKEOVERS if origin.heldout else workspace.trajectories
-
-
-def drafts_folder(workspace: Workspace | None) -> Path | None:
-    """The folder of drafts; None without a workspace."""
-    return workspace.root / TAKEOVERS if workspace is not None else None

@@ -18,10 +18,9 @@ from sekft_engine.operators.subjects import BASE
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.runs import MANIFEST, list_runs, read_run
 from sekft_engine.sources import survey_scenarios
+from sekft_engine.takeover.draft_files import DRAFT
 from sekft_engine.worlds.shell.engine_id import engine_id, gone, machine
 
-#: The beginning of a draft's file name.
-DRAFT = ".takeover-"
 #: Where a draft's ``meta.takeover`` names the process that types it.
 TYPIST = "typist"
 #: Where it has the command that runs.

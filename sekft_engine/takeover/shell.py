@@ -29,8 +29,9 @@ from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.results import ShellResult
 from sekft_engine.records.runs import Run, adapter_folder, create_run, refuse_place, run_of
 from sekft_engine.sources import load_scenarios
+from sekft_engine.takeover.draft_files import drafts_folder
 from sekft_engine.takeover.folder_world import scenario_of_folder
-from sekft_engine.takeover.keep import Keeper, drafts_folder
+from sekft_engine.takeover.keep import Keeper
 from sekft_engine.takeover.model_turns import Server
 from sekft_engine.takeover.origin import Origin, origin_of_scenario
 from sekft_engine.takeover.takeover import TakeOver

@@ -20,7 +20,8 @@ from sekft_engine.data.trajectory import Turn
 from sekft_engine.episodes.command_turn import CommandTurn, excess
 from sekft_engine.episodes.episode import Episode, FinishedEpisode, described
 from sekft_engine.takeover.difference import against_reference, differences
-from sekft_engine.takeover.keep import HAND, Draft, Keeper, draft_path, with_provenance
+from sekft_engine.takeover.draft_files import draft_path
+from sekft_engine.takeover.keep import HAND, Draft, Keeper, with_provenance
 from sekft_engine.takeover.local_session import LocalSession
 from sekft_engine.takeover.model_turns import ModelTurns, Server
 from sekft_engine.takeover.origin import Origin, upto

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.core.files import read_regular
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.records.events import EpisodeDone
@@ -88,4 +88,4 @@ def final_difference(episode: Episode) -> StateDifference:
     try:
         return state_difference(read_run(Path(episode.path).parent.parent), episode.trajectory)
     except (OSError, SekftError) as error:
-        return StateDifference(unknown=str(error))
+        return StateDifference(unknown=in_words(error))

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import count
-from sekft_engine.episodes.store import read_episode
 from sekft_engine.records.runs import EVENTS, read_run
-from sekft_engine.takeover.keep import drafts
-from sekft_engine.takeover.origin import typed_elsewhere
+from sekft_engine.takeover.draft_files import drafts
 from sekft_tui.input.actions import key_for
 
 #: How a run has ended, as the log says it. One that is done says so in Runs.
@@ -61,8 +59,14 @@ def sessions_left_since(folder: Path | None, since: float) -> list[tuple[float, 
     Returns:
         as :func:`endings_since`.
     """
+    newest = drafts(folder)[:MOST]
+    if not newest:  # what reads them takes long to import, when the first keys want an answer
+        return []
+    from sekft_engine.episodes.store import read_episode
+    from sekft_engine.takeover.origin import typed_elsewhere
+
     found = []
-    for path in reversed(drafts(folder)[:MOST]):  # the newest
+    for path in reversed(newest):
         try:
             when, left = path.stat().st_mtime, read_episode(path).trajectory
         except (SekftError, OSError):

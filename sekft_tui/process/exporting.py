@@ -15,7 +15,7 @@ from typing import Any
 
 from textual.message import Message
 
-from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.errors import BadInput, SekftError, in_words
 from sekft_engine.core.files import write_whole
 
 #: Makes the content of a file; called on a thread, so it must not touch widgets.
@@ -73,7 +73,7 @@ def write(path: Path, writer: Writer, post: Callable[[Message], object]) -> None
         try:
             write_whole(path, writer())
         except (SekftError, OSError, ValueError) as error:
-            post(Exported(path, str(error)))
+            post(Exported(path, in_words(error)))
         else:
             post(Exported(path))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.cells import cell_len
 from textual import work
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import Counts, EvalResult, SubjectFacts
 from sekft_tui.input.actions import same_key
@@ -56,7 +56,7 @@ class FiguresScreen(BoxScreen[None]):
                 facts_of, self._folder, self._models, self._controls
             )
         except (OSError, SekftError, ValueError) as error:
-            self.put((((f" {visible(str(error))}", "bad"),),))
+            self.put((((f" {visible(in_words(error))}", "bad"),),))
             return
         self._draw()
 

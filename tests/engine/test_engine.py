@@ -135,7 +135,7 @@ def test_a_job_that_a_full_disk_does_not_let_in_fails_and_the_engine_lives_on(
     room = os.write
 
     def full(descriptor: int, data: bytes) -> int:
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(JOURNAL):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == JOURNAL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return room(descriptor, data)
 

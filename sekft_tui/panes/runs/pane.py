@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from textual import work
 
-from sekft_engine.core.errors import BadInput, SekftError
+from sekft_engine.core.errors import BadInput, SekftError, in_words
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
 from sekft_engine.records.journal import is_being_written
@@ -69,7 +69,7 @@ class RunsPane(RunList):
                 run = await asyncio.to_thread(read_run, self.host.workspace.runs / points[0])
             view = await asyncio.to_thread(stored_view, run)
         except (OSError, SekftError, ValueError) as error:
-            self.host.error(str(error))
+            self.host.error(in_words(error))
             return
         self.request(ShowRun(view))
 
@@ -129,7 +129,7 @@ class RunsPane(RunList):
         try:
             job = await asyncio.to_thread(_continuing, run, self.host.workspace)
         except (OSError, SekftError) as error:
-            self.host.error(str(error))
+            self.host.error(in_words(error))
             return
 
         def begun() -> None:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.core.files import write_whole
 from sekft_tui.process.exporting import Exported, file_name, target, unused
 
@@ -44,7 +44,7 @@ def start(pane: Browser, path: Path) -> None:
         try:
             write(path)
         except (SekftError, OSError) as error:
-            pane.post_message(Exported(path, str(error)))
+            pane.post_message(Exported(path, in_words(error)))
         else:
             pane.post_message(Exported(path))
 

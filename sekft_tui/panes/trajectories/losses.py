@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.core.imports import import_module
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
@@ -168,6 +168,6 @@ class RunLosses:
             try:
                 read()
             except (SekftError, OSError) as error:
-                self._pane.post_message(Measured(self.run, self._file, str(error)))
+                self._pane.post_message(Measured(self.run, self._file, in_words(error)))
 
         threading.Thread(target=work, name="sekft-losses", daemon=True).start()

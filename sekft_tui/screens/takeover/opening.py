@@ -9,7 +9,8 @@ from sekft_engine.core.errors import SekftError
 from sekft_engine.data.scenario import Scenario
 from sekft_engine.episodes.store import holds_bundles, read_episode
 from sekft_engine.sources import survey_scenarios
-from sekft_engine.takeover.keep import Keeper, drafts, drafts_folder
+from sekft_engine.takeover.draft_files import drafts, drafts_folder
+from sekft_engine.takeover.keep import Keeper
 from sekft_engine.takeover.origin import (
     Origin,
     last_turn,

@@ -22,7 +22,8 @@ from sekft_engine.episodes.store import read_episode, write_episode
 from sekft_engine.records import jobs
 from sekft_engine.records.runs import create_run
 from sekft_engine.sources import load_trajectories
-from sekft_engine.takeover.keep import Keeper, drafts_folder, folder_for
+from sekft_engine.takeover.draft_files import drafts_folder
+from sekft_engine.takeover.keep import Keeper, folder_for
 from sekft_engine.takeover.origin import (
     last_turn,
     origin_of_scenario,

@@ -18,7 +18,7 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.results import ShellResult
 from sekft_engine.records.runs import create_run, list_runs
 from sekft_engine.sources import load_trajectories
-from sekft_engine.takeover.origin import DRAFT
+from sekft_engine.takeover.draft_files import DRAFT
 from sekft_engine.takeover.view import TakeOverView
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver

@@ -7,7 +7,7 @@ from pathlib import Path
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.sources import load_trajectories
-from sekft_engine.takeover.origin import DRAFT
+from sekft_engine.takeover.draft_files import DRAFT
 from sekft_tui.app import Workbench
 from sekft_tui.messages import TakeOver
 from sekft_tui.screens.takeover import TakeOverScreen
