@@ -15,7 +15,7 @@ from textual import on
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
-from sekft_engine.data.workspace import naming
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_tui import theme
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import key_for
@@ -265,12 +265,21 @@ class ToolsApp(NoticesApp):
         """Offer what can be done with an empty workspace."""
         from sekft_tui.screens.welcome import WelcomeScreen
 
-        self.push_screen(WelcomeScreen(self.workspace), self._welcomed)
+        self.push_screen(WelcomeScreen(self.workspace, self._demo_below()), self._welcomed)
+
+    def _demo_below(self) -> Workspace | None:
+        """The demo that ``sekft tui --demo`` made in this folder; None = it did not."""
+        from sekft_engine import demo
+
+        found = Workspace(self.workspace.root / demo.FOLDER)
+        return found if found.config_path.is_file() else None
 
     def _welcomed(self, answer: str | None) -> None:
         match answer:
             case "demo":
                 self.make_demo()
+            case "open demo" if (found := self._demo_below()) is not None:
+                self.ask_to_leave(str(found.root))
             case "data":
                 self.open_data(self.welcome)
             case "leave":

@@ -13,10 +13,16 @@ from sekft_tui.text import short_path
 
 
 class WelcomeScreen(QuestionScreen):
-    """Answers ``demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``."""
+    """Answers ``demo``, ``open demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``.
+
+    Args:
+        workspace: the empty one.
+        demo: a demo that was made below it: opened in place of making another around it. None =
+            there is none.
+    """
 
     BINDINGS = [
-        Binding("d", "answer('demo')", show=False),
+        Binding("d", "demo", show=False),
         Binding("i", "answer('data')", show=False),
         Binding("o", "answer('open')", show=False),
         Binding("escape,enter", "answer('')", show=False),
@@ -25,25 +31,33 @@ class WelcomeScreen(QuestionScreen):
     ]
     WIDTH = 72
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, demo: Workspace | None = None) -> None:
         super().__init__()
         self._workspace = workspace
+        self._demo = demo
 
     def on_mount(self) -> None:
         is_made = self._workspace.config_path.exists()
         what = "There is nothing in" if is_made else "There is no workspace in"
+        said = f"{what} {_named(self._workspace.root)} yet."
+        demo = "make the demo here: a small model, worlds and sessions (minutes)"
+        if self._demo is not None:
+            said = f"{said}\nThe demo is here, in the folder {self._demo.root.name}."
+            demo = "open the demo"
         self.ask(
             "an empty workspace" if is_made else "no workspace here",
-            f"{what} {_named(self._workspace.root)} yet.\n"
-            "A workspace holds base models, recorded sessions, worlds and runs.",
+            f"{said}\nA workspace holds base models, recorded sessions, worlds and runs.",
             (
-                ("d", "make the demo here: a small model, worlds and sessions (minutes)"),
+                ("d", demo),
                 ("i", "show sessions that are somewhere else (a folder or a file)"),
                 ("o", "open another workspace"),
                 ("esc", "look around"),
                 ("q", "leave"),
             ),
         )
+
+    def action_demo(self) -> None:
+        self.action_answer("demo" if self._demo is None else "open demo")
 
 
 def _named(root: Path) -> str:

@@ -55,6 +55,23 @@ async def test_an_empty_workspace_offers_the_demo(
     assert any(isinstance(job, jobs.Setup) for job in engine.jobs)
 
 
+@SIZES
+async def test_a_demo_that_was_made_here_is_opened_and_not_made_again(
+    empty: Workspace, engine: ScriptedEngine, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """As after ``sekft tui --demo``, by someone who types plain ``sekft tui`` the next time."""
+    here = tmp_path / "here"
+    made = Workspace(here / "demo").create()
+    app = Workbench(engine, Workspace(here))
+    async with app.run_test(size=size) as pilot:
+        shown = await until_shown(pilot, "The demo is here, in the folder demo", "d  open the demo")
+        assert "make the demo" not in shown
+        await pilot.press("d")
+        await until(pilot, lambda: not app.is_running, "left, for the demo")
+    assert app.next_workspace == str(made.root)
+    assert not engine.jobs
+
+
 async def test_who_only_looks_leaves_nothing_behind(empty: Workspace, tmp_path: Path) -> None:
     """A folder with files and no workspace, such as a checkout: that it has none is said."""
     checkout = tmp_path / "checkout"
