@@ -238,7 +238,7 @@ class ToolsApp(NoticesApp):
 
     async def action_tour(self) -> None:
         """Begin the tour, or go to its next stop."""
-        stop = self.tour.step()
+        stop = self.tour.step(empty=self.is_empty)
         if stop is None:
             self.note(f"the tour is over; {key_for('global.help')} shows all keys of a pane")
         else:

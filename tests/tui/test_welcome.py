@@ -232,6 +232,16 @@ async def test_the_tour_leads_through_all_panes_and_leaves_the_keys_alone(
         await until_gone(pilot, "Tour ")
 
 
+@SIZES
+async def test_the_tour_says_that_there_are_no_sessions_where_there_are_none(
+    empty: Workspace, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with Workbench(engine, empty).run_test(size=size) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("escape", "ctrl+g")
+        await until_shown(pilot, "Tour 1/", "There are none here yet", "with a bar.")
+
+
 async def test_the_tour_speaks_of_what_is_on_the_screen_however_it_was_left(
     make_app: Make,
 ) -> None:

@@ -166,7 +166,9 @@ class RunList(SearchedPane, SortedPane):
         unread = f"  {count(broken, 'folder')} cannot be read" if broken else ""
         marked = ""
         if self.marked:
-            marked = f"  {len(self.marked)} marked: {key_for('runs.compare')} compares"
+            another = "mark another, " if len(self.marked) == 1 else ""
+            compares = f"{key_for('runs.compare')} compares"
+            marked = f"  {len(self.marked)} marked: {another}{compares}"
         how = f"  f: {visible(rows.filter)}" if rows.filter else ""
         order = f"  {self.order_text}" if self.order_text else ""
         parts = [
@@ -191,7 +193,7 @@ class RunList(SearchedPane, SortedPane):
         indent = "  " * min(row.depth, 4) + ("└ " if row.depth else "")
         title = fit(indent + visible(row.listed), name - 1) + " "
         if row.run is None:
-            why = clip(visible(row.why), max(0, width - name - 26))
+            why = clip(visible(row.why), max(0, width - name - 27))
             return (("?", "warn"), ("  ", ""), (title, "quiet"), (fit("", 13), ""),
                     (fit("unreadable", 11), "warn"), (why, "warn"))  # fmt: skip
         run = row.run
