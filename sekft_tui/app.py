@@ -88,7 +88,8 @@ class Workbench(ToolsApp):
     #panes { height: 1fr; }
     #bottom { dock: bottom; height: 2; }
     #prompt { margin-bottom: 1; }
-    ToastRack { align-horizontal: right; }
+    /* The answer to the last key stays in view below it; nothing shows where a bar could scroll. */
+    ToastRack { align-horizontal: right; margin-bottom: 2; scrollbar-size-vertical: 0; }
     Toast { max-width: 64; }
     .-narrow Toast { padding: 0 1; }  /* no higher than what explains a field */
     """

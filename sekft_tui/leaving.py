@@ -13,7 +13,7 @@ from textual.screen import Screen
 from sekft_engine.data.workspace import naming
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
-from sekft_tui.model.endings import name_of
+from sekft_tui.model.endings import name_of, stop_of
 from sekft_tui.process.attachment import cannot_move_out
 from sekft_tui.screens.busy import BusyScreen
 from sekft_tui.screens.quit import QuitScreen
@@ -86,11 +86,14 @@ class Leaving:
             self._stop()
         else:  # it goes on here
             app.next_workspace = ""
+            with app.bridge.shared() as shared:
+                job = shared.active
             if answer == "cancel" and app.bridge.stop(after_step=False):
-                app.note("cancelling: the running step is discarded")
+                kept = stop_of(job.kind).cancelled if job is not None else ""
+                app.note(f"cancelling: {kept}" if kept else "cancelling")
 
     def _stop(self) -> None:
-        """Leave as soon as the running job has ended its step and saved."""
+        """Leave as soon as the running job has stopped, and saved what it keeps."""
         app = self._app
         with app.bridge.shared() as shared:
             job = shared.active
@@ -116,15 +119,14 @@ def losses(shared: Shared, root: Path) -> list[str]:
 
 
 def ending_text(shared: Shared, job: JobView | None = None) -> str:
-    """What ``job``, else the one at work, does that was asked to end after its step; "" = it has
-    ended."""
+    """What ``job``, else the one at work, does that was asked to stop; "" = it has ended."""
     job = shared.jobs.get(job.id, job) if job is not None else shared.active
     if job is None or not job.active:
         return ""
     batch = shared.train.batch
     if job.id == shared.train.job and batch is not None and batch.step > shared.train.step:
         return f"step {batch.step} ends and is saved"
-    return f"{name_of(job.kind)} ends its step and is saved"
+    return f"{name_of(job.kind)} {stop_of(job.kind).ending}"
 
 
 def _unsaved(train: TrainView) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "duration",
     "fit",
     "halves",
+    "memory_text",
     "percent",
     "rule",
     "sentence",
@@ -112,6 +113,22 @@ def short_number(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.3g}{unit}"
     return f"{value:.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def memory_text(used: int, total: int = 0) -> str:
+    """So many bytes of memory, of a total if there is one: 1.05 of 23.5 GiB."""
+    size, unit = _in_unit(used)
+    if not total:
+        return f"{size} {unit}"
+    whole, unit_of_whole = _in_unit(total)
+    beside = "" if unit == unit_of_whole else f" {unit}"
+    return f"{size}{beside} of {whole} {unit_of_whole}"
+
+
+def _in_unit(count: int) -> tuple[str, str]:
+    """So many bytes in the binary unit that suits them, as graphics drivers count."""
+    size, unit = (count / 2**30, "GiB") if count >= 2**30 else (count / 2**20, "MiB")
+    return f"{size:.3g}" if size < 100 else f"{size:.0f}", unit
 
 
 def duration(seconds: float) -> str:

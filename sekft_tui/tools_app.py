@@ -16,7 +16,7 @@ from textual import on
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.core.text import plain
-from sekft_engine.data.workspace import naming
+from sekft_engine.data.workspace import Workspace, naming
 from sekft_tui import theme
 from sekft_tui.input import clipboard
 from sekft_tui.input.actions import key_for
@@ -240,7 +240,7 @@ class ToolsApp(NoticesApp):
 
     async def action_tour(self) -> None:
         """Begin the tour, or go to its next stop."""
-        stop = self.tour.step()
+        stop = self.tour.step(empty=self.is_empty)
         if stop is None:
             self.note(f"the tour is over; {key_for('global.help')} shows all keys of a pane")
         else:
@@ -290,12 +290,22 @@ class ToolsApp(NoticesApp):
         """Offer what can be done with an empty workspace."""
         from sekft_tui.screens.welcome import WelcomeScreen
 
-        self.push_screen(WelcomeScreen(self.workspace, self.demo_left), self._welcomed)
+        box = WelcomeScreen(self.workspace, self.demo_left, self._demo_below())
+        self.push_screen(box, self._welcomed)
+
+    def _demo_below(self) -> Workspace | None:
+        """The demo that ``sekft tui --demo`` made in this folder; None = it did not."""
+        from sekft_engine import demo
+
+        found = Workspace(self.workspace.root / demo.FOLDER)
+        return found if found.config_path.is_file() else None
 
     def _welcomed(self, answer: str | None) -> None:
         match answer:
             case "demo":
                 self.make_demo()
+            case "open demo" if (found := self._demo_below()) is not None:
+                self.ask_to_leave(str(found.root))
             case "data":
                 self.open_data(self.welcome)
             case "leave":

@@ -13,18 +13,20 @@ from sekft_tui.widgets.lines import Lines
 
 class Stop(NamedTuple):
     """One step of the tour: where it is, and what is said there, with ids of keys in braces; what
-    is said first depends on whether a pane shows one part at a time, as in a narrow terminal."""
+    is said first depends on whether a pane shows one part at a time, as in a narrow terminal.
+    ``empty`` is said instead where there is no session to look at."""
 
     place: Place
     title: str
     text: str
     wide: str = ""
     narrow: str = ""
+    empty: str = ""
 
-    def said(self, *, narrow: bool) -> str:
+    def said(self, *, narrow: bool, empty: bool = False) -> str:
         """The text with the keys that are in use."""
         first = self.narrow if narrow else self.wide
-        text = f"{first} {self.text}".strip()
+        text = self.empty if empty and self.empty else f"{first} {self.text}".strip()
         return re.sub(r"\{([a-z.-]+)\}", lambda found: key_for(found[1]), text)
 
 
@@ -34,6 +36,8 @@ STOPS = (
         "Recorded sessions",
         "Each row is a session at a shell prompt. j and k walk, Enter goes to its tokens, escape "
         "comes back. Bold text with a bar at its left is trained; all else is only read.",
+        empty="There are none here yet. Each row will be a session at a shell prompt: j and k "
+        "walk, Enter goes to its tokens, escape comes back. What is trained is bold, with a bar.",
     ),
     Stop(
         "trajectories",
@@ -100,13 +104,19 @@ class Tour(Lines):
     def __init__(self) -> None:
         super().__init__(self._text, id="tour")
         self.at = -1
+        self._empty = False
 
     @property
     def stop(self) -> Stop | None:
         return STOPS[self.at] if 0 <= self.at < len(STOPS) else None
 
-    def step(self) -> Stop | None:
-        """Go to the next stop, or begin; None = the tour is over."""
+    def step(self, *, empty: bool = False) -> Stop | None:
+        """Go to the next stop, or begin; None = the tour is over.
+
+        Args:
+            empty: there is no session to look at.
+        """
+        self._empty = empty
         self.at = self.at + 1 if self.at + 1 < len(STOPS) else -1
         self.set_class(self.at >= 0, "-on")
         self.update()
@@ -129,5 +139,6 @@ class Tour(Lines):
             ("" if last else f"   {key_for('global.end-tour')} ", "key"),
             ("" if last else "ends it", "quiet"),
         )
-        rows = wrapped(stop.said(narrow=self.screen.has_class("-narrow")), max(20, width - 2))[:4]
+        said = stop.said(narrow=self.screen.has_class("-narrow"), empty=self._empty)
+        rows = wrapped(said, max(20, width - 2))[:4]
         return (head, *(((f" {row}", "text"),) for row in rows))

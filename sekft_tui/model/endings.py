@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sekft_engine.records import events
 from sekft_engine.records.events import Queued
@@ -19,6 +20,37 @@ NAMES = {
     "prepare": "preparing the base",
     "setup": "set-up",
 }
+
+
+class Stop(NamedTuple):
+    """What is true of a job of some kind that is asked to stop.
+
+    Attributes:
+        leaving: what the answer to stop it and leave does.
+        ending: what it does until it has stopped.
+        cancelled: what becomes of its work where it does not end its step.
+    """
+
+    leaving: str
+    ending: str
+    cancelled: str
+
+
+_STEPS = Stop(
+    "stop after this step, save, and leave",
+    "ends its step and is saved",
+    "the running step is discarded",
+)
+_EPISODES = "finished episodes are kept"
+_MADE = "what it has made is kept"
+_OTHER = Stop("stop it, and leave", "stops", "")
+#: Only training has steps that can be ended first.
+_STOPS = {
+    "train": _STEPS,
+    "sweep": _STEPS,
+    "eval": Stop(f"stop it, and leave; {_EPISODES}", f"stops; {_EPISODES}", _EPISODES),
+    "setup": Stop(f"stop it, and leave; {_MADE}", f"stops; {_MADE}", _MADE),
+}
 _IN_BACKGROUND = "handed to an engine in the background"
 #: Kinds of jobs that Runs can resume.
 _RESUMED = ("train", "eval", "sweep")
@@ -30,6 +62,11 @@ _AFTER = re.compile(r"stopped after step (\d+)")
 def name_of(kind: str) -> str:
     """What people call a job of this kind."""
     return NAMES.get(kind, kind.replace("_", " "))
+
+
+def stop_of(kind: str) -> Stop:
+    """What stopping a job of this kind means."""
+    return _STOPS.get(kind, _OTHER)
 
 
 def is_handed_over(event: events.JobCancelled, *, handing_over: bool) -> bool:

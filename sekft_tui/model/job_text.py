@@ -218,9 +218,14 @@ def queued_text(job: Queued, held: LoadResult | None, *, active: bool) -> str:
     return short_path(job.label) if job.label.startswith("/") else visible(job.label)
 
 
-def prepared_elsewhere(run: str) -> str:
-    """A line about a run of which another process has written nothing to show yet."""
-    return f"{visible(run)} is being prepared in another process"
+def begun_elsewhere(run: str, step: int = 0) -> str:
+    """A line about a run of which another process has written nothing to show yet.
+
+    Args:
+        step: the one that is in training; 0 = none has begun.
+    """
+    doing = f"at step {step}" if step else "being prepared"
+    return f"{visible(run)} is {doing} in another process"
 
 
 def left_over(shared: Shared) -> str:

@@ -328,7 +328,7 @@ def stop_asked(shared: Shared, job_id: str) -> None:
     if job is not None and job.active:
         job.status = "stopping"
         shared.version += 1
-        shared.add_log(time.time(), "info", f"{name_of(job.kind)}: stopping after this step")
+        shared.add_log(time.time(), "info", f"{name_of(job.kind)}: asked to stop")
 
 
 def pause_asked(shared: Shared, job_id: str, paused: bool) -> None:

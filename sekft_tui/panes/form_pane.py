@@ -213,7 +213,8 @@ class FormPane(Pane, Generic[View]):
             self.go_to(self.watchable()[0])
 
     def toggle_form(self) -> None:
-        self.toggle_class("-no-form")
+        """Go to the form, shown if it was not; from the form, show the right side alone."""
+        self.set_class(self.is_on(self.form), "-no-form")
         self.go_to(self.first_focus())
 
     def toggle_pause(self, what: str, identity: str) -> None:

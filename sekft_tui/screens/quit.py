@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.binding import Binding
 
 from sekft_tui.input.actions import same_key
-from sekft_tui.model.endings import name_of
+from sekft_tui.model.endings import name_of, stop_of
 from sekft_tui.screens.question import QuestionScreen
 from sekft_tui.text import sentence
 
@@ -21,7 +21,7 @@ TWICE = 2.0
 
 
 class QuitScreen(QuestionScreen):
-    """Stop after the step and leave, hand over, cancel, stay, or leave now.
+    """Stop it and leave, hand over, cancel, stay, or leave now.
 
     Args:
         kind: of the job that runs; "" = none does.
@@ -66,7 +66,7 @@ class QuitScreen(QuestionScreen):
         self.ask("leave?", "\n".join([question, *self._lost]), self._answers())
 
     def _answers(self) -> tuple[tuple[str, str], ...]:
-        stop = ("s", "stop after this step, save, and leave")
+        stop = ("s", stop_of(self.kind).leaving)
         cancel = ("c", f"cancel {name_of(self.kind)}, and stay")
         if self._attached:
             detach = ("d", "detach: leave, and the engine keeps running")

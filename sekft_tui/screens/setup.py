@@ -27,7 +27,7 @@ class SetupScreen(BoxScreen[None]):
         same_key("global.demo-progress", "close"),
     ]
     SCROLLS = False
-    HINTS = (("box.close", "close, and look around"), ("global.interrupt", "cancel, or leave"))
+    HINTS = (("box.close", "close, and look around"), ("global.interrupt", "asks: stop or leave"))
 
     def __init__(self) -> None:
         super().__init__()

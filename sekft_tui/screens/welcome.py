@@ -13,15 +13,17 @@ from sekft_tui.text import sentence, short_path
 
 
 class WelcomeScreen(QuestionScreen):
-    """Answers ``demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``.
+    """Answers ``demo``, ``open demo``, ``data``, ``open``, ``leave`` or, to look around, ``""``.
 
     Args:
-        workspace: the folder.
-        begun: what is said of a demo that was begun there; "" = none was.
+        workspace: the empty one.
+        begun: what is said of a demo that was begun in it; "" = none was.
+        demo: a demo that was made below it: opened in place of making another around it. None =
+            there is none.
     """
 
     BINDINGS = [
-        Binding("d", "answer('demo')", show=False),
+        Binding("d", "demo", show=False),
         Binding("i", "answer('data')", show=False),
         Binding("o", "answer('open')", show=False),
         Binding("escape,enter", "answer('')", show=False),
@@ -30,28 +32,38 @@ class WelcomeScreen(QuestionScreen):
     ]
     WIDTH = 72
 
-    def __init__(self, workspace: Workspace, begun: str = "") -> None:
+    def __init__(
+        self, workspace: Workspace, begun: str = "", demo: Workspace | None = None
+    ) -> None:
         super().__init__()
         self._workspace = workspace
         self._begun = begun
+        self._demo = demo
 
     def on_mount(self) -> None:
         is_made = self._workspace.config_path.exists()
         begun = f"{sentence(self._begun.partition(';')[0])}.\n" if self._begun else ""
         make = "go on making the demo" if begun else "make the demo"
         what = "There is nothing in" if is_made else "There is no workspace in"
+        said = f"{what} {_named(self._workspace.root)} yet."
+        demo = f"{make} here: a small model, worlds and sessions (minutes)"
+        if self._demo is not None:
+            said = f"{said}\nThe demo is here, in the folder {self._demo.root.name}."
+            demo = "open the demo"
         self.ask(
             "an empty workspace" if is_made else "no workspace here",
-            f"{what} {_named(self._workspace.root)} yet.\n{begun}"
-            "A workspace holds base models, recorded sessions, worlds and runs.",
+            f"{said}\n{begun}A workspace holds base models, recorded sessions, worlds and runs.",
             (
-                ("d", f"{make} here: a small model, worlds and sessions (minutes)"),
+                ("d", demo),
                 ("i", "show sessions that are somewhere else (a folder or a file)"),
                 ("o", "open another workspace"),
                 ("esc", "look around"),
                 ("q", "leave"),
             ),
         )
+
+    def action_demo(self) -> None:
+        self.action_answer("demo" if self._demo is None else "open demo")
 
 
 def _named(root: Path) -> str:

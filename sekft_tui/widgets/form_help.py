@@ -33,9 +33,13 @@ class FormHelp(Lines):
             most = max(3, self.app.size.height // _SHARE)
             self.styles.height = max(1, min(needed, most))
 
-    @staticmethod
-    def _room(width: int) -> int:
-        return max(10, width - 3)
+    def _room(self, width: int) -> int:
+        return max(10, width - len(self._sign) - 1)
+
+    @property
+    def _sign(self) -> str:
+        """What stands before the first line: the mark of a problem is below the fields' names."""
+        return " ✗ " if self._is_problem else "  "
 
     def _wrapped(self, width: int) -> tuple[Parts, ...]:
         room, height = self._room(width), max(1, self.size.height)
@@ -44,6 +48,6 @@ class FormHelp(Lines):
             lines = [*lines[: height - 1], clip(" ".join(lines[height - 1 :]), room)]
         style = "bad" if self._is_problem else "quiet"
         return tuple(
-            (("✗ " if self._is_problem and not number else "  ", "bad"), (line, style))
+            ((" " * len(self._sign) if number else self._sign, "bad"), (line, style))
             for number, line in enumerate(lines)
         )

@@ -8,12 +8,14 @@ from rich.cells import cell_len
 from textual.timer import Timer
 
 from sekft_engine.core.errors import SekftError
-from sekft_tui.text import Parts, clip, fit, visible
+from sekft_tui.text import Parts, clip, fit, short_path, visible
 from sekft_tui.widgets.line_edit import HELP, LineEdit
 from sekft_tui.widgets.lines import Lines
 
 #: Nobody types more into one line: what comes beyond it is left out.
 LONGEST = 4000
+#: Cells of the text that stay in view beside a reason.
+_TEXT_END = 12
 #: Seconds without a key after which a text is looked at while it is typed.
 REST_S = 0.05
 
@@ -32,7 +34,7 @@ class PromptLine(Lines):
         self._label = ""
         self._hint = ""
         self._initial = ""
-        self._problem = ""
+        self._problem: tuple[str, ...] = ()
         self._number = False
         self._done: Callable[[str], None] | None = None
         self._timer: Timer | None = None
@@ -65,7 +67,7 @@ class PromptLine(Lines):
         ``done`` and ``changed`` may raise a SekftError: it is shown in place of the hint, and the
         prompt stays open.
         """
-        self._label, self._hint, self._initial, self._problem = label, hint, value, ""
+        self._label, self._hint, self._initial, self._problem = label, hint, value, ()
         self._done, self._changed, self._number = done, changed, number
         self._cancelled = cancelled
         self._edit = LineEdit(value, selected=number)
@@ -110,7 +112,7 @@ class PromptLine(Lines):
     def _text_changed(self) -> None:
         """Tell of the text once no further key of a burst is on its way: a paste into a terminal
         that does not mark it comes as keys."""
-        self._problem = ""
+        self._problem = ()
         if self._timer is not None:
             self._timer.stop()
         if self._changed is not None:
@@ -132,10 +134,10 @@ class PromptLine(Lines):
         try:
             callback(text)
         except SekftError as error:
-            self._problem = visible(str(error))
+            self._problem = _said(error)
             return False
         except (OSError, ValueError, RuntimeError) as error:  # of a path: too long, ~nobody, NUL
-            self._problem = visible(getattr(error, "strerror", None) or str(error))
+            self._problem = (visible(getattr(error, "strerror", None) or str(error)),)
             return False
         return True
 
@@ -143,7 +145,7 @@ class PromptLine(Lines):
         label = f" {self._label}: "
         spare = width - len(label) - max(18, len(self._edit.text) + 2) - 1
         if self._problem:  # of a long text the end is in view
-            hint, style = clip(f"  {self._problem}", max(spare, width // 2)), "bad"
+            hint, style = _reason(self._problem, max(spare, width // 2), width - len(label)), "bad"
         else:
             hint, style = _words(self._hint, spare), "quiet"
         room = max(4, width - len(label) - cell_len(hint) - 1)
@@ -151,6 +153,20 @@ class PromptLine(Lines):
         used = sum(len(piece) for piece, _ in text)
         gap = fit("", max(0, room - used))
         return (((label, "key"), *text, (gap, ""), (hint, style)),)
+
+
+def _said(error: SekftError) -> tuple[str, ...]:
+    """What is wrong, from all that is known of it to the reason alone."""
+    mend = f" ({error.mend})" if error.mend else ""
+    where = f"{short_path(error.where)}: " if error.where else ""
+    return tuple(map(visible, (str(error), f"{where}{error.what}{mend}",
+                               f"{error.what}{mend}", error.what)))  # fmt: skip
+
+
+def _reason(forms: tuple[str, ...], room: int, most: int) -> str:
+    """The fullest of ``forms`` that fits; the last one may take all but the end of the text."""
+    found = next((form for form in forms if cell_len(form) + 2 <= room), forms[-1])
+    return clip(f"  {found}", max(room, most - _TEXT_END))
 
 
 def _words(text: str, width: int) -> str:

@@ -55,6 +55,23 @@ async def test_an_empty_workspace_offers_the_demo(
     assert any(isinstance(job, jobs.Setup) for job in engine.jobs)
 
 
+@SIZES
+async def test_a_demo_that_was_made_here_is_opened_and_not_made_again(
+    empty: Workspace, engine: ScriptedEngine, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """As after ``sekft tui --demo``, by someone who types plain ``sekft tui`` the next time."""
+    here = tmp_path / "here"
+    made = Workspace(here / "demo").create()
+    app = Workbench(engine, Workspace(here))
+    async with app.run_test(size=size) as pilot:
+        shown = await until_shown(pilot, "The demo is here, in the folder demo", "d  open the demo")
+        assert "make the demo" not in shown
+        await pilot.press("d")
+        await until(pilot, lambda: not app.is_running, "left, for the demo")
+    assert app.next_workspace == str(made.root)
+    assert not engine.jobs
+
+
 async def test_who_only_looks_leaves_nothing_behind(empty: Workspace, tmp_path: Path) -> None:
     """A folder with files and no workspace, such as a checkout: that it has none is said."""
     checkout = tmp_path / "checkout"
@@ -213,6 +230,16 @@ async def test_the_tour_leads_through_all_panes_and_leaves_the_keys_alone(
         await until_gone(pilot, "Tour ")
         await pilot.press("ctrl+g", "ctrl+x")
         await until_gone(pilot, "Tour ")
+
+
+@SIZES
+async def test_the_tour_says_that_there_are_no_sessions_where_there_are_none(
+    empty: Workspace, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with Workbench(engine, empty).run_test(size=size) as pilot:
+        await until_shown(pilot, "an empty workspace")
+        await pilot.press("escape", "ctrl+g")
+        await until_shown(pilot, "Tour 1/", "There are none here yet", "with a bar.")
 
 
 async def test_the_tour_speaks_of_what_is_on_the_screen_however_it_was_left(

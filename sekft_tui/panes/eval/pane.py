@@ -23,9 +23,9 @@ from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenEpisode
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.job_text import (
+    begun_elsewhere,
     hint,
     next_run,
-    prepared_elsewhere,
     resumed_run,
     state_text,
 )
@@ -180,7 +180,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         if self._next:
             idle = (self._next, "", f"{key_for('global.queue')} shows the queue")
         if self.followed is not None:
-            idle = (prepared_elsewhere(view.run),)
+            idle = (begun_elsewhere(view.run),)
         running = shared.queue.running if shared.queue is not None else None
         is_eval = running is not None and running.kind == "eval"
         self._resumed = resumed_run(running) if running is not None and is_eval else ""

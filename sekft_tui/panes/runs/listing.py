@@ -167,7 +167,9 @@ class RunList(SearchedPane, SortedPane):
         unread = f"  {count(broken, 'folder')} cannot be read" if broken else ""
         marked = ""
         if self.marked:
-            marked = f"  {len(self.marked)} marked: {key_for('runs.compare')} compares"
+            another = "mark another, " if len(self.marked) == 1 else ""
+            compares = f"{key_for('runs.compare')} compares"
+            marked = f"  {len(self.marked)} marked: {another}{compares}"
         how = f"  f: {visible(rows.filter)}" if rows.filter else ""
         order = f"  {self.order_text}" if self.order_text else ""
         parts = [

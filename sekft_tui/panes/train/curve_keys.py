@@ -18,10 +18,20 @@ class CurveKeys(FormPane[TrainView]):
 
     chart: Chart
 
+    def _has_curve(self) -> bool:
+        """Whether there is a curve to look at; if not, says so."""
+        if self.view.last is None:
+            self.host.note("no step yet, so there is no curve")
+        return self.view.last is not None
+
     def action_metric(self, by: int) -> None:
+        if not self._has_curve():
+            return
         self.chart.set_view(views.next_metric(self.chart.view, self.chart.board, by))
 
     def action_log_y(self) -> None:
+        if not self._has_curve():
+            return
         self.chart.set_view(self.chart.view._replace(log=not self.chart.view.log))
 
     def action_axis(self) -> None:
@@ -34,18 +44,23 @@ class CurveKeys(FormPane[TrainView]):
         self.host.note(f"smoothing {weight:g}" if weight else "no smoothing")
 
     def action_zoom_in(self) -> None:
-        self.chart.zoom(0.5)
+        if self._has_curve():
+            self.chart.zoom(0.5)
 
     def action_zoom_out(self) -> None:
-        self.chart.zoom(2.0)
+        if self._has_curve():
+            self.chart.zoom(2.0)
 
     def action_pan(self, by: float) -> None:
+        if not self._has_curve():
+            return
         if not self.chart.view.span:
             self.host.note(f"all of it is in view; {key_for('train.zoom-in')} zooms in")
         self.chart.pan(by / 2)
 
     def action_cursor(self, by: int) -> None:
-        self.chart.move_cursor(by)
+        if self._has_curve():
+            self.chart.move_cursor(by)
 
     def action_mark(self, by: int) -> None:
         """Go to the next checkpoint, trial or warning."""

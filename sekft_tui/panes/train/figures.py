@@ -13,6 +13,7 @@ from sekft_tui.text import (
     clip,
     clip_left,
     duration,
+    memory_text,
     percent,
     short_number,
     short_path,
@@ -125,19 +126,19 @@ def _machine(train: TrainView, width: int) -> Parts:
         gpu = machine.gpu
         if gpu is not None:
             parts.append((*_gauge(gpu.busy, cells, "GPU"), (f"{gpu.busy:.0%} ", "strong")))
-            used = f"{_bytes(gpu.used)} of {_bytes(gpu.total)}"
+            used = memory_text(gpu.used, gpu.total)
             full = gpu.used / gpu.total if gpu.total else 0.0
             parts.append((*_gauge(full, cells, "memory"), (f"{used} ", "strong")))
             if gpu.watts:
                 parts.append(_figure("", f"{gpu.watts:.0f} W {gpu.celsius}°"))
-            parts.append(_figure("our peak", _bytes(machine.cuda_most)))
+            parts.append(_figure("our peak", memory_text(machine.cuda_most)))
         else:
             parts.append((*_gauge(machine.cpu, cells, "CPU"), (f"{machine.cpu:.0%} ", "strong")))
             full = machine.rss / machine.memory if machine.memory else 0.0
-            used = f"{_bytes(machine.rss)} of {_bytes(machine.memory)}"
+            used = memory_text(machine.rss, machine.memory)
             gauge = _gauge(full, cells, "memory") if width > NARROW else ((" memory ", "quiet"),)
             parts.append((*gauge, (f"{used} ", "strong")))
-            parts.append(_figure("peak", _bytes(machine.rss_most)))
+            parts.append(_figure("peak", memory_text(machine.rss_most)))
     out: list[tuple[str, str]] = []
     used_cells = 0
     for part in parts:
@@ -157,10 +158,6 @@ def _gauge(share: float, cells: int, name: str = "") -> tuple[tuple[str, str], .
     filled, empty = bar(share, cells)
     style = "warn" if name == "memory" and share > 0.92 else "accent"
     return ((f" {name} " if name else " ", "quiet"), (filled, style), (empty, "rule"), (" ", ""))
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
 
 
 def _warnings_and_saves(train: TrainView, width: int) -> Parts:

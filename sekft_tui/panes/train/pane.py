@@ -21,10 +21,10 @@ from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import OpenTrajectory
 from sekft_tui.model.job_text import (
+    begun_elsewhere,
     hint,
     labelled,
     next_run,
-    prepared_elsewhere,
     resumed_run,
     state_text,
 )
@@ -162,7 +162,8 @@ class TrainPane(CurveKeys):
     def _waiting(self) -> tuple[str, ...]:
         """The text of an empty chart."""
         if self.followed is not None:
-            return (prepared_elsewhere(self.view.run),)
+            batch = self.view.batch
+            return (begun_elsewhere(self.view.run, batch.step if batch is not None else 0),)
         if self._next:
             return self._next, "", f"{key_for('global.queue')} shows the queue"
         lines = [line.format(start=key_for("train.start")) for line in _WAITING]

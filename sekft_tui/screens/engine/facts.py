@@ -21,7 +21,17 @@ from sekft_tui.process.bridge import loaded_by
 from sekft_tui.process.workers import run_on_thread
 from sekft_tui.screens.box import CLOSE, BoxScreen
 from sekft_tui.screens.choose import Choice, ChooseScreen
-from sekft_tui.text import Parts, clip, duration, fit, short_number, short_path, visible, wrapped
+from sekft_tui.text import (
+    Parts,
+    clip,
+    duration,
+    fit,
+    memory_text,
+    short_number,
+    short_path,
+    visible,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from sekft_engine.engine.attached.remote import RemoteEngine
@@ -31,7 +41,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the memory.
 _PAUSE = 2.0
-_GIB = 1 << 30
 #: The width of the names of facts.
 NAMES = 11
 _ELSEWHERE = "the engine's sessions, runs and episodes are in"
@@ -109,8 +118,7 @@ class EngineScreen(BoxScreen[None]):
         if self._clients:
             yield "clients", f"open connections: {self._clients}, with this workbench's"
         if self._memory:
-            total = machine.memory_total() / _GIB
-            yield "memory", f"{self._memory / _GIB:.1f} of {total:.1f} GiB"
+            yield "memory", memory_text(self._memory, machine.memory_total())
 
     def _base(self, shared: Shared) -> Iterator[tuple[str, str]]:
         held, said = loaded_by(self._bridge.engine), shared.base

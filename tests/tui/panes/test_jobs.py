@@ -79,6 +79,24 @@ async def test_a_failed_job_is_a_toast_and_a_screen_never_an_exit(
         await until_shown(pilot, "training failed: no space [left] on disk")
 
 
+async def test_the_answer_to_a_key_is_read_beside_an_error(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        engine.say(
+            events.JobStarted(job="train-1", kind="train"),
+            events.JobFailed(job="train-1", kind="train", error="no space left " * 8, trace=""),
+        )
+        await until_shown(pilot, "error · e shows details")
+        await pilot.press("2", "right_square_bracket")
+        shown = await until_shown(pilot, "› no further mark")
+        answer = next(line for line in shown.splitlines() if "› no further" in line)
+        assert answer.strip() == "› no further mark"
+        error = [line for line in shown.splitlines() if "no space left" in line]
+        assert all(line.endswith(("left", "space")) for line in error), "nothing shows beside it"
+
+
 @SIZES
 async def test_verdicts_fill_the_grid_and_open_in_replay(
     make_app: Make, engine: ScriptedEngine, size: tuple[int, int]

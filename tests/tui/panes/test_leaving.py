@@ -54,6 +54,32 @@ async def test_leaving_while_a_job_runs_is_asked_for(
         await until(pilot, lambda: not app.is_running, "left")
 
 
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [("eval", "finished episodes are kept"), ("setup", "what it has made is kept")],
+)
+async def test_a_job_without_steps_is_not_said_to_end_one(
+    make_app: Make, engine: ScriptedEngine, kind: str, kept: str
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        engine.submit(
+            jobs.Setup(workspace="demo") if kind == "setup" else jobs.Evaluate(scenarios="x")
+        )
+        job = f"{kind}-1"
+        engine.say(events.JobStarted(job=job, kind=kind))
+        await pilot.press("q")
+        shown = await until_shown(pilot, "is still running", f"stop it, and leave; {kept}")
+        assert "step" not in shown.split("leave?")[1]
+        await pilot.press("c")
+        await until_shown(pilot, f"cancelling: {kept}")
+        await pilot.press("q", "s")
+        await until_shown(pilot, f"stops; {kept}, ")
+        engine.say(events.JobCancelled(job=job, kind=kind))
+        await until(pilot, lambda: not app.is_running, "left")
+
+
 #: Typed for the shell, by someone who thinks that the workbench is gone: every letter is an answer
 #: of the question before, or a key of a pane.
 FOR_THE_SHELL = ("q", "d", "s", "c", "k", "escape", "f", "2", "W", "ctrl+q", "ctrl+p", "enter")

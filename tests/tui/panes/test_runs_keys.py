@@ -128,3 +128,36 @@ async def test_comparing_runs_shows_both_keys_of_the_curves(
         await until_shown(pilot, "2 runs")
         await pilot.press("m", "j", "m", "C")
         await until_shown(pilot, "⏎ c curves in one chart")
+
+
+async def test_the_reason_why_a_prompt_refuses_is_read_to_its_end(
+    filled: Workspace, make_app: Make
+) -> None:
+    """Also where the path is long, and the way out is."""
+    for run in filled.runs.iterdir():
+        (run / "notes.json").mkdir()  # so that no notes can be written, whoever tries
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "7 runs")
+        await pilot.press("f", *"bogus:1", "enter")
+        shown = await until_shown(pilot, "no field 'bogus'")
+        assert shown.splitlines()[-2].rstrip().endswith("no field 'bogus'"), shown
+        await pilot.press("escape", "c", *"a note of some length", "enter")
+        await until_shown(pilot, "note: ", "cannot be written: Is a directory")
+
+
+async def test_of_a_manifest_that_cannot_be_read_the_list_says_where_it_leaves_something_out(
+    filled: Workspace, make_app: Make
+) -> None:
+    for number in range(20):  # of some length the cut would fall to the last cell
+        folder = filled.runs / f"1{number:02}-train"
+        folder.mkdir()
+        (folder / "run.json").write_text('{"id": "' + "x" * number)
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "20 folders cannot be read")
+        await pilot.press("G")
+        shown = await until_shown(pilot, "119-train")
+        rows = [line for line in shown.splitlines() if "unreadable " in line]
+        assert rows
+        assert all("…" in line.split("unreadable")[1] for line in rows), shown

@@ -268,7 +268,7 @@ async def test_two_trainings_side_by_side_show_what_differs(
         await pilot.press("5")
         await until_shown(pilot, "7 runs")
         await pilot.press("slash", *"001-train", "enter", "m")
-        await until_shown(pilot, "1 marked: C compares")
+        await until_shown(pilot, "1 marked: mark another, C compares")
         await pilot.press("slash", *"002-train", "enter", "m", "C")
         shown = await until_shown(pilot, "recipe, where they differ", "held-out loss", "0.7000")
         assert "rank" in shown
@@ -309,7 +309,7 @@ async def test_the_keys_of_the_comparison_can_be_others(filled: Workspace, make_
         await pilot.press("5")
         await until_shown(pilot, "7 runs")
         await pilot.press("slash", *"001-train", "enter", "m")
-        await until_shown(pilot, "1 marked: K compares")
+        await until_shown(pilot, "1 marked: mark another, K compares")
         await pilot.press("slash", *"002-train", "enter", "m", "K")
         await until_shown(pilot, "runs side by side", "f7 b curves in one chart")
         await pilot.press("K")  # what opened it closes it

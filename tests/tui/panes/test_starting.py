@@ -144,6 +144,8 @@ async def test_what_another_process_does_is_said_by_queue_engine_and_train(
             begun = next(event for event in script if isinstance(event, events.RunCreated))
             run.journal.write(msgspec.structs.replace(begun, run=run.id, path=str(run.folder)))
             await until_shown(pilot, "001-train is being prepared in another process")
+            run.journal.write(events.StepBegan(job="train-1", step=1, batch=[]))
+            await until_shown(pilot, "001-train is at step 1 in another process")
             for event in script:
                 run.journal.write(event)
             ahead = [events.BatchRow(id="tidy-001", tokens=60, edges=[20, 60])]

@@ -364,7 +364,7 @@ def test_a_gpu_is_told_by_its_share_its_memory_and_its_watts() -> None:
     )  # fmt: skip
     train = replayed([*watched(60), seen]).train
     shown = "\n".join("".join(text for text, _ in line) for line in figures.lines(train, True, 160))
-    for part in ("GPU", "75%", "40 GB of 140 GB", "600 W 61°"):
+    for part in ("GPU", "75%", "40 of 140 GiB", "600 W 61°"):
         assert part in shown, shown
     assert "CPU" not in shown
 

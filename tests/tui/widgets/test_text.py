@@ -16,6 +16,7 @@ from sekft_tui.text import (
     clip_left,
     duration,
     fit,
+    memory_text,
     short_number,
     visible,
     visible_lines,
@@ -65,3 +66,10 @@ def test_numbers_are_short() -> None:
     assert [duration(s) for s in (0.04, 4.25, 65, 7389)] == ["0.0 s", "4.2 s", "1:05", "2:03:09"]
     assert bar(0.5, 4) == ("━━", "──")
     assert bar(7, 4) == ("━━━━", "")
+
+
+def test_memory_is_told_in_the_units_in_which_it_is_counted() -> None:
+    gib = 2**30
+    assert memory_text(int(1.05 * gib), int(23.5 * gib)) == "1.05 of 23.5 GiB"
+    assert memory_text(512 * 2**20, 16 * gib) == "512 MiB of 16 GiB"
+    assert memory_text(1536 * gib) == "1536 GiB"
