@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 600.0
 #: How long a living terminal may take to be left once all is saved; it may have stopped reading.
 SCREEN_S = 2.0
-EXIT_STATUS = 128 + signal.SIGHUP
+#: The exit status after a signal is this and its number, as shells count.
+BY_SIGNAL = 128
 
 
 def over_bare_ssh(environ: Mapping[str, str]) -> bool:
@@ -60,7 +61,7 @@ def on_hangup(
             screen_left.set()
             threading.Event().wait()
 
-    def save_and_leave() -> None:
+    def save_and_leave(number: int = signal.SIGHUP) -> None:
         asked = False
         with suppress(Exception):
             if _terminal_lives():
@@ -71,12 +72,15 @@ def on_hangup(
             engine().close(timeout=patience)
         if asked:
             screen_left.wait(SCREEN_S)
-        os._exit(EXIT_STATUS)
+        os._exit(BY_SIGNAL + number)
 
     def handler(signum: int, frame: object) -> None:
         # On a thread of its own: the main one may be stuck writing to the dead terminal.
-        del signum, frame
-        threading.Thread(target=save_and_leave, name="sekft-hangup", daemon=True).start()
+        del frame
+        thread = threading.Thread(
+            target=save_and_leave, args=(signum,), name="sekft-hangup", daemon=True
+        )
+        thread.start()
 
     left = threading.Event()
 
