@@ -88,8 +88,9 @@ class Workbench(ToolsApp):
     #panes { height: 1fr; }
     #bottom { dock: bottom; height: 2; }
     #prompt { margin-bottom: 1; }
-    /* The answer to the last key stays in view below it; nothing shows where a bar could scroll. */
-    ToastRack { align-horizontal: right; margin-bottom: 2; scrollbar-size-vertical: 0; }
+    /* Nothing shows where a bar could scroll. */
+    ToastRack { align-horizontal: right; scrollbar-size-vertical: 0; }
+    ToastRack.-above-note { margin-bottom: 2; }
     Toast { max-width: 64; }
     .-narrow Toast { padding: 0 1; }  /* no higher than what explains a field */
     """
