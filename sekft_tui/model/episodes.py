@@ -49,7 +49,7 @@ class EpisodeShelf:
                 try:
                     found.append(self.read(path))
                 except (OSError, SekftError, ValueError) as error:
-                    broken.append(f"{path}: {error}")
+                    broken.append(unread(path, error))
         return found, broken
 
     def read(self, path: Path) -> Episode:
@@ -89,3 +89,8 @@ def final_difference(episode: Episode) -> StateDifference:
         return state_difference(read_run(Path(episode.path).parent.parent), episode.trajectory)
     except (OSError, SekftError) as error:
         return StateDifference(unknown=in_words(error))
+
+
+def unread(path: Path, error: Exception) -> str:
+    """Why the episode in ``path`` cannot be read; the error may name its file or not."""
+    return f"{path}: {in_words(error).removeprefix(f'{path}: ')}"

@@ -22,7 +22,7 @@ from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
 from sekft_tui.messages import TakeOver
-from sekft_tui.model.episodes import Episode
+from sekft_tui.model.episodes import Episode, unread
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.recording import IDLE_LIMIT_S
 from sekft_tui.model.reducer import Shared
@@ -179,7 +179,7 @@ class ReplayPane(SearchedPane):
         try:
             shown.episode = await asyncio.to_thread(self.listing.shelf.read, path)
         except (OSError, SekftError, ValueError) as error:
-            self.host.log_line("warning", f"{path}: {error}")
+            self.host.log_line("warning", unread(path, error))
             return
         shown.view = None
         if shown is self.main:

@@ -13,7 +13,7 @@ import numpy as np
 from rich.cells import cell_len
 from textual import work
 
-from sekft_engine.core.errors import SekftError
+from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.core.imports import import_module
 from sekft_engine.records.evals import EvalResult, PairedComparison
 from sekft_engine.records.trainings import TrainResult
@@ -233,7 +233,7 @@ def _paired(runs: Mapping[str, RunInfo], width: int) -> Iterator[Parts]:
         try:
             found = compare_runs(a, b)
         except (SekftError, OSError) as error:
-            text = error.what if isinstance(error, SekftError) else str(error)
+            text = error.what if isinstance(error, SekftError) else in_words(error)
             notes.append(f"{letter_a} and {letter_b}: {text}")
         else:
             pairs += found.comparisons

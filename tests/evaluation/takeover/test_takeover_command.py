@@ -105,17 +105,7 @@ def test_what_is_refused_ends_in_an_error_and_is_told(place: Workspace, tmp_path
 @pytest.mark.slow
 def test_killed_at_the_prompt_it_leaves_what_was_typed_and_no_world(place: Workspace) -> None:
     mark = unique_seconds()
-    person = subprocess.Popen(
-        [
-            sys.executable, "-c", "from sekft_engine.cli.main import main; main()", "takeover",
-            "--scenario", "copy-1", "--workspace", str(place.root),
-        ],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    assert person.stdin is not None
-    person.stdin.write(f"cp word.txt copy.txt\nsleep {mark} &\n")
-    person.stdin.flush()
+    person = _typing(place, f"cp word.txt copy.txt\nsleep {mark} &\n")
     assert wait_until(lambda: _drafted(place) >= 2, 120.0)
     assert processes_with(mark)
     (draft,) = (place.root / "takeovers").iterdir()
@@ -134,6 +124,19 @@ def test_killed_while_a_command_runs_it_names_that_command_and_does_not_run_it_a
     place: Workspace,
 ) -> None:
     mark = unique_seconds()
+    person = _typing(place, f"cp word.txt copy.txt\nsleep {mark}\n")
+    assert wait_until(lambda: bool(processes_with(mark)), 120.0)
+    os.killpg(person.pid, signal.SIGKILL)
+    person.wait()
+    (draft,) = (place.root / "takeovers").iterdir()
+    done = takeover(place, "exit\n", str(draft))
+    assert f"sleep {mark}: it may have run in part" in done.stdout
+    assert f"$ sleep {mark}" not in done.stdout
+    assert "exit after 2 commands: verified" in done.stdout
+
+
+def _typing(place: Workspace, typed: str) -> subprocess.Popen[str]:
+    """A session in a process of its own that stays at the prompt after ``typed``."""
     person = subprocess.Popen(
         [
             sys.executable, "-c", "from sekft_engine.cli.main import main; main()", "takeover",
@@ -143,16 +146,9 @@ def test_killed_while_a_command_runs_it_names_that_command_and_does_not_run_it_a
         start_new_session=True,
     )  # fmt: skip
     assert person.stdin is not None
-    person.stdin.write(f"cp word.txt copy.txt\nsleep {mark}\n")
+    person.stdin.write(typed)
     person.stdin.flush()
-    assert wait_until(lambda: bool(processes_with(mark)), 120.0)
-    os.killpg(person.pid, signal.SIGKILL)
-    person.wait()
-    (draft,) = (place.root / "takeovers").iterdir()
-    done = takeover(place, "exit\n", str(draft))
-    assert f"sleep {mark}: it may have run in part" in done.stdout
-    assert f"$ sleep {mark}" not in done.stdout
-    assert "exit after 2 commands: verified" in done.stdout
+    return person
 
 
 def _drafted(place: Workspace) -> int:
