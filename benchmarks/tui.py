@@ -7,6 +7,7 @@ An answer is when what the key is to change is seen changed, not when any byte c
 idle: a workspace with some sessions; the cursor of the list moves. How long it takes until the
     list has rows is measured, too: the frame is painted before.
 browsing: a file of 100,000 trajectories, while they are still counted and certified; the same.
+    It gets a hundred keys, and the first thirty of them are told by themselves, too.
 train: the real base is trained on all cores in the same process; the chart changes its x axis.
 attached: the same training in an engine of another process, which has the base already.
 eval: the real base acts in real worlds in the same process; the cursor of the grid moves.
@@ -50,6 +51,8 @@ SEKFT = "from sekft_engine.cli.main import main; main()"
 #: The cursor stays within a screen, so that it is seen to move.
 MOVES = ("j", "j", "j", "k", "j", "k", "k", "k")
 FIRST = "1 Trajectories"
+#: Keys pressed while browsing, in half a minute; the first ones meet the loading of the tokenizer.
+BROWSED, FIRST_KEYS = 100, 30
 #: An engine with a base imports for so long what a training needs.
 READY_S = 4.0
 #: What is shown while a first step is computed, and where a run may take long.
@@ -124,17 +127,24 @@ def first_paints(place: Place, size: tuple[int, int]) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-def keys(
+def answers_ms(
     shown: Console, names: tuple[str, ...], look: Callable[[Console], Any], presses: int
-) -> dict[str, float]:
-    """How long ``presses`` keys took, one after the other was answered, and the bytes meanwhile."""
+) -> list[float]:
+    """How long ``presses`` keys took, each pressed after the one before was answered."""
     dice = random.Random(0)
-    before, began = shown.received, time.perf_counter()
     found = []
     for key in islice(cycle(names), presses):
         found.append(shown.answer_ms(key, look))
         time.sleep(dice.uniform(0.1, 0.3))  # not in step with what the program does by itself
-    p50, p95 = p50_p95(found)
+    return found
+
+
+def keys(
+    shown: Console, names: tuple[str, ...], look: Callable[[Console], Any], presses: int
+) -> dict[str, float]:
+    """The median and the 95th percentile of :func:`answers_ms`, and the bytes meanwhile."""
+    before, began = shown.received, time.perf_counter()
+    p50, p95 = p50_p95(answers_ms(shown, names, look, presses))
     rate = (shown.received - before) / (time.perf_counter() - began)
     return {"key_p50_ms": p50, "key_p95_ms": p95, "bytes_per_s": rate}
 
@@ -151,10 +161,20 @@ def idle(place: Place, size: tuple[int, int]) -> dict[str, float]:
 
 
 def browsing(place: Place, size: tuple[int, int]) -> dict[str, float]:
+    """Also of the first keys by themselves, while the tokenizer is loaded."""
     with place.open(place.workbench("--data", str(place.file)), size) as shown:
         rows = shown.until_shown("count-0000000") - shown.began
-        told = keys(shown, MOVES, Console.backgrounds, place.options.keys)
-        return told | {"first_rows_s": rows}
+        before, began = shown.received, time.perf_counter()
+        found = answers_ms(shown, MOVES, Console.backgrounds, BROWSED)
+        rate = (shown.received - before) / (time.perf_counter() - began)
+        p50, p95 = p50_p95(found)
+        return {
+            "key_p50_ms": p50,
+            "key_p95_ms": p95,
+            "first_keys_p95_ms": p50_p95(found[:FIRST_KEYS])[1],
+            "bytes_per_s": rate,
+            "first_rows_s": rows,
+        }
 
 
 def slow_line(place: Place, size: tuple[int, int]) -> float:
@@ -357,6 +377,8 @@ def show(result: dict[str, Any]) -> None:
         print(f"  {'':12}{'key p50 ms':>12}{'key p95 ms':>12}{'bytes/s':>10}{'first rows s':>14}")
         for name, state in told["states"].items():
             rows = f"{state['first_rows_s']:.2f}" if "first_rows_s" in state else ""
+            if "first_keys_p95_ms" in state:
+                rows += f"   p95 of the first {FIRST_KEYS} keys {state['first_keys_p95_ms']:.1f} ms"
             if "first_step_s" in state:
                 first, again = state["first_step_s"], state["next_first_step_s"]
                 rows += f"   first step after {first:.1f} s, of a second run {again:.1f} s"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 from sekft_engine.core.errors import Interrupted
 from sekft_engine.core.locks import is_held, take_lock
 from sekft_engine.data.recipe import Recipe
-from sekft_engine.data.workspace import Workspace
+from sekft_engine.data.workspace import CONFIG, Workspace
 from sekft_engine.records import jobs
 from sekft_engine.records.results import SetupResult
 from sekft_engine.work.context import Context
@@ -22,7 +23,6 @@ from sekft_engine.work.context import Context
 #: Sessions that the factory has recorded so far, so that a stopped set-up goes on where it was. It
 #: is there from the beginning of the set-up to its end, and locked while a process is at it.
 KEPT = ".factory.jsonl"
-#: The default folder of the demo.
 FOLDER = "demo"
 BASE = "smollm2-135m"
 #: A base of 135 M weights wants a higher rate than a large one. More different sessions teach more
@@ -33,6 +33,12 @@ EPISODES = 16
 #: its commands have. The base rambles on and is stopped at these.
 STEP_CAP = 20
 TURN_TOKENS = 64
+
+
+def default_folder() -> Path:
+    """Where the demo is if no folder is named: in ``demo``, or here if one is in it already."""
+    is_inside = Path(CONFIG).is_file() and Path.cwd().name == FOLDER
+    return Path() if is_inside else Path(FOLDER)
 
 
 def run_setup(job: jobs.Setup, context: Context) -> SetupResult:

@@ -82,7 +82,11 @@ def command(
     if attach is not None and no_resident:
         raise click.UsageError("--attach and --no-resident exclude each other")
     here = None if workspace or demo else workspace_here()
-    place = workspace or ("demo" if demo else str(here.root) if here is not None else ".")
+    if demo and not workspace:
+        from sekft_engine.demo import default_folder
+
+        workspace = str(default_folder())
+    place = workspace or (str(here.root) if here is not None else ".")
     return launch(
         place,
         base=base,

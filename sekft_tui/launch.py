@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from sekft_engine.data.published import refuse_two_sources
 from sekft_engine.data.workspace import Workspace
 
 if TYPE_CHECKING:
+    from sekft_tui.app import Workbench
     from sekft_tui.process.attachment import Chosen
 
 #: Over SSH each frame is traffic: fewer frames, no animation. Read by Textual at its import.
@@ -127,6 +129,12 @@ def prepare_terminal(without: str) -> None:
             os.environ.setdefault(name, value)
 
 
+def _last_line(app: Workbench) -> Callable[[], str]:
+    from sekft_tui.leaving import LastLine
+
+    return LastLine(app).text
+
+
 def _run(
     place: Workspace,
     choose: Callable[[], Chosen],
@@ -148,7 +156,7 @@ def _run(
     log = state_path().with_name("tui.log")
     with guarded(log):
         app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub, named=named)
-        with on_hangup(lambda: app.engine, app):
+        with on_hangup(lambda: app.engine, app, partial(_last_line, app)):
             app.run(mouse=app.preferences.mouse if mouse is None else mouse)
     status = app.return_code or 0
     # If the user chose not to wait, a running step ends with the process. The journal on disk is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Set
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,7 @@ from sekft_tui.text import duration, visible
 
 if TYPE_CHECKING:
     from sekft_engine.engine.attached.remote import RemoteEngine
+    from sekft_tui.app import Workbench
     from sekft_tui.engine_switch import EngineSwitch
     from sekft_tui.model.reducer import JobView, Shared
     from sekft_tui.model.training import TrainView
@@ -141,9 +143,9 @@ def _unsaved(train: TrainView) -> str:
     return f"{done} not saved yet ({duration(spent)})"
 
 
-def farewell(shared: Shared, root: Path) -> str:
+def farewell(shared: Shared, root: Path, ended: Set[str] = frozenset()) -> str:
     """A line for the terminal that is left: what was done, what waits in the workspace at ``root``;
-    "" = nothing to say."""
+    "" = nothing to say. The jobs ``ended`` were not done when the engine closed."""
     parts = []
     train, job = shared.train, _training(shared)
     if job is not None and train.last is not None:
@@ -153,13 +155,32 @@ def farewell(shared: Shared, root: Path) -> str:
         parts.append(f"{visible(train.run)}: {of}, {number}")
         if job.active and (unsaved := _unsaved(train)):
             parts.append(unsaved)
-    unfinished = {job.id for job in shared.queue.waiting} if shared.queue is not None else set()
-    if shared.active is not None:  # which may be the first that waits
-        unfinished.add(shared.active.id)
-    if left := len(unfinished):
+    if left := len(_unfinished(shared) | ended):
         keys = f"{key_for('global.queue')}, or {key_for('runs.resume')} in Runs"
         parts.append(f"{left} unfinished: sekft tui{naming(root)} offers to resume ({keys})")
     return "; ".join(parts)
+
+
+class LastLine:
+    """The line for the terminal after a signal: what ended is asked for before the engine closes,
+    what was saved after it.
+
+    Args:
+        app: the workbench; it may not have begun.
+    """
+
+    def __init__(self, app: Workbench) -> None:
+        self._bridge, self._root = app.bridge, app.workspace.root
+        with self._bridge.shared() as shared:
+            self._ended = _unfinished(shared)
+
+    def text(self) -> str:
+        """The engine of another process goes on; of this one's, see :func:`farewell`."""
+        remote = self._bridge.remote
+        if remote is not None and remote.state != "ended":
+            return keeps_running(remote)
+        with self._bridge.shared() as shared:
+            return farewell(shared, self._root, self._ended)
 
 
 def keeps_running(remote: RemoteEngine) -> str:
@@ -169,6 +190,14 @@ def keeps_running(remote: RemoteEngine) -> str:
         return f"{begins}sekft tui --attach {shlex.quote(str(where.path))} shows it again"
     name = naming(where.workspace.root)
     return f"{begins}sekft tui{name} shows it again, sekft resident stop{name} ends it"
+
+
+def _unfinished(shared: Shared) -> set[str]:
+    """The ids of the jobs that wait or are at work."""
+    found = {job.id for job in shared.queue.waiting} if shared.queue is not None else set()
+    if shared.active is not None:  # which may be the first that waits
+        found.add(shared.active.id)
+    return found
 
 
 def _training(shared: Shared) -> JobView | None:

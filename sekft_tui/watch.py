@@ -41,7 +41,7 @@ def open_shell(
     try:
         with guarded(state_path().with_name("tui.log")):
             app = WatchApp(engine, watched, watcher, workspace)
-            with on_hangup(lambda: engine, app):
+            with on_hangup(lambda: engine, app, lambda: lambda: visible(app.farewell)):
                 app.run()
     finally:
         session.close()

@@ -26,8 +26,8 @@ from sekft_engine.records.results import SetupResult, expect
 @click.option("--run", "prove", is_flag=True, help="Then evaluate, train, evaluate and compare.")
 @click.option(
     "--workspace",
-    default=demo.FOLDER,
-    show_default=True,
+    default=demo.default_folder,
+    show_default=demo.FOLDER,
     type=click.Path(path_type=Path, file_okay=False),
     help="The workspace's folder.",
 )

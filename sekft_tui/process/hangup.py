@@ -5,7 +5,7 @@ is asked to end its step and save; then the process ends by ``os._exit``, becaus
 gone may hold up whatever writes to it. The run can be resumed.
 
 Where the signal came from ``kill``, the terminal is still there: it is left as on every other way
-out, before the step has ended.
+out, before the step has ended, and says at the end what was saved and how to go on.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
@@ -45,12 +47,36 @@ def _terminal_lives() -> bool:
     return os.isatty(0) and not look.poll(0)
 
 
+def _within(seconds: float, do: Callable[[], None]) -> None:
+    """Do it on a thread that is waited for only so long: a terminal may have stopped reading."""
+    writer = threading.Thread(target=do, name="sekft-last-line", daemon=True)
+    writer.start()
+    writer.join(seconds)
+
+
+def _write_line(text: Callable[[], str]) -> None:
+    with suppress(Exception):
+        if line := text():
+            print(line, file=sys.__stderr__, flush=True)
+
+
 @contextmanager
 def on_hangup(
-    engine: Callable[[], EngineLike], app: App[int], patience: float = PATIENCE_S
+    engine: Callable[[], EngineLike],
+    app: App[int],
+    last_line: Callable[[], Callable[[], str]],
+    patience: float = PATIENCE_S,
 ) -> Iterator[None]:
     """While the workbench runs, let SIGHUP, SIGTERM and a lost terminal save and leave. The engine
-    of another process is only left."""
+    of another process is only left.
+
+    Args:
+        engine: the one that is closed.
+        app: the workbench.
+        last_line: called before the engine is closed; what it returns is called afterwards, and
+            makes what the terminal shows then.
+        patience: seconds that a step and its saving may take.
+    """
 
     screen_left = threading.Event()
 
@@ -63,6 +89,9 @@ def on_hangup(
 
     def save_and_leave(number: int = signal.SIGHUP) -> None:
         asked = False
+        said: Callable[[], str] | None = None
+        with suppress(Exception):
+            said = last_line()
         with suppress(Exception):
             if _terminal_lives():
                 asked = app._driver is not None and app.call_later(leave_screen)  # noqa: SLF001
@@ -70,8 +99,8 @@ def on_hangup(
                 app._driver.disable_input()  # noqa: SLF001
         with suppress(Exception):
             engine().close(timeout=patience)
-        if asked:
-            screen_left.wait(SCREEN_S)
+        if asked and screen_left.wait(SCREEN_S) and said is not None:
+            _within(SCREEN_S, partial(_write_line, said))
         os._exit(BY_SIGNAL + number)
 
     def handler(signum: int, frame: object) -> None:

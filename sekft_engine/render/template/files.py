@@ -154,12 +154,28 @@ def _read_json(path: Path, *, required: bool = False) -> dict[str, Any]:
     return decode(_read(path), where=str(path), mend=_MEND)
 
 
+def build(description: bytes, where: str) -> Tokenizer:
+    """The tokenizer that a ``tokenizer.json`` describes.
+
+    Raises:
+        BadInput: none can be made of it; ``where`` is what the error names.
+    """
+    try:
+        return Tokenizer.from_str(description.decode())
+    except Exception as error:  # tokenizers raises bare Exception
+        raise BadInput(
+            f"broken tokenizer.json: {error}",
+            where=where,
+            mend="take the file from the base's own repository",
+        ) from error
+
+
 def complete(
     spec: Mapping[str, Any],
     more: tuple[Iterable[AddedToken], Mapping[str, str], Iterable[AddedToken]],
     where: str,
-) -> tuple[Tokenizer, dict[str, Any]]:
-    """The tokenizer with the tokens that its configuration adds, and its description.
+) -> dict[str, Any]:
+    """The description of the tokenizer with the tokens that its configuration adds.
 
     Args:
         spec: a parsed ``tokenizer.json``.
@@ -167,16 +183,8 @@ def complete(
         where: what errors name.
 
     Raises:
-        BadInput: no tokenizer can be made of ``spec``.
+        BadInput: tokens have to be added, and no tokenizer can be made of ``spec``.
     """
-    try:
-        plain = Tokenizer.from_str(msgspec.json.encode(spec).decode())
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BadInput(
-            f"broken tokenizer.json: {error}",
-            where=where,
-            mend="take the file from the base's own repository",
-        ) from error
     added, named, extra = more
     # A named token is special whatever the file says: content may not write it.
     unmarked = set(named.values())
@@ -191,6 +199,8 @@ def complete(
         if token.content not in known:
             missing.setdefault(token.content, token)
     if not missing and "added_tokens" in spec:
-        return plain, dict(spec)
-    plain.add_tokens(list(missing.values()))
-    return plain, msgspec.json.decode(plain.to_str())
+        return dict(spec)
+    tokenizer = build(msgspec.json.encode(spec), where)
+    tokenizer.add_tokens(list(missing.values()))
+    whole: dict[str, Any] = msgspec.json.decode(tokenizer.to_str())
+    return whole

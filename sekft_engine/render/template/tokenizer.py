@@ -90,7 +90,8 @@ class ChatTokenizer:
         self.stops = frozenset(stops)
         self.tokens = dict(tokens)
         vocabulary = vocabulary_of(spec, added, self.tokens, extra, where)
-        self._plain, self.guard = vocabulary.plain, vocabulary.guard
+        self._vocabulary = vocabulary
+        self._decoder, self.guard = vocabulary.decoder, vocabulary.guard
         #: The highest id.
         self.top_id = vocabulary.top_id
         self.wrong_pattern = vocabulary.wrong_pattern
@@ -200,14 +201,14 @@ class ChatTokenizer:
         """The digest under which rows are cached and adapters recorded."""
         return self.digest.combined
 
-    @cached_property
+    @property
     def vocab_size(self) -> int:
         """One more than the highest id."""
-        return max(self._plain.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        return self.top_id + 1
 
     def _named_id(self, name: str) -> int | None:
         literal = self.tokens.get(name)
-        return None if literal is None else self._plain.token_to_id(literal)
+        return None if literal is None else self._decoder.token_to_id(literal)
 
     @cached_property
     def bos_id(self) -> int | None:
@@ -265,12 +266,12 @@ class ChatTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; control tokens appear as their literals."""
-        return self._plain.decode([int(token) for token in ids], skip_special_tokens=False)
+        return self._decoder.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def decode_all(self, sequences: list[list[int]]) -> list[str]:
         """:meth:`decode` of each. In one thread: the tokenizer's threads cut the next sessions
         meanwhile, and waiting for them takes longer than a few commands do."""
-        return [self._plain.decode(ids, skip_special_tokens=False) for ids in sequences]
+        return [self._decoder.decode(ids, skip_special_tokens=False) for ids in sequences]
 
     def encode_text(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """The ids of raw ``text``, in which control tokens may be written as their literals.
@@ -279,7 +280,7 @@ class ChatTokenizer:
             add_special_tokens: let the tokenizer add those that it adds by itself, such as a BOS.
         """
         text = valid_unicode(text, self.where)
-        encoding = self._plain.encode(text, add_special_tokens=add_special_tokens)
+        encoding = self._vocabulary.plain.encode(text, add_special_tokens=add_special_tokens)
         return [int(token) for token in encoding.ids]
 
     def distrust(self) -> None:
@@ -289,14 +290,14 @@ class ChatTokenizer:
 
     def token_text(self, token: int) -> str:
         """One token as text; for a piece of a character, its name in the vocabulary."""
-        text, name = self.decode([token]), self._plain.id_to_token(int(token)) or ""
+        text, name = self.decode([token]), self._decoder.id_to_token(int(token)) or ""
         if name.startswith("\u2581") and not text.startswith(" "):
             return f" {text}"  # a SentencePiece decoder drops the first space of what it decodes
         return text if text and "\ufffd" not in text else name
 
     def token_name(self, token: int) -> str:
         """The name of a token in the vocabulary; empty = there is none."""
-        return self._plain.id_to_token(int(token)) or ""
+        return self._decoder.id_to_token(int(token)) or ""
 
     def render_text(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
         """The template's own text of the normalised turns."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import msgspec
 from tokenizers import AddedToken, Tokenizer
 
 from sekft_engine.bases.patterns import WrongPattern, wrong_pattern
+from sekft_engine.core.errors import SekftError
 from sekft_engine.render.template import files
 from sekft_engine.render.template.guard import Guard
 from sekft_engine.render.template.remarks.vocabulary import top_id
@@ -22,25 +25,35 @@ _MOST = 2
 _More = tuple[list[AddedToken], Mapping[str, str], list[AddedToken]]
 
 
-class Vocabulary(NamedTuple):
+@dataclass(frozen=True)
+class Vocabulary:
     """A tokenizer without its chat template. It is not changed after it is made.
 
     Attributes:
-        plain: the tokenizer itself.
-        guard: its clone in which control tokens cannot be typed.
+        guard: the tokenizer's clone in which control tokens cannot be typed.
+        decoder: turns ids into text, and cannot tokenise. It is made from the original names of
+            the tokens, so that it is a check on the clone.
         top_id: the highest id.
         wrong_pattern: a known fault of its pattern, or None.
         description: the whole ``tokenizer.json``, as JSON with sorted keys; this takes a tenth of
             the memory that its objects take.
         digest: of the description; 16 hexadecimal digits.
+        where: what errors name.
     """
 
-    plain: Tokenizer
     guard: Guard
+    decoder: Tokenizer
     top_id: int
     wrong_pattern: WrongPattern | None
     description: bytes
     digest: str
+    where: str
+
+    @cached_property
+    def plain(self) -> Tokenizer:
+        """The tokenizer itself. Made when it is first asked for: rendering does without it, and
+        no other thread can run while `tokenizers` reads its merges."""
+        return files.build(self.description, self.where)
 
 
 _known: dict[str, Vocabulary] = {}
@@ -85,13 +98,30 @@ def _key(spec: Mapping[str, Any], more: _More) -> str:
 
 
 def _build(spec: Mapping[str, Any], more: _More, where: str) -> Vocabulary:
-    plain, whole = files.complete(spec, more, where)
-    description = msgspec.json.encode(whole, order="sorted")
-    return Vocabulary(
-        plain=plain,
-        guard=Guard(whole),
-        top_id=top_id(whole),
-        wrong_pattern=wrong_pattern(whole),
-        description=description,
-        digest=hashlib.sha256(description).hexdigest()[:16],
-    )
+    try:
+        whole = files.complete(spec, more, where)
+        description = msgspec.json.encode(whole, order="sorted")
+        return Vocabulary(
+            guard=Guard(whole),
+            decoder=_decoder(whole, where),
+            top_id=top_id(whole),
+            wrong_pattern=wrong_pattern(whole),
+            description=description,
+            digest=hashlib.sha256(description).hexdigest()[:16],
+            where=where,
+        )
+    except SekftError:
+        raise
+    except Exception:
+        files.build(
+            msgspec.json.encode(spec), where
+        )  # what is wrong with it is said by `tokenizers` itself
+        raise
+
+
+def _decoder(spec: Mapping[str, Any], where: str) -> Tokenizer:
+    """The tokenizer of ``spec`` without merges, which take longest to read and decode nothing."""
+    model = spec["model"]
+    if model.get("type") == "BPE":
+        spec = dict(spec) | {"model": dict(model) | {"merges": []}}
+    return files.build(msgspec.json.encode(spec), where)
