@@ -105,3 +105,13 @@ def test_the_whole_loop_runs_from_one_command(
     assert document["controls"][0]["name"] == "oracle"
     for fact in ("scenarios_digest", "seed", "step_cap", "turn_tokens", "dialect", "base_digest"):
         assert base_run.about[fact] == adapter_run.about[fact]
+
+
+def test_the_demo_is_not_made_again_inside_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Workspace(tmp_path / "demo").create()
+    monkeypatch.chdir(tmp_path)
+    assert demo.default_folder().resolve() == tmp_path / "demo"
+    monkeypatch.chdir(tmp_path / "demo")
+    assert demo.default_folder().resolve() == tmp_path / "demo"

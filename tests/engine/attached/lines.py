@@ -22,6 +22,7 @@ import pytest
 from tests.engine.socket.conftest import PATIENCE
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+HAS_SSH = SSHD is not None and shutil.which("ssh") is not None
 
 
 class Line:
@@ -129,7 +130,7 @@ class Sshd:
 @contextmanager
 def ssh_server(folder: Path) -> Iterator[Sshd]:
     """A server until the end of the block; the test is skipped where none is installed."""
-    if SSHD is None or shutil.which("ssh") is None:
+    if not HAS_SSH:
         pytest.skip("openssh-server is not installed")
     server = Sshd(folder)
     try:

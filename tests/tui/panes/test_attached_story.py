@@ -23,7 +23,7 @@ from sekft_engine.engine.socket.client import Client, connect, live_engine, wait
 from sekft_engine.records import events
 from sekft_engine.records.journal import effective_events
 from sekft_engine.records.runs import list_runs, read_events
-from tests.engine.attached.lines import ssh_server
+from tests.engine.attached.lines import HAS_SSH, ssh_server
 from tests.engine.socket.conftest import PATIENCE, runtime
 from tests.tui.terminal import ROOT, Terminal, terminal
 
@@ -112,12 +112,11 @@ def steps(place: Workspace) -> list[int]:
 Reach = Callable[..., AbstractContextManager[Terminal]]
 
 
-@pytest.fixture(params=["here", "ssh"])
-def reach(
-    request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str, str]
-) -> Iterator[Reach]:
-    """A terminal on the box: on this machine, or over a real SSH connection to it."""
-    if request.param == "here":
+@pytest.fixture
+def reach(tmp_path: Path, environment: dict[str, str]) -> Iterator[Reach]:
+    """A terminal on the box: over a real SSH connection to it, or without a server of SSH on this
+    machine."""
+    if not HAS_SSH:
         yield lambda *words: terminal(*words, cwd=tmp_path, environ=environment)
         return
     keys = tmp_path / "ssh"

@@ -150,7 +150,7 @@ async def test_keys_that_come_as_fast_as_a_paste_neither_freeze_nor_fill_a_promp
     async with app.run_test(size=SMALL) as pilot:
         await until_shown(pilot, "12 trajectories")
         await pilot.press("f")
-        for _ in range(20_000):
+        for _ in range(2_000):
             app.post_message(Key("a", "a"))
         await pilot.press("escape", "3")
         await until_shown(pilot, "Set-up")

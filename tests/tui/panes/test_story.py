@@ -151,8 +151,13 @@ def test_a_signal_while_a_run_is_trained_saves_it_and_leaves_the_terminal_as_it_
         assert screen.ended() == 128 + signal.SIGHUP
         screen.read_all()
         assert screen.faults_at_rest == []
+        left = screen.text
     run = list_runs(workspace.runs)[0]
-    assert isinstance(read_events(run.events_path)[-1], events.JobCancelled)
+    journal = read_events(run.events_path)
+    done = [event.step for event in journal if isinstance(event, events.StepDone)]
+    assert re.search(rf"001-train: step {done[-1]} of \d+, loss [\d.]+; 1 unfinished: ", left)
+    assert "offers to resume" in left
+    assert isinstance(journal[-1], events.JobCancelled)
     assert (Path(run.adapter) / "adapter_model.safetensors").is_file()
 
 
