@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
 import re
 import shutil
 import tarfile
@@ -216,7 +218,12 @@ def create_run(
 
 
 def refuse_place(root: Path | None, out: str) -> None:
-    """Raise :class:`BadInput` where there is no place for a run, or ``out`` holds something."""
+    """Refuse where there is no place for a run.
+
+    Raises:
+        BadInput: no place is named, or ``out`` holds something.
+        OSError: nothing can be written there.
+    """
     if not out and root is None:
         raise BadInput(
             "nowhere to put the run",
@@ -227,6 +234,12 @@ def refuse_place(root: Path | None, out: str) -> None:
         raise BadInput(
             "already there and not empty", where=str(folder), mend="choose another --out"
         )
+    place = folder if out or root is None else root
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        is_fixed = os.statvfs(there).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_fixed else errno.EACCES
+        raise OSError(number, os.strerror(number), str(there))
 
 
 def _holds_something(folder: Path) -> bool:

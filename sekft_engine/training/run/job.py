@@ -114,12 +114,14 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
     refuse_blind_patience(recipe)
     ranks = joined()
     refuse_lone_shards(job, ranks)
+    earlier = earlier_run(job)
+    if earlier is None:
+        refuse_place(workspace.runs if workspace else None, job.out)
     folder = context.find_base(job.base)
     refuse_unknown_targets(folder, recipe.targets)
     context.progress("importing torch", 0)
     import_torch()
     adapted = expected_share(folder, recipe.targets)
-    earlier = earlier_run(job)
     _refuse_name(job, earlier, context)
     before = earlier.facts.base.load_4bit if earlier is not None else None
     asked = before if job.load_4bit is None else job.load_4bit
@@ -128,8 +130,6 @@ def _plan(job: jobs.Train, context: Context) -> Plan:
         load_4bit=context.four_bits(str(folder), asked),
     )
     place = context.device(str(folder), job.device)  # a wrong one is refused before data is read
-    if earlier is None:
-        refuse_place(workspace.runs if workspace else None, job.out)
     trials = choose_trials(job, context)
     tokenizer = ChatTokenizer.load(folder, recorded_clock(earlier))
     for note in tokenizer.notes:
