@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One more than there are cores, since tests also wait for sandboxes and terminals; four at most.
-WORKERS ?= $(shell cores=$$(nproc); [ $$cores -lt 4 ] && echo $$((cores + 1)) || echo 4)
+# Two more than there are cores, since tests also wait for sandboxes and terminals; four at most.
+WORKERS ?= $(shell cores=$$(nproc); [ $$cores -lt 2 ] && echo 3 || echo 4)
+
+# The tests start hundreds of processes; each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test coverage gpu proof clean
 

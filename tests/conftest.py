@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sekft_engine.core.machine import limit_spinning
+from sekft_engine.core.machine import limit_spinning, trim_memory
 from tests.fuzzing import examples
 from tests.models import make_tiny_base, smollm2_folder
 
@@ -61,10 +61,12 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _survivors_are_not_collected_again() -> Iterator[None]:
-    """What outlives a module (caches of Textual and of tokenizers) stays until the end too."""
+    """What outlives a module (caches of Textual and of tokenizers) stays until the end too. What a
+    base has left free goes back to the system: there are several processes."""
     yield
     gc.collect()
     gc.freeze()
+    trim_memory()
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,9 @@ ROOT = Path(__file__).parents[2]
 _SLICES = 50
 #: Asks whether the terminal paints frames as a whole, as most do, and the answer.
 _QUESTION, _ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
-#: What would tell the program of the terminal in which this one runs.
-_UNWANTED = ("TMUX", "NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES")
+#: What would tell the program of the terminal in which this one runs, and what would let it compile
+#: all of its modules at each start while its peer's are compiled already.
+_UNWANTED = ("TMUX", "NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE")
 
 
 class PseudoTerminal:
