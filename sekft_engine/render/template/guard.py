@@ -57,6 +57,17 @@ def is_control(token: Mapping[str, Any]) -> bool:
     return content.strip("</>").lower() not in _HTML
 
 
+def top_id(spec: Mapping[str, Any]) -> int:
+    """The highest id of a tokenizer; -1 = it has none.
+
+    Args:
+        spec: a parsed ``tokenizer.json``.
+    """
+    vocab = spec["model"].get("vocab") or ()
+    named = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
+    return max(named, max((token["id"] for token in spec["added_tokens"]), default=-1))
+
+
 class Guard:
     """The guarded clone of the tokenizer described by ``spec`` (a parsed ``tokenizer.json``).
 
@@ -85,8 +96,8 @@ class Guard:
 
     def _ids_back(self, spec: Mapping[str, Any]) -> npt.NDArray[np.int32]:
         """clone id -> original id; `tokenizers` numbers tokens outside the vocabulary anew."""
-        size = max(self._tokenizer.get_vocab().values(), default=0) + 1
-        back = np.arange(size, dtype=np.int32)
+        most = top_id(spec) + 1 + len(spec["added_tokens"])
+        back = np.arange(most, dtype=np.int32)
         for token in spec["added_tokens"]:
             name = self._mark.get(token["content"], token["content"])
             clone_id = self._tokenizer.token_to_id(name)

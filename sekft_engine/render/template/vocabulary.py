@@ -15,8 +15,7 @@ from tokenizers import AddedToken, Tokenizer
 from sekft_engine.bases.patterns import WrongPattern, wrong_pattern
 from sekft_engine.core.errors import SekftError
 from sekft_engine.render.template import files
-from sekft_engine.render.template.guard import Guard
-from sekft_engine.render.template.remarks.vocabulary import top_id
+from sekft_engine.render.template.guard import Guard, top_id
 
 #: How many vocabularies are remembered: a run and the pane beside it use the same base. Each takes
 #: some ten megabytes.

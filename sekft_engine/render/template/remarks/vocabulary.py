@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sekft_engine.core.errors import BadInput
 from sekft_engine.render.template.normalise import Refused
 
 if TYPE_CHECKING:
     from sekft_engine.render.template.tokenizer import ChatTokenizer
-
-
-def top_id(spec: Mapping[str, Any]) -> int:
-    """The highest id of a tokenizer; -1 = it has none.
-
-    Args:
-        spec: a parsed ``tokenizer.json``.
-    """
-    vocab = spec["model"].get("vocab") or ()
-    named = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
-    return max(named, max((token["id"] for token in spec["added_tokens"]), default=-1))
 
 
 def refuse_rowless(tokenizer: ChatTokenizer, rows: int) -> None:
