@@ -376,7 +376,7 @@ def show(result: dict[str, Any]) -> None:
         )
         print(f"  {'':12}{'key p50 ms':>12}{'key p95 ms':>12}{'bytes/s':>10}{'first rows s':>14}")
         for name, state in told["states"].items():
-            rows = f"{state['first_rows_s']:.2f}" if "first_rows_s" in state else ""
+            rows = f"{state['first_rows_s']:>14.2f}" if "first_rows_s" in state else ""
             if "first_keys_p95_ms" in state:
                 rows += f"   p95 of the first {FIRST_KEYS} keys {state['first_keys_p95_ms']:.1f} ms"
             if "first_step_s" in state:
@@ -389,7 +389,7 @@ def show(result: dict[str, Any]) -> None:
                 rows = rows.format(*begins)
             print(
                 f"  {name:12}{state['key_p50_ms']:>12.1f}{state['key_p95_ms']:>12.1f}"
-                f"{state['bytes_per_s']:>10.0f}{rows:>14}"
+                f"{state['bytes_per_s']:>10.0f}{rows}"
             )
     slow = result["slow_line_settled_s"]
     print(

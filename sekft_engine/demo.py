@@ -101,7 +101,7 @@ def _stoppable(context: Context) -> Callable[[str, int, int], None]:
 
     def report(label: str, done: int, total: int) -> None:
         if context.cancelled():
-            raise Interrupted("setup stopped; nothing half-made is left")
+            raise Interrupted("set-up stopped; what it has made is kept")
         context.progress(label, done, total)
 
     return report

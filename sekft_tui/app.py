@@ -91,6 +91,7 @@ class Workbench(ToolsApp):
     /* Nothing shows where a bar could scroll. */
     ToastRack { align-horizontal: right; scrollbar-size-vertical: 0; }
     ToastRack.-above-note { margin-bottom: 2; }
+    ToastRack.-above-tour { margin-bottom: 7; }
     Toast { max-width: 64; }
     .-narrow Toast { padding: 0 1; }  /* no higher than what explains a field */
     """

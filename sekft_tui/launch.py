@@ -18,6 +18,7 @@ from sekft_engine.data.workspace import Workspace
 if TYPE_CHECKING:
     from sekft_tui.app import Workbench
     from sekft_tui.process.attachment import Chosen
+    from sekft_tui.process.hangup import LastWords
 
 #: Over SSH each frame is traffic: fewer frames, no animation. Read by Textual at its import.
 SSH_DEFAULTS = {
@@ -129,10 +130,12 @@ def prepare_terminal(without: str) -> None:
             os.environ.setdefault(name, value)
 
 
-def _last_line(app: Workbench) -> Callable[[], str]:
+def _last_words(app: Workbench) -> LastWords:
     from sekft_tui.leaving import LastLine
+    from sekft_tui.process.hangup import LastWords
 
-    return LastLine(app).text
+    line = LastLine(app)
+    return LastWords(line.waits, line.text)
 
 
 def _run(
@@ -156,7 +159,7 @@ def _run(
     log = state_path().with_name("tui.log")
     with guarded(log):
         app = Workbench(choose, place, base=base, demo=demo, data=data, hub=hub, named=named)
-        with on_hangup(lambda: app.engine, app, partial(_last_line, app)):
+        with on_hangup(lambda: app.engine, app, partial(_last_words, app)):
             app.run(mouse=app.preferences.mouse if mouse is None else mouse)
     status = app.return_code or 0
     # If the user chose not to wait, a running step ends with the process. The journal on disk is

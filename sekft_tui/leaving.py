@@ -173,6 +173,8 @@ class LastLine:
         self._bridge, self._root = app.bridge, app.workspace.root
         with self._bridge.shared() as shared:
             self._ended = _unfinished(shared)
+            #: What is waited for before it is told; "" = nothing.
+            self.waits = ending_text(shared) if self._bridge.remote is None else ""
 
     def text(self) -> str:
         """The engine of another process goes on; of this one's, see :func:`farewell`."""

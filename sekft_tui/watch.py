@@ -25,7 +25,7 @@ def open_shell(
     prepare_terminal("use sekft shell --plain")
     from sekft_engine.engine.attached.for_session import engine_for_shell
     from sekft_tui.process.fdguard import guarded
-    from sekft_tui.process.hangup import on_hangup
+    from sekft_tui.process.hangup import LastWords, on_hangup
     from sekft_tui.process.settings import state_path
     from sekft_tui.watch_app import WatchApp, Watcher
 
@@ -41,7 +41,8 @@ def open_shell(
     try:
         with guarded(state_path().with_name("tui.log")):
             app = WatchApp(engine, watched, watcher, workspace)
-            with on_hangup(lambda: engine, app, lambda: lambda: visible(app.farewell)):
+            words = LastWords("", lambda: visible(app.farewell))
+            with on_hangup(lambda: engine, app, lambda: words):
                 app.run()
     finally:
         session.close()

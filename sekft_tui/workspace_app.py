@@ -154,7 +154,8 @@ class WorkspaceApp(PanesApp):
     def look_elsewhere(self) -> None:
         """Where the engine does nothing, see whether another process writes a run: an earlier
         workbench that ends its step, or a command. And where an engine is in the background by
-        now, join it before a base is loaded here that is loaded there."""
+        now, join it before a base is loaded here that is loaded there. What an earlier workbench
+        had yet to do is taken up once that one has ended."""
 
         async def work() -> None:
             try:
@@ -182,8 +183,10 @@ class WorkspaceApp(PanesApp):
         return at_rest and not loaded and status.running is None and not status.queued
 
     def _find_elsewhere(self) -> RunInfo | None:
+        from sekft_tui.process.attachment import take_up
         from sekft_tui.process.elsewhere import running_elsewhere
 
+        take_up(self.bridge.engine)
         with self.bridge.shared() as shared:
             busy = shared.active is not None
         found = [] if busy else running_elsewhere(self.workspace.runs, ())

@@ -115,6 +115,10 @@ def staged_folder(target: Path) -> Iterator[Path]:
                     os.fsync(file.fileno())
         sync_folder(stage)
         _put_in_place(stage, target)
+    except OSError as error:  # names the place that was to be filled: the stage will be gone
+        if isinstance(error.filename, str) and Path(error.filename).is_relative_to(stage):
+            error.filename = str(target / Path(error.filename).relative_to(stage))
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     sync_folder(target.parent)

@@ -32,6 +32,9 @@ LASTING = (
     jobs.Experiment,
     jobs.Improve,
 )
+#: Jobs that an engine which takes over is given anew. After a death they are not offered again: a
+#: person sees what is missing.
+CARRIED = (jobs.Setup, jobs.Prepare, jobs.Export, jobs.FindRate)
 #: Jobs that train, so that a checkpoint may be asked of them.
 TRAINING = (jobs.Train, jobs.Sweep, jobs.Experiment, jobs.Improve)
 

@@ -118,13 +118,18 @@ class Tour(Lines):
         """
         self._empty = empty
         self.at = self.at + 1 if self.at + 1 < len(STOPS) else -1
-        self.set_class(self.at >= 0, "-on")
+        self._shown()
         self.update()
         return self.stop
 
     def end(self) -> None:
         self.at = -1
-        self.remove_class("-on")
+        self._shown()
+
+    def _shown(self) -> None:
+        self.set_class(self.stop is not None, "-on")
+        if self.is_attached:  # an error stands above the tour, not on it
+            self.screen.query("ToastRack").set_class(self.stop is not None, "-above-tour")
 
     def _text(self, width: int) -> tuple[Parts, ...]:
         stop = self.stop

@@ -71,9 +71,9 @@ def stop_of(kind: str) -> Stop:
 
 def is_handed_over(event: events.JobCancelled, *, handing_over: bool) -> bool:
     """Whether the job ends here because an engine in the background takes it over."""
-    from sekft_engine.engine.attached.remote import lasts
+    from sekft_engine.engine.attached.remote import is_carried, lasts
 
-    return handing_over and lasts(event.kind)
+    return handing_over and (lasts(event.kind) or is_carried(event.kind))
 
 
 def handed_text(event: events.JobCancelled) -> str:
@@ -126,4 +126,5 @@ def stopped_text(event: events.JobCancelled) -> str:
         return f"{name} stopped after step {after[1]}; saved{resume}"
     if detail.startswith("eval stopped"):  # which goes on with a flag for the command line
         detail = ""
+    detail = detail.removeprefix(f"{name} stopped").lstrip(" ;:")
     return f"{name} stopped{': ' * bool(detail)}{detail}{resume}"

@@ -96,7 +96,9 @@ def demo_made(shared: Shared) -> str:
     job = demo_job(shared)
     if job is None or not job.active:
         return ""
-    far = labelled(job.progress) if job.progress is not None else job_state(job.status)[0][2:]
+    far = "it begins" if job.status == "running" else "it waits for another job"
+    if job.progress is not None:
+        far = labelled(job.progress)
     return f"the demo is being made: {far} ({key_for('global.demo-progress')} shows it)"
 
 
@@ -124,6 +126,13 @@ def no_base(place: Workspace, being_made: str) -> str:
     if being_made:
         return f"no base yet; {being_made}"
     return str(place.no_base())
+
+
+def no_worlds(being_made: str) -> str:
+    """That a workspace has no held-out worlds, and what makes some; ``being_made`` as above."""
+    if being_made:
+        return f"no worlds yet; {being_made}"
+    return "no worlds in scenarios/holdout of this workspace; sekft factory make makes some"
 
 
 def _short(progress: Progress) -> str:

@@ -14,7 +14,7 @@ from sekft_engine.engine.attached.fit import Held, fitted, held_base
 from sekft_engine.engine.attached.handover import hand_over, refusal, resident_options
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.attached.where import Where
-from sekft_engine.engine.engine import Engine
+from sekft_engine.engine.engine import JOURNAL, Engine
 from sekft_engine.engine.socket.address import is_locked, read_pointer
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.detach import start_detached
@@ -143,6 +143,15 @@ def end(engine: EngineLike) -> None:
     """End an engine of this process that has nothing to do, and free its base."""
     if engine.close() and isinstance(engine, Engine):
         engine.residence.drop()
+
+
+def take_up(engine: EngineLike) -> None:
+    """Offer what the workspace's last engine had yet to do, if that one held the queue when this
+    one began, and has ended since."""
+    if not isinstance(engine, Engine) or engine.has_journal or engine.ended:
+        return
+    if engine.workspace is not None and (engine.workspace.root / JOURNAL).exists():
+        engine.open_journal()
 
 
 def cannot_move_out(engine: EngineLike) -> SekftError | None:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import SuspendNotSupported
 
@@ -31,6 +31,20 @@ if TYPE_CHECKING:
 PATIENCE_S = 600.0
 #: How long a living terminal may take to be left once all is saved; it may have stopped reading.
 SCREEN_S = 2.0
+
+
+class LastWords(NamedTuple):
+    """What the terminal shows after a signal.
+
+    Attributes:
+        waits: what is waited for before all is saved; "" = nothing.
+        text: called when all is saved: a last line, or "".
+    """
+
+    waits: str
+    text: Callable[[], str]
+
+
 #: The exit status after a signal is this and its number, as shells count.
 BY_SIGNAL = 128
 
@@ -64,7 +78,7 @@ def _write_line(text: Callable[[], str]) -> None:
 def on_hangup(
     engine: Callable[[], EngineLike],
     app: App[int],
-    last_line: Callable[[], Callable[[], str]],
+    last_words: Callable[[], LastWords],
     patience: float = PATIENCE_S,
 ) -> Iterator[None]:
     """While the workbench runs, let SIGHUP, SIGTERM and a lost terminal save and leave. The engine
@@ -73,25 +87,29 @@ def on_hangup(
     Args:
         engine: the one that is closed.
         app: the workbench.
-        last_line: called before the engine is closed; what it returns is called afterwards, and
-            makes what the terminal shows then.
+        last_words: called before the engine is closed.
         patience: seconds that a step and its saving may take.
     """
 
     screen_left = threading.Event()
+    screen_waits = ""
 
     def leave_screen() -> None:
         """Give the terminal back as it was. The app's thread stays here, so that nothing is drawn
         any more; it ends with the process."""
         with suppress(SuspendNotSupported), app.suspend():
+            if screen_waits:
+                _within(SCREEN_S, partial(_write_line, lambda: f"leaving: {screen_waits} …"))
             screen_left.set()
             threading.Event().wait()
 
     def save_and_leave(number: int = signal.SIGHUP) -> None:
+        nonlocal screen_waits
         asked = False
-        said: Callable[[], str] | None = None
+        words = LastWords("", str)
         with suppress(Exception):
-            said = last_line()
+            words = last_words()
+            screen_waits = words.waits
         with suppress(Exception):
             if _terminal_lives():
                 asked = app._driver is not None and app.call_later(leave_screen)  # noqa: SLF001
@@ -99,8 +117,8 @@ def on_hangup(
                 app._driver.disable_input()  # noqa: SLF001
         with suppress(Exception):
             engine().close(timeout=patience)
-        if asked and screen_left.wait(SCREEN_S) and said is not None:
-            _within(SCREEN_S, partial(_write_line, said))
+        if asked and screen_left.wait(SCREEN_S):
+            _within(SCREEN_S, partial(_write_line, words.text))
         os._exit(BY_SIGNAL + number)
 
     def handler(signum: int, frame: object) -> None:

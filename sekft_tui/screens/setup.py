@@ -10,10 +10,12 @@ import msgspec
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
 from sekft_tui.input.actions import same_key
+from sekft_tui.input.footer import hints
 from sekft_tui.messages import RedrawPane
 from sekft_tui.model.job_text import count_text, demo_job
-from sekft_tui.screens.box import BoxScreen
+from sekft_tui.screens.box import CLOSE, BoxScreen
 from sekft_tui.text import Parts, bar, clip, duration, fit, visible, wrapped
+from sekft_tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
@@ -28,11 +30,18 @@ class SetupScreen(BoxScreen[None]):
     ]
     SCROLLS = False
     HINTS = (("box.close", "close, and look around"), ("global.interrupt", "asks: stop or leave"))
+    _OVER = (CLOSE,)
 
     def __init__(self) -> None:
         super().__init__()
         self._tasks: tuple[tuple[events.Progress, float], ...] = ()
         self._failed = ""
+
+    def make_foot(self) -> Lines:
+        return Lines(
+            lambda width: (hints(self._OVER if self._failed else self.HINTS, width),),
+            id="foot", classes="foot",
+        )  # fmt: skip
 
     def on_mount(self) -> None:
         self.query_one("#box").border_title = "making the demo workspace"
@@ -55,7 +64,10 @@ class SetupScreen(BoxScreen[None]):
         if not self._tasks and not self._failed:
             lines.append((("  starting …", "quiet"),))
         if self._failed:
-            lines += [(), *(((line, "bad"),) for line in wrapped(self._failed, width))]
+            lines += [
+                *([()] if self._tasks else []),
+                *(((line, "bad"),) for line in wrapped(self._failed, width)),
+            ]
         self.put(tuple(lines))
 
     def draw(self, shared: Shared) -> None:
@@ -65,6 +77,7 @@ class SetupScreen(BoxScreen[None]):
         self._tasks = tuple(job.tasks.values())
         if job.status in ("failed", "cancelled"):
             self._failed = job.error or "the set-up was cancelled"
+            self.query_one("#foot", Lines).update()
         self._put()
 
     def engine_event(self, event: Event) -> None:

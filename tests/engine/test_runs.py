@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tarfile
 from pathlib import Path
@@ -97,6 +98,14 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         fail()
     assert (target / "weights").read_text() == "two"
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_what_a_folder_lacks_is_named_by_its_own_place(tmp_path: Path) -> None:
+    """And not by that of the half-made one, which is gone by then."""
+    target = tmp_path / "base"
+    with pytest.raises(OSError, match="full") as caught, staged_folder(target) as stage:
+        raise OSError(errno.ENOSPC, "full", str(stage / "weights"))
+    assert caught.value.filename == str(target / "weights")
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,11 @@ def test_files_that_are_passed_over_are_counted(tmp_path: Path) -> None:
     for name in ("x.txt", "y.TXT", "z.csv", "README.md", ".hidden.txt"):
         (tmp_path / name).write_text("")
     (tmp_path / "more").mkdir()
-    expected = {".csv": 1, ".txt": 2, "folders": 1}
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "gone.json").symlink_to("nowhere")
+    expected = {
+        ".csv": 1, ".txt": 2, "folders": 1, "links to nothing": 1, "pipes or devices": 1,
+    }  # fmt: skip
     assert load_trajectories(tmp_path).passed_over == expected
     assert open_index(tmp_path).read_all().passed_over == expected
     (tmp_path / "a.jsonl").unlink()
@@ -294,3 +299,10 @@ def test_pieces_never_fail_and_never_overlap(data: bytes) -> None:
     for piece in pieces(data):
         assert end <= piece.offset <= piece.offset + piece.length <= len(data)
         end = piece.offset + piece.length
+
+
+def test_a_string_that_does_not_end_is_told_with_its_column(tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_bytes(b'{"id": "a')
+    with pytest.raises(BadInput, match="broken JSON: Unterminated string starting at column 8"):
+        load_trajectories(file)

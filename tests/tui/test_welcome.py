@@ -337,3 +337,17 @@ async def test_a_chart_in_blocks_has_no_braille(
         assert not any("⠀" < letter <= "⣿" for letter in shown), screen_text(app)
     monkeypatch.setenv("TERM", "xterm-256color")
     make_app()  # the next one draws as its terminal can
+
+
+async def test_an_error_stands_above_the_tour(make_app: Make) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("ctrl+g")
+        await until_shown(pilot, "Tour 1/8")
+        said = [line for line in screen_text(app).splitlines()[-7:-2] if line.strip()]
+        app.error("the disk is full: choose another folder, or make room")
+        await until_shown(pilot, "the disk is full")
+        for _ in range(20):
+            await pilot.pause(0.05)
+        assert [line for line in screen_text(app).splitlines() if line in said] == said

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from sekft_engine.core.errors import SekftError, Unavailable
 from sekft_engine.core.locks import holder
 from sekft_engine.data.workspace import Workspace, naming
-from sekft_engine.engine.attached.remote import RemoteEngine, lasts
+from sekft_engine.engine.attached.remote import RemoteEngine, is_carried, lasts
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.engine import JOURNAL, Engine
+from sekft_engine.engine.queue import last_queue
 from sekft_engine.engine.socket.address import is_locked, read_pointer
 from sekft_engine.engine.socket.detach import start_detached
+from sekft_engine.records.events import Queued
 from sekft_engine.records.journal import is_being_written
 from sekft_engine.records.results import LoadResult
 
@@ -60,7 +63,8 @@ def refusal(engine: Engine) -> Unavailable | None:
 def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
     """End ``engine`` and start one in the background, which does what this one had yet to do.
 
-    The running job ends its step and saves, and is resumed there. Jobs that were held stay so.
+    The running job ends its step and saves, and is resumed there. Jobs that were held stay so. What
+    no engine offers again, such as making a demo, is given to the other one anew.
 
     Args:
         engine: has a workspace; it has ended afterwards, also where this fails.
@@ -79,23 +83,24 @@ def hand_over(engine: Engine, patience: float = PATIENCE_S) -> RemoteEngine:
         raise refused or Unavailable("it has no workspace")
     if not engine.open_journal():
         raise Unavailable("the queue cannot be written down", where=str(place.root / JOURNAL))
-    status, facts = engine.status(), engine.residence.facts
-    waiting = [job.id for job in status.queued if lasts(job.kind) and not job.held]
-    running = status.running
-    if running is not None and lasts(running.kind):
-        waiting.insert(0, running.id)
+    facts = engine.residence.facts
     if not engine.close(timeout=patience):
         raise Unavailable("the running step has not ended yet", mend="try again, or wait")
     engine.residence.drop()  # there need not be memory for two
+    left = last_queue(place.root / JOURNAL)  # the other engine writes there, too
     start_detached(place, resident_options(facts))
     remote = RemoteEngine(Where(place), history=True)
-    release(place, waiting)
+    if left is not None:
+        begun = [left.running] if left.running is not None else []
+        give(place, [*begun, *(job for job in left.waiting if not job.held)])
     return remote
 
 
-def release(place: Workspace, job_ids: list[str]) -> None:
-    """Let the jobs go on that the engine offers again."""
+def give(place: Workspace, left: list[Queued]) -> None:
+    """Let the engine do what is left, in this order: release what it offers, and submit what it is
+    not offered."""
     until = time.monotonic() + _OFFER_S
+    job_ids = {job.id for job in left if lasts(job.kind)}
     with Where(place).connect(60.0) as client:
         while True:
             waiting = client.call("queue")["waiting"]
@@ -103,9 +108,9 @@ def release(place: Workspace, job_ids: list[str]) -> None:
             if offered.issuperset(job_ids) or time.monotonic() > until:
                 break
             time.sleep(0.05)
-        for job_id in job_ids:
-            if job_id in offered:
-                try:
-                    client.call("resume", job=job_id)
-                except SekftError:  # someone else was quicker
-                    continue
+        for job in left:
+            with suppress(SekftError):  # someone else was quicker
+                if job.id in offered:
+                    client.call("resume", job=job.id)
+                elif is_carried(job.kind):
+                    client.call("submit", job=job.spec | {"id": ""})

@@ -22,7 +22,7 @@ from sekft_engine.engine.attached.sender import Order, Sender
 from sekft_engine.engine.attached.silence import silence
 from sekft_engine.engine.attached.where import Where
 from sekft_engine.engine.attached.writing import WritingFollower
-from sekft_engine.engine.queue import LASTING, TRAINING
+from sekft_engine.engine.queue import CARRIED, LASTING, TRAINING
 from sekft_engine.engine.socket.client import Client
 from sekft_engine.engine.socket.history import DELETED
 from sekft_engine.engine.socket.protocol import EngineStatus, Greeting
@@ -341,8 +341,14 @@ def _kinds(types: tuple[type[Job], ...]) -> frozenset[str]:
 
 
 _TRAINING_KINDS, _LASTING_KINDS = _kinds(TRAINING), _kinds(LASTING)
+_CARRIED_KINDS = _kinds(CARRIED)
 
 
 def lasts(kind: str) -> bool:
     """Whether jobs of this kind are offered again by the next engine."""
     return kind in _LASTING_KINDS
+
+
+def is_carried(kind: str) -> bool:
+    """Whether an engine that takes over is given jobs of this kind anew."""
+    return kind in _CARRIED_KINDS

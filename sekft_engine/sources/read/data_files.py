@@ -150,6 +150,9 @@ def _entries(folder: Path, passed_over: Counter[str]) -> list[DataFile]:
             if not entry.is_file():
                 if entry.is_dir():
                     passed_over["folders"] += 1
+                elif kind(name):
+                    is_link = entry.is_symlink()
+                    passed_over["links to nothing" if is_link else "pipes or devices"] += 1
             elif kind(name):
                 found.append(DataFile(name, entry.inode()))
             elif not name.upper().startswith(_ABOUT):

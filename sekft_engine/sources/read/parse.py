@@ -86,7 +86,7 @@ def _parsed(data: bytes, where: str) -> Any:
             raise Rejected(
                 "zero_bytes", "zero bytes where JSON should be", where=place, mend=_MEND
             ) from error
-        what = f"broken JSON: {error.msg} at column {error.colno}"
+        what = f"broken JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
         raise Rejected("broken_json", what, where=place, mend=_MEND) from error
     except RecursionError as error:
         what = f"nested more than {DEEPEST} levels deep"

@@ -26,6 +26,7 @@ from sekft_tui.model.job_text import (
     begun_elsewhere,
     hint,
     next_run,
+    no_worlds,
     resumed_run,
     state_text,
 )
@@ -266,6 +267,10 @@ class EvalPane(FormPane[EvalView], SearchedPane):
             return
         host = self.host
         if not self.has_base():
+            return
+        worlds = host.workspace.holdout_scenarios
+        if not self.setup.scenarios and not any(worlds.glob("*.json")):
+            host.error(no_worlds(host.demo_made))
             return
         if why := self.setup.problem():
             host.note(why)

@@ -44,6 +44,8 @@ from sekft_tui.widgets.chart.view import View
 from sekft_tui.widgets.form import enter_label
 from sekft_tui.widgets.lines import Lines
 
+#: How long a start may look for data, in seconds.
+_LOOK_S = 0.05
 _WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 #: From this height on, the batch in training is shown below the chart.
 TALL = 36
@@ -293,10 +295,23 @@ class TrainPane(CurveKeys):
         if not self.has_base():
             return None
         try:
+            self._look_at_data()
             return self.left.job()
         except SekftError as error:
             self.host.error(str(error))
             return None
+
+    def _look_at_data(self) -> None:
+        """Raise :class:`SekftError` where it is seen at once that there is nothing to train on."""
+        from sekft_engine.sources.read.source import nothing_here
+
+        data = self.host.data
+        if data.hub:
+            return
+        index = data.open()
+        index.advance(_LOOK_S)
+        if index.complete and not len(index) and not index.problems:
+            raise nothing_here("trajectories", data.path, index.passed_over)
 
     def action_start(self) -> None:
         job = self._job_from_form()

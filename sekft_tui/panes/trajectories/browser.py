@@ -229,7 +229,7 @@ class Browser(SortedPane):
         if problems:
             many = f"{len(problems):,} problems in the data; the first: "
             text = str(problems[0])
-            trace = "\n".join(map(str, problems[:200])) if len(problems) > 1 else ""
+            trace = "\n".join(map(str, problems[1:200]))
             self.host.error(many + text if len(problems) > 1 else text, trace)
 
     @on(library_messages.Certified)

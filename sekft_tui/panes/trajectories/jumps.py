@@ -26,6 +26,10 @@ _NONE = {
     "dropped": "none of these trajectories was dropped",
     "failed": "no certificate of these trajectories has a line that fails",
 }
+_UNREAD = (
+    "none that could be read was dropped; "
+    f"{key_for('trajectories.statistics')} counts the others by reason"
+)
 _ONLY = {
     "match": "{needle!r} is in no other trajectory here",
     "dropped": "no other of these trajectories was dropped",
@@ -95,7 +99,8 @@ class Jumps:
             elif first:
                 look(order)
         elif listed.done:
-            self._stop(_NONE[kind].format(needle=self._needle))
+            is_unread = kind == "dropped" and library.dropped()
+            self._stop(_UNREAD if is_unread else _NONE[kind].format(needle=self._needle))
 
     def _land(self, position: int, kind: Kind, by: int, start: int) -> None:
         self._waiting = None

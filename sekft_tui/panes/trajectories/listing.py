@@ -151,13 +151,16 @@ def head(listed: ListState, more: Parts, width: int) -> Parts:
 
 
 def fitted(parts: Parts, width: int) -> Parts:
-    """As many of ``parts`` as fit, two blanks before each, the last one cut short."""
-    out = []
+    """As many of ``parts`` as fit, two blanks before each, the last one cut short. Where others do
+    not fit at all, an ellipsis stands for them."""
+    out: list[tuple[str, str]] = []
     for text, style in parts:
         if text and width > 10:
             text = clip(f"  {text}", width)
             out.append((text, style))
             width -= cell_len(text)
+        elif text and width >= 2:
+            return (*out, (" …", style))
     return tuple(out)
 
 

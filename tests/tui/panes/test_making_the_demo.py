@@ -141,6 +141,17 @@ async def test_what_was_changed_in_the_recipe_before_stays_when_the_demo_is_made
         await until_shown(pilot, "32  not 16", "lr             0.002")
 
 
+async def test_a_set_up_that_failed_offers_nothing_but_to_close(
+    folder: Workspace, engine: ScriptedEngine
+) -> None:
+    async with Workbench(engine, folder, demo=True).run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "making the demo workspace", "close, and look around")
+        failed = events.JobFailed(job="setup-1", kind="setup", error="the disk is full")
+        engine.say(BEGUN, failed)
+        await until_shown(pilot, "the disk is full", "esc close")
+        await until_gone(pilot, "asks: stop or leave")
+
+
 def begin_to_make(place: Workspace) -> Path:
     """What a process leaves that is killed while it records the demo's sessions; its mark."""
     mark = place.create().root / KEPT

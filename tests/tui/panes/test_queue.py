@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from sekft_engine.core.errors import Interrupted
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
@@ -89,6 +91,34 @@ async def test_a_pause_is_taken_back_before_the_step_ends_as_after_it(
         step.set()
         await until_shown(pilot, "✓ done")
     assert engine.close()
+
+
+async def test_what_an_earlier_workbench_leaves_is_offered_once_that_one_has_ended(
+    workspace: Workspace,
+) -> None:
+    begun = threading.Event()
+
+    def train(job: jobs.Train, context: Context) -> dict[str, Any]:
+        begun.set()
+        while not context.cancelled():
+            time.sleep(0.01)
+        raise Interrupted("stopped")
+
+    earlier = Engine(workspace, nice=0, handlers={jobs.Train: train}).start()
+    earlier.submit(jobs.Train(data="/one"))
+    earlier.submit(jobs.Train(data="/two"))
+    assert begun.wait(60)
+    app = Workbench(Engine(workspace, nice=0), workspace)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("Q")
+        await until_shown(pilot, "no job is running or waiting")
+        await pilot.press("escape")
+        assert earlier.close()
+        await until_shown(pilot, "2 jobs are held")
+        await pilot.press("Q")
+        await until(pilot, lambda: ["held" in line for line in _shown(app)[:2]] == [True] * 2)
+    assert app.engine.close()
 
 
 async def test_the_queue_is_shown_and_ordered_by_keys(

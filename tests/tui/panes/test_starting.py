@@ -69,6 +69,20 @@ def test_the_size_of_an_eval_counts_worlds_models_controls_and_seeds() -> None:
     assert size.is_asked
 
 
+async def test_nothing_to_train_on_or_to_act_in_is_said_before_a_job_is_queued(
+    make_app: Make, engine: ScriptedEngine, workspace: Workspace
+) -> None:
+    for folder in (workspace.trajectories, workspace.holdout_scenarios):
+        for path in folder.iterdir():
+            path.unlink()
+    async with make_app().run_test(size=(120, 36), notifications=True) as pilot:
+        await pilot.press("2", "s")
+        await until_shown(pilot, "no trajectories here")
+        await pilot.press("escape", "3", "s")
+        await until_shown(pilot, "no worlds in scenarios/holdout of this workspace")
+    assert engine.jobs == []
+
+
 async def test_starting_a_run_says_how_large_it_is(
     make_app: Make, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_signal_while_a_run_is_trained_saves_it_and_leaves_the_terminal_as_it_
     done = [event.step for event in journal if isinstance(event, events.StepDone)]
     assert re.search(rf"001-train: step {done[-1]} of \d+, loss [\d.]+; 1 unfinished: ", left)
     assert "offers to resume" in left
+    assert re.search("leaving: .* saved …", left)
     assert isinstance(journal[-1], events.JobCancelled)
     assert (Path(run.adapter) / "adapter_model.safetensors").is_file()
 
