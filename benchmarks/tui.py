@@ -41,6 +41,7 @@ from typing import Any
 from benchmarks.shared.console import Console
 from benchmarks.shared.pseudo_terminal import ROOT, opened
 from benchmarks.shared.report import arguments, p50_p95, run_main, tell
+from benchmarks.shared.workbench_table import FIRST_KEYS, ratios, rounded, show
 from benchmarks.sources import generate
 from sekft_engine.bases import resolve_base
 from sekft_engine.data.workspace import Workspace
@@ -51,8 +52,8 @@ SEKFT = "from sekft_engine.cli.main import main; main()"
 #: The cursor stays within a screen, so that it is seen to move.
 MOVES = ("j", "j", "j", "k", "j", "k", "k", "k")
 FIRST = "1 Trajectories"
-#: Keys pressed while browsing, in half a minute; the first ones meet the loading of the tokenizer.
-BROWSED, FIRST_KEYS = 100, 30
+#: Keys pressed while browsing, in half a minute.
+BROWSED = 100
 #: An engine with a base imports for so long what a training needs.
 READY_S = 4.0
 #: What is shown while a first step is computed, and where a run may take long.
@@ -306,7 +307,6 @@ STATES: dict[str, Way] = {
 PEERS: dict[str, Way] = {"OptionList": option_list, "RichLog": richlog}
 #: Bytes per second of a slow line.
 SLOW = 20_000
-_BEGAN = (("", "s"), ("", "cpu_s"), ("next_", "s"), ("next_", "cpu_s"))
 MEASURES = ("key_p50_ms", "key_p95_ms", "bytes_per_s")
 
 
@@ -325,7 +325,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             for state, way in (STATES | (PEERS if size == SIZES[-1] else {})).items():
                 print(f"{name}: {state}", file=sys.stderr, flush=True)
                 states[name][state] = way(place, size)
-                print(f"  {_rounded(states[name][state])}", file=sys.stderr, flush=True)
+                print(f"  {rounded(states[name][state])}", file=sys.stderr, flush=True)
         slow = {
             "sekft": slow_line(place, SIZES[-1]),
             "OptionList": slow_option_list(place, SIZES[-1]),
@@ -339,67 +339,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             what: {state: max(one[state][what] for one in states.values()) for state in STATES}
             for what in MEASURES
         },
-        **_ratios(paints[name], states[name]),
+        **ratios(paints[name], states[name]),
         "sizes": {name: {"first_paint_s": paints[name], "states": states[name]} for name in paints},
     }
-
-
-def _rounded(told: dict[str, float]) -> str:
-    return ", ".join(f"{what} {value:.2f}" for what, value in told.items())
-
-
-def _ratios(paint: dict[str, float], told: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Peer / sekft at one size: more than 1 means that sekft is quicker, or sends less."""
-
-    def ratio(peer: str, state: str, what: str) -> float:
-        return round(told[peer][what] / max(1e-9, told[state][what]), 2)
-
-    return {
-        "ratio_minimal_first_paint": round(paint["minimal"] / paint["sekft"], 2),
-        "ratio_minimal_first_paint_cpu": round(paint["minimal_cpu"] / paint["sekft_cpu"], 2),
-        "ratio_optionlist_first_rows": ratio("OptionList", "browsing", "first_rows_s"),
-        "ratio_optionlist_key_p50": ratio("OptionList", "browsing", "key_p50_ms"),
-        "ratio_richlog_key_p50": ratio("RichLog", "train", "key_p50_ms"),
-        "ratio_richlog_key_p95": ratio("RichLog", "train", "key_p95_ms"),
-        "ratio_richlog_bytes": ratio("RichLog", "train", "bytes_per_s"),
-    }
-
-
-def show(result: dict[str, Any]) -> None:
-    for size, told in result["sizes"].items():
-        painted = told["first_paint_s"]
-        ours, theirs = painted["sekft"], painted["minimal"]
-        cpu, their_cpu = painted["sekft_cpu"], painted["minimal_cpu"]
-        print(
-            f"{size}: first paint {ours:.2f} s ({cpu:.2f} s of processor time); "
-            f"a minimal app {theirs:.2f} s ({their_cpu:.2f} s)"
-        )
-        print(f"  {'':12}{'key p50 ms':>12}{'key p95 ms':>12}{'bytes/s':>10}{'first rows s':>14}")
-        for name, state in told["states"].items():
-            rows = f"{state['first_rows_s']:>14.2f}" if "first_rows_s" in state else ""
-            if "first_keys_p95_ms" in state:
-                rows += f"   p95 of the first {FIRST_KEYS} keys {state['first_keys_p95_ms']:.1f} ms"
-            if "first_step_s" in state:
-                first, again = state["first_step_s"], state["next_first_step_s"]
-                rows += f"   first step after {first:.1f} s, of a second run {again:.1f} s"
-                begins = [state[f"{run}first_step_begins_{unit}"] for run, unit in _BEGAN]
-                rows += (
-                    "; it begins after {:.1f} s ({:.1f} s of processor time) and {:.1f} ({:.1f})"
-                )
-                rows = rows.format(*begins)
-            print(
-                f"  {name:12}{state['key_p50_ms']:>12.1f}{state['key_p95_ms']:>12.1f}"
-                f"{state['bytes_per_s']:>10.0f}{rows}"
-            )
-    slow = result["slow_line_settled_s"]
-    print(
-        f"still after keys over 20 kB/s: {slow['sekft']:.1f} s, "
-        f"an OptionList of 100,000 rows {slow['OptionList']:.1f} s"
-    )
-    print("peer / sekft at the larger size:")
-    for name, value in result.items():
-        if name.startswith("ratio_"):
-            print(f"  {name.removeprefix('ratio_').replace('_', ' '):28}{value:>8.2f}x")
 
 
 def main() -> None:
