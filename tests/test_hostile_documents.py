@@ -18,7 +18,8 @@ from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.trajectory import Trajectory
 from sekft_engine.episodes.store import episode_path, episodes_of, read_episode
 from sekft_engine.records.journal import read_events
-from sekft_engine.records.runs import create_run, export_run, list_runs, read_run
+from sekft_engine.records.runs import create_run, list_runs, read_run
+from sekft_engine.records.upkeep.copy import export_run
 from sekft_engine.render import ChatTokenizer
 from sekft_engine.sources.read.parse import trajectory_in
 from tests.fuzzing import fuzz

@@ -6,8 +6,6 @@ import datetime as dt
 import errno
 import os
 import re
-import shutil
-import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ import msgspec
 
 from sekft_engine.core.documents import convert, decode
 from sekft_engine.core.errors import BadInput
-from sekft_engine.core.files import read_regular, staged_folder, write_whole
+from sekft_engine.core.files import read_regular, write_whole
 from sekft_engine.core.text import quiet_json
 from sekft_engine.data.bundle_check import is_file_name
 from sekft_engine.data.clock import Clock
@@ -36,7 +34,6 @@ __all__ = [
     "RunInfo",
     "adapter_folder",
     "create_run",
-    "export_run",
     "find_run",
     "list_runs",
     "read_events",
@@ -388,30 +385,3 @@ def adapter_folder(path: str | Path) -> Path:
         where=str(folder),
         mend=f"an adapter has {CONFIG} and {WEIGHTS}",
     )
-
-
-def export_run(info: RunInfo, target: Path) -> Path:
-    """Copy the files of a run to ``target``, a new folder or ``.tar.gz``."""
-    source = Path(info.path)
-    names = (MANIFEST, EVENTS, ADAPTER, TOKEN_LOSSES, "episodes", "notes.json")
-    present = [source / name for name in names if (source / name).exists()]
-    if target.exists():
-        raise BadInput("already there", where=str(target), mend="choose another name")
-    if target.name.endswith((".tar.gz", ".tgz")):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stage = target.with_name(f".{target.name}.part")
-        try:
-            with tarfile.open(stage, "w:gz") as archive:
-                for path in present:
-                    archive.add(path, arcname=f"{info.id}/{path.name}")
-            stage.rename(target)
-        finally:
-            stage.unlink(missing_ok=True)
-        return target
-    with staged_folder(target) as folder:
-        for path in present:
-            if path.is_dir():
-                shutil.copytree(path, folder / path.name, symlinks=True)
-            else:
-                shutil.copy2(path, folder / path.name)
-    return target

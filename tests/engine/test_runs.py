@@ -14,12 +14,12 @@ from sekft_engine.core.files import staged_folder, write_whole
 from sekft_engine.records.runs import (
     adapter_folder,
     create_run,
-    export_run,
     find_run,
     list_runs,
     read_run,
 )
 from sekft_engine.records.trainings import TrainResult
+from sekft_engine.records.upkeep.copy import export_run
 
 
 def test_runs_are_numbered_in_the_order_they_were_made(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ from sekft_engine.records.journal import effective_events
 from sekft_engine.records.results import ShellResult, SweepResult
 from sekft_engine.records.runs import (
     RunInfo,
-    export_run,
     find_run,
     read_events,
     survey_runs,
 )
 from sekft_engine.records.trainings import Losses, TrainResult
+from sekft_engine.records.upkeep.copy import export_run
 from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes, tags_in, write_notes
 from sekft_engine.records.upkeep.trash import discard
 from sekft_engine.records.upkeep.trash import restore as take_back

@@ -10,6 +10,8 @@ from sekft_tui.model.job_size import DataCount
 
 #: A data set that takes longer to read than this, in seconds, is not counted.
 PATIENCE_S = 30.0
+#: How long a start may look for data, in seconds.
+_LOOK_S = 0.05
 
 
 def counted(data: DataSet) -> DataCount | None:
@@ -30,3 +32,15 @@ def counted(data: DataSet) -> DataCount | None:
     return (
         DataCount.of_characters(len(characters), int(characters.sum())) if len(characters) else None
     )
+
+
+def refuse_nothing(data: DataSet) -> None:
+    """Raise :class:`SekftError` where it is seen at once that there is nothing to train on."""
+    from sekft_engine.sources.read.source import nothing_here
+
+    if data.hub:
+        return
+    index = data.open()
+    index.advance(_LOOK_S)
+    if index.complete and not len(index) and not index.problems:
+        raise nothing_here("trajectories", data.path, index.passed_over)

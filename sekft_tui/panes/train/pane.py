@@ -33,6 +33,7 @@ from sekft_tui.model.training import COLUMNS, TrainView
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.train import choose_runs, figures, find_rate, plots, start_sweep
 from sekft_tui.panes.train.batch import Batch
+from sekft_tui.panes.train.counting import refuse_nothing
 from sekft_tui.panes.train.curve_keys import CurveKeys
 from sekft_tui.panes.train.recipe import RecipePart
 from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
@@ -44,8 +45,6 @@ from sekft_tui.widgets.chart.view import View
 from sekft_tui.widgets.form import enter_label
 from sekft_tui.widgets.lines import Lines
 
-#: How long a start may look for data, in seconds.
-_LOOK_S = 0.05
 _WAITING = ("no step yet", "", "{start} starts a run with this recipe")
 #: From this height on, the batch in training is shown below the chart.
 TALL = 36
@@ -295,23 +294,11 @@ class TrainPane(CurveKeys):
         if not self.has_base():
             return None
         try:
-            self._look_at_data()
+            refuse_nothing(self.host.data)
             return self.left.job()
         except SekftError as error:
             self.host.error(str(error))
             return None
-
-    def _look_at_data(self) -> None:
-        """Raise :class:`SekftError` where it is seen at once that there is nothing to train on."""
-        from sekft_engine.sources.read.source import nothing_here
-
-        data = self.host.data
-        if data.hub:
-            return
-        index = data.open()
-        index.advance(_LOOK_S)
-        if index.complete and not len(index) and not index.problems:
-            raise nothing_here("trajectories", data.path, index.passed_over)
 
     def action_start(self) -> None:
         job = self._job_from_form()

@@ -15,7 +15,8 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.records import events, jobs
 from sekft_engine.records.events import Event
-from sekft_engine.records.runs import TOKEN_LOSSES, export_run, read_events, read_run
+from sekft_engine.records.runs import TOKEN_LOSSES, read_events, read_run
+from sekft_engine.records.upkeep.copy import export_run
 from sekft_engine.training.token_losses import job
 from sekft_engine.training.token_losses import measure as measuring
 from sekft_engine.training.token_losses.job import MANY
