@@ -111,10 +111,8 @@ def _build(spec: Mapping[str, Any], more: _More, where: str) -> Vocabulary:
         )
     except SekftError:
         raise
-    except Exception:
-        files.build(
-            msgspec.json.encode(spec), where
-        )  # what is wrong with it is said by `tokenizers` itself
+    except Exception:  # what is wrong with it is said by `tokenizers` itself
+        files.build(msgspec.json.encode(spec), where)
         raise
 
 
