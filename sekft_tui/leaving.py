@@ -128,7 +128,11 @@ def ending_text(shared: Shared, job: JobView | None = None) -> str:
     batch = shared.train.batch
     if job.id == shared.train.job and batch is not None and batch.step > shared.train.step:
         return f"step {batch.step} ends and is saved"
-    return f"{name_of(job.kind)} {stop_of(job.kind).ending}"
+    ending = stop_of(job.kind).ending
+    now = job.progress.label if job.progress is not None else ""
+    if job.kind == "setup" and now not in ("", "scenarios"):  # half a base is not kept
+        ending = ending.replace("stops", f"stops once this is done: {visible(now)}")
+    return f"{name_of(job.kind)} {ending}"
 
 
 def _unsaved(train: TrainView) -> str:

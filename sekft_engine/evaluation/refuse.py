@@ -12,7 +12,7 @@ from sekft_engine.operators.subjects import BASE
 from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.jobs import Evaluate
-from sekft_engine.records.runs import adapter_folder, read_run, refuse_place
+from sekft_engine.records.runs import adapter_folder, read_run, refuse_place, refuse_running
 from sekft_engine.work.context import Context
 
 
@@ -79,8 +79,10 @@ def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[s
     if folder is None:
         refuse_place(context.workspace.runs if context.workspace else None, job.out)
         return
+    info = read_run(folder)
+    refuse_running(info)  # before the base is loaded, which takes long
     refuse_other_eval(folder, asked)
-    before = read_run(folder).about
+    before = info.about
     if job.endpoints or "base" not in before:
         return
     refuse_other_eval(folder, {**asked, "base": str(context.find_base(job.base))})

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sekft_engine.core.documents import convert, decode
-from sekft_engine.core.errors import BadInput
+from sekft_engine.core.errors import BadInput, Unavailable
 from sekft_engine.core.files import read_regular, write_whole
 from sekft_engine.core.text import quiet_json
 from sekft_engine.data.bundle_check import is_file_name
@@ -247,6 +247,16 @@ def _holds_something(folder: Path) -> bool:
         and path != mark_path(folder / EVENTS)
         for path in folder.iterdir()
     )
+
+
+def refuse_running(info: RunInfo) -> None:
+    """Raise :class:`Unavailable` where another process still writes the run."""
+    if info.status == "running":
+        raise Unavailable(
+            "another process is still writing this run",
+            where=info.path,
+            mend="resume it when that has ended, or stop it",
+        )
 
 
 def reopen_run(folder: Path) -> Run:

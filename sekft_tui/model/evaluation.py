@@ -111,6 +111,7 @@ class EvalView:
     running: set[tuple[str, str]] = field(default_factory=set)
     seeds: int = 1
     until_decided: bool = False
+    _at: float = 0.0  # the time of the newest event
     _world: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -136,6 +137,9 @@ class EvalView:
 
     def apply(self, event: EvalEvent) -> None:
         """Change the view by what ``event`` says happened."""
+        if isinstance(event, events.EvalStarted) and self._at:
+            self._pass_over(event.t - self._at)
+        self._at = max(self._at, event.t)
         match event:
             case events.TurnDone():
                 self._add_turn(event)
@@ -147,6 +151,13 @@ class EvalView:
                 self._start(event)
             case _:
                 assert_never(event)
+
+    def _pass_over(self, seconds: float) -> None:
+        """So long nothing was at work, before an eval was resumed: it counts for no pace."""
+        for tally in self.tallies.values():
+            if tally.first:
+                tally.first += max(0.0, seconds)
+                tally.last += max(0.0, seconds)
 
     def _start(self, event: events.EvalStarted) -> None:
         named = frozenset(event.controls)
@@ -211,10 +222,12 @@ class EvalView:
     def eta(self, now: float) -> float | None:
         """Seconds that the rest will take at the pace so far; None = not known yet.
 
-        Counted in turns, because many episodes run at once and the short ones end first. A subject
-        that has not begun is assumed to be as fast as the others are on average.
+        Counted in turns, because many episodes run at once and the short ones end first. A model
+        that has not begun is assumed to be as fast as the others are on average, and a control as
+        the other controls: there is no model behind it, so it takes next to no time.
         """
-        left, each = 0.0, []
+        left = 0.0
+        each: dict[bool, list[float]] = {True: [], False: []}
         waiting = {name: len(self.scenarios) - self.tally(name).done for name in self.subjects}
         for name, tally in self.tallies.items():
             if not (tally.done and tally.turns and tally.first and name in waiting):
@@ -223,13 +236,17 @@ class EvalView:
             running = [self.cells[key].turns for key in self.running if key[0] == name]
             ahead = (waiting.pop(name) - len(running)) * mean
             ahead += sum(max(1.0, mean - turns) for turns in running)
-            end = now if ahead > 0 else tally.last
+            end = now if running else tally.last
             pace = max(0.0, end - tally.first) / tally.turns
             left += max(0.0, ahead) * pace
-            each.append(mean * pace)
-        if not each:
-            return None
-        return left + sum(waiting.values()) * sum(each) / len(each)
+            each[name in self.controls].append(mean * pace)
+        for name, episodes in waiting.items():
+            known = each[name in self.controls]
+            if known:
+                left += episodes * sum(known) / len(known)
+            elif name not in self.controls:
+                return None
+        return left
 
     @property
     def pace(self) -> tuple[float, int]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sekft_engine.cli.main import run as run_command
-from sekft_engine.core.errors import Interrupted
+from sekft_engine.core.errors import Interrupted, SekftError
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.engine.engine import Engine
 from sekft_engine.engine.run_job import run_job
@@ -17,7 +17,7 @@ from sekft_engine.records import events, jobs
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.events import Event
 from sekft_engine.records.results import expect
-from sekft_engine.records.runs import create_run, list_runs
+from sekft_engine.records.runs import create_run, list_runs, reopen_run
 from tests.experiment.conftest import world, write_worlds
 
 
@@ -127,6 +127,17 @@ def test_what_is_given_and_differs_is_refused(
     assert "this run was another eval: its n differs" in capfd.readouterr().err
     assert run_command([*words, "--control", "random"]) == 2
     assert "its controls differ" in capfd.readouterr().err
+
+
+def test_an_eval_that_another_process_still_writes_is_refused_before_a_base_is_loaded(
+    place: Workspace, job: jobs.Evaluate, stopped: Path
+) -> None:
+    asked = msgspec.structs.replace(job, n=3, step_cap=5, resume=True, out=str(stopped))
+    other = reopen_run(stopped)
+    with pytest.raises(SekftError, match="another process is still writing this run"):
+        run_job(asked, place)
+    other.close()
+    assert run_job(asked, place)
 
 
 def test_a_run_of_another_kind_is_named(

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from sekft_engine.core.text import count
 from sekft_engine.engine.socket.history import History
 from sekft_engine.engine.socket.protocol import AdaptersOnBase, EngineStatus, Running
 from sekft_engine.records import events
@@ -47,6 +48,7 @@ class Picture:
         self.gauges: dict[str, tuple[int, Event]] = {}
         self.writing: dict[tuple[str, str, str], tuple[int, Writing]] = {}
         self._changes = 0
+        self._ended = 0  # episodes of the running job
         self._present: Queued | None = None
         self._waiting: list[Queued] = []
 
@@ -104,6 +106,7 @@ class Picture:
             case QueueChanged():
                 self._present, self._waiting = event.running, event.waiting
             case events.JobStarted():
+                self._ended = 0
                 self.running = Running(
                     id=event.job, kind=event.kind, label=event.label, since=event.t
                 )
@@ -124,6 +127,12 @@ class Picture:
                     done=event.done,
                     total=event.total,
                     detail=event.detail,
+                )
+            case events.EvalStarted() | events.EpisodeStarted() | events.EpisodeDone():
+                self._ended += isinstance(event, events.EpisodeDone)
+                ended = count(self._ended, "episode") + " ended"
+                self.running = msgspec.structs.replace(
+                    running, doing="acting", done=0, total=0, detail=ended
                 )
             case events.StepDone():
                 self.running = msgspec.structs.replace(

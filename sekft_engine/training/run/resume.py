@@ -8,12 +8,20 @@ from typing import Any
 import msgspec
 
 from sekft_engine.bases import current_digest
-from sekft_engine.core.errors import BadInput, DigestMismatch, Unavailable
+from sekft_engine.core.errors import BadInput, DigestMismatch
 from sekft_engine.data.clock import Clock
 from sekft_engine.data.recipe import Recipe, recipe_from
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import jobs
-from sekft_engine.records.runs import MANIFEST, RunFacts, RunInfo, WorldsFacts, list_runs, read_run
+from sekft_engine.records.runs import (
+    MANIFEST,
+    RunFacts,
+    RunInfo,
+    WorldsFacts,
+    list_runs,
+    read_run,
+    refuse_running,
+)
 
 
 def completed(
@@ -63,12 +71,7 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
         raise BadInput(
             "this run is finished", where=str(folder), mend="start another without --resume"
         )
-    if info.status == "running":  # before data and base are read, which takes long
-        raise Unavailable(
-            "another process is still writing this run",
-            where=str(folder),
-            mend="resume it when that has ended, or stop it",
-        )
+    refuse_running(info)  # before data and base are read, which takes long
     return info
 
 

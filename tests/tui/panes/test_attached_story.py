@@ -26,6 +26,7 @@ from sekft_engine.records.runs import list_runs, read_events
 from tests.engine.attached.lines import HAS_SSH, ssh_server
 from tests.engine.socket.conftest import PATIENCE, runtime
 from tests.tui.terminal import ROOT, Terminal, terminal
+from tests.tui.trains import train_for_ever, trained
 
 __all__ = ["runtime"]
 
@@ -70,32 +71,6 @@ def test_what_is_said_on_leaving_works_from_the_folder_one_is_in(
         cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, check=True, timeout=PATIENCE,
     )  # fmt: skip
     assert live_engine(workspace) is None
-
-
-def train_for_ever(screen: Terminal) -> None:
-    screen.until_shown("12 trajectories")
-    screen.press("2")
-    screen.until_shown("epochs")
-    screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
-    # A machine on which this may take very long is asked about first.
-    begun = screen.until(lambda text: step(text) or _QUESTION in text, "a step or a question")
-    if _QUESTION in begun:
-        screen.press("y")
-    trained(screen, 3)
-
-
-_QUESTION = "start this training run?"
-
-
-def step(text: str) -> int:
-    """The step on a screen; 0 = none is done."""
-    found = re.search(r"step ([\d,]+)/[\d,]+ ", text)
-    return int(found[1].replace(",", "")) if found else 0
-
-
-def trained(screen: Terminal, more_than: int) -> int:
-    """Wait for a step after this one; returns the step on the screen."""
-    return step(screen.until(lambda text: step(text) > more_than, f"after step {more_than}"))
 
 
 def journals(place: Workspace) -> list[events.Event]:

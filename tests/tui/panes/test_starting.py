@@ -75,11 +75,11 @@ async def test_nothing_to_train_on_or_to_act_in_is_said_before_a_job_is_queued(
     for folder in (workspace.trajectories, workspace.holdout_scenarios):
         for path in folder.iterdir():
             path.unlink()
-    async with make_app().run_test(size=(120, 36), notifications=True) as pilot:
-        await pilot.press("2", "s")
-        await until_shown(pilot, "no trajectories here")
-        await pilot.press("escape", "3", "s")
-        await until_shown(pilot, "no worlds in scenarios/holdout of this workspace")
+    async with make_app().run_test(size=(120, 36)) as pilot:
+        await pilot.press("2", "s", "3", "s", "6")
+        await until_shown(
+            pilot, "no trajectories here", "no worlds in scenarios/holdout of this workspace"
+        )
     assert engine.jobs == []
 
 

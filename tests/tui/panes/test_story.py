@@ -14,6 +14,7 @@ from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
 from sekft_engine.records.runs import list_runs, read_events
 from tests.tui.terminal import SEKFT, terminal
+from tests.tui.trains import train_for_ever
 
 
 @pytest.mark.slow
@@ -110,11 +111,7 @@ def test_a_run_with_an_adapter_name_is_resumed_in_the_workbench_that_stopped_it(
 @pytest.mark.slow
 def test_a_lost_connection_saves_the_run(workspace: Workspace, tmp_path: Path) -> None:
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
-        screen.until_shown("12 trajectories")
-        screen.press("2")
-        screen.until_shown("epochs")
-        screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
-        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
+        train_for_ever(screen)
         screen.hang_up()
         assert screen.ended() == 128 + signal.SIGHUP
     run = list_runs(workspace.runs)[0]
@@ -142,11 +139,7 @@ def test_a_signal_while_a_run_is_trained_saves_it_and_leaves_the_terminal_as_it_
     workspace: Workspace, tmp_path: Path
 ) -> None:
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
-        screen.until_shown("12 trajectories")
-        screen.press("2")
-        screen.until_shown("epochs")
-        screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
-        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
+        train_for_ever(screen)
         screen.program.send_signal(signal.SIGHUP)
         assert screen.ended() == 128 + signal.SIGHUP
         screen.read_all()
@@ -185,11 +178,7 @@ def test_leaving_now_leaves_now_and_what_is_on_disk_is_whole(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     with terminal("tui", "--workspace", str(workspace.root), cwd=tmp_path) as screen:
-        screen.until_shown("12 trajectories")
-        screen.press("2")
-        screen.until_shown("epochs")
-        screen.press(*"j" * 9, "enter", "ctrl+u", *"9000", "enter", "s")
-        screen.until(lambda text: re.search(r"step [1-9][\d,]*/[\d,]+ ", text), "steps")
+        train_for_ever(screen)
         screen.press("q")
         screen.until_shown("still running")
         screen.press("q")
