@@ -20,6 +20,7 @@ from sekft_engine.episodes.step_cap import too_low
 from sekft_engine.evaluation.grid import Grid, Operators, Together
 from sekft_engine.evaluation.refuse import (
     needs_base,
+    refuse_no_place,
     refuse_unsuited_base,
     refuse_what_cannot_be_kept,
     refuse_what_shows_nothing,
@@ -45,6 +46,7 @@ def run_evaluate(job: Evaluate, context: Context) -> EvalResult:
     """Evaluate and return the document of ``sekft eval``; a stopped eval can be resumed."""
     began = time.monotonic()
     refuse_what_shows_nothing(job)
+    refuse_no_place(job, context)
     refuse_unsuited_base(job, context)
     if needs_base(job):
         context.device(job.base, job.device)  # a wrong one is refused first

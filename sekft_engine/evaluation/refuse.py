@@ -62,9 +62,18 @@ def refuse_unsuited_base(job: Evaluate, context: Context) -> None:
         family_of(context.find_base(job.base))
 
 
+def refuse_no_place(job: Evaluate, context: Context) -> None:
+    """Raise :class:`SekftError` where there is no place for the run, or another process writes the
+    one that it would go on with."""
+    folder = named_run(job) if job.resume else None
+    if folder is None:
+        refuse_place(context.workspace.runs if context.workspace else None, job.out)
+    else:
+        refuse_running(read_run(folder))
+
+
 def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[str, Any]) -> None:
-    """Raise :class:`BadInput` where there is no place for the run, where it would go on with
-    another eval, or where an adapter is not there.
+    """Raise :class:`BadInput` where an adapter is not there, or another eval would be gone on with.
 
     Args:
         asked: what is known of the eval without its base.
@@ -77,12 +86,9 @@ def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[s
     }
     folder = named_run(job) if job.resume else None
     if folder is None:
-        refuse_place(context.workspace.runs if context.workspace else None, job.out)
         return
-    info = read_run(folder)
-    refuse_running(info)  # before the base is loaded, which takes long
     refuse_other_eval(folder, asked)
-    before = info.about
+    before = read_run(folder).about
     if job.endpoints or "base" not in before:
         return
     refuse_other_eval(folder, {**asked, "base": str(context.find_base(job.base))})
