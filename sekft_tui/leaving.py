@@ -61,6 +61,7 @@ class Leaving:
         with app.bridge.shared() as shared:
             job = shared.active
             lost = [] if attached else losses(shared, app.workspace.root)
+            loaded = shared.base is not None
         if job is None and not lost:
             app.leave()
             return
@@ -74,6 +75,7 @@ class Leaving:
             lost,
             attached=attached,
             moves=refused is None,
+            loaded=loaded,
             interrupt=interrupt,
         )
         app.push_screen(screen, self._answer)

@@ -28,6 +28,7 @@ class QuitScreen(QuestionScreen):
         lost: what would end or be lost, each in a line.
         attached: the engine is one of another process, which goes on without this workbench.
         moves: it can be handed over to one in the background.
+        loaded: a base is in memory.
         interrupt: ctrl+c has led here.
     """
 
@@ -48,11 +49,13 @@ class QuitScreen(QuestionScreen):
         *,
         attached: bool = False,
         moves: bool = True,
+        loaded: bool = True,
         interrupt: bool = False,
     ) -> None:
         super().__init__()
         self._attached = attached
         self._moves = moves
+        self._kept = "base" if loaded else "queue"
         self._lost = lost
         self.kind = kind
         self._interrupted = time.monotonic() if interrupt else float("-inf")
@@ -76,7 +79,7 @@ class QuitScreen(QuestionScreen):
             now = ("q", "leave now; what is on disk stays")
             moved = (detach,) if self._moves else ()
             return stop, *moved, cancel, ("k", "keep it running and stay"), now
-        detach = ("d", "keep the base in an engine in the background, and leave")
+        detach = ("d", f"keep the {self._kept} in an engine in the background, and leave")
         return ("q", "leave"), *((detach,) if self._moves else ()), ("k", "stay")
 
     def action_detach(self) -> None:

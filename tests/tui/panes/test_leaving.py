@@ -251,6 +251,20 @@ async def test_leaving_with_a_loaded_base_is_asked_and_with_nothing_to_lose_is_n
         await until(pilot, lambda: not app.is_running, "left")
 
 
+async def test_what_a_background_engine_would_keep_is_called_by_its_name(
+    make_app: Make, engine: ScriptedEngine
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        held = events.Queued(id="train-1", kind="train", label="/data", held=True)
+        engine.say(events.QueueChanged(job="", waiting=[held]))
+        await pilot.press("q")
+        await until_shown(pilot, "1 job is waiting", "keep the queue in an engine")
+        await pilot.press("k")
+        engine.say(TINY_LOADED)
+        await pilot.press("q")
+        await until_shown(pilot, "tiny is loaded", "keep the base in an engine")
+
+
 async def test_a_tick_after_the_last_screen_is_gone_does_no_harm(make_app: Make) -> None:
     app = make_app()
     async with app.run_test():
