@@ -255,11 +255,13 @@ async def test_what_a_background_engine_would_keep_is_called_by_its_name(
     make_app: Make, engine: ScriptedEngine
 ) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "certified")
         held = events.Queued(id="train-1", kind="train", label="/data", held=True)
         engine.say(events.QueueChanged(job="", waiting=[held]))
         await pilot.press("q")
         await until_shown(pilot, "1 job is waiting", "keep the queue in an engine")
         await pilot.press("k")
+        await until_gone(pilot, "keep the queue")
         engine.say(TINY_LOADED)
         await pilot.press("q")
         await until_shown(pilot, "tiny is loaded", "keep the base in an engine")
