@@ -116,7 +116,9 @@ def staged_folder(target: Path) -> Iterator[Path]:
         sync_folder(stage)
         _put_in_place(stage, target)
     except OSError as error:  # names the place that was to be filled: the stage will be gone
-        if isinstance(error.filename, str) and Path(error.filename).is_relative_to(stage):
+        if error.filename is None and error.errno:  # of a write: only opening a file names it
+            error.filename = str(target)
+        elif isinstance(error.filename, str) and Path(error.filename).is_relative_to(stage):
             error.filename = str(target / Path(error.filename).relative_to(stage))
         raise
     finally:

@@ -231,7 +231,12 @@ def refuse_place(root: Path | None, out: str) -> None:
         raise BadInput(
             "already there and not empty", where=str(folder), mend="choose another --out"
         )
-    place = folder if out or root is None else root
+    refuse_unwritable(folder if out or root is None else root)
+
+
+def refuse_unwritable(place: Path) -> None:
+    """Raise :class:`OSError` where nothing can be written into the folder ``place``, or it cannot
+    be made."""
     there = next(path for path in (place, *place.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         is_fixed = os.statvfs(there).f_flag & os.ST_RDONLY

@@ -201,6 +201,7 @@ def _job(base: Path, data: Path, run: Path, resume: bool) -> jobs.Train:
         (folder / STATE).write_text(_last_state(folder))
         checkpoint.drop_checkpoints(folder)
 
+    setattr(session, "refuse_lack_of_room", lambda *_, **__: None)  # noqa: B010 - to run out of it
     setattr(session, "drop_checkpoints", remember)  # noqa: B010 - it is imported there
     return jobs.Train(base=str(base), data=str(data), out=str(run), recipe=RECIPE, resume=resume)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
+_STEP = "step-"
 _TENSORS, _COUNTS = "state.safetensors", "counts.json"
 #: Older checkpoints are deleted. If the newest is damaged, little is lost.
 MAX_CHECKPOINTS = 2
@@ -67,14 +68,15 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def write_checkpoint(run: Path, counts: Counts, tensors: dict[str, Tensor]) -> Path:
-    """Write a checkpoint of the run in folder ``run`` and delete the oldest ones.
+    """Write a checkpoint of the run in folder ``run`` and delete the oldest ones: before it where
+    the disk has no room beside them, but never the newest intact one.
 
     Raises:
         OSError: writing failed; the partial checkpoint is removed, older ones stay.
     """
     from safetensors.torch import save
 
-    target = run / FOLDER / f"step-{counts.step:06d}"
+    target = _folder(run, counts.step)
     # Not save_file: its errors do not distinguish a full disk from other failures.
     data = {
         _TENSORS: save(
@@ -82,14 +84,16 @@ def write_checkpoint(run: Path, counts: Counts, tensors: dict[str, Tensor]) -> P
         ),
         _COUNTS: msgspec.json.encode(counts) + b"\n",
     }
+    if shutil.disk_usage(run).free < sum(map(len, data.values())):
+        newest = newest_step(run)
+        _delete(folder for folder in _newest_first(run) if folder != _folder(run, newest))
     with staged_folder(target) as stage:
         manifest = {}
         for name, content in data.items():
             (stage / name).write_bytes(content)
             manifest[name] = _File(len(content), hashlib.sha256(content).hexdigest())
         (stage / MANIFEST).write_bytes(msgspec.json.encode(manifest) + b"\n")
-    for old in sorted((run / FOLDER).glob("step-*"))[:-MAX_CHECKPOINTS]:
-        shutil.rmtree(old, ignore_errors=True)
+    _delete(list(_newest_first(run))[MAX_CHECKPOINTS:])
     return target
 
 
@@ -98,12 +102,17 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    for folder in _newest_first(run):
+    for folder in filter(_is_whole, _newest_first(run)):
         with contextlib.suppress(OSError, SafetensorError, *NOT_JSON):
-            if _is_whole(folder):
-                counts = msgspec.json.decode((folder / _COUNTS).read_bytes(), type=Counts)
-                return Checkpoint(counts=counts, tensors=load_file(folder / _TENSORS))
+            counts = msgspec.json.decode((folder / _COUNTS).read_bytes(), type=Counts)
+            return Checkpoint(counts=counts, tensors=load_file(folder / _TENSORS))
     return None
+
+
+def newest_step(run: Path) -> int:
+    """The step of that checkpoint; 0 = there is none."""
+    newest = next(filter(_is_whole, _newest_first(run)), None)
+    return int(newest.name.removeprefix(_STEP)) if newest is not None else 0
 
 
 def drop_checkpoints(run: Path, after: int = 0) -> None:
@@ -111,19 +120,29 @@ def drop_checkpoints(run: Path, after: int = 0) -> None:
     if not after:
         shutil.rmtree(run / FOLDER, ignore_errors=True)
         return
-    for folder in _newest_first(run):
-        if folder.name > f"step-{after:06d}":
-            shutil.rmtree(folder, ignore_errors=True)
+    _delete(folder for folder in _newest_first(run) if folder > _folder(run, after))
+
+
+def _folder(run: Path, step: int) -> Path:
+    return run / FOLDER / f"{_STEP}{step:06d}"
 
 
 def _newest_first(run: Path) -> Iterator[Path]:
-    yield from sorted((run / FOLDER).glob("step-*"), reverse=True)
+    yield from sorted((run / FOLDER).glob(f"{_STEP}*"), reverse=True)
+
+
+def _delete(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:
     """Whether every file has the size and digest of the manifest."""
-    files = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=dict[str, _File])
-    return {_TENSORS, _COUNTS} <= files.keys() and all(
-        (folder / name).stat().st_size == file.size and file_sha256(folder / name) == file.sha256
-        for name, file in files.items()
-    )
+    with contextlib.suppress(OSError, *NOT_JSON):
+        files = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=dict[str, _File])
+        return {_TENSORS, _COUNTS} <= files.keys() and all(
+            (folder / name).stat().st_size == file.size
+            and file_sha256(folder / name) == file.sha256
+            for name, file in files.items()
+        )
+    return False

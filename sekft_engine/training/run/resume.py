@@ -21,6 +21,7 @@ from sekft_engine.records.runs import (
     list_runs,
     read_run,
     refuse_running,
+    refuse_unwritable,
 )
 
 
@@ -58,6 +59,7 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
     Raises:
         BadInput: the folder holds another kind of run, or a finished one.
         Unavailable: another process is still writing it.
+        OSError: nothing can be written into its folder.
     """
     if not job.resume or not job.out:
         return None
@@ -72,6 +74,7 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
             "this run is finished", where=str(folder), mend="start another without --resume"
         )
     refuse_running(info)  # before data and base are read, which takes long
+    refuse_unwritable(folder)
     return info
 
 

@@ -31,6 +31,7 @@ from sekft_engine.training.run.early_stopping import (
 )
 from sekft_engine.training.run.health import NOT_FINITE, Sign, Signs
 from sekft_engine.training.run.monitor import Watch, told
+from sekft_engine.training.run.room import refuse_lack_of_room, telling_what_is_safe
 from sekft_engine.training.run.trials import Trials, measure_rates, score_of, trial_rates
 from sekft_engine.training.token_losses.job import measure_rows
 from sekft_engine.training.token_losses.measure import choose_measured
@@ -114,7 +115,15 @@ class Session:
         Raises:
             Stopped: the job was asked to stop; the finished steps are saved.
             Diverged: a loss or gradient is not finite; the last good adapter is saved.
+            NoRoom: the disk has no room for what is to be saved.
         """
+        weights = sum(weight.nbytes for weight in self.trainer.weights)
+        steps = len(self.trainer.plan) - self.trainer.done
+        refuse_lack_of_room(self.run.folder, weights, steps=steps, judged=bool(self._by))
+        with telling_what_is_safe(self.run.folder):
+            return self._train()
+
+    def _train(self) -> TrainResult:
         try:
             abandoned = self._finish()
         except Diverged as error:
@@ -299,17 +308,14 @@ class Session:
         """
         self.trainer.confirm(accept=accept)
         new = self.saved_step != self.trainer.done  # else only measurements are
-        if new:
-            meta = msgspec.structs.replace(self.meta, step=self.trainer.done)
-            self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
         # A checkpoint must not count events that are not on disk yet.
         self.run.journal.sync()
         write_checkpoint(self.run.folder, self._counts(), self.trainer.state())
         self._saved_rates, self._saved_heldout_at = self.rates, self._heldout_at
         self._saved_at = time.monotonic()
         drop_others(self.run.folder, self.best.step)
-        if new:
-            self._saved(self.trainer.done)
+        if new:  # after the checkpoint: an adapter of a later step would be trained once more
+            self._save_adapter(self.trainer.done)
 
     def _keep_good(self) -> None:
         """Have the last good adapter on disk, and no later checkpoint: a measurement may refuse
@@ -323,21 +329,9 @@ class Session:
             self.saved_step = 0
 
     def _save_adapter(self, step: int) -> None:
-        """Save the adapter of an earlier step, which was restored on the base."""
+        """Save the adapter that is on the base, which is that of ``step``."""
         meta = msgspec.structs.replace(self.meta, step=step)
         self._digest = self.base.save_adapter(self.name, self.run.adapter, meta)
-        self._saved(step)
-
-    def _restore_best(self) -> None:
-        """Replace the last adapter by the best one, on the base and on disk."""
-        step = self.best.step
-        if step in (0, self.saved_step):
-            return
-        self.base.drop(self.name)
-        self.base.attach(self.name, best_folder(self.run.folder, step))
-        self._save_adapter(step)
-
-    def _saved(self, step: int) -> None:
         self.saved_step = step
         self._saved_at = time.monotonic()
         self.context.emit(
@@ -349,6 +343,15 @@ class Session:
                 step=step,
             )
         )
+
+    def _restore_best(self) -> None:
+        """Replace the last adapter by the best one, on the base and on disk."""
+        step = self.best.step
+        if step in (0, self.saved_step):
+            return
+        self.base.drop(self.name)
+        self.base.attach(self.name, best_folder(self.run.folder, step))
+        self._save_adapter(step)
 
     def _counts(self) -> Counts:
         return Counts(
