@@ -275,7 +275,7 @@ class Workbench(ToolsApp):
     def _on_engine_event(self, message: messages.EngineEvent) -> None:
         from sekft_engine.records import events
         from sekft_tui.model.endings import name_of, stopped_text
-        from sekft_tui.model.job_text import job_state
+        from sekft_tui.model.job_text import state_text
 
         event = message.event
         match event:
@@ -290,7 +290,7 @@ class Workbench(ToolsApp):
         with self.bridge.shared() as shared:
             ended = shared.jobs.get(event.job) if isinstance(event, events.ENDINGS) else None
         if ended is not None and ended.started:
-            how = job_state(ended.status)[0].partition(" ")[2]
+            how = state_text(ended, loaded=False)[0].partition(" ")[2]
             self.attention.ended(f"sekft: {ended.kind} {how}", ended.started, ended.ended)
         for screen in self.screen_stack:
             if isinstance(screen, HearsEngine):

@@ -12,7 +12,7 @@ from sekft_engine.core.errors import SekftError, in_words
 from sekft_engine.engine.attached.remote import RemoteEngine
 from sekft_engine.engine.engine import Engine
 from sekft_tui.host import Host
-from sekft_tui.leaving import ending_text
+from sekft_tui.leaving import broken_off, ending_text
 from sekft_tui.messages import EngineState
 from sekft_tui.model.reducer import Shared
 from sekft_tui.process.attachment import (
@@ -68,7 +68,10 @@ class EngineSwitch:
             return
         gone = next((one for one in app.screen_stack if isinstance(one, EngineGoneScreen)), None)
         if message.state == "ended" and gone is None:
-            app.push_screen(EngineGoneScreen(message.why, remote.never_begun), self._go_on)
+            with app.bridge.shared() as shared:
+                lost = broken_off(shared, remote.broken_off)
+            screen = EngineGoneScreen(message.why, remote.never_begun, lost)
+            app.push_screen(screen, self._go_on)
         elif message.state == "silent":
             app.note(message.why, 30)
         elif message.state == "live":

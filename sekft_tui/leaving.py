@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from textual.screen import Screen
 
+from sekft_engine.core.text import count
 from sekft_engine.data.workspace import naming
 from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
@@ -122,6 +123,18 @@ def losses(shared: Shared, root: Path) -> list[str]:
     return out
 
 
+def broken_off(shared: Shared, job: str) -> list[str]:
+    """What ``job`` did and had not saved when its process was gone, each in a line."""
+    lost = []
+    steps, spent = shared.train.unsaved() if shared.train.job == job else (0, 0.0)
+    if steps:
+        lost.append(f"{count(steps, 'step')} of training ({duration(spent)})")
+    episodes = shared.eval.in_play if shared.eval.job == job else 0
+    if episodes:
+        lost.append(f"{count(episodes, 'episode')} in play")
+    return [f"Not on disk: {what}; resuming does that again." for what in lost]
+
+
 def ending_text(shared: Shared, job: JobView | None = None) -> str:
     """What ``job``, else the one at work, does that was asked to stop; "" = it has ended."""
     job = shared.jobs.get(job.id, job) if job is not None else shared.active
@@ -139,12 +152,9 @@ def ending_text(shared: Shared, job: JobView | None = None) -> str:
 
 def _unsaved(train: TrainView) -> str:
     """Steps since the last save; "" = none."""
-    steps = train.step - train.saved_step
-    if steps <= 0:
+    steps, spent = train.unsaved()
+    if not steps:
         return ""
-    seconds = train.column("seconds")
-    at = train.column("step").searchsorted(train.saved_step, side="right") - 1
-    spent = float(seconds[-1] - (seconds[at] if at >= 0 else 0.0))
     done = "1 step is" if steps == 1 else f"{steps} steps are"
     return f"{done} not saved yet ({duration(spent)})"
 

@@ -73,6 +73,8 @@ class JobFailed(Event, frozen=True, kw_only=True, tag=True):
     unexpected: bool = False
 
 
+#: How ``what`` of :class:`JobFailed` begins where the job's process has ended.
+ENGINE_ENDED = "the engine has ended"
 #: How the detail of :class:`JobCancelled` begins where the job left the queue before it began, and
 #: ends where the next engine offers it again.
 NOT_BEGUN = "it had not begun"

@@ -109,6 +109,8 @@ class EvalView:
     tallies: dict[str, Tally] = field(default_factory=dict)
     touched: list[tuple[str, str]] = field(default_factory=list)
     running: set[tuple[str, str]] = field(default_factory=set)
+    #: How many episodes were running when the job ended.
+    cut: int = 0
     seeds: int = 1
     until_decided: bool = False
     _at: float = 0.0  # the time of the newest event
@@ -126,6 +128,11 @@ class EvalView:
     @property
     def done(self) -> int:
         return sum(tally.done for tally in self.tallies.values())
+
+    @property
+    def in_play(self) -> int:
+        """How many episodes have no verdict yet, or got none before the job ended."""
+        return len(self.running) + self.cut
 
     def cell(self, subject: str, scenario: str) -> Cell:
         return self.cells.setdefault((subject, scenario), Cell())
@@ -202,6 +209,7 @@ class EvalView:
 
     def stop(self) -> None:
         """The job is over: an episode without a verdict has to begin again."""
+        self.cut += len(self.running)
         for key in self.running:
             self.cells[key] = Cell()
             self.touched.append(key)

@@ -28,6 +28,7 @@ _STATES = {
     "stopping": ("■ stopping", "warn"),
     "done": ("✓ done", "good"),
     "failed": ("✗ failed", "bad"),
+    "died": ("† died", "bad"),
     "cancelled": ("■ stopped", "warn"),
 }
 
@@ -39,7 +40,7 @@ def state_text(job: JobView | None, *, loaded: bool, elsewhere: bool = False) ->
         return "▸ in another process", "accent"
     if job is None:
         return ("from its journal" if loaded else "", "quiet")
-    return job_state(job.status)
+    return job_state("died" if job.died else job.status)
 
 
 def job_state(status: str) -> tuple[str, str]:

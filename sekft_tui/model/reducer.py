@@ -58,6 +58,8 @@ class JobView:
     ended: float = 0.0
     error: str = ""
     trace: str = ""
+    #: It failed because its process was gone.
+    died: bool = False
     result: AnyResult = field(default_factory=dict)
     #: When it was paused and let go on again, each; an infinite end = it is paused.
     pauses: list[tuple[float, float]] = field(default_factory=list)
@@ -269,6 +271,7 @@ def _job_ended(
     match event:
         case events.JobFailed():
             job.status, job.error, job.trace = "failed", event.error, event.trace
+            job.died = job.started > 0 and event.what.startswith(events.ENGINE_ENDED)
             shared.add_log(event.t, "error", f"{name_of(event.kind)} failed: {event.error}")
         case events.JobCancelled():
             job.status, job.error = "cancelled", event.detail

@@ -88,6 +88,15 @@ class TrainView:
         steps = self.column("step")
         return int(steps[-1]) if len(steps) else 0
 
+    def unsaved(self) -> tuple[int, float]:
+        """The steps since the last save, and the seconds that they took."""
+        steps = max(0, self.step - self.saved_step)
+        if not steps:
+            return 0, 0.0
+        seconds = self.column("seconds")
+        at = self.column("step").searchsorted(self.saved_step, side="right") - 1
+        return steps, float(seconds[-1] - (seconds[at] if at >= 0 else 0.0))
+
     @property
     def total(self) -> int:
         """How many steps the run will have; 0 = not known yet."""

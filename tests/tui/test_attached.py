@@ -167,6 +167,28 @@ async def test_an_engine_that_is_killed_is_told_and_can_be_started_again(
     assert wait_until_gone(workspace, PATIENCE)
 
 
+async def test_what_a_killed_engine_had_not_saved_is_told_and_train_and_runs_say_that_it_died(
+    start: Start, workspace: Workspace
+) -> None:
+    one = start()
+    app = attached(workspace)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "⇄ idle")
+        app.bridge.submit(training())
+        await pilot.press("2")
+        await until_shown(pilot, "⇄ ▸ train", "step")
+        one.end(signal.SIGKILL)
+        shown = await until_shown(pilot, "the engine has ended", "What it had saved is on disk.")
+        with app.bridge.shared() as shared:
+            steps = shared.train.step
+        assert f"Not on disk: {steps} steps of training" in shown
+        await pilot.press("k")
+        await until_shown(pilot, "† died")
+        await pilot.press("5")
+        await until_shown(pilot, "001-train", "died", "u resume")
+    app.engine.close()
+
+
 @pytest.mark.usefixtures("background")
 async def test_jobs_that_waited_when_the_engine_was_killed_are_named_with_what_begins_them(
     start: Start, workspace: Workspace

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
-from sekft_tui.model.job_text import engine_text
+from sekft_tui.leaving import broken_off
+from sekft_tui.model.job_text import engine_text, state_text
 from sekft_tui.model.reducer import Shared, reduce, replayed, stop_asked
 from sekft_tui.model.series import Series, ema
 from sekft_tui.model.training import Mark
@@ -53,6 +54,19 @@ def test_a_base_is_not_said_to_be_loading_after_it_was_loaded() -> None:
     ))  # fmt: skip
     assert shared.jobs["eval-1"].progress is None, "it acts now"
     assert engine_text(shared)[0] == "▸ eval 0/1"
+
+
+def test_episodes_in_play_in_an_engine_that_is_gone_are_named_as_not_on_disk() -> None:
+    shared = replayed(list(evaluation({"base": ["good", "run", "run"]}, 3)))
+    told = ["Not on disk: 2 episodes in play; resuming does that again."]
+    assert broken_off(shared, "eval-1") == told
+    gone = f"{events.ENGINE_ENDED}: its process is gone"
+    reduce(shared, events.JobFailed(job="eval-1", kind="eval", error=gone, what=gone))
+    assert broken_off(shared, "eval-1") == told
+    assert broken_off(shared, "") == []
+    assert state_text(shared.jobs["eval-1"], loaded=True)[0] == "† died"
+    reduce(shared, events.JobFailed(job="new", kind="eval", error=gone, what=gone))
+    assert state_text(shared.jobs["new"], loaded=False)[0] == "✗ failed", "it had not begun"
 
 
 def test_an_eval_becomes_a_grid_and_counts_only_what_is_valid() -> None:

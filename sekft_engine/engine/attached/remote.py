@@ -61,6 +61,7 @@ class RemoteEngine:
         self._why = ""
         self._known = Known()
         self._never_begun: list[Queued] = []
+        self._broken_off = ""
         self._follower = Follower(where, first, self, history=history)
         self._sender = Sender(where)
         self._lock = threading.RLock()
@@ -90,6 +91,12 @@ class RemoteEngine:
     def never_begun(self) -> list[Queued]:
         """The jobs that waited when the engine ended, until there is one again."""
         return list(self._never_begun)
+
+    @property
+    def broken_off(self) -> str:
+        """The id of the job that ran when the engine ended, until there is one again; "" = none
+        did."""
+        return self._broken_off
 
     @property
     def position(self) -> tuple[int, int]:
@@ -263,7 +270,7 @@ class RemoteEngine:
 
     def state_changed(self, state: State, why: str) -> None:
         if state == "live":
-            self._never_begun = []
+            self._never_begun, self._broken_off = [], ""
             for begun in self._known.take_unended(self._greeting.started):
                 ending = events.JobCancelled(
                     job=begun.job, t=begun.t, kind=begun.kind, detail=NOT_HERE
@@ -290,6 +297,7 @@ class RemoteEngine:
         """End the jobs that the engine had when it was killed: it could not."""
         running, waiting = self._known.take_all()
         self._never_begun = waiting
+        self._broken_off = running.id if running is not None else ""
         self._publish(QueueChanged(job="", t=time.time()))
         for job in waiting:
             later = f"; {events.OFFERED}" if lasts(job.kind) else ""
@@ -298,7 +306,7 @@ class RemoteEngine:
                 events.JobCancelled(job=job.id, t=time.time(), kind=job.kind, detail=detail)
             )
         if running is not None:
-            error = f"the engine has ended: {why}"
+            error = f"{events.ENGINE_ENDED}: {why}"
             mend = self._start
             if lasts(running.kind):
                 mend += f"; sekft queue run{self._name} does what is left"

@@ -19,6 +19,7 @@ class EngineGoneScreen(QuestionScreen):
     Args:
         why: the engine ended.
         waited: the jobs that it had not begun.
+        lost: what it did and had not saved, in lines.
     """
 
     BINDINGS = [
@@ -30,16 +31,17 @@ class EngineGoneScreen(QuestionScreen):
     ]
     WIDTH = 66
 
-    def __init__(self, why: str, waited: Sequence[Queued] = ()) -> None:
+    def __init__(self, why: str, waited: Sequence[Queued] = (), lost: Sequence[str] = ()) -> None:
         super().__init__()
         self._why = why
         self._waited = waited
+        self._lost = lost
 
     def on_mount(self) -> None:
-        lines = never_begun(self._waited)
+        kept = "What it had saved is on disk." if self._lost else "What it did is on disk."
         self.ask(
             "the engine has ended",
-            "\n".join([f"{visible(self._why)}. What it did is on disk.", *lines]),
+            "\n".join([f"{visible(self._why)}. {kept}", *self._lost, *never_begun(self._waited)]),
             (
                 ("r", "start one in the background again, with its base"),
                 ("o", "work with an engine of this workbench"),
