@@ -33,8 +33,8 @@ def refuse_lack_of_room(run: Path, weights: int, *, steps: int, judged: bool) ->
     there = sum(map(_size, (run / checkpoint.FOLDER, run / ADAPTER, run / early_stopping.FOLDER)))
     beside = there > 0 or steps > 1
     needed = save * (2 if beside else 1) - there
-    free = shutil.disk_usage(run).free
-    if needed <= free:
+    total, _, free = shutil.disk_usage(run)
+    if needed <= free or not total:  # some file systems do not tell
         return
     what = f"a save takes {_text(save)}"
     if beside:

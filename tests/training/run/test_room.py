@@ -49,27 +49,34 @@ def test_a_run_whose_saves_do_not_fit_is_refused_before_its_first_step(
     assert run_document(_job(tiny_base, sessions, out, resume=True))["steps"] == STEPS
 
 
-def test_a_run_goes_on_in_the_room_that_its_own_saves_leave_to_the_next(
+def test_a_run_goes_on_where_two_saves_fit_and_a_third_checkpoint_does_not(
     tiny_base: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Saved are weights, two moments of each, and the adapter; two such saves fit, not three."""
     monkeypatch.setattr(session, "SAVE_EVERY_STEPS", 2)
-    out = tmp_path / "run"
-    whole = run_document(_job(tiny_base, sessions, tmp_path / "whole"))
-    adapter = (tmp_path / "whole" / "adapter" / "adapter_model.safetensors").stat().st_size
-    disk = 10 * adapter
-    most: list[int] = []
+    first, out = tmp_path / "first", tmp_path / "run"
+    with monkeypatch.context() as patch:
+        _fill_at(patch, "step-000013")
+        with pytest.raises(SekftError):
+            run_document(_job(tiny_base, sessions, first))
+    before = [path.stat().st_size for path in first.rglob("state.safetensors")]
+    adapter = (first / "adapter" / "adapter_model.safetensors").stat().st_size
+    assert len(before) == 2
+    disk = 2 * (max(before) + adapter) + 1000
 
-    def usage(_folder: Path) -> Usage:
-        used = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
-        most.append(used)
-        return Usage(disk, used, disk - used)
+    def used() -> int:
+        return sum(path.stat().st_size for path in out.rglob("*.safetensors"))
 
-    monkeypatch.setattr(shutil, "disk_usage", usage)
+    def write(path: Path, data: bytes) -> int:
+        if path.suffix == ".safetensors" and used() + len(data) > disk:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, data)
+
+    write_bytes = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(disk, used(), disk - used()))
     done = run_document(_job(tiny_base, sessions, out))
+    whole = run_document(_job(tiny_base, sessions, first, resume=True))
     assert done["adapter_sha256"] == whole["adapter_sha256"]
-    assert max(most) <= disk
-    assert len(most) > 3
 
 
 @pytest.mark.parametrize(
