@@ -40,7 +40,7 @@ def refuse_lack_of_room(run: Path, weights: int, *, steps: int, judged: bool) ->
     if beside:
         what += f", beside the one before it: {_text(needed)} are needed"
     raise NoRoom(
-        f"{what}, but only {math.floor(free / _MB):,} MB of this disk are free; nothing is trained",
+        f"{what}, but only {math.floor(free / _MB):,} MB of this disk are free: no step is begun",
         where=str(run),
         mend=f"free {_text(needed - free)} there and resume it, or begin another with a smaller "
         "--rank or an --out on another disk",
@@ -65,7 +65,10 @@ def telling_what_is_safe(run: Path) -> Iterator[None]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of a folder's files, without the remains of a save that was killed."""
+    whole = (path for path in folder.glob("*") if not path.name.startswith("."))
+    files = (file for path in whole for file in (path, *path.rglob("*")) if file.is_file())
+    return sum(file.stat().st_size for file in files)
 
 
 def _text(size: float) -> str:

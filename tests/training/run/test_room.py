@@ -41,8 +41,7 @@ def test_a_run_whose_saves_do_not_fit_is_refused_before_its_first_step(
     said = str(refused.value)
     assert said.startswith(f"{out}: a save takes 1 MB, beside the one before it: ")
     assert (
-        "only 0 MB of this disk are free; nothing is trained (free 1 MB there and resume it, "
-        in said
+        "only 0 MB of this disk are free: no step is begun (free 1 MB there and resume it, " in said
     )
     assert not any(isinstance(event, events.StepBegan) for event in seen)
     monkeypatch.undo()
