@@ -38,6 +38,7 @@ class FormPane(Pane, Generic[View]):
     view: View  #: what is shown
     opened: View | None = None  #: the run that is shown from its journal
     _job: JobView | None = None  #: the engine's job that is shown
+    _is_beside = False  #: the engine's job makes another run than the one that is shown
     _watched: Widget | None = None  #: the widget of the right side that had the focus last
 
     followed: FollowedRun | None = None  #: the run that is shown while another process writes it
@@ -90,6 +91,35 @@ class FormPane(Pane, Generic[View]):
         # Where the engine has ended its part, another process may have resumed the run.
         if goes_on or (self.followed is None and self.extent(told) >= self.extent(stored)):
             self.opened = None
+
+    def show_told(self, told: View, job: JobView | None) -> View:
+        """What to show: the run of the engine's job, or the one that was opened. A job is that of
+        its own run alone.
+
+        Args:
+            told: the run as the engine tells it.
+            job: the job that makes it.
+        """
+        self.leave_journal(told, job)
+        self.watch_found(job)
+        if job is not None and job.active and self.opened_path == self._unasked:
+            self.opened = None  # nobody asked for the run that was shown
+        self._job = job if self.opened is None else None
+        self._is_beside = self.opened is not None and job is not None and job.active
+        return told if self.opened is None else self.opened
+
+    def say_no_job(self, what: str, verb: str) -> None:
+        """Say that the run that is shown has no job of the engine.
+
+        Args:
+            what: a word for it.
+            verb: what was to be done to it.
+        """
+        if self._is_beside:
+            back = key_for(f"{self.place}.back")
+            self.host.note(f"another {what} is running; {back} leaves this one")
+        else:
+            self.host.note(f"no {what} to {verb}")
 
     @work(exclusive=True, group="last-run")
     async def show_last(self) -> None:
@@ -225,7 +255,7 @@ class FormPane(Pane, Generic[View]):
             identity: the key that was pressed, by its id.
         """
         if self._job is None or not self._job.active:
-            self.host.note(f"no {what} to pause")
+            self.say_no_job(what, "pause")
         elif self._job.status == "stopping":
             self.host.note(f"the {what} is stopping already")
         else:

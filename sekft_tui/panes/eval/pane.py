@@ -170,10 +170,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         self.follow(view.path)
 
     def draw(self, shared: Shared) -> None:
-        self.leave_journal(shared.eval, shared.jobs.get(shared.eval.job))
-        self._job = shared.jobs.get(shared.eval.job) if self.opened is None else None
-        self.watch_found(self._job)
-        view = self.opened if self.opened is not None else shared.eval
+        view = self.show_told(shared.eval, shared.jobs.get(shared.eval.job))
         self._next = next_run(shared, ("eval",), "an eval")
         idle = tuple(
             line.format(start=key_for("eval.start"), take=key_for("eval.take")) for line in _IDLE
@@ -284,7 +281,7 @@ class EvalPane(FormPane[EvalView], SearchedPane):
 
     def action_stop(self) -> None:
         if self._job is None or not self._job.active:
-            self.host.note("no eval to stop")
+            self.say_no_job("eval", "stop")
         elif self.host.bridge.stop(after_step=True):
             self.host.note("stopping; finished episodes are kept")
 

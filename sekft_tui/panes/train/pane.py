@@ -137,17 +137,13 @@ class TrainPane(CurveKeys):
         self.show_right()
 
     def draw(self, shared: Shared) -> None:
-        self._job = shared.jobs.get(shared.train.job)
-        self.leave_journal(shared.train, self._job)
-        self.watch_found(self._job)
-        if self._job is not None and not self._job.active and self.opened is not None:
-            self._job = None
+        view = self.show_told(shared.train, shared.jobs.get(shared.train.job))
         self._earlier = [] if self.opened is not None else shared.earlier
         running = shared.queue.running if shared.queue is not None else None
         is_training = running is not None and running.kind == "train"
         self._resumed = resumed_run(running) if running is not None and is_training else ""
         self._next = next_run(shared, ("train", "sweep"), "a run")
-        before, self.view = self.view, self.opened or shared.train
+        before, self.view = self.view, view
         if before is not self.view:
             self.chart.view = self.chart.view._replace(span=0.0, follow=True, cursor=0)
         batch = self.view.batch
@@ -328,7 +324,7 @@ class TrainPane(CurveKeys):
 
     def action_stop(self) -> None:
         if not self._active:
-            self.host.note("no run to stop")
+            self.say_no_job("run", "stop")
         elif self.host.bridge.stop(after_step=True):
             self.host.note("stopping after this step; the adapter is saved")
 
@@ -337,7 +333,7 @@ class TrainPane(CurveKeys):
 
     def action_checkpoint(self) -> None:
         if not self._active:
-            self.host.note("no run to save")
+            self.say_no_job("run", "save")
         else:
             self.host.bridge.submit(jobs.Checkpoint())
             self.host.note("saving after this step; ▲ marks it")
