@@ -335,20 +335,31 @@ class Survey(NamedTuple):
 
 
 def survey_runs(root: Path) -> Survey:
-    """All folders under ``root``: those that are runs, and the others with the reason. An empty one
-    is neither: a run may be about to begin in it."""
-    found, broken = [], []
+    """All folders under ``root``: those that are runs, and the others with the reason."""
+    found = [read_folder(folder) for folder in run_folders(root)]
+    return Survey(
+        tuple(each for each in found if isinstance(each, RunInfo)),
+        tuple(each for each in found if isinstance(each, Unreadable)),
+    )
+
+
+def run_folders(root: Path) -> list[Path]:
+    """The folders under ``root``, oldest first; none where it cannot be read."""
     try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir())
+        return sorted(path for path in root.iterdir() if path.is_dir())
     except OSError:
-        return Survey((), ())
-    for folder in folders:
-        try:
-            found.append(read_run(folder))
-        except BadInput as error:
-            if (folder / MANIFEST).exists() or _is_filled(folder):
-                broken.append(Unreadable(folder, error.what))
-    return Survey(tuple(found), tuple(broken))
+        return []
+
+
+def read_folder(folder: Path) -> RunInfo | Unreadable | None:
+    """The run in a folder, or why there is none. An empty folder is neither: a run may be about to
+    begin in it."""
+    try:
+        return read_run(folder)
+    except BadInput as error:
+        if (folder / MANIFEST).exists() or _is_filled(folder):
+            return Unreadable(folder, error.what)
+    return None
 
 
 def _is_filled(folder: Path) -> bool:

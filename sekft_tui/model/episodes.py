@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +39,16 @@ class EpisodeShelf:
 
     def __init__(self) -> None:
         self._read: dict[str, tuple[tuple[int, int], Episode]] = {}
+
+    @staticmethod
+    def stamps(runs: Path) -> tuple[tuple[str, int, int], ...]:
+        """Changes when an episode is written, or goes with its run. Quick: reads no episode."""
+        folders = []
+        for folder in sorted(runs.glob("*/episodes")):
+            with suppress(OSError):
+                status = folder.stat()
+                folders.append((str(folder), status.st_ctime_ns, status.st_ino))
+        return tuple(folders)
 
     def find(self, runs: Path) -> tuple[list[Episode], list[str]]:
         """All episodes under ``runs``, and a line for each file that could not be read."""

@@ -58,5 +58,7 @@ class EpisodeList(LineList):
             return f"nothing matches {self.listing.filter!r}\n{clear} clears the filter"
         if self.listing.reading:
             return _READING
+        if self.listing.recording:
+            return "no episodes yet\nthe eval that is running has ended none"
         evals, start = key_for("global.pane-eval"), key_for("eval.start")
         return f"no episodes yet\n{evals} goes to Eval, {start} there starts one"

@@ -23,15 +23,27 @@ class Listing:
         self.all: list[Episode] = []
         self.rows: list[Episode] = []
         self.filter = ""
+        #: Whether an eval is at work, so that there will be more.
+        self.recording = False
         #: Whether it is being read, so that what is not in it may be there.
         self.reading = True
-        self._texts: dict[str, str] = {}
+        self._texts: dict[str, tuple[Episode, str]] = {}
+        self._broken: list[str] = []
+        self._stamps: tuple[tuple[str, int, int], ...] = ()
 
     def read(self, runs: Path) -> list[str]:
         """Read the runs again, on a thread; returns a line for each file that could not be read."""
-        found, broken = self.shelf.find(runs)
-        self.all, self._texts = found, {}
-        return broken
+        self._stamps = self.shelf.stamps(runs)  # what changes meanwhile is read at the next time
+        self.all, self._broken = self.shelf.find(runs)
+        return self._broken
+
+    def follow(self, runs: Path) -> list[str] | None:
+        """Read the runs if an episode came or went, on a thread; returns a line for each file that
+        could not be read and was not told yet, or None where nothing has changed."""
+        if self.shelf.stamps(runs) == self._stamps:
+            return None
+        known = set(self._broken)
+        return [line for line in self.read(runs) if line not in known]
 
     def apply_filter(self) -> None:
         wanted = filters.parse(self.filter, filters.EPISODE, typing=True)
@@ -55,11 +67,11 @@ class Listing:
 
     def text(self, episode: Episode) -> str:
         """All that is written in an episode, in small letters."""
-        found = self._texts.get(episode.path)
-        if found is None:
+        of, found = self._texts.get(episode.path, (None, ""))
+        if of is not episode:
             turns = (turn.content for turn in episode.trajectory.turns)
             found = "\n".join((episode.trajectory.id, episode.subject, episode.run, *turns)).lower()
-            self._texts[episode.path] = found
+            self._texts[episode.path] = episode, found
         return found
 
     # --- drawing ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,7 @@ from sekft_tui.model.episodes import Episode, unread
 from sekft_tui.model.evaluation import EvalView
 from sekft_tui.model.recording import IDLE_LIMIT_S
 from sekft_tui.model.reducer import Shared
+from sekft_tui.panes.following import FollowingPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.replay.episode_list import EpisodeList
 from sekft_tui.panes.replay.final_worlds import FinalWorlds
@@ -46,10 +48,11 @@ _MARKERS = {
 }
 
 
-class ReplayPane(SearchedPane):
+class ReplayPane(SearchedPane, FollowingPane):
     """Episodes to the left, the player to the right; two players take the whole width."""
 
     place: ClassVar[Place] = "replay"
+    READS = "episodes"
     BINDINGS = bindings("replay")
     SCOPED_CSS = False
     DEFAULT_CSS = """
@@ -71,6 +74,7 @@ class ReplayPane(SearchedPane):
         self.worlds = FinalWorlds(self.players)
         # By another pane: reading the list again does not replace it.
         self._opened_elsewhere = False
+        self._under = ""  # the path of the episode under the cursor
         self._wanted = self.before.get("episode", "")  # the path of the one to begin with
 
     def compose(self) -> ComposeResult:
@@ -111,13 +115,19 @@ class ReplayPane(SearchedPane):
     # --- the list ---------------------------------------------------------------------------
 
     def reload(self) -> None:
-        self._read_disk()
-
-    @work(exclusive=True, group="episodes")
-    async def _read_disk(self) -> None:
         self.listing.reading = True
         self.list.wait()
-        for line in await asyncio.to_thread(self.listing.read, self.host.workspace.runs):
+        self._read_disk(self.listing.read)
+
+    def follow_disk(self) -> None:
+        self._read_disk(self.listing.follow)
+
+    @work(exclusive=True, group=READS)
+    async def _read_disk(self, read: Callable[[Path], list[str] | None]) -> None:
+        problems = await asyncio.to_thread(read, self.host.workspace.runs)
+        if problems is None:
+            return
+        for line in problems:
             self.host.log_line("warning", line)
         self.listing.reading = False
         self._fill()
@@ -134,14 +144,17 @@ class ReplayPane(SearchedPane):
     @property
     def _shown_or_current(self) -> Episode | None:
         """The stored episode in the player; that under the cursor where nothing is played."""
-        return self.main.episode if self.main is not None else self.current
+        played = self.main.episode if self.main is not None else None
+        return played or self.current
 
     @on(LineList.Moved, "#replay-list")
     def _moved(self) -> None:
-        if self._opened_elsewhere and not self.is_on(self.list):
+        episode = self.current
+        before, self._under = self._under, episode.path if episode is not None else ""
+        stays = not self.is_on(self.list) or before in ("", self._under)
+        if self._opened_elsewhere and stays:
             return  # the list was filled; the cursor was not moved
         self._opened_elsewhere = False
-        episode = self.current
         if episode is None or self.main is None or self.main.episode is not episode:
             self._show(PlayedEpisode.of(episode) if episode is not None else None)
 
@@ -191,7 +204,11 @@ class ReplayPane(SearchedPane):
 
     def draw(self, shared: Shared) -> None:
         """Follow running episodes."""
-        del shared
+        at_work = (shared.active, self.host.run_elsewhere)
+        recording = any(each is not None and each.kind == "eval" for each in at_work)
+        before, self.listing.recording = self.listing.recording, recording
+        if recording != before and not self.listing.all:
+            self._fill()
         grown = [shown for shown in self.pair.both if shown.has_grown()]
         if not grown:
             return

@@ -20,14 +20,15 @@ from sekft_engine.core.text import count
 from sekft_engine.data import filters
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
-from sekft_engine.records.journal import is_being_written
 from sekft_tui.host import Host
 from sekft_tui.input.actions import bindings, key_for
 from sekft_tui.input.footer import FooterState, Item
 from sekft_tui.input.places import Place
+from sekft_tui.panes.following import FollowingPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.runs.facts import facts
 from sekft_tui.panes.runs.rows import HINT, ORDERS, PREPARING, RUN, Row, Rows, loss_of, text_of
+from sekft_tui.panes.runs.shelf import RunShelf
 from sekft_tui.panes.searching import SearchedPane
 from sekft_tui.panes.sorting import SortedPane
 from sekft_tui.process.exporting import Writer, as_csv, as_json
@@ -49,11 +50,12 @@ _STATUS = {
 }
 
 
-class RunList(SearchedPane, SortedPane):
+class RunList(SearchedPane, SortedPane, FollowingPane):
     """A table above, the facts of the run under the cursor below."""
 
     place: ClassVar[Place] = "runs"
     ORDERS = ORDERS
+    READS = "runs"
     BINDINGS = bindings("runs")
     SCOPED_CSS = False
     DEFAULT_CSS = """
@@ -64,6 +66,7 @@ class RunList(SearchedPane, SortedPane):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
+        self.shelf = RunShelf()
         self.rows = Rows(self.order)
         self.marked: list[str] = []
         self._wanted = self.before.get("run", "")
@@ -86,36 +89,41 @@ class RunList(SearchedPane, SortedPane):
 
     def on_mount(self) -> None:
         self.reload()
-        self.set_interval(2.0, self._tick)
-
-    def _tick(self) -> None:
-        """Read again when another process has ended a run that is shown as running."""
-        if self.display and any(
-            row.run is not None
-            and row.run.status == "running"
-            and not is_being_written(row.run.events_path)
-            for row in self.rows.all
-        ):
-            self.reload()
 
     def first_focus(self) -> Widget:
         return self.list
 
     def shown(self) -> None:
-        self.reload()
-
-    def reload(self) -> None:
         self._read_disk()
 
-    @work(exclusive=True, group="runs")
-    async def _read_disk(self, under: str = "") -> None:
-        row = self.row
-        under = under or (row.id if row else self._wanted)
-        rows = await asyncio.to_thread(self.rows.read, self.host.workspace.runs)
-        self.rows.put(rows, self._resumed())
+    def reload(self) -> None:
+        self.shelf = RunShelf()
+        self._read_disk()
+
+    def follow_disk(self) -> None:
+        self._read_disk(follows=True)
+
+    @work(exclusive=True, group=READS)
+    async def _read_disk(self, under: str = "", *, follows: bool = False) -> None:
+        """Read what has changed.
+
+        Args:
+            under: the id of the run to go to; "" = the cursor stays on its run.
+            follows: nobody asked for it, so that only what has changed is drawn again.
+        """
+        rows = await asyncio.to_thread(self.shelf.read, self.host.workspace.runs)
+        row, before = self.row, [row.id for row in self.rows.shown]
+        if not self.rows.put(rows, self._resumed()) and follows:
+            return
         ids = {row.id for row in self.rows.all}
         self.marked = [name for name in self.marked if name in ids]
-        self._fill(under)
+        if not follows or before != [row.id for row in self.rows.shown]:
+            self._fill(under or (row.id if row else self._wanted))
+            return
+        self.list.redraw()
+        self._heads()
+        if row != self.row:
+            self._show_facts()
 
     def _resumed(self) -> str:
         """The folder of the run that the engine's job resumes; "" = none."""
@@ -124,7 +132,8 @@ class RunList(SearchedPane, SortedPane):
             return str(running.spec.get("out") or "") if running is not None else ""
 
     def _fill(self, under: str = "") -> None:
-        """Show the rows again, with the cursor on the run ``under``."""
+        """Show the rows again, with the cursor on the run ``under``; where that is not among them,
+        it stays in its row."""
         if self.rows.all and not self.rows.shown:
             clears = f"{key_for('runs.back')} clears the filter"
             self.list.empty = f"nothing matches {self.rows.filter!r}\n{clears}"
@@ -134,7 +143,7 @@ class RunList(SearchedPane, SortedPane):
             self.list.empty = (
                 f"no runs yet\n{train} goes to Train, {evals} to Eval; {start} starts one"
             )
-        self.list.set_rows(len(self.rows.shown), self.rows.position(under))
+        self.list.set_rows(len(self.rows.shown), self.rows.position(under) if under else 0)
         self._heads()
 
     def _heads(self) -> None:
@@ -143,7 +152,7 @@ class RunList(SearchedPane, SortedPane):
 
     def engine_event(self, event: Event) -> None:
         if isinstance(event, (*events.ENDINGS, events.JobStarted, events.RunCreated)):
-            self.reload()
+            self._read_disk()
 
     @property
     def row(self) -> Row | None:

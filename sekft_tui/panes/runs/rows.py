@@ -8,17 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sekft_engine.core.errors import BadInput
 from sekft_engine.data import filters
 from sekft_engine.data.filters import FilterField
-from sekft_engine.records.adapters import read_meta
 from sekft_engine.records.evals import EvalResult
 from sekft_engine.records.results import SweepResult
-from sekft_engine.records.runs import RunInfo, Unreadable, survey_runs
+from sekft_engine.records.runs import RunInfo
 from sekft_engine.records.trainings import TrainResult
-from sekft_engine.records.upkeep.run_notes import RunNotes, read_notes
-from sekft_tui.model.runs.stored import last_step
-from sekft_tui.model.runs.summary import loss_text, summary
+from sekft_engine.records.upkeep.run_notes import RunNotes
+from sekft_tui.model.runs.summary import summary
 from sekft_tui.panes.runs.run_groups import grouped
 
 HINT = "words -not kind:eval status:done tag:… adapter:yes loss<1.5 steps>100"
@@ -96,27 +93,20 @@ class Rows:
         self.filter = ""
         self._order = order
 
-    def read(self, runs: Path) -> tuple[Row, ...]:
-        """Read the folder of runs, on a thread."""
-        found, broken = survey_runs(runs)
-        return (
-            *(
-                Row(Path(run.path), run, read_notes(Path(run.path)), step=_step(run))
-                for run in found
-            ),
-            *(_broken(folder) for folder in broken),
-        )
-
-    def put(self, rows: tuple[Row, ...], resuming: str = "") -> None:
-        """Show these rows.
+    def put(self, rows: tuple[Row, ...], resuming: str = "") -> bool:
+        """Show these rows; whether they differ from those before.
 
         Args:
             resuming: the folder of the run that the engine's job resumes; its manifest says so
                 only after base and data are read.
         """
+        before = self.all
         self.all = tuple(_as_preparing(row) if _is_in(row, resuming) else row for row in rows)
+        if before == self.all:
+            return False
         self.unreadable = sum(row.run is None for row in rows)
         self.arrange()
+        return True
 
     def arrange(self) -> None:
         """Filter and sort again; of a filter that is being typed, as far as it is whole."""
@@ -137,9 +127,9 @@ class Rows:
         self._order = order
         self.arrange()
 
-    def position(self, name: str) -> int:
-        """Where the run with this id is shown; 0 = nowhere."""
-        return next((y for y, row in enumerate(self.shown) if row.id == name), 0)
+    def position(self, name: str) -> int | None:
+        """Where the run with this id is shown; None = nowhere."""
+        return next((y for y, row in enumerate(self.shown) if row.id == name), None)
 
 
 def _is_in(row: Row, folder: str) -> bool:
@@ -150,31 +140,6 @@ def _as_preparing(row: Row) -> Row:
     if row.run is None or row.run.status in ("running", "done"):
         return row
     return row._replace(run=msgspec.structs.replace(row.run, status=PREPARING, error=""))
-
-
-def _step(run: RunInfo) -> str:
-    """How far a training run without a result came, and its adapter where that differs."""
-    if run.kind != "train" or run.error or run.result:
-        return ""
-    last = last_step(run)
-    if last is None:
-        return ""
-    far = f"step {last.step} of {last.steps}  loss {loss_text(last.loss)}"
-    saved = _saved_step(run)
-    return f"{far}  adapter of step {saved}" if saved not in (0, last.step) else far
-
-
-def _saved_step(run: RunInfo) -> int:
-    """The step of the adapter on disk; 0 = there is none, or it does not say."""
-    try:
-        meta = read_meta(Path(run.adapter)) if run.adapter else None
-    except (OSError, BadInput):
-        return 0
-    return meta.step if meta is not None else 0
-
-
-def _broken(folder: Unreadable) -> Row:
-    return Row(folder.folder, None, why=folder.why)
 
 
 def _tree(rows: Iterable[Row]) -> list[Row]:
