@@ -26,7 +26,7 @@ from sekft_tui.process.attachment import (
     start_again,
 )
 from sekft_tui.process.bridge import EngineLike
-from sekft_tui.process.workers import run_on_thread
+from sekft_tui.process.workers import Later, run_on_thread
 from sekft_tui.screens.busy import BusyScreen
 from sekft_tui.screens.engine.gone import EngineGoneScreen
 
@@ -195,4 +195,4 @@ class EngineSwitch:
             else:
                 then(done)
 
-        self._app.run_worker(work(), group="engine")
+        self._app.run_worker(Later(work), group="engine")

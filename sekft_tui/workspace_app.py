@@ -15,7 +15,7 @@ import msgspec
 from sekft_engine.data.workspace import Workspace
 from sekft_tui.panes_app import PanesApp
 from sekft_tui.process.settings import State, load_state
-from sekft_tui.process.workers import run_on_thread
+from sekft_tui.process.workers import Later, run_on_thread
 
 #: Seconds between two looks for runs that other processes write.
 ELSEWHERE_S = 2.0
@@ -139,7 +139,7 @@ class WorkspaceApp(PanesApp):
                     shared.add_log(*ending)
                     shared.version += 1
 
-        self.run_worker(work(), group="earlier")
+        self.run_worker(Later(work), group="earlier")
 
     def _earlier(self, since: float) -> list[tuple[float, str, str]]:
         """What the log begins with, in the order of the times."""
@@ -171,7 +171,7 @@ class WorkspaceApp(PanesApp):
 
         if not self._looking:
             self._looking = True
-            self.run_worker(work(), group="elsewhere")
+            self.run_worker(Later(work), group="elsewhere")
 
     def _may_join(self) -> bool:
         """Whether nothing would be lost by leaving the own engine, and nobody is in the middle of
@@ -214,4 +214,4 @@ class WorkspaceApp(PanesApp):
             await asyncio.to_thread(read)
             self.redraw_pane()
 
-        self.run_worker(work(), group="pinned", exclusive=True)
+        self.run_worker(Later(work), group="pinned", exclusive=True)

@@ -15,7 +15,7 @@ from sekft_tui.input.actions import of
 from sekft_tui.input.layouts import by_place
 from sekft_tui.messages import Request
 from sekft_tui.process.guarded_app import GuardedApp
-from sekft_tui.process.workers import KeyPriority
+from sekft_tui.process.workers import KeyPriority, Later
 from sekft_tui.widgets.line_edit import TypingTarget
 
 #: The id of the key that always acts at once.
@@ -68,7 +68,7 @@ class OrderedKeys(GuardedApp):
                 self._reading -= 1
                 self.post_message(request)
 
-        self.run_worker(first(), group="opening")
+        self.run_worker(Later(first), group="opening")
 
     def _overtakes(self, event: Key | Paste) -> bool:
         """Whether this is the key that leaves, while a screen is about to open."""

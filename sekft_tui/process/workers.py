@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from typing import Any, TypeVar
 
 from sekft_engine.core.process import step_back
 
@@ -89,6 +89,17 @@ class Throttle:
         if self._pending:
             self._pending, self._last = False, time.monotonic()
             self._notify()
+
+
+class Later(Awaitable[None]):
+    """``work`` as a worker of Textual takes it. Its coroutine is made when the worker begins: of
+    one that is cancelled before, as on leaving, Python would complain that nobody awaited it."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._work().__await__()
 
 
 async def run_on_thread(do: Callable[[], Result]) -> Result:

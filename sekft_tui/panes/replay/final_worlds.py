@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sekft_tui.model.episodes import Episode, final_difference
 from sekft_tui.panes.replay.played_episode import PlayedEpisode
 from sekft_tui.panes.replay.players import Players
-from sekft_tui.process.workers import run_on_thread
+from sekft_tui.process.workers import Later, run_on_thread
 
 
 class FinalWorlds:
@@ -33,8 +35,8 @@ class FinalWorlds:
         for shown in self._pair.both:
             if shown.episode is not None and shown.difference is None and not shown.pending:
                 shown.pending = "typing the reference solution into a world of its own"
-                comparing = self._compare(shown, shown.episode)
-                self._players.run_worker(comparing, group="difference")
+                comparing = partial(self._compare, shown, shown.episode)
+                self._players.run_worker(Later(comparing), group="difference")
 
     async def _compare(self, shown: PlayedEpisode, episode: Episode) -> None:
         shown.difference = await run_on_thread(lambda: final_difference(episode))

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textual import work
+
 from sekft_engine.bases import ready_base, refuse_unknown_targets
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_engine.data.recipe import Recipe, RecipeField, recipe_fields, recipe_from
@@ -197,16 +199,17 @@ class RecipePart(Part):
             self._planned = True
             self.fill()
             if self._host.data_count is None:
-                self.run_worker(self._count())
+                self._count()
             if not self.memory.speed:
-                self.run_worker(self._measure())
+                self._measure()
             self.look_at_runs()
 
     def look_at_runs(self) -> None:
         """Learn from the runs of the workspace how fast they were."""
         if self._planned:
-            self.run_worker(self._read_speeds(), exclusive=True, group="speeds")
+            self._read_speeds()
 
+    @work(exclusive=True, group="speeds")
     async def _read_speeds(self) -> None:
         self._measured = await asyncio.to_thread(measured_runs, self._host.workspace.runs)
         self.fill()
@@ -224,11 +227,13 @@ class RecipePart(Part):
             why=memory.why,
         )
 
+    @work
     async def _count(self) -> None:
         """Count what is trained on where the list of trajectories has not done so yet."""
         found = await asyncio.to_thread(counted, self._host.data)
         self._host.data_count = self._host.data_count or found
 
+    @work
     async def _measure(self) -> None:
         """Have the processor measured without holding up a key, and show the speed."""
         await asyncio.to_thread(measure_processor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from sekft_engine.takeover.takeover import TakeOver
 from sekft_tui.host import Host
 from sekft_tui.input.actions import bindings
 from sekft_tui.input.footer import hints
+from sekft_tui.process.workers import Later
 from sekft_tui.screens.box import CANCEL, BoxScreen
 from sekft_tui.screens.choose import Choice, ChooseScreen, choice_line, title_room
 from sekft_tui.screens.takeover.watch import WatchScreen
@@ -166,7 +168,7 @@ def watch(host: Host, asked: Shell) -> None:
         return watched.session.start()
 
     def left(_answer: None) -> None:
-        host.run_worker(_ended(watched))
+        host.run_worker(Later(partial(_ended, watched)))
 
     host.push_screen(WatchScreen(host, begin, watched.adapter, watched.subject), left)
 
