@@ -92,6 +92,7 @@ class Workbench(ToolsApp):
     ToastRack { align-horizontal: right; scrollbar-size-vertical: 0; }
     ToastRack.-above-note { margin-bottom: 2; }
     ToastRack.-above-tour { margin-bottom: 7; }
+    ToastRack.-at-top { dock: top; margin: 0; }
     Toast { max-width: 64; }
     .-narrow Toast { padding: 0 1; }  /* no higher than what explains a field */
     """
@@ -217,6 +218,7 @@ class Workbench(ToolsApp):
         self.attention.title(f"sekft {self.workspace.root.name}: {self.tabs.state[0]}")
         version = self.bridge.version
         self.keys.update()
+        self.place_errors()
         if self._drawn.get(self.pane) == version:
             return
         self._drawn[self.pane] = version

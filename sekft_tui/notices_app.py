@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from sekft_engine.core.errors import BadInput, SekftError
 from sekft_tui.input.actions import key_for
+from sekft_tui.widgets.form import Form
+from sekft_tui.widgets.prompt_line import PromptLine
 from sekft_tui.workspace_app import WorkspaceApp
 
 
@@ -20,6 +22,7 @@ class NoticesApp(WorkspaceApp):
     def note(self, text: str, seconds: float = 4.0) -> None:
         """Show a line above the keys, for so many seconds."""
         self.notes.note(text, seconds)
+        self.place_errors()
 
     def error(self, text: str, trace: str = "", *, logged: bool = False) -> None:
         """Show an error for a few seconds; ``e`` shows it in full. The workbench keeps running.
@@ -37,6 +40,19 @@ class NoticesApp(WorkspaceApp):
             markup=False,
             timeout=10,
         )
+
+    def place_errors(self) -> None:
+        """Let errors stand above the line of notes while there is one, and never on what is typed:
+        that is at the bottom, or a field anywhere in a form."""
+        errors, target = self.screen.query("ToastRack"), self.typing_target()
+        row = target.typing_row if isinstance(target, Form) else 0
+        errors.set_class(row > self.size.height // 2, "-at-top")
+        errors.set_class(not self.notes.is_empty or isinstance(target, PromptLine), "-above-note")
+
+    def key_done(self) -> None:
+        super().key_done()
+        if self.screen_stack:
+            self.place_errors()
 
     def worker_failed(self, error: Exception) -> None:
         import traceback

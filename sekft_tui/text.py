@@ -54,13 +54,14 @@ def visible_lines(text: str, tab: int = 8) -> list[str]:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in visible lines of at most ``width`` cells, cut at spaces if possible."""
+    """``text`` in visible lines of at most ``width`` cells, cut at spaces if possible, else after
+    a slash: long words are paths."""
     out: list[str] = []
     for line in visible_lines(text):
         rest = line
         while len(rest) > width:
             cut = rest.rfind(" ", width // 2, width)
-            cut = cut if cut > 0 else width
+            cut = cut if cut > 0 else rest.rfind("/", width // 2, width) + 1 or width
             out.append(rest[:cut])
             rest = rest[cut:].lstrip(" ")
         out.append(rest)

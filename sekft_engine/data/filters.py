@@ -39,6 +39,7 @@ class FilterField(msgspec.Struct, frozen=True):
         choices: the only words that it may have; none = any word.
         aliases: other names.
         late: whether it is only known once the row is certified.
+        example: of a number, with its sign.
     """
 
     name: str
@@ -47,12 +48,13 @@ class FilterField(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     late: bool = False
+    example: str = ">9"
 
     @property
     def usage(self) -> str:
         """How it is written: ``turns>9``, ``keep:yes``, ``outcome:exit``, ``id:…``."""
         if self.kind == "number":
-            return f"{self.name}>9"
+            return f"{self.name}{self.example}"
         return f"{self.name}:" + ("yes" if self.kind == "yes" else (self.choices or ("…",))[0])
 
 
@@ -277,7 +279,7 @@ def _checked(field: FilterField, op: str, values: tuple[str, ...]) -> tuple[str,
         for value in values:
             if _NUMBER.fullmatch(value) is None:
                 raise BadFilter(
-                    f"{field.name} is a number, not {value!r}", mend=f"as in {field.name}>500"
+                    f"{field.name} is a number, not {value!r}", mend=f"as in {field.usage}"
                 )
         if op not in "=:" and len(values) > 1:
             raise BadFilter(f"{field.name}{op} takes one number")

@@ -18,6 +18,8 @@ class SortedPane(Pane):
 
     #: The orders by what they are called; in the first one the list is not sorted by anything.
     ORDERS: ClassVar[tuple[str, ...]]
+    #: What is said of the first one.
+    UNSORTED: ClassVar[str]
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -30,7 +32,7 @@ class SortedPane(Pane):
 
     def action_sort(self) -> None:
         self.order = self.ORDERS[(self.ORDERS.index(self.order) + 1) % len(self.ORDERS)]
-        self.host.note(f"sorted by {self.order}")
+        self.host.note(f"sorted {self.order_text}" if self.order_text else self.UNSORTED)
         self.sort()
 
     @property

@@ -117,7 +117,7 @@ class LiveScreen(ModalScreen[Key | None]):
         self._chosen = chosen
         self._alone = False
         self._keys: list[Key] = [chosen]
-        self._job = ""
+        self._job = self._run = ""
         self._eval: JobView | None = None
         self._status = ""
         self._cells: dict[Key, Cell] = {}
@@ -157,7 +157,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def draw(self, shared: Shared) -> None:
         """Take over what the eval has come to."""
         view = shared.eval
-        self._job = view.job
+        self._job, self._run = view.job, view.run
         job = shared.jobs.get(view.job)
         self._eval = job
         self._status = job.status if job is not None else ""
@@ -206,7 +206,7 @@ class LiveScreen(ModalScreen[Key | None]):
     def _head_line(self, width: int) -> Parts:
         count = len(self._under_way)
         state = "paused" if self._status == "paused" else f"{count} running"
-        text = clip(f" live: {visible(self._job)}", max(0, width - len(state) - 2))
+        text = clip(f" live: {visible(self._run or self._job)}", max(0, width - len(state) - 2))
         gap = max(1, width - cell_len(text) - len(state) - 1)
         style = "warn" if self._status == "paused" else "accent"
         return ((text, "strong"), (" " * gap, ""), (state, style))

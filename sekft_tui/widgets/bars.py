@@ -138,7 +138,7 @@ class NoteLine(Lines):
         if self._timer is not None:
             self._timer.stop()
         self._timer = None
-        self._show_note()
+        self.update()
         self.call_after_refresh(self._count_down, text, seconds)
 
     def _count_down(self, text: str, seconds: float) -> None:
@@ -148,12 +148,11 @@ class NoteLine(Lines):
 
     def _note_over(self) -> None:
         self._note = ""
-        self._show_note()
-
-    def _show_note(self) -> None:
         self.update()
-        if self.is_attached:  # an error gives way to the answer to the last key
-            self.screen.query("ToastRack").set_class(bool(self._note), "-above-note")
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._note or self._standing)
 
     def stand(self, text: str) -> None:
         """Show a text whenever there is no note; "" = none."""

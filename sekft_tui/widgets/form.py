@@ -208,6 +208,11 @@ class Form(LineList):
     def typing(self) -> bool:
         return self._edit is not None
 
+    @property
+    def typing_row(self) -> int:
+        """The line of the screen on which a value is typed; 0 = none."""
+        return self.region.y + self.cursor - self.scroll_offset.y if self.typing else 0
+
     def type_key(self, key: str, character: str | None) -> bool:
         """Edit the value that is being typed; False = the key is not for that."""
         field = self.field

@@ -10,6 +10,7 @@ import pytest
 
 from sekft_tui.app import Workbench
 from sekft_tui.input import clipboard
+from sekft_tui.panes.train import TrainPane
 from sekft_tui.panes.trajectories import TrajectoriesPane
 from sekft_tui.process.hangup import over_bare_ssh
 from sekft_tui.process.settings import State, load_state, save_state
@@ -105,6 +106,27 @@ async def test_an_error_that_comes_again_is_shown_once(make_app: Make) -> None:
             app.error(text)
         shown = await until_shown(pilot, "no base here", "another")
         assert shown.count("no base here") == 1
+
+
+async def test_an_error_covers_neither_what_is_typed_nor_what_waits(
+    make_app: Make,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "12 trajectories")
+        await pilot.press("E", "ctrl+u", *"12345678" * 4)
+        app.error("the run is running (stop it first) " * 4)
+        await until_shown(pilot, f"export to: {'12345678' * 4}  ", "the run is running")
+        await pilot.press("escape", "2")
+        form = app.query_one(TrainPane).form
+        while form.field is None or form.field.name != "clip":
+            await pilot.press("j")
+        await pilot.press("enter", *"12345678" * 4)
+        app.error("the disk is full " * 8)
+        await until_shown(pilot, "12345678" * 4, "the disk is full")
+        await pilot.press("escape")
+        app.notes.stand("1 job is held: Q, then p, releases it " + "." * 30)
+        await until_shown(pilot, "releases it " + "." * 30, "the disk is full")
 
 
 async def test_an_error_covers_no_field_of_a_form(make_app: Make) -> None:

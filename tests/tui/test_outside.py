@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -212,6 +213,59 @@ def test_ctrl_z_gives_the_shell_back_and_fg_the_workbench(
         shown.until_shown("entries")
         shown.press("q")
         assert shown.ended() == 0
+
+
+@pytest.mark.slow
+def test_ctrl_z_in_the_pager_does_not_stop_the_workbench_and_its_job(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Nor does a program that stops its whole group, as some editors do."""
+    tool = program(tmp_path, "echo reading\nread key\nkill -STOP 0\necho went on\nread key\n")
+    environ = {"PAGER": str(tool), "XDG_STATE_HOME": str(tmp_path / "state")}
+    words = ("tui", "--workspace", str(workspace.root))
+    with terminal(*words, cwd=tmp_path, environ=environ, code=SHELL) as shown:
+        shown.until_shown("12 trajectories", "certified")
+        shown.press("|")
+        shown.until_shown("reading")
+        shown.press("\x1a", "enter")
+        shown.until_shown("went on")
+        shown.press("\x1a", "enter")
+        shown.until_shown("12 trajectories")
+        shown.press("6")
+        shown.until_shown("entries")
+        shown.press("q")
+        shown.until_shown("it has ended")
+        assert b"the shell" not in shown.sent
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_a_shell_of_the_workbench_has_its_own_job_control(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    stored_run(workspace, "001-train", watched(3))
+    shell = program(tmp_path, "PS1='a shell: ' exec bash --norc -i\n")
+    environ = {"SHELL": str(shell), "XDG_STATE_HOME": str(tmp_path / "state")}
+    words = ("tui", "--workspace", str(workspace.root))
+    with terminal(*words, cwd=tmp_path, environ=environ, code=SHELL) as shown:
+        shown.until_shown("12 trajectories")
+        shown.press("5")
+        shown.until_shown("1 run", "001-train")
+        shown.press("O")
+        shown.until_shown("a shell:")
+        shown.press("echo rea''dy; cat", "enter")
+        shown.until_shown("ready")
+        shown.press("\x1a")
+        shown.until_shown("Stopped")
+        shown.press("fg", "enter")
+        shown.until(lambda text: "\ncat\n" in text, "cat goes on")
+        shown.press("\x03")
+        shown.until(lambda text: text.count("a shell:") == 3, "the shell again")
+        shown.press("exit", "enter")
+        shown.until_shown("1 run", "001-train")
+        shown.press("q")
+        shown.until_shown("it has ended")
+        assert b"the shell" not in shown.sent
 
 
 async def test_ctrl_z_says_why_it_does_not_stop_a_run(

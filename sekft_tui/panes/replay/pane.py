@@ -345,6 +345,9 @@ class ReplayPane(SearchedPane, FollowingPane):
 
     def action_side(self) -> None:
         """Show or hide the list."""
+        if self.beside is not None:
+            self.host.note("two episodes take the whole width; the list is there with one")
+            return
         hidden = not self.has_class("-no-side")
         if hidden and self.is_on(self.list):
             self.go_to(self.view)

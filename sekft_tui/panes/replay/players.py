@@ -146,6 +146,6 @@ class Players(Container):
             return self.view.bar(width), self.view.facts(width)
         cast = self.view.cast
         at = cast.part_at if cast is not None else None
-        comparison = "the same so far " if at is None else f"part at turn {at + 1} "
+        comparison = " │ the same so far " if at is None else f" │ part at turn {at + 1} "
         facts = self.view.facts(max(0, width - len(comparison)))
         return self.view.bar(width), self.second_view.bar(width), (*facts, (comparison, "accent"))

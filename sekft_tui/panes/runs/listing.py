@@ -55,6 +55,7 @@ class RunList(SearchedPane, SortedPane, FollowingPane):
 
     place: ClassVar[Place] = "runs"
     ORDERS = ORDERS
+    UNSORTED = "newest first"
     READS = "runs"
     BINDINGS = bindings("runs")
     SCOPED_CSS = False
@@ -139,10 +140,14 @@ class RunList(SearchedPane, SortedPane, FollowingPane):
             self.list.empty = f"nothing matches {self.rows.filter!r}\n{clears}"
         else:
             train, evals = key_for("global.pane-train"), key_for("global.pane-eval")
-            start = key_for("train.start")
-            self.list.empty = (
-                f"no runs yet\n{train} goes to Train, {evals} to Eval; {start} starts one"
+            starts = ", ".join(
+                f"{pane} then {start} starts {what}"
+                for pane, start, what in (
+                    (train, key_for("train.start"), "a training"),
+                    (evals, key_for("eval.start"), "an eval"),
+                )
             )
+            self.list.empty = f"no runs yet\n{starts}"
         self.list.set_rows(len(self.rows.shown), self.rows.position(under) if under else 0)
         self._heads()
 
@@ -211,7 +216,10 @@ class RunList(SearchedPane, SortedPane, FollowingPane):
         glyph, style = _STATUS.get(run.status, ("·", "quiet"))
         letter = self.host.pinned.letter(run.id)
         room = max(0, width - name - when - 13)
-        result = clip_facts(row.short_result, room) + "  " * bool(row.notes.tags)
+        result = clip_facts(row.short_result, room)
+        tags = _tags(row.notes.tags, room - cell_len(result) - 2)
+        if tags == "…" and result != row.short_result:
+            tags = ""  # the result ends with one
         return (
             (glyph, style),
             (letter or " ", "accent"),
@@ -220,7 +228,7 @@ class RunList(SearchedPane, SortedPane, FollowingPane):
             (fit(_when(run.created)[: when - 1], when), "quiet"),
             (fit(visible(run.status), 10), style),
             (result, "text"),
-            (_tags(row.notes.tags, room - cell_len(result)), "note"),
+            (f"  {tags}" if tags else "", "note"),
         )
 
     @on(LineList.Moved, "#runs-list")

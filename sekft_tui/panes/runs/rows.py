@@ -19,19 +19,21 @@ from sekft_tui.model.runs.summary import summary
 from sekft_tui.panes.runs.run_groups import grouped
 
 HINT = "words -not kind:eval status:done tag:… adapter:yes loss<1.5 steps>100"
+KINDS = ("train", "eval", "sweep", "experiment", "improve", "shell")
+STATUSES = ("running", "done", "failed", "stopped", "died")
+#: The status of a run that is about to be resumed.
+PREPARING = "preparing"
 RUN = filters.fields(
     FilterField("id", "its id"),
-    FilterField("kind", "what it is: train, eval, sweep, experiment, improve, shell"),
-    FilterField("status", "preparing, running, done, failed, stopped or died"),
+    FilterField("kind", "what it is", choices=KINDS),
+    FilterField("status", "how far it is", choices=(PREPARING, *STATUSES)),
     FilterField("title", "the title that somebody gave it"),
     FilterField("tag", "a tag that somebody gave it", aliases=("tags",)),
     FilterField("adapter", "whether it has an adapter", "yes"),
     FilterField("steps", "training steps", "number"),
-    FilterField("loss", "the held-out loss, else the last one", "number"),
+    FilterField("loss", "the held-out loss, else the last one", "number", example="<1.5"),
     FilterField("clean", "episodes that ended clean, of its best model", "number"),
 )
-#: The status of a run that is about to be resumed.
-PREPARING = "preparing"
 #: What rows can be sorted by, in the order in which one key goes through them.
 ORDERS = ("newest", "name", "kind", "status", "loss", "clean termination")
 

@@ -43,6 +43,7 @@ class Browser(SortedPane):
     """Shows a :class:`Library`; slow work is done there, on threads."""
 
     ORDERS = ORDERS
+    UNSORTED = "in the order of the data set"
     SCOPED_CSS = False
     DEFAULT_CSS = """
     Browser #tra-split { layout: horizontal; }

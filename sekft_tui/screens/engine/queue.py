@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from sekft_tui.model.reducer import Shared
     from sekft_tui.process.bridge import Bridge
 
-_EMPTY = "no job is running or waiting\n{start} in Train or Eval starts one; further ones wait here"
+_EMPTY = (
+    "no job is running or waiting\n"
+    "{train} in Train or {eval} in Eval starts one; further ones wait here"
+)
 _ELSEWHERE = "no job of this workbench is running or waiting\n{run} is running in another process"
 
 
@@ -74,7 +77,7 @@ class QueueScreen(BoxScreen[None]):
             return "\n".join(said)
         if run is not None:
             return _ELSEWHERE.format(run=visible(run.id))
-        return _EMPTY.format(start=key_for("train.start"))
+        return _EMPTY.format(train=key_for("train.start"), eval=key_for("eval.start"))
 
     def on_mount(self) -> None:
         self._fit()

@@ -144,7 +144,7 @@ async def test_a_running_episode_is_followed_live(make_app: Make, engine: Script
         engine.say(*script[:cut])
         await until_shown(pilot, "▸ 3")
         await pilot.press("enter")
-        await until_shown(pilot, "usage: warden", "live: eval-1", "1 running")
+        await until_shown(pilot, "usage: warden", "live: 0002-eval", "1 running")
         engine.say(*script[cut:])
         await until_shown(pilot, "verified", "0 running")
         await pilot.press("enter")

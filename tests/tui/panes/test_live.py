@@ -58,7 +58,7 @@ async def test_what_a_model_writes_is_seen_before_its_command_is_complete(
         await until_shown(pilot, "▸ 1")
         assert not engine.board.watched, "nobody watches yet"
         await pilot.press("enter")
-        await until_shown(pilot, "live: eval-1", "Welcome to copy-0", "2 running")
+        await until_shown(pilot, "live: 0002-eval", "Welcome to copy-0", "2 running")
         write(engine, "copy-0", "cat no")
         await until_shown(pilot, "user@box:~$ cat no▏", "types 0:0")
         write(engine, "copy-0", "cat notes.txt\x1b[2J")
@@ -73,7 +73,7 @@ async def test_what_a_model_writes_is_seen_before_its_command_is_complete(
         await pilot.press("question_mark", "space")
         await until(pilot, lambda: ("pause", JOB) in engine.orders, "paused")
         await pilot.press("q")
-        await until_gone(pilot, "live: eval-1")
+        await until_gone(pilot, "live: 0002-eval")
         assert not engine.board.watched
 
 
@@ -85,7 +85,7 @@ async def test_an_eval_that_was_paused_is_resumed_by_a_key_that_the_footer_names
         engine.say(*begun("base"))
         await until_shown(pilot, "▸ 1", "p pause")
         await pilot.press("enter")
-        await until_shown(pilot, "live: eval-1", "␣ pause")
+        await until_shown(pilot, "live: 0002-eval", "␣ pause")
         await pilot.press("space")
         await until_shown(pilot, "␣ resume")
         engine.say(events.JobPaused(job=JOB, kind="eval"))
@@ -157,5 +157,5 @@ async def test_its_keys_can_be_others_and_those_of_lists_scroll_here_too(
         await pilot.press("w")
         await until(pilot, lambda: ("pause", JOB) in engine.orders, "paused")
         await pilot.press("f7")
-        await until_gone(pilot, "live: eval-1")
+        await until_gone(pilot, "live: 0002-eval")
         await until(pilot, lambda: app.pane == "replay", "the episode in Replay")

@@ -124,8 +124,11 @@ async def test_two_models_play_in_step_and_a_key_jumps_to_where_they_part(
         await opened(pilot)
         await pilot.press("w")
         await until_shown(pilot, "base", "tuned", "part at turn 4")
+        await pilot.press("o")
+        await until_shown(pilot, "two episodes take the whole width")
         await pilot.press("d")
         shown = await until_shown(pilot, "≠", "d here they part", "turn 4/")
+        assert "│ part at turn 4" in shown, "apart from what the letters of the bar mean"
         assert "touch '␛[31mdo" in shown, "it is shown and not obeyed"
         pane = pane_of(app)
         assert pane.view.turn == pane.second_view.turn == 4
@@ -226,7 +229,7 @@ async def test_an_episode_that_ends_while_one_watches_gets_its_checker(
         engine.say(*said[:2])
         await until_shown(pilot, "▸ 2")
         await pilot.press("enter")
-        await until_shown(pilot, "live: eval-1", "Ask warden")
+        await until_shown(pilot, "live: 0002-eval", "Ask warden")
         await pilot.press("enter")
         await until_shown(pilot, "▸ base", "Ask warden")
         await pilot.press("i")

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.records.upkeep.run_notes import RunNotes, write_notes
 from sekft_tui.app import Workbench
 from sekft_tui.panes.runs import RunsPane
 from tests.tui.panes.test_runs_pane import filled
@@ -112,9 +113,38 @@ async def test_a_filter_without_its_number_is_refused_when_it_is_accepted(
         await pilot.press("5")
         await until_shown(pilot, "1 run")
         await pilot.press("f", *"loss<", "enter")
-        await until_shown(pilot, "loss< is without a value (as loss>9)")
-        await pilot.press("9", "enter")
+        await until_shown(pilot, "loss< is without a value (as loss<1.5)")
+        await pilot.press("a", "enter")
+        await until_shown(pilot, "loss is a number, not 'a' (as in loss<1.5)")
+        await pilot.press("backspace", "9", "enter")
         await until_shown(pilot, "f: loss<9")
+        await pilot.press("f", "ctrl+u", *"kind:foo", "enter")
+        await until_shown(pilot, "kind is train, eval, sweep")
+        await pilot.press("ctrl+u", *"status:died", "enter")
+        await until_shown(pilot, "0 of 1 run")
+
+
+async def test_what_is_left_out_of_a_result_and_its_tags_is_told_once(
+    filled: Workspace, make_app: Make
+) -> None:
+    write_notes(filled.runs / "002-train", RunNotes(tags=("a-rather-long-tag", "another-long-tag")))
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        shown = await until_shown(pilot, "002-train  ", "→ 0.40")
+    line = next(line for line in shown.splitlines() if "002-train  " in line)
+    assert "loss" in line
+    assert line.count("…") == 1
+
+
+async def test_an_empty_list_names_the_keys_that_start_a_training_and_an_eval(
+    workspace: Workspace, make_app: Make
+) -> None:
+    (workspace.root / "keys.toml").write_text('"train.start" = "ctrl+r"')
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "2 then ^r starts a training, 3 then s starts an eval")
+        await pilot.press("Q")
+        await until_shown(pilot, "^r in Train or s in Eval starts one")
 
 
 async def test_comparing_runs_shows_both_keys_of_the_curves(

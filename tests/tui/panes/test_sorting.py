@@ -88,6 +88,7 @@ async def test_sessions_are_sorted_and_the_cursor_stays_on_its_own(
         await until_shown(pilot, " b-003  exit ✓  Tidy", "by commands")
         await pilot.press("S", "S", "S")
         await until_listed(pilot, "b-000", "c-001", "a-002", "b-003", "c-004")
+        await until_shown(pilot, "› in the order of the data set")
         assert "by length" not in screen_text(pilot.app)
 
 

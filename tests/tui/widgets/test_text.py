@@ -20,6 +20,7 @@ from sekft_tui.text import (
     short_number,
     visible,
     visible_lines,
+    wrapped,
 )
 
 
@@ -73,3 +74,9 @@ def test_memory_is_told_in_the_units_in_which_it_is_counted() -> None:
     assert memory_text(int(1.05 * gib), int(23.5 * gib)) == "1.05 of 23.5 GiB"
     assert memory_text(512 * 2**20, 16 * gib) == "512 MiB of 16 GiB"
     assert memory_text(1536 * gib) == "1536 GiB"
+
+
+def test_a_long_path_is_broken_after_a_slash_and_not_within_a_name() -> None:
+    path = "/home/someone/work/runs/001-train/events.jsonl: read-only"
+    assert wrapped(path, 40) == ["/home/someone/work/runs/001-train/", "events.jsonl: read-only"]
+    assert wrapped("a" * 50, 40) == ["a" * 40, "a" * 10]
