@@ -22,7 +22,7 @@ from sekft_engine.engine.socket.protocol import EngineStatus
 from sekft_engine.records import jobs
 from sekft_engine.records.events import QueueChanged
 from sekft_tui.model.endings import release_of
-from sekft_tui.process.bridge import EngineLike, loaded_by
+from sekft_tui.process.bridge import Bridge, EngineLike, loaded_by
 
 
 class Chosen(NamedTuple):
@@ -143,6 +143,11 @@ def end(engine: EngineLike) -> None:
     """End an engine of this process that has nothing to do, and free its base."""
     if engine.close() and isinstance(engine, Engine):
         engine.residence.drop()
+
+
+def has_files_here(bridge: Bridge) -> bool:
+    """Whether the engine reads what this workbench shows; that of a line may be elsewhere."""
+    return bridge.remote is None or not bridge.remote.where.is_away
 
 
 def take_up(engine: EngineLike) -> None:

@@ -84,6 +84,7 @@ def write_checkpoint(run: Path, counts: Counts, tensors: dict[str, Tensor]) -> P
         ),
         _COUNTS: msgspec.json.encode(counts) + b"\n",
     }
+    run.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(run).free < sum(map(len, data.values())):
         newest = newest_step(run)
         _delete(folder for folder in _newest_first(run) if folder != _folder(run, newest))

@@ -37,6 +37,7 @@ from sekft_tui.panes.eval.setup import EvalSetup, read_choices
 from sekft_tui.panes.form_pane import FormPane
 from sekft_tui.panes.pane import Part
 from sekft_tui.panes.searching import SearchedPane
+from sekft_tui.process.attachment import has_files_here
 from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
 from sekft_tui.screens.figures import FiguresScreen
 from sekft_tui.screens.live import LiveScreen
@@ -266,7 +267,11 @@ class EvalPane(FormPane[EvalView], SearchedPane):
         if not self.has_base():
             return
         worlds = host.workspace.holdout_scenarios
-        if not self.setup.scenarios and not any(worlds.glob("*.json")):
+        if (
+            has_files_here(host.bridge)
+            and not self.setup.scenarios
+            and not any(worlds.glob("*.json"))
+        ):
             host.error(no_worlds(host.demo_made))
             return
         if why := self.setup.problem():

@@ -36,6 +36,7 @@ from sekft_tui.panes.train.batch import Batch
 from sekft_tui.panes.train.counting import refuse_nothing
 from sekft_tui.panes.train.curve_keys import CurveKeys
 from sekft_tui.panes.train.recipe import RecipePart
+from sekft_tui.process.attachment import has_files_here
 from sekft_tui.process.exporting import Writer, as_csv, as_json, file_name
 from sekft_tui.text import Parts, fit, short_number, visible
 from sekft_tui.widgets.chart import Chart
@@ -290,7 +291,8 @@ class TrainPane(CurveKeys):
         if not self.has_base():
             return None
         try:
-            refuse_nothing(self.host.data)
+            if has_files_here(self.host.bridge):
+                refuse_nothing(self.host.data)
             return self.left.job()
         except SekftError as error:
             self.host.error(str(error))

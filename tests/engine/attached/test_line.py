@@ -121,7 +121,11 @@ def test_a_workbench_on_another_machine_watches_and_says_what_is_not_here(
     with terminal(*words, cwd=tmp_path, environ=environ) as screen:
         screen.until_shown("idle", "its files are not here")
         screen.press("I")
-        screen.until_shown("there.sock", "not on this machine")
+        screen.until_shown("there.sock")
+        screen.until(
+            lambda text: "not on this machine" in " ".join(text.replace("│", " ").split()),
+            "where its files are, in however many lines",
+        )
         screen.press("I")
         with one.client() as client:
             spec = {"job": "train", "data": "d", "recipe": {"max_steps": 0}}

@@ -229,7 +229,7 @@ async def test_an_episode_that_ends_while_one_watches_gets_its_checker(
         engine.say(*said[:2])
         await until_shown(pilot, "▸ 2")
         await pilot.press("enter")
-        await until_shown(pilot, "live: 0002-eval", "Ask warden")
+        await until_shown(pilot, "live: 001-eval", "Ask warden")
         await pilot.press("enter")
         await until_shown(pilot, "▸ base", "Ask warden")
         await pilot.press("i")

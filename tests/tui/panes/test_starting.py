@@ -77,9 +77,7 @@ async def test_nothing_to_train_on_or_to_act_in_is_said_before_a_job_is_queued(
             path.unlink()
     async with make_app().run_test(size=(120, 36)) as pilot:
         await pilot.press("2", "s", "3", "s", "6")
-        await until_shown(
-            pilot, "no trajectories here", "no worlds in scenarios/holdout of this workspace"
-        )
+        await until_shown(pilot, "give a folder of .json files", "no worlds in scenarios/holdout")
     assert engine.jobs == []
 
 
