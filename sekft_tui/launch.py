@@ -131,11 +131,9 @@ def prepare_terminal(without: str) -> None:
 
 
 def _last_words(app: Workbench) -> LastWords:
-    from sekft_tui.leaving import LastLine
-    from sekft_tui.process.hangup import LastWords
+    from sekft_tui.leaving import last_words
 
-    line = LastLine(app)
-    return LastWords(line.waits, line.text)
+    return last_words(app)
 
 
 def _run(

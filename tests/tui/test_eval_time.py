@@ -55,3 +55,12 @@ def test_the_time_between_stop_and_resume_makes_nothing_slower() -> None:
 
 def test_nothing_is_said_before_a_model_has_ended_an_episode() -> None:
     assert shown(begun(10.0), *episode("oracle", WORLDS[0], 10.0, 11.0)).eta(11.0) is None
+
+
+def test_only_what_the_last_end_cut_off_is_said_to_be_in_play() -> None:
+    view = shown(begun(10.0), *list(episode("base", WORLDS[0], 10.0, 70.0))[:5])
+    view.stop()
+    assert view.in_play == 1
+    for event in (begun(90.0), *episode("base", WORLDS[0], 90.0, 95.0)):
+        view.apply(event)
+    assert view.in_play == 0

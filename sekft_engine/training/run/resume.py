@@ -20,8 +20,7 @@ from sekft_engine.records.runs import (
     WorldsFacts,
     list_runs,
     read_run,
-    refuse_running,
-    refuse_unwritable,
+    refuse_reopening,
 )
 
 
@@ -73,8 +72,7 @@ def earlier_run(job: jobs.Train) -> RunInfo | None:
         raise BadInput(
             "this run is finished", where=str(folder), mend="start another without --resume"
         )
-    refuse_running(info)  # before data and base are read, which takes long
-    refuse_unwritable(folder)
+    refuse_reopening(info)  # before data and base are read, which takes long
     return info
 
 

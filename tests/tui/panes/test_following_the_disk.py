@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,37 +11,21 @@ import pytest
 
 from sekft_engine.data.workspace import Workspace
 from sekft_engine.records import events
-from sekft_engine.records.journal import Journal
 from sekft_engine.records.runs import RunInfo, Unreadable, read_folder
 from sekft_engine.records.upkeep.trash import discard, restore
 from sekft_tui.app import Workbench
 from tests.tui.screen import screen_text, until_gone, until_shown
 from tests.tui.scripted import ScriptedEngine, evaluation, training
-from tests.tui.stored import stored_episode, stored_run
+from tests.tui.stored import OpenJournal, stored_episode, stored_run
 
 Make = Callable[[], Workbench]
-Write = Callable[[Path], Journal]
-
-
-@pytest.fixture
-def write() -> Iterator[Write]:
-    """Opens the journal of a run as the process that writes it does."""
-    opened: list[Journal] = []
-
-    def begin(run: Path) -> Journal:
-        opened.append(Journal(run / "events.jsonl"))
-        return opened[-1]
-
-    yield begin
-    for journal in opened:
-        journal.close()
 
 
 async def test_the_row_of_the_running_run_says_its_newest_step(
-    make_app: Make, workspace: Workspace, write: Write
+    make_app: Make, workspace: Workspace, open_journal: OpenJournal
 ) -> None:
     stored_run(workspace, "001-train", training(9))
-    journal = write(stored_run(workspace, "002-train", training(9, upto=1), "running"))
+    journal = open_journal(stored_run(workspace, "002-train", training(9, upto=1), "running"))
     stored_run(workspace, "003-eval", evaluation({"base": ["good"]}, 1), kind="eval")
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -61,7 +45,7 @@ async def test_the_row_of_the_running_run_says_its_newest_step(
 
 
 async def test_a_run_that_another_process_resumes_is_no_longer_listed_as_died(
-    make_app: Make, workspace: Workspace, write: Write
+    make_app: Make, workspace: Workspace, open_journal: OpenJournal
 ) -> None:
     run = stored_run(
         workspace, "002-eval", evaluation({"base": ["run"]}, 1), "running", kind="eval"
@@ -70,7 +54,7 @@ async def test_a_run_that_another_process_resumes_is_no_longer_listed_as_died(
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("5")
         await until_shown(pilot, "† ", "002-eval", "died")
-        journal = write(run)
+        journal = open_journal(run)
         await until_shown(pilot, "▸  002-eval", "00:00 running")
         journal.close()
         await until_shown(pilot, "died")
@@ -106,9 +90,9 @@ async def test_a_title_given_in_another_workbench_is_shown(
 
 
 async def test_only_a_run_that_has_changed_is_read_again(
-    make_app: Make, workspace: Workspace, write: Write, monkeypatch: pytest.MonkeyPatch
+    make_app: Make, workspace: Workspace, open_journal: OpenJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = write(stored_run(workspace, "099-train", training(9, upto=1), "running"))
+    journal = open_journal(stored_run(workspace, "099-train", training(9, upto=1), "running"))
     for number in range(1, 39):
         stored_run(workspace, f"{number:03}-train", training(1))
     read: list[str] = []

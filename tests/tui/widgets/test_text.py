@@ -77,6 +77,6 @@ def test_memory_is_told_in_the_units_in_which_it_is_counted() -> None:
 
 
 def test_a_long_path_is_broken_after_a_slash_and_not_within_a_name() -> None:
-    path = "/home/someone/work/runs/001-train/events.jsonl: read-only"
-    assert wrapped(path, 40) == ["/home/someone/work/runs/001-train/", "events.jsonl: read-only"]
+    path = "/home/someone/demo/runs/001-train/events.jsonl: read-only"
+    assert wrapped(path, 40) == ["/home/someone/demo/runs/001-train/", "events.jsonl: read-only"]
     assert wrapped("a" * 50, 40) == ["a" * 40, "a" * 10]
